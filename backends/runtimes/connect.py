@@ -1,0 +1,143 @@
+"""From a name to a model: ``connect("local:…")``, ``connect("vllm:…")``, ``connect("anthropic/…")``.
+
+All of them speak OpenAI's wire through LiteLLM. This file starts no server and makes no
+model call, except that a vLLM server is asked for the name of its model.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+
+from hyperalign.budget import Budget
+from hyperalign.errors import ModelServerError, UnknownModelError
+
+from .catalogue import resolve
+from .download import Progress
+from .llama_server import LlamaServer, ServerSettings
+from .lm import LM
+from .meter import Journal, Meter
+from .target import Target
+
+__all__ = ["connect", "vllm_address"]
+
+_HOSTED_SECONDS = 120.0
+_LOCAL_SECONDS = 600.0
+_ASK_SECONDS = 5.0
+_RETRIES = 3
+_VLLM_ADDRESS = "http://127.0.0.1:8000"
+
+
+def connect(
+    name: str,
+    *,
+    budget: Budget | None = None,
+    api_key: str | None = None,
+    api_base: str | None = None,
+    journal: Journal | None = None,
+    timeout: float | None = None,
+    server: ServerSettings | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> LM:
+    """A model to call, from its name.
+
+    Args:
+        name: ``local:<name from the catalogue or path of a .gguf file>``,
+            ``vllm:<address or model name>`` (``vllm:http://127.0.0.1:8000#adapter`` picks one
+            of several served models), or any LiteLLM name, such as ``anthropic/…``.
+        budget: counts the calls and stops them at its caps.
+        api_key: instead of the provider's environment variable; never saved or shown.
+        api_base: another address for a hosted model.
+        journal: remembers the answers of a run, so that a killed run makes no call twice.
+        timeout: seconds to wait for an answer: 120 by default, 600 for a model of one's own.
+        server: how to serve a ``local:`` model.
+        progress: told of the download of a ``local:`` model's file.
+        settings: DSPy's, such as ``temperature``, ``max_tokens`` and ``num_retries`` (3).
+
+    Returns:
+        The model. A ``local:`` model's file is fetched and its server started by the first call.
+
+    Raises:
+        UnknownModelError: no model goes by this name.
+        ModelServerError: the vLLM server does not answer.
+    """
+    name = name.strip()
+    scheme, _, rest = name.partition(":")
+    if scheme == "local":
+        target = _local(name, rest, timeout, server, progress)
+    elif scheme == "vllm":
+        target = _vllm(name, rest, api_key, timeout)
+    else:
+        if not name or name.endswith("/"):
+            raise UnknownModelError(f"'{name}' is not the name of a model.", remedy="Write 'provider/model'.")
+        target = Target(name, name, "hosted", timeout or _HOSTED_SECONDS, api_base, api_key)
+    settings = {"num_retries": _RETRIES, **settings}
+    # Saved states of DSPy programs hold these; both are fixed here.
+    for fixed in ("cache", "engine", "model_type"):
+        settings.pop(fixed, None)
+    return LM(target, Meter(budget, journal), **settings)
+
+
+def vllm_address() -> str:
+    """The address of the vLLM server for ``vllm:<model>``: ``HYPERALIGN_VLLM`` or port 8000 here."""
+    return os.environ.get("HYPERALIGN_VLLM") or _VLLM_ADDRESS
+
+
+def served_models(address: str, api_key: str | None = None) -> list[str]:
+    """The names that an OpenAI-compatible server serves.
+
+    Args:
+        address: with or without ``/v1``.
+        api_key: sent as a bearer token.
+
+    Raises:
+        ModelServerError: it does not answer, or not as such a server would.
+    """
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    try:
+        response = httpx.get(f"{_base(address)}/models", headers=headers, timeout=_ASK_SECONDS)
+        response.raise_for_status()
+        return [str(model["id"]) for model in response.json()["data"]]
+    # Not the error's own text: the address may hold a password.
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+        raise ModelServerError(
+            f"No vLLM server answers at {_shown(address)} ({type(error).__name__}).",
+            remedy="Start one with 'vllm serve MODEL', or check the address.",
+        ) from error
+
+
+def _local(
+    name: str, rest: str, timeout: float | None, settings: ServerSettings | None, progress: Progress | None
+) -> Target:
+    model = resolve(rest)
+    server = LlamaServer(model, settings, progress)
+    return Target(name, f"openai/{model.served_name}", "local", timeout or _LOCAL_SECONDS, server=server)
+
+
+def _vllm(name: str, rest: str, api_key: str | None, timeout: float | None) -> Target:
+    key = api_key or os.environ.get("VLLM_API_KEY")
+    if "://" in rest:
+        address, _, model = rest.partition("#")
+    else:
+        address, model = vllm_address(), rest
+    if not model:
+        names = served_models(address, key)
+        if not names:
+            raise ModelServerError(f"The vLLM server at {_shown(address)} serves no model.")
+        model = names[0]
+    # The client library wants a key even where the server doesn't.
+    return Target(name, f"hosted_vllm/{model}", "vllm", timeout or _LOCAL_SECONDS, _base(address), key or "none")
+
+
+def _base(address: str) -> str:
+    address = address.rstrip("/")
+    return address if address.endswith("/v1") else f"{address}/v1"
+
+
+def _shown(address: str) -> str:
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

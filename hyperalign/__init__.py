@@ -1,0 +1,109 @@
+"""Fit a language model to one person: infer hypotheses, test each on evidence, answer as they would want.
+
+The names below are the public face; each is loaded when it is first used, so that
+``import hyperalign`` stays light::
+
+    import hyperalign as ha
+
+    lm = ha.connect("local:qwen2.5-coder-1.5b-instruct")
+    person = ha.Personalizer(lm=lm)
+    profile = person.fit(ha.read_records(["letters"], user="ada").records)
+    print(person(prompt="Decline the invitation.", profile=profile).answer)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .backends.runtimes.connect import connect as connect
+    from .backends.runtimes.scorers.opening import open_scorer as open_scorer
+    from .budget import Budget as Budget
+    from .budget import Usage as Usage
+    from .contrast import FolderContrast as FolderContrast
+    from .contrast import ShippedContrast as ShippedContrast
+    from .contrast import StoreContrast as StoreContrast
+    from .errors import HyperalignError as HyperalignError
+    from .profile import Evidence as Evidence
+    from .profile import Hypothesis as Hypothesis
+    from .profile import Profile as Profile
+    from .programs.generate import Generate as Generate
+    from .programs.infer import InferHypotheses as InferHypotheses
+    from .programs.personalizer import Personalizer as Personalizer
+    from .programs.select import Rules as Rules
+    from .programs.select import select as select
+    from .reading import read_records as read_records
+    from .records import Edit as Edit
+    from .records import Pair as Pair
+    from .records import Sample as Sample
+    from .scores import ScoreMatrix as ScoreMatrix
+    from .space import load_space as load_space
+    from .store import Store as Store
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Budget": "budget",
+    "Edit": "records",
+    "Evidence": "profile",
+    "FolderContrast": "contrast",
+    "Generate": "programs.generate",
+    "HyperalignError": "errors",
+    "Hypothesis": "profile",
+    "InferHypotheses": "programs.infer",
+    "Pair": "records",
+    "Personalizer": "programs.personalizer",
+    "Profile": "profile",
+    "Rules": "programs.select",
+    "Sample": "records",
+    "ScoreMatrix": "scores",
+    "ShippedContrast": "contrast",
+    "Store": "store",
+    "StoreContrast": "contrast",
+    "Usage": "budget",
+    "connect": "backends.runtimes.connect",
+    "load_space": "space",
+    "open_scorer": "backends.runtimes.scorers.opening",
+    "read_records": "reading",
+    "select": "programs.select",
+}
+
+__all__ = [
+    "Budget",
+    "Edit",
+    "Evidence",
+    "FolderContrast",
+    "Generate",
+    "HyperalignError",
+    "Hypothesis",
+    "InferHypotheses",
+    "Pair",
+    "Personalizer",
+    "Profile",
+    "Rules",
+    "Sample",
+    "ScoreMatrix",
+    "ShippedContrast",
+    "Store",
+    "StoreContrast",
+    "Usage",
+    "connect",
+    "load_space",
+    "open_scorer",
+    "read_records",
+    "select",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'hyperalign' has no attribute {name!r}")
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

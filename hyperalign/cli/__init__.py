@@ -1,0 +1,90 @@
+"""The command line: one verb a file; this one only wires them and shows errors.
+
+Exit codes: 0 done, 1 something unforeseen, 2 wrong usage, 3 bad input, 4 not found, 5 a model
+or an optional part can't be used, 6 budget reached, 7 disk or database, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from . import models, profile
+from .demo import demo
+from .doctor import doctor
+from .generate import generate
+from .infer import infer
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Fit a language model to one person: infer hypotheses, test each on evidence, answer as they would want.",
+    epilog="Exit codes: 2 usage, 3 bad input, 4 not found, 5 model or missing part, 6 budget, 7 disk, 130 interrupted.",
+)
+app.command()(demo)
+app.command()(infer)
+app.command()(generate)
+app.add_typer(profile.app, name="profile")
+app.add_typer(models.app, name="models")
+app.command()(doctor)
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; also as HYPERALIGN_DEBUG=1.")] = False,
+) -> None:
+    if version:
+        from hyperalign import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+    if debug:
+        os.environ["HYPERALIGN_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Run the command line; errors raised on purpose are shown as one sentence and a remedy."""
+    # --debug may stand anywhere: whoever sees an error adds it at the end of the line.
+    arguments = sys.argv[1:]
+    if "--debug" in arguments and "--" not in arguments:
+        arguments = ["--debug", *(argument for argument in arguments if argument != "--debug")]
+    try:
+        code = app(arguments, standalone_mode=False)
+    except typer.TyperException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        code = _say("Interrupted. What is done is saved: run the same command again to go on.", 130)
+    except BrokenPipeError:
+        # The reader of a pipe has left (head, say): nothing is wrong.
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+        code = 0
+    except Exception as error:
+        if os.environ.get("HYPERALIGN_DEBUG"):
+            raise
+        code = _explain(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(error: Exception) -> int:
+    from hyperalign.errors import HyperalignError
+
+    if isinstance(error, HyperalignError):
+        return _say(f"Error: {error.message}" + (f"\n{error.remedy}" if error.remedy else ""), error.exit_code)
+    return _say(
+        f"Error: {type(error).__name__}: {error}\nThis was not foreseen. Run it again with --debug to see where.", 1
+    )
+
+
+def _say(text: str, code: int) -> int:
+    from .show import plain
+
+    typer.echo("\n".join(plain(line) for line in text.splitlines()), err=True)
+    return code

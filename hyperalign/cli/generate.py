@@ -1,0 +1,114 @@
+"""``hyperalign generate``: answer a prompt as a person would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import (
+    DEFAULT_MODEL,
+    JsonOption,
+    MaxCalls,
+    MaxTokens,
+    MaxUsd,
+    ModelOption,
+    ScorerOption,
+    StoreOption,
+)
+
+if TYPE_CHECKING:
+    from hyperalign.profile import Profile
+
+__all__ = ["generate"]
+
+
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What to answer; - reads it from standard input.")],
+    user: Annotated[str | None, typer.Option("--user", help="As whom.")] = None,
+    profile: Annotated[Path | None, typer.Option("--profile", help="A profile file instead of the store's.")] = None,
+    strategy: Annotated[
+        str, typer.Option("--strategy", help="How the profile is used: none, few-shot, hypotheses or verified.")
+    ] = "verified",
+    best_of: Annotated[int, typer.Option("--best-of", min=1, help="Drafts to choose from.")] = 1,
+    model: ModelOption = DEFAULT_MODEL,
+    scorer: ScorerOption = None,
+    store: StoreOption = None,
+    max_calls: MaxCalls = None,
+    max_tokens: MaxTokens = None,
+    max_usd: MaxUsd = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer a prompt as the person would; without --user or --profile, as the bare model does."""
+    import sys
+
+    import dspy
+
+    from hyperalign.backends.runtimes.connect import connect
+    from hyperalign.backends.runtimes.lm import stream
+    from hyperalign.budget import Budget
+    from hyperalign.errors import InputError
+    from hyperalign.programs.generate import MAX_TOKENS, Generate
+    from hyperalign.programs.strategies import strategy as named
+
+    from .session import choose_scorer
+    from .show import plain
+    from .terminal import reporter
+
+    if prompt == "-":
+        prompt = sys.stdin.read()
+    if not prompt.strip():
+        raise InputError("The prompt is empty.", remedy='Say what to answer: hyperalign generate "…" --user NAME')
+    person = _person(user, profile, store)
+    chosen = named(strategy if person else "none")
+    budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
+    with reporter(quiet=as_json) as report, budget.step("generate"):
+        lm = connect(model, budget=budget, progress=report.bytes)
+        judge = choose_scorer(scorer, model, budget, report) if best_of > 1 else None
+        program = Generate(chosen, best_of=best_of, scorer=judge)
+        target = person or _nobody()
+        if person and person.is_empty and strategy == "verified":
+            typer.echo("No hypothesis about this person has held: this is the bare model's answer.", err=True)
+        if best_of == 1 and not as_json:
+            for piece in stream(lm, program.messages(target, prompt), max_tokens=MAX_TOKENS, temperature=0.0):
+                typer.echo(plain(piece) if piece.strip() else piece, nl=False)
+            typer.echo()
+            return
+        with dspy.context(lm=lm):
+            reply = program(prompt=prompt, profile=target)
+    if as_json:
+        _print_json(reply.answer, reply.drafts, chosen.name, target.user, budget)
+    else:
+        typer.echo("\n".join(plain(line) for line in reply.answer.splitlines()))
+
+
+def _person(user: str | None, file: Path | None, store: str | None) -> Profile | None:
+    if file is not None:
+        from .editing import read_profile
+
+        return read_profile(file)
+    if user is None:
+        return None
+    from hyperalign.records import check_user
+    from hyperalign.store import Store
+
+    with Store(store) as opened:
+        return opened.load(check_user(user))
+
+
+def _nobody() -> Profile:
+    from hyperalign.profile import Profile
+
+    return Profile(user="nobody")
+
+
+def _print_json(answer: str, drafts: list[str], strategy: str, user: str, budget: object) -> None:
+    import json
+    from dataclasses import asdict
+
+    from hyperalign.budget import Budget
+
+    spent = asdict(budget.spent) if isinstance(budget, Budget) else {}
+    content = {"answer": answer, "drafts": drafts, "strategy": strategy, "user": user, "spent": spent}
+    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))

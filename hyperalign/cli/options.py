@@ -1,0 +1,68 @@
+"""Options that several verbs share, each in one wording.
+
+Only typer is loaded here: help must be fast.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "ContrastOption",
+    "DryRun",
+    "JsonOption",
+    "MaxCalls",
+    "MaxTokens",
+    "MaxUsd",
+    "ModelOption",
+    "ScorerOption",
+    "SeedOption",
+    "StoreOption",
+]
+
+DEFAULT_MODEL = "local:qwen2.5-coder-1.5b-instruct"
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        envvar="HYPERALIGN_MODEL",
+        help="local:NAME, vllm:ADDRESS, or any LiteLLM name such as anthropic/NAME.",
+    ),
+]
+ScorerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scorer",
+        envvar="HYPERALIGN_SCORER",
+        help="Model whose log-probabilities test hypotheses (local:NAME or vllm:ADDRESS); "
+        "the --model's own if left out; 'none' tests by choice.",
+    ),
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="HYPERALIGN_STORE",
+        metavar="PLACE",
+        help="A SQLite file or a postgresql:// URL instead of the store in the data folder.",
+    ),
+]
+ContrastOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--contrast",
+        help="Other people to compare with: a folder with a sub-folder or JSONL file for each. If left out: "
+        "other users of the store where there are two or more, else the example people.",
+    ),
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn.")]
+MaxCalls = Annotated[int | None, typer.Option("--max-calls", min=0, help="Stop before another model call.")]
+MaxTokens = Annotated[int | None, typer.Option("--max-tokens", min=0, help="Stop once so many tokens are used.")]
+MaxUsd = Annotated[float | None, typer.Option("--max-usd", min=0, help="Stop once so much money is spent.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and do nothing.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

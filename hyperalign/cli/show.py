@@ -1,0 +1,247 @@
+"""Shows a profile on a terminal: what is believed, on what evidence, and how sure.
+
+Everything a person or a model wrote is data here: it goes into ``Text`` objects, so that
+square brackets are no markup, and through ``plain``, so that no escape sequence reaches
+the terminal. This file does not know where a profile came from, and prints nothing itself.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+    from ..profile import Hypothesis, Profile, TestResult
+
+__all__ = ["counted", "plain", "render_diff", "render_profile"]
+
+STYLE_ROWS = 6
+EXAMPLE_ROWS = 3
+DROPPED_ROWS = 4
+MIN_WIDTH_FOR_TABLE = 24
+_WEIGHT_CELLS = 5
+_QUOTE_CHARS = 110
+_EXAMPLE_CHARS = 220
+
+# Characters that turn the direction of the text around them: a quote could forge what stands beside it.
+_DIRECTION = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C)))
+_UNITS = {"likelihood": "nats/token", "choice": "of choices", "measurement": "spreads"}
+
+
+def plain(text: str, limit: int | None = None) -> str:
+    """Untrusted text as one line that a terminal can only print.
+
+    Args:
+        text: anything.
+        limit: the most characters to return; what is cut shows as an ellipsis.
+
+    Returns:
+        The text without control characters, escape sequences and direction overrides, with runs
+        of white space made one space.
+    """
+    # Collapsed first, so that a line end becomes a space and does not vanish as a control character.
+    joined = " ".join(text.split())
+    safe = "".join(c for c in joined if c not in _DIRECTION and unicodedata.category(c) not in ("Cc", "Cs"))
+    return safe if limit is None or len(safe) <= limit else safe[: limit - 1].rstrip() + "…"
+
+
+def render_profile(profile: Profile, *, show_all: bool = False) -> RenderableType:
+    """A profile for a person to read.
+
+    Args:
+        profile: whose.
+        show_all: show every dropped hypothesis, example, measured feature and quote, not the first few.
+
+    Returns:
+        Something for ``rich.console.Console.print``.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = [_headline(profile), Text()]
+    if profile.is_empty:
+        parts += [Text("Nothing is kept: answers to this person are the model's own.", style="yellow"), Text()]
+    if profile.hypotheses:
+        parts += [_hypotheses(profile.hypotheses, show_all)]
+    if profile.stated:
+        parts += [_heading("Stated"), *(Text(f"  · {plain(text)}") for text in profile.stated), Text()]
+    if profile.examples:
+        parts += [_heading("Examples kept"), *_examples(profile, show_all), Text()]
+    if profile.style:
+        parts += [_style(profile, show_all)]
+    if profile.dropped:
+        parts += [_heading(f"Dropped ({len(profile.dropped)})"), *_dropped(profile.dropped, show_all)]
+    while isinstance(parts[-1], Text) and not parts[-1]:
+        parts.pop()
+    return Group(*parts)
+
+
+def render_diff(lines: Sequence[str]) -> Text:
+    """The lines of ``Profile.diff`` in color; says so where nothing changed."""
+    from rich.text import Text
+
+    if not lines:
+        return Text("No difference.", style="dim")
+    colors = {"+": "green", "-": "red", "~": "yellow"}
+    return Text("\n").join(Text(plain(line), style=colors.get(line[:1], "")) for line in lines)
+
+
+def _heading(title: str) -> Text:
+    from rich.text import Text
+
+    return Text(title, style="bold")
+
+
+def _headline(profile: Profile) -> Text:
+    from rich.text import Text
+
+    origin = profile.provenance
+    kept, dropped = len(profile.hypotheses), len(profile.dropped)
+    line = Text(plain(profile.user), style="bold cyan")
+    line.append(f"  {counted(kept, 'hypothesis', 'hypotheses')} kept, {dropped} dropped", style="not bold default")
+    facts = [
+        f"from {counted(len(origin.records), 'record', 'records')}" if origin.records else "",
+        f"against {plain(origin.contrast, 60)}" if origin.contrast else "",
+        f"by {plain(origin.model, 60)}" if origin.model else "",
+        f"tested with {plain(origin.scorer, 60)}" if origin.scorer and origin.scorer != origin.model else "",
+        f"{origin.created:%Y-%m-%d %H:%M}" if origin.created else "",
+        f"{counted(origin.invented_quotes, 'hypothesis', 'hypotheses')} with invented quotes refused"
+        if origin.invented_quotes
+        else "",
+    ]
+    said = " · ".join(fact for fact in facts if fact)
+    if said:
+        line.append(f"\n{said}", style="not bold dim")
+    return line
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """A number with its noun: ``1 record``, ``2 records``."""
+    return f"{number} {one if number == 1 else many}"
+
+
+def _table(*columns: tuple[str, str]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, pad_edge=False, expand=False)
+    for title, justify in columns:
+        wide = justify == "wide"
+        table.add_column(
+            title,
+            justify="right" if justify == "right" else "left",
+            no_wrap=not wide,
+            ratio=1 if wide else None,
+            min_width=MIN_WIDTH_FOR_TABLE if wide else None,
+            overflow="fold",
+        )
+    return table
+
+
+def _hypotheses(hypotheses: Sequence[Hypothesis], show_all: bool) -> Table:
+    table = _table(("Hypothesis", "wide"), ("Gain, 90 %", "right"), ("q", "right"), ("Weight", "left"))
+    for hypothesis in sorted(hypotheses, key=lambda h: -h.weight):
+        gain, q = _tested(hypothesis.test)
+        table.add_row(_statement(hypothesis, show_all), gain, q, _weight(hypothesis.weight))
+        table.add_row()
+    return table
+
+
+def _statement(hypothesis: Hypothesis, show_all: bool) -> Text:
+    from rich.text import Text
+
+    is_example = hypothesis.kind == "example"
+    cell = Text(plain(hypothesis.statement, _EXAMPLE_CHARS if is_example and not show_all else None))
+    if is_example:
+        cell.stylize("italic")
+    scope = f", for: {plain(hypothesis.scope)}" if hypothesis.scope else ""
+    cell.append(f" ({plain(hypothesis.aspect)}{scope})", style="not italic magenta")
+    quotes = [item for item in hypothesis.evidence if item.supports] or hypothesis.evidence
+    for item in quotes if show_all else quotes[:1]:
+        mark = "" if item.supports else "against: "
+        cell.append(f"\n{mark}“{plain(item.quote, None if show_all else _QUOTE_CHARS)}”", style="dim italic")
+        cell.append(f" {plain(item.record, 24)}", style="dim")
+    return cell
+
+
+def _tested(test: TestResult | None) -> tuple[Text, Text]:
+    from rich.text import Text
+
+    if test is None:
+        return Text("untested", style="yellow"), Text("")
+    color = "green" if test.low > 0 else "red" if test.high < 0 else "yellow"
+    gain = Text(f"{test.gain:+.3f}", style=f"bold {color}")
+    gain.append(f"\n{test.low:+.3f} .. {test.high:+.3f}", style="not bold dim")
+    gain.append(f"\n{_UNITS.get(test.test, plain(test.test, 20))}", style="not bold dim")
+    return gain, Text(f"{test.q:.2g}")
+
+
+def _weight(weight: float) -> Text:
+    from rich.text import Text
+
+    full = round(weight * _WEIGHT_CELLS)
+    bar = Text("█" * full, style="cyan")
+    bar.append("░" * (_WEIGHT_CELLS - full), style="dim")
+    return bar.append(f"\n{weight:.2f}", style="dim")
+
+
+def _examples(profile: Profile, show_all: bool) -> Iterable[Text]:
+    from rich.text import Text
+
+    shown = profile.examples if show_all else profile.examples[:EXAMPLE_ROWS]
+    for example in shown:
+        line = Text("  · ")
+        line.append(f"{plain(example.id, 24)} ", style="dim")
+        line.append(plain(example.text, None if show_all else _QUOTE_CHARS), style="italic")
+        yield line
+    yield from _more(len(profile.examples) - len(shown))
+
+
+def _style(profile: Profile, show_all: bool) -> Table:
+    from rich.text import Text
+
+    table = _table(("Measured style", "wide"), ("This person", "right"), ("Others", "right"), ("Distance", "right"))
+    strongest = sorted(profile.style.items(), key=lambda item: (-abs(item[1].z), item[0]))
+    for name, found in strongest if show_all else strongest[:STYLE_ROWS]:
+        color = "cyan" if found.z > 0 else "magenta"
+        table.add_row(
+            Text(plain(name)), f"{found.value:.3g}", f"{found.reference:.3g}", Text(f"{found.z:+.1f}", style=color)
+        )
+    rest = 0 if show_all else len(strongest) - STYLE_ROWS
+    if rest > 0:
+        table.add_row(Text(f"… and {rest} more: --all", style="dim"))
+    table.add_row()
+    return table
+
+
+def _dropped(dropped: Sequence[Hypothesis], show_all: bool) -> Iterable[Text]:
+    from rich.text import Text
+
+    if not show_all:
+        reasons = Counter(plain(h.dropped_because or "no reason given", 60) for h in dropped)
+        if len(reasons) < len(dropped):
+            counted = ", ".join(f"{reason} ({number})" for reason, number in reasons.most_common(4))
+            yield Text(f"  {counted}", style="dim")
+    shown = dropped if show_all else dropped[:DROPPED_ROWS]
+    for hypothesis in shown:
+        line = Text("  · ")
+        line.append(plain(hypothesis.statement, None if show_all else _QUOTE_CHARS))
+        line.append(f" {plain(hypothesis.dropped_because or 'no reason given')}", style="dim")
+        if hypothesis.test is not None:
+            test = hypothesis.test
+            line.append(f" [{test.gain:+.3f}, {test.low:+.3f} .. {test.high:+.3f}]", style="dim")
+        yield line
+    yield from _more(len(dropped) - len(shown))
+
+
+def _more(rest: int) -> Iterable[Text]:
+    from rich.text import Text
+
+    if rest > 0:
+        yield Text(f"  … and {rest} more: --all", style="dim")

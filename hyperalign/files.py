@@ -1,0 +1,106 @@
+"""Files written whole or not at all, and the folders hyperalign keeps.
+
+This file does not know what is in the files.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+from .errors import StorageError
+
+__all__ = ["append_line", "cache_folder", "data_folder", "storage_error", "write_whole"]
+
+
+def data_folder() -> Path:
+    """The folder of what must not be lost: the store and the runs.
+
+    ``HYPERALIGN_DATA`` overrides the platform's user data folder.
+    """
+    return Path(os.environ.get("HYPERALIGN_DATA") or platformdirs.user_data_path("hyperalign"))
+
+
+def cache_folder() -> Path:
+    """The folder of what can be made again: model files and score caches.
+
+    ``HYPERALIGN_CACHE`` overrides the platform's user cache folder.
+    """
+    return Path(os.environ.get("HYPERALIGN_CACHE") or platformdirs.user_cache_path("hyperalign"))
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """Turn an ``OSError`` into a sentence with a remedy.
+
+    Args:
+        error: what the operating system said.
+        path: the file it was about.
+
+    Returns:
+        The error to raise, to be chained with ``from error``.
+    """
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(
+            f"No space left on the disk while writing {path}.",
+            remedy="Free some space and run the same command again; it goes on where it stopped.",
+        )
+    if isinstance(error, PermissionError):
+        return StorageError(
+            f"No permission to write {path}.",
+            remedy="Choose another folder with HYPERALIGN_DATA, HYPERALIGN_CACHE or the command's own option.",
+        )
+    return StorageError(f"Could not write {path}: {error.strerror or error}.")
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file so that readers see the old content or the new, never a part.
+
+    Args:
+        path: where; missing parent folders are made.
+        content: text (written as UTF-8) or bytes.
+
+    Raises:
+        StorageError: the disk is full or not writable; the old file is untouched.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add one line to a journal and make sure that it is on the disk.
+
+    A process killed in the middle leaves at most one torn last line, which readers of
+    journals skip.
+
+    Args:
+        path: the journal; made if missing.
+        line: the text, without its line end.
+
+    Raises:
+        StorageError: the disk is full or not writable.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            file.write(line.encode("utf-8") + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise storage_error(error, path) from error

@@ -1,0 +1,268 @@
+"""What is believed about one person, and why.
+
+A ``Profile`` holds the hypotheses that passed their test, those that did not (with the
+reason), measured style, examples worth keeping and what the person stated about
+themselves. It is JSON that a human may edit. This file knows no model, no file and no store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from .errors import ProfileError
+from .records import Record, Sample, check_user, quotable_text
+
+__all__ = [
+    "Aspect",
+    "Evidence",
+    "Hypothesis",
+    "Measurement",
+    "Profile",
+    "Provenance",
+    "TestResult",
+    "check_evidence",
+]
+
+SCHEMA_VERSION: Final = 1
+
+Aspect = Literal["communication", "personality", "style", "preference", "background"]
+
+
+class _Noun(BaseModel):
+    # extra="forbid": a misspelled key in a hand-edited profile must not pass silently.
+    # NaN and infinity have no JSON: written as null, they'd make a profile that no longer loads.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _whole_characters(cls, value: object) -> object:
+        # Half an emoji, as a model's answer cut off inside a JSON escape leaves it, can't be written as UTF-8.
+        return value.encode(errors="replace").decode() if isinstance(value, str) else value
+
+
+class Evidence(_Noun):
+    """A verbatim quote from a record, for or against a hypothesis."""
+
+    quote: str
+    record: Annotated[str, Field(description="the id of the record that the quote is from")]
+    supports: bool = True
+
+
+class TestResult(_Noun):
+    """What a test of one hypothesis found.
+
+    Gains are in the unit of the test: nats per token for likelihood, a share of choices for
+    choice, within-person standard deviations for measurement.
+    """
+
+    __test__ = False  # not a pytest class, whatever its name
+
+    test: Annotated[str, Field(description="likelihood, choice, measurement, or a test of your own")]
+    gain: Annotated[float, Field(description="on the person's records, minus the reference population's")]
+    low: Annotated[float, Field(description="lower end of the 90 % interval of the gain")]
+    high: Annotated[float, Field(description="upper end of the 90 % interval of the gain")]
+    p: Annotated[float, Field(ge=0, le=1, description="one-sided p of no gain, before correction")]
+    q: Annotated[float, Field(ge=0, le=1, description="false-discovery rate at which it is kept")]
+    records: Annotated[list[str], Field(description="ids of the person's records it was tested on")]
+    reference_records: Annotated[int, Field(ge=0, description="records of other people it was tested on")]
+    scorer: Annotated[str, Field(description="the model, with its weights' hash, or 'measured'")]
+
+
+class Hypothesis(_Noun):
+    """One falsifiable statement about a person."""
+
+    id: str
+    statement: str
+    aspect: Aspect
+    opposite: str = ""
+    kind: Literal["statement", "example"] = "statement"
+    source: Annotated[str, Field(description="inferred, measured, example, stated, or edited")] = "inferred"
+    evidence: list[Evidence] = []
+    test: TestResult | None = None
+    weight: Annotated[float, Field(ge=0, le=1)] = 0.0
+    scope: Annotated[str, Field(description="prompts it holds for; empty for all")] = ""
+    dropped_because: str = ""
+
+    @field_validator("statement")
+    @classmethod
+    def _says_something(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("a statement must say something")
+        return value
+
+
+class Measurement(_Noun):
+    """One measured feature of the person's texts beside the reference population's."""
+
+    value: float
+    reference: float
+    z: Annotated[float, Field(description="distance from the reference, in spreads between people, shrunken")]
+
+
+class Provenance(_Noun):
+    """Where a profile came from."""
+
+    records: Annotated[list[str], Field(description="ids of the records it rests on")] = []
+    model: str = ""
+    scorer: str = ""
+    contrast: Annotated[str, Field(description="where other people's records came from")] = ""
+    program: Annotated[str, Field(description="version of the programs that made it")] = ""
+    seed: int = 0
+    invented_quotes: Annotated[int, Field(ge=0, description="hypotheses dropped for quotes no record holds")] = 0
+    created: datetime | None = None
+
+
+class Profile(_Noun):
+    """One person's tested profile.
+
+    ``hypotheses`` and ``examples`` are what generation uses; ``dropped`` is kept so that
+    nobody has to wonder why something is missing.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    user: str
+    hypotheses: list[Hypothesis] = []
+    examples: list[Sample] = []
+    stated: Annotated[list[str], Field(description="preferences in the person's own words; never dropped")] = []
+    style: dict[str, Measurement] = {}
+    dropped: list[Hypothesis] = []
+    direction: Annotated[dict[str, float], Field(description="preference space: dimension to probability")] = {}
+    provenance: Provenance = Provenance()
+
+    @field_validator("user")
+    @classmethod
+    def _is_user(cls, value: str) -> str:
+        return check_user(value)
+
+    @property
+    def is_empty(self) -> bool:
+        """True where no profile won: nothing here changes an answer."""
+        return not (self.hypotheses or self.examples or self.stated)
+
+    def to_json(self) -> str:
+        """The profile as indented JSON, ending in a newline."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, where: str = "profile") -> Profile:
+        """Read a profile, also one a human has edited.
+
+        Args:
+            text: JSON.
+            where: the file's name, for the error.
+
+        Raises:
+            ProfileError: it is not JSON, or a field is wrong; the field's path is named.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "the whole file"
+            more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+            raise ProfileError(
+                f"{where}: {field}: {first['msg']}{more}.",
+                remedy="Mend that field, or print the last good version with: hyperalign profile history USER",
+            ) from error
+
+    def touched(self) -> Profile:
+        """A copy stamped with the current time."""
+        stamp = self.provenance.model_copy(update={"created": datetime.now(UTC).replace(microsecond=0)})
+        return self.model_copy(update={"provenance": stamp})
+
+    def diff(self, other: Profile) -> list[str]:
+        """What changed from this profile to another, one line each: ``+``, ``-`` or ``~``."""
+        return [
+            *_diff_hypotheses("", self.hypotheses, other.hypotheses),
+            *_diff_hypotheses("dropped: ", self.dropped, other.dropped),
+            *_diff_examples(self.examples, other.examples),
+            *_diff_plain("stated: ", self.stated, other.stated),
+            *_diff_numbers("style", _values(self.style), _values(other.style)),
+            *_diff_numbers("direction", self.direction, other.direction),
+        ]
+
+    def merge(self, other: Profile) -> Profile:
+        """Both profiles of one person as one; where they disagree, ``other`` wins.
+
+        Raises:
+            ProfileError: they are two people's.
+        """
+        if other.user != self.user:
+            raise ProfileError(
+                f"Cannot merge profiles of two people ({self.user!r} and {other.user!r}).",
+                remedy="Change the 'user' field of one of them if they are the same person.",
+            )
+        kept = _by_id([*self.hypotheses, *other.hypotheses])
+        examples = {e.id: e for e in [*self.examples, *other.examples]}
+        dropped = _by_id([*self.dropped, *other.dropped])
+        for gone in other.dropped:
+            kept.pop(gone.id, None)
+        for back in other.hypotheses:
+            kept[back.id] = back
+        records = dict.fromkeys([*self.provenance.records, *other.provenance.records])
+        return other.model_copy(
+            update={
+                "hypotheses": list(kept.values()),
+                "examples": list(examples.values()),
+                "stated": list(dict.fromkeys([*self.stated, *other.stated])),
+                "style": {**self.style, **other.style},
+                "dropped": [h for h in dropped.values() if h.id not in kept],
+                "direction": {**self.direction, **other.direction},
+                "provenance": other.provenance.model_copy(update={"records": list(records)}),
+            }
+        )
+
+
+def check_evidence(evidence: Iterable[Evidence], records: Sequence[Record]) -> bool:
+    """True if every quote is a verbatim substring of the record it names."""
+    texts = {record.id: quotable_text(record) for record in records}
+    return all(item.quote.strip() and item.quote in texts.get(item.record, "") for item in evidence)
+
+
+def _by_id(hypotheses: Iterable[Hypothesis]) -> dict[str, Hypothesis]:
+    return {hypothesis.id: hypothesis for hypothesis in hypotheses}
+
+
+def _diff_hypotheses(label: str, old: list[Hypothesis], new: list[Hypothesis]) -> Iterable[str]:
+    before, after = _by_id(old), _by_id(new)
+    yield from (f"- {label}{gone.statement}" for key, gone in before.items() if key not in after)
+    for key, hypothesis in after.items():
+        if key not in before:
+            yield f"+ {label}{hypothesis.statement}"
+        elif hypothesis != before[key]:
+            changed = ", ".join(_changed_fields(before[key], hypothesis))
+            yield f"~ {label}{hypothesis.statement} ({changed})"
+
+
+def _changed_fields(old: BaseModel, new: BaseModel) -> list[str]:
+    return [name for name in type(old).model_fields if getattr(old, name) != getattr(new, name)]
+
+
+def _diff_plain(label: str, old: list[str], new: list[str]) -> Iterable[str]:
+    yield from (f"- {label}{item}" for item in old if item not in new)
+    yield from (f"+ {label}{item}" for item in new if item not in old)
+
+
+def _diff_examples(old: list[Sample], new: list[Sample]) -> Iterable[str]:
+    before, after = {e.id: e for e in old}, {e.id: e for e in new}
+    yield from _diff_plain("example: ", list(before), list(after))
+    yield from (f"~ example: {key}" for key in before if key in after and before[key] != after[key])
+
+
+def _values(style: dict[str, Measurement]) -> dict[str, float]:
+    return {name: measurement.value for name, measurement in style.items()}
+
+
+def _diff_numbers(label: str, old: dict[str, float], new: dict[str, float]) -> Iterable[str]:
+    for name in sorted(old.keys() | new.keys()):
+        before, after = old.get(name), new.get(name)
+        if before != after:
+            yield f"~ {label} {name}: {_number(before)} -> {_number(after)}"
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"

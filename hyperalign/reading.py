@@ -1,0 +1,305 @@
+"""Reads records from JSONL, text and Markdown files, folders and standard input.
+
+A bad line is reported with its file, its line and what was expected. This file knows
+what a record is, and nothing of what is done with it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from .errors import RecordError, UserIdError
+from .records import Edit, Pair, Record, Sample, check_user
+
+__all__ = ["Reading", "parse_line", "read_records"]
+
+MAX_FILE_BYTES = 20_000_000
+MIN_WORDS = 3
+_JSON_SUFFIXES = {".jsonl", ".ndjson", ".json"}
+_TEXT_SUFFIXES = {".txt", ".md", ".markdown", ".text", ""}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Records read, and what was passed over.
+
+    Attributes:
+        records: in the order read, without repeats.
+        skipped: one message for each bad line passed over with ``skip_bad``.
+        repeated: records that were word for word the same as an earlier one.
+    """
+
+    records: list[Record]
+    skipped: list[str]
+    repeated: int
+
+
+def read_records(
+    paths: Sequence[Path | str],
+    *,
+    user: str | None = None,
+    skip_bad: bool = False,
+    stdin: BinaryIO | None = None,
+) -> Reading:
+    """Read all records of one person.
+
+    Args:
+        paths: files, folders (read for JSONL, text and Markdown files), or ``-`` for standard input.
+        user: whose they are: needed for text, optional for JSONL that says so itself; it selects
+            that user's lines from a file of many.
+        skip_bad: pass over bad lines and files, and report them in ``skipped``.
+        stdin: what ``-`` reads; ``sys.stdin.buffer`` unless given.
+
+    Raises:
+        RecordError: a file is missing, empty, too large, not UTF-8, or has a bad line; two
+            records share an id; two users are mixed and none was named; or nothing was read.
+        UserIdError: ``user`` can't be a user id.
+    """
+    if user is not None:
+        check_user(user)
+    skipped: list[str] = []
+    records: dict[tuple[str, str], Record] = {}
+    users: dict[str, str] = {}
+    repeated = 0
+    for where, line, item in _items(paths, user, skip_bad, skipped, stdin or sys.stdin.buffer):
+        if user is not None and item.user != user:
+            users.setdefault(item.user, where)
+            continue
+        known = records.get((item.user, item.id))
+        if known is None:
+            records[item.user, item.id] = item
+            users.setdefault(item.user, where)
+        elif known == item:
+            repeated += 1
+        else:
+            problem = RecordError(
+                f"the id {item.id!r} stands for two different records.",
+                path=where,
+                line=line,
+                remedy="Give each record an id of its own, or leave ids out.",
+            )
+            _bad(problem, skip_bad, skipped)
+    _check_users(users, user, list(records.values()), paths, skipped)
+    return Reading(list(records.values()), skipped, repeated)
+
+
+def _items(
+    paths: Sequence[Path | str], user: str | None, skip_bad: bool, skipped: list[str], stdin: BinaryIO
+) -> Iterator[tuple[str, int | None, Record]]:
+    for path in _files(paths):
+        where = str(path)
+        try:
+            text = _decode(_load(path, stdin), where)
+            if _is_jsonl(path, text):
+                yield from _parse_jsonl(text, where, user, skip_bad, skipped)
+            else:
+                _check_size(len(text), where)
+                yield where, None, _sample(text, where, user)
+        except RecordError as error:
+            _bad(error, skip_bad, skipped)
+
+
+def _files(paths: Sequence[Path | str]) -> Iterator[Path]:
+    for raw in paths:
+        path = Path(raw)
+        if str(raw) == "-" or not _is_folder(path):
+            yield path
+            continue
+        found = sorted(
+            child
+            for child in path.rglob("*")
+            if child.is_file()
+            and not any(part.startswith(".") for part in child.relative_to(path).parts)
+            and child.suffix.lower() in (_JSON_SUFFIXES | _TEXT_SUFFIXES) - {""}
+        )
+        if not found:
+            raise RecordError(
+                "the folder holds no .jsonl, .txt or .md file.", path=path, remedy="Name the files themselves."
+            )
+        yield from found
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name too long, or with a NUL, names nothing: reading it says so
+        return False
+
+
+def _load(path: Path, stdin: BinaryIO) -> bytes:
+    if str(path) == "-":
+        return stdin.read()
+    try:
+        # .json and .jsonl may hold many people; only a single text is surely a mistake at this size.
+        if path.suffix.lower() not in _JSON_SUFFIXES:
+            _check_size(path.stat().st_size, str(path))
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise RecordError("no such file.", path=path, remedy="Check the name; quote names with spaces.") from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, RecordError):
+            raise
+        why = error.strerror if isinstance(error, OSError) else error
+        raise RecordError(
+            f"could not be read: {why}.", path=path, remedy="Check the name and that you may read it."
+        ) from error
+
+
+def _check_size(size: int, where: str) -> None:
+    if size > MAX_FILE_BYTES:
+        raise RecordError(
+            f"{size / 1e6:.0f} MB is too much for one text ({MAX_FILE_BYTES / 1e6:.0f} MB at most).",
+            path=where,
+            remedy="Split it into the pieces the person wrote, one file each, or into JSONL.",
+        )
+
+
+def _decode(data: bytes, where: str) -> str:
+    if not data.strip():
+        raise RecordError("the file is empty.", path=where, remedy="Leave it out.")
+    if b"\0" in data:
+        raise RecordError(
+            "this is a binary file, not text.", path=where, remedy="Save it as plain text (UTF-8) and try again."
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise RecordError(
+            "the text is not UTF-8.",
+            path=where,
+            line=line,
+            remedy=f"Convert it, for example with: iconv -f WINDOWS-1252 -t UTF-8 {Path(where).name}",
+        ) from error
+
+
+def _is_jsonl(path: Path, text: str) -> bool:
+    if path.suffix.lower() in _JSON_SUFFIXES:
+        return True
+    return str(path) == "-" and text.lstrip().startswith("{")
+
+
+def _parse_jsonl(
+    text: str, where: str, user: str | None, skip_bad: bool, skipped: list[str]
+) -> Iterator[tuple[str, int, Record]]:
+    # Not splitlines: JSON strings may hold U+2028 and the like as they are.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield where, number, parse_line(line, where, number, user)
+        except RecordError as error:
+            _bad(error, skip_bad, skipped)
+
+
+def parse_line(line: str, where: str = "-", number: int | None = None, user: str | None = None) -> Record:
+    """Read one line of JSONL as the record that its fields make it.
+
+    Args:
+        line: a JSON object.
+        where: the file, for the error.
+        number: the 1-based line, for the error.
+        user: whose record it is where the line does not say.
+
+    Raises:
+        RecordError: it is not JSON, not a record, or a field is wrong.
+    """
+    try:
+        data = from_json(line)
+    except ValueError as error:
+        raise RecordError(
+            f"this line is not JSON ({re.sub(' at line 1 column', ' at column', str(error))}).",
+            path=where,
+            line=number,
+            remedy='Expected one object a line, as {"user": "ada", "text": "…"}; --skip-bad passes over bad lines.',
+        ) from error
+    kind = _kind(data)
+    if kind is None:
+        raise RecordError(
+            "this line is no record.",
+            path=where,
+            line=number,
+            remedy='Expected "text" (a sample), "chosen" and "rejected" (a pair), or "draft" and "edited" (an edit).',
+        )
+    if user is not None and "user" not in data:
+        data = {**data, "user": user}
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, UserIdError):
+            raise RecordError(cause.message, path=where, line=number, remedy=cause.remedy) from error
+        raise RecordError(
+            f"{field + ': ' if field else ''}{cause or first['msg']}.",
+            path=where,
+            line=number,
+            remedy="--user NAME says whose a record is." if field == "user" else "Mend the line, or pass --skip-bad.",
+        ) from error
+
+
+def _kind(data: Any) -> type[Sample] | type[Pair] | type[Edit] | None:
+    if not isinstance(data, dict):
+        return None
+    if "chosen" in data or "rejected" in data:
+        return Pair
+    if "draft" in data or "edited" in data:
+        return Edit
+    return Sample if "text" in data else None
+
+
+def _sample(text: str, where: str, user: str | None) -> Sample:
+    if user is None:
+        raise RecordError("a text does not say who wrote it.", path=where, remedy="Add --user NAME.")
+    body = _without_front_matter(text.replace("\r\n", "\n")).strip()
+    if len(body.split()) < MIN_WORDS:
+        raise RecordError(
+            f"{len(body.split())} word(s) say too little about anybody (at least {MIN_WORDS}).",
+            path=where,
+            remedy="Leave it out, or give a longer piece.",
+        )
+    return Sample(user=user, text=body)
+
+
+def _without_front_matter(text: str) -> str:
+    # Markdown tools put settings between two '---' lines at the top: not the person's words.
+    if text.startswith("---\n"):
+        head, separator, body = text[4:].partition("\n---\n")
+        if separator and all(
+            ":" in line or not line.strip() or line.startswith((" ", "-")) for line in head.split("\n")
+        ):
+            return body
+    return text
+
+
+def _bad(error: RecordError, skip_bad: bool, skipped: list[str]) -> None:
+    if not skip_bad:
+        raise error
+    skipped.append(str(error))
+
+
+def _check_users(
+    users: dict[str, str], user: str | None, records: list[Record], paths: Iterable[Path | str], skipped: list[str]
+) -> None:
+    if not records:
+        whose, found = f" of {user!r}" if user else "", ", ".join(sorted(users)) or "nothing usable"
+        raise RecordError(
+            f"no records{whose} there (found: {found}).",
+            path=", ".join(str(path) for path in paths),
+            remedy=skipped[0] if skipped else "Check --user and the files.",
+        )
+    if user is None and len(users) > 1:
+        raise RecordError(
+            f"records of {len(users)} people are mixed ({', '.join(sorted(users)[:5])}).",
+            path=", ".join(str(path) for path in paths),
+            remedy="Choose one with --user NAME.",
+        )

@@ -1,0 +1,133 @@
+"""What a person wrote, chose or corrected.
+
+Three nouns, each a line of JSONL: ``Sample``, ``Pair`` and ``Edit``. A record without an
+id gets one from its content, so the same text always has the same id. This file does
+not read files (``reading`` does) and knows no model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
+
+from .errors import UserIdError
+
+__all__ = ["Edit", "Pair", "Record", "Sample", "check_user", "other_text", "own_text", "prompt_of", "quotable_text"]
+
+Text = Annotated[str, StringConstraints(strip_whitespace=False, min_length=1, pattern=r"\S")]
+# An id is shown, sorted and put into databases: no control characters, and no essay.
+RecordId = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+_USER = re.compile(r"[^\W_](?:[\w.@+ -]{0,126}[\w])?")
+
+
+def check_user(user: str) -> str:
+    """Return ``user`` if it can be the id of a person.
+
+    An id starts with a letter or digit, ends with a letter, digit or underscore, and may
+    hold letters, digits, ``. _ @ + -`` and spaces between: at most 128 characters, and
+    never two dots in a row, so that it can't be taken for a path.
+
+    Raises:
+        UserIdError: it can't.
+    """
+    if not _USER.fullmatch(user) or ".." in user:
+        raise UserIdError(
+            f"{user!r} is not a user id.",
+            remedy="Use letters, digits, '.', '_', '@', '+', '-' and spaces, starting with a letter or digit.",
+        )
+    return user
+
+
+class _Base(BaseModel):
+    """Fields all records share."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    user: str
+    id: RecordId = ""
+    time: Annotated[datetime | None, "ISO 8601"] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_time(cls, data: Any) -> Any:
+        # Strict mode refuses strings for dates outside JSON; ISO strings are what JSONL holds.
+        if isinstance(data, dict) and isinstance(data.get("time"), str):
+            try:
+                return {**data, "time": datetime.fromisoformat(data["time"])}
+            except ValueError as error:
+                raise ValueError(f"time: {data['time'][:40]!r} is not an ISO 8601 date") from error
+        return data
+
+    @model_validator(mode="after")
+    def _complete(self) -> _Base:
+        check_user(self.user)
+        if not self.id:
+            object.__setattr__(self, "id", self._content_id())
+        return self
+
+    def _content_id(self) -> str:
+        content = self.model_dump_json(exclude={"id", "user", "time"})
+        return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+class Sample(_Base):
+    """Something the person wrote, with the prompt it answers where there was one."""
+
+    text: Text
+    prompt: str | None = None
+
+
+class Pair(_Base):
+    """A choice: of two answers to a prompt, the one the person took and the one they left."""
+
+    prompt: str
+    chosen: Text
+    rejected: Text
+
+
+class Edit(_Base):
+    """A correction: a draft, and what the person made of it."""
+
+    prompt: str
+    draft: Text
+    edited: Text
+
+
+Record = Sample | Pair | Edit
+
+
+def own_text(record: Record) -> str:
+    """The text the person stands behind: written, chosen, or edited."""
+    match record:
+        case Sample():
+            return record.text
+        case Pair():
+            return record.chosen
+        case Edit():
+            return record.edited
+
+
+def other_text(record: Record) -> str | None:
+    """The text the person turned down: rejected, or the draft; None for a sample."""
+    match record:
+        case Sample():
+            return None
+        case Pair():
+            return record.rejected
+        case Edit():
+            return record.draft
+
+
+def prompt_of(record: Record) -> str:
+    """What the text answers; empty where nothing is known."""
+    return record.prompt or ""
+
+
+def quotable_text(record: Record) -> str:
+    """All of a record that a quote may come from."""
+    return "\n".join(part for part in (own_text(record), other_text(record)) if part)

@@ -1,0 +1,156 @@
+"""The score matrix: what each hypothesis gains on each record.
+
+``Scorer`` is the seam to models that give log-probabilities of text. ``ScoreMatrix`` is
+the immutable table that tests fill once; choosing, weighting and forgetting are pure
+functions of it. This file runs no model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import TypedDict  # pydantic refuses the one in typing before Python 3.12
+
+__all__ = ["Message", "Row", "ScoreMatrix", "Scorer", "TextScore"]
+
+
+class Message(TypedDict):
+    """One turn of a chat, in OpenAI's form."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextScore:
+    """How probable a model finds a text.
+
+    Attributes:
+        logprob: natural log of the text's probability, summed over its tokens (nats, at most 0).
+        tokens: how many tokens that sum has.
+    """
+
+    logprob: float
+    tokens: int
+
+    @property
+    def mean(self) -> float:
+        """Nats per token; 0.0 for an empty text."""
+        return self.logprob / self.tokens if self.tokens else 0.0
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Log-probabilities of given text: vLLM, llama.cpp's C level, transformers.
+
+    Attributes:
+        name: names the model *and its weights* (a hash of them), since scores are cached by it.
+    """
+
+    @property
+    def name(self) -> str:
+        """The model and its weights, as one word."""
+        ...
+
+    def score(self, context: Sequence[Message], texts: Sequence[str]) -> list[TextScore]:
+        """Score each text as the assistant's whole next turn after the context.
+
+        The context is read once, however many texts follow it; no text sees another.
+
+        Args:
+            context: the turns before, at least one; rendered with the model's chat template.
+            texts: the continuations.
+
+        Returns:
+            One score per text, in order.
+
+        Raises:
+            ContextLengthError: a context with its text does not fit the model.
+            ModelServerError: the model could not be reached.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a matrix: a record, and whose it is."""
+
+    record: str
+    user: str
+
+
+@dataclass(frozen=True)
+class ScoreMatrix:
+    """Records x hypotheses, filled once by one test. Immutable.
+
+    A cell is how much better the hypothesis fits the record than its opposite (or the bare
+    model) does, in the test's own unit; NaN marks a cell that was not filled.
+
+    Attributes:
+        test: the test's name.
+        scorer: the model with its weights' hash, or ``measured``.
+        rows: the records, the person's and other people's.
+        columns: hypothesis ids.
+        values: shape (rows, columns).
+    """
+
+    test: str
+    scorer: str
+    rows: tuple[Row, ...]
+    columns: tuple[str, ...]
+    values: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.values.shape != (len(self.rows), len(self.columns)):
+            raise ValueError(f"values have shape {self.values.shape}, not {(len(self.rows), len(self.columns))}")
+        # A private, frozen copy: whoever filled the array cannot change the matrix afterwards.
+        frozen = np.array(self.values, dtype=np.float64)
+        frozen.setflags(write=False)
+        object.__setattr__(self, "values", frozen)
+
+    def of(self, column: str, keep: Callable[[Row], bool]) -> tuple[list[str], NDArray[np.float64]]:
+        """One hypothesis on some rows: their record ids and its filled cells, in order."""
+        index = self.columns.index(column)
+        picked = [i for i, row in enumerate(self.rows) if keep(row) and not np.isnan(self.values[i, index])]
+        return [self.rows[i].record for i in picked], self.values[picked, index]
+
+    def without(self, records: set[str]) -> ScoreMatrix:
+        """The matrix as if some records had never been seen."""
+        keep = [i for i, row in enumerate(self.rows) if row.record not in records]
+        return replace(self, rows=tuple(self.rows[i] for i in keep), values=self.values[keep])
+
+    def to_json(self) -> str:
+        """The matrix as JSON, one row of numbers a line; an unfilled cell is null."""
+        head = {"test": self.test, "scorer": self.scorer, "columns": list(self.columns)}
+        rows = [
+            {
+                "record": row.record,
+                "user": row.user,
+                "values": [None if np.isnan(v) else round(float(v), 6) for v in cells],
+            }
+            for row, cells in zip(self.rows, self.values, strict=True)
+        ]
+        lines = ",\n    ".join(json.dumps(row, ensure_ascii=False) for row in rows)
+        return json.dumps(head, ensure_ascii=False, indent=2)[:-2] + f',\n  "rows": [\n    {lines}\n  ]\n}}\n'
+
+    @classmethod
+    def from_json(cls, text: str) -> ScoreMatrix:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        data: dict[str, Any] = json.loads(text)
+        try:
+            rows = data["rows"]
+            cells = [[np.nan if v is None else v for v in row["values"]] for row in rows]
+            values = np.array(cells, dtype=np.float64).reshape(len(rows), len(data["columns"]))
+            owners = tuple(Row(row["record"], row["user"]) for row in rows)
+            return cls(data["test"], data["scorer"], owners, tuple(data["columns"]), values)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a score matrix: {error!r}") from error

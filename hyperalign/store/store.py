@@ -1,0 +1,304 @@
+"""The store: people's records and every version of their profiles.
+
+SQLite in the user's data folder unless told otherwise; PostgreSQL through the same
+tables. Versions are only added, so two processes at once lose nothing. This file knows no
+model, and does not print.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sqlite3
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from sqlalchemy import delete, func, select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
+
+from ..errors import NotFoundError
+from ..profile import Profile
+from ..records import Record, check_user
+from .faults import is_locked, translated
+from .nouns import Bundle, BundledVersion, Person, Removed, Version
+from .opening import WRITES, connected, located, prepare, shown
+from .rows import add_records, add_versions, append_version, deleted, record_of
+from .tables import RecordRow, VersionRow
+
+__all__ = ["Store"]
+
+Result = TypeVar("Result")
+
+_ATTEMPTS = 50
+
+
+class Store:
+    """Keeps people's records and profiles in a database.
+
+    Close it, or use it in a ``with`` block.
+
+    Args:
+        place: a path of a SQLite file, any SQLAlchemy URL, or None for ``store.sqlite`` in the data folder.
+
+    Raises:
+        StorageError: the database could not be opened, or is of another version.
+        MissingExtraError: its driver is not installed.
+        InputError: ``place`` is no address of a database.
+    """
+
+    def __init__(self, place: str | Path | None = None) -> None:
+        url = located(place)
+        self.name = shown(url)
+        with translated(self.name):
+            self._engine = connected(url)
+            try:
+                prepare(self._engine, self.name)
+            except BaseException:
+                self._engine.dispose()
+                raise
+        self._writer = self._engine.execution_options(**{WRITES: True})
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def add_records(self, records: Iterable[Record]) -> int:
+        """Keep records; those already there are passed over.
+
+        Args:
+            records: of one person or of many.
+
+        Returns:
+            How many are new.
+
+        Raises:
+            RecordError: an id stands for another record of the same person; nothing was added.
+            StorageError: the database refused.
+        """
+        given = list(records)
+        return self._write(lambda session: add_records(session, given))
+
+    def records(self, user: str) -> list[Record]:
+        """A person's records, in the order they were added; none for a stranger."""
+        query = select(RecordRow).where(RecordRow.user_id == user).order_by(RecordRow.number)
+        return self._read(lambda session: [record_of(row) for row in session.scalars(query)])
+
+    def other_records(self, user: str, limit: int) -> list[Record]:
+        """Records of everybody else, always the same ones for the same store.
+
+        People take turns, so that a small limit still hears many of them.
+
+        Args:
+            user: whose records to leave out.
+            limit: the most records to return.
+        """
+        turn = func.row_number().over(partition_by=RecordRow.user_id, order_by=RecordRow.number)
+        ranked = select(RecordRow.number, turn.label("turn")).where(RecordRow.user_id != user).subquery()
+        query = (
+            select(RecordRow)
+            .join(ranked, ranked.c.number == RecordRow.number)
+            .order_by(ranked.c.turn, RecordRow.user_id)
+            .limit(limit)
+        )
+        return self._read(lambda session: [record_of(row) for row in session.scalars(query)])
+
+    def users(self) -> list[Person]:
+        """Everybody who has a record or a profile here, sorted by id."""
+        counts = self._read(
+            lambda session: [
+                {row[0]: row[1] for row in session.execute(select(column, func.count()).group_by(column))}
+                for column in (RecordRow.user_id, VersionRow.user_id)
+            ]
+        )
+        records, versions = counts
+        return [Person(user, records.get(user, 0), versions.get(user, 0)) for user in sorted({*records, *versions})]
+
+    def save(self, profile: Profile, note: str = "") -> int:
+        """Append a version of a profile.
+
+        Args:
+            profile: whose user it is saved under.
+            note: why this version was made, in a few words.
+
+        Returns:
+            The number of the new version; two processes at once get one each.
+        """
+        return self._write(lambda session: append_version(session, profile, note, datetime.now(UTC)))
+
+    def load(self, user: str, version: int | None = None) -> Profile:
+        """A person's profile.
+
+        Args:
+            user: whose.
+            version: which; None for the newest.
+
+        Raises:
+            NotFoundError: there is none; close names are suggested.
+            ProfileError: it is there, but was changed to something that no longer loads.
+        """
+        query = select(VersionRow).where(VersionRow.user_id == check_user(user)).order_by(VersionRow.number.desc())
+        if version is not None:
+            query = query.where(VersionRow.number == version)
+        row = self._read(lambda session: session.scalars(query.limit(1)).first())
+        if row is None:
+            raise self._no_profile(user, version)
+        return Profile.from_json(row.content, where=f"version {row.number} of {user}")
+
+    def history(self, user: str) -> list[Version]:
+        """A person's versions, oldest first.
+
+        Raises:
+            NotFoundError: there is no profile of that person.
+        """
+        query = (
+            select(VersionRow.number, VersionRow.time, VersionRow.note, VersionRow.kept, VersionRow.dropped)
+            .where(VersionRow.user_id == check_user(user))
+            .order_by(VersionRow.number)
+        )
+        found = self._read(lambda session: [Version(*row) for row in session.execute(query)])
+        if not found:
+            raise self._no_profile(user, None)
+        return found
+
+    def remove(self, user: str) -> Removed:
+        """Forget a person: records, all versions, and their text in the database's files.
+
+        A PostgreSQL server may keep old text in its own write-ahead log and backups; those
+        are its administrator's.
+
+        Raises:
+            NotFoundError: nobody goes by that id; what an earlier removal left behind is wiped all the same.
+        """
+        check_user(user)
+        records, versions = self._write(
+            lambda session: (
+                deleted(session, delete(RecordRow).where(RecordRow.user_id == user)),
+                deleted(session, delete(VersionRow).where(VersionRow.user_id == user)),
+            )
+        )
+        clean = self.scrub()
+        if not records and not versions:
+            raise self._nobody(user)
+        return Removed(records, versions, traces_left=not clean)
+
+    def scrub(self) -> bool:
+        """Wipe deleted text from the database's files.
+
+        Returns:
+            False where another process kept the database open, so that some may be left.
+        """
+        with translated(self.name):
+            if self._engine.dialect.name == "sqlite":
+                return self._scrub_sqlite()
+            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                for table in (RecordRow, VersionRow):
+                    connection.execute(text(f"VACUUM FULL {table.__tablename__}"))
+        return True
+
+    def export(self, user: str) -> Bundle:
+        """All that is kept of one person, to be written to a file.
+
+        Raises:
+            NotFoundError: nobody goes by that id.
+        """
+        check_user(user)
+        query = select(VersionRow).where(VersionRow.user_id == user).order_by(VersionRow.number)
+        rows = self._read(lambda session: session.scalars(query).all())
+        versions = [
+            BundledVersion(
+                number=row.number,
+                time=row.time,
+                note=row.note,
+                profile=Profile.from_json(row.content, where=f"version {row.number} of {user}"),
+            )
+            for row in rows
+        ]
+        bundle = Bundle(user=user, records=self.records(user), versions=versions)
+        if not (bundle.records or bundle.versions):
+            raise self._nobody(user)
+        return bundle
+
+    def add_bundle(self, bundle: Bundle) -> tuple[int, int]:
+        """Take in what ``export`` gave; what is already here is passed over.
+
+        Versions are appended after those that are here, so that no number changes its meaning.
+
+        Returns:
+            How many records and how many versions are new.
+
+        Raises:
+            RecordError: an id stands for another record here; nothing was taken in.
+        """
+        return self._write(
+            lambda session: (add_records(session, bundle.records), add_versions(session, bundle.versions))
+        )
+
+    def _read(self, work: Callable[[Session], Result]) -> Result:
+        with translated(self.name), Session(self._engine, expire_on_commit=False) as session, session.begin():
+            return work(session)
+
+    def _write(self, work: Callable[[Session], Result]) -> Result:
+        # In PostgreSQL another process may take the number or the id first: then look again.
+        again = Retrying(
+            retry=retry_if_exception_type(IntegrityError),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_random(0, 0.05),
+            reraise=True,
+        )
+        with translated(self.name):
+            result: Result = again(self._write_once, work)
+            return result
+
+    def _write_once(self, work: Callable[[Session], Result]) -> Result:
+        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+            return work(session)
+
+    def _scrub_sqlite(self) -> bool:
+        raw = self._engine.raw_connection()
+        try:
+            cursor = raw.cursor()
+            # VACUUM rewrites every page, since a page may hold stale copies of rows that moved;
+            # the checkpoint then empties the write-ahead log, which holds the deleted rows too.
+            cursor.execute("VACUUM")
+            busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            cursor.close()
+        except sqlite3.OperationalError as error:
+            if is_locked(error):
+                return False
+            raise
+        finally:
+            raw.close()
+        return not busy
+
+    def _no_profile(self, user: str, version: int | None) -> NotFoundError:
+        known = {person.user: person for person in self.users()}
+        if user not in known:
+            return self._nobody(user)
+        if not known[user].versions:
+            return NotFoundError(
+                f"There are records of {user!r} here, but no profile yet.",
+                remedy=f"Make one with: hyperalign infer --user {user!r}",
+            )
+        return NotFoundError(
+            f"There is no version {version} of {user!r}.",
+            remedy=f"See which there are with: hyperalign profile history {user!r}",
+        )
+
+    def _nobody(self, user: str) -> NotFoundError:
+        close = difflib.get_close_matches(user, [person.user for person in self.users()], n=3, cutoff=0.6)
+        guess = f"Did you mean {' or '.join(repr(name) for name in close)}? " if close else ""
+        return NotFoundError(
+            f"Nobody called {user!r} is in the store.", remedy=f"{guess}See who is with: hyperalign profile list"
+        )

@@ -1,0 +1,295 @@
+"""Measured style: numbers about how a text is written, each with a unit.
+
+A feature is a row of ``FEATURES`` and a function of a parsed text. What cannot be measured
+in a text (the spread of one sentence, the variety of five words) is None, never NaN and
+never zero. This file knows no person, no reference and no model.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, pstdev
+from typing import Literal
+
+from . import lexicon
+from .parsed import ParsedText, parse
+
+__all__ = ["FEATURES", "Feature", "Features", "measure", "measure_all"]
+
+Features = dict[str, float | None]
+Measure = Callable[[ParsedText], float | None]
+Aspect = Literal["style", "communication"]
+Kind = Literal["count", "share", "rate", "flag", "score"]
+
+VARIETY_WINDOW = 50
+LONG_WORD = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One measurable side of style.
+
+    Attributes:
+        name: its key in measurements, reference and claims.
+        unit: what one unit of the value is.
+        kind: ``count`` (a mean of something counted), ``share`` (0 to 1), ``rate`` (per 100 words), ``flag``
+            (0 or 1 in a text; a share over texts) or ``score`` (a published formula).
+        aspect: which part of a person's voice it belongs to.
+        family: features of one family tell the same story, so that only the clearest is told.
+        grain: the smallest difference worth talking about, in units; also the floor of standard deviations.
+        measure: the function of a parsed text.
+    """
+
+    name: str
+    unit: str
+    kind: Kind
+    aspect: Aspect
+    family: str
+    grain: float
+    measure: Measure
+
+
+def _per_100(count: float, text: ParsedText) -> float | None:
+    return 100 * count / len(text.words) if text.words else None
+
+
+def _count_of(words: frozenset[str]) -> Measure:
+    return lambda text: _per_100(sum(word in words for word in text.words), text)
+
+
+def _matches_of(pattern: re.Pattern[str], *, lower: bool = False) -> Measure:
+    def count(text: ParsedText) -> float | None:
+        return _per_100(len(pattern.findall(text.prose.lower() if lower else text.prose)), text)
+
+    return count
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None
+
+
+def _share_of_sentences(holds: Callable[[list[str]], bool]) -> Measure:
+    return lambda text: _mean([float(holds(sentence)) for sentence in text.sentences])
+
+
+def sentence_words(text: ParsedText) -> float | None:
+    """Mean length of a sentence, in words."""
+    return _mean([len(sentence) for sentence in text.sentences])
+
+
+def sentence_spread(text: ParsedText) -> float | None:
+    """Standard deviation of sentence lengths, in words; needs three sentences."""
+    lengths = [len(sentence) for sentence in text.sentences]
+    return pstdev(lengths) if len(lengths) >= 3 else None
+
+
+def paragraph_words(text: ParsedText) -> float | None:
+    """Mean length of a paragraph, in words."""
+    return _mean(text.paragraphs)
+
+
+def word_letters(text: ParsedText) -> float | None:
+    """Mean length of a word, in letters; numbers do not count."""
+    return _mean([sum(map(str.isalpha, word)) for word in text.words if any(map(str.isalpha, word))])
+
+
+def long_words(text: ParsedText) -> float | None:
+    """Share of words with at least seven letters."""
+    return _mean([float(sum(map(str.isalpha, word)) >= LONG_WORD) for word in text.words])
+
+
+def variety(text: ParsedText) -> float | None:
+    """Moving-average type-token ratio: different words in each window of 50, as a share."""
+    words, size = text.words, VARIETY_WINDOW
+    if len(words) < size:
+        return None
+    counts: dict[str, int] = {}
+    total = 0
+    for place, word in enumerate(words):
+        counts[word] = counts.get(word, 0) + 1
+        if place >= size:
+            gone = words[place - size]
+            counts[gone] -= 1
+            if not counts[gone]:
+                del counts[gone]
+        if place >= size - 1:
+            total += len(counts)
+    return total / (size * (len(words) - size + 1))
+
+
+_VOWELS = re.compile(r"[aeiouy]+")
+_SILENT = re.compile(r"(?:[^aeiouylcsxzgh]es|[^aeiouytd]ed|[^aeiouyl]e|(?<=[aeiouy])les?)$")
+_HIATUS = re.compile(r"(?<![tscg])ia|[rdvb]io|[aeo]ing|(?<![tcr])ien[tc]|[^qg]ua|[^pgs]eo|ism$|^our")
+
+
+def syllables(word: str) -> int:
+    """Syllables of a lower-case English word, estimated from its vowel groups; at least 1."""
+    groups = len(_VOWELS.findall(word)) - len(_SILENT.findall(word)) + len(_HIATUS.findall(word))
+    return max(1, groups)
+
+
+def reading_ease(text: ParsedText) -> float | None:
+    """Flesch reading ease: 206.835 - 1.015 words per sentence - 84.6 syllables per word; higher is easier."""
+    words = [word for sentence in text.sentences for word in sentence if any(map(str.isalpha, word))]
+    if not words:
+        return None
+    return 206.835 - 1.015 * len(words) / len(text.sentences) - 84.6 * fmean(map(syllables, words))
+
+
+def quotes(text: ParsedText) -> float | None:
+    """Quoted stretches in double marks, per 100 words."""
+    return _per_100(text.prose.count('"') / 2 + sum(map(text.prose.count, "“«„")), text)
+
+
+def numbers(text: ParsedText) -> float | None:
+    """Words with a digit, per 100 words."""
+    return _per_100(sum(any(map(str.isdigit, word)) for word in text.words), text)
+
+
+def contractions(text: ParsedText) -> float | None:
+    """Contracted forms such as ``don't`` and ``it's``, per 100 words."""
+    return _per_100(sum(bool(lexicon.CONTRACTION.fullmatch(word)) for word in text.words), text)
+
+
+def negations(text: ParsedText) -> float | None:
+    """Negative words, contracted ones included, per 100 words."""
+    return _per_100(sum(word in lexicon.NEGATIONS or word.endswith("n't") for word in text.words), text)
+
+
+def function_words(text: ParsedText) -> float | None:
+    """Share of words that only hold the sentence together."""
+    known = lexicon.function_words()
+    return _mean([float(word in known) for word in text.words])
+
+
+def capitals(text: ParsedText) -> float | None:
+    """Words of at least two letters all in capitals, per 100 words."""
+    return _per_100(sum(word.isupper() and sum(map(str.isalpha, word)) >= 2 for word in text.cased), text)
+
+
+def emoji(text: ParsedText) -> float | None:
+    """Pictographs, per 100 words."""
+    return _per_100(sum(ord(char) > 0x2190 and unicodedata.category(char) == "So" for char in text.prose), text)
+
+
+_MARKUP = re.compile(r"(\*\*|__)(?=\S).+?\1|`[^`\n]+`|\[[^\]\n]+\]\([^)\s]+\)|^(?:>|```)", re.MULTILINE)
+
+
+def markdown(text: ParsedText) -> float | None:
+    """Headings, bold words, code, links and quotes in Markdown, per 100 words."""
+    return _per_100(text.headings + len(_MARKUP.findall(text.prose)), text)
+
+
+def _flag(value: bool, text: ParsedText) -> float | None:
+    return float(value) if text.words else None
+
+
+def _starts_as_order(sentence: list[str]) -> bool:
+    first = sentence[1] if sentence[0] in {"please", "just", "then", "so", "and"} and len(sentence) > 1 else sentence[0]
+    return first in lexicon.IMPERATIVES and (first not in {"do", "have"} or sentence[1:2] not in (["you"], ["they"]))
+
+
+_DASH = re.compile(r"—|(?<=\s)–(?=\s)|(?<=\w )-(?= \w)|(?<!-)--(?!-)")
+_COLON = re.compile(r":(?=\s|$)")
+_ELLIPSIS = re.compile(r"…|\.{3,}")
+
+_ROWS: tuple[Feature, ...] = (
+    Feature("sentence_words", "words per sentence", "count", "style", "sentence length", 2.0, sentence_words),
+    Feature("sentence_spread", "words (standard deviation)", "count", "style", "sentence spread", 1.5, sentence_spread),
+    Feature("paragraph_words", "words per paragraph", "count", "style", "paragraphs", 8.0, paragraph_words),
+    Feature("word_letters", "letters per word", "count", "style", "word length", 0.15, word_letters),
+    Feature("long_words", "share of words of 7 letters or more", "share", "style", "word length", 0.03, long_words),
+    Feature("reading_ease", "Flesch reading ease", "score", "style", "word length", 5.0, reading_ease),
+    Feature("variety", "different words in 50", "share", "style", "variety", 0.02, variety),
+    Feature("function_words", "share of words", "share", "style", "function words", 0.02, function_words),
+    Feature("commas", "per 100 words", "rate", "style", "commas", 1.0, _matches_of(re.compile(r",(?!\d)"))),
+    Feature("semicolons", "per 100 words", "rate", "style", "semicolons", 0.3, _matches_of(re.compile(";"))),
+    Feature("dashes", "per 100 words", "rate", "style", "dashes", 0.4, _matches_of(_DASH)),
+    Feature("parentheses", "per 100 words", "rate", "style", "parentheses", 0.3, _matches_of(re.compile(r"\((?=\w)"))),
+    Feature("colons", "per 100 words", "rate", "style", "colons", 0.4, _matches_of(_COLON)),
+    Feature("ellipses", "per 100 words", "rate", "style", "ellipses", 0.3, _matches_of(_ELLIPSIS)),
+    Feature("quotes", "quotations per 100 words", "rate", "style", "quotes", 0.4, quotes),
+    Feature("numbers", "per 100 words", "rate", "style", "numbers", 0.7, numbers),
+    Feature("capitals", "per 100 words", "rate", "style", "capitals", 0.5, capitals),
+    Feature("contractions", "per 100 words", "rate", "style", "contractions", 0.7, contractions),
+    Feature("emoji", "per 100 words", "rate", "style", "emoji", 0.3, emoji),
+    Feature("markdown", "marks per 100 words", "rate", "style", "markdown", 0.5, markdown),
+    Feature(
+        "conjunction_openings",
+        "share of sentences",
+        "share",
+        "style",
+        "conjunction openings",
+        0.04,
+        _share_of_sentences(lambda sentence: sentence[0] in lexicon.CONJUNCTIONS),
+    ),
+    Feature(
+        "list_items",
+        "per 100 words",
+        "rate",
+        "communication",
+        "lists",
+        0.5,
+        lambda text: _per_100(text.list_items, text),
+    ),
+    Feature(
+        "questions", "per 100 words", "rate", "communication", "questions", 0.4, _matches_of(re.compile(r"[?？]+"))
+    ),
+    Feature(
+        "exclamations", "per 100 words", "rate", "communication", "exclamations", 0.4, _matches_of(re.compile("[!！]+"))
+    ),
+    Feature(
+        "imperatives",
+        "share of sentences",
+        "share",
+        "communication",
+        "orders",
+        0.05,
+        _share_of_sentences(_starts_as_order),
+    ),
+    Feature("first_singular", "per 100 words", "rate", "communication", "I", 1.0, _count_of(lexicon.FIRST_SINGULAR)),
+    Feature("first_plural", "per 100 words", "rate", "communication", "we", 1.0, _count_of(lexicon.FIRST_PLURAL)),
+    Feature("second_person", "per 100 words", "rate", "communication", "you", 1.0, _count_of(lexicon.SECOND_PERSON)),
+    Feature("hedges", "per 100 words", "rate", "communication", "hedges", 0.7, _matches_of(lexicon.HEDGES, lower=True)),
+    Feature(
+        "boosters", "per 100 words", "rate", "communication", "boosters", 0.5, _matches_of(lexicon.BOOSTERS, lower=True)
+    ),
+    Feature("negations", "per 100 words", "rate", "communication", "negations", 0.7, negations),
+    Feature(
+        "greeting", "share of texts", "flag", "communication", "greeting", 0.2, lambda text: _flag(text.greeting, text)
+    ),
+    Feature(
+        "sign_off", "share of texts", "flag", "communication", "sign-off", 0.2, lambda text: _flag(text.sign_off, text)
+    ),
+)
+
+FEATURES: Mapping[str, Feature] = {feature.name: feature for feature in _ROWS}
+
+
+def measure(text: str) -> Features:
+    """Measure a text.
+
+    Args:
+        text: anything.
+
+    Returns:
+        A value for every feature, None where the text does not show it.
+    """
+    parsed = parse(text)
+    return {name: feature.measure(parsed) for name, feature in FEATURES.items()}
+
+
+def measure_all(texts: Sequence[str]) -> Features:
+    """Measure a person: the mean of each feature over the texts that show it.
+
+    Args:
+        texts: what the person wrote.
+
+    Returns:
+        A value for every feature, None where no text shows it.
+    """
+    rows = [measure(text) for text in texts]
+    return {name: _mean([value for row in rows if (value := row[name]) is not None]) for name in FEATURES}

@@ -1,0 +1,183 @@
+"""A text taken apart: words, sentences, paragraphs, list items, greeting and sign-off.
+
+Rules, not a model: they need no download, and the same text always comes apart the same
+way. A text in another language comes apart too, if more coarsely. This file counts nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from statistics import median
+
+from .lexicon import GREETING, SIGN_OFF
+
+__all__ = ["ParsedText", "parse", "sentence_ends", "words_of"]
+
+_WORD = re.compile(r"(?:\b[A-Z]\.){2,}(?!\w)|[^\W_]+(?:(?:['\-]|(?<=\d)[.,:](?=\d))[^\W_]+)*")
+_MARKER = re.compile(r"[ \t]*(?:[-*+•‣–]|\(?\d{1,3}[.)]|\(?[a-z][.)])[ \t]+(?=\S)")
+_HEADING = re.compile(r"#{1,6} +\S")
+_END = re.compile(r"[.!?…]+[\"'”’)\]»*_]*(?=\s|$)|[。！？]+[」』”）]*")
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(\"“])(?:[A-HJ-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Lt|Col|Gen|Capt|Sgt|Sen|Rep|Gov|Rev|Hon|Fig|Mt|vs|cf|ca|"
+    r"approx|e\.g|i\.e|[A-Z](?:\.[A-Z])+)\.$"
+)
+_NUMBER = re.compile(r"(?:^|\W)[Nn]o\.$")
+_TERMINAL = (".", "!", "?", "…", ":", ";", '"', "”", "'", ")", "。", "！", "？")
+_WRAP_COLUMNS = range(45, 101)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedText:
+    """What the features look at.
+
+    Attributes:
+        prose: the text with straight apostrophes, without list markers.
+        words: its words in lower case, numbers included.
+        cased: the same words as written.
+        sentences: the words of each sentence, lower case, without greeting, sign-off and headings.
+        paragraphs: length of each paragraph in words, without greeting and sign-off.
+        list_items: how many lines are list items.
+        headings: how many lines are Markdown headings.
+        greeting: whether the text opens with one.
+        sign_off: whether the text closes with one.
+    """
+
+    prose: str
+    words: list[str]
+    cased: list[str]
+    sentences: list[list[str]]
+    paragraphs: list[int]
+    list_items: int
+    headings: int
+    greeting: bool
+    sign_off: bool
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text as written; ``8,200``, ``4:45`` and ``U.S.`` are one word each."""
+    return _WORD.findall(text.replace("’", "'"))
+
+
+def sentence_ends(text: str) -> list[int]:
+    """Where sentences end in a stretch of running text, as offsets after the closing mark."""
+    ends = []
+    for match in _END.finditer(text):
+        rest = text[match.end() : match.end() + 8].lstrip(" \t\n\"'“‘(*_")
+        if rest[:1].islower():
+            continue
+        if rest[:1].isdigit() and _NUMBER.search(text, max(0, match.start() - 4), match.start() + 1):
+            continue
+        if match.group().startswith(".") and _ABBREVIATION.search(text, max(0, match.start() - 12), match.start() + 1):
+            continue
+        ends.append(match.end())
+    return ends
+
+
+def _split_sentences(block: str) -> list[list[str]]:
+    ends = sentence_ends(block)
+    pieces = [block[start:end] for start, end in zip([0, *ends], [*ends, len(block)], strict=True)]
+    sentences = ([word.lower() for word in words_of(piece)] for piece in pieces)
+    return [sentence for sentence in sentences if sentence]
+
+
+def _is_wrapped(lines: list[str]) -> bool:
+    """Whether lines are one paragraph broken at a fixed column, as in plain-text mail."""
+    head = [line for line in lines[:-1] if not _MARKER.match(line)]
+    if len(head) < 2 or max(map(len, head)) > _WRAP_COLUMNS.stop or median(map(len, head)) < _WRAP_COLUMNS.start:
+        return False
+    return sum(line.rstrip().endswith(_TERMINAL) for line in head) * 2 < len(head)
+
+
+def _greeting_lines(lines: list[str]) -> tuple[bool, int]:
+    """Whether the text greets, and how many of its first lines do nothing else."""
+    first = lines[0].strip() if lines else ""
+    count = len(words_of(first))
+    if GREETING.match(first.lower()):
+        return True, int(count <= 8 and len(lines) > 1)
+    alone = len(lines) > 1 and 1 <= count <= 4 and first.endswith(",")
+    return alone, int(alone)
+
+
+def _sign_off_lines(lines: list[str]) -> int:
+    """How many of the last lines are a sign-off: a closing phrase, a name, or both."""
+    for back in range(min(4, len(lines) - 1), 0, -1):
+        line = lines[-back].strip()
+        count = len(words_of(line))
+        short = 1 <= count <= 8 and not line.endswith(("?", ":", ";")) and (count <= 4 or not line.endswith("."))
+        if short and SIGN_OFF.match(line.lower()) and all(len(words_of(after)) <= 6 for after in lines[-back:][1:]):
+            return back
+    last = lines[-1].strip() if len(lines) > 1 else ""
+    name = re.sub(r"^[-–—~]+ *", "", last)
+    is_name = bool(re.fullmatch(r"[^\W\d_a-z][\w'.]*(?: [^\W\d_a-z][\w'.]*)?", name))
+    return int(is_name and not lines[-2].rstrip().endswith(","))
+
+
+def _chunks(lines: list[str]) -> list[list[str]]:
+    """Runs of lines between blank ones."""
+    chunks: list[list[str]] = [[]]
+    for line in lines:
+        if line.strip():
+            chunks[-1].append(line)
+        elif chunks[-1]:
+            chunks.append([])
+    return [chunk for chunk in chunks if chunk]
+
+
+def _blocks(chunk: list[str]) -> list[str]:
+    """The stretches of a chunk within which sentences may run on."""
+    if not _is_wrapped(chunk):
+        return chunk
+    blocks: list[str] = []
+    for line in chunk:
+        if blocks and not _MARKER.match(line):
+            blocks[-1] += " " + line
+        else:
+            blocks.append(line)
+    return blocks
+
+
+def _paragraphs(blocks: list[str]) -> list[int]:
+    """Words per paragraph of one chunk: lines that are whole prose count apart, lists and verses as one."""
+    counts = [len(words_of(block)) for block in blocks]
+    prose = all(block.rstrip().endswith(_TERMINAL) and not _MARKER.match(block) for block in blocks)
+    return counts if prose and min(counts, default=0) >= 8 else [sum(counts)]
+
+
+def parse(text: str) -> ParsedText:
+    """Take a text apart.
+
+    Args:
+        text: anything; an empty text has no words, no sentences and no paragraphs.
+
+    Returns:
+        Its parts.
+    """
+    lines = text.replace("’", "'").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    filled = [line for line in lines if line.strip()]
+    greeting, opening = _greeting_lines(filled)
+    closing = _sign_off_lines(filled[opening:]) if len(filled) > opening + 1 else 0
+    seen, body = 0, []
+    for line in lines:
+        seen += bool(line.strip())
+        body.append("" if line.strip() and (seen <= opening or seen > len(filled) - closing) else line)
+    sentences: list[list[str]] = []
+    paragraphs: list[int] = []
+    for chunk in _chunks([line for line in body if not _HEADING.match(line)]):
+        blocks = _blocks(chunk)
+        paragraphs.extend(count for count in _paragraphs(blocks) if count)
+        for block in blocks:
+            sentences.extend(_split_sentences(_MARKER.sub("", block, count=1) if _MARKER.match(block) else block))
+    prose = "\n".join(line[match.end() :] if (match := _MARKER.match(line)) else line for line in lines)
+    cased = words_of(prose)
+    return ParsedText(
+        prose=prose,
+        words=[word.lower() for word in cased],
+        cased=cased,
+        sentences=sentences,
+        paragraphs=paragraphs,
+        list_items=sum(bool(_MARKER.match(line)) for line in lines),
+        headings=sum(bool(_HEADING.match(line)) for line in lines),
+        greeting=greeting,
+        sign_off=closing > 0,
+    )

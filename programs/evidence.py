@@ -1,0 +1,68 @@
+"""Finds the sentence that speaks most for a tested statement, and quotes it word for word.
+
+Used for statements that came without a quote (those of the space). The quote is a substring
+of its record by construction. This file knows no runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hyperalign.profile import Evidence, Hypothesis
+from hyperalign.records import Record, own_text
+from hyperalign.scores import Message, ScoreMatrix, Scorer
+
+from .excerpts import excerpt, sentences
+
+__all__ = ["find_evidence"]
+
+READ_WORDS = 120
+MAX_SENTENCES = 6
+MIN_SENTENCE_WORDS = 4
+
+
+def find_evidence(
+    hypothesis: Hypothesis, records: Sequence[Record], matrix: ScoreMatrix, scorer: Scorer | None
+) -> Hypothesis:
+    """Give a hypothesis the quote it lacks.
+
+    Args:
+        hypothesis: a kept statement.
+        records: the person's records.
+        matrix: where it was tested: the record with the highest cell (the lowest, for a statement that
+            was turned to its other pole) is quoted.
+        scorer: picks the sentence; without one it is the record's longest.
+
+    Returns:
+        The hypothesis, with a quote if it had none and a record to quote is left.
+    """
+    if hypothesis.evidence or hypothesis.test is None or hypothesis.id not in matrix.columns:
+        return hypothesis
+    by_id = {record.id: record for record in records}
+    ids, cells = matrix.of(hypothesis.id, lambda row: row.record in by_id)
+    if not ids:
+        return hypothesis
+    others = matrix.of(hypothesis.id, lambda row: row.record not in by_id)[1]
+    turned = len(others) > 0 and float(cells.mean()) < float(others.mean())
+    best = by_id[ids[int(cells.argmin() if turned else cells.argmax())]]
+    quote = _most_telling(hypothesis, best, scorer)
+    return hypothesis.model_copy(update={"evidence": [Evidence(quote=quote, record=best.id)]}) if quote else hypothesis
+
+
+def _most_telling(hypothesis: Hypothesis, record: Record, scorer: Scorer | None) -> str:
+    read = sentences(excerpt(own_text(record), READ_WORDS))
+    shown = [sentence for sentence in read if len(sentence.split()) >= MIN_SENTENCE_WORDS] or read
+    if not shown:
+        return ""
+    longest = sorted(shown, key=len, reverse=True)[:MAX_SENTENCES]
+    if scorer is None:
+        return longest[0]
+    return max(longest, key=lambda sentence: _speaks_for(sentence, hypothesis, scorer))
+
+
+def _speaks_for(sentence: str, hypothesis: Hypothesis, scorer: Scorer) -> float:
+    question: list[Message] = [
+        {"role": "user", "content": f"“{sentence}”\n\nIn one short phrase, how does this person write?"}
+    ]
+    scores = scorer.score(question, [hypothesis.statement, hypothesis.opposite])
+    return scores[0].logprob - scores[1].logprob

@@ -1,0 +1,62 @@
+"""Cuts and finds text: excerpts that end at a sentence, and quotes in what they quote.
+
+Everything returned is a verbatim part of the text given. This file knows no record and no model.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["excerpt", "find_quote", "sentences"]
+
+_SENTENCE = re.compile(r"\S.*?(?:[.!?…]+[\"'”’)\]]*(?=\s|$)|$)", re.DOTALL)
+_WORD = re.compile(r"\w+")
+
+
+def excerpt(text: str, words: int) -> str:
+    """The start of a text, cut after a sentence where one ends in its second half.
+
+    Args:
+        text: any text.
+        words: how many words at most.
+
+    Returns:
+        A verbatim beginning of ``text``, without space around it.
+    """
+    text = text.strip()
+    tokens = list(re.finditer(r"\S+", text))
+    if len(tokens) <= words:
+        return text
+    cut = text[: tokens[words - 1].end()]
+    ends = [match.end() for match in re.finditer(r"[.!?…][\"'”’)\]]*(?=\s)", cut)]
+    return cut[: ends[-1]] if ends and ends[-1] >= len(cut) // 2 else cut
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text as they stand in it; a line break also ends one."""
+    lines = (line.strip() for line in text.splitlines())
+    found = (match.group().strip() for line in lines if line for match in _SENTENCE.finditer(line))
+    return [sentence for sentence in found if _WORD.search(sentence)]
+
+
+def find_quote(quote: str, text: str, *, min_words: int = 2) -> str | None:
+    """Where a quote stands in a text, ignoring case, spacing and punctuation.
+
+    Models often straighten quotation marks or drop a comma; what is returned is the text's own wording.
+
+    Args:
+        quote: what is said to stand there.
+        text: where to look.
+        min_words: shorter quotes prove nothing and count as not found.
+
+    Returns:
+        The verbatim part of ``text``, or None.
+    """
+    wanted = [word.lower() for word in _WORD.findall(quote)]
+    if len(wanted) < min_words:
+        return None
+    there = [(match.group().lower(), match.start(), match.end()) for match in _WORD.finditer(text)]
+    for start in range(len(there) - len(wanted) + 1):
+        if all(there[start + i][0] == word for i, word in enumerate(wanted)):
+            return text[there[start][1] : there[start + len(wanted) - 1][2]]
+    return None

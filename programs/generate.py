@@ -1,0 +1,115 @@
+"""Answers a prompt as the person would, under a strategy; of several drafts it takes the truest.
+
+This file knows strategies and models, and nothing of how a profile is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+import dspy
+
+from hyperalign.profile import Profile
+from hyperalign.scores import Message, Scorer
+from hyperalign.style import distance, measure
+
+from .excerpts import excerpt
+from .plain import PlainAdapter
+from .strategies import Strategy
+
+__all__ = ["AnswerAsThePerson", "Generate", "choose_draft"]
+
+PROFILE_WORDS = 400
+MAX_TOKENS = 400
+_DRAFT_TEMPERATURE = 0.8
+_JUDGED_WORDS = 120
+
+
+class AnswerAsThePerson(dspy.Signature):  # type: ignore[misc]
+    """Write the answer that this person would write to the prompt, in their voice and manner. Say what the prompt asks
+    for and nothing about the person's manner itself. Invent no facts from earlier texts, and copy no sentence of them."""
+
+    messages: list[Message] = dspy.InputField()
+    answer: str = dspy.OutputField()
+
+
+class Generate(dspy.Module):  # type: ignore[misc]
+    """Answers prompts for a profile.
+
+    Args:
+        strategy: how the profile is put before the model.
+        budget: words that may be spent on the profile.
+        best_of: how many drafts to choose from; 1 answers greedily.
+        scorer: judges the drafts by tested hypotheses, beside measured style.
+    """
+
+    def __init__(
+        self, strategy: Strategy, *, budget: int = PROFILE_WORDS, best_of: int = 1, scorer: Scorer | None = None
+    ) -> None:
+        super().__init__()
+        self.answer = dspy.Predict(AnswerAsThePerson)
+        self._strategy = strategy
+        self._budget = budget
+        self._best_of = best_of
+        self._scorer = scorer
+
+    def messages(self, profile: Profile, prompt: str) -> list[Message]:
+        """Exactly what is sent, instructions included."""
+        turns = self._strategy.condition(profile, prompt, self._budget)
+        sent = PlainAdapter().format(self.answer.signature, self.answer.demos, {"messages": turns})
+        return [{"role": turn["role"], "content": turn["content"]} for turn in sent]
+
+    def forward(self, prompt: str, profile: Profile) -> dspy.Prediction:
+        """Answer one prompt.
+
+        Args:
+            prompt: what to answer.
+            profile: for whom.
+
+        Returns:
+            ``answer`` (text), ``drafts`` (all of them) and ``strategy`` (its name).
+        """
+        turns = self._strategy.condition(profile, prompt, self._budget)
+        drafts = []
+        with dspy.context(adapter=PlainAdapter()):
+            for number in range(self._best_of):
+                config = {"max_tokens": MAX_TOKENS, "temperature": 0.0}
+                if number:
+                    config |= {"temperature": _DRAFT_TEMPERATURE, "seed": number}
+                drafts.append(self.answer(messages=turns, config=config).answer)
+        chosen = drafts[choose_draft(drafts, profile, self._scorer)] if len(drafts) > 1 else drafts[0]
+        return dspy.Prediction(answer=chosen, drafts=drafts, strategy=self._strategy.name)
+
+
+def choose_draft(drafts: Sequence[str], profile: Profile, scorer: Scorer | None = None) -> int:
+    """The draft that is most like the person: rank by measured style plus rank by tested hypotheses.
+
+    Args:
+        drafts: at least one.
+        profile: the person.
+        scorer: reads each draft for the kept hypotheses; without one, measured style alone decides.
+
+    Returns:
+        The index of the best draft.
+    """
+    person = {name: measurement.value for name, measurement in profile.style.items()}
+    by_style = [-distance(measure(draft), dict(person), names=list(person)) for draft in drafts]
+    by_tests = [_supports(draft, profile, scorer) for draft in drafts] if scorer else [0.0] * len(drafts)
+    ranks = [_rank(by_style, i) + _rank(by_tests, i) for i in range(len(drafts))]
+    return min(range(len(drafts)), key=lambda i: (ranks[i], i))
+
+
+def _supports(draft: str, profile: Profile, scorer: Scorer) -> float:
+    tested = [h for h in profile.hypotheses if h.kind == "statement" and h.opposite and h.source != "measured"]
+    if not tested:
+        return 0.0
+    context: list[Message] = [
+        {"role": "user", "content": f"<text>\n{excerpt(draft, _JUDGED_WORDS)}\n</text>\n\nHow does this person write?"}
+    ]
+    scores = scorer.score(context, [pole for h in tested for pole in (h.statement, h.opposite)])
+    return fmean(h.weight * (scores[2 * i].logprob - scores[2 * i + 1].logprob) for i, h in enumerate(tested))
+
+
+def _rank(values: Sequence[float], index: int) -> int:
+    return sum(value > values[index] for value in values)

@@ -1,0 +1,268 @@
+"""The whole loop as one DSPy module: infer, score, select, and answer as the person would.
+
+``Personalizer`` is handed its model, its scorer and its contrast; it knows no runtime, no
+store and no task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+
+from hyperalign.budget import Budget
+from hyperalign.contrast import Contrast, ShippedContrast, reference_records
+from hyperalign.errors import InputError, ModelOutputError
+from hyperalign.profile import Hypothesis, Measurement, Profile, Provenance, check_evidence
+from hyperalign.records import Record, Sample, own_text
+from hyperalign.scores import ScoreMatrix, Scorer
+from hyperalign.space import Space, load_space
+from hyperalign.style import FEATURES, claims, measure_all
+
+from .candidates import Candidate, from_examples, from_measurement, from_space
+from .evidence import find_evidence
+from .generate import Generate
+from .infer import InferHypotheses
+from .score import Progress, fill
+from .select import Rules, Selection, select
+from .strategies import Strategy, strategy
+from .testing import Test
+from .testing.choice import ChoiceTest
+from .testing.likelihood import LikelihoodTest
+from .testing.measurement import MeasurementTest
+
+__all__ = ["Fit", "Personalizer"]
+
+PROGRAM = "personalizer/1"
+SHOWN_OTHERS = 4
+EXAMPLES_TRIED = 2
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What fitting found, and everything it rests on.
+
+    Attributes:
+        profile: the tested profile.
+        candidates: all hypotheses that were tried.
+        matrices: one for each test.
+    """
+
+    profile: Profile
+    candidates: list[Hypothesis]
+    matrices: list[ScoreMatrix]
+
+
+class Personalizer(dspy.Module):  # type: ignore[misc]
+    """Fits a model to one person, and answers for them.
+
+    Args:
+        lm: the model that infers and answers; DSPy's configured one if None.
+        scorer: gives log-probabilities for the test by likelihood; the model's own where it offers one; without
+            any, statements are tested by choice.
+        contrast: other people; the example people that ship if None.
+        strategy: how a profile is put before the model, by name or your own.
+        rules: what it takes to be kept.
+        space: the dimensions tried beside free hypotheses; the shipped ones if None.
+        reference: how many records of other people to test against.
+        best_of: drafts to choose an answer from.
+        budget: where steps are booked; the model must have been given the same one.
+        progress: told of each step's progress.
+        seed: kept in the profile's provenance.
+    """
+
+    def __init__(
+        self,
+        lm: dspy.LM | None = None,
+        *,
+        scorer: Scorer | None = None,
+        contrast: Contrast | None = None,
+        strategy: str | Strategy = "verified",
+        rules: Rules | None = None,
+        space: Space | None = None,
+        reference: int = 8,
+        best_of: int = 1,
+        budget: Budget | None = None,
+        progress: Progress | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.infer = InferHypotheses()
+        self._model = lm
+        self._scorer = scorer
+        self._contrast = contrast or ShippedContrast()
+        self._rules = rules or Rules(seed=seed)
+        self._space = space or load_space()
+        self._reference = reference
+        self._budget = budget or Budget()
+        self._progress = progress
+        self._seed = seed
+        self.generate = Generate(_named(strategy), best_of=best_of, scorer=scorer)
+
+    def forward(
+        self, prompt: str, records: Sequence[Record] | None = None, profile: Profile | None = None
+    ) -> dspy.Prediction:
+        """Answer a prompt; fit first if no profile is given.
+
+        Args:
+            prompt: what to answer.
+            records: what the person wrote or chose; needed without a profile.
+            profile: the person, if already fitted.
+
+        Returns:
+            ``answer`` and ``profile``.
+
+        Raises:
+            InputError: neither records nor a profile are given.
+        """
+        if profile is None:
+            if not records:
+                raise InputError("There is neither a profile nor a record.", remedy="Give records= or profile=.")
+            profile = self.fit(records)
+        with self._budget.step("generate"), self._context():
+            reply = self.generate(prompt=prompt, profile=profile)
+        return dspy.Prediction(answer=reply.answer, drafts=reply.drafts, profile=profile)
+
+    def fit(self, records: Sequence[Record]) -> Profile:
+        """Infer hypotheses, test them, and keep what predicts.
+
+        Args:
+            records: one person's; at least four say something, eight are better.
+
+        Raises:
+            InputError: there are none, or they are several people's.
+            ModelError: the model can't be used.
+            BudgetExceededError: a cap was reached.
+        """
+        return self.explain(records).profile
+
+    def explain(self, records: Sequence[Record]) -> Fit:
+        """``fit``, with all candidates and score matrices beside the profile."""
+        user = _one_user(records)
+        # Every second record is for making hypotheses; those it made are tested on the rest.
+        made_from = list(records[::2]) if len(records) > 1 else []
+        others = reference_records(self._contrast, user, records, max(self._reference, SHOWN_OTHERS))
+        free, invented = self._free(made_from, others[-SHOWN_OTHERS:])
+        candidates = [
+            *free,
+            *from_measurement(made_from),
+            *from_examples(made_from, EXAMPLES_TRIED),
+            *from_space(self._space),
+        ]
+        hypotheses = [candidate.hypothesis for candidate in candidates]
+        against = others[: self._reference]
+        matrices = [
+            self._fill(test, candidates, [*records, *against]) for test in self._tests(candidates, records, against)
+        ]
+        chosen = select(hypotheses, matrices, user, self._rules)
+        profile = self._profile(user, records, chosen, matrices, invented)
+        return Fit(profile, hypotheses, matrices)
+
+    def _free(self, records: Sequence[Record], others: Sequence[Record]) -> tuple[list[Candidate], int]:
+        if not records or not others:
+            return [], 0
+        self._tell("infer", 0, 1)
+        with self._budget.step("infer"), self._context():
+            try:
+                found = self.infer(records=records, others=others)
+            except ModelOutputError:
+                # One question answered in the wrong form costs its hypotheses, not the run.
+                found = dspy.Prediction(hypotheses=[], invented=0)
+        self._tell("infer", 1, 1)
+        made_from = frozenset(record.id for record in records)
+        return [Candidate(hypothesis, made_from) for hypothesis in found.hypotheses], found.invented
+
+    def _tests(
+        self, candidates: Sequence[Candidate], records: Sequence[Record], others: Sequence[Record]
+    ) -> list[Test]:
+        measured = {c.hypothesis.id: c.claim for c in candidates if c.claim is not None}
+        scorer = self._usable_scorer()
+        if scorer is not None:
+            return [MeasurementTest(measured), LikelihoodTest(scorer)]
+        beside = {mine.id: own_text(others[i % len(others)]) for i, mine in enumerate(records) if others}
+        crowd = {o.id: own_text(others[(i + 1) % len(others)]) for i, o in enumerate(others)}
+        return [MeasurementTest(measured), ChoiceTest(self._model, {**crowd, **beside})]
+
+    def _usable_scorer(self) -> Scorer | None:
+        if self._scorer is None:
+            # A model that ships with a scorer of the same weights says so; see ``hyperalign.backends``.
+            offer: Any = getattr(self._model or dspy.settings.lm, "scorer", None)
+            self._scorer = offer() if callable(offer) else None
+        return self._scorer
+
+    def _fill(self, test: Test, candidates: Sequence[Candidate], records: Sequence[Record]) -> ScoreMatrix:
+        made_from = {candidate.hypothesis.id: candidate.made_from for candidate in candidates}
+        hypotheses = [candidate.hypothesis for candidate in candidates]
+        with self._budget.step("score"):
+            return fill(test, hypotheses, records, made_from=made_from, progress=self._progress)
+
+    def _profile(
+        self,
+        user: str,
+        records: Sequence[Record],
+        chosen: Selection,
+        matrices: Sequence[ScoreMatrix],
+        invented: int,
+    ) -> Profile:
+        with self._budget.step("evidence"):
+            kept = [self._with_evidence(h, records, matrices) for h in chosen.kept]
+        samples = {f"example-{record.id}": record for record in records if isinstance(record, Sample)}
+        scorer = self._usable_scorer()
+        return Profile(
+            user=user,
+            hypotheses=[h for h in kept if h.kind == "statement" and check_evidence(h.evidence, records)],
+            examples=[samples[h.id] for h in kept if h.kind == "example"],
+            style=_measured(records),
+            dropped=chosen.dropped,
+            provenance=Provenance(
+                records=[record.id for record in records],
+                model=str(getattr(self._model or dspy.settings.lm, "model", "")),
+                scorer=scorer.name if scorer else "",
+                contrast=self._contrast.name,
+                program=PROGRAM,
+                seed=self._seed,
+                invented_quotes=invented,
+            ),
+        ).touched()
+
+    def _with_evidence(
+        self, hypothesis: Hypothesis, records: Sequence[Record], matrices: Sequence[ScoreMatrix]
+    ) -> Hypothesis:
+        for matrix in matrices:
+            hypothesis = find_evidence(hypothesis, records, matrix, self._scorer)
+        return hypothesis
+
+    def _context(self) -> Any:
+        return dspy.context(lm=self._model) if self._model is not None else dspy.context()
+
+    def _tell(self, step: str, done: int, total: int) -> None:
+        if self._progress is not None:
+            self._progress(step, done, total)
+
+
+def _named(name: str | Strategy) -> Strategy:
+    return strategy(name) if isinstance(name, str) else name
+
+
+def _one_user(records: Sequence[Record]) -> str:
+    users = sorted({record.user for record in records})
+    if len(users) != 1:
+        raise InputError(
+            f"A profile is of one person, but these records are of {len(users)} ({', '.join(users) or 'nobody'}).",
+            remedy="Give the records of one user.",
+        )
+    return users[0]
+
+
+def _measured(records: Sequence[Record]) -> dict[str, Measurement]:
+    """Measured style of all records: every feature that stands apart, and how far."""
+    texts = [own_text(record) for record in records]
+    values = measure_all(texts)
+    standing_out = {claim.feature: claim for claim in claims(texts)}
+    return {
+        name: Measurement(value=round(claim.value, 4), reference=round(claim.usual, 4), z=round(claim.z, 3))
+        for name, claim in standing_out.items()
+        if name in FEATURES and values.get(name) is not None
+    }

@@ -1,0 +1,37 @@
+"""The test by measurement: claims that numbers can check, on records they were not made from.
+
+No model is involved. This file does not know how features are measured: ``hyperalign.style`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hyperalign.profile import Hypothesis
+from hyperalign.records import Record, own_text
+from hyperalign.style import StyleClaim
+
+__all__ = ["MeasurementTest"]
+
+
+class MeasurementTest:
+    """Tests measured hypotheses.
+
+    Args:
+        claims: the claim behind each measured hypothesis, by hypothesis id.
+    """
+
+    name = "measurement"
+    scorer = "measured"
+
+    def __init__(self, claims: Mapping[str, StyleClaim]) -> None:
+        self._claims = claims
+
+    def applies(self, hypothesis: Hypothesis) -> bool:
+        """Only hypotheses that came with a claim."""
+        return hypothesis.id in self._claims
+
+    def row(self, record: Record, hypotheses: Sequence[Hypothesis]) -> list[float]:
+        """How far the record bears each claim out, in within-person standard deviations (-3 to 3)."""
+        text = own_text(record)
+        return [self._claims[h.id].holds(text) for h in hypotheses]

@@ -1,0 +1,77 @@
+"""Fixtures for all tests: no test touches the user's own folders, none needs the network.
+
+The embedded SmolLM2 is a real model file: it is fetched once into the user's normal cache
+and linked into each test's own cache folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hyperalign.files import cache_folder
+
+from .fixtures.scripted_server import ScriptedServer, serving
+
+_USER_CACHE = cache_folder()
+
+
+# What LiteLLM does inside: deprecated pydantic calls while streaming, and connections
+# and event loops of asynchronous calls that it leaves to the garbage collector.
+_NOT_OURS = (
+    "ignore:Item '.*' on TypedDict class:UserWarning",
+    "ignore:Accessing the 'model_.*' attribute on the instance:DeprecationWarning",
+    "ignore:unclosed <socket:ResourceWarning",
+    "ignore:unclosed <ssl:ResourceWarning",
+    "ignore:unclosed transport:ResourceWarning",
+    "ignore:unclosed event loop:ResourceWarning",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Warnings are errors here, except those that LiteLLM raises inside."""
+    for line in _NOT_OURS:
+        config.addinivalue_line("filterwarnings", line)
+
+
+@pytest.fixture(autouse=True)
+def isolated_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Data and cache folders of this test alone; returns the folder that holds both.
+
+    Model files that the user's cache already has are linked in, so that no test
+    downloads them again and none can delete them.
+    """
+    home = tmp_path / "hyperalign"
+    monkeypatch.setenv("HYPERALIGN_DATA", str(home / "data"))
+    monkeypatch.setenv("HYPERALIGN_CACHE", str(home / "cache"))
+    # Servers of a test go soon after it: 2 cores are shared by the whole suite.
+    monkeypatch.setenv("HYPERALIGN_SERVER_LINGER", "0.5")
+    models = home / "cache" / "models"
+    models.mkdir(parents=True)
+    (home / "data").mkdir()
+    for file in (_USER_CACHE / "models").glob("*.gguf"):
+        (models / file.name).symlink_to(file)
+    if (_USER_CACHE / "hashes").is_dir():
+        shutil.copytree(_USER_CACHE / "hashes", home / "cache" / "hashes")
+    return home
+
+
+@pytest.fixture
+def scripted_server() -> Iterator[ScriptedServer]:
+    """A real OpenAI-compatible server on loopback, driven by a script."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def smollm_path() -> Path:
+    """The real SmolLM2-135M-Instruct file, fetched into the user's cache if it is not there."""
+    from hyperalign.backends.runtimes.catalogue import find
+    from hyperalign.backends.runtimes.download import ensure_model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HYPERALIGN_CACHE", str(_USER_CACHE))
+        return ensure_model(find("smollm2-135m-instruct"))
