@@ -30,6 +30,7 @@ from .select import Rules, Selection, select
 from .strategies import Strategy, strategy
 from .testing import Test
 from .testing.choice import ChoiceTest
+from .testing.example import ExampleTest
 from .testing.likelihood import LikelihoodTest
 from .testing.measurement import MeasurementTest
 
@@ -82,7 +83,7 @@ class Personalizer(dspy.Module):  # type: ignore[misc]
         strategy: str | Strategy = "verified",
         rules: Rules | None = None,
         space: Space | None = None,
-        reference: int = 8,
+        reference: int = 6,
         best_of: int = 1,
         budget: Budget | None = None,
         progress: Progress | None = None,
@@ -180,7 +181,7 @@ class Personalizer(dspy.Module):  # type: ignore[misc]
         measured = {c.hypothesis.id: c.claim for c in candidates if c.claim is not None}
         scorer = self._usable_scorer()
         if scorer is not None:
-            return [MeasurementTest(measured), LikelihoodTest(scorer)]
+            return [MeasurementTest(measured), LikelihoodTest(scorer), ExampleTest(scorer)]
         beside = {mine.id: own_text(others[i % len(others)]) for i, mine in enumerate(records) if others}
         crowd = {o.id: own_text(others[(i + 1) % len(others)]) for i, o in enumerate(others)}
         return [MeasurementTest(measured), ChoiceTest(self._model, {**crowd, **beside})]

@@ -1,13 +1,11 @@
 """Fills score matrices: every test on every record it may see.
 
-A hypothesis is never scored on a record that it was made from: that cell stays empty. Rows
-are filled record by record, so that a record is read once. This file knows no way to choose:
-``select`` reads the finished matrix.
+A hypothesis is never scored on a record that it was made from: that cell stays empty. This file
+knows no way to choose: ``select`` reads the finished matrix.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
@@ -45,12 +43,13 @@ def fill(
         The matrix: ``records`` x the hypotheses the test applies to.
     """
     columns = [h for h in hypotheses if test.applies(h)]
-    values = np.full((len(records), len(columns)), math.nan)
-    for i, record in enumerate(records):
-        open_columns = [j for j, h in enumerate(columns) if record.id not in made_from.get(h.id, ())]
-        if open_columns:
-            values[i, open_columns] = test.row(record, [columns[j] for j in open_columns])
+    wanted = np.array([[r.id not in made_from.get(h.id, ()) for h in columns] for r in records], dtype=np.bool_)
+
+    def done(rows: int) -> None:
         if progress is not None:
-            progress(f"test by {test.name}", i + 1, len(records))
+            progress(f"test by {test.name}", rows, len(records))
+
+    empty = not columns or not records
+    values = np.empty((len(records), len(columns))) if empty else test.cells(records, columns, wanted, done)
     rows = tuple(Row(record.id, record.user) for record in records)
     return ScoreMatrix(test.name, test.scorer, rows, tuple(h.id for h in columns), values)

@@ -255,8 +255,10 @@ def _from_wheels(entry: Entry, progress: Progress) -> Path:
 
 def _download_wheel(distribution: str, version: str, folder: Path) -> Path:
     pattern = f"{distribution.replace('-', '_')}-{version}-*.whl"
-    if whole := next(folder.glob(pattern), None):
-        return whole
+    if here := next(folder.glob(pattern), None):
+        if zipfile.is_zipfile(here):
+            return here
+        here.unlink()  # pip was killed while it wrote this one
     options = ["--quiet", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input", "--progress-bar=off"]
     command = [sys.executable, "-m", "pip", "download", *options, "--disable-pip-version-check", "--dest", str(folder)]
     # The names come from our own catalogue, and no shell reads them.

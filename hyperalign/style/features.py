@@ -175,7 +175,10 @@ def emoji(text: ParsedText) -> float | None:
     return _per_100(sum(ord(char) > 0x2190 and unicodedata.category(char) == "So" for char in text.prose), text)
 
 
-_MARKUP = re.compile(r"(\*\*|__)(?=\S).+?\1|`[^`\n]+`|\[[^\]\n]+\]\([^)\s]+\)|^(?:>|```)", re.MULTILINE)
+# Bounded lengths keep the time linear on a text full of unclosed marks.
+_MARKUP = re.compile(
+    r"(\*\*|__)(?=\S).{1,200}?\1|`[^`\n]{1,200}`|\[[^\]\n]{1,200}\]\([^)\s]{1,500}\)|^(?:>|```)", re.MULTILINE
+)
 
 
 def markdown(text: ParsedText) -> float | None:

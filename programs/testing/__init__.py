@@ -1,18 +1,23 @@
 """Tests of hypotheses: by likelihood, by choice, by measurement.
 
-A ``Test`` fills one row of a score matrix at a time, so that a record is read once for all
-hypotheses. A cell says how much better a hypothesis fits the record than its opposite.
+A ``Test`` fills the cells of a score matrix, in the order that lets a model read each text once.
+A cell says how much better a hypothesis fits a record than its opposite (or nothing) does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hyperalign.profile import Hypothesis
 from hyperalign.records import Record
 
-__all__ = ["Test"]
+__all__ = ["Done", "Test"]
+
+Done = Callable[[int], None]
 
 
 class Test(Protocol):
@@ -32,14 +37,19 @@ class Test(Protocol):
         """True if this test can judge the hypothesis."""
         ...
 
-    def row(self, record: Record, hypotheses: Sequence[Hypothesis]) -> list[float]:
-        """One row of the matrix.
+    def cells(
+        self, records: Sequence[Record], hypotheses: Sequence[Hypothesis], wanted: NDArray[np.bool_], done: Done
+    ) -> NDArray[np.float64]:
+        """The cells of a matrix.
 
         Args:
-            record: the record to test on.
-            hypotheses: those that ``applies`` accepted.
+            records: its rows.
+            hypotheses: its columns, all accepted by ``applies``.
+            wanted: shape (records, hypotheses): False where a hypothesis was made from the record.
+            done: to be called with the number of rows finished, as work goes on.
 
         Returns:
-            A cell for each hypothesis, in order: above 0 where the record speaks for it; NaN where it can't tell.
+            Shape (records, hypotheses): above 0 where a record speaks for a hypothesis; NaN where it is not wanted
+            or can't tell.
         """
         ...

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dspy
+import numpy as np
+from numpy.typing import NDArray
 
 from hyperalign.profile import Hypothesis
 from hyperalign.records import Record, other_text, own_text
@@ -21,6 +23,8 @@ from hyperalign.scores import Message
 
 from ..excerpts import excerpt
 from ..plain import PlainAdapter
+from . import Done
+from .rows import row_by_row
 
 __all__ = ["ChoiceTest", "WhichText"]
 
@@ -62,8 +66,13 @@ class ChoiceTest(dspy.Module):  # type: ignore[misc]
         """Statements that nothing measures."""
         return hypothesis.kind == "statement" and hypothesis.source != "measured"
 
-    def row(self, record: Record, hypotheses: Sequence[Hypothesis]) -> list[float]:
-        """One row: share of choices for the record's own text, minus one half; NaN with nothing beside it."""
+    def cells(
+        self, records: Sequence[Record], hypotheses: Sequence[Hypothesis], wanted: NDArray[np.bool_], done: Done
+    ) -> NDArray[np.float64]:
+        """Share of choices for each record's own text, minus one half; NaN with nothing beside it."""
+        return row_by_row(self._row, records, hypotheses, wanted, done)
+
+    def _row(self, record: Record, hypotheses: Sequence[Hypothesis]) -> list[float]:
         other = other_text(record) or self._against.get(record.id)
         if other is None:
             return [math.nan] * len(hypotheses)

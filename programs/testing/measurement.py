@@ -7,9 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hyperalign.profile import Hypothesis
 from hyperalign.records import Record, own_text
-from hyperalign.style import StyleClaim
+from hyperalign.style import StyleClaim, measure
+
+from . import Done
+from .rows import row_by_row
 
 __all__ = ["MeasurementTest"]
 
@@ -31,7 +37,12 @@ class MeasurementTest:
         """Only hypotheses that came with a claim."""
         return hypothesis.id in self._claims
 
-    def row(self, record: Record, hypotheses: Sequence[Hypothesis]) -> list[float]:
-        """How far the record bears each claim out, in within-person standard deviations (-3 to 3)."""
-        text = own_text(record)
-        return [self._claims[h.id].holds(text) for h in hypotheses]
+    def cells(
+        self, records: Sequence[Record], hypotheses: Sequence[Hypothesis], wanted: NDArray[np.bool_], done: Done
+    ) -> NDArray[np.float64]:
+        """How far each record bears each claim out, in within-person standard deviations (-3 to 3)."""
+        return row_by_row(self._row, records, hypotheses, wanted, done)
+
+    def _row(self, record: Record, hypotheses: Sequence[Hypothesis]) -> list[float]:
+        features = measure(own_text(record))
+        return [self._claims[h.id].holds(features) for h in hypotheses]

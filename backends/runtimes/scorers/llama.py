@@ -171,6 +171,9 @@ class LlamaScorer:
         params.n_seq_max = _BRANCHES + 1
         # Branches share the context's cells instead of copying them.
         params.kv_unified = True
+        # On a processor flash attention is no faster here, and its half-precision sums made
+        # a text's score hang on its neighbors in the batch six times more than without.
+        params.flash_attn_type = 0
         try:
             return self._llama.LlamaContext(self._model, params, verbose=False)
         except (RuntimeError, ValueError, MemoryError) as error:
@@ -275,6 +278,8 @@ class LlamaScorer:
 
 
 def _library() -> Any:
+    # Waiting threads of llama.cpp spin by default: beside any other busy process that costs a factor of ten.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         llama: Any = import_module("cyllama.llama.llama_cpp")
     except ImportError as error:

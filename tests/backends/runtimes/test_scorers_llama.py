@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hyperalign.backends.runtimes.scorers import LlamaScorer
 
 from hyperalign.budget import Budget
 from hyperalign.errors import BudgetExceededError, ContextLengthError, ModelError
-from hyperalign.scores import Message, Scorer
+from hyperalign.scores import Message, Scorer, TextScore
 
 llama: Any = pytest.importorskip("cyllama.llama.llama_cpp", reason="the 'local' extra is not installed")
 
@@ -20,11 +21,22 @@ CONTEXT: list[Message] = [{"role": "user", "content": "What is the capital of Fr
 TEXTS = [
     "The capital of France is Paris.",
     "The capital of France is London.",
-    "Banana.",
+    "Banana bread is what the capital of France is mostly made of.",
     "Paris",
     "The capital of France is Paris, a city known for its museums and its long, bright evenings.<|im_end|>",
     "é 日本語",
 ]
+
+
+def same(left: Sequence[TextScore], right: Sequence[TextScore]) -> None:
+    """Equal but for rounding.
+
+    llama.cpp rounds activations to 8 bits and sums in an order that hangs on the batch:
+    about 0.1 nats a token, independent between tokens. Reading another text is far outside.
+    """
+    assert [score.tokens for score in left] == [score.tokens for score in right]
+    for one, other in zip(left, right, strict=True):
+        assert one.logprob == pytest.approx(other.logprob, abs=0.35 * math.sqrt(other.tokens))
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +55,7 @@ def plainly(path: Path, prompt: list[int], branch: list[int]) -> float:
     model.n_vocab = model.get_vocab().n_vocab
     params = llama.LlamaContextParams()
     params.n_ctx = params.n_batch = params.n_ubatch = 512
+    params.flash_attn_type = 0
     context = llama.LlamaContext(model, params, verbose=False)
     tokens = prompt + branch
     batch = llama.LlamaBatch(n_tokens=len(tokens), embd=0, n_seq_max=1)
@@ -66,18 +79,16 @@ def test_it_is_a_scorer(scorer: LlamaScorer) -> None:
 
 def test_branches_equal_plain_sequences(scorer: LlamaScorer, smollm_path: Path) -> None:
     prompt = scorer._prompt(CONTEXT)
-    for text, score in zip(TEXTS, scorer.score(CONTEXT, TEXTS), strict=True):
-        branch = scorer._tokens(text)
-        assert score.tokens == len(branch)
-        assert score.mean == pytest.approx(plainly(smollm_path, prompt, branch) / len(branch), abs=0.05)
+    branches = [scorer._tokens(text) for text in TEXTS]
+    plain = [TextScore(plainly(smollm_path, prompt, branch), len(branch)) for branch in branches]
+    same(scorer.score(CONTEXT, TEXTS), plain)
 
 
 def test_texts_do_not_see_each_other(scorer: LlamaScorer) -> None:
     together = scorer.score(CONTEXT, TEXTS)
     alone = [scorer.score(CONTEXT, [text])[0] for text in TEXTS]
-    assert [score.mean for score in together] == pytest.approx([score.mean for score in alone], abs=0.02)
-    many = scorer.score(CONTEXT, TEXTS * 7)
-    assert [score.mean for score in many] == pytest.approx([score.mean for score in together * 7], abs=0.02)
+    same(together, alone)
+    same(scorer.score(CONTEXT, TEXTS * 3), together * 3)
 
 
 def test_it_prefers_the_truth(scorer: LlamaScorer) -> None:
@@ -127,24 +138,24 @@ def test_a_shared_prefix_is_read_once(smollm_path: Path) -> None:
     assert spent.tokens_in > spent.tokens_cached
     with LlamaScorer(smollm_path, name="smol") as fresh:
         anew = fresh.score(second, TEXTS)
-    assert [score.mean for score in reused] == pytest.approx([score.mean for score in anew], abs=0.05)
+    same(reused, anew)
 
 
 def test_branches_that_fill_the_context_take_turns(smollm_path: Path, scorer: LlamaScorer) -> None:
     with LlamaScorer(smollm_path, name="smol", n_ctx=256) as narrow:
         texts = [f"{text} {'And so on and on. ' * 10}" for text in TEXTS]
         squeezed = narrow.score(CONTEXT, texts)
-    assert [s.mean for s in squeezed] == pytest.approx([s.mean for s in scorer.score(CONTEXT, texts)], abs=0.05)
+    same(squeezed, scorer.score(CONTEXT, texts))
 
 
 def test_too_long(scorer: LlamaScorer) -> None:
     before = scorer.score(CONTEXT, TEXTS[:1])
-    with pytest.raises(ContextLengthError, match="at most 2048 tokens") as caught:
+    with pytest.raises(ContextLengthError, match="at most 4096 tokens") as caught:
         scorer.score(CONTEXT, ["word " * 60_000])
     assert "Shorten" in caught.value.remedy
     with pytest.raises(ContextLengthError):
         scorer.score([{"role": "user", "content": "word " * 5_000}], ["x"])
-    assert scorer.score(CONTEXT, TEXTS[:1])[0].mean == pytest.approx(before[0].mean, abs=0.02)
+    same(scorer.score(CONTEXT, TEXTS[:1]), before)
 
 
 def test_a_cap_stops_it_before_reading(smollm_path: Path) -> None:

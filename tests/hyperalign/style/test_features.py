@@ -139,6 +139,8 @@ def test_any_text_has_finite_values_in_range(text: str) -> None:
         "\n" * 5000,
         "- " * 2000,
         "*" * 5000,
+        "[a " * 20000,
+        "**a " * 20000,
         "(" * 5000 + '"' * 5000,
     ],
 )
