@@ -67,12 +67,14 @@ def asks(layout: str, hypotheses: list[str], found: list[tuple[str, str]]) -> It
 
 
 def open_scorer(args: argparse.Namespace, budget: Budget) -> Any:
+    """The runtime that the command line names."""
     if args.runtime == "hf":
         return HFScorer(args.model, name="bench", dtype=args.dtype, budget=budget)
     return LlamaScorer(args.model, name="bench", threads=args.threads, budget=budget)
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="a GGUF file, or for hf a checkpoint folder")
     parser.add_argument("--runtime", choices=("llama", "hf"), default="llama")
@@ -89,7 +91,8 @@ def main() -> None:
     with closing(open_scorer(args, budget)) as scorer:
         scorer.score([{"role": "user", "content": "Warm up."}], ["Done."])
         print(
-            "| runtime | layout | hypotheses | records | scored tokens | tokens read | seconds | read tok/s | processor s |"
+            "| runtime | layout | hypotheses | records | scored tokens | tokens read | seconds"
+            " | read tok/s | processor s |"
         )
         print("|---|---|---|---|---|---|---|---|---|")
         for layout in args.layouts:

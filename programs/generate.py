@@ -26,15 +26,15 @@ _DRAFT_TEMPERATURE = 0.8
 _JUDGED_WORDS = 120
 
 
-class AnswerAsThePerson(dspy.Signature):  # type: ignore[misc]
+class AnswerAsThePerson(dspy.Signature):
     """Write the answer that this person would write to the prompt, in their voice and manner. Say what the prompt asks
-    for and nothing about the person's manner itself. Invent no facts from earlier texts, and copy no sentence of them."""
+    for and nothing about that manner itself. Take no facts from earlier texts, and copy no sentence of them."""
 
     messages: list[Message] = dspy.InputField()
     answer: str = dspy.OutputField()
 
 
-class Generate(dspy.Module):  # type: ignore[misc]
+class Generate(dspy.Module):
     """Answers prompts for a profile.
 
     Args:

@@ -14,7 +14,7 @@ import dspy
 
 from hyperalign.budget import Budget
 from hyperalign.contrast import Contrast, ShippedContrast, reference_records
-from hyperalign.errors import InputError, ModelOutputError
+from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis, Measurement, Profile, Provenance, check_evidence
 from hyperalign.records import Record, Sample, own_text
 from hyperalign.scores import ScoreMatrix, Scorer
@@ -164,14 +164,8 @@ class Personalizer(dspy.Module):  # type: ignore[misc]
     def _free(self, records: Sequence[Record], others: Sequence[Record]) -> tuple[list[Candidate], int]:
         if not records or not others:
             return [], 0
-        self._tell("infer", 0, 1)
         with self._budget.step("infer"), self._context():
-            try:
-                found = self.infer(records=records, others=others)
-            except ModelOutputError:
-                # One question answered in the wrong form costs its hypotheses, not the run.
-                found = dspy.Prediction(hypotheses=[], invented=0)
-        self._tell("infer", 1, 1)
+            found = self.infer(records=records, others=others, progress=self._progress)
         made_from = frozenset(record.id for record in records)
         return [Candidate(hypothesis, made_from) for hypothesis in found.hypotheses], found.invented
 
@@ -237,10 +231,6 @@ class Personalizer(dspy.Module):  # type: ignore[misc]
 
     def _context(self) -> Any:
         return dspy.context(lm=self._model) if self._model is not None else dspy.context()
-
-    def _tell(self, step: str, done: int, total: int) -> None:
-        if self._progress is not None:
-            self._progress(step, done, total)
 
 
 def _named(name: str | Strategy) -> Strategy:

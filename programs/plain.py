@@ -18,7 +18,7 @@ from hyperalign.scores import Message
 __all__ = ["PlainAdapter"]
 
 
-class PlainAdapter(dspy.Adapter):  # type: ignore[misc]
+class PlainAdapter(dspy.Adapter):
     """Sends ``messages`` as they are, with the instructions in the system turn."""
 
     def format(

@@ -43,11 +43,11 @@ class _MaxTokens:
         return arguments
 
 
-class _Wire(_MaxTokens, LiteLLMEngine):  # type: ignore[misc, unused-ignore]
+class _Wire(_MaxTokens, LiteLLMEngine):
     """DSPy's own engine for LiteLLM."""
 
 
-class _AsyncWire(_MaxTokens, AsyncLiteLLMEngine):  # type: ignore[misc, unused-ignore]
+class _AsyncWire(_MaxTokens, AsyncLiteLLMEngine):
     """The same for asynchronous calls."""
 
 

@@ -38,7 +38,7 @@ warnings.filterwarnings("ignore", message="Item '.*' on TypedDict class", catego
 __all__ = ["LM", "stream"]
 
 
-class LM(dspy.LM):  # type: ignore[misc, name-defined, unused-ignore]
+class LM(dspy.LM):
     """A model to call, made by ``connect``.
 
     Calls raise hyperalign's errors instead of DSPy's. DSPy's own answer cache is off: it

@@ -58,7 +58,7 @@ def main() -> None:
     try:
         code = app(arguments, standalone_mode=False)
     except typer.TyperException as error:
-        error.show()
+        error.show()  # type: ignore[attr-defined]  # declared by every subclass that the parser raises
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = _say("Interrupted. What is done is saved: run the same command again to go on.", 130)

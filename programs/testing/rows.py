@@ -32,8 +32,8 @@ def row_by_row(
     """
     values = np.full(wanted.shape, math.nan)
     for i, record in enumerate(records):
-        columns = np.flatnonzero(wanted[i])
-        if len(columns):
+        columns = np.flatnonzero(wanted[i]).tolist()
+        if columns:
             values[i, columns] = row(record, [hypotheses[j] for j in columns])
         done(i + 1)
     return values

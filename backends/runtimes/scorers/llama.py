@@ -292,7 +292,7 @@ def _load(llama: Any, path: Path) -> Any:
     if not path.is_file():
         raise ModelError(f"There is no model file {path}.", remedy="See 'hyperalign models list'.")
 
-    class Model(llama.LlamaModel):  # type: ignore[misc]
+    class Model(llama.LlamaModel):
         # get_logits_ith sizes its rows by this attribute, which the base class lacks.
         n_vocab: int = 0
 

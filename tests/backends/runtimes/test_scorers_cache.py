@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hyperalign.backends.runtimes.scorers import CachedScorer
 
+from hyperalign.backends.runtimes.scorers import CachedScorer
 from hyperalign.budget import Budget
 from hyperalign.errors import ModelServerError, StorageError
 from hyperalign.scores import Message, Scorer, TextScore

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hyperalign.backends.runtimes.scorers.chat import Piece, clean, jinja_render, pieces, runs
 
+from hyperalign.backends.runtimes.scorers.chat import Piece, clean, jinja_render, pieces, runs
 from hyperalign.errors import InputError, ModelError
 from hyperalign.scores import Message
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from hyperalign.backends.runtimes.scorers import HFScorer, LlamaScorer
 from hyperalign.backends.runtimes.scorers.hf import _waves
-
 from hyperalign.errors import ContextLengthError, MissingExtraError, ModelError
 from hyperalign.scores import Message, Scorer
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hyperalign.backends.runtimes.scorers import LlamaScorer
 
+from hyperalign.backends.runtimes.scorers import LlamaScorer
 from hyperalign.budget import Budget
 from hyperalign.errors import BudgetExceededError, ContextLengthError, ModelError
 from hyperalign.scores import Message, Scorer, TextScore

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hyperalign.backends.runtimes.scorers import VLLMScorer
 
+from hyperalign.backends.runtimes.scorers import VLLMScorer
 from hyperalign.budget import Budget
 from hyperalign.errors import (
     ContextLengthError,

@@ -1,0 +1,77 @@
+# Everything a contributor runs. Each target sets up .venv by itself, with exact versions checked by hash.
+
+SHELL := /bin/bash
+
+# Log-probabilities of the embedded model come in wheels for Python 3.11 alone, so that is taken where it works.
+PYTHON ?= $(shell python3.11 -c 'print("python3.11")' 2>/dev/null || echo python3)
+# Handed on: make test ARGS="-k records", make demo ARGS="--person bruno".
+ARGS ?=
+# Used by make bench.
+MODEL ?= qwen2.5-coder-1.5b-instruct
+UV ?= 0.13.9
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOCKED := $(PIP) install --no-compile --no-deps --require-hashes
+TYPED := .build/typed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check cov fix bench docs lock clean
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: .venv/.ready ## The whole loop on an example person: profile, evidence, an answer without and with it
+	$(BIN)/hyperalign demo $(ARGS)
+
+test: .venv/.ready-dev ## All tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.ready-dev ## Format, lint, and strict types of the installed package
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	@# What pip installs is what is checked: a package that is not in the wheel is not seen here either.
+	rm -rf build $(TYPED)
+	$(PIP) install --no-deps --no-build-isolation --target $(TYPED) .
+	rm -rf build
+	@set -o pipefail; cd $(TYPED) && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache \
+		-p hyperalign | sed -E 's#^hyperalign/(backends|evals|programs)/#\1/#'
+
+cov: .venv/.ready-dev ## All tests, with the lines that none of them runs
+	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+fix: .venv/.ready-dev ## Format, and mend what can be mended without thought
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.ready-dev ## Print what a call and a score cost on this machine; nothing is judged
+	$(BIN)/python benches/lm_overhead.py
+	$(BIN)/hyperalign models pull $(MODEL)
+	$(BIN)/python benches/scoring.py "$$($(BIN)/hyperalign models path $(MODEL))" $(ARGS)
+
+docs: .venv/.ready ## Write docs/cli.md anew from the commands' own help
+	$(BIN)/python docs/generate.py
+
+lock: .build/uv-$(UV)/bin/uv ## Resolve all dependencies anew, and write the locks
+	$(BIN)/python requirements/lock.py "$(CURDIR)/$<"
+
+clean: ## Remove .venv and everything that was built
+	rm -rf .venv .build build .mypy_cache .pytest_cache .ruff_cache .coverage *.egg-info
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hyperalign needs Python 3.11 or newer. If it goes by another name: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.ready: requirements/build.txt requirements/base.txt requirements/local.txt pyproject.toml | $(BIN)/python
+	@echo "Setting up .venv; the first time this takes a minute or two."
+	$(LOCKED) -r requirements/build.txt -r requirements/base.txt -r requirements/local.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.ready-dev: .venv/.ready requirements/dev.txt requirements/postgres.txt
+	$(LOCKED) -r requirements/dev.txt -r requirements/postgres.txt
+	@touch $@
+
+.build/uv-$(UV)/bin/uv: | $(BIN)/python
+	$(BIN)/python -m venv .build/uv-$(UV)
+	.build/uv-$(UV)/bin/python -m pip --disable-pip-version-check --quiet install uv==$(UV)

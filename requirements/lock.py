@@ -1,0 +1,96 @@
+"""Writes the lock files beside it: exact versions with hashes, for Python 3.11 and newer on any system.
+
+``base.txt`` pins what hyperalign itself needs, ``build.txt`` what building it needs, and each
+other file what one extra adds to ``base.txt``. ``serve.txt`` stands alone: vLLM wants an
+environment of its own. Torch and what only torch needs are left out, since its build differs
+by machine. Run it with ``make lock``, or: python requirements/lock.py PATH_OF_UV
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "requirements"
+ALONE = "serve"
+TORCH = {"torch", "torchaudio", "torchcodec", "torchvision", "triton"}
+OPTIONS = (
+    *("--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url", "--no-header", "--quiet"),
+    *("--constraint", "requirements/constraints.in"),
+)
+
+Blocks = dict[str, list[str]]
+"""The lines of each package: its pins (one a marker), their hashes, and who asked for it."""
+
+
+def compiled(uv: str, *what: str, stdin: str | None = None) -> Blocks:
+    """What uv resolves, package by package, in order."""
+    done = subprocess.run(  # noqa: S603
+        [uv, "pip", "compile", *OPTIONS, *what], cwd=ROOT, input=stdin, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(done.stderr)
+    blocks: Blocks = {}
+    name = ""
+    for line in done.stdout.splitlines():
+        if found := re.match(r"([A-Za-z0-9][\w.-]*)==", line):
+            name = found.group(1)
+        blocks.setdefault(name, []).append(line)
+    return blocks
+
+
+def wanted_by(lines: list[str]) -> set[str]:
+    """The packages that asked for one, from uv's comments; files of constraints ask for nothing."""
+    comments = (line.strip().removeprefix("#").strip() for line in lines if line.lstrip().startswith("#"))
+    names = {comment.removeprefix("via").strip() for comment in comments}
+    return {name for name in names if name and not name.startswith("-")}
+
+
+def torch_and_its_own(blocks: Blocks) -> set[str]:
+    """Torch, and packages that nothing but torch asks for."""
+    found = TORCH & blocks.keys()
+    while True:
+        more = {name for name, lines in blocks.items() if wanted_by(lines) and wanted_by(lines) <= found} - found
+        if not more:
+            return found
+        found |= more
+
+
+def write(name: str, says: str, blocks: Blocks, *, without: set[str]) -> None:
+    """Write a lock, and say how many packages it pins."""
+    left_out = sorted(
+        {line.split(" ")[0] for package in TORCH & blocks.keys() for line in blocks[package][:1] if package in without}
+    )
+    head = [f"# {says} Made by 'make lock'; not to be edited."]
+    if left_out:
+        head.append(f"# Install first, in the build that fits the machine (resolved with {', '.join(left_out)}).")
+    kept = {package: lines for package, lines in blocks.items() if package not in without}
+    text = "\n".join([*head, *(line for lines in kept.values() for line in lines)])
+    (FOLDER / f"{name}.txt").write_text(f"{text}\n", encoding="utf-8")
+    sys.stdout.write(f"requirements/{name}.txt: {len(kept)} packages\n")
+
+
+def main(uv: str) -> None:
+    """Write all locks."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    needed = "\n".join(project["build-system"]["requires"])
+    write("build", "What building hyperalign needs.", compiled(uv, "-", stdin=needed), without=set())
+    base = compiled(uv, "pyproject.toml")
+    write("base", "What hyperalign itself needs.", base, without=set())
+    for extra in project["project"]["optional-dependencies"]:
+        if extra == ALONE:
+            blocks = compiled(uv, "pyproject.toml", "--extra", extra)
+            without = torch_and_its_own(blocks)
+            write(extra, f"What hyperalign with the extra '{extra}' needs, base included.", blocks, without=without)
+        else:
+            blocks = compiled(uv, "pyproject.toml", "--extra", extra, "--constraint", "requirements/base.txt")
+            without = torch_and_its_own(blocks) | base.keys()
+            write(extra, f"What the extra '{extra}' adds to base.txt.", blocks, without=without)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,101 @@
+"""The front door: what is public, in what order, and how little is loaded to open it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import hyperalign
+
+from .tree import modules, parsed
+
+HEAVY = {"cyllama", "dspy", "litellm", "openai", "scipy", "sqlalchemy", "torch", "transformers", "xllamacpp"}
+VERBS = ["", "demo", "doctor", "generate", "infer", "models", "models pull", "profile", "profile show"]
+HELP_SECONDS = 0.4
+
+
+def test_public_names_are_sorted_complete_and_there() -> None:
+    assert hyperalign.__all__ == sorted(hyperalign.__all__)
+    assert set(hyperalign.__all__) == set(hyperalign._HOMES)
+    for name in hyperalign.__all__:
+        assert getattr(hyperalign, name) is not None
+        assert name in dir(hyperalign)
+
+
+def test_type_checkers_see_the_same_public_names() -> None:
+    tree = parsed(modules()["hyperalign"])
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    declared = {
+        alias.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert declared == hyperalign._HOMES
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Personaliser'"):
+        hyperalign.Personaliser  # noqa: B018
+
+
+def _order(name: str) -> tuple[int, str]:
+    """Constants, then classes, then functions, each by name."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if name != "hyperalign"])
+def test_every_module_says_what_is_public(name: str) -> None:
+    module = import_module(name)
+    public = getattr(module, "__all__", None)
+    defined = {
+        node.name
+        for node in parsed(modules()[name]).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_")
+    }
+    if public is None:
+        assert not defined, "a module that defines public names lists them in __all__"
+        return
+    assert list(public) == sorted(public, key=_order)
+    assert all(hasattr(module, each) for each in public)
+
+
+def _loaded(code: str) -> set[str]:
+    """Top-level modules that are loaded after some code has run in a fresh interpreter."""
+    script = f"import json, sys\n{code}\nprint(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in json.loads(done.stderr.splitlines()[-1])}
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    loaded = _loaded("import hyperalign")
+    assert not loaded & (HEAVY | {"numpy", "pydantic", "rich", "typer"})
+
+
+def test_help_of_any_verb_loads_nothing_heavy() -> None:
+    code = f"""
+from hyperalign.cli import main
+for verb in {VERBS!r}:
+    sys.argv = ["hyperalign", *verb.split(), "--help"]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, verb
+"""
+    assert not _loaded(code) & HEAVY
+
+
+def test_help_answers_at_once() -> None:
+    command = [str(Path(sys.executable).with_name("hyperalign")), "--help"]
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True, env={**os.environ, "COLUMNS": "80"})
+        seconds.append(time.perf_counter() - started)
+    # The best of five: the others say how busy the machine is.
+    assert min(seconds) < HELP_SECONDS
