@@ -47,7 +47,8 @@ fix: .venv/.ready-dev ## Format, and mend what can be mended without thought
 bench: .venv/.ready-dev ## Print what a call and a score cost on this machine; nothing is judged
 	$(BIN)/python benches/lm_overhead.py
 	$(BIN)/hyperalign models pull $(MODEL)
-	$(BIN)/python benches/scoring.py "$$($(BIN)/hyperalign models path $(MODEL))" $(ARGS)
+	$(BIN)/python benches/scoring.py "$$($(BIN)/hyperalign models path $(MODEL))" \
+		$(or $(ARGS),--layouts reverse --hypotheses 12)
 
 docs: .venv/.ready ## Write docs/cli.md anew from the commands' own help
 	$(BIN)/python docs/generate.py

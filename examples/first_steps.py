@@ -26,6 +26,8 @@ def first_steps(
         The tested profile, and the answer.
     """
     lm = ha.connect(model)
+    # A hosted model gives no log-probabilities of text, and is asked to choose; scorer=ha.open_scorer("local:…") tests
+    # its hypotheses by a small model here.
     person = ha.Personalizer(lm=lm)
     samples = ha.read_records([folder], user=user).records
     profile = person.fit(samples)

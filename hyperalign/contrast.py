@@ -7,7 +7,6 @@ example people that ship. This file knows where they are, and nothing of how the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 from itertools import chain, zip_longest
@@ -16,11 +15,9 @@ from typing import Protocol
 
 from .errors import InputError, RecordError, UserIdError
 from .reading import parse_line, read_records
-from .records import Record, Sample, check_user, prompt_of
+from .records import Record, check_user, prompt_of
 
 __all__ = ["Contrast", "FolderContrast", "ShippedContrast", "StoreContrast", "reference_records"]
-
-_MIN_PEOPLE = 2
 
 
 class Contrast(Protocol):
@@ -125,11 +122,6 @@ def reference_records(contrast: Contrast, user: str, like: Sequence[Record], cou
     return [record for record in in_turn if record is not None][:count]
 
 
-def enough_people(contrast: Contrast, user: str) -> bool:
-    """True if the contrast has at least two other people."""
-    return len({record.user for record in contrast.records(user)}) >= _MIN_PEOPLE
-
-
 def _people_in(entry: Path) -> list[Record]:
     if entry.is_file() and entry.suffix.lower() in {".jsonl", ".ndjson", ".json"}:
         return _read_jsonl(entry)
@@ -143,14 +135,13 @@ def _people_in(entry: Path) -> list[Record]:
 
 def _read_jsonl(path: Path) -> list[Record]:
     records: list[Record] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "the text is not UTF-8"
+        raise RecordError(f"could not be read: {why}.", path=path, remedy="Mend the file or leave it out.") from error
+    # Not splitlines: JSON strings may hold U+2028 and the like as they are.
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            data = json.loads(line) if line.lstrip().startswith("{") else {}
-            user = None if "user" in data else path.stem
-            records.append(parse_line(line, str(path), number, user))
+            records.append(parse_line(line, str(path), number, path.stem))
     return records
-
-
-def sample_prompts(records: Iterable[Record]) -> dict[str, str]:
-    """Prompt of each sample that has one, by record id."""
-    return {record.id: record.prompt for record in records if isinstance(record, Sample) and record.prompt}

@@ -16,7 +16,7 @@ from typing import Any
 from .errors import StorageError
 from .files import append_line, data_folder, storage_error, write_whole
 
-__all__ = ["Journal", "RunFolder"]
+__all__ = ["Journal", "RunFolder", "remove_runs"]
 
 
 class Journal:
@@ -30,7 +30,10 @@ class Journal:
         self._path = path
         self._lock = threading.Lock()
         self._known: dict[str, dict[str, Any]] = {}
-        for line in _lines(path):
+        lines = _lines(path)
+        # A line that a kill tore apart must not swallow the next one.
+        self._torn = bool(lines[-1])
+        for line in lines:
             try:
                 entry = json.loads(line)
                 self._known[entry["key"]] = entry["value"]
@@ -48,11 +51,11 @@ class Journal:
         Raises:
             StorageError: the disk is full or not writable.
         """
-        line = json.dumps({"key": key, "value": value}, ensure_ascii=False)
+        # ASCII alone: an answer cut inside an emoji has no UTF-8, and must come back as it was.
+        line = json.dumps({"key": key, "value": value})
         with self._lock:
-            # A torn line must not swallow the next one.
-            torn = not self._known and self._path.exists() and not self._path.read_bytes().endswith(b"\n")
-            append_line(self._path, "\n" + line if torn else line)
+            append_line(self._path, "\n" + line if self._torn else line)
+            self._torn = False
             self._known[key] = value
 
     def __len__(self) -> int:
@@ -102,9 +105,10 @@ class RunFolder:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+        # Not splitlines: JSON strings may hold U+2028 and the like as they are.
+        return path.read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
-        return []
+        return [""]
     except OSError as error:
         raise storage_error(error, path) from error
 
@@ -115,19 +119,27 @@ def _slug(user: str) -> str:
 
 
 def remove_runs(user: str, *, root: Path | None = None) -> int:
-    """Delete all runs of a user; returns how many.
+    """Delete all runs of a user.
+
+    Args:
+        user: whose.
+        root: the folder of runs; ``runs`` in the data folder unless given.
+
+    Returns:
+        How many there were.
 
     Raises:
         StorageError: a folder could not be deleted.
     """
-    import shutil
-
     removed = 0
-    for folder in sorted((root or data_folder() / "runs").glob(f"*-{_slug(user)}-*")):
+    for asked in sorted((root or data_folder() / "runs").glob("*/run.json")):
         try:
-            if json.loads((folder / "run.json").read_text(encoding="utf-8")).get("user") == user:
-                shutil.rmtree(folder)
+            if json.loads(asked.read_text(encoding="utf-8")).get("user") == user:
+                # What names the user goes last: a removal that was cut off is found again.
+                for part in sorted(asked.parent.iterdir(), key=lambda path: path == asked):
+                    part.unlink()
+                asked.parent.rmdir()
                 removed += 1
-        except (OSError, json.JSONDecodeError) as error:
-            raise StorageError(f"Could not remove {folder}: {error}.") from error
+        except (OSError, ValueError, AttributeError) as error:
+            raise StorageError(f"Could not remove {asked.parent}: {error}.", remedy="Remove it by hand.") from error
     return removed

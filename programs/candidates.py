@@ -18,7 +18,7 @@ from .excerpts import excerpt, sentences
 
 __all__ = ["Candidate", "from_examples", "from_measurement", "from_space"]
 
-EXAMPLE_WORDS = 120
+EXAMPLE_WORDS = 80
 MAX_CLAIMS = 12
 
 

@@ -12,36 +12,45 @@ from hyperalign.budget import Usage
 from hyperalign.records import Record, own_text
 from hyperalign.space import load_space
 
-__all__ = ["estimate"]
+__all__ = ["REFERENCE_RECORDS", "estimate"]
 
 TOKENS_PER_WORD = 1.4
-INSTRUCTION_TOKENS = 600
-PROPOSAL_TOKENS = 400
+INSTRUCTION_TOKENS = 450
+PROPOSAL_TOKENS = 80
 PHRASE_TOKENS = 6
 QUESTION_TOKENS = 60
-FREE_HYPOTHESES = 6
-EXCERPT_WORDS = 120
+QUESTIONS_ASKED = 3
+FREE_HYPOTHESES = QUESTIONS_ASKED
+REFERENCE_RECORDS = 6
+EXCERPT_WORDS = 60
 
 
-def estimate(records: Sequence[Record], others: Sequence[Record]) -> dict[str, Usage]:
+def estimate(records: Sequence[Record], others: Sequence[Record], *, by_choice: bool = False) -> dict[str, Usage]:
     """Expected usage by step.
 
     Args:
         records: the person's.
         others: other people's, to compare with.
+        by_choice: the model offers no log-probabilities of text: it is asked once for each statement, record and order.
     """
     shown = sum(_words(record) for record in [*records[::2], *others[:4]])
-    poles = 2 * (len(load_space().dimensions) + FREE_HYPOTHESES)
-    read = sum(_words(record) for record in [*records, *others])
+    statements = len(load_space().dimensions) + FREE_HYPOTHESES
+    read = round(sum(_words(record) for record in [*records, *others]) * TOKENS_PER_WORD)
     scored = len(records) + len(others)
+    if by_choice:
+        # Each question shows a record beside another one of about its length, and is asked in both orders.
+        calls = 2 * statements * scored
+        tokens_in = 2 * statements * (2 * read) + calls * (QUESTION_TOKENS + PHRASE_TOKENS)
+        score = Usage(calls=calls, tokens_in=tokens_in, tokens_out=calls)
+    else:
+        score = Usage(calls=scored, tokens_in=read + scored * (QUESTION_TOKENS + 2 * statements * PHRASE_TOKENS))
     return {
         "infer": Usage(
-            calls=1, tokens_in=INSTRUCTION_TOKENS + round(shown * TOKENS_PER_WORD), tokens_out=PROPOSAL_TOKENS
+            calls=QUESTIONS_ASKED,
+            tokens_in=QUESTIONS_ASKED * (INSTRUCTION_TOKENS + round(shown * TOKENS_PER_WORD)),
+            tokens_out=QUESTIONS_ASKED * PROPOSAL_TOKENS,
         ),
-        "score": Usage(
-            calls=scored,
-            tokens_in=round(read * TOKENS_PER_WORD) + scored * (QUESTION_TOKENS + poles * PHRASE_TOKENS),
-        ),
+        "score": score,
     }
 
 

@@ -16,8 +16,8 @@ from .excerpts import excerpt, sentences
 
 __all__ = ["find_evidence"]
 
-READ_WORDS = 120
-MAX_SENTENCES = 6
+READ_WORDS = 80
+MAX_SENTENCES = 3
 MIN_SENTENCE_WORDS = 4
 
 
@@ -64,5 +64,5 @@ def _speaks_for(sentence: str, hypothesis: Hypothesis, scorer: Scorer) -> float:
     question: list[Message] = [
         {"role": "user", "content": f"“{sentence}”\n\nIn one short phrase, how does this person write?"}
     ]
-    scores = scorer.score(question, [hypothesis.statement, hypothesis.opposite])
+    scores = scorer.score(question, [hypothesis.statement.rstrip("."), hypothesis.opposite.rstrip(".")])
     return scores[0].logprob - scores[1].logprob

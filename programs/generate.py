@@ -15,6 +15,8 @@ from hyperalign.scores import Message, Scorer
 from hyperalign.style import distance, measure
 
 from .excerpts import excerpt
+from .fenced import fenced
+from .own_scorer import ChosenScorer, resolve_scorer
 from .plain import PlainAdapter
 from .strategies import Strategy
 
@@ -30,7 +32,7 @@ class AnswerAsThePerson(dspy.Signature):
     """Write the answer that this person would write to the prompt, in their voice and manner. Say what the prompt asks
     for and nothing about that manner itself. Take no facts from earlier texts, and copy no sentence of them."""
 
-    messages: list[Message] = dspy.InputField()
+    messages: list[dict[str, str]] = dspy.InputField()  # DSPy cannot check a TypedDict
     answer: str = dspy.OutputField()
 
 
@@ -41,11 +43,12 @@ class Generate(dspy.Module):
         strategy: how the profile is put before the model.
         budget: words that may be spent on the profile.
         best_of: how many drafts to choose from; 1 answers greedily.
-        scorer: judges the drafts by tested hypotheses, beside measured style.
+        scorer: judges the drafts by tested hypotheses, beside measured style; ``"own"`` is the model's own, where it
+            offers one.
     """
 
     def __init__(
-        self, strategy: Strategy, *, budget: int = PROFILE_WORDS, best_of: int = 1, scorer: Scorer | None = None
+        self, strategy: Strategy, *, budget: int = PROFILE_WORDS, best_of: int = 1, scorer: ChosenScorer = "own"
     ) -> None:
         super().__init__()
         self.answer = dspy.Predict(AnswerAsThePerson)
@@ -78,8 +81,11 @@ class Generate(dspy.Module):
                 if number:
                     config |= {"temperature": _DRAFT_TEMPERATURE, "seed": number}
                 drafts.append(self.answer(messages=turns, config=config).answer)
-        chosen = drafts[choose_draft(drafts, profile, self._scorer)] if len(drafts) > 1 else drafts[0]
-        return dspy.Prediction(answer=chosen, drafts=drafts, strategy=self._strategy.name)
+        best = 0
+        if len(drafts) > 1:
+            self._scorer = resolve_scorer(self._scorer)
+            best = choose_draft(drafts, profile, self._scorer)
+        return dspy.Prediction(answer=drafts[best], drafts=drafts, strategy=self._strategy.name)
 
 
 def choose_draft(drafts: Sequence[str], profile: Profile, scorer: Scorer | None = None) -> int:
@@ -104,9 +110,8 @@ def _supports(draft: str, profile: Profile, scorer: Scorer) -> float:
     tested = [h for h in profile.hypotheses if h.kind == "statement" and h.opposite and h.source != "measured"]
     if not tested:
         return 0.0
-    context: list[Message] = [
-        {"role": "user", "content": f"<text>\n{excerpt(draft, _JUDGED_WORDS)}\n</text>\n\nHow does this person write?"}
-    ]
+    question = f"{fenced(excerpt(draft, _JUDGED_WORDS), 'text')}\n\nHow does this person write?"
+    context: list[Message] = [{"role": "user", "content": question}]
     scores = scorer.score(context, [pole for h in tested for pole in (h.statement, h.opposite)])
     return fmean(h.weight * (scores[2 * i].logprob - scores[2 * i + 1].logprob) for i, h in enumerate(tested))
 

@@ -11,24 +11,24 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated
 
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 from pydantic import BaseModel, Field
+from pydantic.config import JsonDict
 
 from hyperalign.errors import ModelOutputError
 from hyperalign.profile import Aspect, Evidence, Hypothesis
 from hyperalign.records import Edit, Pair, Record, own_text, quotable_text
 
+from .brief_json import BriefJSONAdapter
 from .excerpts import excerpt, find_quote
 from .score import Progress
 
 __all__ = ["InferHypotheses", "Proposal", "WhatSetsThemApart"]
 
-EXCERPT_WORDS = 70
+EXCERPT_WORDS = 55
 MAX_STATEMENT_WORDS = 16
-HYPOTHESES_PER_ASPECT = 2
 _SHORT = {"temperature": 0.0, "max_tokens": 400}
 
 # One question an aspect, asked last, so that models that cache what they have read read the texts once.
@@ -40,7 +40,7 @@ QUESTIONS: Mapping[Aspect, str] = {
 
 
 # A hint for models whose output is constrained by the schema; it is not enforced on what comes back.
-_PHRASE = {"pattern": '^The writer [^"]{12,90}\\.$'}
+_PHRASE: JsonDict = {"pattern": '^The writer [^"]{12,90}\\.$'}
 
 
 class Proposal(BaseModel):
@@ -54,7 +54,7 @@ class Proposal(BaseModel):
     opposite: str = Field(description="what somebody who does the reverse does", json_schema_extra=_PHRASE)
 
 
-class WhatSetsThemApart(dspy.Signature):  # type: ignore[misc]
+class WhatSetsThemApart(dspy.Signature):
     """Compare the texts of one writer with texts by other people, and say what sets the writer apart.
 
     Each statement must be true of this writer and not of the others, and must help to recognize the writer's next text
@@ -65,9 +65,8 @@ class WhatSetsThemApart(dspy.Signature):  # type: ignore[misc]
     others: list[str] = dspy.InputField(desc="texts by other people")
     writer: list[str] = dspy.InputField(desc="texts by the writer")
     question: str = dspy.InputField(desc="what to look at")
-    hypotheses: Annotated[list[Proposal], Field(json_schema_extra={"maxItems": HYPOTHESES_PER_ASPECT})] = (
-        dspy.OutputField(desc=f"{HYPOTHESES_PER_ASPECT} different hypotheses")
-    )
+    # One field, not a list: a small model never knows when a list is long enough.
+    hypothesis: Proposal = dspy.OutputField(desc="one hypothesis")
 
 
 def _demonstration() -> dspy.Example:
@@ -76,22 +75,15 @@ def _demonstration() -> dspy.Example:
         others=["The bus was late. I took the train and was there by nine."],
         writer=["Forgive me, I have missed the bus again; my own silly fault, as my sister would say. You go ahead!"],
         question=QUESTIONS["personality"],
-        hypotheses=[
-            Proposal(
-                quote="my own silly fault",
-                statement="The writer blames himself first when something goes wrong.",
-                opposite="The writer blames other people first when something goes wrong.",
-            ),
-            Proposal(
-                quote="as my sister would say",
-                statement="The writer listens to what the family thinks.",
-                opposite="The writer does not care what anybody thinks.",
-            ),
-        ],
+        hypothesis=Proposal(
+            quote="my own silly fault",
+            statement="The writer blames himself first when something goes wrong.",
+            opposite="The writer blames other people first when something goes wrong.",
+        ),
     )
 
 
-class InferHypotheses(dspy.Module):  # type: ignore[misc]
+class InferHypotheses(dspy.Module):
     """Proposes hypotheses from some of a person's records.
 
     Calling it returns a ``dspy.Prediction`` with ``hypotheses`` (a list of ``Hypothesis``, untested), ``invented``
@@ -118,15 +110,21 @@ class InferHypotheses(dspy.Module):  # type: ignore[misc]
         invented = unreadable = 0
         for number, (aspect, question) in enumerate(QUESTIONS.items(), start=1):
             try:
-                with dspy.context(adapter=dspy.JSONAdapter()):
+                with dspy.context(adapter=BriefJSONAdapter()):
                     answer = self.propose(**shown, question=question, config=_SHORT)
             except (AdapterParseError, ModelOutputError):
                 # One answer in the wrong form costs its hypotheses, not the run: there are other candidates.
                 unreadable += 1
             else:
-                found, without_quote = _checked(answer.hypotheses, aspect, records)
-                kept |= {hypothesis.id: hypothesis for hypothesis in found}
-                invented += without_quote
+                statement, opposite = phrase(answer.hypothesis.statement), phrase(answer.hypothesis.opposite)
+                evidence = _evidence(answer.hypothesis.quote, records)
+                if evidence is None:
+                    invented += 1
+                elif statement and opposite and statement != opposite:
+                    name = "free-" + hashlib.sha256(statement.lower().encode()).hexdigest()[:8]
+                    kept[name] = Hypothesis(
+                        id=name, statement=statement, opposite=opposite, aspect=aspect, evidence=[evidence]
+                    )
             if progress is not None:
                 progress("infer", number, len(QUESTIONS))
         return dspy.Prediction(hypotheses=list(kept.values()), invented=invented, unreadable=unreadable)
@@ -141,23 +139,6 @@ def _shown(record: Record) -> str:
             return f"Changed: {excerpt(record.draft, EXCERPT_WORDS)}\nInto: {excerpt(record.edited, EXCERPT_WORDS)}"
         case _:
             return excerpt(own_text(record), EXCERPT_WORDS)
-
-
-def _checked(proposals: Sequence[Proposal], aspect: Aspect, records: Sequence[Record]) -> tuple[list[Hypothesis], int]:
-    """Proposals as hypotheses, and how many quoted what stands in no record."""
-    kept: list[Hypothesis] = []
-    invented = 0
-    for proposal in proposals[: 2 * HYPOTHESES_PER_ASPECT]:
-        statement, opposite = phrase(proposal.statement), phrase(proposal.opposite)
-        if not statement or not opposite or statement == opposite:
-            continue
-        evidence = _evidence(proposal.quote, records)
-        if evidence is None:
-            invented += 1
-            continue
-        name = "free-" + hashlib.sha256(statement.lower().encode()).hexdigest()[:8]
-        kept.append(Hypothesis(id=name, statement=statement, opposite=opposite, aspect=aspect, evidence=[evidence]))
-    return kept, invented
 
 
 def phrase(text: str) -> str:

@@ -25,6 +25,7 @@ from .candidates import Candidate, from_examples, from_measurement, from_space
 from .evidence import find_evidence
 from .generate import Generate
 from .infer import InferHypotheses
+from .own_scorer import ChosenScorer, resolve_scorer
 from .score import Progress, fill
 from .select import Rules, Selection, select
 from .strategies import Strategy, strategy
@@ -33,11 +34,12 @@ from .testing.choice import ChoiceTest
 from .testing.example import ExampleTest
 from .testing.likelihood import LikelihoodTest
 from .testing.measurement import MeasurementTest
+from .testing.screen import Screen
 
 __all__ = ["Fit", "Personalizer"]
 
 PROGRAM = "personalizer/1"
-SHOWN_OTHERS = 4
+SHOWN_OTHERS = 3
 EXAMPLES_TRIED = 2
 
 
@@ -49,20 +51,22 @@ class Fit:
         profile: the tested profile.
         candidates: all hypotheses that were tried.
         matrices: one for each test.
+        unreadable: answers to the question for hypotheses that were not in the form asked for.
     """
 
     profile: Profile
     candidates: list[Hypothesis]
     matrices: list[ScoreMatrix]
+    unreadable: int = 0
 
 
-class Personalizer(dspy.Module):  # type: ignore[misc]
+class Personalizer(dspy.Module):
     """Fits a model to one person, and answers for them.
 
     Args:
         lm: the model that infers and answers; DSPy's configured one if None.
-        scorer: gives log-probabilities for the test by likelihood; the model's own where it offers one; without
-            any, statements are tested by choice.
+        scorer: gives log-probabilities for the test by likelihood; ``"own"`` is the model's own, where it offers one.
+            With None, statements are tested by choice.
         contrast: other people; the example people that ship if None.
         strategy: how a profile is put before the model, by name or your own.
         rules: what it takes to be kept.
@@ -78,7 +82,7 @@ class Personalizer(dspy.Module):  # type: ignore[misc]
         self,
         lm: dspy.LM | None = None,
         *,
-        scorer: Scorer | None = None,
+        scorer: ChosenScorer = "own",
         contrast: Contrast | None = None,
         strategy: str | Strategy = "verified",
         rules: Rules | None = None,
@@ -92,7 +96,7 @@ class Personalizer(dspy.Module):  # type: ignore[misc]
         super().__init__()
         self.infer = InferHypotheses()
         self._model = lm
-        self._scorer = scorer
+        self._chosen_scorer = scorer
         self._contrast = contrast or ShippedContrast()
         self._rules = rules or Rules(seed=seed)
         self._space = space or load_space()
@@ -145,7 +149,7 @@ class Personalizer(dspy.Module):  # type: ignore[misc]
         # Every second record is for making hypotheses; those it made are tested on the rest.
         made_from = list(records[::2]) if len(records) > 1 else []
         others = reference_records(self._contrast, user, records, max(self._reference, SHOWN_OTHERS))
-        free, invented = self._free(made_from, others[-SHOWN_OTHERS:])
+        free, invented, unreadable = self._free(made_from, others[-SHOWN_OTHERS:])
         candidates = [
             *free,
             *from_measurement(made_from),
@@ -159,33 +163,32 @@ class Personalizer(dspy.Module):  # type: ignore[misc]
         ]
         chosen = select(hypotheses, matrices, user, self._rules)
         profile = self._profile(user, records, chosen, matrices, invented)
-        return Fit(profile, hypotheses, matrices)
+        return Fit(profile, hypotheses, matrices, unreadable)
 
-    def _free(self, records: Sequence[Record], others: Sequence[Record]) -> tuple[list[Candidate], int]:
+    def _free(self, records: Sequence[Record], others: Sequence[Record]) -> tuple[list[Candidate], int, int]:
         if not records or not others:
-            return [], 0
+            return [], 0, 0
         with self._budget.step("infer"), self._context():
             found = self.infer(records=records, others=others, progress=self._progress)
         made_from = frozenset(record.id for record in records)
-        return [Candidate(hypothesis, made_from) for hypothesis in found.hypotheses], found.invented
+        free = [Candidate(hypothesis, made_from) for hypothesis in found.hypotheses]
+        return free, found.invented, found.unreadable
 
     def _tests(
         self, candidates: Sequence[Candidate], records: Sequence[Record], others: Sequence[Record]
     ) -> list[Test]:
         measured = {c.hypothesis.id: c.claim for c in candidates if c.claim is not None}
-        scorer = self._usable_scorer()
+        scorer, screen = self._scorer(), Screen(records[0].user)
         if scorer is not None:
-            return [MeasurementTest(measured), LikelihoodTest(scorer), ExampleTest(scorer)]
+            return [MeasurementTest(measured), LikelihoodTest(scorer, screen=screen), ExampleTest(scorer)]
         beside = {mine.id: own_text(others[i % len(others)]) for i, mine in enumerate(records) if others}
         crowd = {o.id: own_text(others[(i + 1) % len(others)]) for i, o in enumerate(others)}
-        return [MeasurementTest(measured), ChoiceTest(self._model, {**crowd, **beside})]
+        return [MeasurementTest(measured), ChoiceTest(self._model, {**crowd, **beside}, screen=screen)]
 
-    def _usable_scorer(self) -> Scorer | None:
-        if self._scorer is None:
-            # A model that ships with a scorer of the same weights says so; see ``hyperalign.backends``.
-            offer: Any = getattr(self._model or dspy.settings.lm, "scorer", None)
-            self._scorer = offer() if callable(offer) else None
-        return self._scorer
+    def _scorer(self) -> Scorer | None:
+        # Kept once it is open: it holds the model's weights.
+        self._chosen_scorer = resolve_scorer(self._chosen_scorer, self._model)
+        return self._chosen_scorer
 
     def _fill(self, test: Test, candidates: Sequence[Candidate], records: Sequence[Record]) -> ScoreMatrix:
         made_from = {candidate.hypothesis.id: candidate.made_from for candidate in candidates}
@@ -201,10 +204,10 @@ class Personalizer(dspy.Module):  # type: ignore[misc]
         matrices: Sequence[ScoreMatrix],
         invented: int,
     ) -> Profile:
+        scorer = self._scorer()
         with self._budget.step("evidence"):
-            kept = [self._with_evidence(h, records, matrices) for h in chosen.kept]
+            kept = [_with_evidence(h, records, matrices, scorer) for h in chosen.kept]
         samples = {f"example-{record.id}": record for record in records if isinstance(record, Sample)}
-        scorer = self._usable_scorer()
         return Profile(
             user=user,
             hypotheses=[h for h in kept if h.kind == "statement" and check_evidence(h.evidence, records)],
@@ -222,15 +225,16 @@ class Personalizer(dspy.Module):  # type: ignore[misc]
             ),
         ).touched()
 
-    def _with_evidence(
-        self, hypothesis: Hypothesis, records: Sequence[Record], matrices: Sequence[ScoreMatrix]
-    ) -> Hypothesis:
-        for matrix in matrices:
-            hypothesis = find_evidence(hypothesis, records, matrix, self._scorer)
-        return hypothesis
-
     def _context(self) -> Any:
         return dspy.context(lm=self._model) if self._model is not None else dspy.context()
+
+
+def _with_evidence(
+    hypothesis: Hypothesis, records: Sequence[Record], matrices: Sequence[ScoreMatrix], scorer: Scorer | None
+) -> Hypothesis:
+    for matrix in matrices:
+        hypothesis = find_evidence(hypothesis, records, matrix, scorer)
+    return hypothesis
 
 
 def _named(name: str | Strategy) -> Strategy:

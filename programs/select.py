@@ -2,13 +2,14 @@
 
 A hypothesis is kept if its cells on the person's records lie above those on other people's
 (one-sided permutation test, studentized mean difference), at a stated false-discovery rate
-over all candidates (Benjamini and Hochberg 1995). A hypothesis with two poles is turned to
+over all statements, and over all raw examples (Benjamini and Hochberg 1995). A hypothesis with two poles is turned to
 the pole that fits, and pays for that with a doubled p. What is dropped keeps its reason, and
 nothing at all may be kept. This file runs no model.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -16,8 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis, TestResult
 from hyperalign.scores import ScoreMatrix
+
+from .difference import studentized
 
 __all__ = ["Rules", "Selection", "select"]
 
@@ -30,17 +34,26 @@ class Rules:
         fdr: false-discovery rate: the expected share of kept hypotheses that are chance.
         min_records: cells needed on the person's records, and on other people's.
         max_statements: at most so many statements, the surest first.
+        max_measured: at most so many of them from measured style, which stands in the profile anyway.
         max_examples: at most so many raw examples.
         permutations: at most so many relabelings; all of them where there are fewer.
         seed: of the sampled permutations.
+
+    Raises:
+        InputError: ``min_records`` is below 2, where nothing has a spread.
     """
 
     fdr: float = 0.10
     min_records: int = 3
     max_statements: int = 8
+    max_measured: int = 4
     max_examples: int = 2
     permutations: int = 9_999
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.min_records < 2:
+            raise InputError(f"min_records is {self.min_records}.", remedy="A spread needs at least 2 records.")
 
 
 @dataclass(frozen=True)
@@ -85,7 +98,8 @@ def select(
         else:
             dropped.append(outcome)
     passed: list[Hypothesis] = []
-    for hypothesis, reason in _judge(tested, rules):
+    by_kind = [[t for t in tested if t.hypothesis.kind == kind] for kind in ("statement", "example")]
+    for hypothesis, reason in (each for family in by_kind for each in _judge(family, rules)):
         if reason:
             dropped.append(_drop(hypothesis, reason))
         else:
@@ -126,7 +140,10 @@ def _interval(own: NDArray[np.float64], others: NDArray[np.float64]) -> tuple[fl
     gain = float(own.mean() - others.mean())
     if np.ptp(own) == 0 and np.ptp(others) == 0:
         return gain, gain, gain
-    interval = stats.ttest_ind(own, others, equal_var=False).confidence_interval(0.90)
+    with warnings.catch_warnings():
+        # Cells by choice are often all alike on one side; the interval is right all the same.
+        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
+        interval = stats.ttest_ind(own, others, equal_var=False).confidence_interval(0.90)
     return gain, float(interval.low), float(interval.high)
 
 
@@ -136,7 +153,7 @@ def _permutation_p(own: NDArray[np.float64], others: NDArray[np.float64], rules:
         return 1.0
     outcome = stats.permutation_test(
         (own, others),
-        _studentized,
+        studentized,
         permutation_type="independent",
         vectorized=True,
         n_resamples=rules.permutations,
@@ -144,13 +161,6 @@ def _permutation_p(own: NDArray[np.float64], others: NDArray[np.float64], rules:
         rng=np.random.default_rng(rules.seed),
     )
     return float(outcome.pvalue)
-
-
-def _studentized(own: NDArray[np.float64], others: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    difference = own.mean(axis=axis) - others.mean(axis=axis)
-    variance = own.var(axis=axis, ddof=1) / own.shape[axis] + others.var(axis=axis, ddof=1) / others.shape[axis]
-    # A split without any spread is as extreme as its sign says; the floor keeps it finite.
-    return np.asarray(difference / np.sqrt(np.maximum(variance, 1e-12)))
 
 
 def _judge(tested: Sequence[_Tested], rules: Rules) -> list[tuple[Hypothesis, str]]:
@@ -183,11 +193,14 @@ def _budgeted(passed: Sequence[Hypothesis], rules: Rules) -> tuple[list[Hypothes
     kept: list[Hypothesis] = []
     surplus: list[Hypothesis] = []
     for hypothesis in surest:
+        same = [k for k in kept if k.kind == hypothesis.kind]
         limit = rules.max_statements if hypothesis.kind == "statement" else rules.max_examples
-        if sum(k.kind == hypothesis.kind for k in kept) < limit:
-            kept.append(hypothesis)
-        else:
+        if hypothesis.source == "measured" and sum(k.source == "measured" for k in same) >= rules.max_measured:
+            surplus.append(_drop(hypothesis, f"{rules.max_measured} surer measurements were kept"))
+        elif len(same) >= limit:
             surplus.append(_drop(hypothesis, f"{limit} surer ones were kept"))
+        else:
+            kept.append(hypothesis)
     return kept, surplus
 
 

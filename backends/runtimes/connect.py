@@ -6,6 +6,7 @@ model call, except that a vLLM server is asked for the name of its model.
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 
 from hyperalign.budget import Budget
-from hyperalign.errors import ModelServerError, UnknownModelError
+from hyperalign.errors import InputError, ModelServerError, UnknownModelError
 
 from .catalogue import resolve
 from .download import Progress
@@ -53,7 +54,8 @@ def connect(
         api_key: instead of the provider's environment variable; never saved or shown.
         api_base: another address for a hosted model.
         journal: remembers the answers of a run, so that a killed run makes no call twice.
-        timeout: seconds to wait for an answer: 120 by default, 600 for a model of one's own.
+        timeout: seconds to wait for an answer: ``HYPERALIGN_TIMEOUT`` by default, else 120, or 600 for a model of
+            one's own.
         server: how to serve a ``local:`` model.
         progress: told of the download of a ``local:`` model's file.
         settings: DSPy's, such as ``temperature``, ``max_tokens`` and ``num_retries`` (3).
@@ -62,10 +64,12 @@ def connect(
         The model. A ``local:`` model's file is fetched and its server started by the first call.
 
     Raises:
+        InputError: ``HYPERALIGN_TIMEOUT`` is not a number of seconds.
         UnknownModelError: no model goes by this name.
         ModelServerError: the vLLM server does not answer.
     """
     name = name.strip()
+    timeout = timeout or _timeout_from_environment()
     scheme, _, rest = name.partition(":")
     if scheme == "local":
         target = _local(name, rest, timeout, server, progress)
@@ -80,6 +84,19 @@ def connect(
     for fixed in ("cache", "engine", "model_type"):
         settings.pop(fixed, None)
     return LM(target, Meter(budget, journal), **settings)
+
+
+def _timeout_from_environment() -> float | None:
+    said = os.environ.get("HYPERALIGN_TIMEOUT")
+    if not said:
+        return None
+    try:
+        seconds = float(said)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise InputError(f"HYPERALIGN_TIMEOUT is {said!r}.", remedy="Give seconds to wait for an answer, such as 300.")
+    return seconds
 
 
 def vllm_address() -> str:

@@ -151,7 +151,7 @@ class _Shared:
                 # It may have worked on the answer all the time: asking again would cost the same again.
                 raised = ModelServerError(
                     f"'{self.target.name}' did not answer within {self.target.timeout:g} seconds.",
-                    remedy="Try again, or allow more time with timeout=….",
+                    remedy="Try again, or allow more seconds with HYPERALIGN_TIMEOUT (in Python, timeout=…).",
                 )
             case RateLimitError():
                 error.retry_after = seen.wait

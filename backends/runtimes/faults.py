@@ -48,7 +48,7 @@ _MEANINGS: tuple[tuple[type[Exception], type[ModelError], str, str], ...] = (
         dspy_errors.LMTimeoutError,
         ModelServerError,
         "{name} did not answer within {timeout:g} seconds.",
-        "Try again, or allow more time with timeout=….",
+        "Try again, or allow more seconds with HYPERALIGN_TIMEOUT (in Python, timeout=…).",
     ),
     (
         dspy_errors.ContextWindowExceededError,
@@ -80,7 +80,12 @@ _MEANINGS: tuple[tuple[type[Exception], type[ModelError], str, str], ...] = (
         "The server of {name} failed{status}: {said}",
         "Try again later; what is done is kept.",
     ),
-    (Exception, ModelError, "{name} could not be used: {said}", ""),
+    (
+        Exception,
+        ModelError,
+        "{name} could not be used: {said}",
+        "Try again; if it stays so, check that the address is that of a model server.",
+    ),
 )
 
 

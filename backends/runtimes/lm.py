@@ -25,7 +25,8 @@ from dspy.lm15 import Request, TextDelta, request_from_openai_chat
 from dspy.utils.exceptions import LMError
 
 from hyperalign.budget import Budget
-from hyperalign.scores import Message
+from hyperalign.errors import MissingExtraError, UnknownModelError
+from hyperalign.scores import Message, Scorer
 
 from .engine import AsyncEngine, Engine
 from .faults import from_dspy
@@ -69,6 +70,22 @@ class LM(dspy.LM):
     def budget(self) -> Budget | None:
         """What calls are counted in."""
         return self._own_engine.meter.budget
+
+    def scorer(self) -> Scorer | None:
+        """Log-probabilities of given text by the same weights, where this machine or the server can give them.
+
+        Returns:
+            One for ``local:`` models (with the extra ``local``) and vLLM servers; None for hosted models.
+
+        Raises:
+            ModelError: the file of a ``local:`` model can't be had, or the vLLM server does not answer.
+        """
+        from .scorers.opening import open_scorer
+
+        try:
+            return open_scorer(self.target.name, budget=self.budget)
+        except (UnknownModelError, MissingExtraError):
+            return None
 
     def metered(self, *, budget: Budget | None = None, journal: Journal | None = None) -> Self:
         """The same model with another budget and journal; the server is shared."""

@@ -20,6 +20,9 @@ from .infer import infer
 
 __all__ = ["app", "main"]
 
+_INTERRUPTED = 130
+_GO_ON = "Interrupted. What is done is saved: run the same command again to go on."
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -57,11 +60,14 @@ def main() -> None:
         arguments = ["--debug", *(argument for argument in arguments if argument != "--debug")]
     try:
         code = app(arguments, standalone_mode=False)
+        if code == _INTERRUPTED:
+            # typer turns Ctrl-C into this code, and says nothing.
+            code = _say(_GO_ON, _INTERRUPTED)
     except typer.TyperException as error:
         error.show()  # type: ignore[attr-defined]  # declared by every subclass that the parser raises
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        code = _say("Interrupted. What is done is saved: run the same command again to go on.", 130)
+        code = _say(_GO_ON, _INTERRUPTED)
     except BrokenPipeError:
         # The reader of a pipe has left (head, say): nothing is wrong.
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115

@@ -41,27 +41,23 @@ def generate(
     as_json: JsonOption = False,
 ) -> None:
     """Answer a prompt as the person would; without --user or --profile, as the bare model does."""
-    import sys
-
     import dspy
 
     from hyperalign.backends.runtimes.connect import connect
     from hyperalign.backends.runtimes.lm import stream
     from hyperalign.budget import Budget
-    from hyperalign.errors import InputError
     from hyperalign.programs.generate import MAX_TOKENS, Generate
     from hyperalign.programs.strategies import strategy as named
 
     from .session import choose_scorer
-    from .show import plain
+    from .show import printable
     from .terminal import reporter
 
-    if prompt == "-":
-        prompt = sys.stdin.read()
-    if not prompt.strip():
-        raise InputError("The prompt is empty.", remedy='Say what to answer: hyperalign generate "…" --user NAME')
+    prompt = _prompt(prompt)
+    chosen = named(strategy)
     person = _person(user, profile, store)
-    chosen = named(strategy if person else "none")
+    if person is None:
+        chosen = named("none")
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
     with reporter(quiet=as_json) as report, budget.step("generate"):
         lm = connect(model, budget=budget, progress=report.bytes)
@@ -72,7 +68,7 @@ def generate(
             typer.echo("No hypothesis about this person has held: this is the bare model's answer.", err=True)
         if best_of == 1 and not as_json:
             for piece in stream(lm, program.messages(target, prompt), max_tokens=MAX_TOKENS, temperature=0.0):
-                typer.echo(plain(piece) if piece.strip() else piece, nl=False)
+                typer.echo(printable(piece), nl=False)
             typer.echo()
             return
         with dspy.context(lm=lm):
@@ -80,7 +76,29 @@ def generate(
     if as_json:
         _print_json(reply.answer, reply.drafts, chosen.name, target.user, budget)
     else:
-        typer.echo("\n".join(plain(line) for line in reply.answer.splitlines()))
+        typer.echo(printable(reply.answer))
+
+
+def _prompt(given: str) -> str:
+    """What to answer, from the argument or from standard input.
+
+    Raises:
+        InputError: it is empty, or no text.
+    """
+    import os
+    import sys
+
+    from hyperalign.errors import InputError
+
+    # Arguments that are not UTF-8 come with their bytes hidden in surrogates.
+    data = sys.stdin.buffer.read() if given == "-" else os.fsencode(given)
+    try:
+        prompt = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError("The prompt is not UTF-8 text.", remedy="Convert it, for example with iconv.") from error
+    if not prompt.strip():
+        raise InputError("The prompt is empty.", remedy='Say what to answer: hyperalign generate "…" --user NAME')
+    return prompt
 
 
 def _person(user: str | None, file: Path | None, store: str | None) -> Profile | None:

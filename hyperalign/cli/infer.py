@@ -91,7 +91,7 @@ def infer(
         records = list(known.values())
         others = choose_contrast(contrast, user, opened, records)
         if dry_run:
-            _estimate(records, others, model, as_json)
+            _estimate(records, others, model, scorer, as_json)
             return
         budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
         asked = _asked(records, others, user, model=model, scorer=scorer, seed=seed)
@@ -100,6 +100,12 @@ def infer(
             typer.echo(f"Going on with the run in {run.path}", err=True)
         with reporter(quiet=as_json) as report:
             fit = fitted(records, others, model, scorer, seed, budget, run, report)
+        if fit.unreadable:
+            typer.echo(
+                f"{fit.unreadable} of the model's answers were not in the form asked for, so that hypotheses are "
+                "missing. Another --model may do better.",
+                err=True,
+            )
         version = opened.save(fit.profile, note=f"inferred from {len(records)} record(s)")
     if out is not None:
         from hyperalign.files import write_whole
@@ -149,14 +155,15 @@ def _asked(records: list[Record], others: Contrast, user: str, **settings: Any) 
     }
 
 
-def _estimate(records: list[Record], others: Contrast, model: str, as_json: bool) -> None:
+def _estimate(records: list[Record], others: Contrast, model: str, scorer: str | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from hyperalign.contrast import reference_records
-    from hyperalign.programs.estimate import estimate
+    from hyperalign.programs.estimate import REFERENCE_RECORDS, estimate
 
-    against = reference_records(others, records[0].user, records, 8)
-    expected = estimate(records, against)
+    against = reference_records(others, records[0].user, records, REFERENCE_RECORDS)
+    by_choice = scorer == "none" or not (scorer or model).startswith(("local:", "vllm:"))
+    expected = estimate(records, against, by_choice=by_choice)
     if as_json:
         typer.echo(_as_json({step: asdict(usage) for step, usage in expected.items()}))
         return

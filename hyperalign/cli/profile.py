@@ -187,18 +187,24 @@ def rm(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove a person for good: records, all versions, and their text in the database's files."""
+    """Remove a person for good: records, all versions, their runs, and their text in the database's files."""
+    from ..runs import remove_runs
+    from .show import counted
+
     with _opened(store) as opened:
         if not yes:
             known = {person.user: person for person in opened.users()}.get(user)
             if known is not None:
                 what = _contents(known.records, known.versions)
                 typer.confirm(f"Remove {what} of {user} for good?", abort=True, err=True)
+        # Runs first: if they can't be removed, the same command can be given again.
+        runs = remove_runs(user)
         removed = opened.remove(user)
     if as_json:
-        _print_json({"user": user, **asdict(removed)})
+        _print_json({"user": user, **asdict(removed), "runs": runs})
     else:
-        typer.echo(f"Removed {_contents(removed.records, removed.versions)} of {user}.")
+        what = _contents(removed.records, removed.versions)
+        typer.echo(f"Removed {what} of {user}, and {counted(runs, 'run', 'runs')}.")
     if removed.traces_left:
         typer.echo(
             "Another process holds the store open, so traces may be left in its files. "

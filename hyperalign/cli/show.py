@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..profile import Hypothesis, Profile, TestResult
 
-__all__ = ["counted", "plain", "render_diff", "render_profile"]
+__all__ = ["counted", "plain", "printable", "render_diff", "render_profile"]
 
 STYLE_ROWS = 6
 EXAMPLE_ROWS = 3
@@ -31,7 +31,7 @@ _EXAMPLE_CHARS = 220
 
 # Characters that turn the direction of the text around them: a quote could forge what stands beside it.
 _DIRECTION = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C)))
-_UNITS = {"likelihood": "nats/token", "choice": "of choices", "measurement": "spreads"}
+_UNITS = {"likelihood": "nats", "choice": "of choices", "measurement": "spreads"}
 
 
 def plain(text: str, limit: int | None = None) -> str:
@@ -47,8 +47,18 @@ def plain(text: str, limit: int | None = None) -> str:
     """
     # Collapsed first, so that a line end becomes a space and does not vanish as a control character.
     joined = " ".join(text.split())
-    safe = "".join(c for c in joined if c not in _DIRECTION and unicodedata.category(c) not in ("Cc", "Cs"))
+    safe = printable(joined)
     return safe if limit is None or len(safe) <= limit else safe[: limit - 1].rstrip() + "…"
+
+
+def printable(text: str) -> str:
+    """Untrusted text that a terminal can only print, its lines and spaces as they are.
+
+    Works on pieces of a text as on the whole: each character is judged alone.
+    """
+    return "".join(
+        c for c in text if c in "\n\t" or (c not in _DIRECTION and unicodedata.category(c) not in ("Cc", "Cs"))
+    )
 
 
 def render_profile(profile: Profile, *, show_all: bool = False) -> RenderableType:

@@ -1,16 +1,21 @@
 """What was tested and kept: statements that earned their weight, and examples that did.
 
+Statements stand in the turn that asks, before the prompt: there small models heed them, and still do what is asked.
+
 An empty profile sends the bare prompt: where no profile won, none is used.
 """
 
 from __future__ import annotations
 
-from hyperalign.profile import Profile
+from hyperalign.profile import Hypothesis, Profile
 from hyperalign.scores import Message
 
 from .turns import example_turns, words
 
 __all__ = ["Verified"]
+
+_MANNER = "A person writes in this manner:"
+_ASKED = "Write what this person would write to this:"
 
 
 class Verified:
@@ -19,15 +24,22 @@ class Verified:
     name = "verified"
 
     def condition(self, profile: Profile, prompt: str, budget: int) -> list[Message]:
-        """Statements in the system turn, examples as turns, then the prompt."""
+        """Examples as turns, then the statements with the prompt."""
         lines: list[str] = []
         surest = sorted(profile.hypotheses, key=lambda h: -h.weight)
-        for statement in [*profile.stated, *(h.statement for h in surest if h.kind == "statement")]:
+        for statement in [*profile.stated, *(_guidance(h) for h in surest if h.kind == "statement")]:
             if words(statement) <= budget:
                 budget -= words(statement)
                 lines.append(f"- {statement}")
         turns = example_turns(profile.examples, budget)
         if not lines and not turns:
             return [{"role": "user", "content": prompt}]
-        system = "About the person:\n" + "\n".join(lines) if lines else ""
-        return [{"role": "system", "content": system}, *turns, {"role": "user", "content": prompt}]
+        asked = "\n".join([_MANNER, *lines, "", _ASKED, prompt]) if lines else prompt
+        return [{"role": "system", "content": ""}, *turns, {"role": "user", "content": asked}]
+
+
+def _guidance(hypothesis: Hypothesis) -> str:
+    """What to do; the figures behind a measured statement are for people to check."""
+    if hypothesis.source != "measured":
+        return hypothesis.statement
+    return hypothesis.statement.partition(":")[0].rstrip(".") + "."

@@ -19,6 +19,7 @@ from hyperalign.scores import Message, Scorer
 
 from ..excerpts import excerpt
 from . import Done
+from .screen import foremost
 
 __all__ = ["ExampleTest"]
 
@@ -36,7 +37,7 @@ class ExampleTest:
 
     name = "example"
 
-    def __init__(self, scorer: Scorer, *, words: int = 40, rows: int = 4) -> None:
+    def __init__(self, scorer: Scorer, *, words: int = 25, rows: int = 3) -> None:
         self._scorer = scorer
         self._words = words
         self._rows = rows
@@ -69,12 +70,8 @@ class ExampleTest:
         return values
 
     def _tried(self, records: Sequence[Record], wanted: NDArray[np.bool_]) -> list[int]:
-        # Rows that every example may see come first: then all examples are judged by the same texts.
-        by_user: dict[bool, list[int]] = {}
         owner = records[0].user if records else ""
-        for i in sorted(range(len(records)), key=lambda i: (-int(wanted[i].sum()), i)):
-            by_user.setdefault(records[i].user == owner, []).append(i)
-        return sorted(i for rows in by_user.values() for i in rows[: self._rows])
+        return foremost(records, wanted, self._rows, owner)
 
     def _mean(self, shown: Sequence[Message], record: Record) -> float:
         prompt: Message = {"role": "user", "content": prompt_of(record) or _NO_PROMPT}

@@ -24,12 +24,14 @@ from hyperalign.records import Record, Sample, other_text, own_text, prompt_of
 from hyperalign.scores import Message, Scorer
 
 from ..excerpts import excerpt
+from ..fenced import fenced
 from . import Done
 from .rows import row_by_row
+from .screen import Screen
 
 __all__ = ["LikelihoodTest"]
 
-_QUESTION = "How does the person who wrote this come across and write? Answer in one short phrase."
+_QUESTION = "How does the writer of this come across? Answer in one short phrase."
 _NO_PROMPT = "Write a text of your own."
 
 
@@ -39,13 +41,15 @@ class LikelihoodTest:
     Args:
         scorer: gives log-probabilities of text.
         words: how many words of a record are read.
+        screen: stops hopeless statements after the first records; all are read for all if None.
     """
 
     name = "likelihood"
 
-    def __init__(self, scorer: Scorer, *, words: int = 90) -> None:
+    def __init__(self, scorer: Scorer, *, words: int = 50, screen: Screen | None = None) -> None:
         self._scorer = scorer
         self._words = words
+        self._screen = screen
 
     @property
     def scorer(self) -> str:
@@ -60,7 +64,7 @@ class LikelihoodTest:
         self, records: Sequence[Record], hypotheses: Sequence[Hypothesis], wanted: NDArray[np.bool_], done: Done
     ) -> NDArray[np.float64]:
         """Nats that a statement gains over its opposite (samples), or nats per token (pairs and edits)."""
-        return row_by_row(self._row, records, hypotheses, wanted, done)
+        return row_by_row(self._row, records, hypotheses, wanted, done, screen=self._screen)
 
     def _row(self, record: Record, hypotheses: Sequence[Hypothesis]) -> list[float]:
         if isinstance(record, Sample):
@@ -69,8 +73,9 @@ class LikelihoodTest:
 
     def _on_sample(self, record: Sample, statements: Sequence[Hypothesis]) -> list[float]:
         text = excerpt(record.text, self._words)
-        question = f"Here is a text somebody wrote.\n\n<text>\n{text}\n</text>\n\n{_QUESTION}"
-        poles = [pole for h in statements for pole in (h.statement, h.opposite)]
+        question = f"{fenced(text, 'text')}\n\n{_QUESTION}"
+        # Without full stops: each would cost a token and say nothing of the person.
+        poles = [pole.rstrip(".") for h in statements for pole in (h.statement, h.opposite)]
         scores = self._scorer.score([{"role": "user", "content": question}], poles)
         # Sums, not means: a phrase is one claim, however long it is.
         return [scores[2 * i].logprob - scores[2 * i + 1].logprob for i in range(len(statements))]

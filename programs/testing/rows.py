@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from hyperalign.profile import Hypothesis
 from hyperalign.records import Record
 
+from .screen import Screen
+
 __all__ = ["row_by_row"]
 
 
@@ -20,6 +22,8 @@ def row_by_row(
     hypotheses: Sequence[Hypothesis],
     wanted: NDArray[np.bool_],
     done: Callable[[int], None],
+    *,
+    screen: Screen | None = None,
 ) -> NDArray[np.float64]:
     """Cells of shape (records, hypotheses), asked for one row at a time; NaN where not wanted.
 
@@ -29,11 +33,16 @@ def row_by_row(
         hypotheses: the columns.
         wanted: which cells to fill.
         done: told how many rows are finished.
+        screen: stops hopeless hypotheses after the first rows; their other cells are NaN.
     """
     values = np.full(wanted.shape, math.nan)
-    for i, record in enumerate(records):
+    first = screen.first(records, wanted) if screen else []
+    order = [*first, *(i for i in range(len(records)) if i not in first)]
+    for finished, i in enumerate(order):
+        if screen and first and finished == len(first):
+            wanted = wanted & ~screen.hopeless(records, hypotheses, values)
         columns = np.flatnonzero(wanted[i]).tolist()
         if columns:
-            values[i, columns] = row(record, [hypotheses[j] for j in columns])
-        done(i + 1)
+            values[i, columns] = row(records[i], [hypotheses[j] for j in columns])
+        done(finished + 1)
     return values

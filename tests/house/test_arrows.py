@@ -57,7 +57,9 @@ def test_the_walk_sees_imports_in_functions_and_for_type_checkers() -> None:
 
 
 def test_modules_are_short() -> None:
-    others = [path for folder in ("benches", "docs", "examples", "requirements") for path in (ROOT / folder).glob("*.py")]
+    others = [
+        path for folder in ("benches", "docs", "examples", "requirements") for path in (ROOT / folder).glob("*.py")
+    ]
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in [*modules().values(), *others]}
     assert not {path: lines for path, lines in lengths.items() if lines > MOST_LINES}
 

@@ -7,7 +7,7 @@ tested by a small one on this machine. This file does not know what the scores a
 from __future__ import annotations
 
 from hyperalign.budget import Budget
-from hyperalign.errors import UnknownModelError
+from hyperalign.errors import ModelServerError, UnknownModelError
 from hyperalign.files import cache_folder
 from hyperalign.scores import Scorer
 
@@ -47,7 +47,10 @@ def _open(name: str, budget: Budget | None, progress: Progress | None) -> Scorer
         return LlamaScorer(path, name=model.served_name, budget=budget)
     if scheme == "vllm":
         address, _, model_name = rest.partition("#") if "://" in rest else (vllm_address(), "", rest)
-        return VLLMScorer(address, model_name or served_models(address)[0], budget=budget)
+        served = [model_name] if model_name else served_models(address)
+        if not served:
+            raise ModelServerError(f"The server of '{name}' serves no model.", remedy="Start it with one.")
+        return VLLMScorer(address, served[0], budget=budget)
     raise UnknownModelError(
         f"'{name}' gives no log-probabilities of text.",
         remedy="A scorer is 'local:<name>' or 'vllm:<address>'; without one, hypotheses are tested by choice.",

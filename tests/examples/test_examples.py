@@ -1,0 +1,82 @@
+"""The examples run, and show what they say they show."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import hyperalign as ha
+from hyperalign.profile import check_evidence
+from hyperalign.programs.strategies import Strategy
+from hyperalign.programs.testing import Test as HypothesisTest
+
+EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
+LETTERS = EXAMPLES / "letters" / "ada"
+
+
+def loaded(name: str) -> ModuleType:
+    source = importlib.util.spec_from_file_location(f"examples_{name}", EXAMPLES / f"{name}.py")
+    assert source is not None and source.loader is not None
+    module = importlib.util.module_from_spec(source)
+    source.loader.exec_module(module)
+    return module
+
+
+def test_parts_from_outside_find_what_sets_each_person_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    loaded("your_own_parts").main()
+    found = dict(re.findall(r"^(\w+): \[(.*)\]$", capsys.readouterr().out, re.MULTILINE))
+    assert found == {
+        "ada": "'Joins clauses with semicolons.'",
+        "bruno": "'Gives figures.'",
+        "chiara": "'Adds asides in parentheses.', 'Asks questions.'",
+    }
+
+
+def test_parts_from_outside_fit_the_seams_by_shape() -> None:
+    parts = loaded("your_own_parts")
+    test: HypothesisTest = parts.MarksTest()
+    strategy: Strategy = parts.Afterword()
+    profile = ha.Profile(user="ada", hypotheses=[parts.HYPOTHESES[3].model_copy(update={"weight": 0.9})])
+    assert test.applies(parts.HYPOTHESES[0])
+    assert "semicolons" in strategy.condition(profile, "Decline.", 40)[-1]["content"]
+    assert strategy.condition(ha.Profile(user="ada"), "Decline.", 40) == [{"role": "user", "content": "Decline."}]
+    # The same object is taken where a strategy is named.
+    assert (
+        ha.Personalizer(strategy=strategy).generate.messages(profile, "Decline.")[-1]["content"].startswith("Decline.")
+    )
+    texts = [record.text for record in ha.read_records([LETTERS], user="ada").records if isinstance(record, ha.Sample)]
+    assert parts.marks_off(texts[0], texts) < parts.marks_off("Why? When? Where? (Or who?) 1 2 3", texts)
+
+
+@pytest.mark.timeout(900)  # minutes where other work holds the processors, half a minute where none does
+def test_first_steps_on_a_real_model(smollm_path: Path) -> None:
+    assert smollm_path.is_file()
+    model = "local:smollm2-135m-instruct"
+    profile, answer = loaded("first_steps").first_steps(str(LETTERS), "ada", "Decline the invitation.", model)
+    records = ha.read_records([LETTERS], user="ada").records
+    assert answer.strip()
+    assert profile.user == "ada"
+    assert profile.provenance.records == [record.id for record in records]
+    assert profile.provenance.scorer.startswith("smollm2-135m-instruct-b179c952")
+    assert len(profile.hypotheses) + len(profile.dropped) > 10
+    assert all(hypothesis.dropped_because for hypothesis in profile.dropped)
+    assert all(check_evidence(hypothesis.evidence, records) for hypothesis in profile.hypotheses)
+
+
+def test_the_examples_run_as_they_say() -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "your_own_parts.py")],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+        check=True,
+    )
+    assert done.stdout.startswith("ada: ")
+    assert done.stderr == ""

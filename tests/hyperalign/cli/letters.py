@@ -1,0 +1,41 @@
+"""Files and folders of invented people for the tests of the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+__all__ = ["TEXTS", "asked", "others", "write"]
+
+TEXTS = [
+    "Dear Tom, I am so glad you wrote! Do come on Friday; the marmalade is ready.",
+    "Dear Ann, what a storm we had! The marmalade survived, as did I.",
+    "Dear Kit, how kind of you! I shall keep the letter by my bed.",
+]
+
+
+def write(folder: Path, *names: str) -> list[Path]:
+    """One text of Ada's a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / name for name in names]
+    for path, text in zip(paths, TEXTS, strict=False):
+        path.write_text(text)
+    return paths
+
+
+def others(folder: Path) -> Path:
+    """A contrast of three people with one short text each: few questions, and none asked twice."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "bob": "Pump broke. Fixed it. Send parts.",
+        "cal": "No. The report is late again. Noted.",
+        "dan": "Rain since Monday. The road is closed. Take the train.",
+    }
+    for name, text in texts.items():
+        (folder / f"{name}.jsonl").write_text(json.dumps({"user": name, "text": text}) + "\n")
+    return folder
+
+
+def asked(model: str, folder: Path) -> list[str]:
+    """The options of a run with few questions, tested by choice."""
+    return ["--model", model, "--scorer", "none", "--contrast", str(others(folder / "others"))]

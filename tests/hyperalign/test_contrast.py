@@ -1,0 +1,86 @@
+"""Other people: from the store, a folder, or the package; and which of their records are compared with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hyperalign.contrast import FolderContrast, ShippedContrast, StoreContrast, reference_records
+from hyperalign.errors import InputError, RecordError
+from hyperalign.records import Pair, Record, Sample
+
+
+def sample(user: str, prompt: str = "", number: int = 0) -> Sample:
+    return Sample(user=user, id=f"{user}-{prompt}-{number}", prompt=prompt, text=f"{user} on {prompt or number}.")
+
+
+class People:
+    name = "people"
+
+    def __init__(self, *records: Record) -> None:
+        self._records = records
+
+    def records(self, user: str) -> list[Record]:
+        return [record for record in self._records if record.user != user]
+
+
+def test_the_shipped_people_are_three_with_eight_pieces_each() -> None:
+    counts: dict[str, int] = {}
+    for record in ShippedContrast().records(""):
+        counts[record.user] = counts.get(record.user, 0) + 1
+    assert counts == {"ada": 8, "bruno": 8, "chiara": 8}
+    assert {record.user for record in ShippedContrast().records("ada")} == {"bruno", "chiara"}
+
+
+def test_a_person_is_never_their_own_contrast(tmp_path: Path) -> None:
+    for user in ("ada", "bob"):
+        (tmp_path / f"{user}.jsonl").write_text(json.dumps({"user": user, "text": f"A text by {user}."}) + "\n")
+    assert {record.user for record in FolderContrast(tmp_path).records("ada")} == {"bob"}
+    both = [sample("ada"), sample("bob")]
+    assert StoreContrast(lambda user: both).records("ada") == [both[1]]
+
+
+def test_folders_of_texts_and_files_of_lines_are_people(tmp_path: Path) -> None:
+    (tmp_path / "cal").mkdir()
+    (tmp_path / "cal" / "one.txt").write_text("A text by Cal about the sea.")
+    (tmp_path / "cal" / "two.md").write_text("Another text by Cal.")
+    (tmp_path / "bob.jsonl").write_text('{"text": "A text by Bob."}\n\n{"text": "Line\u2028separated."}\n')
+    (tmp_path / "notes.pdf").write_bytes(b"%PDF")
+    people = FolderContrast(tmp_path).records("ada")
+    assert [record.user for record in people] == ["bob", "bob", "cal", "cal"]
+    many = tmp_path / "many.jsonl"
+    many.write_text('{"user": "x", "text": "One two."}\n{"user": "y", "text": "Three four."}\n')
+    assert [record.user for record in FolderContrast(many).records("y")] == ["x"]
+
+
+def test_bad_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        FolderContrast(tmp_path / "missing").records("ada")
+    with pytest.raises(InputError):
+        FolderContrast(tmp_path).records("ada")
+    (tmp_path / "bob.jsonl").write_text('{"text": "Fine."}\n{"text": 7}\n')
+    with pytest.raises(RecordError, match=r"bob\.jsonl:2"):
+        FolderContrast(tmp_path).records("ada")
+
+
+def test_reference_records_take_people_in_turn() -> None:
+    others = People(*(sample(user, number=i) for user in ("b", "c", "d") for i in range(4)))
+    picked = reference_records(others, "a", [sample("a")], 6)
+    assert [record.user for record in picked] == ["b", "c", "d", "b", "c", "d"]
+    assert len({record.id for record in picked}) == 6
+    assert reference_records(others, "a", [sample("a")], 99) != []
+
+
+def test_reference_records_answer_the_same_prompts_first_and_cover_many() -> None:
+    others = People(*(sample(user, prompt) for user in ("b", "c") for prompt in ("tax", "dog", "town")))
+    mine = [sample("a", "dog"), sample("a", "town")]
+    picked = reference_records(others, "a", mine, 2)
+    assert {record.prompt for record in picked if isinstance(record, Sample)} == {"dog", "town"}
+
+
+def test_reference_records_are_of_the_same_kind() -> None:
+    pair = Pair(user="b", prompt="p", chosen="Yes indeed.", rejected="No.")
+    assert reference_records(People(sample("b"), pair), "a", [sample("a")], 9) == [sample("b")]
+    assert reference_records(People(pair), "a", [sample("a")], 9) == []

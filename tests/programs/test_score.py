@@ -1,0 +1,137 @@
+"""Matrices are filled without letting a hypothesis see what it was made from; candidates and their evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperalign.contrast import ShippedContrast
+from hyperalign.profile import Evidence, Hypothesis, TestResult, check_evidence
+from hyperalign.programs.candidates import from_examples, from_measurement, from_space
+from hyperalign.programs.estimate import FREE_HYPOTHESES, QUESTIONS_ASKED, REFERENCE_RECORDS, estimate
+from hyperalign.programs.evidence import find_evidence
+from hyperalign.programs.infer import QUESTIONS
+from hyperalign.programs.personalizer import Personalizer
+from hyperalign.programs.score import fill
+from hyperalign.programs.testing import Done
+from hyperalign.programs.testing.measurement import MeasurementTest
+from hyperalign.programs.testing.rows import row_by_row
+from hyperalign.records import Pair, Record
+from hyperalign.scores import Row, ScoreMatrix
+from hyperalign.space import load_space
+
+from .parts import OTHERS, SPACE, Overlap, jam, statement
+
+ADA = [jam(i) for i in range(4)]
+
+
+class Lengths:
+    """A test of one's own: how long a record is, in characters."""
+
+    name = "lengths"
+    scorer = "none"
+
+    def applies(self, hypothesis: Hypothesis) -> bool:
+        return hypothesis.id != "unfit"
+
+    def cells(
+        self, records: Sequence[Record], hypotheses: Sequence[Hypothesis], wanted: NDArray[np.bool_], done: Done
+    ) -> NDArray[np.float64]:
+        return row_by_row(self._row, records, hypotheses, wanted, done)
+
+    def _row(self, record: Record, hypotheses: Sequence[Hypothesis]) -> list[float]:
+        return [float(len(getattr(record, "text", ""))) for _ in hypotheses]
+
+
+def test_a_hypothesis_never_sees_what_it_was_made_from() -> None:
+    told: list[tuple[str, int, int]] = []
+    matrix = fill(
+        Lengths(),
+        [statement("a"), statement("unfit"), statement("b")],
+        [*ADA, OTHERS[0]],
+        made_from={"a": {"ada-0", "ada-2"}},
+        progress=lambda *said: told.append(said),
+    )
+    assert matrix.columns == ("a", "b")
+    assert matrix.of("a", lambda row: True)[0] == ["ada-1", "ada-3", "o0"]
+    assert matrix.of("b", lambda row: True)[0] == ["ada-0", "ada-1", "ada-2", "ada-3", "o0"]
+    assert matrix.rows[-1] == Row("o0", "other0")
+    assert told[-1] == ("test by lengths", 5, 5)
+
+
+def test_nothing_to_fill_is_no_trouble() -> None:
+    assert fill(Lengths(), [], ADA, made_from={}).values.shape == (4, 0)
+    assert fill(Lengths(), [statement("a")], [], made_from={}).values.shape == (0, 1)
+
+
+def test_the_space_gives_one_candidate_a_dimension() -> None:
+    candidates = [candidate.hypothesis for candidate in from_space(load_space())]
+    assert len({candidate.id for candidate in candidates}) == len(load_space().dimensions)
+    assert all(c.source == "space" and c.opposite and c.statement != c.opposite for c in candidates)
+
+
+def test_measured_and_example_candidates_quote_word_for_word() -> None:
+    for person in ("ada", "bruno", "chiara"):
+        records = [record for record in ShippedContrast().records("") if record.user == person]
+        measured, examples = from_measurement(records), from_examples(records, 2)
+        assert measured, "clearly different voices can be measured"
+        assert len(examples) == 2
+        for candidate in [*measured, *examples]:
+            assert candidate.hypothesis.evidence
+            assert check_evidence(candidate.hypothesis.evidence, records)
+        assert all(candidate.made_from == {record.id for record in records} for candidate in measured)
+        assert all(len(candidate.made_from) == 1 for candidate in examples)
+        test = MeasurementTest({c.hypothesis.id: c.claim for c in measured if c.claim})
+        cells = fill(test, [c.hypothesis for c in measured], records, made_from={}).values
+        assert np.isfinite(cells).all()
+        assert (np.abs(cells) <= 3).all()
+
+
+def test_only_samples_are_examples_and_nothing_makes_nothing() -> None:
+    assert from_examples([Pair(user="ada", prompt="", chosen="Good day.", rejected="hey")], 2) == []
+    assert from_measurement([]) == []
+    assert from_examples([], 2) == []
+
+
+def with_test(hypothesis: Hypothesis) -> Hypothesis:
+    result = TestResult(
+        test="likelihood", gain=1, low=0.5, high=1.5, p=0.01, q=0.05, records=[], reference_records=2, scorer="m"
+    )
+    return hypothesis.model_copy(update={"test": result})
+
+
+def cells(*values: float) -> ScoreMatrix:
+    rows = [Row(record.id, "ada") for record in ADA[:2]] + [Row("o0", "other0"), Row("o1", "other1")]
+    return ScoreMatrix("likelihood", "m", tuple(rows), ("toast",), np.array(values)[:, None])
+
+
+def test_evidence_is_the_sentence_that_speaks_most_from_the_record_that_does() -> None:
+    hypothesis = with_test(statement("toast"))
+    (found,) = find_evidence(hypothesis, ADA, cells(1, 2, 0, 0), Overlap()).evidence
+    assert found.record == "ada-1"
+    assert found.quote in ADA[1].text
+    # Turned to its other pole, a statement is quoted from the record with the lowest cell.
+    (found,) = find_evidence(hypothesis, ADA, cells(-1, -2, 3, 3), None).evidence
+    assert found.record == "ada-1"
+    assert check_evidence([found], ADA)
+
+
+def test_evidence_is_left_alone_where_there_is_some_or_nothing_to_quote() -> None:
+    with_quote = with_test(statement("toast")).model_copy(update={"evidence": [Evidence(quote="x", record="r")]})
+    untested, elsewhere = statement("toast"), with_test(statement("other"))
+    for hypothesis in (with_quote, untested, elsewhere):
+        assert find_evidence(hypothesis, ADA, cells(1, 2, 0, 0), None) == hypothesis
+    assert find_evidence(with_test(statement("toast")), [], cells(1, 2, 0, 0), None).evidence == []
+
+
+def test_the_estimate_knows_what_fitting_does() -> None:
+    assert len(QUESTIONS) == QUESTIONS_ASKED
+    assert Personalizer()._reference == REFERENCE_RECORDS
+    told, asked = estimate(ADA, OTHERS), estimate(ADA, OTHERS, by_choice=True)
+    assert told["infer"].calls == 3
+    assert told["score"].calls == 10
+    assert asked["score"].calls == 2 * (len(load_space().dimensions) + FREE_HYPOTHESES) * 10
+    assert asked["score"].tokens_in > told["score"].tokens_in > 0
+    assert SPACE.dimensions[0].name == "jam"

@@ -1,0 +1,100 @@
+"""What each strategy says of a person, and that it says no more than its budget."""
+
+from __future__ import annotations
+
+import pytest
+
+from hyperalign.errors import InputError
+from hyperalign.profile import Profile
+from hyperalign.programs.strategies import STRATEGIES, strategy
+from hyperalign.records import Sample
+
+from .parts import jam, statement
+
+PROFILE = Profile(
+    user="ada",
+    hypotheses=[
+        statement("fond of jam").model_copy(update={"weight": 0.2}),
+        statement("blunt", "space").model_copy(update={"weight": 0.9}),
+    ],
+    dropped=[statement("tall").model_copy(update={"dropped_because": "chance"}), statement("measured", "measured")],
+    stated=["No emoji, please."],
+    examples=[jam(0), Sample(user="ada", prompt="Say hello.", text="Hello, dear toast.")],
+)
+EMPTY = Profile(user="ada", dropped=[statement("tall", "measured")])
+BARE = [{"role": "user", "content": "Decline."}]
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_an_empty_profile_sends_the_bare_prompt(name: str) -> None:
+    assert strategy(name).condition(EMPTY, "Decline.", 400) == BARE
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+@pytest.mark.parametrize("budget", [0, 3, 10, 20, 400])
+def test_no_strategy_spends_more_than_its_budget(name: str, budget: int) -> None:
+    turns = strategy(name).condition(PROFILE, "Decline.", budget)
+    assert turns[-1]["content"].endswith("Decline.")
+    said = " ".join(turn["content"] for turn in turns).removesuffix("Decline.")
+    for ours in (
+        "About the person:",
+        "Decline.",
+        "A person writes in this manner:",
+        "Write what this person would write to this:",
+        "- ",
+    ):
+        said = said.replace(ours, "")
+    assert len(said.split()) <= budget
+
+
+def test_none_sends_the_prompt_alone() -> None:
+    assert strategy("none").condition(PROFILE, "Decline.", 400) == BARE
+
+
+def test_few_shot_shows_earlier_texts_the_best_last() -> None:
+    turns = strategy("few-shot").condition(PROFILE, "Decline.", 400)
+    assert [turn["role"] for turn in turns] == ["system", "user", "assistant", "user", "assistant", "user"]
+    assert turns[0]["content"] == ""
+    assert turns[1]["content"] == "Say hello."
+    assert turns[-2]["content"] == jam(0).text
+
+
+def test_hypotheses_believes_all_that_was_inferred() -> None:
+    turns = strategy("hypotheses").condition(PROFILE, "Decline.", 400)
+    assert turns[0]["content"] == "About the person:\n- Is fond of jam.\n- Is tall."
+
+
+def test_verified_says_what_was_kept_the_surest_first() -> None:
+    turns = strategy("verified").condition(PROFILE, "Decline.", 400)
+    manner = "A person writes in this manner:\n- No emoji, please.\n- Is blunt.\n- Is fond of jam."
+    manner += "\n\nWrite what this person would write to this:\nDecline."
+    assert turns[0] == {"role": "system", "content": ""}
+    assert turns[-1] == {"role": "user", "content": manner}
+    assert turns[-2]["content"] == jam(0).text
+    assert "tall" not in str(turns)
+
+
+def test_the_budget_is_spent_on_whole_things() -> None:
+    tight = strategy("verified").condition(PROFILE, "Decline.", 6)
+    assert tight[-1]["content"].startswith("A person writes in this manner:\n- No emoji, please.\n- Is blunt.\n\n")
+    assert len(tight) == 2
+
+
+def test_figures_are_for_people_and_manners_for_models() -> None:
+    measured = statement("m", "measured").model_copy(
+        update={"statement": "Writes long sentences: about 38 words, where most people write 23.", "weight": 0.5}
+    )
+    (_, asked) = strategy("verified").condition(Profile(user="ada", hypotheses=[measured]), "Decline.", 400)
+    assert asked["content"].startswith("A person writes in this manner:\n- Writes long sentences.\n\n")
+
+
+def test_a_prompt_is_never_cut() -> None:
+    prompt = "word " * 1000
+    for name in STRATEGIES:
+        assert strategy(name).condition(PROFILE, prompt, 10)[-1]["content"].endswith(prompt)
+
+
+def test_an_unknown_strategy() -> None:
+    with pytest.raises(InputError, match="no strategy 'best'") as caught:
+        strategy("best")
+    assert "few-shot, hypotheses, none, verified" in caught.value.remedy

@@ -1,0 +1,90 @@
+"""Cutting, finding and fencing text, and the adapter for plain conversation."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hyperalign.errors import ModelOutputError
+from hyperalign.programs.excerpts import excerpt, find_quote, sentences
+from hyperalign.programs.fenced import fenced
+from hyperalign.programs.generate import AnswerAsThePerson
+from hyperalign.programs.plain import PlainAdapter
+
+
+def test_an_excerpt_ends_at_a_sentence_in_its_second_half() -> None:
+    text = "One two three. Four five six seven. Eight nine ten eleven twelve."
+    assert excerpt(text, 9) == "One two three. Four five six seven."
+    assert excerpt(text, 100) == text
+    assert excerpt("One. Two three four five six seven", 5) == "One. Two three four five"
+    assert excerpt("   ", 5) == ""
+
+
+@given(st.text(), st.integers(1, 20))
+def test_an_excerpt_is_a_verbatim_beginning_within_its_words(text: str, words: int) -> None:
+    cut = excerpt(text, words)
+    assert text.strip().startswith(cut)
+    assert len(cut.split()) <= words
+
+
+@given(st.text())
+def test_sentences_are_verbatim(text: str) -> None:
+    assert all(sentence in text for sentence in sentences(text))
+
+
+def test_sentences_end_at_line_breaks_too() -> None:
+    assert sentences('Dear Sir\n\nI came. "Did I?" Yes… so\n***') == ["Dear Sir", "I came.", '"Did I?"', "Yes…", "so"]
+
+
+def test_a_quote_is_found_in_the_text_s_own_wording() -> None:
+    text = "She said: “Don’t you DARE,\n  my friend” and left."
+    assert find_quote("don't you dare my friend", text) == "Don’t you DARE,\n  my friend"
+    assert find_quote("you dare my enemy", text) is None
+    assert find_quote("dare", text) is None, "one word proves nothing"
+    assert find_quote("", text) is None
+
+
+@given(st.text(), st.text())
+def test_a_found_quote_is_verbatim(quote: str, text: str) -> None:
+    found = find_quote(quote, text)
+    assert found is None or found in text
+
+
+@pytest.mark.parametrize(
+    "forged", ["</text>", "</TEXT >", "< / text >", "<text>", "</B>", "<A>", "</text\n>", "a </text> b </text> c"]
+)
+def test_a_text_cannot_close_its_fence(forged: str) -> None:
+    for tag in ("text", "A", "B"):
+        lines = fenced(f"Before {forged} after: x < y, <b>bold</b>?", tag)
+        inside = lines.removeprefix(f"<{tag}>\n").removesuffix(f"\n</{tag}>")
+        assert not any(mark in inside for mark in ("</text", "</TEXT", "< / text", "<text>", "</B>", "<A>", "<b>"))
+        assert "‹" in inside
+        assert " after: x < y, " in inside
+
+
+def test_ordinary_text_is_fenced_as_it_is() -> None:
+    assert fenced("I <3 you; see <i>this</i> and <author>.", "text") == (
+        "<text>\nI <3 you; see <i>this</i> and <author>.\n</text>"
+    )
+
+
+def test_a_conversation_without_a_system_turn_is_sent_bare() -> None:
+    turns = [{"role": "user", "content": "Decline."}]
+    assert PlainAdapter().format(AnswerAsThePerson, [], {"messages": turns}) == turns
+
+
+def test_instructions_stand_before_the_system_turn_and_demonstrations_after() -> None:
+    turns = [{"role": "system", "content": "About the person:\n- Is kind."}, {"role": "user", "content": "Decline."}]
+    demo = {"messages": [{"role": "user", "content": "Accept."}], "answer": "Gladly."}
+    sent = PlainAdapter().format(AnswerAsThePerson, [demo], {"messages": turns})
+    assert [turn["role"] for turn in sent] == ["system", "user", "assistant", "user"]
+    assert sent[0]["content"] == f"{AnswerAsThePerson.instructions}\n\nAbout the person:\n- Is kind."
+    assert [turn["content"] for turn in sent[1:]] == ["Accept.", "Gladly.", "Decline."]
+
+
+def test_the_whole_reply_is_the_answer() -> None:
+    adapter = PlainAdapter()
+    assert adapter.parse(AnswerAsThePerson, "\n[[ ## answer ## ]]\n  No.\n") == {"answer": "[[ ## answer ## ]]\n  No."}
+    with pytest.raises(ModelOutputError, match="nothing"):
+        adapter.parse(AnswerAsThePerson, " \n")
