@@ -17,6 +17,9 @@ from .errors import StorageError
 __all__ = ["append_line", "cache_folder", "data_folder", "storage_error", "write_whole"]
 
 
+_ELSEWHERE = "Choose another folder with HYPERALIGN_DATA, HYPERALIGN_CACHE or the command's own option."
+
+
 def data_folder() -> Path:
     """The folder of what must not be lost: the store and the runs.
 
@@ -51,9 +54,9 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     if isinstance(error, PermissionError):
         return StorageError(
             f"No permission to write {path}.",
-            remedy="Choose another folder with HYPERALIGN_DATA, HYPERALIGN_CACHE or the command's own option.",
+            remedy=_ELSEWHERE,
         )
-    return StorageError(f"Could not write {path}: {error.strerror or error}.")
+    return StorageError(f"Could not write {path}: {error.strerror or error}.", remedy=_ELSEWHERE)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

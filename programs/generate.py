@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
+from typing import Any
 
 import dspy
 
@@ -20,7 +21,7 @@ from .own_scorer import ChosenScorer, resolve_scorer
 from .plain import PlainAdapter
 from .strategies import Strategy
 
-__all__ = ["AnswerAsThePerson", "Generate", "choose_draft"]
+__all__ = ["AnswerAsThePerson", "Generate", "choose_draft", "writing_settings"]
 
 PROFILE_WORDS = 400
 MAX_TOKENS = 400
@@ -77,7 +78,7 @@ class Generate(dspy.Module):
         drafts = []
         with dspy.context(adapter=PlainAdapter()):
             for number in range(self._best_of):
-                config = {"max_tokens": MAX_TOKENS, "temperature": 0.0}
+                config = writing_settings(dspy.settings.lm)
                 if number:
                     config |= {"temperature": _DRAFT_TEMPERATURE, "seed": number}
                 drafts.append(self.answer(messages=turns, config=config).answer)
@@ -86,6 +87,11 @@ class Generate(dspy.Module):
             self._scorer = resolve_scorer(self._scorer)
             best = choose_draft(drafts, profile, self._scorer)
         return dspy.Prediction(answer=drafts[best], drafts=drafts, strategy=self._strategy.name)
+
+
+def writing_settings(model: Any) -> dict[str, Any]:
+    """How to ask a model for a draft: greedily, at a bounded length, and with what it says free writing wants."""
+    return {"max_tokens": MAX_TOKENS, "temperature": 0.0, **getattr(model, "writing", {})}
 
 
 def choose_draft(drafts: Sequence[str], profile: Profile, scorer: Scorer | None = None) -> int:

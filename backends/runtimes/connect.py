@@ -9,12 +9,9 @@ from __future__ import annotations
 import math
 import os
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
-
-import httpx
 
 from hyperalign.budget import Budget
-from hyperalign.errors import InputError, ModelServerError, UnknownModelError
+from hyperalign.errors import InputError, UnknownModelError
 
 from .catalogue import resolve
 from .download import Progress
@@ -22,14 +19,13 @@ from .llama_server import LlamaServer, ServerSettings
 from .lm import LM
 from .meter import Journal, Meter
 from .target import Target
+from .vllm_server import locate
 
-__all__ = ["connect", "vllm_address"]
+__all__ = ["connect"]
 
 _HOSTED_SECONDS = 120.0
 _LOCAL_SECONDS = 600.0
-_ASK_SECONDS = 5.0
 _RETRIES = 3
-_VLLM_ADDRESS = "http://127.0.0.1:8000"
 
 
 def connect(
@@ -99,34 +95,6 @@ def _timeout_from_environment() -> float | None:
     return seconds
 
 
-def vllm_address() -> str:
-    """The address of the vLLM server for ``vllm:<model>``: ``HYPERALIGN_VLLM`` or port 8000 here."""
-    return os.environ.get("HYPERALIGN_VLLM") or _VLLM_ADDRESS
-
-
-def served_models(address: str, api_key: str | None = None) -> list[str]:
-    """The names that an OpenAI-compatible server serves.
-
-    Args:
-        address: with or without ``/v1``.
-        api_key: sent as a bearer token.
-
-    Raises:
-        ModelServerError: it does not answer, or not as such a server would.
-    """
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    try:
-        response = httpx.get(f"{_base(address)}/models", headers=headers, timeout=_ASK_SECONDS)
-        response.raise_for_status()
-        return [str(model["id"]) for model in response.json()["data"]]
-    # Not the error's own text: the address may hold a password.
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
-        raise ModelServerError(
-            f"No vLLM server answers at {_shown(address)} ({type(error).__name__}).",
-            remedy="Start one with 'vllm serve MODEL', or check the address.",
-        ) from error
-
-
 def _local(
     name: str, rest: str, timeout: float | None, settings: ServerSettings | None, progress: Progress | None
 ) -> Target:
@@ -136,25 +104,7 @@ def _local(
 
 
 def _vllm(name: str, rest: str, api_key: str | None, timeout: float | None) -> Target:
-    key = api_key or os.environ.get("VLLM_API_KEY")
-    if "://" in rest:
-        address, _, model = rest.partition("#")
-    else:
-        address, model = vllm_address(), rest
-    if not model:
-        names = served_models(address, key)
-        if not names:
-            raise ModelServerError(f"The vLLM server at {_shown(address)} serves no model.")
-        model = names[0]
+    served = locate(rest, api_key)
     # The client library wants a key even where the server doesn't.
-    return Target(name, f"hosted_vllm/{model}", "vllm", timeout or _LOCAL_SECONDS, _base(address), key or "none")
-
-
-def _base(address: str) -> str:
-    address = address.rstrip("/")
-    return address if address.endswith("/v1") else f"{address}/v1"
-
-
-def _shown(address: str) -> str:
-    parts = urlsplit(address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    key = served.api_key or "none"
+    return Target(name, f"hosted_vllm/{served.model}", "vllm", timeout or _LOCAL_SECONDS, served.base, key)

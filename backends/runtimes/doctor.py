@@ -23,6 +23,7 @@ from hyperalign.files import cache_folder, data_folder
 
 from .catalogue import Entry, entries
 from .download import is_verified
+from .vllm_server import served_models, vllm_address
 
 __all__ = ["Check", "State", "next_command", "report"]
 
@@ -155,9 +156,6 @@ def _space() -> Check:
 def _vllm() -> Iterator[Check]:
     if not os.environ.get("HYPERALIGN_VLLM"):
         return
-    # Not at the top: 'connect' brings DSPy along, and most machines have no vLLM.
-    from .connect import served_models, vllm_address
-
     try:
         names = served_models(vllm_address(), os.environ.get("VLLM_API_KEY"))
         yield Check("vLLM", "ok", f"serves {', '.join(names) or 'no model'}")

@@ -22,7 +22,7 @@ from dspy.clients._deprecation import adapter_message_call
 from dspy.clients.base_lm import LM_CLASS_STATE_KEY
 from dspy.clients.errors import error_boundary
 from dspy.lm15 import Request, TextDelta, request_from_openai_chat
-from dspy.utils.exceptions import LMError
+from dspy.utils.exceptions import LMError, LMRateLimitError, LMServerError, LMTransportError
 
 from hyperalign.budget import Budget
 from hyperalign.errors import MissingExtraError, UnknownModelError
@@ -37,6 +37,10 @@ from .target import Target
 warnings.filterwarnings("ignore", message="Item '.*' on TypedDict class", category=UserWarning)
 
 __all__ = ["LM", "stream"]
+
+# On news leads the 1.5B model still looped at 0.2.
+_LOOP_PENALTY = 0.5
+_PASSING = (LMRateLimitError, LMServerError, LMTransportError)
 
 
 class LM(dspy.LM):
@@ -70,6 +74,11 @@ class LM(dspy.LM):
     def budget(self) -> Budget | None:
         """What calls are counted in."""
         return self._own_engine.meter.budget
+
+    @property
+    def writing(self) -> dict[str, float]:
+        """What to set for free writing: small models fall into loops unless repetition costs them something."""
+        return {"frequency_penalty": _LOOP_PENALTY} if self.target.kind == "local" else {}
 
     def scorer(self) -> Scorer | None:
         """Log-probabilities of given text by the same weights, where this machine or the server can give them.
@@ -170,10 +179,17 @@ def stream(lm: Any, messages: Sequence[Message], **settings: Any) -> Iterator[st
         response = lm(request)
         yield "".join(getattr(part, "text", "") for part in response.message.parts)
         return
+    begun = False
     try:
         with error_boundary(lm.model, unexpected=True):
             for event in lm._own_engine.stream(request):
                 if event.type == "delta" and isinstance(event.delta, TextDelta):
+                    begun = True
                     yield event.delta.text
+        return
     except LMError as error:
-        raise from_dspy(error, lm.target) from error
+        if begun or not isinstance(error, _PASSING):
+            raise from_dspy(error, lm.target) from error
+    # Nothing is shown yet, and the trouble may pass: an ordinary call tries again, with DSPy's waits between.
+    (answer,) = lm(messages=list(messages), **settings)
+    yield answer if isinstance(answer, str) else answer["text"]

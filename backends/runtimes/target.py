@@ -91,6 +91,8 @@ class Target:
         import litellm
         from litellm.exceptions import BadRequestError
 
+        # It prints advice of its own to standard output, which is the answer's.
+        litellm.suppress_debug_info = True
         try:
             litellm.get_llm_provider(self.model, api_base=self.api_base)
         except BadRequestError as error:

@@ -38,16 +38,21 @@ app.add_typer(models.app, name="models")
 app.command()(doctor)
 
 
-@app.callback()
-def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; also as HYPERALIGN_DEBUG=1.")] = False,
-) -> None:
-    if version:
+def _version(asked: bool) -> None:
+    if asked:
         from hyperalign import __version__
 
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; also as HYPERALIGN_DEBUG=1.")] = False,
+) -> None:
     if debug:
         os.environ["HYPERALIGN_DEBUG"] = "1"
 
@@ -59,7 +64,7 @@ def main() -> None:
     if "--debug" in arguments and "--" not in arguments:
         arguments = ["--debug", *(argument for argument in arguments if argument != "--debug")]
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="hyperalign", standalone_mode=False)
         if code == _INTERRUPTED:
             # typer turns Ctrl-C into this code, and says nothing.
             code = _say(_GO_ON, _INTERRUPTED)
@@ -68,9 +73,10 @@ def main() -> None:
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = _say(_GO_ON, _INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of a pipe has left (head, say): nothing is wrong.
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+    except SystemExit as end:
+        # typer and rich end the process where the reader of a pipe has left (head, say): nothing is wrong.
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
         code = 0
     except Exception as error:
         if os.environ.get("HYPERALIGN_DEBUG"):

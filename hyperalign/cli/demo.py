@@ -54,7 +54,9 @@ def demo(
         raise InputError(f"There is no example person {person!r}.", remedy=f"Choose one of: {', '.join(names)}.")
     console = Console()
     console.print(f"{len(records)} short pieces by {person}, compared with those of two other people.")
-    console.print(f"The model is {model}; nothing leaves this machine.\n" if model.startswith("local:") else "")
+    console.print(
+        f"The model is {model}; nothing leaves this machine.\n" if model.startswith("local:") else "", markup=False
+    )
     budget = Budget()
     run = RunFolder("demo", person, {"model": model, "scorer": scorer, "records": [r.id for r in records]})
     with reporter() as report:
@@ -69,7 +71,9 @@ def demo(
                 answers[name] = Generate(strategy(name))(prompt=prompt, profile=fit.profile).answer
     _side_by_side(console, prompt, answers["none"], answers["verified"], fit.profile, records)
     console.print(cost_table(budget))
-    console.print(f"\n{time.monotonic() - started:.0f} seconds in all; everything is in {run.path}", soft_wrap=True)
+    console.print(
+        f"\n{time.monotonic() - started:.0f} seconds in all; everything is in {run.path}", soft_wrap=True, markup=False
+    )
     console.print("Next, your own: hyperalign infer FILES --user NAME", soft_wrap=True)
 
 
@@ -83,15 +87,17 @@ def _side_by_side(
     from hyperalign.evals.metrics.style_distance import style_distance
     from hyperalign.records import own_text
 
+    from .show import printable
+
     table = Table(
         "without the profile",
         f"with {profile.user}'s profile",
-        title=f"\n{prompt}",
+        title=Text(f"\n{printable(prompt)}"),
         title_justify="left",
         title_style="bold",
         expand=True,
     )
-    table.add_row(Text(without), Text(with_profile))
+    table.add_row(Text(printable(without)), Text(printable(with_profile)))
     texts = [own_text(record) for record in records]
     table.add_section()
     table.add_row(

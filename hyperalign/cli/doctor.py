@@ -29,10 +29,12 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for 
         from rich.markup import escape
         from rich.table import Table
 
+        from .show import plain
+
         table = Table.grid(padding=(0, 2))
         for check in checks:
             hint = f" [dim]({escape(check.next)})[/]" if check.next and check.state != "ok" else ""
-            table.add_row(_MARKS[check.state], escape(check.what), f"{escape(check.detail)}{hint}")
+            table.add_row(_MARKS[check.state], escape(check.what), f"{escape(plain(check.detail))}{hint}")
         console = Console()
         console.print(table)
         console.print(f"\nNext: [bold]{escape(following)}[/]", soft_wrap=True)

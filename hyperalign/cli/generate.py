@@ -46,13 +46,16 @@ def generate(
     from hyperalign.backends.runtimes.connect import connect
     from hyperalign.backends.runtimes.lm import stream
     from hyperalign.budget import Budget
-    from hyperalign.programs.generate import MAX_TOKENS, Generate
+    from hyperalign.errors import InputError
+    from hyperalign.programs.generate import Generate, writing_settings
     from hyperalign.programs.strategies import strategy as named
 
     from .session import choose_scorer
     from .show import printable
     from .terminal import reporter
 
+    if user is not None and profile is not None:
+        raise InputError("Both --user and --profile name a person.", remedy="Give one of them.")
     prompt = _prompt(prompt)
     chosen = named(strategy)
     person = _person(user, profile, store)
@@ -67,9 +70,15 @@ def generate(
         if person and person.is_empty and strategy == "verified":
             typer.echo("No hypothesis about this person has held: this is the bare model's answer.", err=True)
         if best_of == 1 and not as_json:
-            for piece in stream(lm, program.messages(target, prompt), max_tokens=MAX_TOKENS, temperature=0.0):
-                typer.echo(printable(piece), nl=False)
-            typer.echo()
+            begun = False
+            try:
+                for piece in stream(lm, program.messages(target, prompt), **writing_settings(lm)):
+                    typer.echo(printable(piece), nl=False)
+                    begun = True
+            finally:
+                # Also where it breaks off: an error starts on a line of its own.
+                if begun:
+                    typer.echo()
             return
         with dspy.context(lm=lm):
             reply = program(prompt=prompt, profile=target)

@@ -67,6 +67,7 @@ def infer(
     from hyperalign.store import Store
 
     from .session import choose_contrast
+    from .show import plain
     from .terminal import reporter
 
     if user is not None:
@@ -75,7 +76,7 @@ def infer(
         if files:
             reading = read_records(files, user=user, skip_bad=skip_bad)
             for problem in reading.skipped:
-                typer.echo(f"Passed over: {problem}", err=True)
+                typer.echo(f"Passed over: {plain(str(problem))}", err=True)
             if reading.repeated:
                 typer.echo(f"Passed over {reading.repeated} repeated record(s).", err=True)
             user = reading.records[0].user

@@ -108,7 +108,9 @@ def _pull(entry: Entry) -> Fetched:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    # In a log, even a bar that is not drawn leaves an empty line.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"{entry.name} (hub)", total=entry.bytes)
 
         def show(source: str, done: int, total: int) -> None:

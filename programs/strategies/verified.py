@@ -14,8 +14,7 @@ from .turns import example_turns, words
 
 __all__ = ["Verified"]
 
-_MANNER = "A person writes in this manner:"
-_ASKED = "Write what this person would write to this:"
+_MANNER = "Write in this manner:"
 
 
 class Verified:
@@ -34,7 +33,7 @@ class Verified:
         turns = example_turns(profile.examples, budget)
         if not lines and not turns:
             return [{"role": "user", "content": prompt}]
-        asked = "\n".join([_MANNER, *lines, "", _ASKED, prompt]) if lines else prompt
+        asked = "\n".join([_MANNER, *lines, "", prompt]) if lines else prompt
         return [{"role": "system", "content": ""}, *turns, {"role": "user", "content": asked}]
 
 

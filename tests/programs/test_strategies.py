@@ -39,8 +39,7 @@ def test_no_strategy_spends_more_than_its_budget(name: str, budget: int) -> None
     for ours in (
         "About the person:",
         "Decline.",
-        "A person writes in this manner:",
-        "Write what this person would write to this:",
+        "Write in this manner:",
         "- ",
     ):
         said = said.replace(ours, "")
@@ -66,8 +65,8 @@ def test_hypotheses_believes_all_that_was_inferred() -> None:
 
 def test_verified_says_what_was_kept_the_surest_first() -> None:
     turns = strategy("verified").condition(PROFILE, "Decline.", 400)
-    manner = "A person writes in this manner:\n- No emoji, please.\n- Is blunt.\n- Is fond of jam."
-    manner += "\n\nWrite what this person would write to this:\nDecline."
+    manner = "Write in this manner:\n- No emoji, please.\n- Is blunt.\n- Is fond of jam."
+    manner += "\n\nDecline."
     assert turns[0] == {"role": "system", "content": ""}
     assert turns[-1] == {"role": "user", "content": manner}
     assert turns[-2]["content"] == jam(0).text
@@ -76,7 +75,7 @@ def test_verified_says_what_was_kept_the_surest_first() -> None:
 
 def test_the_budget_is_spent_on_whole_things() -> None:
     tight = strategy("verified").condition(PROFILE, "Decline.", 6)
-    assert tight[-1]["content"].startswith("A person writes in this manner:\n- No emoji, please.\n- Is blunt.\n\n")
+    assert tight[-1]["content"].startswith("Write in this manner:\n- No emoji, please.\n- Is blunt.\n\n")
     assert len(tight) == 2
 
 
@@ -85,7 +84,7 @@ def test_figures_are_for_people_and_manners_for_models() -> None:
         update={"statement": "Writes long sentences: about 38 words, where most people write 23.", "weight": 0.5}
     )
     (_, asked) = strategy("verified").condition(Profile(user="ada", hypotheses=[measured]), "Decline.", 400)
-    assert asked["content"].startswith("A person writes in this manner:\n- Writes long sentences.\n\n")
+    assert asked["content"].startswith("Write in this manner:\n- Writes long sentences.\n\n")
 
 
 def test_a_prompt_is_never_cut() -> None:

@@ -7,13 +7,13 @@ tested by a small one on this machine. This file does not know what the scores a
 from __future__ import annotations
 
 from hyperalign.budget import Budget
-from hyperalign.errors import ModelServerError, UnknownModelError
+from hyperalign.errors import UnknownModelError
 from hyperalign.files import cache_folder
 from hyperalign.scores import Scorer
 
 from ..catalogue import resolve
-from ..connect import served_models, vllm_address
 from ..download import Progress, ensure_model
+from ..vllm_server import locate
 from .cache import CachedScorer
 from .llama import LlamaScorer
 from .vllm import VLLMScorer
@@ -46,11 +46,8 @@ def _open(name: str, budget: Budget | None, progress: Progress | None) -> Scorer
             raise UnknownModelError(f"'{name}' names no model file.", remedy="See 'hyperalign models list'.")
         return LlamaScorer(path, name=model.served_name, budget=budget)
     if scheme == "vllm":
-        address, _, model_name = rest.partition("#") if "://" in rest else (vllm_address(), "", rest)
-        served = [model_name] if model_name else served_models(address)
-        if not served:
-            raise ModelServerError(f"The server of '{name}' serves no model.", remedy="Start it with one.")
-        return VLLMScorer(address, served[0], budget=budget)
+        served = locate(rest)
+        return VLLMScorer(served.base, served.model, api_key=served.api_key, budget=budget)
     raise UnknownModelError(
         f"'{name}' gives no log-probabilities of text.",
         remedy="A scorer is 'local:<name>' or 'vllm:<address>'; without one, hypotheses are tested by choice.",

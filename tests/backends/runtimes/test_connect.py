@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.backends.runtimes.connect import connect, served_models
+from hyperalign.backends.runtimes.connect import connect
+from hyperalign.backends.runtimes.vllm_server import served_models
 from hyperalign.errors import MissingKeyError, ModelServerError, UnknownModelError
 from tests.fixtures.scripted_server import ScriptedServer
 

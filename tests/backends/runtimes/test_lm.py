@@ -150,8 +150,16 @@ def test_an_error_being_handled_is_not_taken_for_the_new_one(scripted_server: Sc
 
 @pytest.mark.parametrize("step", [error(500), hang(), close_midway(), rate_limited(3600)])
 def test_faults_while_streaming(scripted_server: ScriptedServer, step: Step) -> None:
+    lm = scripted(scripted_server, step, step, timeout=0.3, num_retries=0)
     with pytest.raises(ModelServerError):
-        list(stream(scripted(scripted_server, step, timeout=0.3), HI))
+        list(stream(lm, HI))
+
+
+@pytest.mark.parametrize("step", [error(500), rate_limited(0.05)])
+def test_trouble_that_passes_before_the_first_word_is_waited_for(scripted_server: ScriptedServer, step: Step) -> None:
+    lm = scripted(scripted_server, step, "one two")
+    assert "".join(stream(lm, HI)) == "one two"
+    assert len(scripted_server.requests) == 2
 
 
 def test_stream_in_pieces_counts_once(scripted_server: ScriptedServer) -> None:

@@ -1,0 +1,1 @@
+"""Benchmarks, one published format a file."""

@@ -1,0 +1,114 @@
+"""Intervals keep their promise with few people, and nothing is found where there is nothing."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hyperalign.errors import InputError
+from hyperalign.evals.statistics import clusters_needed, difference, estimate, holm, sign_flip_p
+
+RUNS = 1_000
+
+
+def people(rng: np.random.Generator, clusters: int, kind: str) -> tuple[dict[str, list[float]], float]:
+    """Scores of people with 2 to 8 cases each, and their true mean."""
+    sizes = rng.integers(2, 9, clusters)
+    if kind == "accuracy":
+        rates = rng.beta(4, 2.5, clusters)
+        drawn = [rng.binomial(1, rate, size) for rate, size in zip(rates, sizes, strict=True)]
+        return {str(i): list(map(float, values)) for i, values in enumerate(drawn)}, 4 / 6.5
+    centers = rng.normal(0, 1, clusters)
+    noisy = [center + rng.normal(0, 1.5, size) for center, size in zip(centers, sizes, strict=True)]
+    return {str(i): list(values) for i, values in enumerate(noisy)}, 0.0
+
+
+@pytest.mark.parametrize("kind", ["normal", "accuracy"])
+@pytest.mark.parametrize("clusters", [6, 10, 20, 40])
+def test_intervals_cover_the_truth_as_often_as_they_say(kind: str, clusters: int) -> None:
+    rng = np.random.default_rng(100 + clusters)
+    held = 0
+    for _ in range(RUNS):
+        scores, truth = people(rng, clusters, kind)
+        found = estimate(scores)
+        held += found.low <= truth <= found.high
+    assert 0.93 <= held / RUNS <= 0.97
+
+
+@pytest.mark.parametrize("clusters", [6, 12, 20])
+def test_four_strategies_that_do_nothing_seldom_win_even_once(clusters: int) -> None:
+    rng = np.random.default_rng(7)
+    wins = 0
+    for _ in range(RUNS):
+        bare, _ = people(rng, clusters, "accuracy")
+        # Strategies are compared with one baseline, so they are not independent of each other.
+        p_values = {}
+        for name in "abcd":
+            other = {user: [float(rng.binomial(1, 4 / 6.5)) for _ in values] for user, values in bare.items()}
+            chance = {user: [float(rng.binomial(1, 4 / 6.5)) for _ in values] for user, values in bare.items()}
+            p_values[name] = sign_flip_p(other, chance)
+        wins += min(holm(p_values).values()) <= 0.05
+    assert wins / RUNS <= 0.065
+
+
+def test_a_person_with_many_cases_weighs_no_more() -> None:
+    found = estimate({"a": [1.0] * 98, "b": [0.0], "c": [0.0]})
+    assert found.mean == pytest.approx(1 / 3)
+    assert (found.n_clusters, found.n_cases) == (3, 100)
+
+
+def test_the_interval_by_hand() -> None:
+    found = estimate({"a": [1.0, 3.0], "b": [4.0], "c": [6.0]})
+    # means 2, 4, 6; standard deviation 2; t(0.975, 2) = 4.302653
+    assert found.mean == 4.0
+    assert found.high - found.mean == pytest.approx(4.302653 * 2 / math.sqrt(3), rel=1e-6)
+    assert math.isnan(estimate({"a": [1.0]}).low)
+
+
+def test_differences_are_paired() -> None:
+    ours = {"a": [1.0, 2.0], "b": [5.0, 5.0], "c": [9.0]}
+    theirs = {"a": [0.0, 1.0], "b": [4.0, 4.0], "c": [8.0]}
+    found = difference(ours, theirs)
+    assert (found.mean, found.low, found.high) == (1.0, 1.0, 1.0)
+    assert sign_flip_p(ours, theirs) == pytest.approx(1 / 8)
+    assert sign_flip_p(theirs, ours) == 1.0
+    for other in ({"a": [1.0], "b": [5.0, 5.0], "c": [9.0]}, {"a": [1.0, 2.0]}):
+        with pytest.raises(InputError, match="same cases"):
+            difference(ours, other)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.floats(-5, 5), min_size=15, max_size=20))
+def test_drawn_flips_count_the_data_s_own(values: list[float]) -> None:
+    ours = {str(i): [value] for i, value in enumerate(values)}
+    p = sign_flip_p(ours, {name: [0.0] for name in ours})
+    assert 1 / 10_000 <= p <= 1
+
+
+def test_holm_by_hand() -> None:
+    adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
+    assert adjusted == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
+    assert list(adjusted) == ["a", "b", "c", "d"]
+    assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
+    assert holm({}) == {}
+
+
+def test_how_many_people_would_settle_it() -> None:
+    open_question = estimate({str(i): [value] for i, value in enumerate([-1.0, 0.0, 1.0, 1.0])})
+    needed = clusters_needed(open_question)
+    assert needed is not None
+    assert needed > 4
+    rng = np.random.default_rng(3)
+    drawn = rng.normal(0.25, math.sqrt(11 / 12), size=(400, needed))
+    settled = np.mean([estimate({str(i): [v] for i, v in enumerate(row)}).low > 0 for row in drawn])
+    assert 0.7 <= settled <= 0.9
+    assert clusters_needed(estimate({"a": [1.0], "b": [-1.0]})) is None
+
+
+def test_no_case_is_an_error() -> None:
+    with pytest.raises(InputError, match="no case"):
+        estimate({"a": []})
