@@ -8,15 +8,17 @@ so its distinct test pairs are the clusters, and ``note`` says how many personas
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from hyperalign.errors import InputError
 from hyperalign.records import Pair
 
 from ..cases import Case, Kind, case_id, choose_users
+from .reading import checked, json_lines, read_text
 
 __all__ = ["AlignX"]
 
@@ -62,19 +64,14 @@ class AlignX:
 
     def _distinct(self) -> list[Case]:
         found: dict[str, Case] = {}
-        for number, row in enumerate(_rows(self._data), start=1):
-            case = _case(row, f"{self._data}: row {number}")
+        for where, row in _rows(self._data):
+            case = _case(row, where)
             found.setdefault(case.id, case)
         return list(found.values())
 
 
 def _case(row: Any, where: str) -> Case:
-    try:
-        read = _Row.model_validate(row)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "row"
-        raise InputError(f"{where}: {field}: {first['msg']}.", remedy="See AlignX's benchmark format.") from error
+    read = checked(_Row, row, where)
     persona = case_id(read.ground_truth_persona)
     history = [turn for turn in read.history if (turn.prompt, turn.chosen) != (read.prompt, read.chosen)]
     told = json.dumps([turn.model_dump() for turn in history], sort_keys=True, ensure_ascii=False)
@@ -94,24 +91,16 @@ def _case(row: Any, where: str) -> Case:
     )
 
 
-def _rows(path: Path) -> list[Any]:
+def _rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """Rows of a JSON list, or of JSON lines."""
+    if path.suffix.lower() != ".json":
+        yield from json_lines(path)
+        return
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"{path}: {why}.", remedy="Give AlignX's benchmark file with --data.") from error
-    try:
-        whole = json.loads(text)
-        return whole if isinstance(whole, list) else [whole]
-    except json.JSONDecodeError:
-        pass
-    rows: list[Any] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise InputError(
-                    f"{path}:{number}: this line is not JSON ({error.msg}).", remedy="Mend or remove the line."
-                ) from error
-    return rows
+        whole = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path}:{error.lineno}: this is not JSON ({error.msg}).", remedy="A file of lines ends in .jsonl."
+        ) from error
+    for number, row in enumerate(whole if isinstance(whole, list) else [whole], start=1):
+        yield f"{path}: row {number}", row

@@ -1,0 +1,90 @@
+"""Reuters C50: regenerate an article in its author's manner from its lead.
+
+``C50train/<author>/*.txt`` are records, ``C50test/<author>/*.txt`` are cases, as published (Houvardas
+and Stamatatos 2006). All authors write wire news: what sets one apart is small beside what they share.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+from hyperalign.errors import InputError
+from hyperalign.records import Sample
+
+from ..cases import Case, Kind, case_id, choose_users
+from .reading import read_text
+
+__all__ = ["C50"]
+
+_LEAD_WORDS = 35
+_PROMPT = "Write a news article of at most {words} words that begins like this: {lead}"
+
+
+class C50:
+    """Articles to write again, by author.
+
+    Args:
+        data: the folder that holds ``C50train`` and ``C50test``.
+        records: how many training articles a profile may be made from.
+        cases_each: how many test articles an author.
+        words: how long an article may be.
+    """
+
+    name = "c50"
+    kind: Kind = "writing"
+    unit = "author"
+
+    def __init__(self, data: Path, *, records: int = 8, cases_each: int = 8, words: int = 200) -> None:
+        self._data = data
+        self._records = records
+        self._cases_each = cases_each
+        self._words = words
+
+    def cases(self, *, users: int | None = None, seed: int = 0) -> list[Case]:
+        """Some test articles of each author, drawn by the seed."""
+        return choose_users(self._all(seed), users, seed, by=lambda case: case.user)
+
+    def note(self) -> str:
+        """Nothing that the task's own page does not say."""
+        return ""
+
+    def _all(self, seed: int) -> Iterator[Case]:
+        train, test = self._data / "C50train", self._data / "C50test"
+        if not train.is_dir() or not test.is_dir():
+            raise InputError(
+                f"{self._data}: there is no C50train or no C50test in this folder.",
+                remedy="Give the folder of the Reuters C50 corpus with --data.",
+            )
+        for author in sorted(folder.name for folder in train.iterdir() if (test / folder.name).is_dir()):
+            draw = random.Random(f"{seed}/{author}")
+            known, asked = _articles(train / author), _articles(test / author)
+            if len(known) < self._records:
+                continue
+            records = tuple(
+                Sample(user=_user(author), id=case_id(str(path.name)), text=read_text(path))
+                for path in draw.sample(known, self._records)
+            )
+            for path in draw.sample(asked, min(self._cases_each, len(asked))):
+                yield self._case(author, path, records)
+
+    def _case(self, author: str, path: Path, records: tuple[Sample, ...]) -> Case:
+        article = read_text(path).strip()
+        lead = " ".join(article.split()[:_LEAD_WORDS])
+        return Case(
+            id=case_id(author, path.name),
+            user=_user(author),
+            cluster=author,
+            prompt=_PROMPT.format(words=self._words, lead=lead),
+            records=records,
+            reference=article,
+        )
+
+
+def _user(author: str) -> str:
+    return "".join(letter for letter in author if letter.isalnum())
+
+
+def _articles(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.txt"))

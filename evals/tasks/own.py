@@ -1,0 +1,79 @@
+"""Your own people: a file of records is an eval, without code.
+
+Each person's last quarter of records (by their order) are cases, the rest make the profile: what
+came later is predicted from what came before. Pairs and edits make choice cases, samples with a
+prompt make writing cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from hyperalign.contrast import FolderContrast
+from hyperalign.errors import InputError
+from hyperalign.records import Record, Sample, other_text, own_text, prompt_of
+
+from ..cases import Case, Kind, case_id, choose_users
+
+__all__ = ["OwnRecords"]
+
+_KEPT_BACK = 4
+
+
+class OwnRecords:
+    """Records of some people, in hyperalign's own format.
+
+    Args:
+        data: a JSONL file of samples, pairs or edits.
+
+    Raises:
+        InputError: it holds no person with at least four usable records.
+    """
+
+    unit = "person"
+
+    def __init__(self, data: Path) -> None:
+        self.name = data.stem
+        people: dict[str, list[Record]] = {}
+        for record in FolderContrast(data).records(""):
+            people.setdefault(record.user, []).append(record)
+        choices = sum(other_text(record) is not None for theirs in people.values() for record in theirs)
+        self.kind: Kind = "choice" if choices else "writing"
+        self._people = {user: usable for user, theirs in people.items() if len(usable := self._usable(theirs)) >= 4}
+        if not self._people:
+            raise InputError(
+                f"{data}: nobody in it has four records to learn from and be asked about.",
+                remedy="Pairs and edits serve as they are; samples need a prompt.",
+            )
+
+    def cases(self, *, users: int | None = None, seed: int = 0) -> list[Case]:
+        """The last quarter of each person's records."""
+        return choose_users(self._all(), users, seed, by=lambda case: case.user)
+
+    def note(self) -> str:
+        """What is asked."""
+        return "Each person's last quarter of records is asked about; the rest made the profile."
+
+    def _usable(self, records: list[Record]) -> list[Record]:
+        if self.kind == "choice":
+            return [record for record in records if other_text(record) is not None]
+        return [record for record in records if prompt_of(record)]
+
+    def _all(self) -> Iterator[Case]:
+        for user, theirs in self._people.items():
+            kept_back = max(1, len(theirs) // _KEPT_BACK)
+            asked = theirs[-kept_back:]
+            texts = {own_text(record) for record in asked}
+            known = tuple(record for record in theirs[:-kept_back] if own_text(record) not in texts)
+            for record in asked:
+                yield Case(
+                    id=case_id(user, record.id),
+                    user=user,
+                    cluster=user,
+                    prompt=prompt_of(record) or "",
+                    records=known,
+                    chosen="" if isinstance(record, Sample) else own_text(record),
+                    rejected=other_text(record) or "",
+                    reference=own_text(record) if isinstance(record, Sample) else "",
+                )

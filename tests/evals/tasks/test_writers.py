@@ -1,0 +1,202 @@
+"""SQuALITY, C50, traits and one's own records: no case's own text reaches a profile, and draws stay as they were."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hyperalign.errors import InputError, NotFoundError
+from hyperalign.evals.cases import Case, Task
+from hyperalign.evals.tasks import TASKS, load_task
+from hyperalign.evals.tasks.c50 import C50
+from hyperalign.evals.tasks.own import OwnRecords
+from hyperalign.evals.tasks.squality import Squality
+from hyperalign.evals.tasks.traits import GOLD, Traits
+from hyperalign.records import Pair, Record, Sample, own_text
+
+SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
+
+
+def stories(path: Path, count: int = 6) -> Path:
+    """Stories with two questions, each answered by three writers."""
+    lines = []
+    for story in range(count):
+        questions = [
+            {
+                "question_text": f"Question {question}?",
+                "responses": [
+                    {"worker_id": str(w), "response_text": f"Writer {w} on {story}/{question}.", "uid": "x"}
+                    for w in range(3)
+                ],
+            }
+            for question in range(2)
+        ]
+        lines.append(json.dumps({"metadata": {"passage_id": str(story)}, "document": "…", "questions": questions}))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def articles(folder: Path, authors: int = 3, each: int = 5) -> Path:
+    for part in ("C50train", "C50test"):
+        for author in range(authors):
+            place = folder / part / f"Author O'{author}"
+            place.mkdir(parents=True)
+            for number in range(each):
+                (place / f"{number}.txt").write_text(f"{part} {author}/{number}. " + "Markets fell again today. " * 20)
+    return folder
+
+
+def statements(folder: Path, count: int = 40) -> Path:
+    folder.mkdir()
+    for trait in ("extraversion", "risk-averse", "power-seeking"):
+        sides = [(True, f"{trait}: I would, {i}.") for i in range(count)]
+        sides += [(False, f"{trait}: never, {i}.") for i in range(count)]
+        lines = [
+            {
+                "statement": text,
+                "answer_matching_behavior": " Yes" if would else " No",
+                "label_confidence": 0.5 if text.endswith(" 0.") else 0.9,
+            }
+            for would, text in sides
+        ]
+        (folder / f"{trait}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return folder
+
+
+def texts(records: tuple[Record, ...]) -> set[str]:
+    return {own_text(record) for record in records}
+
+
+def test_squality_asks_for_the_writer_s_own_answer(tmp_path: Path) -> None:
+    task = Squality(stories(tmp_path / "a.jsonl"), records=4, cases_each=3)
+    cases = task.cases(seed=7)
+    assert len(cases) == 9
+    assert task.cases(seed=7) == cases
+    assert task.cases(seed=8) != cases
+    for case in cases:
+        number, where = case.user.removeprefix("writer-"), case.chosen.partition(" on ")[2].rstrip(".")
+        assert case.chosen == f"Writer {number} on {where}."
+        assert case.rejected.endswith(f" on {where}.")
+        assert case.rejected != case.chosen
+        assert len(case.records) == 4
+        story = where.partition("/")[0]
+        assert not any(f" on {story}/" in text for text in texts(case.records)), "nothing about the case's story"
+    (one,) = {case.user for case in task.cases(users=1, seed=7)}
+    assert [case for case in cases if case.user == one] == task.cases(users=1, seed=7)
+
+
+def test_c50_asks_for_test_articles_from_their_lead(tmp_path: Path) -> None:
+    cases = C50(articles(tmp_path), records=4, cases_each=2).cases(seed=7)
+    assert len(cases) == 6
+    assert {case.user for case in cases} == {"AuthorO0", "AuthorO1", "AuthorO2"}
+    for case in cases:
+        assert case.reference.startswith("C50test")
+        assert " ".join(case.reference.split()[:35]) in case.prompt
+        assert len(case.prompt.split()) < 60
+        assert len(texts(case.records)) == 4
+        assert all(text.startswith("C50train") for text in texts(case.records))
+
+
+def test_traits_share_no_statement_between_people_records_and_cases(tmp_path: Path) -> None:
+    cases = Traits(statements(tmp_path / "t"), people=2, records=5, cases_each=4).cases(seed=7)
+    assert {case.cluster for case in cases} == {"extraversion", "risk-averse"}, "no gold, no case"
+    assert len(cases) == 16
+    seen: dict[str, str] = {}
+    for case in cases:
+        pairs = [record for record in case.records if isinstance(record, Pair)]
+        assert len(pairs) == 5
+        for would, would_not in [(case.chosen, case.rejected), *((p.chosen, p.rejected) for p in pairs)]:
+            assert "I would" in would
+            assert "never" in would_not
+            assert not would.endswith(" 0."), "unsure labels are left out"
+            assert seen.setdefault(would, case.user) == case.user
+        assert case.chosen not in texts(case.records)
+        assert case.gold == GOLD[case.cluster]
+
+
+def test_own_records_are_asked_about_in_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    lines = [
+        {"user": user, "prompt": f"Q{i}?", "chosen": f"{user} likes {i}.", "rejected": f"{user} hates {i}."}
+        for user in ("ada", "bob")
+        for i in range(8)
+    ]
+    lines += [{"user": "cal", "prompt": "Q?", "chosen": "Yes, of course.", "rejected": "Not at all."}]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    task = OwnRecords(path)
+    assert (task.name, task.kind) == ("mine", "choice")
+    cases = task.cases()
+    assert [(case.user, case.prompt) for case in cases] == [
+        ("ada", "Q6?"),
+        ("ada", "Q7?"),
+        ("bob", "Q6?"),
+        ("bob", "Q7?"),
+    ]
+    assert all(len(case.records) == 6 for case in cases)
+    assert (cases[0].chosen, cases[0].rejected) == ("ada likes 6.", "ada hates 6.")
+
+
+def test_own_samples_with_prompts_are_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "letters.jsonl"
+    lines = [{"user": "ada", "prompt": f"Q{i}?", "text": f"A letter, number {i}."} for i in range(4)]
+    # The same text again must not reach the profile, whatever its prompt was.
+    lines.insert(0, {"user": "ada", "prompt": "Before?", "text": "A letter, number 3."})
+    path.write_text("\n".join(map(json.dumps, lines)))
+    (case,) = OwnRecords(path).cases()
+    assert (case.prompt, case.reference) == ("Q3?", "A letter, number 3.")
+    assert len(case.records) == 3
+    assert isinstance(case.records[0], Sample)
+    path.write_text('{"user": "ada", "text": "No prompt here."}')
+    with pytest.raises(InputError, match="nobody in it has four records"):
+        OwnRecords(path)
+
+
+@pytest.mark.parametrize("make", [Squality, C50, Traits])
+def test_what_is_not_there_or_not_that_is_said(make: Callable[[Path], Task], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing"):
+        make(tmp_path / "nothing").cases()
+    with pytest.raises(InputError, match=tmp_path.name):
+        make(tmp_path).cases()
+
+
+def test_broken_lines_name_the_place(tmp_path: Path) -> None:
+    path = stories(tmp_path / "a.jsonl", 1)
+    path.write_text(path.read_text() + '{"metadata": {"passage_id": "1"}, "questions": [{"question_text": "Q"}]}\n')
+    with pytest.raises(InputError, match=r"a\.jsonl:2: questions\.0\.responses"):
+        Squality(path).cases()
+
+
+def test_tasks_are_found_by_name_or_file(tmp_path: Path) -> None:
+    assert sorted(TASKS) == ["alignx", "c50", "squality", "traits"]
+    assert load_task("squality", data=tmp_path).unit == "writer"
+    with pytest.raises(InputError, match=r"reads its data from a path"):
+        load_task("squality")
+    with pytest.raises(NotFoundError, match="no task and no file 'nonsense'"):
+        load_task("nonsense")
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "users"), [("squality", "squality/v1-3/txt", 19), ("traits", "anthropic_persona", 35)]
+)
+def test_the_published_files(name: str, place: str, users: int) -> None:
+    if not (SHARED / place).exists():
+        pytest.skip(f"{place} is not here")
+    cases = load_task(name, data=SHARED / place).cases(seed=7)
+    assert len({case.user for case in cases}) == users
+    assert len({case.id for case in cases}) == len(cases)
+    assert not any(case.chosen in texts(case.records) or case.rejected in texts(case.records) for case in cases)
+
+
+def leaks(case: Case) -> bool:
+    return case.reference in texts(case.records)
+
+
+def test_the_published_articles() -> None:
+    if not (SHARED / "reuters_c50").exists():
+        pytest.skip("reuters_c50 is not here")
+    cases = load_task("c50", data=SHARED / "reuters_c50").cases(users=3, seed=7)
+    assert len(cases) == 24
+    assert not any(leaks(case) for case in cases)
