@@ -6,16 +6,18 @@ This file does not know what is in the files.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import platformdirs
 
 from .errors import StorageError
 
-__all__ = ["append_line", "cache_folder", "data_folder", "storage_error", "write_whole"]
-
+__all__ = ["append_line", "cache_folder", "data_folder", "read_journal", "storage_error", "write_whole"]
 
 _ELSEWHERE = "Choose another folder with HYPERALIGN_DATA, HYPERALIGN_CACHE or the command's own option."
 
@@ -89,8 +91,8 @@ def write_whole(path: Path, content: str | bytes) -> None:
 def append_line(path: Path, line: str) -> None:
     """Add one line to a journal and make sure that it is on the disk.
 
-    A process killed in the middle leaves at most one torn last line, which readers of
-    journals skip.
+    A process killed in the middle leaves at most one torn last line, which ``read_journal`` skips
+    and the next line does not run into.
 
     Args:
         path: the journal; made if missing.
@@ -101,9 +103,38 @@ def append_line(path: Path, line: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            file.write(line.encode("utf-8") + b"\n")
+        with path.open("ab+") as file:
+            torn = file.tell() > 0 and _last_byte(file) != b"\n"
+            file.write(b"\n" * torn + line.encode("utf-8") + b"\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise storage_error(error, path) from error
+
+
+def read_journal(path: Path) -> Iterator[Any]:
+    """What stands in a journal of JSON lines, without those that a kill tore apart.
+
+    Args:
+        path: the journal; a missing one is empty.
+
+    Raises:
+        StorageError: it can't be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise storage_error(error, path) from error
+    # Not splitlines: JSON strings may hold U+2028 and the like as they are.
+    for line in text.split("\n"):
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            continue
+
+
+def _last_byte(file: BinaryIO) -> bytes:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1)

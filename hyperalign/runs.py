@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import StorageError
-from .files import append_line, data_folder, storage_error, write_whole
+from .files import append_line, data_folder, read_journal, write_whole
 
 __all__ = ["Journal", "RunFolder", "remove_runs"]
 
@@ -29,16 +29,11 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._known: dict[str, dict[str, Any]] = {}
-        lines = _lines(path)
-        # A line that a kill tore apart must not swallow the next one.
-        self._torn = bool(lines[-1])
-        for line in lines:
-            try:
-                entry = json.loads(line)
-                self._known[entry["key"]] = entry["value"]
-            except (json.JSONDecodeError, KeyError, TypeError):
-                continue  # the line that a kill tore apart; its call is made again
+        self._known: dict[str, dict[str, Any]] = {
+            entry["key"]: entry["value"]
+            for entry in read_journal(path)
+            if isinstance(entry, dict) and {"key", "value"} <= entry.keys()
+        }
 
     def get(self, key: str) -> dict[str, Any] | None:
         """What was put under a key, or None."""
@@ -54,8 +49,7 @@ class Journal:
         # ASCII alone: an answer cut inside an emoji has no UTF-8, and must come back as it was.
         line = json.dumps({"key": key, "value": value})
         with self._lock:
-            append_line(self._path, "\n" + line if self._torn else line)
-            self._torn = False
+            append_line(self._path, line)
             self._known[key] = value
 
     def __len__(self) -> int:
@@ -101,16 +95,6 @@ class RunFolder:
     def finish(self, summary: dict[str, Any]) -> None:
         """Mark the run as done, with what it cost."""
         self.write("done.json", json.dumps(summary, indent=2, default=str))
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        # Not splitlines: JSON strings may hold U+2028 and the like as they are.
-        return path.read_text(encoding="utf-8", errors="replace").split("\n")
-    except FileNotFoundError:
-        return [""]
-    except OSError as error:
-        raise storage_error(error, path) from error
 
 
 def _slug(user: str) -> str:

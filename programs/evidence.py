@@ -6,6 +6,7 @@ of its record by construction. This file knows no runtime.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from hyperalign.profile import Evidence, Hypothesis
@@ -19,6 +20,7 @@ __all__ = ["find_evidence"]
 READ_WORDS = 80
 MAX_SENTENCES = 3
 MIN_SENTENCE_WORDS = 4
+_MARKUP = re.compile(r"^#|\||^`|--\w")
 
 
 def find_evidence(
@@ -51,7 +53,9 @@ def find_evidence(
 
 def _most_telling(hypothesis: Hypothesis, record: Record, scorer: Scorer | None) -> str:
     read = sentences(excerpt(own_text(record), READ_WORDS))
-    shown = [sentence for sentence in read if len(sentence.split()) >= MIN_SENTENCE_WORDS] or read
+    long_enough = [sentence for sentence in read if len(sentence.split()) >= MIN_SENTENCE_WORDS] or read
+    # Rows of tables, headings and commands are not what somebody would quote.
+    shown = [sentence for sentence in long_enough if not _MARKUP.search(sentence)] or long_enough
     if not shown:
         return ""
     longest = sorted(shown, key=len, reverse=True)[:MAX_SENTENCES]

@@ -53,16 +53,16 @@ def _options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; also as HYPERALIGN_DEBUG=1.")] = False,
 ) -> None:
-    if debug:
-        os.environ["HYPERALIGN_DEBUG"] = "1"
+    del version, debug  # the one has its callback, the other is read by main
 
 
 def main() -> None:
     """Run the command line; errors raised on purpose are shown as one sentence and a remedy."""
-    # --debug may stand anywhere: whoever sees an error adds it at the end of the line.
     arguments = sys.argv[1:]
+    debug = bool(os.environ.get("HYPERALIGN_DEBUG"))
+    # --debug may stand anywhere: whoever sees an error adds it at the end of the line.
     if "--debug" in arguments and "--" not in arguments:
-        arguments = ["--debug", *(argument for argument in arguments if argument != "--debug")]
+        debug, arguments = True, [argument for argument in arguments if argument != "--debug"]
     try:
         code = app(arguments, prog_name="hyperalign", standalone_mode=False)
         if code == _INTERRUPTED:
@@ -79,7 +79,7 @@ def main() -> None:
             raise
         code = 0
     except Exception as error:
-        if os.environ.get("HYPERALIGN_DEBUG"):
+        if debug:
             raise
         code = _explain(error)
     sys.exit(code if isinstance(code, int) else 0)

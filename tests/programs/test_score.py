@@ -18,7 +18,7 @@ from hyperalign.programs.score import fill
 from hyperalign.programs.testing import Done
 from hyperalign.programs.testing.measurement import MeasurementTest
 from hyperalign.programs.testing.rows import row_by_row
-from hyperalign.records import Pair, Record
+from hyperalign.records import Pair, Record, Sample
 from hyperalign.scores import Row, ScoreMatrix
 from hyperalign.space import load_space
 
@@ -135,3 +135,13 @@ def test_the_estimate_knows_what_fitting_does() -> None:
     assert asked["score"].calls == 2 * (len(load_space().dimensions) + FREE_HYPOTHESES) * 10
     assert asked["score"].tokens_in > told["score"].tokens_in > 0
     assert SPACE.dimensions[0].name == "jam"
+
+
+def test_evidence_is_prose_where_there_is_some() -> None:
+    text = "# A heading of five words\n\n| toast | is | in | the | table |\n\nToast is what we had."
+    record = Sample(user="ada", id="md", text=text)
+    row = ScoreMatrix("likelihood", "m", (Row("md", "ada"), Row("o0", "o")), ("toast",), np.array([[2.0], [0.0]]))
+    (found,) = find_evidence(with_test(statement("toast")), [record], row, None).evidence
+    assert found.quote == "Toast is what we had."
+    table = record.model_copy(update={"text": "| only | a | table | of toast |"})
+    assert find_evidence(with_test(statement("toast")), [table], row, None).evidence[0].quote == table.text

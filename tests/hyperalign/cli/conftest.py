@@ -38,7 +38,9 @@ class Done:
 
 
 Run = Callable[..., Done]
-ENTRY = (sys.executable, "-c", "from hyperalign.cli import main; main()")
+# A shell that starts the tests in the background has Ctrl-C ignored, and children inherit that.
+_HEARS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+ENTRY = (sys.executable, "-c", f"{_HEARS}; from hyperalign.cli import main; main()")
 
 
 @pytest.fixture

@@ -1,0 +1,51 @@
+"""Choice metrics by hand: gains, own over other, and votes that need no model."""
+
+from __future__ import annotations
+
+import pytest
+
+from hyperalign.evals.metrics.likelihood_gain import Margin, accuracy, margin, own_over_other
+from hyperalign.evals.metrics.votes import VOTES, vote
+from hyperalign.records import Pair, Record, Sample
+from hyperalign.scores import TextScore
+
+SHORT, LONG = "Fine.", "Well, that would be perfectly fine with me, thank you."
+
+
+def pair(chosen: str, rejected: str) -> Pair:
+    return Pair(user="ada", prompt="?", chosen=chosen, rejected=rejected)
+
+
+def test_margins_are_sums_and_means() -> None:
+    bare = margin(TextScore(-10.0, 5), TextScore(-4.0, 4))
+    told = margin(TextScore(-8.0, 5), TextScore(-6.0, 4))
+    assert bare == Margin(-6.0, -1.0)
+    assert (told - bare).total == pytest.approx(4.0)
+    assert (told - bare).mean == pytest.approx(0.9)
+
+
+def test_ties_count_half() -> None:
+    assert [accuracy(gain) for gain in (0.2, 0.0, -0.2)] == [1.0, 0.5, 0.0]
+    assert [own_over_other(own, 1.0) for own in (1.5, 1.0, 0.5)] == [1.0, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("name", sorted(VOTES))
+def test_a_vote_follows_the_history_and_nothing_else(name: str) -> None:
+    texts = {
+        "length": ("I see it. It is so.", "No."),
+        "word-length": ("Extraordinary circumstances.", "It is so."),
+        "readability": ("The cat sat. It was fun.", "Institutional considerations necessitate deliberation."),
+    }
+    high, low = texts[name]
+    likes_high: list[Record] = [pair(high, low)] * 3
+    likes_low: list[Record] = [pair(low, high)] * 3
+    assert vote(name, likes_high, high, low) == vote(name, likes_low, low, high) == 1.0
+    assert vote(name, likes_high, low, high) == vote(name, likes_low, high, low) == 0.0
+    undecided: list[Record] = [pair(high, low), pair(low, high)]
+    assert vote(name, undecided, high, low) == vote(name, [], high, low) == vote(name, likes_high, high, high) == 0.5
+
+
+def test_samples_vote_by_nearness() -> None:
+    brief: list[Record] = [Sample(user="ada", text="Quite so. Yes.")] * 2
+    assert vote("length", brief, SHORT, LONG) == 1.0
+    assert vote("length", brief, LONG, SHORT) == 0.0
