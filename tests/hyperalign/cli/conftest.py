@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from hyperalign.cli import main
+from tests.fixtures.scripted_server import ScriptedServer, reply
+
+from .letters import asked
 
 __all__ = ["Done", "Run"]
 
@@ -79,3 +82,10 @@ def process(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
         )
 
     return start
+
+
+@pytest.fixture
+def options(scripted_server: ScriptedServer, tmp_path: Path) -> list[str]:
+    """A run against the scripted server, which answers every question with A."""
+    scripted_server.default = reply("A")
+    return asked(f"vllm:{scripted_server.url}", tmp_path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-__all__ = ["TEXTS", "asked", "others", "write"]
+from hyperalign.store import Store
+
+__all__ = ["TEXTS", "asked", "others", "records", "saved", "write"]
 
 TEXTS = [
     "Dear Tom, I am so glad you wrote! Do come on Friday; the marmalade is ready.",
@@ -39,3 +41,15 @@ def others(folder: Path) -> Path:
 def asked(model: str, folder: Path) -> list[str]:
     """The options of a run with few questions, tested by choice."""
     return ["--model", model, "--scorer", "none", "--contrast", str(others(folder / "others"))]
+
+
+def saved(user: str = "ada") -> list[int]:
+    """Numbers of the versions that the store has of somebody."""
+    with Store() as store:
+        return [version.number for version in store.history(user)]
+
+
+def records(user: str = "ada") -> int:
+    """How many of their records it has."""
+    with Store() as store:
+        return len(store.records(user))

@@ -1,0 +1,54 @@
+"""Strangers are never oneself, and an inverted profile says the opposite."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hyperalign.errors import InputError
+from hyperalign.evals.cases import Case
+from hyperalign.evals.controls import inverted, wrong_users
+from hyperalign.profile import Hypothesis, Profile
+from hyperalign.records import Pair, Sample
+
+
+def case(user: str, number: int, records: tuple[Pair, ...] = ()) -> Case:
+    name = f"{user}{number}"
+    return Case(name, user, user, "p", records, chosen=f"{name} chose", rejected=f"{name} refused")
+
+
+@given(st.lists(st.integers(1, 4), min_size=2, max_size=6), st.integers(0, 99))
+def test_nobody_gets_their_own_and_everybody_serves(sizes: list[int], seed: int) -> None:
+    cases = [case(f"u{user}-", number) for user, size in enumerate(sizes) for number in range(size)]
+    found = wrong_users(cases, seed)
+    assert set(found) == {c.id for c in cases}
+    assert all(found[c.id].user != c.user for c in cases)
+    served = Counter(frozenset({c.user, found[c.id].user}) for c in cases)
+    assert len({found[c.id].user for c in cases}) == len(sizes), served
+    assert wrong_users(cases, seed) == found
+
+
+def test_a_stranger_who_has_seen_the_answers_is_passed_over() -> None:
+    told = Pair(user="bob", prompt="p", chosen="ada0 refused", rejected="ada0 chose")
+    cases = [case("ada", 0), case("bob", 0, (told,)), case("bob", 1)]
+    assert wrong_users(cases, 1)["ada0"].id == "bob1"
+
+
+def test_one_user_has_no_stranger() -> None:
+    with pytest.raises(InputError, match="one user's"):
+        wrong_users([case("ada", 0), case("ada", 1)], 1)
+
+
+def test_an_inverted_profile_says_the_opposite_and_no_more() -> None:
+    warm = Hypothesis(id="w", statement="Warm.", opposite="Cold.", aspect="style", weight=0.5)
+    alone = Hypothesis(id="a", statement="Signs with a star.", aspect="style", weight=0.5)
+    own = Profile(
+        user="ada", hypotheses=[warm, alone], examples=[Sample(user="ada", text="My words.")], stated=["No emoji."]
+    )
+    turned = inverted(own)
+    assert [(h.statement, h.opposite, h.weight) for h in turned.hypotheses] == [("Cold.", "Warm.", 0.5)]
+    assert (turned.examples, turned.stated) == ([], [])
+    assert [h.statement for h in own.hypotheses] == ["Warm.", "Signs with a star."]

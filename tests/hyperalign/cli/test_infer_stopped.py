@@ -1,0 +1,143 @@
+"""``hyperalign infer``, stopped by a budget, a full disk, Ctrl-C or a kill, goes on; two at once are safe."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.scripted_server import ScriptedServer, hang
+
+from .conftest import Done, Run
+from .letters import records, saved, write
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+def test_a_budget_stops_and_a_higher_one_goes_on(
+    run: Run, options: list[str], tmp_path: Path, scripted_server: ScriptedServer
+) -> None:
+    files = write(tmp_path, "a.txt", "b.txt")
+    run("infer", *files, "--user", "ada", *options, "--max-calls", "1").refused(
+        6, "The budget of 1 calls is used up", "--max-calls"
+    )
+    assert len(scripted_server.requests) == 1
+    run("infer", *files, "--user", "ada", *options, "--max-calls", "20").refused(6, "budget of 20 calls")
+    assert len(scripted_server.requests) == 21, "what is replayed costs nothing"
+    assert run("infer", *files, "--user", "ada", *options).code == 0
+    assert_no_request_twice(scripted_server)
+
+
+def assert_no_request_twice(server: ScriptedServer, *, but: int = 0) -> None:
+    """No request came in twice, but for those that were cut off unanswered."""
+    counts = Counter(json.dumps(request.body, sort_keys=True) for request in server.requests)
+    assert sum(counts.values()) - len(counts) == but
+
+
+# Full disks
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 512 KB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(place)], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small file system can't be mounted here: {mounted.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_disk_that_fills_up_and_is_freed_again(
+    run: Run,
+    options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scripted_server: ScriptedServer,
+    full_disk: Path,
+) -> None:
+    monkeypatch.setenv("HYPERALIGN_DATA", str(full_disk))
+    files = write(tmp_path, "a.txt", "b.txt")
+    assert run("infer", *files, "--user", "ada", *options, "--max-calls", "2").code == 6
+    ballast = full_disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        while True:
+            file.write(bytes(4096))
+    done = run("infer", *files, "--user", "ada", *options)
+    done.refused(7)
+    assert "space" in done.err or "full" in done.err
+    ballast.unlink()
+    before = len(scripted_server.requests)
+    assert run("infer", *files, "--user", "ada", *options).code == 0
+    assert before >= 2
+    assert saved() == [1]
+
+
+def test_a_disk_that_is_full_from_the_start(
+    run: Run, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_disk: Path
+) -> None:
+    monkeypatch.setenv("HYPERALIGN_DATA", str(full_disk))
+    (full_disk / "ballast").write_bytes(bytes(4096))
+    with (full_disk / "ballast").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        while True:
+            file.write(bytes(4096))
+    done = run("infer", *write(tmp_path, "a.txt"), "--user", "ada", *options)
+    done.refused(7)
+    assert "full" in done.err or "space" in done.err
+
+
+# Kills, and two at once
+
+
+def killed_in_the_middle(process: Start, server: ScriptedServer, arguments: list[str], how: signal.Signals) -> Done:
+    """Start a run, let the server fall silent at its 12th request, and kill it there."""
+    server.script(*["A"] * 11, hang(30))
+    running = process(*arguments)
+    deadline = time.monotonic() + 60
+    while len(server.requests) < 12 and time.monotonic() < deadline and running.poll() is None:
+        time.sleep(0.02)
+    running.send_signal(how)
+    out, err = running.communicate(timeout=30)
+    return Done(running.returncode, out, err)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_killed_run_goes_on(
+    process: Start, run: Run, options: list[str], tmp_path: Path, scripted_server: ScriptedServer, how: signal.Signals
+) -> None:
+    arguments = ["infer", *map(str, write(tmp_path, "a.txt", "b.txt")), "--user", "ada", *options]
+    done = killed_in_the_middle(process, scripted_server, arguments, how)
+    assert len(scripted_server.requests) == 12
+    if how is signal.SIGINT:
+        assert done.code == 130
+        assert "Interrupted. What is done is saved" in done.err
+        assert "Traceback" not in done.err
+    else:
+        assert done.code == -signal.SIGKILL
+    assert records() == 2
+    (folder,) = (tmp_path / "hyperalign" / "data" / "runs").iterdir()
+    assert len((folder / "calls.jsonl").read_text().splitlines()) == 11
+    again = run(*arguments)
+    assert again.code == 0, again.err
+    assert "Going on with the run in" in again.err
+    # Only the request that was never answered comes again.
+    assert_no_request_twice(scripted_server, but=1)
+    assert saved() == [1]
+
+
+def test_two_at_once_on_one_store(process: Start, options: list[str], tmp_path: Path) -> None:
+    files = write(tmp_path, "a.txt", "b.txt", "c.txt")
+    both = [process("infer", *files[:count], "--user", "ada", *options) for count in (2, 3)]
+    ended = [(running.communicate(timeout=120), running.returncode) for running in both]
+    assert [code for _, code in ended] == [0, 0], ended
+    assert saved() == [1, 2]
+    assert records() == 3
