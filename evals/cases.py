@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from hyperalign.errors import InputError
 from hyperalign.records import Record
 
-__all__ = ["Case", "Kind", "Task", "case_id", "choose_users"]
+__all__ = ["Case", "Kind", "Part", "Task", "WritingTask", "case_id", "choose_users"]
 
 Kind = Literal["choice", "writing"]
+Part = Literal["development", "report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,14 @@ class Case:
         chosen: in a choice case, the answer this person prefers.
         rejected: the other answer.
         reference: in a writing case, what the person wrote themselves.
+        stated: a description that comes with the person, and that every strategy may use; empty where there is none.
         gold: what the benchmark itself says of the person; empty where it says nothing.
+        development: whether the task itself says that this person is for development, or for reports; None where it
+            does not say, and the cluster's name decides.
+        direction: what the benchmark itself says of each dimension of AlignX's space (1, 0, or 0.5 for neither); like
+            ``gold``, no strategy sees it.
+        persona: people of one persona want the same, so that none of them is a stranger to another; empty where
+            everybody is their own.
     """
 
     id: str
@@ -45,7 +53,27 @@ class Case:
     chosen: str = ""
     rejected: str = ""
     reference: str = ""
+    stated: str = ""
     gold: str = ""
+    persona: str = ""
+    development: bool | None = None
+    direction: tuple[float, ...] = ()
+
+    @property
+    def part(self) -> Part:
+        """Whether ways of working may be chosen on this case, or only told of.
+
+        The same for a cluster for ever, whatever is drawn: about half of them each.
+        """
+        if self.development is None:
+            even = int(hashlib.sha256(self.cluster.encode()).hexdigest(), 16) % 2 == 0
+            return "development" if even else "report"
+        return "development" if self.development else "report"
+
+    @property
+    def kind_of_person(self) -> str:
+        """The persona, or the user where there is none."""
+        return self.persona or self.user
 
 
 class Task(Protocol):
@@ -61,12 +89,11 @@ class Task(Protocol):
     kind: Kind
     unit: str
 
-    def cases(self, *, users: int | None = None, seed: int = 0) -> list[Case]:
-        """Cases of some users.
+    def cases(self, *, seed: int = 0) -> list[Case]:
+        """Cases of everybody; nobody's depend on who else there is.
 
         Args:
-            users: at most so many, drawn by the seed; all if None.
-            seed: draws users, and whatever else is drawn.
+            seed: of whatever is drawn.
 
         Raises:
             InputError: the data are missing, or not in the published form.
@@ -78,28 +105,36 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class WritingTask(Task, Protocol):
+    """A task whose answers are written: instruments learn its authors from their texts."""
+
+    def texts(self) -> Mapping[str, Sequence[str]]:
+        """Texts by user, none of which a case asks about; those of profiles may be among them."""
+        ...
+
+
 def case_id(*parts: str) -> str:
     """A short id from what makes a case what it is."""
     return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def choose_users(cases: Iterable[Case], users: int | None, seed: int, by: Callable[[Case], str]) -> list[Case]:
-    """The cases of some users (or other units), in their own order.
+def choose_users(cases: Iterable[Case], users: int | None, seed: int) -> list[Case]:
+    """The cases of some users, in their own order.
 
     Args:
         cases: all of them.
-        users: how many units at most; all if None.
+        users: how many at most; all if None.
         seed: draws them.
-        by: names a case's unit.
 
     Raises:
         InputError: fewer than one is asked for.
     """
     everything = list(cases)
-    names: Sequence[str] = sorted({by(case) for case in everything})
+    names: Sequence[str] = sorted({case.user for case in everything})
     if users is None or users >= len(names):
         return everything
     if users < 1:
         raise InputError(f"{users} users were asked for.", remedy="Ask for at least one.")
     drawn = set(random.Random(seed).sample(names, users))  # a draw, not a secret
-    return [case for case in everything if by(case) in drawn]
+    return [case for case in everything if case.user in drawn]

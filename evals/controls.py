@@ -14,18 +14,18 @@ from hyperalign.profile import Hypothesis, Profile
 
 from .cases import Case
 
-__all__ = ["inverted", "wrong_users"]
+__all__ = ["divergent", "inverted", "wrong_users"]
 
 
 def wrong_users(cases: Sequence[Case], seed: int) -> Mapping[str, Case]:
     """For each case, a case of somebody else, whose profile stands in for the person's own.
 
-    Users are turned against each other in one seeded cycle, so that nobody gets their own and everybody's profile is
-    used about as often; each case then takes one of that user's in turn. A stranger whose history holds this very
-    case's answers is passed over, as their profile would have seen them.
+    Users (or personas) are turned against each other in one seeded cycle, so that nobody gets their own and everybody's
+    profile is used about as often; each case then takes one of that user's in turn. A stranger whose history holds this
+    very case's answers is passed over, as their profile would have seen them.
 
     Args:
-        cases: of at least two users.
+        cases: of at least two users, or of two personas.
         seed: draws the cycle.
 
     Returns:
@@ -36,7 +36,7 @@ def wrong_users(cases: Sequence[Case], seed: int) -> Mapping[str, Case]:
     """
     by_user: dict[str, list[Case]] = {}
     for case in cases:
-        by_user.setdefault(case.user, []).append(case)
+        by_user.setdefault(case.kind_of_person, []).append(case)
     if len(by_user) < 2:
         raise InputError(
             "Another user's profile is needed to compare with, but all cases are one user's.",
@@ -54,6 +54,14 @@ def wrong_users(cases: Sequence[Case], seed: int) -> Mapping[str, Case]:
     return found
 
 
+def divergent(cases: Sequence[Case]) -> list[str]:
+    """Ids of the cases about which people differ: the same two answers, and not everybody prefers the same one."""
+    sides: dict[tuple[str, frozenset[str]], set[str]] = {}
+    for case in cases:
+        sides.setdefault(_question(case), set()).add(case.chosen)
+    return [case.id for case in cases if len(sides[_question(case)]) > 1]
+
+
 def inverted(profile: Profile) -> Profile:
     """The same profile with every kept statement turned to its opposite; what has none is left out.
 
@@ -68,6 +76,10 @@ def inverted(profile: Profile) -> Profile:
 
 def _turned(hypothesis: Hypothesis) -> Hypothesis:
     return hypothesis.model_copy(update={"statement": hypothesis.opposite, "opposite": hypothesis.statement})
+
+
+def _question(case: Case) -> tuple[str, frozenset[str]]:
+    return case.prompt, frozenset((case.chosen, case.rejected))
 
 
 def _has_seen(other: Case, case: Case) -> bool:

@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from hyperalign.files import append_line, read_journal
 
 from .cases import Case
 
-__all__ = ["Outcome", "Work", "run_cases"]
+__all__ = ["Outcome", "Work", "read_outcomes", "run_cases"]
 
 # These would stop every other case as well.
 _END_THE_RUN = (BudgetExceededError, MissingExtraError, MissingKeyError, StorageError, UnknownModelError)
@@ -80,7 +80,7 @@ def run_cases(
         StorageError: the file can't be read or written.
         HyperalignError: the model can't be used at all (no key, no such name, a missing part).
     """
-    known = {outcome.case: outcome for outcome in _outcomes(path) if not outcome.error}
+    known = {outcome.case: outcome for outcome in read_outcomes(path) if not outcome.error}
     waiting = [case for case in cases if case.id not in known]
     done = len(cases) - len(waiting)
     with ThreadPoolExecutor(max_workers=max(1, concurrency)) as pool:
@@ -91,11 +91,18 @@ def run_cases(
         try:
             for future in as_completed(futures):
                 outcome = future.result()
-                append_line(path, json.dumps(asdict(outcome)))
+                append_line(path, json.dumps(vars(outcome)))
                 known[outcome.case] = outcome
                 done += 1
                 if progress is not None:
                     progress("cases", done, len(cases))
+        except HyperalignError:
+            # Cases in the air are waited for, and kept where they end well: nothing is paid for twice.
+            pool.shutdown(wait=True, cancel_futures=True)
+            for future in futures:
+                if not future.cancelled() and future.exception() is None and future.result().case not in known:
+                    append_line(path, json.dumps(vars(future.result())))
+            raise
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -115,7 +122,8 @@ def _one(work: Work, case: Case) -> Outcome:
     return Outcome(case.id, case.user, case.cluster, found, error, round(time.monotonic() - started, 3))
 
 
-def _outcomes(path: Path) -> Iterator[Outcome]:
+def read_outcomes(path: Path) -> Iterator[Outcome]:
+    """The outcomes that a file holds, in the order in which they ended; a case may be there twice after an error."""
     for entry in read_journal(path):
         try:
             yield Outcome(**entry)

@@ -48,15 +48,18 @@ class Estimate:
     n_cases: int
 
 
-def estimate(scores: ByCluster, *, level: float = 0.95) -> Estimate:
+def estimate(scores: ByCluster, *, level: float = 0.95, share: bool = False) -> Estimate:
     """Mean and interval by Student's t over the clusters' means, with one degree of freedom less than clusters.
 
-    Near a bound (accuracies above about 0.9 from few cases each) it still covers too little: read such intervals as
-    the least width there is.
+    A share lies between 0 and 1: its interval is cut there. Where all clusters are at one end, t would claim
+    certainty; then the other end of the interval is the share at which as many clusters in a row would be seen in
+    one sample of forty (Clopper and Pearson 1934). Near a bound (above about 0.9 from few cases each) t still
+    covers too little: read such intervals as the least width there is.
 
     Args:
         scores: one or more cases a cluster.
         level: share of intervals that should hold the truth.
+        share: whether scores lie between 0 and 1.
 
     Raises:
         InputError: there is no case.
@@ -66,8 +69,12 @@ def estimate(scores: ByCluster, *, level: float = 0.95) -> Estimate:
     mean = float(means.mean())
     if len(means) < 2:
         return Estimate(mean, math.nan, math.nan, len(means), cases)
+    if share and mean in {0.0, 1.0}:
+        reach = 1.0 - ((1.0 - level) / 2) ** (1.0 / len(means))
+        return Estimate(mean, max(0.0, mean - reach), min(1.0, mean + reach), len(means), cases)
     half = float(stats.t.ppf((1 + level) / 2, len(means) - 1) * means.std(ddof=1) / math.sqrt(len(means)))
-    return Estimate(mean, mean - half, mean + half, len(means), cases)
+    low, high = mean - half, mean + half
+    return Estimate(mean, max(0.0, low) if share else low, min(1.0, high) if share else high, len(means), cases)
 
 
 def difference(ours: ByCluster, theirs: ByCluster, *, level: float = 0.95) -> Estimate:

@@ -1,27 +1,51 @@
-"""The summary of a run: each figure with its interval over clusters, and which differences are findings.
+"""The summary of a run: each figure with its interval over clusters, whom it serves, and what is a finding.
 
-``summary.json`` is a published format: ``strategies`` holds, by name and metric, ``mean``, ``low``, ``high``,
-``n_clusters`` and ``n_cases``. This file runs nothing; it reads outcomes.
+``summary.json`` is a published format (``summary.schema.json`` beside this file): ``strategies`` holds, by name and
+metric, ``mean``, ``low``, ``high``, ``n_clusters`` and ``n_cases``. This file runs nothing; it reads outcomes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from .cases import Task
+from hyperalign.budget import Usage
+
+from .arms import CONTROLS, GOLD, INVERTED, NONE, WRONG_USER
+from .cases import Kind, Task
+from .equity import equity
+from .metrics.votes import VOTES as FEATURES
 from .runner import Outcome
-from .statistics import Estimate, difference, estimate, holm, sign_flip_p
+from .statistics import Estimate, clusters_needed, difference, estimate, holm, sign_flip_p
+from .tables import Scores, Tables, figures, is_share, sizes, tables_of
 
-__all__ = ["summarize"]
+__all__ = ["BEATEN", "PRIMARY", "is_control", "summarize"]
 
-Scores = dict[str, list[float]]
+PRIMARY: Mapping[Kind, str] = {"choice": "accuracy", "writing": "author_logprob"}
+"""The metric by which strategies are held against controls."""
+BEATEN = (NONE, WRONG_USER, INVERTED, *(f"vote-{name}" for name in FEATURES))
+"""Controls that a strategy must beat; gold and the person's own text show how far there is to go."""
+_CEILINGS = (GOLD, "own-text")
+
+
+def is_control(arm: str) -> bool:
+    """Whether an arm is a control and no strategy."""
+    return arm in {*BEATEN, *_CEILINGS}
 
 
 def summarize(
-    task: Task, outcomes: Sequence[Outcome], *, model: str, seed: int, controls: Sequence[str]
+    task: Task,
+    outcomes: Sequence[Outcome],
+    *,
+    model: str,
+    seed: int,
+    controls: Sequence[str] = CONTROLS,
+    personas: Mapping[str, str] | None = None,
+    divergent: Sequence[str] = (),
+    usage: Mapping[str, Usage] | None = None,
+    instruments: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """What a run found.
 
@@ -30,57 +54,137 @@ def summarize(
         outcomes: one a case; those that ended in an error count as errors, never as scores.
         model: the name of the model that answered or scored.
         seed: of the draws.
-        controls: arms that are controls.
+        controls: which of ``CONTROLS`` were on.
+        personas: the persona of each user, where people have one: equity is over those.
+        divergent: ids of cases about which people differ.
+        usage: what each step spent.
+        instruments: accuracy of each classifier that judged, where there are some.
 
     Returns:
         Data for ``summary.json``.
     """
     scored = [outcome for outcome in outcomes if not outcome.error]
-    tables: dict[str, dict[str, Scores]] = {}
-    for outcome in scored:
-        for arm, metrics in outcome.found["scores"].items():
-            for metric, value in metrics.items():
-                tables.setdefault(arm, {}).setdefault(metric, {}).setdefault(outcome.cluster, []).append(value)
-    return {
+    tables = tables_of(scored, lambda outcome: outcome.cluster)
+    primary = PRIMARY[task.kind]
+    curves = {arm: table for arm, table in tables.items() if "@" in arm}
+    arms = {arm: table for arm, table in tables.items() if "@" not in arm}
+    people = tables_of(scored, lambda outcome: (personas or {}).get(outcome.user) or outcome.user)
+    summary = {
         "task": task.name,
+        "kind": task.kind,
         "model": model,
         "seed": seed,
         "cluster": {"unit": task.unit, "n": len({outcome.cluster for outcome in scored})},
         "cases": {"scored": len(scored), "errors": len(outcomes) - len(scored)},
         "note": task.note(),
-        "controls": list(controls),
-        "strategies": {
-            arm: {metric: _figures(estimate(scores)) for metric, scores in metrics.items()}
-            for arm, metrics in tables.items()
-        },
-        "against": _comparisons(tables, controls),
+        "controls": [arm for arm in arms if is_control(arm)],
+        "switched_off": [control for control in CONTROLS if control not in controls],
+        "strategies": _figures_of(arms),
+        "against": _against(arms, primary),
+        "wins": _wins(arms, primary),
+        "equity": _equity(people, primary),
+        "curves": _curves(curves, arms),
+        "cost": {step: asdict(spent) for step, spent in (usage or {}).items()},
+    }
+    chosen = set(divergent)
+    parts = {
+        "divergent": [outcome for outcome in scored if outcome.case in chosen],
+        "personal": [outcome for outcome in scored if outcome.case not in chosen],
+    }
+    if all(parts.values()):
+        summary["questions"] = {
+            name: _figures_of(tables_of(part, lambda outcome: outcome.cluster)) for name, part in parts.items()
+        }
+    if instruments:
+        summary["instruments"] = dict(instruments)
+    return summary
+
+
+def _figures_of(tables: Tables) -> dict[str, dict[str, Any]]:
+    return {
+        arm: {metric: figures(_estimated(metric, scores)) for metric, scores in metrics.items()}
+        for arm, metrics in tables.items()
     }
 
 
-def _comparisons(tables: dict[str, dict[str, Scores]], controls: Sequence[str]) -> dict[str, Any]:
-    """Each strategy against each control on accuracy: the paired difference, its p, and p adjusted for all of them."""
+def _estimated(metric: str, scores: Scores) -> Estimate:
+    return estimate(scores, share=is_share(metric))
+
+
+def _against(arms: Tables, primary: str) -> dict[str, Any]:
+    """Each strategy against each control: the paired difference, p adjusted over strategies, what would settle it."""
     found: dict[str, Any] = {}
-    ours = {arm: table["accuracy"] for arm, table in tables.items() if arm not in controls and "accuracy" in table}
-    for control in controls:
-        theirs = tables.get(control, {}).get("accuracy")
-        if theirs is None:
-            continue
-        same = {arm: scores for arm, scores in ours.items() if _counts(scores) == _counts(theirs)}
-        adjusted = holm({arm: sign_flip_p(scores, theirs) for arm, scores in same.items()})
+    for control in (arm for arm in arms if is_control(arm) and primary in arms[arm]):
+        theirs = arms[control][primary]
+        ours = _compared(arms, primary, theirs)
+        adjusted = holm({arm: sign_flip_p(scores, theirs) for arm, scores in ours.items()})
+        differences = {arm: difference(scores, theirs) for arm, scores in ours.items()}
         found[control] = {
-            arm: {**_figures(difference(scores, theirs)), "p_holm": round(adjusted[arm], 5)}
-            for arm, scores in same.items()
+            arm: {
+                **figures(differences[arm]),
+                "p_holm": round(adjusted[arm], 5),
+                "clusters_needed": clusters_needed(differences[arm]),
+            }
+            for arm in ours
         }
     return found
 
 
-def _counts(scores: Scores) -> dict[str, int]:
-    return {cluster: len(values) for cluster, values in scores.items()}
+def _wins(arms: Tables, primary: str) -> dict[str, Any]:
+    """A strategy wins if it beats every control that there is, and its own profile beats a stranger's.
 
-
-def _figures(found: Estimate) -> dict[str, Any]:
-    """An estimate as JSON has it: an interval that does not exist is null."""
+    The p of all of them at once is the largest (Berger 1982), and is adjusted over strategies (Holm 1979).
+    """
+    beaten = {control: arms[control][primary] for control in BEATEN if primary in arms.get(control, {})}
+    tests: dict[str, dict[str, float]] = {}
+    for control, theirs in beaten.items():
+        for arm, scores in _compared(arms, primary, theirs).items():
+            tests.setdefault(arm, {})[control] = sign_flip_p(scores, theirs)
+    for arm, metrics in arms.items():
+        if not is_control(arm) and "own_over_other" in metrics:
+            own = metrics["own_over_other"]
+            chance = {cluster: [0.5] * len(values) for cluster, values in own.items()}
+            tests.setdefault(arm, {})["another's profile"] = sign_flip_p(own, chance)
+    adjusted = holm({arm: max(found.values()) for arm, found in tests.items()})
     return {
-        name: (None if isinstance(value, float) and math.isnan(value) else value)
-        for name, value in asdict(found).items()
+        arm: {
+            "p_holm": round(adjusted[arm], 5),
+            "won": adjusted[arm] <= 0.05,
+            "weakest_against": max(found, key=lambda control: found[control]),
+        }
+        for arm, found in tests.items()
     }
+
+
+def _compared(arms: Tables, metric: str, theirs: Scores) -> dict[str, Scores]:
+    """The strategies that have a metric on the same cases."""
+    return {
+        arm: table[metric]
+        for arm, table in arms.items()
+        if not is_control(arm) and metric in table and sizes(table[metric]) == sizes(theirs)
+    }
+
+
+def _equity(people: Tables, primary: str) -> dict[str, Any]:
+    bare = people.get(NONE, {}).get(primary)
+    # A gain is counted from no profile: there half is what nobody's profile does.
+    without: Scores | float = bare if bare is not None else 0.5
+    return {
+        arm: {
+            name: (None if math.isnan(value) else value)
+            for name, value in asdict(equity(table[primary], without)).items()
+        }
+        for arm, table in people.items()
+        if "@" not in arm and primary in table and arm != NONE and not arm.startswith("vote-")
+    }
+
+
+def _curves(points: Tables, arms: Tables) -> dict[str, dict[str, Any]]:
+    """By strategy and number of records; ``all`` is the whole history."""
+    found: dict[str, dict[str, Any]] = {}
+    for arm, table in points.items():
+        name, _, count = arm.partition("@")
+        found.setdefault(name, {})[count] = {m: figures(_estimated(m, scores)) for m, scores in table.items()}
+    for name, curve in found.items():
+        curve["all"] = {m: figures(_estimated(m, scores)) for m, scores in arms.get(name, {}).items()}
+    return found

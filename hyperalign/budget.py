@@ -7,7 +7,7 @@ after it. Money that is not known is None, never zero. This file knows no model.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -17,6 +17,7 @@ from .errors import BudgetExceededError
 __all__ = ["Budget", "Usage"]
 
 _step: ContextVar[str] = ContextVar("hyperalign_step", default="other")
+_tallies: ContextVar[tuple[list[Usage], ...]] = ContextVar("hyperalign_tallies", default=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,16 @@ class Budget:
         finally:
             _step.reset(token)
 
+    @contextmanager
+    def tally(self) -> Iterator[Callable[[], Usage]]:
+        """Count what is spent inside, beside the ledger; yields a function that says how much it is so far."""
+        spent: list[Usage] = []
+        token = _tallies.set((*_tallies.get(), spent))
+        try:
+            yield lambda: sum(spent, Usage())
+        finally:
+            _tallies.reset(token)
+
     def check(self) -> None:
         """Ask before a call.
 
@@ -117,6 +128,8 @@ class Budget:
         name = step or _step.get()
         with self._lock:
             self._by_step[name] = self._by_step.get(name, Usage()) + usage
+        for spent in _tallies.get():
+            spent.append(usage)
 
     def remaining_calls(self) -> int | None:
         """Calls left under ``max_calls``, or None without a cap."""

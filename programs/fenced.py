@@ -11,7 +11,7 @@ import re
 
 __all__ = ["fenced"]
 
-_TAGS = ("text", "A", "B")
+_TAGS = ("text", "prompt", "A", "B")
 _FORGED = re.compile(rf"<(?=\s*/?\s*(?:{'|'.join(_TAGS)})\s*>)", re.IGNORECASE)
 
 
@@ -20,6 +20,6 @@ def fenced(text: str, tag: str) -> str:
 
     Args:
         text: anything; a tag that could be taken for a fence loses its angle bracket, all else stays as it is.
-        tag: ``text``, ``A`` or ``B``.
+        tag: ``text``, ``prompt``, ``A`` or ``B``.
     """
     return f"<{tag}>\n{_FORGED.sub('‹', text)}\n</{tag}>"

@@ -106,6 +106,11 @@ class Personalizer(dspy.Module):
         self._seed = seed
         self.generate = Generate(_named(strategy), best_of=best_of, scorer=scorer)
 
+    @property
+    def lm(self) -> dspy.LM | None:
+        """The model that infers and answers; None is DSPy's configured one."""
+        return self._model
+
     def forward(
         self, prompt: str, records: Sequence[Record] | None = None, profile: Profile | None = None
     ) -> dspy.Prediction:
@@ -178,14 +183,16 @@ class Personalizer(dspy.Module):
         self, candidates: Sequence[Candidate], records: Sequence[Record], others: Sequence[Record]
     ) -> list[Test]:
         measured = {c.hypothesis.id: c.claim for c in candidates if c.claim is not None}
-        scorer, screen = self._scorer(), Screen(records[0].user)
+        scorer, screen = self.scorer, Screen(records[0].user)
         if scorer is not None:
             return [MeasurementTest(measured), LikelihoodTest(scorer, screen=screen), ExampleTest(scorer)]
         beside = {mine.id: own_text(others[i % len(others)]) for i, mine in enumerate(records) if others}
         crowd = {o.id: own_text(others[(i + 1) % len(others)]) for i, o in enumerate(others)}
         return [MeasurementTest(measured), ChoiceTest(self._model, {**crowd, **beside}, screen=screen)]
 
-    def _scorer(self) -> Scorer | None:
+    @property
+    def scorer(self) -> Scorer | None:
+        """What gives log-probabilities for the tests; None where they are by choice."""
         # Kept once it is open: it holds the model's weights.
         self._chosen_scorer = resolve_scorer(self._chosen_scorer, self._model)
         return self._chosen_scorer
@@ -204,7 +211,7 @@ class Personalizer(dspy.Module):
         matrices: Sequence[ScoreMatrix],
         invented: int,
     ) -> Profile:
-        scorer = self._scorer()
+        scorer = self.scorer
         with self._budget.step("evidence"):
             kept = [_with_evidence(h, records, matrices, scorer) for h in chosen.kept]
         samples = {f"example-{record.id}": record for record in records if isinstance(record, Sample)}

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from hyperalign.records import Record, Sample, other_text, own_text
-from hyperalign.style import measure
+from hyperalign.style.features import reading_ease
+from hyperalign.style.parsed import parse
 
 __all__ = ["VOTES", "vote"]
 
@@ -29,7 +30,7 @@ def _word_length(text: str) -> float:
 
 
 def _readability(text: str) -> float:
-    return measure(text).get("reading_ease") or 0.0
+    return reading_ease(parse(text)) or 0.0
 
 
 VOTES: Mapping[str, Callable[[str], float]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from hyperalign.errors import InputError, NotFoundError
@@ -10,31 +10,43 @@ from hyperalign.errors import InputError, NotFoundError
 from ..cases import Task
 from .alignx import AlignX
 from .c50 import C50
+from .hub import located
 from .own import OwnRecords
 from .squality import Squality
 from .traits import Traits
 
 __all__ = ["TASKS", "load_task"]
 
-TASKS: Mapping[str, Callable[[Path], Task]] = {task.name: task for task in (AlignX, C50, Squality, Traits)}
+
+TASKS: Mapping[str, type[AlignX] | type[C50] | type[Squality] | type[Traits]] = {
+    task.name: task for task in (AlignX, C50, Squality, Traits)
+}
 
 
-def load_task(name: str, *, data: Path | str | None = None) -> Task:
+def load_task(name: str, *, data: Path | str | None = None, form: str | None = None) -> Task:
     """A benchmark by its name, or one's own file of records.
 
     Args:
         name: one of ``TASKS``, or the path of a JSONL file of samples, pairs or edits.
-        data: where the benchmark lies.
+        data: where the benchmark lies: a path, or ``owner/name`` of a data set on the hub.
+        form: of AlignX's personas: pair, ugc, demo or all.
 
     Raises:
         NotFoundError: there is no such benchmark or file.
-        InputError: the benchmark needs to be told where its data are.
+        InputError: the benchmark needs to be told where its data are, or they can't be had.
     """
     task = TASKS.get(name)
     if task is not None:
         if data is None:
-            raise InputError(f"The task '{name}' reads its data from a path.", remedy="Say where with --data PATH.")
-        return task(Path(data))
+            raise InputError(
+                f"The task '{name}' reads its data from a path.", remedy=f"Give {task.data} with --data PATH."
+            )
+        place = located(str(data))
+        if form is None:
+            return task(place)
+        if task is AlignX:
+            return AlignX(place, form=form)
+        raise InputError(f"The task '{name}' has no forms.", remedy="Leave --form out.")
     if Path(name).is_file():
         return OwnRecords(Path(name))
     raise NotFoundError(

@@ -1,26 +1,35 @@
-"""AlignX's benchmark format: pairs of answers, and four earlier choices of the same persona (AlignX, section 5).
+"""AlignX: of two answers to a prompt, which one a person prefers (AlignX, sections 3 and 5).
 
-The shipped ``profile`` field was derived with the answers in view and is never shown. Many rows
-repeat: each distinct history with a distinct test pair is one case. The file has few personas,
-so its distinct test pairs are the clusters, and ``note`` says how many personas there are.
+Two published schemas are read. The **benchmark** schema has ``ground_truth_persona`` and four earlier choices; its
+``profile`` field was derived with the answers in view and is never shown. The **full** schema has a ``Preference
+Direction`` over 90 dimensions, ``Demographic Information``, ``User-Generated Content`` and choices; a persona then
+comes in one of three forms: PAIR, UGC or DEMO. Many rows of the benchmark repeat: each distinct history with a
+distinct test pair is one case. A history is a user; such a file has few personas, so its distinct test pairs are the
+clusters, and ``note`` says how many personas there are.
 """
 
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hyperalign.errors import InputError
-from hyperalign.records import Pair
+from hyperalign.records import Pair, Record, Sample
 
-from ..cases import Case, Kind, case_id, choose_users
+from ..cases import Case, Kind, case_id
 from .reading import checked, json_lines, read_text
 
-__all__ = ["AlignX"]
+__all__ = ["AlignX", "Form"]
+
+Form = Literal["all", "demo", "pair", "ugc"]
+"""What a profile may be made from: choices, posts, a description of the person, or all that a row has."""
+
+_DIMENSIONS = 90
 
 
 class _Choice(BaseModel):
@@ -31,64 +40,126 @@ class _Choice(BaseModel):
     rejected: str
 
 
+class _Post(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    prompt: str
+    comment: str
+
+
 class _Row(_Choice):
     ground_truth_persona: str = ""
+    direction: list[float] = Field(default_factory=list, alias="Preference Direction")
+    description: str = Field(default="", alias="Demographic Information")
+    posts: list[_Post] = Field(default_factory=list, alias="User-Generated Content")
     history: list[_Choice] = Field(default_factory=list, alias="Pair-wise Comparative Feedback")
+
+    @field_validator("direction")
+    @classmethod
+    def _is_a_direction(cls, value: list[float]) -> list[float]:
+        if value and (len(value) != _DIMENSIONS or not set(value) <= {0.0, 0.5, 1.0}):
+            raise ValueError(f"should be {_DIMENSIONS} values, each 0, 0.5 or 1")
+        return value
 
 
 class AlignX:
-    """The benchmark schema, from a JSON or JSONL file.
+    """Which of two answers somebody prefers, from four of their earlier choices (or posts, or a description).
 
     Args:
-        data: the file.
+        data: a JSON or JSONL file in either schema.
+        form: what a profile may be made from.
+        histories: how many histories are asked about for each test pair and persona; more of them say little
+            more, as their answers are the same.
+
+    Raises:
+        InputError: there is no such form.
     """
 
     name = "alignx"
     kind: Kind = "choice"
     unit = "test pair"
+    data = "a .json or .jsonl file in AlignX's benchmark or full schema"
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, form: str = "pair", histories: int = 1) -> None:
+        if form not in get_args(Form):
+            raise InputError(f"There is no form {form!r} of a persona.", remedy="Choose all, demo, pair or ugc.")
         self._data = data
+        self._form = form
+        self._histories = histories
 
-    def cases(self, *, users: int | None = None, seed: int = 0) -> list[Case]:
-        """One case for each distinct history and test pair; ``users`` limits the test pairs."""
-        return choose_users(self._distinct(), users, seed, by=lambda case: case.cluster)
+    def cases(self, *, seed: int = 0) -> list[Case]:
+        """One case for each distinct history and test pair, or as many of its histories as were asked for."""
+        by_pair: dict[tuple[str, str], list[Case]] = {}
+        for case in self._distinct():
+            by_pair.setdefault((case.cluster, case.kind_of_person), []).append(case)
+        kept: list[Case] = []
+        for (pair, persona), theirs in by_pair.items():
+            # A draw for each pair: more users never change the cases of those that were there.
+            draw = random.Random(f"{seed}/{pair}/{persona}")
+            kept += draw.sample(theirs, min(self._histories, len(theirs)))
+        return kept
 
     def note(self) -> str:
-        """How few personas there are."""
-        everybody = {case.user for case in self._distinct()}
+        """How few personas there are, where they are few."""
+        everybody = {case.kind_of_person for case in self._distinct()}
+        if len(everybody) > 10:
+            return ""
         return (
-            f"This file has {len(everybody)} personas: intervals are over test pairs, "
+            f"This file has {len(everybody)} persona{'s' * (len(everybody) != 1)}: intervals are over test pairs, "
             "and say nothing of personas that it does not have."
         )
 
     def _distinct(self) -> list[Case]:
         found: dict[str, Case] = {}
         for where, row in _rows(self._data):
-            case = _case(row, where)
+            case = _case(checked(_Row, row, where), self._form)
             found.setdefault(case.id, case)
         return list(found.values())
 
 
-def _case(row: Any, where: str) -> Case:
-    read = checked(_Row, row, where)
-    persona = case_id(read.ground_truth_persona)
-    history = [turn for turn in read.history if (turn.prompt, turn.chosen) != (read.prompt, read.chosen)]
+def _case(row: _Row, form: str) -> Case:
+    pair = case_id(row.prompt, *sorted((row.chosen, row.rejected)))
+    # In the full schema everybody is their own persona, told apart by what is said of them.
+    persona = f"persona-{case_id(row.ground_truth_persona)[:4]}" if row.ground_truth_persona else ""
+    said = row.description.strip()
+    history, posts = _unasked(row)
     told = json.dumps([turn.model_dump() for turn in history], sort_keys=True, ensure_ascii=False)
-    pair = case_id(read.prompt, *sorted((read.chosen, read.rejected)))
+    if posts or said:
+        told += json.dumps([said, *(post.model_dump() for post in posts)], sort_keys=True, ensure_ascii=False)
+    user = f"{persona or 'person'}-{case_id(told)[:8]}"
+    shown_as_stated = form in {"demo", "all"}
     return Case(
-        id=case_id(told, pair, read.chosen),
-        user=f"persona-{persona}",
+        id=case_id(told, pair, row.chosen, *([form] if form != "pair" else [])),
+        user=user,
         cluster=pair,
-        prompt=read.prompt,
-        records=tuple(
-            Pair(user=f"persona-{persona}", prompt=turn.prompt, chosen=turn.chosen, rejected=turn.rejected)
-            for turn in history
-        ),
-        chosen=read.chosen,
-        rejected=read.rejected,
-        gold=read.ground_truth_persona,
+        prompt=row.prompt,
+        records=tuple(_records(history, posts, user, form)),
+        chosen=row.chosen,
+        rejected=row.rejected,
+        stated=said if shown_as_stated else "",
+        gold=row.ground_truth_persona or ("" if shown_as_stated else said),
+        persona=persona,
+        direction=tuple(row.direction),
     )
+
+
+def _unasked(row: _Row) -> tuple[list[_Choice], list[_Post]]:
+    """A row's history and posts, without any that holds an answer of its test pair."""
+    asked = {row.chosen, row.rejected}
+    history = [turn for turn in row.history if not asked & {turn.chosen, turn.rejected}]
+    return history, [post for post in row.posts if post.comment not in asked]
+
+
+def _records(history: list[_Choice], posts: list[_Post], user: str, form: str) -> Iterator[Record]:
+    """What a profile may be made from; a blank text says nothing of anybody."""
+    if form in {"pair", "all"}:
+        for turn in history:
+            if turn.chosen.strip() and turn.rejected.strip():
+                yield Pair(user=user, prompt=turn.prompt, chosen=turn.chosen, rejected=turn.rejected)
+    if form in {"ugc", "all"}:
+        for post in posts:
+            if post.comment.strip():
+                yield Sample(user=user, prompt=post.prompt, text=post.comment)
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:

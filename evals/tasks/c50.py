@@ -13,7 +13,7 @@ from pathlib import Path
 from hyperalign.errors import InputError
 from hyperalign.records import Sample
 
-from ..cases import Case, Kind, case_id, choose_users
+from ..cases import Case, Kind, case_id
 from .reading import read_text
 
 __all__ = ["C50"]
@@ -35,6 +35,7 @@ class C50:
     name = "c50"
     kind: Kind = "writing"
     unit = "author"
+    data = "the folder that holds C50train and C50test"
 
     def __init__(self, data: Path, *, records: int = 8, cases_each: int = 8, words: int = 200) -> None:
         self._data = data
@@ -42,13 +43,18 @@ class C50:
         self._cases_each = cases_each
         self._words = words
 
-    def cases(self, *, users: int | None = None, seed: int = 0) -> list[Case]:
+    def cases(self, *, seed: int = 0) -> list[Case]:
         """Some test articles of each author, drawn by the seed."""
-        return choose_users(self._all(seed), users, seed, by=lambda case: case.user)
+        return list(self._all(seed))
 
     def note(self) -> str:
         """Nothing that the task's own page does not say."""
         return ""
+
+    def texts(self) -> dict[str, list[str]]:
+        """All training articles."""
+        folders = sorted(folder for folder in (self._data / "C50train").iterdir() if folder.is_dir())
+        return {_user(folder.name): [read_text(path) for path in _articles(folder)] for folder in folders}
 
     def _all(self, seed: int) -> Iterator[Case]:
         train, test = self._data / "C50train", self._data / "C50test"
@@ -57,7 +63,8 @@ class C50:
                 f"{self._data}: there is no C50train or no C50test in this folder.",
                 remedy="Give the folder of the Reuters C50 corpus with --data.",
             )
-        for author in sorted(folder.name for folder in train.iterdir() if (test / folder.name).is_dir()):
+        authors = sorted(folder.name for folder in train.iterdir() if (test / folder.name).is_dir())
+        for number, author in enumerate(authors):
             draw = random.Random(f"{seed}/{author}")
             known, asked = _articles(train / author), _articles(test / author)
             if len(known) < self._records:
@@ -67,9 +74,10 @@ class C50:
                 for path in draw.sample(known, self._records)
             )
             for path in draw.sample(asked, min(self._cases_each, len(asked))):
-                yield self._case(author, path, records)
+                # The first half by name is what this project was developed on.
+                yield self._case(author, path, records, development=number < len(authors) // 2)
 
-    def _case(self, author: str, path: Path, records: tuple[Sample, ...]) -> Case:
+    def _case(self, author: str, path: Path, records: tuple[Sample, ...], *, development: bool) -> Case:
         article = read_text(path).strip()
         lead = " ".join(article.split()[:_LEAD_WORDS])
         return Case(
@@ -79,6 +87,7 @@ class C50:
             prompt=_PROMPT.format(words=self._words, lead=lead),
             records=records,
             reference=article,
+            development=development,
         )
 
 

@@ -14,7 +14,7 @@ from hyperalign.contrast import FolderContrast
 from hyperalign.errors import InputError
 from hyperalign.records import Record, Sample, other_text, own_text, prompt_of
 
-from ..cases import Case, Kind, case_id, choose_users
+from ..cases import Case, Kind, case_id
 
 __all__ = ["OwnRecords"]
 
@@ -35,9 +35,12 @@ class OwnRecords:
 
     def __init__(self, data: Path) -> None:
         self.name = data.stem
-        people: dict[str, list[Record]] = {}
+        # What is there twice could be learned from and asked about.
+        once: dict[str, dict[tuple[str, str, str | None], Record]] = {}
         for record in FolderContrast(data).records(""):
-            people.setdefault(record.user, []).append(record)
+            content = (prompt_of(record), own_text(record), other_text(record))
+            once.setdefault(record.user, {}).setdefault(content, record)
+        people = {user: list(theirs.values()) for user, theirs in once.items()}
         choices = sum(other_text(record) is not None for theirs in people.values() for record in theirs)
         self.kind: Kind = "choice" if choices else "writing"
         self._people = {user: usable for user, theirs in people.items() if len(usable := self._usable(theirs)) >= 4}
@@ -47,13 +50,18 @@ class OwnRecords:
                 remedy="Pairs and edits serve as they are; samples need a prompt.",
             )
 
-    def cases(self, *, users: int | None = None, seed: int = 0) -> list[Case]:
-        """The last quarter of each person's records."""
-        return choose_users(self._all(), users, seed, by=lambda case: case.user)
+    def cases(self, *, seed: int = 0) -> list[Case]:
+        """The last quarter of each person's records; nothing is drawn."""
+        del seed
+        return list(self._all())
 
     def note(self) -> str:
         """What is asked."""
         return "Each person's last quarter of records is asked about; the rest made the profile."
+
+    def texts(self) -> dict[str, list[str]]:
+        """What each person wrote, without what is asked about."""
+        return {user: [own_text(record) for record in self._split(theirs)[0]] for user, theirs in self._people.items()}
 
     def _usable(self, records: list[Record]) -> list[Record]:
         if self.kind == "choice":
@@ -62,18 +70,22 @@ class OwnRecords:
 
     def _all(self) -> Iterator[Case]:
         for user, theirs in self._people.items():
-            kept_back = max(1, len(theirs) // _KEPT_BACK)
-            asked = theirs[-kept_back:]
-            texts = {own_text(record) for record in asked}
-            known = tuple(record for record in theirs[:-kept_back] if own_text(record) not in texts)
+            known, asked = self._split(theirs)
             for record in asked:
                 yield Case(
                     id=case_id(user, record.id),
                     user=user,
                     cluster=user,
                     prompt=prompt_of(record) or "",
-                    records=known,
+                    records=tuple(known),
                     chosen="" if isinstance(record, Sample) else own_text(record),
                     rejected=other_text(record) or "",
                     reference=own_text(record) if isinstance(record, Sample) else "",
                 )
+
+    def _split(self, theirs: list[Record]) -> tuple[list[Record], list[Record]]:
+        """What profiles may be made from, and what is asked about."""
+        kept_back = max(1, len(theirs) // _KEPT_BACK)
+        asked = theirs[-kept_back:]
+        texts = {own_text(record) for record in asked}
+        return [record for record in theirs[:-kept_back] if own_text(record) not in texts], asked

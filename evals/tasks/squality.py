@@ -1,8 +1,8 @@
 """SQuALITY: four writers answer each question about a story, so content is the same and the manner is not.
 
-A case asks which of two answers to one question is the writer's own. Records are the writer's
-answers about other stories; no answer about the story of a case reaches a profile. The format is
-that of the published ``train.jsonl`` and ``dev.jsonl``: one story a line.
+A case asks which of two answers to one question is the writer's own. A writer's stories are split:
+those of the records are none of the cases', so that a writer has one profile. The format is that
+of the published ``train.jsonl`` and ``dev.jsonl``: one story a line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hyperalign.records import Sample
 
-from ..cases import Case, Kind, case_id, choose_users
+from ..cases import Case, Kind, case_id
 from .reading import checked, json_lines
 
 __all__ = ["Squality"]
@@ -70,16 +70,17 @@ class Squality:
     name = "squality"
     kind: Kind = "choice"
     unit = "writer"
+    data = "the folder of SQuALITY's .jsonl files"
 
     def __init__(self, data: Path, *, records: int = 8, cases_each: int = 12) -> None:
         self._data = data
         self._records = records
         self._cases_each = cases_each
 
-    def cases(self, *, users: int | None = None, seed: int = 0) -> list[Case]:
+    def cases(self, *, seed: int = 0) -> list[Case]:
         """Cases of writers with enough answers about other stories."""
         answers = sorted(set(self._answers()))
-        return choose_users(self._all(answers, seed), users, seed, by=lambda case: case.user)
+        return list(self._all(answers, seed))
 
     def note(self) -> str:
         """What the choice controls for."""
@@ -94,14 +95,26 @@ class Squality:
         for writer, own in by_writer.items():
             # A draw for each writer: more users never change the cases of those that were there.
             draw = random.Random(f"{seed}/{writer}")
+            records, asked = self._split(own, draw)
             made = 0
-            for answer in draw.sample(own, len(own)):
+            for answer in asked:
                 others = [a for a in by_question[answer.story, answer.question] if a.writer != writer]
-                elsewhere = [a for a in own if a.story != answer.story]
-                if made == self._cases_each or not others or len(elsewhere) < self._records:
-                    continue
-                made += 1
-                yield _case(answer, draw.choice(others), draw.sample(elsewhere, self._records))
+                if records and others and made < self._cases_each:
+                    made += 1
+                    yield _case(answer, draw.choice(others), records)
+
+    def _split(self, own: list[_Answer], draw: random.Random) -> tuple[list[_Answer], list[_Answer]]:
+        """Answers for the profile, from whole stories, and those to ask about, from the others; in a drawn order."""
+        stories = sorted({answer.story for answer in own})
+        records: list[_Answer] = []
+        for story in draw.sample(stories, len(stories)):
+            if len(records) < self._records:
+                records += [answer for answer in own if answer.story == story]
+                stories.remove(story)
+        asked = [answer for answer in own if answer.story in stories]
+        if len(records) < self._records:
+            return [], asked
+        return draw.sample(records, self._records), draw.sample(asked, len(asked))
 
     def _answers(self) -> Iterator[_Answer]:
         for where, line in json_lines(self._data):

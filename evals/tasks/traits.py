@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from hyperalign.errors import InputError
 from hyperalign.records import Pair
 
-from ..cases import Case, Kind, case_id, choose_users
+from ..cases import Case, Kind, case_id
 from .reading import checked, json_lines
 
 __all__ = ["GOLD", "Traits"]
@@ -69,6 +69,7 @@ class Traits:
     name = "traits"
     kind: Kind = "choice"
     unit = "trait"
+    data = "the folder of <trait>.jsonl files of the model-written evals"
 
     def __init__(
         self, data: Path, *, people: int = 2, records: int = 8, cases_each: int = 8, confidence: float = 0.8
@@ -79,9 +80,9 @@ class Traits:
         self._cases_each = cases_each
         self._confidence = confidence
 
-    def cases(self, *, users: int | None = None, seed: int = 0) -> list[Case]:
-        """Cases of some people, whole people at a time."""
-        return choose_users(self._all(seed), users, seed, by=lambda case: case.user)
+    def cases(self, *, seed: int = 0) -> list[Case]:
+        """Cases of all people of all traits."""
+        return list(self._all(seed))
 
     def note(self) -> str:
         """Who the people are."""
@@ -120,6 +121,7 @@ class Traits:
                 chosen=would,
                 rejected=would_not,
                 gold=GOLD[trait],
+                persona=trait,
             )
 
     def _statements(self, file: Path) -> tuple[list[str], list[str]]:

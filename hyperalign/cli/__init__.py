@@ -13,8 +13,10 @@ from typing import Annotated
 import typer
 
 from . import models, profile
+from .compare import compare
 from .demo import demo
 from .doctor import doctor
+from .eval import eval_
 from .generate import generate
 from .infer import infer
 
@@ -33,6 +35,8 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(infer)
 app.command()(generate)
+app.command("eval")(eval_)
+app.command()(compare)
 app.add_typer(profile.app, name="profile")
 app.add_typer(models.app, name="models")
 app.command()(doctor)

@@ -10,9 +10,7 @@ This file knows no runtime.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import dspy
 import numpy as np
@@ -24,19 +22,13 @@ from hyperalign.scores import Message
 
 from ..excerpts import excerpt
 from ..fenced import fenced
+from ..letter import share_of_a
 from ..plain import PlainAdapter
 from . import Done
 from .rows import row_by_row
 from .screen import Screen
 
 __all__ = ["ChoiceTest", "WhichText"]
-
-_DECORATION = "*\"'`().: \n\t"
-# "A", "**B**", "Text A.", "Answer: B", "A, since …", but not "Although …", "A text that …" or "A or B".
-_LETTER = re.compile(
-    r"\W*(?:(?:the|my|answer|text|letter|choice|option|is)\W+)*([AB])(?:\W*|\W*[.,:;)\n—–-].*)",
-    re.IGNORECASE | re.DOTALL,
-)
 
 
 class WhichText(dspy.Signature):
@@ -105,27 +97,4 @@ class ChoiceTest(dspy.Module):
         config = {"temperature": 0.0, "max_tokens": 16, "logprobs": True}
         with dspy.context(adapter=PlainAdapter(), **({"lm": self._model} if self._model else {})):
             answer = self.ask(messages=messages, config=config)
-        return _share_of_a(answer.letter, getattr(answer, "logprobs", None))
-
-
-def _share_of_a(letter: str, logprobs: Any) -> float:
-    """Probability of A: from the first token's alternatives where there are any, else from the letter."""
-    masses = {"A": 0.0, "B": 0.0}
-    for alternative in _first_token(logprobs):
-        text = str(alternative.get("token", "")).strip(_DECORATION).upper()
-        if text in masses and alternative.get("logprob") is not None:
-            masses[text] += math.exp(float(alternative["logprob"]))
-    total = masses["A"] + masses["B"]
-    # One letter alone says only that it won: not by how much.
-    if masses["A"] > 0 and masses["B"] > 0 and total > 0.5:
-        return masses["A"] / total
-    said = _LETTER.fullmatch(letter)
-    return 0.5 if said is None else float(said[1].upper() == "A")
-
-
-def _first_token(logprobs: Any) -> list[dict[str, Any]]:
-    data = logprobs.model_dump() if hasattr(logprobs, "model_dump") else logprobs
-    content = (data or {}).get("content") if isinstance(data, dict) else None
-    if not content:
-        return []
-    return list(content[0].get("top_logprobs") or [])
+        return share_of_a(answer.letter, getattr(answer, "logprobs", None))

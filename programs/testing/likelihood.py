@@ -1,13 +1,15 @@
 """The test by likelihood: what a model's log-probabilities say of a statement, without asking it anything.
 
-**Samples.** The record is read once, then every statement and its opposite is scored as what
-somebody would say of its writer: cell = log p(h | text) - log p(opposite | text), in nats. By Bayes
-this is how much more the text speaks for h than for its opposite, up to a constant of the two
-phrases, and that constant cancels when other people's records are subtracted. Cost grows with
-the hypotheses' own tokens: no text is read twice.
+A text is read once, then every statement and its opposite is scored as what somebody would say of
+its writer: log p(h | text) - log p(opposite | text), in nats. By Bayes this is how much more the text
+speaks for h than for its opposite, up to a constant of the two phrases. Cost grows with the hypotheses'
+own tokens: no text is read twice.
 
-**Pairs and edits.** The "alignment accuracy" gain of AlignX (section 5): how much h raises the
-probability of what was chosen over what was rejected, minus the same for its opposite, in nats per token.
+**Samples.** The cell is what their text says; the constant cancels when other people's records are subtracted.
+
+**Pairs and edits.** The cell is what the chosen text says minus what the one turned down says, so that the
+constant cancels in the pair itself. It asks what AlignX's "alignment accuracy" (section 5) asks, with text and
+statement exchanged: that form reads each pair anew for every statement.
 
 This file knows no runtime: the scorer is handed in.
 """
@@ -20,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperalign.profile import Hypothesis
-from hyperalign.records import Record, Sample, other_text, own_text, prompt_of
-from hyperalign.scores import Message, Scorer
+from hyperalign.records import Record, other_text, own_text
+from hyperalign.scores import Scorer
 
 from ..excerpts import excerpt
 from ..fenced import fenced
@@ -32,7 +34,6 @@ from .screen import Screen
 __all__ = ["LikelihoodTest"]
 
 _QUESTION = "How does the writer of this come across? Answer in one short phrase."
-_NO_PROMPT = "Write a text of your own."
 
 
 class LikelihoodTest:
@@ -63,28 +64,20 @@ class LikelihoodTest:
     def cells(
         self, records: Sequence[Record], hypotheses: Sequence[Hypothesis], wanted: NDArray[np.bool_], done: Done
     ) -> NDArray[np.float64]:
-        """Nats that a statement gains over its opposite (samples), or nats per token (pairs and edits)."""
+        """Nats that each record gives a statement over its opposite."""
         return row_by_row(self._row, records, hypotheses, wanted, done, screen=self._screen)
 
     def _row(self, record: Record, hypotheses: Sequence[Hypothesis]) -> list[float]:
-        if isinstance(record, Sample):
-            return self._on_sample(record, hypotheses)
-        return [self._preference(record, h.statement) - self._preference(record, h.opposite) for h in hypotheses]
+        own = self._reads(own_text(record), hypotheses)
+        other = other_text(record)
+        if other is None:
+            return own
+        return [mine - theirs for mine, theirs in zip(own, self._reads(other, hypotheses), strict=True)]
 
-    def _on_sample(self, record: Sample, statements: Sequence[Hypothesis]) -> list[float]:
-        text = excerpt(record.text, self._words)
-        question = f"{fenced(text, 'text')}\n\n{_QUESTION}"
+    def _reads(self, text: str, statements: Sequence[Hypothesis]) -> list[float]:
+        question = f"{fenced(excerpt(text, self._words), 'text')}\n\n{_QUESTION}"
         # Without full stops: each would cost a token and say nothing of the person.
         poles = [pole.rstrip(".") for h in statements for pole in (h.statement, h.opposite)]
         scores = self._scorer.score([{"role": "user", "content": question}], poles)
         # Sums, not means: a phrase is one claim, however long it is.
         return [scores[2 * i].logprob - scores[2 * i + 1].logprob for i in range(len(statements))]
-
-    def _preference(self, record: Record, statement: str) -> float:
-        conversation: list[Message] = [
-            {"role": "system", "content": f"You answer a person. They want answers like this: {statement}"},
-            {"role": "user", "content": prompt_of(record) or _NO_PROMPT},
-        ]
-        texts = [excerpt(own_text(record), self._words), excerpt(other_text(record) or "", self._words)]
-        chosen, rejected = self._scorer.score(conversation, texts)
-        return chosen.mean - rejected.mean

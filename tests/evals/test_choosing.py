@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
+import dspy
 import pytest
 
+from hyperalign.backends.runtimes.connect import connect
+from hyperalign.evals.arms import CONTROLS, Arms, named
 from hyperalign.evals.cases import Case, Kind
 from hyperalign.evals.choosing import Choosing
 from hyperalign.evals.controls import wrong_users
 from hyperalign.evals.runner import Outcome, run_cases
 from hyperalign.evals.summary import summarize
 from hyperalign.profile import Hypothesis, Profile
-from hyperalign.programs.strategies import strategy
-from hyperalign.records import Pair
+from hyperalign.records import Pair, Record
+from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 from tests.programs.parts import Overlap
 
-LIKES = {"ada": "marmalade toast jam", "bob": "engine oil smoke", "cal": "anchor sail rope"}
+LIKES = {
+    "ada": "marmalade toast jam",
+    "bob": "engine oil smoke",
+    "cal": "anchor sail rope",
+    "dan": "violin bow rosin",
+    "eva": "saddle hoof meadow",
+    "fay": "kiln clay glaze",
+    "gus": "chess rook gambit",
+}
+BEATEN_HERE = {"wrong-user", "inverted", "vote-length", "vote-word-length", "vote-readability"}
 
 
 class Likes:
-    """Three people who like their own words."""
+    """Some people who like their own words."""
 
     name = "likes"
     kind: Kind = "choice"
     unit = "person"
 
-    def cases(self, *, users: int | None = None, seed: int = 0) -> list[Case]:
-        del users, seed
+    def __init__(self, people: int = 3) -> None:
+        self._people = people
+
+    def cases(self, *, seed: int = 0) -> list[Case]:
+        del seed
         return [
             Case(
                 id=f"{user}{number}",
@@ -40,7 +57,7 @@ class Likes:
                 rejected="Nothing whatever.",
                 gold=f"Talks of {words}.",
             )
-            for user, words in LIKES.items()
+            for user, words in list(LIKES.items())[: self._people]
             for number in range(3)
         ]
 
@@ -48,45 +65,138 @@ class Likes:
         return "Invented."
 
 
-def profile_of(case: Case) -> Profile:
-    opposite = "Nothing whatever."
-    likes = Hypothesis(id="h", statement=f"Likes {LIKES[case.user]}.", opposite=opposite, aspect="style", weight=0.9)
-    return Profile(user=case.user, hypotheses=[likes])
+def profile_of(records: Sequence[Record]) -> Profile:
+    user, opposite = records[0].user, "Nothing whatever."
+    likes = Hypothesis(id="h", statement=f"Likes {LIKES[user]}.", opposite=opposite, aspect="style", weight=0.9)
+    return Profile(user=user, hypotheses=[likes])
+
+
+def arms_of(cases: Sequence[Case], *strategies: str) -> Arms:
+    return Arms(named(strategies), profile_of, strangers=wrong_users(cases, 7))
 
 
 def test_a_profile_that_fits_wins_and_its_controls_do_not(tmp_path: Path) -> None:
     task = Likes()
     cases = task.cases()
-    strategies = {name: strategy(name) for name in ("none", "verified", "few-shot")}
-    work = Choosing(strategies, profile_of, Overlap(), strangers=wrong_users(cases, 7))
+    work = Choosing(arms_of(cases, "none", "verified", "few-shot"), Overlap())
     outcomes = run_cases(cases, work, tmp_path / "cases.jsonl")
-    summary = summarize(task, outcomes, model="overlap", seed=7, controls=["wrong-user", "inverted", "vote-length"])
+    summary = summarize(task, outcomes, model="overlap", seed=7)
     arms = summary["strategies"]
-    assert arms["verified"]["accuracy"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "n_clusters": 3, "n_cases": 9}
+    sure = arms["verified"]["accuracy"]
+    assert (sure["mean"], sure["high"], sure["n_clusters"], sure["n_cases"]) == (1.0, 1.0, 3, 9)
+    assert 0.25 < sure["low"] < 0.35, "three people in a row are seen where three in ten are right: 0.025 ** (1 / 3)"
     assert arms["verified"]["own_over_other"]["mean"] == 1.0
     assert arms["gold"]["accuracy"]["mean"] == arms["gold"]["own_over_other"]["mean"] == 1.0
     assert arms["inverted"]["accuracy"]["mean"] == 0.0
     assert arms["wrong-user"]["accuracy"]["mean"] == 0.5, "it says nothing of these answers"
-    assert arms["few-shot"]["accuracy"]["mean"] == 0.5, "there is no example to show"
+    assert arms["few-shot"]["accuracy"]["mean"] == 0.5, "its example says nothing of these answers"
     assert "none" not in arms, "gains are counted from it"
     assert {"vote-length", "vote-word-length", "vote-readability"} <= set(arms)
     won = summary["against"]["inverted"]["verified"]
     assert (won["mean"], won["n_clusters"]) == (1.0, 3)
     # Three people can't show more than one in eight, times two strategies.
     assert won["p_holm"] >= 2 * 0.125
+    assert not any(win["won"] for win in summary["wins"].values())
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert summary["cluster"] == {"unit": "person", "n": 3}
+    assert (summary["switched_off"], set(summary["controls"])) == ([], {*BEATEN_HERE, "gold"})
+
+
+def test_a_win_needs_people_enough_and_every_control_beaten(tmp_path: Path) -> None:
+    task = Likes(7)
+    cases = task.cases()
+    outcomes = run_cases(cases, Choosing(arms_of(cases, "verified", "few-shot"), Overlap()), tmp_path / "cases.jsonl")
+    wins = summarize(task, outcomes, model="overlap", seed=7)["wins"]
+    assert set(wins) == {"verified", "few-shot"}
+    # Seven people all of one mind are seen once in 128 by chance; two strategies were tried.
+    assert (wins["verified"]["p_holm"], wins["verified"]["won"]) == (round(2 / 128, 5), True)
+    assert wins["verified"]["weakest_against"] in BEATEN_HERE | {"another's profile"}
+    assert not wins["few-shot"]["won"]
+    assert wins["few-shot"]["p_holm"] == 1.0
+
+
+def test_one_control_that_is_not_beaten_is_no_win() -> None:
+    task, people = Likes(7), list(LIKES)
+
+    def outcome(user: str, **accuracy: float) -> Outcome:
+        return Outcome(user, user, user, {"scores": {arm: {"accuracy": value} for arm, value in accuracy.items()}})
+
+    outcomes = [
+        outcome(user, **{"verified": 1.0, "wrong-user": 0.0, "inverted": 0.0, "vote-length": 1.0}) for user in people
+    ]
+    summary = summarize(task, outcomes, model="m", seed=1, controls=["wrong-user", "inverted", "votes"])
+    assert summary["wins"] == {"verified": {"p_holm": 1.0, "won": False, "weakest_against": "vote-length"}}
+    assert summary["against"]["inverted"]["verified"]["p_holm"] == round(1 / 128, 5)
+    assert summary["switched_off"] == ["none", "gold"]
 
 
 def test_margins_are_kept_and_nothing_but_the_strategy_differs() -> None:
     scorer = Overlap()
     case = Likes().cases()[0]
-    found = Choosing({"verified": strategy("verified")}, profile_of, scorer, controls=(), votes=False)(case)
+    found = Choosing(Arms(named(["verified"]), profile_of, controls=["gold"]), scorer)(case)
     assert set(found["margins"]) == {"none", "verified", "gold"}
     assert found["margins"]["verified"]["total"] > found["margins"]["none"]["total"]
     assert set(found["scores"]) == {"verified", "gold"}
     assert all(texts == [case.chosen, case.rejected] for _, texts in scorer.asked)
     assert all(turn["content"] for context, _ in scorer.asked for turn in context)
+    assert "Likes marmalade toast jam." in found["said"]["verified"][-1]["content"]
+
+
+def test_a_budget_bounds_what_is_said_of_the_person() -> None:
+    case = Likes().cases()[0]
+    found = Choosing(Arms(named(["verified"]), profile_of, controls=[]), Overlap(), budget=3)(case)
+    assert found["said"]["verified"] == [{"role": "user", "content": "…"}], "four words do not fit into three"
+    assert found["scores"]["verified"]["accuracy"] == 0.5
+
+
+def test_letters_stand_beside_likelihoods_where_they_are_asked_for() -> None:
+    cases = Likes().cases()
+    found = Choosing(arms_of(cases, "verified"), Overlap(), letters=True)(cases[0])
+    scores = found["scores"]
+    assert set(scores["verified"]) == {
+        "accuracy",
+        "accuracy_sum",
+        "own_over_other",
+        "accuracy_letter",
+        "order_consistency",
+    }
+    # A and B are words of every question: the counter of words has no side.
+    assert scores["verified"]["accuracy_letter"] == scores["none"]["accuracy_letter"] == 0.5
+    assert set(scores["none"]) == {"accuracy_letter", "order_consistency"}
+
+
+def likes_told(request: Recorded) -> str:
+    """The answer that shares a word with what the request says of the person; A where none does."""
+    told, _, asked = request.prompt.partition("<prompt>")
+    likes = set(re.findall(r"\w+", told.partition("- ")[2].lower())) - {"likes", "talks", "of"}
+    second = asked.partition("<B>")[2].partition("</B>")[0]
+    return "B" if likes & set(re.findall(r"\w+", second.lower())) else "A"
+
+
+def test_without_a_scorer_letters_are_the_accuracy(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = reply(likes_told)
+    cases = Likes().cases()
+    with dspy.context(lm=connect(f"vllm:{scripted_server.url}", num_retries=0)):
+        found = Choosing(arms_of(cases, "verified"), None)(cases[0])
+    assert found["margins"] == {}
+    undecided = {"accuracy": 0.5, "order_consistency": 0.0}
+    assert {name: scores for name, scores in found["scores"].items() if not name.startswith("vote-")} == {
+        "verified": {"accuracy": 1.0, "order_consistency": 1.0, "own_over_other": 1.0},
+        "gold": {"accuracy": 1.0, "order_consistency": 1.0, "own_over_other": 1.0},
+        "wrong-user": undecided,
+        "inverted": {"accuracy": 0.0, "order_consistency": 1.0},
+        "none": undecided,
+    }
+    # Five arms, and a stranger for two of them, each in both orders.
+    assert len(scripted_server.requests) == 2 * 7
+
+
+def test_controls_that_are_off_cost_nothing(scripted_server: ScriptedServer) -> None:
+    with dspy.context(lm=connect(f"vllm:{scripted_server.url}", num_retries=0)):
+        arms = Arms(named(["verified"]), profile_of, controls=[])
+        found = Choosing(arms, None)(Likes().cases()[0])
+    assert set(found["scores"]) == {"verified"}
+    assert len(scripted_server.requests) == 2
 
 
 def test_one_cluster_has_no_interval_and_errors_are_counted() -> None:
@@ -97,3 +207,5 @@ def test_one_cluster_has_no_interval_and_errors_are_counted() -> None:
     assert summary["cases"] == {"scored": 1, "errors": 1}
     assert summary["strategies"]["verified"]["accuracy"]["low"] is None
     assert summary["strategies"]["verified"]["accuracy"]["mean"] == pytest.approx(1.0)
+    assert summary["switched_off"] == list(CONTROLS)
+    assert (summary["against"], summary["wins"]) == ({}, {}), "nothing was held against it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,12 +11,12 @@ from hypothesis import strategies as st
 
 from hyperalign.errors import InputError
 from hyperalign.evals.cases import Case
-from hyperalign.evals.controls import inverted, wrong_users
+from hyperalign.evals.controls import divergent, inverted, wrong_users
 from hyperalign.profile import Hypothesis, Profile
-from hyperalign.records import Pair, Sample
+from hyperalign.records import Edit, Pair, Record, Sample
 
 
-def case(user: str, number: int, records: tuple[Pair, ...] = ()) -> Case:
+def case(user: str, number: int, records: tuple[Record, ...] = ()) -> Case:
     name = f"{user}{number}"
     return Case(name, user, user, "p", records, chosen=f"{name} chose", rejected=f"{name} refused")
 
@@ -40,6 +41,40 @@ def test_a_stranger_who_has_seen_the_answers_is_passed_over() -> None:
 def test_one_user_has_no_stranger() -> None:
     with pytest.raises(InputError, match="one user's"):
         wrong_users([case("ada", 0), case("ada", 1)], 1)
+
+
+@given(st.lists(st.sampled_from(["warm", "cold", "dry", ""]), min_size=2, max_size=12), st.integers(0, 99))
+def test_people_of_one_persona_are_no_strangers(personas: list[str], seed: int) -> None:
+    cases = [replace(case(f"u{number}-", 0), persona=persona) for number, persona in enumerate(personas)]
+    kinds = {each.kind_of_person for each in cases}
+    if len(kinds) < 2:
+        with pytest.raises(InputError, match="one user's"):
+            wrong_users(cases, seed)
+        return
+    found = wrong_users(cases, seed)
+    assert all(found[each.id].kind_of_person != each.kind_of_person for each in cases)
+    assert {found[each.id].kind_of_person for each in cases} == kinds
+
+
+def test_a_stranger_is_found_who_neither_wrote_nor_mended_the_answers() -> None:
+    wrote = Sample(user="bob", text="ada0 chose")
+    mended = Edit(user="bob", prompt="p", draft="ada0 refused", edited="Fine.")
+    cases = [case("ada", 0), case("bob", 0, (wrote,)), case("bob", 1, (mended,)), case("bob", 2)]
+    assert wrong_users(cases, 1)["ada0"].id == "bob2"
+    # Where all have seen them there is no better one.
+    assert wrong_users(cases[:3], 1)["ada0"].user == "bob"
+
+
+def test_people_differ_about_the_same_two_answers() -> None:
+    def asked(user: str, chosen: str, rejected: str, prompt: str = "Tea?") -> Case:
+        return Case(f"{user}/{prompt}/{chosen}", user, user, prompt, (), chosen=chosen, rejected=rejected)
+
+    differ = [asked("ada", "Yes.", "No."), asked("bob", "No.", "Yes.")]
+    agree = [asked("ada", "Yes.", "No.", "Cake?"), asked("bob", "Yes.", "No.", "Cake?")]
+    apart = [asked("ada", "Yes.", "Never."), asked("bob", "Never.", "Yes.", "Coffee?")]
+    assert divergent([*differ, *agree, *apart]) == [each.id for each in differ]
+    assert divergent([*differ, asked("cal", "Yes.", "No.")]) == [*(each.id for each in differ), "cal/Tea?/Yes."]
+    assert divergent([]) == divergent(differ[:1]) == []
 
 
 def test_an_inverted_profile_says_the_opposite_and_no_more() -> None:

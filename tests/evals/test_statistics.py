@@ -112,3 +112,46 @@ def test_how_many_people_would_settle_it() -> None:
 def test_no_case_is_an_error() -> None:
     with pytest.raises(InputError, match="no case"):
         estimate({"a": []})
+
+
+@pytest.mark.parametrize("clusters", [6, 10, 20, 40])
+def test_intervals_of_shares_cover_the_truth_as_often_as_they_say(clusters: int) -> None:
+    rng = np.random.default_rng(100 + clusters)
+    held = 0
+    for _ in range(RUNS):
+        scores, truth = people(rng, clusters, "accuracy")
+        found = estimate(scores, share=True)
+        assert 0 <= found.low <= found.mean <= found.high <= 1
+        held += found.low <= truth <= found.high
+    assert 0.93 <= held / RUNS <= 0.97
+
+
+def test_the_interval_of_a_share_is_cut_where_shares_end() -> None:
+    scores = {"a": [1.0], "b": [1.0], "c": [0.0]}
+    free, cut = estimate(scores), estimate(scores, share=True)
+    assert (free.low < 0, free.high > 1) == (True, True)
+    assert (cut.low, cut.high) == (0.0, 1.0)
+    assert cut.mean == free.mean
+    inside = {str(i): [0.4 + i / 100] for i in range(8)}
+    assert estimate(inside, share=True) == estimate(inside)
+
+
+@pytest.mark.parametrize("clusters", [2, 3, 8, 30])
+def test_all_at_one_end_is_no_certainty(clusters: int) -> None:
+    """The exact interval of n of n: its lower end is the nth root of 0.025 (Clopper and Pearson)."""
+    end = 0.025 ** (1 / clusters)
+    ones = estimate({str(i): [1.0, 1.0] for i in range(clusters)}, share=True)
+    assert (ones.mean, ones.high) == (1.0, 1.0)
+    assert ones.low == pytest.approx(end)
+    zeros = estimate({str(i): [0.0] for i in range(clusters)}, share=True)
+    assert (zeros.mean, zeros.low) == (0.0, 0.0)
+    assert zeros.high == pytest.approx(1 - end)
+    assert estimate({str(i): [1.0] for i in range(clusters)}, share=True, level=0.5).low > ones.low
+    # Not near the end but at it; and a mean that is no share has no such end.
+    assert estimate({str(i): [1.0] for i in range(clusters)}).low == 1.0
+
+
+def test_one_cluster_has_no_interval_even_at_the_end() -> None:
+    found = estimate({"a": [1.0, 1.0]}, share=True)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from threading import Barrier
 
 import pytest
 
@@ -98,3 +100,52 @@ def test_threads_lose_no_usage() -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: budget.add(Usage(calls=1), step="score"), range(2000)))
     assert budget.spent.calls == 2000
+
+
+def test_a_tally_counts_what_is_spent_inside_beside_the_ledger() -> None:
+    budget = Budget()
+    budget.add(Usage(calls=1))
+    with budget.tally() as outer:
+        assert outer() == Usage()
+        budget.add(Usage(calls=2), step="score")
+        with budget.tally() as inner:
+            budget.add(Usage(calls=4, tokens_in=10))
+            assert inner() == Usage(calls=4, tokens_in=10)
+        budget.add(Usage(calls=8))
+        assert outer().calls == 14
+    budget.add(Usage(calls=16))
+    assert (inner().calls, outer().calls, budget.spent.calls) == (4, 14, 31)
+
+
+def test_a_tally_ends_also_with_an_error() -> None:
+    budget = Budget()
+    with pytest.raises(KeyError), budget.tally() as spent:
+        budget.add(Usage(calls=1))
+        raise KeyError
+    budget.add(Usage(calls=2))
+    assert spent().calls == 1
+
+
+def test_tallies_of_threads_do_not_mix() -> None:
+    budget, both = Budget(), Barrier(2, timeout=10)
+
+    def work(calls: int) -> int:
+        with budget.tally() as spent:
+            for _ in range(50):
+                both.wait()
+                budget.add(Usage(calls=calls))
+            both.wait()
+        return spent().calls
+
+    with budget.tally() as whole, ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(copy_context().run, work, calls) for calls in (1, 100)]
+        assert [future.result() for future in futures] == [50, 5000]
+        assert whole().calls == 5050, "threads with the caller's context count for the caller too"
+    assert budget.spent.calls == 5050
+
+
+def test_a_thread_without_the_caller_s_context_is_not_tallied() -> None:
+    budget = Budget()
+    with budget.tally() as spent, ThreadPoolExecutor(1) as pool:
+        pool.submit(budget.add, Usage(calls=1)).result()
+    assert (spent().calls, budget.spent.calls) == (0, 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hyperalign.errors import InputError, NotFoundError
-from hyperalign.evals.cases import Case, Task
+from hyperalign.evals.cases import Case, Task, WritingTask, choose_users
 from hyperalign.evals.tasks import TASKS, load_task
 from hyperalign.evals.tasks.c50 import C50
 from hyperalign.evals.tasks.own import OwnRecords
@@ -84,8 +84,26 @@ def test_squality_asks_for_the_writer_s_own_answer(tmp_path: Path) -> None:
         assert len(case.records) == 4
         story = where.partition("/")[0]
         assert not any(f" on {story}/" in text for text in texts(case.records)), "nothing about the case's story"
-    (one,) = {case.user for case in task.cases(users=1, seed=7)}
-    assert [case for case in cases if case.user == one] == task.cases(users=1, seed=7)
+    histories = {(case.user, case.records) for case in cases}
+    assert len(histories) == 3, "a writer has one profile"
+    for user, records in histories:
+        known = {text.partition(" on ")[2].partition("/")[0] for text in texts(records)}
+        asked = {case.chosen.partition(" on ")[2].partition("/")[0] for case in cases if case.user == user}
+        assert not known & asked, "whole stories are known or asked about, never both"
+
+
+def test_squality_leaves_out_writers_with_too_little(tmp_path: Path) -> None:
+    path = stories(tmp_path / "a.jsonl")
+    assert Squality(path, records=12).cases(seed=7) == [], "nothing would be left to ask about"
+    assert Squality(path, records=13).cases(seed=7) == []
+    assert {len(case.records) for case in Squality(path, records=9).cases(seed=7)} == {9}
+
+
+def test_nobody_s_cases_depend_on_who_else_is_drawn(tmp_path: Path) -> None:
+    cases = Squality(stories(tmp_path / "a.jsonl"), records=4, cases_each=3).cases(seed=7)
+    alone = choose_users(cases, 1, 7)
+    (one,) = {case.user for case in alone}
+    assert [case for case in cases if case.user == one] == alone
 
 
 def test_c50_asks_for_test_articles_from_their_lead(tmp_path: Path) -> None:
@@ -115,6 +133,23 @@ def test_traits_share_no_statement_between_people_records_and_cases(tmp_path: Pa
             assert seen.setdefault(would, case.user) == case.user
         assert case.chosen not in texts(case.records)
         assert case.gold == GOLD[case.cluster]
+
+
+def test_the_parts_of_c50_are_halves_by_name_and_its_texts_are_the_training_ones(tmp_path: Path) -> None:
+    task = C50(articles(tmp_path, authors=4), records=4, cases_each=2)
+    parts = {case.user: case.part for case in task.cases(seed=7)}
+    assert parts == {"AuthorO0": "development", "AuthorO1": "development", "AuthorO2": "report", "AuthorO3": "report"}
+    assert isinstance(task, WritingTask)
+    assert not isinstance(Traits(tmp_path), WritingTask)
+    known = task.texts()
+    assert {author: len(theirs) for author, theirs in known.items()} == dict.fromkeys(parts, 5)
+    assert all(text.startswith("C50train") for theirs in known.values() for text in theirs)
+
+
+def test_people_of_one_trait_are_no_strangers(tmp_path: Path) -> None:
+    cases = Traits(statements(tmp_path / "t"), people=2, records=5, cases_each=4).cases(seed=7)
+    assert len({case.user for case in cases}) == 4
+    assert {case.kind_of_person for case in cases} == {"extraversion", "risk-averse"}
 
 
 def test_own_records_are_asked_about_in_their_order(tmp_path: Path) -> None:
@@ -149,6 +184,7 @@ def test_own_samples_with_prompts_are_written_again(tmp_path: Path) -> None:
     assert (case.prompt, case.reference) == ("Q3?", "A letter, number 3.")
     assert len(case.records) == 3
     assert isinstance(case.records[0], Sample)
+    assert OwnRecords(path).texts() == {"ada": [f"A letter, number {i}." for i in range(3)]}
     path.write_text('{"user": "ada", "text": "No prompt here."}')
     with pytest.raises(InputError, match="nobody in it has four records"):
         OwnRecords(path)
@@ -176,6 +212,10 @@ def test_tasks_are_found_by_name_or_file(tmp_path: Path) -> None:
         load_task("squality")
     with pytest.raises(NotFoundError, match="no task and no file 'nonsense'"):
         load_task("nonsense")
+    with pytest.raises(InputError, match="has no forms"):
+        load_task("traits", data=tmp_path, form="ugc")
+    with pytest.raises(InputError, match="no form 'everything'"):
+        load_task("alignx", data=tmp_path, form="everything")
 
 
 @pytest.mark.parametrize(
@@ -197,6 +237,6 @@ def leaks(case: Case) -> bool:
 def test_the_published_articles() -> None:
     if not (SHARED / "reuters_c50").exists():
         pytest.skip("reuters_c50 is not here")
-    cases = load_task("c50", data=SHARED / "reuters_c50").cases(users=3, seed=7)
+    cases = choose_users(load_task("c50", data=SHARED / "reuters_c50").cases(seed=7), 3, 7)
     assert len(cases) == 24
     assert not any(leaks(case) for case in cases)

@@ -1,0 +1,107 @@
+"""Any DSPy program under an eval: asked as it is, with a person's records and with somebody else's.
+
+Such a program shows no profile and no log-probabilities, so a choice is asked for by letter, in both
+orders. This file is handed the program and its instruments; it knows no runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import dspy
+
+from hyperalign.programs.choose import question
+from hyperalign.programs.letter import share_of_a
+from hyperalign.records import Record
+
+from .arms import CONTROLS, NONE, VOTES, WRONG_USER
+from .cases import Case
+from .metrics.letters import Letters
+from .metrics.likelihood_gain import own_over_other
+from .metrics.votes import VOTES as FEATURES
+from .metrics.votes import vote
+from .writing import Instruments, scored
+
+__all__ = ["PROGRAM", "AskingToChoose", "AskingToWrite"]
+
+PROGRAM = "program"
+"""The arm's name."""
+
+
+class AskingToChoose:
+    """Work for ``run_cases``: a program names one of two answers.
+
+    Args:
+        program: takes ``prompt`` and ``records``, and answers with ``answer``.
+        strangers: for each case id, somebody else's case.
+        controls: which of ``CONTROLS`` are on.
+    """
+
+    def __init__(
+        self, program: dspy.Module, strangers: Mapping[str, Case], controls: Collection[str] = CONTROLS
+    ) -> None:
+        self._program = program
+        self._strangers = strangers
+        self._controls = controls
+
+    def __call__(self, case: Case) -> dict[str, Any]:
+        """Score one case: the program with the person's records, with a stranger's, and the feature votes."""
+        own = self._asked(case, case.records)
+        scores = {PROGRAM: {"accuracy": own.accuracy, "order_consistency": own.consistency}}
+        stranger = self._strangers.get(case.id)
+        if stranger is not None:
+            other = self._asked(case, stranger.records)
+            scores[PROGRAM]["own_over_other"] = own_over_other(own.chosen, other.chosen)
+            scores[WRONG_USER] = {"accuracy": other.accuracy, "order_consistency": other.consistency}
+        for name in FEATURES if VOTES in self._controls else ():
+            scores[f"vote-{name}"] = {"accuracy": vote(name, case.records, case.chosen, case.rejected)}
+        return {"prompt": case.prompt, "chosen": case.chosen, "rejected": case.rejected, "scores": scores}
+
+    def _asked(self, case: Case, records: Sequence[Record]) -> Letters:
+        def share(first: str, second: str) -> float:
+            answer = self._program(prompt=question(case.prompt, first, second), records=list(records)).answer
+            return share_of_a(str(answer))
+
+        return Letters(share(case.chosen, case.rejected), 1.0 - share(case.rejected, case.chosen))
+
+
+class AskingToWrite:
+    """Work for ``run_cases``: a program writes an answer.
+
+    Args:
+        program: takes ``prompt`` and ``records``, and answers with ``answer``.
+        instruments: of the task's authors.
+        strangers: for each case id, somebody else's case.
+        controls: which of ``CONTROLS`` are on.
+    """
+
+    def __init__(
+        self,
+        program: dspy.Module,
+        instruments: Instruments,
+        strangers: Mapping[str, Case],
+        controls: Collection[str] = CONTROLS,
+    ) -> None:
+        self._program = program
+        self._instruments = instruments
+        self._strangers = strangers
+        self._controls = controls
+
+    def __call__(self, case: Case) -> dict[str, Any]:
+        """Write with the person's records, without any, and with a stranger's; measure each."""
+        stranger = self._strangers.get(case.id)
+        shown = {PROGRAM: list(case.records)}
+        if NONE in self._controls:
+            shown[NONE] = []
+        if stranger is not None:
+            shown[WRONG_USER] = list(stranger.records)
+        answers = {
+            arm: str(self._program(prompt=case.prompt, records=records).answer) for arm, records in shown.items()
+        }
+        return {
+            "prompt": case.prompt,
+            "reference": case.reference,
+            "answers": answers,
+            "scores": scored(self._instruments, case, answers),
+        }

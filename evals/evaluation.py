@@ -1,0 +1,254 @@
+"""``evaluate``: a program and a task in, a summary with its controls out; everything it did lies in the run's folder.
+
+A ``Personalizer`` is taken apart: its profiles are put before the model by each strategy. Any other DSPy
+program is asked as it is, with ``prompt`` and ``records``. This file wires the parts; it measures nothing itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+from hyperalign.budget import Budget
+from hyperalign.errors import InputError, ModelError
+from hyperalign.programs.personalizer import Personalizer
+from hyperalign.programs.score import Progress
+from hyperalign.programs.strategies import STRATEGIES
+from hyperalign.records import Sample
+
+from .arms import CONTROLS, WRONG_USER, Arms, named
+from .asking import AskingToChoose, AskingToWrite
+from .cases import Case, Part, Task, WritingTask, choose_users
+from .choosing import Choosing
+from .controls import divergent, wrong_users
+from .folder import EvalFolder
+from .profiles import Profiles
+from .runner import Outcome, Work, run_cases
+from .summary import summarize
+from .writing import Instruments, Writing
+
+__all__ = ["Plan", "Result", "drawn", "evaluate"]
+
+_ENOUGH = 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run asks, beside its program and task.
+
+    Attributes:
+        strategies: names of strategies; ``none`` and ``gold`` may stand among them.
+        part: which part of the people; ways of working are chosen on the one, and told of on the other.
+        users: at most so many of them, drawn by the seed; all if None.
+        cases_each: at most so many cases of each user; all if None.
+        seed: of all draws.
+        controls: which of ``CONTROLS`` to add; what is missing is told on the report's first line.
+        curve: numbers of records to learn from, beside all of them.
+        letters: whether choices are also asked for by letter.
+        best_of: drafts to choose each written answer from.
+        concurrency: cases at a time.
+    """
+
+    strategies: Sequence[str] = tuple(STRATEGIES)
+    part: Part | None = None
+    users: int | None = None
+    cases_each: int | None = None
+    seed: int = 0
+    controls: Collection[str] = CONTROLS
+    curve: Sequence[int] = ()
+    letters: bool = False
+    best_of: int = 1
+    concurrency: int = 8
+
+    def __post_init__(self) -> None:
+        if any(count < 1 for count in self.curve):
+            raise InputError("A curve needs numbers of records, from 1.", remedy="For example: --curve 1,2,4.")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run found.
+
+    Attributes:
+        summary: the data of ``summary.json``.
+        outcomes: one a case.
+        folder: where everything lies.
+    """
+
+    summary: Mapping[str, Any]
+    outcomes: Sequence[Outcome]
+    folder: Path
+
+
+def evaluate(
+    program: dspy.Module,
+    task: Task,
+    *,
+    users: int | None = None,
+    seed: int = 0,
+    plan: Plan | None = None,
+    out: Path | str | None = None,
+    budget: Budget | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Run a task.
+
+    Args:
+        program: a ``Personalizer``, or any DSPy program that takes ``prompt`` and ``records`` and answers with
+            ``answer``. In a choice task the prompt shows two answers, A and B, and the answer is a letter.
+        task: from ``load_task``, or your own.
+        users: at most so many, where no plan is given.
+        seed: of all draws, where no plan is given.
+        plan: everything that is asked.
+        out: the run's folder; one in the data folder, named by what is asked, if None.
+        budget: where calls are counted; the model must have been given the same one.
+        progress: told after each case and step.
+
+    Returns:
+        Summary, outcomes and folder. Run again with the same folder, it goes on where it stopped.
+
+    Raises:
+        InputError: the task's data, the plan or the folder do not fit.
+        BudgetExceededError: a cap was reached; what is done is kept.
+        ModelError: the model can't be used at all, or every case ended in an error.
+    """
+    plan = plan or Plan(users=users, seed=seed)
+    budget = budget or Budget()
+    cases = drawn(task, plan)
+    if not cases:
+        raise InputError(f"The task '{task.name}' has no case.", remedy="Look at its data, or ask for more --users.")
+    # All that can be refused is refused before the folder is marked as this run's.
+    strategies = named(plan.strategies) if isinstance(program, Personalizer) else {}
+    strangers = wrong_users(cases, plan.seed) if WRONG_USER in plan.controls else {}
+    instruments = _instruments(task, cases)
+    folder = EvalFolder(Path(out) if out is not None else None, _asked(program, task, plan, cases))
+    if isinstance(program, Personalizer):
+        histories = {tuple(record.id for record in case.records) for case in cases}
+        expected = len(histories) * (1 + len(plan.curve))
+        profiles = Profiles(program.fit, folder.profiles, expected=expected, progress=progress)
+        arms = Arms(strategies, profiles, strangers=strangers, controls=plan.controls, curve=tuple(plan.curve))
+        work = _by_strategy(program, arms, plan, instruments)
+    else:
+        work = _as_it_is(program, plan, strangers, instruments)
+    model = program.lm if isinstance(program, Personalizer) else None
+    with folder.sitting(budget), dspy.context(**({"lm": model} if model else {})):
+        outcomes = run_cases(
+            cases, _counted(work, budget), folder.cases, concurrency=plan.concurrency, progress=progress
+        )
+    if all(outcome.error for outcome in outcomes):
+        raise ModelError(
+            f"All {len(outcomes)} cases ended in an error; the first: {outcomes[0].error}",
+            remedy=f"{folder.cases} has them all. Run the same again to try once more.",
+        )
+    summary = summarize(
+        task,
+        outcomes,
+        model=_model(program),
+        seed=plan.seed,
+        controls=list(plan.controls),
+        personas={case.user: case.persona for case in cases},
+        divergent=divergent(cases),
+        usage=folder.cost(),
+        instruments=instruments.accuracy(cases) if instruments else None,
+    )
+    folder.write("summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    return Result(summary, outcomes, folder.path)
+
+
+def drawn(task: Task, plan: Plan) -> list[Case]:
+    """The cases that a plan asks about.
+
+    Raises:
+        InputError: the task's data are missing or wrong.
+    """
+    kept: list[Case] = []
+    of_user: Counter[str] = Counter()
+    part = [case for case in task.cases(seed=plan.seed) if plan.part in {None, case.part}]
+    for case in choose_users(part, plan.users, plan.seed):
+        of_user[case.user] += 1
+        if plan.cases_each is None or of_user[case.user] <= plan.cases_each:
+            kept.append(case)
+    return kept
+
+
+def _instruments(task: Task, cases: Sequence[Case]) -> Instruments | None:
+    """What judges writing; None where answers are weighed."""
+    if task.kind == "choice":
+        return None
+    if not isinstance(task, WritingTask):
+        raise InputError(
+            f"The task '{task.name}' asks for writing, but has no texts to judge it by.",
+            remedy="Give it a method texts(): texts by user.",
+        )
+    return Instruments.trained(_texts(task, cases))
+
+
+def _by_strategy(program: Personalizer, arms: Arms, plan: Plan, instruments: Instruments | None) -> Work:
+    if instruments is None:
+        return Choosing(arms, program.scorer, letters=plan.letters)
+    return Writing(arms, instruments, best_of=plan.best_of, scorer=program.scorer if plan.best_of > 1 else None)
+
+
+def _as_it_is(program: dspy.Module, plan: Plan, strangers: Mapping[str, Case], instruments: Instruments | None) -> Work:
+    if instruments is None:
+        return AskingToChoose(program, strangers, plan.controls)
+    return AskingToWrite(program, instruments, strangers, plan.controls)
+
+
+def _texts(task: WritingTask, cases: Sequence[Case]) -> dict[str, list[str]]:
+    """What instruments learn from: texts of the task's authors that no profile is made from.
+
+    Where somebody has too few of those, all of theirs: then copying pays, and ``copied_words`` shows it.
+    """
+    shown = {record.text for case in cases for record in case.records if isinstance(record, Sample)}
+    unshown = {author: [text for text in theirs if text not in shown] for author, theirs in task.texts().items()}
+    return {author: rest if len(rest) >= _ENOUGH else list(task.texts()[author]) for author, rest in unshown.items()}
+
+
+def _counted(work: Work, budget: Budget) -> Work:
+    """The same work, which also says what each case has cost."""
+
+    def counting(case: Case) -> dict[str, Any]:
+        with budget.tally() as spent:
+            found = work(case)
+        usage = spent()
+        return {**found, "tokens": {"in": usage.tokens_in, "out": usage.tokens_out, "cached": usage.tokens_cached}}
+
+    return counting
+
+
+def _asked(program: dspy.Module, task: Task, plan: Plan, cases: Sequence[Case]) -> dict[str, Any]:
+    """What decides the result; how many cases run at a time does not."""
+    scorer = program.scorer if isinstance(program, Personalizer) else None
+    asked = {name: value for name, value in asdict(plan).items() if name != "concurrency"}
+    return {
+        "task": task.name,
+        "cases": hashlib.sha256("\n".join(case.id for case in cases).encode()).hexdigest()[:16],
+        "program": type(program).__name__,
+        **({} if isinstance(program, Personalizer) else {"state": _state(program)}),
+        "model": _model(program),
+        "scorer": scorer.name if scorer is not None else "",
+        **asked,
+        "controls": sorted(plan.controls),
+    }
+
+
+def _state(program: dspy.Module) -> str:
+    """A hash of the program's instructions and demonstrations: one that was optimized is another program."""
+    state = {
+        name: {key: value for key, value in each.dump_state().items() if key not in {"lm", "traces", "train"}}
+        for name, each in program.named_predictors()
+    }
+    return hashlib.sha256(json.dumps(state, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _model(program: dspy.Module) -> str:
+    model = (program.lm if isinstance(program, Personalizer) else None) or dspy.settings.lm
+    return str(getattr(model, "model", "unknown"))

@@ -1,0 +1,66 @@
+"""What a run will cost, said before anything is done.
+
+Counts words, not tokens, and every score as one that must be made. This file calls no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hyperalign.budget import Usage
+from hyperalign.contrast import Contrast, reference_records
+from hyperalign.programs.estimate import TOKENS_PER_WORD
+from hyperalign.programs.estimate import estimate as one_fit
+from hyperalign.records import own_text
+
+from .arms import GOLD, INVERTED, NONE, WRONG_USER, named, needs_fit
+from .cases import Case
+from .choosing import PROFILE_WORDS
+from .evaluation import Plan
+
+__all__ = ["expected"]
+
+_ANSWER_TOKENS = 400
+_STATEMENT_WORDS = 30
+
+
+def expected(cases: Sequence[Case], others: Contrast, plan: Plan, *, reference: int) -> dict[str, Usage]:
+    """Expected usage by step.
+
+    Args:
+        cases: those drawn.
+        others: the other people of the task.
+        plan: what is asked.
+        reference: how many of the others' records hypotheses are tested against.
+    """
+    strategies = named(plan.strategies)
+    points = 1 + len(plan.curve)
+    found: dict[str, Usage] = {}
+    if any(needs_fit(name) for name in strategies):
+        histories = {case.records[0].user: case.records for case in cases if case.records}
+        for user, records in histories.items():
+            fit = one_fit(records, reference_records(others, user, records, reference))
+            for step, usage in fit.items():
+                found[step] = sum([usage] * points, found.get(step, Usage()))
+    arms = [name for name in strategies for _ in range(points)]
+    strangers = arms if WRONG_USER in plan.controls else []
+    controls = [name for name in (WRONG_USER, INVERTED, GOLD) if name in plan.controls]
+    for case in cases:
+        step = "answers" if case.reference else "choices"
+        names = [*arms, *controls, NONE, *([] if case.reference else strangers)]
+        found[step] = sum((_asked(name, case, plan) for name in names), found.get(step, Usage()))
+    return found
+
+
+def _asked(arm: str, case: Case, plan: Plan) -> Usage:
+    """One arm of one case."""
+    raw = sum(len(own_text(record).split()) for record in case.records)
+    profile = 0 if arm == NONE else min(PROFILE_WORDS, raw) if arm == "few-shot" else _STATEMENT_WORDS
+    context = round((profile + len(case.prompt.split())) * TOKENS_PER_WORD)
+    if case.reference:
+        return Usage(calls=plan.best_of, tokens_in=context * plan.best_of, tokens_out=_ANSWER_TOKENS * plan.best_of)
+    answers = round((len(case.chosen.split()) + len(case.rejected.split())) * TOKENS_PER_WORD)
+    asked = Usage(calls=1, tokens_in=context + answers)
+    if plan.letters:
+        asked = asked + Usage(calls=2, tokens_in=2 * (context + answers), tokens_out=2)
+    return asked

@@ -1,0 +1,256 @@
+"""What a report says, taken from a run's folder: plain data for the templates, and no markup.
+
+This file computes nothing anew: figures are those of ``summary.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from ..arms import NONE
+from ..folder import read_json
+from ..runner import Outcome, read_outcomes
+from ..summary import PRIMARY, is_control
+from ..tables import is_share
+from .charts import Kind, Row
+
+__all__ = ["CaseView", "View", "figure", "gap", "kind_of", "load_view", "metric_name"]
+
+_EXTREMES = 3
+_CEILINGS = {"gold", "own-text"}
+_NAMES = {
+    "accuracy": "accuracy",
+    "accuracy_sum": "accuracy, summed",
+    "accuracy_letter": "accuracy by letter",
+    "author_logprob": "author log-probability",
+    "author_logprob_characters": "the same by characters",
+    "burrows_delta": "Burrows' Delta",
+    "copied_words": "longest copied run",
+    "order_consistency": "orders agree",
+    "own_over_other": "own over other",
+    "win_rate_vs_few_shot": "wins against few-shot",
+    "win_rate_vs_none": "wins against none",
+    "win_rate_vs_wrong_user": "wins against wrong user",
+    "words": "words",
+}
+_PLOTTED = {
+    "choice": ("accuracy", "own_over_other", "accuracy_letter"),
+    "writing": ("author_logprob", "win_rate_vs_none", "win_rate_vs_few_shot", "win_rate_vs_wrong_user"),
+}
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """One case, side by side.
+
+    Attributes:
+        user: whose it is.
+        prompt: what was asked.
+        sides: titles and texts that stand beside each other.
+        said: what the strategy put before the model of the person; the hypotheses that decided.
+        effect: what the strategy changed, in words.
+    """
+
+    user: str
+    prompt: str
+    sides: Sequence[tuple[str, str]]
+    said: str
+    effect: str
+
+
+@dataclass(frozen=True)
+class View:
+    """All that a report shows."""
+
+    summary: Mapping[str, Any]
+    main: str
+    warnings: Sequence[str]
+    verdicts: Sequence[tuple[str, str]]
+    plots: Mapping[str, Sequence[Row]]
+    people: Mapping[str, Sequence[float]]
+    curves: Mapping[str, Mapping[int, Mapping[str, Any]]]
+    worst: Sequence[CaseView]
+    best: Sequence[CaseView]
+    errors: Sequence[Outcome]
+
+    @property
+    def primary(self) -> str:
+        """The metric that strategies are held to."""
+        return PRIMARY["writing" if self.summary["kind"] == "writing" else "choice"]
+
+    @property
+    def metrics(self) -> list[str]:
+        """All metrics that some arm has, in the order of first appearance."""
+        return list(dict.fromkeys(metric for arm in self.summary["strategies"].values() for metric in arm))
+
+    def kind(self, arm: str) -> Kind:
+        """What an arm is, for its color."""
+        return kind_of(arm)
+
+
+def load_view(folder: Path) -> View:
+    """Read a run's folder.
+
+    Raises:
+        InputError: there is no summary in it, or it is none.
+    """
+    summary = read_json(folder / "summary.json")
+    outcomes = {outcome.case: outcome for outcome in read_outcomes(folder / "cases.jsonl")}
+    scored = [outcome for outcome in outcomes.values() if not outcome.error]
+    arms: Mapping[str, Any] = summary["strategies"]
+    primary = PRIMARY["writing" if summary["kind"] == "writing" else "choice"]
+    strategies = [arm for arm in arms if not is_control(arm)]
+    main, ranked = _ranked(scored, strategies)
+    return View(
+        summary=summary,
+        main=main,
+        warnings=_warnings(summary),
+        verdicts=[(arm, _verdict(arm, summary)) for arm in strategies if primary in arms[arm]],
+        plots={metric: rows for metric in _PLOTTED[summary["kind"]] if (rows := _rows(arms, metric))},
+        people=_people(scored, primary),
+        curves=_curves(summary, primary),
+        worst=[_case(effect, outcome, main, summary["kind"]) for effect, outcome in ranked[:_EXTREMES] if effect < 0],
+        best=[
+            _case(effect, outcome, main, summary["kind"])
+            for effect, outcome in ranked[: -_EXTREMES - 1 : -1]
+            if effect > 0
+        ],
+        errors=[outcome for outcome in outcomes.values() if outcome.error],
+    )
+
+
+def _ranked(outcomes: Sequence[Outcome], strategies: Sequence[str]) -> tuple[str, list[tuple[float, Outcome]]]:
+    """The strategy whose cases are shown, the surest first that changed anything, and its cases by effect."""
+    for arm in sorted(strategies, key=lambda name: name != "verified"):
+        effects = [(effect, outcome) for outcome in outcomes if (effect := _effect(outcome, arm))]
+        if effects:
+            return arm, sorted(effects, key=lambda found: found[0])
+    return (strategies or [NONE])[0], []
+
+
+def metric_name(metric: str) -> str:
+    """A metric in words."""
+    return _NAMES.get(metric, metric.replace("_", " "))
+
+
+def figure(metric: str, found: Mapping[str, Any] | None) -> str:
+    """A mean with its interval; shares in percent."""
+    if not found:
+        return ""
+    scale, digits = (100.0, 0) if is_share(metric) else (1.0, 2)
+    unit = " %" if is_share(metric) else ""
+    mean = f"{found['mean'] * scale:.{digits}f}{unit}"
+    if found["low"] is None or found["high"] is None:
+        return mean
+    return f"{mean} ({found['low'] * scale:.{digits}f} to {found['high'] * scale:.{digits}f})"
+
+
+def gap(metric: str, found: Mapping[str, Any] | None) -> str:
+    """A difference with its interval; that of shares in percentage points."""
+    if not found:
+        return ""
+    scale, digits, unit = (100.0, 0, " points") if is_share(metric) else (1.0, 2, "")
+    mean = f"{found['mean'] * scale:+.{digits}f}{unit}"
+    if found["low"] is None or found["high"] is None:
+        return mean
+    return f"{mean} ({found['low'] * scale:+.{digits}f} to {found['high'] * scale:+.{digits}f})"
+
+
+def kind_of(arm: str) -> Kind:
+    """Whether an arm is a strategy, a control to beat, or what shows how far there is to go."""
+    if arm in _CEILINGS:
+        return "ceiling"
+    return "control" if is_control(arm) else "strategy"
+
+
+def _rows(arms: Mapping[str, Any], metric: str) -> list[Row]:
+    order = {"ceiling": 0, "strategy": 1, "control": 2}
+    names = sorted((arm for arm in arms if metric in arms[arm]), key=lambda arm: order[kind_of(arm)])
+    return [
+        Row(
+            arm,
+            kind_of(arm),
+            (found := arms[arm][metric])["mean"],
+            found["low"],
+            found["high"],
+            figure(metric, found),
+        )
+        for arm in names
+    ]
+
+
+def _warnings(summary: Mapping[str, Any]) -> list[str]:
+    said = []
+    if summary["switched_off"]:
+        said.append(f"Controls were switched off: {', '.join(summary['switched_off'])}.")
+    if summary["cases"]["errors"]:
+        said.append(f"{summary['cases']['errors']} case(s) ended in an error and have no score.")
+    if summary["cluster"]["n"] < 6:
+        said.append(f"Only {summary['cluster']['n']} clusters: intervals are wide, and nothing can be settled.")
+    return said
+
+
+def _verdict(arm: str, summary: Mapping[str, Any]) -> str:
+    found = summary["wins"].get(arm)
+    if not found:
+        return "There is no control to hold it against."
+    against = found["weakest_against"]
+    if found["won"]:
+        return f"Beats every control in this run (p = {found['p_holm']:.3f}, closest: {against})."
+    settle = (summary["against"].get(against, {}).get(arm) or {}).get("clusters_needed")
+    more = f" If the difference is as found, about {settle} clusters would settle it." if settle else ""
+    return f"Not shown to help: it does not beat {against} (p = {found['p_holm']:.2f}).{more}"
+
+
+def _people(outcomes: Sequence[Outcome], metric: str) -> dict[str, list[float]]:
+    """Each person's mean by arm, strategies first."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for outcome in outcomes:
+        for arm, metrics in outcome.found["scores"].items():
+            if metric in metrics and "@" not in arm and not arm.startswith("vote-"):
+                values.setdefault(arm, {}).setdefault(outcome.user, []).append(metrics[metric])
+    return {arm: [fmean(theirs) for theirs in users.values()] for arm, users in values.items()}
+
+
+def _curves(summary: Mapping[str, Any], metric: str) -> dict[str, dict[int, Mapping[str, Any]]]:
+    return {
+        name: {int(count): found[metric] for count, found in line.items() if count.isdigit() and metric in found}
+        for name, line in summary["curves"].items()
+    }
+
+
+def _effect(outcome: Outcome, arm: str) -> float | None:
+    """What an arm changed in one case: nats per token, log-probability of the author, or probability."""
+    found = outcome.found
+    margins = found.get("margins") or {}
+    if arm in margins and NONE in margins:
+        return float(margins[arm]["mean"] - margins[NONE]["mean"])
+    own, bare = found["scores"].get(arm, {}), found["scores"].get(NONE, {})
+    if "author_logprob" in own and "author_logprob" in bare:
+        return float(own["author_logprob"] - bare["author_logprob"])
+    # Without a bare answer to count from, a choice is held against chance.
+    return float(own["accuracy"] - bare.get("accuracy", 0.5)) if "accuracy" in own else None
+
+
+def _case(effect: float, outcome: Outcome, arm: str, kind: str) -> CaseView:
+    found = outcome.found
+    if kind == "writing":
+        answers = found.get("answers", {})
+        sides = [
+            (title, answers.get(name, ""))
+            for title, name in (("without a profile", NONE), (f"with {arm}", arm), ("under a stranger's", "wrong-user"))
+            if name in answers
+        ]
+        sides.append(("what the person wrote", found.get("reference", "")))
+        effect_said = f"author log-probability {effect:+.2f}"
+    else:
+        sides = [("preferred", found["chosen"]), ("turned down", found["rejected"])]
+        by_letter = arm not in (found.get("margins") or {})
+        effect_said = f"accuracy {effect:+.1f}" if by_letter else f"margin {effect:+.3f} nats per token"
+    turns = found.get("said", {}).get(arm, [])
+    said = "\n".join(turn["content"] for turn in turns if turn["content"] not in {"", "…"})
+    return CaseView(outcome.user, found["prompt"], sides, said.removesuffix("…").strip(), effect_said)

@@ -1,0 +1,109 @@
+"""Who wrote it, by manner and not by topic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from hyperalign.errors import InputError
+from hyperalign.evals.metrics.authorship import FAMILIES, Authorship, Family, cut, masked
+from tests.evals.parts import BLUNT, GARDEN, HEDGER, SEA, written
+
+HABITS = {"hed": HEDGER, "blu": BLUNT}
+
+
+def texts(topics: Mapping[str, Sequence[str]], first: int = 0, count: int = 8) -> dict[str, list[str]]:
+    return {
+        user: [written(habits, topics[user], seed) for seed in range(first, first + count)]
+        for user, habits in HABITS.items()
+    }
+
+
+SAME = {"hed": GARDEN + SEA, "blu": GARDEN + SEA}
+APART = {"hed": GARDEN, "blu": SEA}
+SWAPPED = {"hed": SEA, "blu": GARDEN}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_it_names_the_author_where_topics_do_not_help(family: Family) -> None:
+    judge = Authorship(texts(SAME), family)
+    assert judge.authors == ("blu", "hed")
+    for author, unseen in texts(SAME, first=100).items():
+        for text in unseen:
+            assert judge.author(text) == author
+            assert judge.logprob(text, author) > math.log(0.6)
+            assert sum(math.exp(judge.logprob(text, name)) for name in judge.authors) == pytest.approx(1)
+
+
+def test_the_style_family_does_not_follow_the_topic() -> None:
+    style, characters = Authorship(texts(APART), "style"), Authorship(texts(APART), "characters")
+    for author, unseen in texts(SWAPPED, first=100).items():
+        for seed, text in enumerate(unseen, 100):
+            assert style.author(text) == author
+            # The same sentences about the other topic: no difference at all to one, and a great one to the other.
+            usual = written(HABITS[author], APART[author], seed)
+            assert usual != text
+            assert style.logprob(usual, author) == style.logprob(text, author)
+            assert characters.logprob(usual, author) > characters.logprob(text, author)
+
+
+def test_a_topic_without_a_manner_is_worth_nothing_to_style() -> None:
+    style, characters = Authorship(texts(APART), "style"), Authorship(texts(APART), "characters")
+    garden, sea = " ".join(GARDEN * 3), " ".join(SEA * 3)
+    assert style.logprob(garden, "hed") == style.logprob(sea, "hed")
+    assert characters.author(garden) == "hed"
+    assert characters.author(sea) == "blu"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"hed": ["It was, I think, so.", "And yet it was not."]},
+        {"hed": ["It was, I think, so.", "And yet it was not."], "blu": ["Do it!"]},
+        {"hed": [], "blu": []},
+    ],
+)
+def test_too_few_texts_or_authors_are_refused(given: dict[str, list[str]]) -> None:
+    with pytest.raises(InputError, match="at least two authors"):
+        Authorship(given)
+
+
+def test_two_texts_of_two_authors_are_enough_and_who_has_one_is_not_known() -> None:
+    judge = Authorship({**texts(SAME, count=2), "one": ["Only this."]})
+    assert judge.authors == ("blu", "hed")
+    for unknown in ("one", "nobody"):
+        with pytest.raises(InputError, match=f"no texts of '{unknown}'"):
+            judge.logprob("Only this.", unknown)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("text", ["", "   \n", "\u200b", "字"])
+def test_a_text_that_says_nothing_has_a_probability_all_the_same(family: Family, text: str) -> None:
+    judge = Authorship(texts(SAME), family)
+    shares = [math.exp(judge.logprob(text, author)) for author in judge.authors]
+    assert sum(shares) == pytest.approx(1)
+    assert all(share > 0 for share in shares)
+
+
+def test_only_the_beginning_counts() -> None:
+    judge = Authorship(texts(SAME), "style", words=60)
+    own, other = written(HEDGER, SEA, 200, 20), written(BLUNT, SEA, 200, 20)
+    assert judge.logprob(own, "hed") == judge.logprob(f"{cut(own, 60)} {other}", "hed")
+
+
+def test_masked_by_example() -> None:
+    assert masked("The old dog, however, didn't bark at 7 in Paris!") == "the w w , however , didn't w at 9 in C !"
+    assert masked("Rain.\n\n\nIt’s late.") == "C . ¶ it's w ."
+    assert masked("B2B (see p. 3)") == "9 ( w w . 9 )"
+    assert masked("Over\nthere") == "over there", "one line break is no paragraph"
+    assert masked("") == ""
+
+
+def test_cut_keeps_line_breaks_and_no_more_words() -> None:
+    assert cut("one  two\n\nthree four", 3) == "one  two\n\nthree"
+    assert cut("one two", 2) == cut("one two", 5) == "one two"
+    assert cut("  one two", 1) == "  one"
+    assert cut("one", 0) == cut("", 3) == ""

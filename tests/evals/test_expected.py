@@ -1,0 +1,70 @@
+"""What a run will cost, by hand: histories are fitted once, cases are asked under each arm."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hyperalign.budget import Usage
+from hyperalign.evals.cases import Case
+from hyperalign.evals.evaluation import Plan
+from hyperalign.evals.expected import expected
+from hyperalign.programs.estimate import estimate
+from hyperalign.records import Record, Sample
+from tests.programs.parts import OTHERS, People, jam
+
+HISTORY: tuple[Record, ...] = tuple(jam(number) for number in range(3))
+BARE = Case("q", "ada", "ada", "What is it now?", HISTORY, chosen="A b c d e.", rejected="F g h i j.")
+WRITTEN = replace(BARE, id="w", chosen="", rejected="", reference="A text of her own.")
+ALONE = Plan(strategies=("few-shot",), controls=())
+
+
+def cost(*cases: Case, **changes: object) -> dict[str, Usage]:
+    return expected(cases, People(OTHERS), replace(ALONE, **changes), reference=6)  # type: ignore[arg-type]
+
+
+def test_a_choice_is_scored_once_for_each_arm_and_the_bare_prompt() -> None:
+    found = cost(BARE)
+    assert list(found) == ["choices"], "raw records are not fitted"
+    shown = sum(len(record.text.split()) for record in HISTORY if isinstance(record, Sample))
+    # 1.4 tokens a word: four words of prompt, ten of answers, and what is shown of the person.
+    assert found["choices"] == Usage(calls=2, tokens_in=round((shown + 4) * 1.4) + 14 + round(4 * 1.4) + 14)
+
+
+def test_letters_are_asked_for_in_both_orders_too() -> None:
+    silent, asked = cost(BARE)["choices"], cost(BARE, letters=True)["choices"]
+    assert (asked.calls, asked.tokens_in, asked.tokens_out) == (3 * silent.calls, 3 * silent.tokens_in, 2 * 2)
+
+
+def test_controls_and_strangers_are_counted() -> None:
+    calls = {
+        "alone": cost(BARE)["choices"].calls,
+        "wrong": cost(BARE, controls=("wrong-user",))["choices"].calls,
+        "inverted": cost(BARE, controls=("inverted", "votes"))["choices"].calls,
+    }
+    # A stranger's profile is scored as a control, and under each strategy; votes need no model.
+    assert calls == {"alone": 2, "wrong": 4, "inverted": 3}
+
+
+def test_writing_is_generated_and_drafts_multiply_it() -> None:
+    one, three = cost(WRITTEN)["answers"], cost(WRITTEN, best_of=3)["answers"]
+    assert (one.calls, one.tokens_out) == (2, 800)
+    assert (three.calls, three.tokens_in, three.tokens_out) == (6, 3 * one.tokens_in, 2400)
+    assert cost(WRITTEN, controls=("wrong-user",))["answers"].calls == 3, "no stranger is written for each strategy"
+
+
+def test_a_history_is_fitted_once_and_again_for_each_point_of_a_curve() -> None:
+    fit = estimate(HISTORY, OTHERS)
+    again = replace(BARE, id="r")
+    for cases in ((BARE,), (BARE, again)):
+        found = cost(*cases, strategies=("verified", "few-shot"))
+        assert {step: found[step] for step in fit} == fit
+        assert found["choices"].calls == 3 * len(cases)
+    curved = cost(BARE, strategies=("verified",), curve=(1, 2))
+    assert {step: curved[step] for step in fit} == {step: sum([usage] * 3, Usage()) for step, usage in fit.items()}
+    assert curved["choices"].calls == 4
+
+
+def test_two_people_cost_twice_as_much() -> None:
+    bob = replace(BARE, id="b", user="bob", records=tuple(jam(number, "bob") for number in range(3)))
+    one, two = cost(BARE, strategies=("verified",)), cost(BARE, bob, strategies=("verified",))
+    assert two == {step: usage + usage for step, usage in one.items()}

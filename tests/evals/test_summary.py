@@ -1,0 +1,264 @@
+"""A summary says what was found and nothing more: nothing wins where there is nothing to win."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import pytest
+from jsonschema import Draft202012Validator
+
+from hyperalign.budget import Usage
+from hyperalign.evals.arms import CONTROLS
+from hyperalign.evals.cases import Case
+from hyperalign.evals.runner import Outcome
+from hyperalign.evals.summary import BEATEN, _wins, is_control, summarize
+from hyperalign.evals.tables import Tables
+
+from .parts import Given, GivenTexts
+
+RUNS = 1_000
+SCHEMA = Draft202012Validator(json.loads(files("hyperalign.evals").joinpath("summary.schema.json").read_text()))
+CHOICE_CONTROLS = ("wrong-user", "inverted", "vote-length", "vote-word-length", "vote-readability")
+TASK = Given([])
+
+
+def outcome(case: str, user: str, cluster: str | None = None, /, **scores: float | dict[str, float]) -> Outcome:
+    """An outcome with scores by arm; a bare number is the accuracy."""
+    found = {
+        arm.replace("_", "-"): value if isinstance(value, dict) else {"accuracy": value}
+        for arm, value in scores.items()
+    }
+    return Outcome(case, user, cluster or user, {"scores": found})
+
+
+def found_in(outcomes: Sequence[Outcome], **settings: Any) -> dict[str, Any]:
+    """A summary that is true to its published form, also after its way through a file."""
+    task = settings.pop("task", TASK)
+    summary = summarize(task, outcomes, **{"model": "m", "seed": 3, **settings})
+    SCHEMA.validate(json.loads(json.dumps(summary, allow_nan=False)))
+    return summary
+
+
+def test_the_schema_is_one_and_refuses_what_is_no_summary() -> None:
+    Draft202012Validator.check_schema(SCHEMA.schema)
+    good = found_in([outcome("1", "ada", verified=1.0, wrong_user=0.0)])
+    for spoil in (
+        lambda s: s.pop("switched_off"),
+        lambda s: s["strategies"]["verified"]["accuracy"].pop("low"),
+        lambda s: s["against"]["wrong-user"]["verified"].pop("p_holm"),
+        lambda s: s["wins"]["verified"].update(won="yes"),
+        lambda s: s.update(kind="essay"),
+    ):
+        bad = json.loads(json.dumps(good))
+        spoil(bad)
+        assert not SCHEMA.is_valid(bad)
+
+
+def test_figures_by_hand() -> None:
+    summary = found_in(
+        [
+            outcome("1", "ada", verified=1.0, wrong_user=0.0),
+            outcome("2", "ada", verified=0.0, wrong_user=0.0),
+            outcome("3", "bob", verified=1.0, wrong_user=1.0),
+            Outcome("4", "cal", "cal", {}, "ModelServerError: It hung up."),
+        ],
+        usage={"infer": Usage(calls=3, tokens_in=30, tokens_out=6)},
+        instruments={"style": 0.75},
+    )
+    assert summary["cases"] == {"scored": 3, "errors": 1}
+    assert summary["cluster"] == {"unit": "person", "n": 2}
+    # Means of people, not of cases.
+    assert summary["strategies"]["verified"]["accuracy"]["mean"] == 0.75
+    assert summary["strategies"]["verified"]["accuracy"]["n_cases"] == 3
+    against = summary["against"]["wrong-user"]["verified"]
+    assert (against["mean"], against["n_clusters"], against["p_holm"]) == (0.25, 2, 0.5)
+    assert summary["cost"]["infer"]["tokens_in"] == 30
+    assert summary["instruments"] == {"style": 0.75}
+    assert (summary["note"], summary["seed"], summary["model"]) == ("Invented.", 3, "m")
+
+
+def test_a_run_in_which_every_case_failed_has_no_figure() -> None:
+    summary = found_in([Outcome("1", "ada", "ada", {}, "ModelServerError: no.")])
+    assert summary["cases"] == {"scored": 0, "errors": 1}
+    assert summary["strategies"] == summary["wins"] == summary["against"] == summary["equity"] == {}
+    assert summary["cluster"]["n"] == 0
+
+
+def test_controls_that_were_off_are_named() -> None:
+    outcomes = [outcome("1", "ada", verified=1.0, gold=1.0)]
+    assert found_in(outcomes, controls=["gold"])["switched_off"] == ["none", "wrong-user", "inverted", "votes"]
+    assert found_in(outcomes, controls=CONTROLS)["switched_off"] == []
+    assert found_in(outcomes)["controls"] == ["gold"]
+    assert [arm for arm in (*BEATEN, "gold", "own-text") if not is_control(arm)] == []
+    assert not is_control("verified")
+
+
+# Wins
+
+
+def draws(rng: np.random.Generator, rates: np.ndarray, sizes: np.ndarray) -> dict[str, list[float]]:
+    return {
+        str(number): rng.binomial(1, rate, size).astype(float).tolist()
+        for number, (rate, size) in enumerate(zip(rates, sizes, strict=True))
+    }
+
+
+def nothing_to_win(rng: np.random.Generator, clusters: int) -> Tables:
+    """Every arm picks as well as every other, and nobody's own profile is better than a stranger's."""
+    sizes, rates = rng.integers(2, 6, clusters), rng.beta(4, 2.5, clusters)
+    arms: Tables = {name: {"accuracy": draws(rng, rates, sizes)} for name in CHOICE_CONTROLS}
+    for name in "abcd":
+        chance = draws(rng, np.full(clusters, 0.5), sizes)
+        arms[name] = {"accuracy": draws(rng, rates, sizes), "own_over_other": chance}
+    return arms
+
+
+def one_control_unbeaten(rng: np.random.Generator, clusters: int) -> Tables:
+    """Strategies beat everything but the wrong user's profile, which is as good: the null that is hardest to keep."""
+    sizes, rates = rng.integers(2, 6, clusters), rng.beta(8, 2, clusters)
+    arms: Tables = {
+        name: {"accuracy": draws(rng, rates if name == "wrong-user" else rates / 8, sizes)} for name in CHOICE_CONTROLS
+    }
+    for name in "abcd":
+        own = draws(rng, np.full(clusters, 0.97), sizes)
+        arms[name] = {"accuracy": draws(rng, rates, sizes), "own_over_other": own}
+    return arms
+
+
+def own_no_better_than_another_s(rng: np.random.Generator, clusters: int) -> Tables:
+    """Strategies beat every control, but a stranger's profile would do as well."""
+    sizes, rates = rng.integers(2, 6, clusters), rng.beta(12, 1, clusters)
+    arms: Tables = {name: {"accuracy": draws(rng, rates / 8, sizes)} for name in CHOICE_CONTROLS}
+    for name in "abcd":
+        chance = draws(rng, np.full(clusters, 0.5), sizes)
+        arms[name] = {"accuracy": draws(rng, rates, sizes), "own_over_other": chance}
+    return arms
+
+
+@pytest.mark.parametrize("drawn", [nothing_to_win, one_control_unbeaten, own_no_better_than_another_s])
+def test_where_there_is_nothing_to_win_nearly_nothing_wins(
+    drawn: Callable[[np.random.Generator, int], Tables],
+) -> None:
+    rng = np.random.default_rng(11)
+    claims = sum(any(found["won"] for found in _wins(drawn(rng, 10), "accuracy").values()) for _ in range(RUNS))
+    assert claims / RUNS <= 0.065
+
+
+def test_what_is_there_is_found() -> None:
+    rng = np.random.default_rng(12)
+    won = []
+    for _ in range(50):
+        arms = own_no_better_than_another_s(rng, 12)
+        sizes = np.array([len(values) for values in arms["a"]["accuracy"].values()])
+        arms["a"]["own_over_other"] = draws(rng, np.full(12, 0.95), sizes)
+        won.append(_wins(arms, "accuracy"))
+    assert sum(found["a"]["won"] for found in won) >= 45
+    assert sum(found["b"]["won"] for found in won) <= 5
+
+
+USERS = [f"u{number}" for number in range(12)]
+
+
+def run(**arms: float | dict[str, float]) -> dict[str, Any]:
+    return found_in([outcome(user, user, **arms) for user in USERS])
+
+
+def test_who_beats_every_control_but_one_has_not_won() -> None:
+    beaten = {"wrong_user": 0.0, "inverted": 0.0, "vote_length": 0.0, "vote_word-length": 0.0}
+    own = {"accuracy": 1.0, "own_over_other": 1.0}
+    all_but_one = run(verified=own, **beaten, **{"vote_readability": 1.0})["wins"]["verified"]
+    assert all_but_one == {"p_holm": 1.0, "won": False, "weakest_against": "vote-readability"}
+    all_of_them = run(verified=own, **beaten, **{"vote_readability": 0.0})["wins"]["verified"]
+    assert all_of_them["won"]
+    assert all_of_them["p_holm"] == pytest.approx(1 / 2**12, abs=1e-5)
+
+
+def test_who_does_as_well_with_another_s_profile_has_not_won() -> None:
+    wins = run(
+        verified={"accuracy": 1.0, "own_over_other": 0.5}, hypotheses={"accuracy": 1.0, "own_over_other": 1.0}, none=0.0
+    )["wins"]
+    assert not wins["verified"]["won"]
+    assert wins["verified"]["weakest_against"] == "another's profile"
+    assert wins["hypotheses"]["won"]
+    assert set(wins) == {"verified", "hypotheses"}, "a control does not win"
+
+
+def test_gold_need_not_be_beaten_and_what_one_wins_is_adjusted_for_the_others() -> None:
+    arms = {f"s{number}": 1.0 for number in range(4)}
+    few = USERS[:6]
+    alone = found_in([outcome(user, user, s0=1.0, none=0.0, gold=1.0) for user in few])
+    assert alone["wins"]["s0"] == {"p_holm": pytest.approx(1 / 64, abs=1e-5), "won": True, "weakest_against": "none"}
+    four = found_in([outcome(user, user, none=0.0, gold=1.0, **arms) for user in few])
+    assert {found["won"] for found in four["wins"].values()} == {False}
+    assert {found["p_holm"] for found in four["wins"].values()} == {0.0625}
+    assert set(four["against"]) == {"none", "gold"}
+
+
+# Parts, people and curves
+
+
+def test_questions_about_which_people_differ_are_told_apart() -> None:
+    outcomes = [
+        outcome("d1", "ada", verified=1.0),
+        outcome("d2", "bob", verified=1.0),
+        outcome("p1", "ada", verified=0.0),
+        outcome("p2", "bob", verified=0.0),
+    ]
+    questions = found_in(outcomes, divergent=["d1", "d2"])["questions"]
+    assert questions["divergent"]["verified"]["accuracy"]["mean"] == 1.0
+    assert questions["personal"]["verified"]["accuracy"]["mean"] == 0.0
+    for one_kind in ([], ["d1", "d2", "p1", "p2"], ["of another run"]):
+        assert "questions" not in found_in(outcomes, divergent=one_kind)
+
+
+def test_equity_is_over_personas_where_there_are_some() -> None:
+    outcomes = [
+        outcome("1", "u1", verified=1.0, none=0.0),
+        outcome("2", "u2", verified=0.0, none=0.0),
+        outcome("3", "u3", verified=0.0, none=1.0),
+    ]
+    alone = found_in(outcomes)["equity"]["verified"]
+    assert alone["n_users"] == 3
+    assert alone["made_worse"] == pytest.approx(1 / 3)
+    grouped = found_in(outcomes, personas={"u1": "warm", "u2": "warm", "u3": "", "u4": "cold"})["equity"]["verified"]
+    assert grouped["n_users"] == 2, "two of one persona, and one of their own"
+    assert grouped["made_worse"] == pytest.approx(1 / 2)
+    assert grouped["spread"] == pytest.approx(np.std([0.5, 0.0], ddof=1))
+    assert grouped["worst_decile"] == 0.0
+
+
+def test_without_a_bare_arm_worse_is_below_chance() -> None:
+    outcomes = [outcome(user, user, verified=score) for user, score in (("a", 1.0), ("b", 0.0), ("c", 0.5))]
+    assert found_in(outcomes)["equity"]["verified"]["made_worse"] == pytest.approx(1 / 3)
+
+
+def test_curves_hold_each_number_of_records_and_all() -> None:
+    scores = {"verified": 1.0, "verified@1": 0.0, "verified@4": 1.0, "few-shot@1": 0.5, "none": 0.0}
+    outcomes = [Outcome(u, u, u, {"scores": {arm: {"accuracy": x} for arm, x in scores.items()}}) for u in ("a", "b")]
+    outcomes.append(outcome("c", "c", verified=0.0, none=0.0))  # with too few records for any point
+    summary = found_in(outcomes)
+    curve = {count: found["accuracy"]["mean"] for count, found in summary["curves"]["verified"].items()}
+    assert curve == {"1": 0.0, "4": 1.0, "all": pytest.approx(2 / 3)}
+    assert summary["curves"]["few-shot"]["all"] == {}
+    for part in ("strategies", "equity", "wins"):
+        assert not any("@" in arm for arm in summary[part])
+
+
+def test_writing_is_held_to_the_author_s_log_probability() -> None:
+    task = GivenTexts([Case("1", "a", "a", "p", (), reference="r")], {})
+    arms: dict[str, dict[str, float]] = {
+        "verified": {"author_logprob": -0.1, "win_rate_vs_none": 1.0, "words": 30.0},
+        "none": {"author_logprob": -0.9},
+        "own-text": {"author_logprob": -0.05},
+    }
+    summary = found_in([Outcome(user, user, user, {"scores": arms}) for user in USERS], task=task)
+    assert summary["kind"] == "writing"
+    assert summary["controls"] == ["none", "own-text"]
+    assert summary["wins"]["verified"]["won"], "a ceiling need not be beaten"
+    assert summary["against"]["own-text"]["verified"]["mean"] == pytest.approx(-0.05)
+    assert summary["strategies"]["verified"]["win_rate_vs_none"]["low"] < 1.0, "a share at its end is not certain"
+    assert summary["strategies"]["verified"]["author_logprob"]["low"] == pytest.approx(-0.1)

@@ -1,0 +1,163 @@
+"""Written answers: who they look like, which of two wins, and what the prompt itself gave does not count."""
+
+from __future__ import annotations
+
+import math
+
+import dspy
+import pytest
+
+from hyperalign.errors import InputError
+from hyperalign.evals.arms import Arms
+from hyperalign.evals.cases import Case
+from hyperalign.evals.controls import wrong_users
+from hyperalign.evals.writing import OWN_TEXT, Instruments, Writing, _unasked, scored
+from hyperalign.profile import Hypothesis, Profile
+from hyperalign.programs.strategies import strategy
+from hyperalign.records import Record, Sample
+from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
+from tests.programs.parts import Overlap
+
+from .parts import BLUNT, GARDEN, HEDGER, SEA, personalizer, written
+
+TEXTS = {
+    user: [written(habits, GARDEN + SEA, seed) for seed in range(6)]
+    for user, habits in (("hed", HEDGER), ("blu", BLUNT))
+}
+CASES = [
+    Case(
+        id=f"{user}1",
+        user=user,
+        cluster=user,
+        prompt="Write about the sea.",
+        records=tuple(Sample(user=user, id=f"{user}-{n}", text=text) for n, text in enumerate(TEXTS[user][:2])),
+        reference=written(habits, SEA, 77),
+    )
+    for user, habits in (("hed", HEDGER), ("blu", BLUNT))
+]
+HED, BLU = CASES
+
+
+@pytest.fixture(scope="module")
+def instruments() -> Instruments:
+    return Instruments.trained(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "rest"),
+    [
+        ("Go on with: The old cat sat", "The old cat sat on the mat.", "on the mat."),
+        ("Go on with:\n\nThe old cat\nsat", "  The  old cat sat\non the mat.", "on the mat."),
+        ("Write of cats.", "The old cat sat on the mat.", "The old cat sat on the mat."),
+        ("Go on with: The old cat sat", "An old cat sat on the mat.", "An old cat sat on the mat."),
+        # It must be the prompt's end: its beginning or middle is nobody's lead.
+        ("The old cat sat. Go on.", "The old cat sat. And then?", "The old cat sat. And then?"),
+        # A word or two in common is chance.
+        ("Write about the rain", "the rain fell.", "the rain fell."),
+        # The longest lead counts, not the last words alone.
+        ("Go on with: so it is as it is so it is as it", "so it is as it is so it is as it was", "was"),
+        # Nothing but the lead: an answer all the same.
+        ("Go on with: The old cat sat", "The old cat sat", "The old cat sat"),
+        ("", "Anything.", "Anything."),
+        ("Say it.", "", ""),
+    ],
+)
+def test_what_the_prompt_gave_is_not_counted(prompt: str, answer: str, rest: str) -> None:
+    assert _unasked(answer, prompt) == rest
+
+
+def test_the_lead_is_nobody_s_in_scores_and_in_the_reference(instruments: Instruments) -> None:
+    lead = written(BLUNT, SEA, 5, sentences=3)
+    own = written(HEDGER, SEA, 6)
+    case = Case("x", "hed", "hed", f"Go on with: {lead}", HED.records, reference=f"{lead} {own}")
+    plain = Case("x", "hed", "hed", "Go on.", HED.records, reference=own)
+    with_lead = scored(instruments, case, {"verified": f"{lead} {own}"})
+    assert with_lead == scored(instruments, plain, {"verified": own})
+    assert with_lead[OWN_TEXT]["author_logprob"] == with_lead["verified"]["author_logprob"]
+    assert with_lead["verified"]["words"] == len(own.split())
+
+
+def test_wins_follow_the_judge_and_ties_count_half(instruments: Instruments) -> None:
+    own, other = written(HEDGER, SEA, 8), written(BLUNT, SEA, 8)
+    answers = {"verified": own, "few-shot": other, "none": other, "wrong-user": own}
+    scores = scored(instruments, HED, answers)
+    assert scores["verified"]["author_logprob"] > math.log(0.5) > scores["none"]["author_logprob"]
+    assert scores["verified"]["win_rate_vs_none"] == scores["verified"]["win_rate_vs_few_shot"] == 1.0
+    assert scores["verified"]["win_rate_vs_wrong_user"] == 0.5
+    assert scores["few-shot"]["win_rate_vs_none"] == 0.5
+    assert scores["few-shot"]["win_rate_vs_wrong_user"] == 0.0
+    assert "win_rate_vs_none" not in scores["none"], "nothing wins against itself"
+    assert scores["verified"]["burrows_delta"] < scores["none"]["burrows_delta"]
+    assert set(scores[OWN_TEXT]) == {"author_logprob", "author_logprob_characters", "burrows_delta"}
+
+
+def test_copying_shows(instruments: Instruments) -> None:
+    scores = scored(instruments, HED, {"a": TEXTS["hed"][1], "b": "Unlike anything."})
+    assert scores["a"]["copied_words"] == len(TEXTS["hed"][1].split())
+    assert scores["b"]["copied_words"] <= 1
+
+
+def test_instruments_say_how_far_they_can_be_trusted(instruments: Instruments) -> None:
+    assert instruments.accuracy(CASES) == {"style": 1.0, "characters": 1.0}
+    swapped = [Case("x", "blu", "blu", "p", (), reference=HED.reference)]
+    assert instruments.accuracy([*CASES, *swapped])["style"] == pytest.approx(2 / 3)
+    with pytest.raises(InputError, match="no texts of 'cal'"):
+        scored(instruments, Case("x", "cal", "cal", "p", (), reference="r"), {"none": "Any."})
+
+
+# With a model
+
+
+def says(record: Record) -> str:
+    return "Is full of doubt, I suppose." if record.user == "hed" else "Gives orders."
+
+
+def profile_of(records: list[Record]) -> Profile:
+    likes = Hypothesis(id="h", statement=says(records[0]), opposite="Is not so.", aspect="style", weight=0.9)
+    return Profile(user=records[0].user, hypotheses=[likes])
+
+
+def in_the_manner_asked_for(request: Recorded) -> str:
+    habits = HEDGER if "doubt" in request.prompt else BLUNT
+    return written(habits, SEA, seed=3)
+
+
+def arms(**settings: object) -> Arms:
+    strategies = {name: strategy(name) for name in ("few-shot", "verified")}
+    return Arms(strategies, profile_of, strangers=wrong_users(CASES, 1), **settings)  # type: ignore[arg-type]
+
+
+def test_every_arm_writes_what_it_is_told(scripted_server: ScriptedServer, instruments: Instruments) -> None:
+    scripted_server.default = reply(in_the_manner_asked_for)
+    with dspy.context(lm=personalizer(scripted_server).lm):
+        found = Writing(arms(), instruments)(HED)
+    assert set(found["answers"]) == {"none", "few-shot", "verified", "wrong-user", "inverted"}
+    assert set(found["scores"]) == {*found["answers"], OWN_TEXT}
+    assert len(scripted_server.requests) == 5
+    assert (found["prompt"], found["reference"]) == (HED.prompt, HED.reference)
+    assert "Is full of doubt" in found["said"]["verified"][-1]["content"]
+    assert "Gives orders" in found["said"]["wrong-user"][-1]["content"]
+    assert "Is not so" in found["said"]["inverted"][-1]["content"]
+    assert not any("doubt" in turn["content"] for turn in found["said"]["none"])
+    assert TEXTS["hed"][0] in [turn["content"] for turn in found["said"]["few-shot"]]
+    verified = found["scores"]["verified"]
+    assert verified["win_rate_vs_none"] == verified["win_rate_vs_wrong_user"] == 1.0
+
+
+def test_controls_that_are_off_write_nothing(scripted_server: ScriptedServer, instruments: Instruments) -> None:
+    scripted_server.default = reply(in_the_manner_asked_for)
+    with dspy.context(lm=personalizer(scripted_server).lm):
+        found = Writing(arms(controls=()), instruments)(BLU)
+    assert set(found["answers"]) == {"few-shot", "verified"}
+    assert "win_rate_vs_none" not in found["scores"]["verified"]
+    assert found["scores"]["verified"]["win_rate_vs_few_shot"] in {0.0, 0.5, 1.0}
+
+
+def test_of_several_drafts_one_is_kept(scripted_server: ScriptedServer, instruments: Instruments) -> None:
+    drafts = iter(range(1000))
+    scripted_server.default = reply(lambda request: f"Draft {next(drafts)} is full of doubt.")
+    with dspy.context(lm=personalizer(scripted_server).lm):
+        found = Writing(arms(controls=()), instruments, best_of=3, scorer=Overlap())(HED)
+    assert len(scripted_server.requests) == 6
+    assert found["answers"]["few-shot"] in {f"Draft {number} is full of doubt." for number in range(3)}
+    assert found["answers"]["verified"] in {f"Draft {number} is full of doubt." for number in range(3, 6)}
