@@ -115,10 +115,12 @@ def evaluate(
         Summary, outcomes and folder. Run again with the same folder, it goes on where it stopped.
 
     Raises:
-        InputError: the task's data, the plan or the folder do not fit.
+        InputError: the task's data, the plan or the folder do not fit, or a plan and its parts are both given.
         BudgetExceededError: a cap was reached; what is done is kept.
         ModelError: the model can't be used at all, or every case ended in an error.
     """
+    if plan is not None and (users is not None or seed):
+        raise InputError("A plan is given, and users or seed beside it.", remedy="Put them into the plan.")
     plan = plan or Plan(users=users, seed=seed)
     budget = budget or Budget()
     cases = drawn(task, plan)
@@ -232,7 +234,7 @@ def _asked(program: dspy.Module, task: Task, plan: Plan, cases: Sequence[Case]) 
         "task": task.name,
         "cases": hashlib.sha256("\n".join(case.id for case in cases).encode()).hexdigest()[:16],
         "program": type(program).__name__,
-        **({} if isinstance(program, Personalizer) else {"state": _state(program)}),
+        "state": _state(program),
         "model": _model(program),
         "scorer": scorer.name if scorer is not None else "",
         **asked,
@@ -241,11 +243,13 @@ def _asked(program: dspy.Module, task: Task, plan: Plan, cases: Sequence[Case]) 
 
 
 def _state(program: dspy.Module) -> str:
-    """A hash of the program's instructions and demonstrations: one that was optimized is another program."""
-    state = {
+    """A hash of the program's instructions, demonstrations and settings: one that was optimized is another program."""
+    state: dict[str, Any] = {
         name: {key: value for key, value in each.dump_state().items() if key not in {"lm", "traces", "train"}}
         for name, each in program.named_predictors()
     }
+    if isinstance(program, Personalizer):
+        state["settings"] = program.settings
     return hashlib.sha256(json.dumps(state, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

@@ -7,7 +7,7 @@ store and no task.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import dspy
@@ -189,6 +189,18 @@ class Personalizer(dspy.Module):
         beside = {mine.id: own_text(others[i % len(others)]) for i, mine in enumerate(records) if others}
         crowd = {o.id: own_text(others[(i + 1) % len(others)]) for i, o in enumerate(others)}
         return [MeasurementTest(measured), ChoiceTest(self._model, {**crowd, **beside}, screen=screen)]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides how somebody is fitted, beside the model and the prompts, as JSON-able data."""
+        return {
+            "program": PROGRAM,
+            "rules": asdict(self._rules),
+            "dimensions": [dimension.name for dimension in self._space.dimensions],
+            "contrast": sorted(record.id for record in self._contrast.records("")),
+            "reference": self._reference,
+            "seed": self._seed,
+        }
 
     @property
     def scorer(self) -> Scorer | None:

@@ -16,8 +16,10 @@ from hyperalign.errors import BudgetExceededError, InputError, ModelError
 from hyperalign.evals import Plan, Result, evaluate, load_task
 from hyperalign.evals.cases import Task
 from hyperalign.evals.evaluation import drawn
+from hyperalign.programs.select import Rules
 from hyperalign.records import Pair, Sample
 from tests.fixtures.scripted_server import ScriptedServer, error, reply
+from tests.programs.parts import People
 
 from .parts import FirstWords, answered, jsonl, pairs, personalizer, read_lines, samples
 from .test_summary import SCHEMA
@@ -303,6 +305,21 @@ def test_a_program_with_other_instructions_or_demonstrations_is_another_run(choi
     evaluate(Careless("Say A."), choices, plan=plan, out=tmp_path / "run")
     with pytest.raises(InputError, match="differs in state"):
         evaluate(taught, choices, plan=plan, out=tmp_path / "run")
+
+
+def test_a_personalizer_with_other_rules_or_other_people_is_another_run(
+    choices: Task, scripted_server: ScriptedServer
+) -> None:
+    plan = Plan(strategies=("few-shot",), controls=())
+    usual = evaluate(personalizer(scripted_server), choices, plan=plan).folder
+    assert evaluate(personalizer(scripted_server), choices, plan=plan).folder == usual
+    for changed in ({"rules": Rules(fdr=0.5)}, {"reference": 3}, {"contrast": People(pairs()[:4])}):
+        assert evaluate(personalizer(scripted_server, **changed), choices, plan=plan).folder != usual
+
+
+def test_a_plan_and_its_parts_are_not_both_given(choices: Task) -> None:
+    with pytest.raises(InputError, match="beside it"):
+        evaluate(FirstWords(), choices, plan=Plan(), users=2)
 
 
 # The folder
