@@ -79,13 +79,18 @@ def curve_point(name: str, records: int) -> str:
     return f"{name}@{records}"
 
 
-def named(strategies: Sequence[str]) -> dict[str, Strategy]:
-    """Strategies by name, in order; ``none`` and ``gold`` may stand among them, as they are arms of their own.
+def named(strategies: Sequence[str | Strategy]) -> dict[str, Strategy]:
+    """Strategies by name, in order, also of one's own; ``none`` and ``gold`` may be named, as they are arms anyway.
 
     Raises:
         InputError: there is no such strategy, or none is named.
     """
-    found = {name: strategy(name) for name in strategies if name not in {NONE, GOLD}}
+    found: dict[str, Strategy] = {}
+    for each in strategies:
+        if not isinstance(each, str):
+            found[each.name] = each
+        elif each not in {NONE, GOLD}:
+            found[each] = strategy(each)
     if not found and GOLD not in strategies:
         raise InputError("No strategy is named that uses a profile.", remedy="For example: --strategy few-shot,gold.")
     return found

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from hyperalign.budget import Budget
 from hyperalign.errors import InputError, ModelError
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.score import Progress
-from hyperalign.programs.strategies import STRATEGIES
+from hyperalign.programs.strategies import STRATEGIES, Strategy
 from hyperalign.records import Sample
 
 from .arms import CONTROLS, WRONG_USER, Arms, named
@@ -44,7 +44,7 @@ class Plan:
     """What a run asks, beside its program and task.
 
     Attributes:
-        strategies: names of strategies; ``none`` and ``gold`` may stand among them.
+        strategies: names, or strategies of one's own; ``none`` and ``gold`` may stand among the names.
         part: which part of the people; ways of working are chosen on the one, and told of on the other.
         users: at most so many of them, drawn by the seed; all if None.
         cases_each: at most so many cases of each user; all if None.
@@ -56,7 +56,7 @@ class Plan:
         concurrency: cases at a time.
     """
 
-    strategies: Sequence[str] = tuple(STRATEGIES)
+    strategies: Sequence[str | Strategy] = tuple(STRATEGIES)
     part: Part | None = None
     users: int | None = None
     cases_each: int | None = None
@@ -229,7 +229,7 @@ def _counted(work: Work, budget: Budget) -> Work:
 def _asked(program: dspy.Module, task: Task, plan: Plan, cases: Sequence[Case]) -> dict[str, Any]:
     """What decides the result; how many cases run at a time does not."""
     scorer = program.scorer if isinstance(program, Personalizer) else None
-    asked = {name: value for name, value in asdict(plan).items() if name != "concurrency"}
+    asked = {name: value for name, value in vars(plan).items() if name != "concurrency"}
     return {
         "task": task.name,
         "cases": hashlib.sha256("\n".join(case.id for case in cases).encode()).hexdigest()[:16],
@@ -238,6 +238,7 @@ def _asked(program: dspy.Module, task: Task, plan: Plan, cases: Sequence[Case]) 
         "model": _model(program),
         "scorer": scorer.name if scorer is not None else "",
         **asked,
+        "strategies": [each if isinstance(each, str) else each.name for each in plan.strategies],
         "controls": sorted(plan.controls),
     }
 

@@ -16,8 +16,10 @@ from hyperalign.errors import BudgetExceededError, InputError, ModelError
 from hyperalign.evals import Plan, Result, evaluate, load_task
 from hyperalign.evals.cases import Task
 from hyperalign.evals.evaluation import drawn
+from hyperalign.profile import Profile
 from hyperalign.programs.select import Rules
 from hyperalign.records import Pair, Sample
+from hyperalign.scores import Message
 from tests.fixtures.scripted_server import ScriptedServer, error, reply
 from tests.programs.parts import People
 
@@ -315,6 +317,19 @@ def test_a_personalizer_with_other_rules_or_other_people_is_another_run(
     assert evaluate(personalizer(scripted_server), choices, plan=plan).folder == usual
     for changed in ({"rules": Rules(fdr=0.5)}, {"reference": 3}, {"contrast": People(pairs()[:4])}):
         assert evaluate(personalizer(scripted_server, **changed), choices, plan=plan).folder != usual
+
+
+def test_a_strategy_of_ones_own_is_measured(choices: Task, scripted_server: ScriptedServer) -> None:
+    class Shouting:
+        name = "shouting"
+
+        def condition(self, profile: Profile, prompt: str, budget: int) -> list[Message]:
+            del budget
+            return [{"role": "user", "content": f"FOR {profile.user.upper()}: {prompt}"}]
+
+    result = evaluate(personalizer(scripted_server), choices, plan=Plan(strategies=(Shouting(), "few-shot")))
+    assert {"shouting", "few-shot"} <= set(result.summary["strategies"])
+    assert json.loads((result.folder / "eval.json").read_text())["strategies"] == ["shouting", "few-shot"]
 
 
 def test_a_plan_and_its_parts_are_not_both_given(choices: Task) -> None:

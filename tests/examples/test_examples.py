@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -53,6 +54,21 @@ def test_parts_from_outside_fit_the_seams_by_shape() -> None:
     )
     texts = [record.text for record in ha.read_records([LETTERS], user="ada").records if isinstance(record, ha.Sample)]
     assert parts.marks_off(texts[0], texts) < parts.marks_off("Why? When? Where? (Or who?) 1 2 3", texts)
+
+
+def test_a_program_of_ones_own_is_measured(tmp_path: Path) -> None:
+    likes = {"ada": ("marmalade", "oil"), "bob": ("oil", "marmalade"), "cal": ("rain", "sun")}
+    path = tmp_path / "pairs.jsonl"
+    with path.open("w") as file:
+        for user, (taken, left) in likes.items():
+            for number in range(8):
+                said = {"chosen": f"Of {taken}, {number}.", "rejected": f"Of {left}, {number}."}
+                file.write(json.dumps({"user": user, "prompt": f"What of {number}?", **said}) + "\n")
+    result = loaded("measure_a_program").measure(str(path))
+    program = result.summary["strategies"]["program"]
+    assert program["accuracy"]["mean"] == 1.0
+    assert program["own_over_other"]["mean"] > 0.5
+    assert (result.folder / "report.html").exists()
 
 
 @pytest.mark.timeout(900)  # minutes where other work holds the processors, half a minute where none does
