@@ -46,6 +46,7 @@ fix: .venv/.ready-dev ## Format, and mend what can be mended without thought
 
 bench: .venv/.ready-dev ## Print what a call and a score cost on this machine; nothing is judged
 	$(BIN)/python benches/lm_overhead.py
+	$(BIN)/python benches/eval_load.py
 	$(BIN)/hyperalign models pull $(MODEL)
 	$(BIN)/python benches/scoring.py "$$($(BIN)/hyperalign models path $(MODEL))" \
 		$(or $(ARGS),--layouts reverse --hypotheses 12)

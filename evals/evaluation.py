@@ -218,7 +218,7 @@ def _counted(work: Work, budget: Budget) -> Work:
     """The same work, which also says what each case has cost."""
 
     def counting(case: Case) -> dict[str, Any]:
-        with budget.tally() as spent:
+        with budget.step("cases"), budget.tally() as spent:
             found = work(case)
         usage = spent()
         return {**found, "tokens": {"in": usage.tokens_in, "out": usage.tokens_out, "cached": usage.tokens_cached}}

@@ -16,7 +16,7 @@ from typing import Any
 from .errors import StorageError
 from .files import append_line, data_folder, read_journal, write_whole
 
-__all__ = ["Journal", "RunFolder", "remove_runs"]
+__all__ = ["Journal", "RunFolder", "evals_with", "remove_runs"]
 
 
 class Journal:
@@ -127,3 +127,18 @@ def remove_runs(user: str, *, root: Path | None = None) -> int:
         except (OSError, ValueError, AttributeError) as error:
             raise StorageError(f"Could not remove {asked.parent}: {error}.", remedy="Remove it by hand.") from error
     return removed
+
+
+def evals_with(user: str, *, root: Path | None = None) -> list[Path]:
+    """Folders of evals that hold texts of a user; they are of several people, so nobody deletes them unasked.
+
+    Args:
+        user: whose.
+        root: the folder of runs; ``runs`` in the data folder unless given.
+    """
+    found: list[Path] = []
+    for mark in sorted((root or data_folder() / "runs").glob("*/eval.json")):
+        entries = read_journal(mark.parent / "cases.jsonl")
+        if any(isinstance(entry, dict) and entry.get("user") == user for entry in entries):
+            found.append(mark.parent)
+    return found

@@ -188,7 +188,7 @@ def rm(
     as_json: JsonOption = False,
 ) -> None:
     """Remove a person for good: records, all versions, their runs, and their text in the database's files."""
-    from ..runs import remove_runs
+    from ..runs import evals_with, remove_runs
     from .show import counted
 
     with _opened(store) as opened:
@@ -205,6 +205,8 @@ def rm(
     else:
         what = _contents(removed.records, removed.versions)
         typer.echo(f"Removed {what} of {user}, and {counted(runs, 'run', 'runs')}.")
+    for folder in evals_with(user):
+        typer.echo(f"An eval of several people also holds their texts; delete it by hand: {folder}", err=True)
     if removed.traces_left:
         typer.echo(
             "Another process holds the store open, so traces may be left in its files. "

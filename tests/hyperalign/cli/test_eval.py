@@ -14,6 +14,8 @@ from typing import Any
 import jsonschema
 import pytest
 
+from hyperalign.records import Sample
+from hyperalign.store import Store
 from tests.fixtures.scripted_server import ScriptedServer, error, reply
 
 from .conftest import Run
@@ -268,3 +270,14 @@ def test_the_real_small_model_by_likelihood(run: Run, tmp_path: Path, smollm_pat
     assert found["strategies"]["few-shot"]["own_over_other"]["mean"] == 1.0
     (line, *_) = cases(tmp_path / "a")
     assert set(line["found"]["margins"]) >= {"none", "few-shot", "few-shot of another"}
+
+
+def test_removing_somebody_names_the_evals_that_hold_their_texts(run: Run, asked: list[str], tmp_path: Path) -> None:
+    assert run(*asked).code == 0
+    (folder,) = (tmp_path / "hyperalign" / "data" / "runs").glob("eval-pairs-*")
+    with Store() as store:
+        store.add_records([Sample(user="ada", text="Dear Tom"), Sample(user="eve", text="Dear Ann")])
+    gone = run("profile", "rm", "ada", "--yes")
+    assert gone.code == 0
+    assert str(folder) in gone.err.replace("\n", "")
+    assert run("profile", "rm", "eve", "--yes").err == ""
