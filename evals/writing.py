@@ -6,6 +6,7 @@ its arms and instruments, and writes with DSPy's configured model; it knows no r
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,7 +92,14 @@ class Writing:
         arms = self._arms.of(case)
         if NONE in self._arms.controls:
             arms = [Arm(NONE, strategy(NONE), Profile(user="nobody")), *arms]
-        answers = {arm.name: self._write(arm, case) for arm in arms}
+        written: dict[str, str] = {}
+        answers: dict[str, str] = {}
+        for arm in arms:
+            # Where no profile won, several arms ask the very same: one answer serves them, and they tie.
+            sent = json.dumps(arm.strategy.condition(arm.profile, case.prompt, PROFILE_WORDS))
+            if sent not in written or self._best_of > 1:
+                written[sent] = self._write(arm, case)
+            answers[arm.name] = written[sent]
         return {
             "prompt": case.prompt,
             "reference": case.reference,
