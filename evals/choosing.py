@@ -88,7 +88,10 @@ class Choosing:
             scores[arm.name] |= {"accuracy": accuracy(gain.mean), "accuracy_sum": accuracy(gain.total)}
             if arm.other is not None:
                 margins[f"{arm.name} of another"] = other = under(arm.strategy, arm.other)
-                scores[arm.name]["own_over_other"] = own_over_other(own.mean, other.mean)
+                scores[arm.name] |= {
+                    "own_over_other": own_over_other(own.mean, other.mean),
+                    "own_over_other_sum": own_over_other(own.total, other.total),
+                }
 
     def _by_letter(self, case: Case, arms: list[Arm], scores: dict[str, dict[str, float]]) -> None:
         def asked(each: Strategy, profile: Profile) -> Letters:

@@ -32,6 +32,7 @@ _NAMES = {
     "copied_words": "longest copied run",
     "order_consistency": "orders agree",
     "own_over_other": "own over other",
+    "own_over_other_sum": "own over other, summed",
     "win_rate_vs_few_shot": "wins against few-shot",
     "win_rate_vs_none": "wins against none",
     "win_rate_vs_wrong_user": "wins against wrong user",

@@ -13,6 +13,8 @@ __all__ = ["comparison_table", "summary_table"]
 _SHOWN = (
     "accuracy",
     "own_over_other",
+    "accuracy_sum",
+    "own_over_other_sum",
     "accuracy_letter",
     "order_consistency",
     "author_logprob",

@@ -157,6 +157,7 @@ def test_letters_stand_beside_likelihoods_where_they_are_asked_for() -> None:
         "accuracy",
         "accuracy_sum",
         "own_over_other",
+        "own_over_other_sum",
         "accuracy_letter",
         "order_consistency",
     }
