@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from hyperalign.records import Sample
 from hyperalign.scores import Message
 
+from ..excerpts import excerpt
+
 __all__ = ["example_turns", "words"]
 
 _NO_PROMPT = "Write a text of your own."
@@ -21,18 +23,23 @@ def words(text: str) -> int:
 
 
 def example_turns(examples: Sequence[Sample], budget: int) -> list[Message]:
-    """Prompt and text of each example in turn, whole texts only, until the budget is spent.
+    """Prompt and text of each example in turn, until the budget is spent.
+
+    No text takes more than half of the budget: longer ones are cut after a sentence, so that one long text does not
+    leave nothing to show.
 
     Args:
         examples: the best first.
         budget: words.
     """
     turns: list[Message] = []
+    half = budget // 2
     for example in examples:
         prompt = example.prompt or _NO_PROMPT
-        budget -= words(prompt) + words(example.text)
+        text = excerpt(example.text, max(1, half - words(prompt)))
+        budget -= words(prompt) + words(text)
         if budget < 0:
             break
         # The last turn weighs most with small models: the best example goes there.
-        turns[:0] = [{"role": "user", "content": prompt}, {"role": "assistant", "content": example.text}]
+        turns[:0] = [{"role": "user", "content": prompt}, {"role": "assistant", "content": text}]
     return turns

@@ -97,3 +97,13 @@ def test_an_unknown_strategy() -> None:
     with pytest.raises(InputError, match="no strategy 'best'") as caught:
         strategy("best")
     assert "few-shot, hypotheses, none, verified" in caught.value.remedy
+
+
+def test_long_examples_are_cut_so_that_two_are_shown() -> None:
+    long = [" ".join(["Word after word it goes on."] * 100) for _ in range(3)]
+    person = Profile(user="ada", examples=[Sample(user="ada", text=f"{n}. {text}") for n, text in enumerate(long)])
+    turns = strategy("few-shot").condition(person, "Go on.", 400)
+    shown = [turn["content"] for turn in turns if turn["role"] == "assistant"]
+    assert [text[:2] for text in shown] == ["1.", "0."], "the best example stands last"
+    assert all(150 < len(text.split()) <= 200 and text.endswith(".") for text in shown)
+    assert sum(len(turn["content"].split()) for turn in turns[:-1]) <= 400
