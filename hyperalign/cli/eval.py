@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -88,6 +89,8 @@ def eval_(
 
     from .terminal import reporter
 
+    # Answers are cut at a length on purpose; DSPy would say so of each.
+    logging.getLogger("dspy.clients.lm").setLevel(logging.ERROR)
     plan = Plan(
         strategies=_names(strategy),
         part=_part(part),
