@@ -139,7 +139,8 @@ def test_every_arm_writes_what_it_is_told(scripted_server: ScriptedServer, instr
     assert "Gives orders" in found["said"]["wrong-user"][-1]["content"]
     assert "Is not so" in found["said"]["inverted"][-1]["content"]
     assert not any("doubt" in turn["content"] for turn in found["said"]["none"])
-    assert TEXTS["hed"][0] in [turn["content"] for turn in found["said"]["few-shot"]]
+    shown = [turn["content"] for turn in found["said"]["few-shot"] if turn["role"] == "assistant"]
+    assert shown and all(any(text.startswith(part) for text in TEXTS["hed"][:2]) for part in shown)
     verified = found["scores"]["verified"]
     assert verified["win_rate_vs_none"] == verified["win_rate_vs_wrong_user"] == 1.0
 
