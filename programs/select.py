@@ -137,13 +137,16 @@ def _try(hypothesis: Hypothesis, matrix: ScoreMatrix, user: str, rules: Rules) -
 def _interval(own: NDArray[np.float64], others: NDArray[np.float64]) -> tuple[float, float, float]:
     """Mean difference with its 90 % interval (Welch)."""
     gain = float(own.mean() - others.mean())
-    if np.ptp(own) == 0 and np.ptp(others) == 0:
-        return gain, gain, gain
     # Not scipy's own t-test: it warns where cells are alike on one side, as they often are by choice, and people are
     # fitted in threads, where a warning cannot be held back.
     mine, theirs = own.var(ddof=1) / len(own), others.var(ddof=1) / len(others)
-    freedom = (mine + theirs) ** 2 / (mine**2 / (len(own) - 1) + theirs**2 / (len(others) - 1))
-    half = float(stats.t.ppf(0.95, freedom) * np.sqrt(mine + theirs))
+    variance = mine + theirs
+    if variance == 0:
+        return gain, gain, gain
+    # In shares of the variance, since the square of a tiny variance is no number any more.
+    share = mine / variance
+    freedom = 1 / (share**2 / (len(own) - 1) + (1 - share) ** 2 / (len(others) - 1))
+    half = float(stats.t.ppf(0.95, freedom) * np.sqrt(variance))
     return gain, gain - half, gain + half
 
 

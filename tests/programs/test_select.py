@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -184,6 +184,8 @@ CELLS = st.lists(st.floats(-50, 50) | st.just(math.nan) | st.just(0.0) | st.just
 
 @settings(max_examples=60, deadline=None)
 @given(own=CELLS, others=CELLS, source=st.sampled_from(["space", "inferred"]))
+@example(own=[0.0, 0.0, 0.0], others=[0.0, 0.0, 1.7e-289], source="space")
+@example(own=[0.0, 0.0, 0.0], others=[0.0, 0.0, 1.1e-160], source="space")
 def test_any_cells_are_judged(own: list[float], others: list[float], source: str) -> None:
     chosen = judged(own, others, statement("h", source), permutations=200)
     (hypothesis,) = [*chosen.kept, *chosen.dropped]
