@@ -17,10 +17,12 @@ import httpx
 
 from hyperalign.backends.runtimes.connect import connect
 from hyperalign.budget import Budget
-from hyperalign.evals.arms import NONE, Arms
+from hyperalign.evals.arms import Arms
 from hyperalign.evals.cases import Case
+from hyperalign.evals.instruments import Instruments
+from hyperalign.evals.roles import NONE
 from hyperalign.evals.runner import run_cases
-from hyperalign.evals.writing import Instruments, Writing
+from hyperalign.evals.writing import Writing
 from hyperalign.profile import Profile
 from hyperalign.programs.generate import MAX_TOKENS
 

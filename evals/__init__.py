@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from .cases import Case as Case
     from .cases import Task as Task
     from .comparing import compare as compare
-    from .evaluation import Plan as Plan
     from .evaluation import Result as Result
     from .evaluation import evaluate as evaluate
     from .optimizing import CaseMetric as CaseMetric
     from .optimizing import trainset as trainset
+    from .plan import Plan as Plan
     from .report import write_report as write_report
     from .tasks import load_task as load_task
 
 _HOMES = {
     "Case": "cases",
     "CaseMetric": "optimizing",
-    "Plan": "evaluation",
+    "Plan": "plan",
     "Result": "evaluation",
     "Task": "cases",
     "compare": "comparing",

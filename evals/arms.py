@@ -17,26 +17,11 @@ from hyperalign.records import Record
 
 from .cases import Case
 from .controls import inverted
-from .profiles import untested
+from .profiles import NOBODY, untested
+from .roles import CONTROLS, GOLD, INVERTED, NONE, WRONG_USER, curve_point
 
-__all__ = [
-    "CONTROLS",
-    "GOLD",
-    "INVERTED",
-    "NONE",
-    "VOTES",
-    "WRONG_USER",
-    "Arm",
-    "Arms",
-    "controls_without",
-    "curve_point",
-    "named",
-    "needs_fit",
-]
+__all__ = ["BARE", "Arm", "Arms", "named", "needs_fit"]
 
-NONE, GOLD, WRONG_USER, INVERTED, VOTES = "none", "gold", "wrong-user", "inverted", "votes"
-CONTROLS = (NONE, WRONG_USER, INVERTED, VOTES, GOLD)
-"""What can be switched off by name."""
 _RAW = "few-shot"
 
 
@@ -57,26 +42,13 @@ class Arm:
     other: Profile | None = None
 
 
-def controls_without(off: Sequence[str]) -> list[str]:
-    """All controls but some.
-
-    Raises:
-        InputError: one of them is no control.
-    """
-    unknown = sorted(set(off) - set(CONTROLS))
-    if unknown:
-        raise InputError(f"There is no control {unknown[0]!r}.", remedy=f"Those that there are: {', '.join(CONTROLS)}.")
-    return [control for control in CONTROLS if control not in off]
+BARE = Arm(NONE, strategy(NONE), NOBODY)
+"""No profile."""
 
 
 def needs_fit(name: str) -> bool:
     """Whether a strategy uses a tested profile, and not raw records alone."""
     return name not in {NONE, GOLD, _RAW}
-
-
-def curve_point(name: str, records: int) -> str:
-    """The name of a strategy's arm with so many records."""
-    return f"{name}@{records}"
 
 
 def named(strategies: Sequence[str | Strategy]) -> dict[str, Strategy]:

@@ -15,13 +15,12 @@ from hyperalign.programs.choose import question
 from hyperalign.programs.letter import share_of_a
 from hyperalign.records import Record
 
-from .arms import CONTROLS, NONE, VOTES, WRONG_USER
 from .cases import Case
+from .controls import votes
+from .instruments import Instruments, scored
 from .metrics.letters import Letters
 from .metrics.likelihood_gain import own_over_other
-from .metrics.votes import VOTES as FEATURES
-from .metrics.votes import vote
-from .writing import Instruments, scored
+from .roles import CONTROLS, NONE, VOTES, WRONG_USER
 
 __all__ = ["PROGRAM", "AskingToChoose", "AskingToWrite"]
 
@@ -54,8 +53,8 @@ class AskingToChoose:
             other = self._asked(case, stranger.records)
             scores[PROGRAM]["own_over_other"] = own_over_other(own.chosen, other.chosen)
             scores[WRONG_USER] = {"accuracy": other.accuracy, "order_consistency": other.consistency}
-        for name in FEATURES if VOTES in self._controls else ():
-            scores[f"vote-{name}"] = {"accuracy": vote(name, case.records, case.chosen, case.rejected)}
+        if VOTES in self._controls:
+            scores |= votes(case)
         return {"prompt": case.prompt, "chosen": case.chosen, "rejected": case.rejected, "scores": scores}
 
     def _asked(self, case: Case, records: Sequence[Record]) -> Letters:

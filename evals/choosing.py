@@ -10,19 +10,17 @@ from typing import Any
 
 from hyperalign.profile import Profile
 from hyperalign.programs.choose import ChooseByLetter
-from hyperalign.programs.strategies import Strategy, strategy
+from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
 from hyperalign.scores import Scorer
 
-from .arms import NONE, VOTES, Arm, Arms
+from .arms import BARE, Arm, Arms
 from .cases import Case
+from .controls import votes
 from .metrics.letters import Letters
 from .metrics.likelihood_gain import Margin, accuracy, margin, own_over_other
-from .metrics.votes import VOTES as FEATURES
-from .metrics.votes import vote
+from .roles import NONE, VOTES
 
-__all__ = ["PROFILE_WORDS", "Choosing"]
-
-PROFILE_WORDS = 400
+__all__ = ["Choosing"]
 
 
 class Choosing:
@@ -56,8 +54,7 @@ class Choosing:
         if self._letters:
             self._by_letter(case, arms, scores)
         if VOTES in self._arms.controls:
-            for name in FEATURES:
-                scores[f"vote-{name}"] = {"accuracy": vote(name, case.records, case.chosen, case.rejected)}
+            scores |= votes(case)
         return {
             "prompt": case.prompt,
             "chosen": case.chosen,
@@ -81,7 +78,7 @@ class Choosing:
             chosen, rejected = scorer.score(turns, [case.chosen, case.rejected])
             return margin(chosen, rejected)
 
-        margins[NONE] = bare = under(strategy(NONE), Profile(user="nobody"))
+        margins[NONE] = bare = under(BARE.strategy, BARE.profile)
         for arm in arms:
             margins[arm.name] = own = under(arm.strategy, arm.profile)
             gain = own - bare
@@ -103,7 +100,7 @@ class Choosing:
         # Where there is no likelihood, the letter is the accuracy that strategies are held to.
         name = "accuracy" if self._scorer is None else "accuracy_letter"
         if NONE in self._arms.controls:
-            arms = [*arms, Arm(NONE, strategy(NONE), Profile(user="nobody"))]
+            arms = [*arms, BARE]
         for arm in arms:
             own = asked(arm.strategy, arm.profile)
             of_arm = scores.setdefault(arm.name, {})

@@ -13,8 +13,10 @@ from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis, Profile
 
 from .cases import Case
+from .metrics.votes import FEATURES, vote
+from .roles import vote_arm
 
-__all__ = ["divergent", "inverted", "wrong_users"]
+__all__ = ["divergent", "inverted", "votes", "wrong_users"]
 
 
 def wrong_users(cases: Sequence[Case], seed: int) -> Mapping[str, Case]:
@@ -60,6 +62,11 @@ def divergent(cases: Sequence[Case]) -> list[str]:
     for case in cases:
         sides.setdefault(_question(case), set()).add(case.chosen)
     return [case.id for case in cases if len(sides[_question(case)]) > 1]
+
+
+def votes(case: Case) -> dict[str, dict[str, float]]:
+    """What each feature vote scores in a choice case, by arm and metric."""
+    return {vote_arm(name): {"accuracy": vote(name, case.records, case.chosen, case.rejected)} for name in FEATURES}
 
 
 def inverted(profile: Profile) -> Profile:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,56 +19,22 @@ from hyperalign.budget import Budget
 from hyperalign.errors import InputError, ModelError
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.score import Progress
-from hyperalign.programs.strategies import STRATEGIES, Strategy
-from hyperalign.records import Sample
 
-from .arms import CONTROLS, WRONG_USER, Arms, named
+from .arms import Arms, named
 from .asking import AskingToChoose, AskingToWrite
-from .cases import Case, Part, Task, WritingTask, choose_users
+from .cases import Case, Task
 from .choosing import Choosing
 from .controls import divergent, wrong_users
 from .folder import EvalFolder
+from .instruments import Instruments, instruments_for
+from .plan import Plan, drawn
 from .profiles import Profiles
+from .roles import WRONG_USER
 from .runner import Outcome, Work, run_cases
 from .summary import summarize
-from .writing import Instruments, Writing
+from .writing import Writing
 
-__all__ = ["Plan", "Result", "drawn", "evaluate"]
-
-_ENOUGH = 4
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run asks, beside its program and task.
-
-    Attributes:
-        strategies: names, or strategies of one's own; ``none`` and ``gold`` may stand among the names.
-        part: which part of the people; ways of working are chosen on the one, and told of on the other.
-        users: at most so many of them, drawn by the seed; all if None.
-        cases_each: at most so many cases of each user; all if None.
-        seed: of all draws.
-        controls: which of ``CONTROLS`` to add; what is missing is told on the report's first line.
-        curve: numbers of records to learn from, beside all of them.
-        letters: whether choices are also asked for by letter.
-        best_of: drafts to choose each written answer from.
-        concurrency: cases at a time.
-    """
-
-    strategies: Sequence[str | Strategy] = tuple(STRATEGIES)
-    part: Part | None = None
-    users: int | None = None
-    cases_each: int | None = None
-    seed: int = 0
-    controls: Collection[str] = CONTROLS
-    curve: Sequence[int] = ()
-    letters: bool = False
-    best_of: int = 1
-    concurrency: int = 8
-
-    def __post_init__(self) -> None:
-        if any(count < 1 for count in self.curve):
-            raise InputError("A curve needs numbers of records, from 1.", remedy="For example: --curve 1,2,4.")
+__all__ = ["Result", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -129,7 +94,7 @@ def evaluate(
     # All that can be refused is refused before the folder is marked as this run's.
     strategies = named(plan.strategies) if isinstance(program, Personalizer) else {}
     strangers = wrong_users(cases, plan.seed) if WRONG_USER in plan.controls else {}
-    instruments = _instruments(task, cases)
+    instruments = instruments_for(task, cases)
     folder = EvalFolder(Path(out) if out is not None else None, _asked(program, task, plan, cases))
     if isinstance(program, Personalizer):
         histories = {tuple(record.id for record in case.records) for case in cases}
@@ -164,34 +129,6 @@ def evaluate(
     return Result(summary, outcomes, folder.path)
 
 
-def drawn(task: Task, plan: Plan) -> list[Case]:
-    """The cases that a plan asks about.
-
-    Raises:
-        InputError: the task's data are missing or wrong.
-    """
-    kept: list[Case] = []
-    of_user: Counter[str] = Counter()
-    part = [case for case in task.cases(seed=plan.seed) if plan.part in {None, case.part}]
-    for case in choose_users(part, plan.users, plan.seed):
-        of_user[case.user] += 1
-        if plan.cases_each is None or of_user[case.user] <= plan.cases_each:
-            kept.append(case)
-    return kept
-
-
-def _instruments(task: Task, cases: Sequence[Case]) -> Instruments | None:
-    """What judges writing; None where answers are weighed."""
-    if task.kind == "choice":
-        return None
-    if not isinstance(task, WritingTask):
-        raise InputError(
-            f"The task '{task.name}' asks for writing, but has no texts to judge it by.",
-            remedy="Give it a method texts(): texts by user.",
-        )
-    return Instruments.trained(_texts(task, cases))
-
-
 def _by_strategy(program: Personalizer, arms: Arms, plan: Plan, instruments: Instruments | None) -> Work:
     if instruments is None:
         return Choosing(arms, program.scorer, letters=plan.letters)
@@ -202,16 +139,6 @@ def _as_it_is(program: dspy.Module, plan: Plan, strangers: Mapping[str, Case], i
     if instruments is None:
         return AskingToChoose(program, strangers, plan.controls)
     return AskingToWrite(program, instruments, strangers, plan.controls)
-
-
-def _texts(task: WritingTask, cases: Sequence[Case]) -> dict[str, list[str]]:
-    """What instruments learn from: texts of the task's authors that no profile is made from.
-
-    Where somebody has too few of those, all of theirs: then copying pays, and ``copied_words`` shows it.
-    """
-    shown = {record.text for case in cases for record in case.records if isinstance(record, Sample)}
-    unshown = {author: [text for text in theirs if text not in shown] for author, theirs in task.texts().items()}
-    return {author: rest if len(rest) >= _ENOUGH else list(task.texts()[author]) for author, rest in unshown.items()}
 
 
 def _counted(work: Work, budget: Budget) -> Work:

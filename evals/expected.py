@@ -11,12 +11,13 @@ from hyperalign.budget import Usage
 from hyperalign.contrast import Contrast, reference_records
 from hyperalign.programs.estimate import TOKENS_PER_WORD
 from hyperalign.programs.estimate import estimate as one_fit
+from hyperalign.programs.strategies import PROFILE_WORDS
 from hyperalign.records import own_text
 
-from .arms import GOLD, INVERTED, NONE, WRONG_USER, named, needs_fit
+from .arms import named, needs_fit
 from .cases import Case
-from .choosing import PROFILE_WORDS
-from .evaluation import Plan
+from .plan import Plan
+from .roles import GOLD, INVERTED, NONE, WRONG_USER
 
 __all__ = ["expected"]
 

@@ -18,7 +18,10 @@ from hyperalign.runs import Journal
 
 from .cases import case_id
 
-__all__ = ["Fitter", "Profiles", "untested"]
+__all__ = ["NOBODY", "Fitter", "Profiles", "untested"]
+
+NOBODY = Profile(user="nobody")
+"""The profile of whom nothing is known."""
 
 Fitter = Callable[[Sequence[Record]], Profile]
 """Makes a profile of one person's records; ``Personalizer.fit`` is one."""
@@ -50,7 +53,7 @@ class Profiles:
             HyperalignError: what the fitter raises.
         """
         if not records:
-            return Profile(user="nobody")
+            return NOBODY
         key = case_id(records[0].user, *(record.id for record in records))
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
@@ -79,7 +82,7 @@ def untested(records: tuple[Record, ...]) -> Profile:
         records: one person's; of pairs and edits, the side they took is shown.
     """
     if not records:
-        return Profile(user="nobody")
+        return NOBODY
     user = records[0].user
     shown = [Sample(user=user, prompt=record.prompt, text=own_text(record)) for record in records]
     return Profile(user=user, examples=shown)

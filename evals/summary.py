@@ -13,26 +13,17 @@ from typing import Any
 
 from hyperalign.budget import Usage
 
-from .arms import CONTROLS, GOLD, INVERTED, NONE, WRONG_USER
 from .cases import Kind, Task
 from .equity import equity
-from .metrics.votes import VOTES as FEATURES
+from .roles import BEATEN, CONTROLS, NONE, role_of
 from .runner import Outcome
 from .statistics import Estimate, clusters_needed, difference, estimate, holm, sign_flip_p
 from .tables import Scores, Tables, figures, is_share, sizes, tables_of
 
-__all__ = ["BEATEN", "PRIMARY", "is_control", "summarize"]
+__all__ = ["PRIMARY", "summarize"]
 
 PRIMARY: Mapping[Kind, str] = {"choice": "accuracy", "writing": "author_logprob"}
 """The metric by which strategies are held against controls."""
-BEATEN = (NONE, WRONG_USER, INVERTED, *(f"vote-{name}" for name in FEATURES))
-"""Controls that a strategy must beat; gold and the person's own text show how far there is to go."""
-_CEILINGS = (GOLD, "own-text")
-
-
-def is_control(arm: str) -> bool:
-    """Whether an arm is a control and no strategy."""
-    return arm in {*BEATEN, *_CEILINGS}
 
 
 def summarize(
@@ -77,7 +68,7 @@ def summarize(
         "cluster": {"unit": task.unit, "n": len({outcome.cluster for outcome in scored})},
         "cases": {"scored": len(scored), "errors": len(outcomes) - len(scored)},
         "note": task.note(),
-        "controls": [arm for arm in arms if is_control(arm)],
+        "controls": [arm for arm in arms if role_of(arm) != "strategy"],
         "switched_off": [control for control in CONTROLS if control not in controls],
         "strategies": _figures_of(arms),
         "against": _against(arms, primary),
@@ -114,7 +105,7 @@ def _estimated(metric: str, scores: Scores) -> Estimate:
 def _against(arms: Tables, primary: str) -> dict[str, Any]:
     """Each strategy against each control: the paired difference, p adjusted over strategies, what would settle it."""
     found: dict[str, Any] = {}
-    for control in (arm for arm in arms if is_control(arm) and primary in arms[arm]):
+    for control in (arm for arm in arms if role_of(arm) != "strategy" and primary in arms[arm]):
         theirs = arms[control][primary]
         ours = _compared(arms, primary, theirs)
         adjusted = holm({arm: sign_flip_p(scores, theirs) for arm, scores in ours.items()})
@@ -141,7 +132,7 @@ def _wins(arms: Tables, primary: str) -> dict[str, Any]:
         for arm, scores in _compared(arms, primary, theirs).items():
             tests.setdefault(arm, {})[control] = sign_flip_p(scores, theirs)
     for arm, metrics in arms.items():
-        if not is_control(arm) and "own_over_other" in metrics:
+        if role_of(arm) == "strategy" and "own_over_other" in metrics:
             own = metrics["own_over_other"]
             chance = {cluster: [0.5] * len(values) for cluster, values in own.items()}
             tests.setdefault(arm, {})["another's profile"] = sign_flip_p(own, chance)
@@ -161,7 +152,7 @@ def _compared(arms: Tables, metric: str, theirs: Scores) -> dict[str, Scores]:
     return {
         arm: table[metric]
         for arm, table in arms.items()
-        if not is_control(arm) and metric in table and sizes(table[metric]) == sizes(theirs)
+        if role_of(arm) == "strategy" and metric in table and sizes(table[metric]) == sizes(theirs)
     }
 
 

@@ -16,11 +16,9 @@ from hyperalign.scores import Message, Scorer
 from .fenced import fenced
 from .letter import share_of_a
 from .plain import PlainAdapter
-from .strategies import Strategy
+from .strategies import PROFILE_WORDS, Strategy
 
 __all__ = ["ChooseByLetter", "WhichAnswer", "question"]
-
-PROFILE_WORDS = 400
 
 
 class WhichAnswer(dspy.Signature):

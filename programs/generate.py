@@ -19,11 +19,10 @@ from .excerpts import excerpt
 from .fenced import fenced
 from .own_scorer import ChosenScorer, resolve_scorer
 from .plain import PlainAdapter
-from .strategies import Strategy
+from .strategies import PROFILE_WORDS, Strategy
 
 __all__ = ["AnswerAsThePerson", "Generate", "choose_draft", "writing_settings"]
 
-PROFILE_WORDS = 400
 MAX_TOKENS = 400
 _DRAFT_TEMPERATURE = 0.8
 _JUDGED_WORDS = 120

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .win import win
+
 __all__ = ["Letters"]
 
 
@@ -32,10 +34,9 @@ class Letters:
     @property
     def accuracy(self) -> float:
         """1 if the chosen answer is likelier over both orders, 0 if the other is; a tie counts half."""
-        return 0.5 if self.chosen == 0.5 else float(self.chosen > 0.5)
+        return win(self.chosen, 0.5)
 
     @property
     def consistency(self) -> float:
         """1 if both orders take the same answer, 0 if not; a tie in either counts half."""
-        sides = (self.first - 0.5) * (self.second - 0.5)
-        return 0.5 if sides == 0 else float(sides > 0)
+        return win((self.first - 0.5) * (self.second - 0.5), 0.0)

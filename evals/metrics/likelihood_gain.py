@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from hyperalign.scores import TextScore
 
+from .win import win
+
 __all__ = ["Margin", "accuracy", "margin", "own_over_other"]
 
 
@@ -38,15 +40,9 @@ def margin(chosen: TextScore, rejected: TextScore) -> Margin:
 
 def accuracy(gain: float) -> float:
     """1 where a profile raises the chosen answer above the rejected one, 0 where it lowers it; a tie counts half."""
-    return _side(gain, 0.0)
+    return win(gain, 0.0)
 
 
 def own_over_other(own: float, other: float) -> float:
     """1 where the person's own profile has the higher margin, 0 where another person's has; a tie counts half."""
-    return _side(own, other)
-
-
-def _side(left: float, right: float) -> float:
-    if left == right:
-        return 0.5
-    return 1.0 if left > right else 0.0
+    return win(own, other)

@@ -15,7 +15,7 @@ from hyperalign.records import Record, Sample, other_text, own_text
 from hyperalign.style.features import reading_ease
 from hyperalign.style.parsed import parse
 
-__all__ = ["VOTES", "vote"]
+__all__ = ["FEATURES", "vote"]
 
 _WORD = re.compile(r"\w+")
 
@@ -33,7 +33,7 @@ def _readability(text: str) -> float:
     return reading_ease(parse(text)) or 0.0
 
 
-VOTES: Mapping[str, Callable[[str], float]] = {
+FEATURES: Mapping[str, Callable[[str], float]] = {
     "length": _length,
     "word-length": _word_length,
     "readability": _readability,
@@ -47,7 +47,7 @@ def vote(name: str, records: Sequence[Record], chosen: str, rejected: str) -> fl
     their own mean.
 
     Args:
-        name: one of ``VOTES``.
+        name: one of ``FEATURES``.
         records: the person's history.
         chosen: the answer they prefer.
         rejected: the other one.
@@ -55,7 +55,7 @@ def vote(name: str, records: Sequence[Record], chosen: str, rejected: str) -> fl
     Returns:
         1.0, 0.0, or 0.5 where nothing can be said.
     """
-    feature = VOTES[name]
+    feature = FEATURES[name]
     own = [feature(record.text) for record in records if isinstance(record, Sample)]
     if own:
         mean = fmean(own)

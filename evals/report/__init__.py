@@ -12,9 +12,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from hyperalign.files import write_whole
 
+from ..roles import role_of
 from ..tables import is_share
 from .charts import curve, dots, forest
-from .view import figure, gap, kind_of, load_view, metric_name
+from .view import load_view
+from .wording import figure, gap, metric_name
 
 __all__ = ["write_report"]
 
@@ -51,7 +53,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
     )
     environment.filters |= {"figure": figure, "gap": gap, "metric": metric_name, "quoted": _quoted, "cell": _cell}
-    environment.globals |= {"forest": forest, "dots": dots, "curve": curve, "is_share": is_share, "kind_of": kind_of}
+    environment.globals |= {"forest": forest, "dots": dots, "curve": curve, "is_share": is_share, "role_of": role_of}
     return environment
 
 

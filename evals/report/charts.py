@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from markupsafe import Markup, escape
 
-__all__ = ["Kind", "Row", "curve", "dots", "forest"]
+from ..roles import Role
 
-Kind = Literal["strategy", "control", "ceiling"]
+__all__ = ["Row", "curve", "dots", "forest"]
 
 _WIDTH = 760
 _LEFT = 170
@@ -39,7 +39,7 @@ class Row:
     """
 
     name: str
-    kind: Kind
+    kind: Role
     mean: float
     low: float | None
     high: float | None
@@ -95,7 +95,7 @@ def forest(rows: Sequence[Row], *, chance: float | None, share: bool, label: str
     return _svg(height, parts, label)
 
 
-def dots(rows: Mapping[str, Iterable[float]], kinds: Mapping[str, Kind], *, share: bool, label: str) -> Markup:
+def dots(rows: Mapping[str, Iterable[float]], kinds: Mapping[str, Role], *, share: bool, label: str) -> Markup:
     """People as dots, one line an arm; people with the same value stand side by side.
 
     Args:

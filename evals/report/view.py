@@ -11,33 +11,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ..arms import NONE
 from ..folder import read_json
+from ..roles import NONE, WRONG_USER, role_of
 from ..runner import Outcome, read_outcomes
-from ..summary import PRIMARY, is_control
-from ..tables import is_share
-from .charts import Kind, Row
+from ..summary import PRIMARY
+from .charts import Row
+from .wording import figure
 
-__all__ = ["CaseView", "View", "figure", "gap", "kind_of", "load_view", "metric_name"]
+__all__ = ["CaseView", "View", "load_view"]
 
 _EXTREMES = 3
-_CEILINGS = {"gold", "own-text"}
-_NAMES = {
-    "accuracy": "accuracy",
-    "accuracy_sum": "accuracy, summed",
-    "accuracy_letter": "accuracy by letter",
-    "author_logprob": "author log-probability",
-    "author_logprob_characters": "the same by characters",
-    "burrows_delta": "Burrows' Delta",
-    "copied_words": "longest copied run",
-    "order_consistency": "orders agree",
-    "own_over_other": "own over other",
-    "own_over_other_sum": "own over other, summed",
-    "win_rate_vs_few_shot": "wins against few-shot",
-    "win_rate_vs_none": "wins against none",
-    "win_rate_vs_wrong_user": "wins against wrong user",
-    "words": "words",
-}
 _PLOTTED = {
     "choice": ("accuracy", "own_over_other", "accuracy_letter"),
     "writing": ("author_logprob", "win_rate_vs_none", "win_rate_vs_few_shot", "win_rate_vs_wrong_user"),
@@ -81,16 +64,12 @@ class View:
     @property
     def primary(self) -> str:
         """The metric that strategies are held to."""
-        return PRIMARY["writing" if self.summary["kind"] == "writing" else "choice"]
+        return PRIMARY[self.summary["kind"]]
 
     @property
     def metrics(self) -> list[str]:
         """All metrics that some arm has, in the order of first appearance."""
         return list(dict.fromkeys(metric for arm in self.summary["strategies"].values() for metric in arm))
-
-    def kind(self, arm: str) -> Kind:
-        """What an arm is, for its color."""
-        return kind_of(arm)
 
 
 def load_view(folder: Path) -> View:
@@ -103,8 +82,8 @@ def load_view(folder: Path) -> View:
     outcomes = {outcome.case: outcome for outcome in read_outcomes(folder / "cases.jsonl")}
     scored = [outcome for outcome in outcomes.values() if not outcome.error]
     arms: Mapping[str, Any] = summary["strategies"]
-    primary = PRIMARY["writing" if summary["kind"] == "writing" else "choice"]
-    strategies = [arm for arm in arms if not is_control(arm)]
+    primary = PRIMARY[summary["kind"]]
+    strategies = [arm for arm in arms if role_of(arm) == "strategy"]
     main, ranked = _ranked(scored, strategies)
     return View(
         summary=summary,
@@ -133,48 +112,13 @@ def _ranked(outcomes: Sequence[Outcome], strategies: Sequence[str]) -> tuple[str
     return (strategies or [NONE])[0], []
 
 
-def metric_name(metric: str) -> str:
-    """A metric in words."""
-    return _NAMES.get(metric, metric.replace("_", " "))
-
-
-def figure(metric: str, found: Mapping[str, Any] | None) -> str:
-    """A mean with its interval; shares in percent."""
-    if not found:
-        return ""
-    scale, digits = (100.0, 0) if is_share(metric) else (1.0, 2)
-    unit = " %" if is_share(metric) else ""
-    mean = f"{found['mean'] * scale:.{digits}f}{unit}"
-    if found["low"] is None or found["high"] is None:
-        return mean
-    return f"{mean} ({found['low'] * scale:.{digits}f} to {found['high'] * scale:.{digits}f})"
-
-
-def gap(metric: str, found: Mapping[str, Any] | None) -> str:
-    """A difference with its interval; that of shares in percentage points."""
-    if not found:
-        return ""
-    scale, digits, unit = (100.0, 0, " points") if is_share(metric) else (1.0, 2, "")
-    mean = f"{found['mean'] * scale:+.{digits}f}{unit}"
-    if found["low"] is None or found["high"] is None:
-        return mean
-    return f"{mean} ({found['low'] * scale:+.{digits}f} to {found['high'] * scale:+.{digits}f})"
-
-
-def kind_of(arm: str) -> Kind:
-    """Whether an arm is a strategy, a control to beat, or what shows how far there is to go."""
-    if arm in _CEILINGS:
-        return "ceiling"
-    return "control" if is_control(arm) else "strategy"
-
-
 def _rows(arms: Mapping[str, Any], metric: str) -> list[Row]:
     order = {"ceiling": 0, "strategy": 1, "control": 2}
-    names = sorted((arm for arm in arms if metric in arms[arm]), key=lambda arm: order[kind_of(arm)])
+    names = sorted((arm for arm in arms if metric in arms[arm]), key=lambda arm: order[role_of(arm)])
     return [
         Row(
             arm,
-            kind_of(arm),
+            role_of(arm),
             (found := arms[arm][metric])["mean"],
             found["low"],
             found["high"],
@@ -243,7 +187,7 @@ def _case(effect: float, outcome: Outcome, arm: str, kind: str) -> CaseView:
         answers = found.get("answers", {})
         sides = [
             (title, answers.get(name, ""))
-            for title, name in (("without a profile", NONE), (f"with {arm}", arm), ("under a stranger's", "wrong-user"))
+            for title, name in (("without a profile", NONE), (f"with {arm}", arm), ("under a stranger's", WRONG_USER))
             if name in answers
         ]
         sides.append(("what the person wrote", found.get("reference", "")))

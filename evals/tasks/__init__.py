@@ -48,6 +48,8 @@ def load_task(name: str, *, data: Path | str | None = None, form: str | None = N
             return AlignX(place, form=form)
         raise InputError(f"The task '{name}' has no forms.", remedy="Leave --form out.")
     if Path(name).is_file():
+        if data is not None or form is not None:
+            raise InputError(f"{name} is itself the data.", remedy="Leave --data and --form out.")
         return OwnRecords(Path(name))
     raise NotFoundError(
         f"There is no task and no file '{name}'.", remedy=f"Choose one of: {', '.join(sorted(TASKS))}, or give a file."

@@ -87,5 +87,10 @@ class OwnRecords:
         """What profiles may be made from, and what is asked about."""
         kept_back = max(1, len(theirs) // _KEPT_BACK)
         asked = theirs[-kept_back:]
-        texts = {own_text(record) for record in asked}
-        return [record for record in theirs[:-kept_back] if own_text(record) not in texts], asked
+        texts = {text for record in asked for text in _texts(record)}
+        return [record for record in theirs[:-kept_back] if not texts & _texts(record)], asked
+
+
+def _texts(record: Record) -> set[str]:
+    """A record's texts, taken and left."""
+    return {text for text in (own_text(record), other_text(record)) if text}

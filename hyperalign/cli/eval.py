@@ -80,11 +80,12 @@ def eval_(
         _list(as_json)
         return
     from hyperalign.budget import Budget
-    from hyperalign.evals.arms import controls_without
-    from hyperalign.evals.evaluation import Plan, drawn, evaluate
+    from hyperalign.evals.evaluation import evaluate
     from hyperalign.evals.expected import expected
     from hyperalign.evals.others import OtherPeople
+    from hyperalign.evals.plan import Plan, drawn
     from hyperalign.evals.report import write_report
+    from hyperalign.evals.roles import controls_without
     from hyperalign.evals.tasks import load_task
 
     from .terminal import reporter

@@ -29,7 +29,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     """Strategies and controls by row, metrics by column."""
     from rich.table import Table
 
-    from hyperalign.evals.report.view import figure, metric_name
+    from hyperalign.evals.report.wording import figure, metric_name
 
     arms: Mapping[str, Any] = summary["strategies"]
     shown = [metric for metric in _SHOWN if any(metric in metrics for metrics in arms.values())]
@@ -50,7 +50,7 @@ def comparison_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
     """Differences between two runs, one row a strategy and metric."""
     from rich.table import Table
 
-    from hyperalign.evals.report.view import figure, gap, metric_name
+    from hyperalign.evals.report.wording import figure, gap, metric_name
 
     said = "Shares in percent, their differences in points."
     table = Table("strategy", "metric", title=said, title_justify="left", box=None, padding=(0, 2, 0, 0))

@@ -18,7 +18,10 @@ from .hypotheses import Hypotheses
 from .none import Bare
 from .verified import Verified
 
-__all__ = ["STRATEGIES", "Strategy", "strategy"]
+__all__ = ["PROFILE_WORDS", "STRATEGIES", "Strategy", "strategy"]
+
+PROFILE_WORDS = 400
+"""Words that may be spent on a person unless something else is asked for."""
 
 
 class Strategy(Protocol):

@@ -15,7 +15,7 @@ from hyperalign.budget import Budget
 from hyperalign.errors import BudgetExceededError, InputError, ModelError
 from hyperalign.evals import Plan, Result, evaluate, load_task
 from hyperalign.evals.cases import Task
-from hyperalign.evals.evaluation import drawn
+from hyperalign.evals.plan import drawn
 from hyperalign.profile import Profile
 from hyperalign.programs.select import Rules
 from hyperalign.records import Pair, Sample

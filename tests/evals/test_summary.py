@@ -12,10 +12,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from hyperalign.budget import Usage
-from hyperalign.evals.arms import CONTROLS
 from hyperalign.evals.cases import Case
+from hyperalign.evals.roles import BEATEN, CONTROLS, role_of
 from hyperalign.evals.runner import Outcome
-from hyperalign.evals.summary import BEATEN, _wins, is_control, summarize
+from hyperalign.evals.summary import _wins, summarize
 from hyperalign.evals.tables import Tables
 
 from .parts import Given, GivenTexts
@@ -93,8 +93,8 @@ def test_controls_that_were_off_are_named() -> None:
     assert found_in(outcomes, controls=["gold"])["switched_off"] == ["none", "wrong-user", "inverted", "votes"]
     assert found_in(outcomes, controls=CONTROLS)["switched_off"] == []
     assert found_in(outcomes)["controls"] == ["gold"]
-    assert [arm for arm in (*BEATEN, "gold", "own-text") if not is_control(arm)] == []
-    assert not is_control("verified")
+    assert [arm for arm in (*BEATEN, "gold", "own-text") if role_of(arm) == "strategy"] == []
+    assert role_of("verified") == "strategy"
 
 
 # Wins

@@ -11,7 +11,9 @@ from hyperalign.errors import InputError
 from hyperalign.evals.arms import Arms
 from hyperalign.evals.cases import Case
 from hyperalign.evals.controls import wrong_users
-from hyperalign.evals.writing import OWN_TEXT, Instruments, Writing, _unasked, scored
+from hyperalign.evals.instruments import Instruments, _unasked, scored
+from hyperalign.evals.roles import OWN_TEXT
+from hyperalign.evals.writing import Writing
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.programs.strategies import strategy
 from hyperalign.records import Record, Sample

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hyperalign.evals.metrics.likelihood_gain import Margin, accuracy, margin, own_over_other
-from hyperalign.evals.metrics.votes import VOTES, vote
+from hyperalign.evals.metrics.votes import FEATURES, vote
 from hyperalign.records import Pair, Record, Sample
 from hyperalign.scores import TextScore
 
@@ -29,7 +29,7 @@ def test_ties_count_half() -> None:
     assert [own_over_other(own, 1.0) for own in (1.5, 1.0, 0.5)] == [1.0, 0.5, 0.0]
 
 
-@pytest.mark.parametrize("name", sorted(VOTES))
+@pytest.mark.parametrize("name", sorted(FEATURES))
 def test_a_vote_follows_the_history_and_nothing_else(name: str) -> None:
     texts = {
         "length": ("I see it. It is so.", "No."),

@@ -1,0 +1,55 @@
+"""Metrics, figures and differences in words: the same in reports and on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..tables import is_share
+
+__all__ = ["figure", "gap", "metric_name"]
+
+_NAMES = {
+    "accuracy": "accuracy",
+    "accuracy_sum": "accuracy, summed",
+    "accuracy_letter": "accuracy by letter",
+    "author_logprob": "author log-probability",
+    "author_logprob_characters": "the same by characters",
+    "burrows_delta": "Burrows' Delta",
+    "copied_words": "longest copied run",
+    "order_consistency": "orders agree",
+    "own_over_other": "own over other",
+    "own_over_other_sum": "own over other, summed",
+    "win_rate_vs_few_shot": "wins against few-shot",
+    "win_rate_vs_none": "wins against none",
+    "win_rate_vs_wrong_user": "wins against wrong user",
+    "words": "words",
+}
+
+
+def metric_name(metric: str) -> str:
+    """A metric in words."""
+    return _NAMES.get(metric, metric.replace("_", " "))
+
+
+def figure(metric: str, found: Mapping[str, Any] | None) -> str:
+    """A mean with its interval; shares in percent."""
+    if not found:
+        return ""
+    scale, digits = (100.0, 0) if is_share(metric) else (1.0, 2)
+    unit = " %" if is_share(metric) else ""
+    mean = f"{found['mean'] * scale:.{digits}f}{unit}"
+    if found["low"] is None or found["high"] is None:
+        return mean
+    return f"{mean} ({found['low'] * scale:.{digits}f} to {found['high'] * scale:.{digits}f})"
+
+
+def gap(metric: str, found: Mapping[str, Any] | None) -> str:
+    """A difference with its interval; that of shares in percentage points."""
+    if not found:
+        return ""
+    scale, digits, unit = (100.0, 0, " points") if is_share(metric) else (1.0, 2, "")
+    mean = f"{found['mean'] * scale:+.{digits}f}{unit}"
+    if found["low"] is None or found["high"] is None:
+        return mean
+    return f"{mean} ({found['low'] * scale:+.{digits}f} to {found['high'] * scale:+.{digits}f})"
