@@ -27,11 +27,13 @@ __all__ = [
     "GARDEN",
     "HEDGER",
     "SEA",
+    "TEXTS",
     "FirstWords",
     "Given",
     "GivenTexts",
     "answered",
     "finished",
+    "listed",
     "pairs",
     "personalizer",
     "read_lines",
@@ -60,6 +62,12 @@ def written(habits: Sequence[str], topic: Sequence[str], seed: int, sentences: i
     """A text with an author's habits about a topic."""
     draw = random.Random(seed)
     return " ".join(draw.choice(habits).format(a=draw.choice(topic), b=draw.choice(topic)) for _ in range(sentences))
+
+
+TEXTS = {
+    user: [written(habits, GARDEN + SEA, seed) for seed in range(6)]
+    for user, habits in (("hed", HEDGER), ("blu", BLUNT))
+}
 
 
 class Given:
@@ -167,6 +175,11 @@ class FirstWords(dspy.Module):
 def read_lines(path: Path) -> Iterator[Any]:
     """What stands in a file of JSON lines."""
     return (json.loads(line) for line in path.read_text().splitlines())
+
+
+def listed(folder: Path, name: str, key: str) -> list[str]:
+    """What a run's file says under one key, entry by entry."""
+    return [entry[key] for entry in read_lines(folder / name)]
 
 
 def finished(folder: Path, task: Given, outcomes: Sequence[Outcome], **settings: Any) -> Path:

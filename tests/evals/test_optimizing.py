@@ -18,7 +18,7 @@ from hyperalign.evals.metrics.authorship import Authorship
 from hyperalign.records import Record, Sample
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 
-from .parts import BLUNT, GARDEN, HEDGER, SEA, FirstWords, pairs, personalizer, written
+from .parts import BLUNT, HEDGER, SEA, TEXTS, FirstWords, pairs, personalizer, written
 
 PAIRS = pairs()
 CHOICES = [
@@ -34,10 +34,6 @@ CHOICES = [
     for record in PAIRS
     if record.id[-1] in "67"
 ]
-TEXTS = {
-    user: [written(habits, GARDEN + SEA, seed) for seed in range(6)]
-    for user, habits in (("hed", HEDGER), ("blu", BLUNT))
-}
 WRITING = [
     Case(
         id=f"{user}1",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -107,44 +107,52 @@ def draws(rng: np.random.Generator, rates: np.ndarray, sizes: np.ndarray) -> dic
     }
 
 
-def nothing_to_win(rng: np.random.Generator, clusters: int) -> Tables:
-    """Every arm picks as well as every other, and nobody's own profile is better than a stranger's."""
-    sizes, rates = rng.integers(2, 6, clusters), rng.beta(4, 2.5, clusters)
-    arms: Tables = {name: {"accuracy": draws(rng, rates, sizes)} for name in CHOICE_CONTROLS}
+def world(
+    rng: np.random.Generator,
+    clusters: int,
+    *,
+    rates: tuple[float, float],
+    share: Mapping[str, float],
+    others: float,
+    own: float,
+) -> Tables:
+    """Four strategies and the controls: what a strategy gets right, and what a control does as a share of that.
+
+    Args:
+        rng: draws all of it.
+        clusters: how many people.
+        rates: the beta distribution of how often a strategy picks a person's choice.
+        share: the share of that rate that a control reaches.
+        others: the same for every control that ``share`` does not name.
+        own: how often a strategy's own profile beats a stranger's.
+    """
+    sizes, right = rng.integers(2, 6, clusters), rng.beta(*rates, clusters)
+    arms: Tables = {name: {"accuracy": draws(rng, right * share.get(name, others), sizes)} for name in CHOICE_CONTROLS}
     for name in "abcd":
-        chance = draws(rng, np.full(clusters, 0.5), sizes)
-        arms[name] = {"accuracy": draws(rng, rates, sizes), "own_over_other": chance}
+        beaten = draws(rng, np.full(clusters, own), sizes)
+        arms[name] = {"accuracy": draws(rng, right, sizes), "own_over_other": beaten}
     return arms
 
 
-def one_control_unbeaten(rng: np.random.Generator, clusters: int) -> Tables:
-    """Strategies beat everything but the wrong user's profile, which is as good: the null that is hardest to keep."""
-    sizes, rates = rng.integers(2, 6, clusters), rng.beta(8, 2, clusters)
-    arms: Tables = {
-        name: {"accuracy": draws(rng, rates if name == "wrong-user" else rates / 8, sizes)} for name in CHOICE_CONTROLS
-    }
-    for name in "abcd":
-        own = draws(rng, np.full(clusters, 0.97), sizes)
-        arms[name] = {"accuracy": draws(rng, rates, sizes), "own_over_other": own}
-    return arms
+NOTHING_TO_WIN = {
+    "every arm picks as well as every other, and nobody's own profile is better than a stranger's": {
+        "rates": (4, 2.5), "share": {}, "others": 1.0, "own": 0.5,
+    },
+    "everything is beaten but the wrong user's profile: the null that is hardest to keep": {
+        "rates": (8, 2), "share": {"wrong-user": 1.0}, "others": 1 / 8, "own": 0.97,
+    },
+    "every control is beaten, but a stranger's profile would do as well": {
+        "rates": (12, 1), "share": {}, "others": 1 / 8, "own": 0.5,
+    },
+}  # fmt: skip
 
 
-def own_no_better_than_another_s(rng: np.random.Generator, clusters: int) -> Tables:
-    """Strategies beat every control, but a stranger's profile would do as well."""
-    sizes, rates = rng.integers(2, 6, clusters), rng.beta(12, 1, clusters)
-    arms: Tables = {name: {"accuracy": draws(rng, rates / 8, sizes)} for name in CHOICE_CONTROLS}
-    for name in "abcd":
-        chance = draws(rng, np.full(clusters, 0.5), sizes)
-        arms[name] = {"accuracy": draws(rng, rates, sizes), "own_over_other": chance}
-    return arms
-
-
-@pytest.mark.parametrize("drawn", [nothing_to_win, one_control_unbeaten, own_no_better_than_another_s])
-def test_where_there_is_nothing_to_win_nearly_nothing_wins(
-    drawn: Callable[[np.random.Generator, int], Tables],
-) -> None:
+@pytest.mark.parametrize("drawn", NOTHING_TO_WIN.values(), ids=NOTHING_TO_WIN)
+def test_where_there_is_nothing_to_win_nearly_nothing_wins(drawn: dict[str, Any]) -> None:
     rng = np.random.default_rng(11)
-    claims = sum(any(found["won"] for found in _wins(drawn(rng, 10), "accuracy").values()) for _ in range(RUNS))
+    claims = sum(
+        any(found["won"] for found in _wins(world(rng, 10, **drawn), "accuracy").values()) for _ in range(RUNS)
+    )
     assert claims / RUNS <= 0.065
 
 
@@ -152,7 +160,7 @@ def test_what_is_there_is_found() -> None:
     rng = np.random.default_rng(12)
     won = []
     for _ in range(50):
-        arms = own_no_better_than_another_s(rng, 12)
+        arms = world(rng, 12, rates=(12, 1), share={}, others=1 / 8, own=0.5)
         sizes = np.array([len(values) for values in arms["a"]["accuracy"].values()])
         arms["a"]["own_over_other"] = draws(rng, np.full(12, 0.95), sizes)
         won.append(_wins(arms, "accuracy"))

@@ -20,12 +20,8 @@ from hyperalign.records import Record, Sample
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 from tests.programs.parts import Overlap
 
-from .parts import BLUNT, GARDEN, HEDGER, SEA, personalizer, written
+from .parts import BLUNT, HEDGER, SEA, TEXTS, personalizer, written
 
-TEXTS = {
-    user: [written(habits, GARDEN + SEA, seed) for seed in range(6)]
-    for user, habits in (("hed", HEDGER), ("blu", BLUNT))
-}
 CASES = [
     Case(
         id=f"{user}1",

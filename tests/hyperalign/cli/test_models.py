@@ -10,7 +10,7 @@ import pytest
 
 from hyperalign.backends.runtimes import catalogue
 from hyperalign.backends.runtimes.catalogue import Entry
-from tests.backends.runtimes.test_download import CONTENT, FakeHub, entry, make_wheels
+from tests.fixtures.hub import CONTENT, FakeHub, entry, make_wheels, serving_hub
 
 from .conftest import Run
 
@@ -25,15 +25,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+def hub() -> Iterator[FakeHub]:
     """A hub that has the model; no package index beside it."""
-    server = FakeHub()
-    monkeypatch.setenv("HYPERALIGN_HUB", server.url)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    yield server
-    server.delay.set()
-    server.http.shutdown()
-    server.http.server_close()
+    with serving_hub() as server:
+        yield server
 
 
 @pytest.fixture

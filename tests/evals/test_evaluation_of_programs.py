@@ -1,0 +1,77 @@
+"""``evaluate`` of any DSPy program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dspy
+
+from hyperalign.budget import Budget
+from hyperalign.evals import Plan, evaluate
+from hyperalign.evals.cases import Task
+from tests.fixtures.scripted_server import ScriptedServer, reply
+
+from .parts import FirstWords, personalizer
+from .test_summary import SCHEMA
+
+
+def test_choices_of_any_program(choices: Task, tmp_path: Path) -> None:
+    program = FirstWords()
+    result = evaluate(program, choices, plan=Plan(concurrency=2), out=tmp_path / "run")
+    SCHEMA.validate(dict(result.summary))
+    arms = result.summary["strategies"]
+    assert set(arms) == {"program", "wrong-user", "vote-length", "vote-word-length", "vote-readability"}
+    assert arms["program"]["accuracy"]["mean"] == arms["program"]["order_consistency"]["mean"] == 1.0
+    # Texts of others share no word with either answer; then it says A, and both orders disagree.
+    assert arms["wrong-user"]["order_consistency"]["mean"] < 1.0
+    assert arms["program"]["own_over_other"]["mean"] > 0.5
+    assert len(program.asked) == 6 * 4, "own and a stranger's records, in both orders"
+    for outcome in result.outcomes:
+        shown = [prompt for prompt, _ in program.asked if outcome.found["chosen"] in prompt]
+        assert len(shown) == 4
+        assert (
+            sum(prompt.index(outcome.found["chosen"]) < prompt.index(outcome.found["rejected"]) for prompt in shown)
+            == 2
+        )
+    assert not any(case in ids for _, ids in program.asked for case in ("ada-6", "ada-7", "bob-6", "cal-7"))
+
+
+def test_writing_of_any_program(texts: Task, tmp_path: Path) -> None:
+    program = FirstWords()
+    result = evaluate(program, texts, out=tmp_path / "run")
+    SCHEMA.validate(dict(result.summary))
+    arms = result.summary["strategies"]
+    assert set(arms) == {"program", "none", "wrong-user", "own-text"}
+    # It answers with the first record of whomever it is shown.
+    assert arms["program"]["win_rate_vs_none"]["mean"] == arms["program"]["win_rate_vs_wrong_user"]["mean"] == 1.0
+    assert arms["program"]["copied_words"]["mean"] == arms["program"]["words"]["mean"] > 20
+    assert arms["none"]["copied_words"]["mean"] < 5
+    assert len(program.asked) == 4 * 3
+
+
+def test_controls_of_a_program_can_be_off(choices: Task, texts: Task, tmp_path: Path) -> None:
+    chosen = evaluate(FirstWords(), choices, plan=Plan(controls=()), out=tmp_path / "a")
+    assert set(chosen.summary["strategies"]) == {"program"}
+    assert chosen.summary["switched_off"] == ["none", "wrong-user", "inverted", "votes", "gold"]
+    assert chosen.summary["wins"] == {}
+    program = FirstWords()
+    wrote = evaluate(program, texts, plan=Plan(controls=("wrong-user",)), out=tmp_path / "b")
+    assert set(wrote.summary["strategies"]) == {"program", "wrong-user", "own-text"}
+    assert all(ids for _, ids in program.asked)
+
+
+def test_a_program_s_own_model_is_named_and_paid_for(
+    scripted_server: ScriptedServer, texts: Task, tmp_path: Path
+) -> None:
+    scripted_server.default = reply(lambda request: "[[ ## answer ## ]]\nSo it was.\n[[ ## completed ## ]]")
+    budget = Budget()
+    lm = personalizer(scripted_server, budget).lm
+    assert lm is not None
+    program = dspy.Predict("prompt, records -> answer")
+    with dspy.context(lm=lm):
+        result = evaluate(program, texts, users=2, seed=5, out=tmp_path / "run", budget=budget)
+    assert result.summary["model"] == lm.model
+    assert result.summary["seed"] == 5
+    assert {answer for outcome in result.outcomes for answer in outcome.found["answers"].values()} == {"So it was."}
+    assert all(outcome.found["tokens"]["in"] == 30 for outcome in result.outcomes), "three arms of ten tokens"
+    assert sum(step["calls"] for step in result.summary["cost"].values()) == 12
