@@ -18,6 +18,7 @@ from .excerpts import excerpt, sentences
 
 __all__ = ["Candidate", "from_examples", "from_measurement", "from_space"]
 
+SPACE_ID = "space-"
 EXAMPLE_WORDS = 80
 MAX_CLAIMS = 12
 
@@ -36,7 +37,7 @@ def from_space(space: Space) -> list[Candidate]:
     return [
         Candidate(
             Hypothesis(
-                id=f"space-{dimension.name}",
+                id=f"{SPACE_ID}{dimension.name}",
                 statement=dimension.high,
                 opposite=dimension.low,
                 aspect=dimension.aspect,

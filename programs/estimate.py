@@ -12,6 +12,8 @@ from hyperalign.budget import Usage
 from hyperalign.records import Record, own_text
 from hyperalign.space import load_space
 
+from .shortlist import shortlist
+
 __all__ = ["REFERENCE_RECORDS", "estimate"]
 
 TOKENS_PER_WORD = 1.4
@@ -34,7 +36,7 @@ def estimate(records: Sequence[Record], others: Sequence[Record], *, by_choice: 
         by_choice: the model offers no log-probabilities of text: it is asked once for each statement, record and order.
     """
     shown = sum(_words(record) for record in [*records[::2], *others[:4]])
-    statements = len(load_space().dimensions) + FREE_HYPOTHESES
+    statements = len(shortlist(load_space(), records).dimensions) + FREE_HYPOTHESES
     read = round(sum(_words(record) for record in [*records, *others]) * TOKENS_PER_WORD)
     scored = len(records) + len(others)
     if by_choice:

@@ -1,0 +1,45 @@
+"""What is worth testing: manner in writing; in choices the subjects that records touch, then manner, then the rest."""
+
+from __future__ import annotations
+
+from hyperalign.programs.shortlist import MAX_DIMENSIONS, shortlist
+from hyperalign.records import Edit, Pair
+from hyperalign.space import Dimension, Space, load_space
+
+from .parts import jam
+
+SPACE = load_space()
+CHOICE = Pair(user="ada", prompt="Say something.", chosen="I play songs all day.", rejected="A concert bores me.")
+
+
+def names(space: Space) -> list[str]:
+    return [dimension.name for dimension in space.dimensions]
+
+
+def test_writing_is_tested_for_what_shows_in_writing() -> None:
+    short = shortlist(SPACE, [jam(0), CHOICE])
+    assert len(short.dimensions) == 17
+    assert {dimension.group for dimension in short.dimensions} == {"manner"}
+
+
+def test_choices_are_tested_for_the_subjects_they_touch_and_for_manner() -> None:
+    short = shortlist(SPACE, [CHOICE])
+    assert len(short.dimensions) == MAX_DIMENSIONS == 24
+    assert "music" in names(short)
+    assert "weddings" not in names(short)
+    assert [each for each in names(SPACE) if each in names(short)] == names(short), "in their own order"
+    assert {"warm", "brief", "formal"} <= set(names(short))
+
+
+def test_which_answer_was_taken_plays_no_part() -> None:
+    turned = CHOICE.model_copy(update={"chosen": CHOICE.rejected, "rejected": CHOICE.chosen})
+    assert shortlist(SPACE, [CHOICE]) == shortlist(SPACE, [turned])
+    edit = Edit(user="ada", prompt="Say something.", draft=CHOICE.rejected, edited=CHOICE.chosen)
+    assert shortlist(SPACE, [edit]) == shortlist(SPACE, [CHOICE])
+
+
+def test_dimensions_of_ones_own_come_first() -> None:
+    tea = Dimension(name="tea", aspect="preference", source="ours", high="Drinks tea.", low="Drinks coffee.")
+    mine = Space(name="mine", dimensions=[*SPACE.dimensions, tea])
+    assert names(shortlist(mine, [CHOICE], limit=2)) == ["music", "tea"]
+    assert "tea" in names(shortlist(mine, [jam(0)]))
