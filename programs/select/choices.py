@@ -1,0 +1,161 @@
+"""Statements judged by what people chose: each cell holds a chosen answer against the one turned down.
+
+Two things are asked. **Do the choices point one way at all, and another than everybody's?** (``flips``) If tossed
+coins would do so as often, nothing is believed. **Which way?** Leanings are shrunken (``effects``), and statements are
+kept, the surest first, while the mean probability of a wrong sign stays within a stated share (the local false sign
+rate of Stephens 2017). A statement that says much the same as a surer one is left out. This file runs no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperalign.profile import Hypothesis, TestResult
+from hyperalign.scores import ScoreMatrix
+
+from .effects import Effects, effects
+from .flips import one_way_p
+from .rules import Judged, Rules, rounded, turned
+
+__all__ = ["ByChoices", "judge_choices"]
+
+_ALIKE = 0.9
+_INTERVAL = 1.645
+
+
+@dataclass(frozen=True)
+class ByChoices:
+    """What choices say.
+
+    Attributes:
+        judged: each hypothesis, with its test, and why it is dropped.
+        direction: by hypothesis id of the space, the probability of its high pole.
+    """
+
+    judged: list[Judged] = field(default_factory=list)
+    direction: dict[str, float] = field(default_factory=dict)
+
+
+def judge_choices(tried: Sequence[tuple[Hypothesis, ScoreMatrix]], user: str, rules: Rules) -> ByChoices:
+    """Judge hypotheses by choices.
+
+    Args:
+        tried: each hypothesis with the matrix that has a column for it.
+        user: whose profile this is; all other rows are the reference population.
+        rules: what it takes.
+    """
+    found = ByChoices()
+    matrices = {id(matrix): matrix for _, matrix in tried}
+    for key, matrix in matrices.items():
+        _judge([hypothesis for hypothesis, its in tried if id(its) == key], matrix, user, rules, found)
+    return found
+
+
+def _judge(hypotheses: Sequence[Hypothesis], matrix: ScoreMatrix, user: str, rules: Rules, found: ByChoices) -> None:
+    """Judge the hypotheses of one matrix: those that saw the same choices share one model."""
+    together: dict[tuple[str, ...], list[Hypothesis]] = {}
+    for hypothesis in hypotheses:
+        seen, _ = matrix.of(hypothesis.id, lambda row: row.user == user)
+        together.setdefault(tuple(seen), []).append(hypothesis)
+    for records, alike in together.items():
+        columns = [hypothesis.id for hypothesis in alike]
+        own = matrix.complete(columns, user)
+        people = dict.fromkeys(row.user for row in matrix.rows if row.user != user)
+        others = [cells for cells in (matrix.complete(columns, name) for name in people) if len(cells)]
+        count = sum(map(len, others))
+        if len(own) < rules.min_records:
+            reason = f"only {len(own)} of the person's choices could test it (needs {rules.min_records})"
+        elif count < rules.min_records:
+            reason = f"only {count} choices of other people to compare with"
+        else:
+            found_effects = effects(own, others, rules.prior)
+            # Neither tossed coins nor everybody's taste: the choices, and what is left of them beyond other people's.
+            common = own.mean(axis=0) - found_effects.raw
+            one_way = max(one_way_p((own - shift) / found_effects.scale, seed=rules.seed) for shift in (0.0, common))
+            leanings = _Leanings(matrix, list(records), count, found_effects, one_way)
+            found.judged.extend(_kept_or_not(alike, leanings, np.vstack([own, *others]), rules))
+            found.direction.update(_direction(alike, leanings.effects))
+            continue
+        found.judged.extend((hypothesis, reason) for hypothesis in alike)
+
+
+@dataclass(frozen=True)
+class _Leanings:
+    """What some hypotheses were judged by: the person's records, how many of others', and what came out."""
+
+    matrix: ScoreMatrix
+    records: list[str]
+    others: int
+    effects: Effects
+    one_way: float
+
+
+def _direction(hypotheses: Sequence[Hypothesis], leanings: Effects) -> dict[str, float]:
+    return {
+        hypothesis.id: rounded(float(probability))
+        for hypothesis, probability in zip(hypotheses, leanings.positive, strict=True)
+        if hypothesis.source == "space"
+    }
+
+
+def _kept_or_not(
+    hypotheses: Sequence[Hypothesis],
+    leanings: _Leanings,
+    cells: NDArray[np.float64],
+    rules: Rules,
+) -> list[Judged]:
+    """The surest first: each is kept while the mean probability of a wrong sign stays within the rate."""
+    wrong = np.array(
+        [
+            min(p, 1 - p) if hypothesis.source == "space" else 1 - p
+            for hypothesis, p in zip(hypotheses, leanings.effects.positive, strict=True)
+        ]
+    )
+    known = cells / leanings.effects.scale
+    # About zero, not about the mean: exchanging chosen and rejected must not change what is alike.
+    alike = np.abs(known.T @ known) / len(known)
+    judged: list[Judged] = []
+    kept: list[int] = []
+    for number, at in enumerate(np.argsort(wrong, kind="stable")):
+        q = float(np.sort(wrong)[: number + 1].mean())
+        hypothesis = _tested(hypotheses[at], int(at), q, float(wrong[at]), leanings)
+        like = next((hypotheses[other] for other in kept if alike[at, other] > _ALIKE), None)
+        if leanings.one_way > rules.chance(len(leanings.records)):
+            reason = f"the choices do not point one way (p {leanings.one_way:.2f})"
+        elif wrong[at] >= 0.5:
+            reason = "fits other people at least as well"
+        elif q > rules.wrong_signs:
+            reason = f"may be chance: wrong in {wrong[at]:.0%} of such cases"
+        elif like is not None:
+            reason = f"says much the same as '{like.statement}'"
+        elif len(kept) >= rules.max_chosen:
+            reason = f"{rules.max_chosen} surer ones were kept"
+        else:
+            reason = ""
+            kept.append(int(at))
+        judged.append((hypothesis if not reason else hypothesis.model_copy(update={"weight": 0.0}), reason))
+    return judged
+
+
+def _tested(hypothesis: Hypothesis, at: int, q: float, wrong: float, leanings: _Leanings) -> Hypothesis:
+    found = leanings.effects
+    gain, noise = float(found.raw[at]), float(found.noise[at])
+    # Not the raw gain's sign: what is believed of it decides which pole is said.
+    if hypothesis.source == "space" and found.mean[at] < 0:
+        hypothesis, gain = turned(hypothesis), -gain
+    result = TestResult(
+        test=leanings.matrix.test,
+        gain=rounded(gain),
+        low=rounded(gain - _INTERVAL * noise),
+        high=rounded(gain + _INTERVAL * noise),
+        p=rounded(wrong),
+        q=rounded(min(1.0, q)),
+        records=leanings.records,
+        reference_records=leanings.others,
+        scorer=leanings.matrix.scorer,
+    )
+    return hypothesis.model_copy(update={"test": result, "weight": rounded(max(0.0, 1 - 2 * wrong))})

@@ -1,0 +1,90 @@
+"""What it takes to be kept, and what a selection is. This file judges nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hyperalign.errors import InputError
+from hyperalign.profile import Hypothesis
+
+from .effects import Prior
+
+__all__ = ["Judged", "Rules", "Selection", "drop", "rounded", "turned"]
+
+Judged = tuple[Hypothesis, str]
+"""A hypothesis with its test, and why it is dropped; empty if it passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What it takes to be kept.
+
+    Attributes:
+        fdr: false-discovery rate: the expected share of kept hypotheses that are chance.
+        wrong_signs: for choices, the expected share of kept statements whose opposite is true.
+        min_records: cells needed on the person's records, and on other people's.
+        max_statements: at most so many statements, the surest first.
+        max_measured: at most so many of them from measured style, which stands in the profile anyway.
+        max_chosen: at most so many of them from choices between answers.
+        max_examples: at most so many raw examples.
+        prior: how far people's leanings differ, for choices.
+        permutations: at most so many relabelings; all of them where there are fewer.
+        seed: of the sampled permutations.
+
+    Raises:
+        InputError: ``min_records`` is below 2, where nothing has a spread.
+    """
+
+    fdr: float = 0.10
+    wrong_signs: float = 0.30
+    min_records: int = 3
+    max_statements: int = 8
+    max_measured: int = 4
+    max_chosen: int = 5
+    max_examples: int = 2
+    prior: Prior = field(default_factory=Prior)
+    permutations: int = 9_999
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.min_records < 2:
+            raise InputError(f"min_records is {self.min_records}.", remedy="A spread needs at least 2 records.")
+
+    def chance(self, choices: int) -> float:
+        """How often tossed coins may pass for a person, by the number of choices.
+
+        With few choices hardly anything is out of reach of coins (four that agree are seen in one of eight tosses), so
+        the prior that people do prefer something is trusted more; from 16 on it is one in twenty.
+        """
+        return max(0.05, 0.05 * (16 / choices) ** 2)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a profile may say.
+
+    Attributes:
+        kept: what passed, the surest first.
+        dropped: what did not, each with its reason.
+        direction: of each dimension of the space that was tested on choices, by hypothesis id: how probable it is that
+            the person leans to its high pole.
+    """
+
+    kept: list[Hypothesis] = field(default_factory=list)
+    dropped: list[Hypothesis] = field(default_factory=list)
+    direction: dict[str, float] = field(default_factory=dict)
+
+
+def drop(hypothesis: Hypothesis, reason: str) -> Hypothesis:
+    """A hypothesis that is not believed, and why."""
+    return hypothesis.model_copy(update={"dropped_because": reason, "weight": 0.0})
+
+
+def turned(hypothesis: Hypothesis) -> Hypothesis:
+    """The hypothesis that says the opposite."""
+    return hypothesis.model_copy(update={"statement": hypothesis.opposite, "opposite": hypothesis.statement})
+
+
+def rounded(value: float) -> float:
+    """As profiles have figures."""
+    return round(value, 5)
