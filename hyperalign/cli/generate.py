@@ -21,7 +21,7 @@ from .options import (
 if TYPE_CHECKING:
     from hyperalign.profile import Profile
 
-__all__ = ["generate"]
+__all__ = ["generate", "person_of", "prompt_of"]
 
 
 def generate(
@@ -29,7 +29,10 @@ def generate(
     user: Annotated[str | None, typer.Option("--user", help="As whom.")] = None,
     profile: Annotated[Path | None, typer.Option("--profile", help="A profile file instead of the store's.")] = None,
     strategy: Annotated[
-        str, typer.Option("--strategy", help="How the profile is used: none, few-shot, hypotheses or verified.")
+        str,
+        typer.Option(
+            "--strategy", help="How the profile is used: none, few-shot, hypotheses, directions, persona or verified."
+        ),
     ] = "verified",
     best_of: Annotated[int, typer.Option("--best-of", min=1, help="Drafts to choose from.")] = 1,
     model: ModelOption = DEFAULT_MODEL,
@@ -56,9 +59,9 @@ def generate(
 
     if user is not None and profile is not None:
         raise InputError("Both --user and --profile name a person.", remedy="Give one of them.")
-    prompt = _prompt(prompt)
+    prompt = prompt_of(prompt)
     chosen = named(strategy)
-    person = _person(user, profile, store)
+    person = person_of(user, profile, store)
     if person is None:
         chosen = named("none")
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
@@ -88,7 +91,7 @@ def generate(
         typer.echo(printable(reply.answer))
 
 
-def _prompt(given: str) -> str:
+def prompt_of(given: str) -> str:
     """What to answer, from the argument or from standard input.
 
     Raises:
@@ -110,7 +113,8 @@ def _prompt(given: str) -> str:
     return prompt
 
 
-def _person(user: str | None, file: Path | None, store: str | None) -> Profile | None:
+def person_of(user: str | None, file: Path | None, store: str | None) -> Profile | None:
+    """The profile of a file or of the store; None where nobody is named."""
     if file is not None:
         from .editing import read_profile
 

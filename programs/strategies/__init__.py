@@ -13,9 +13,11 @@ from hyperalign.errors import InputError
 from hyperalign.profile import Profile
 from hyperalign.scores import Message
 
+from .directions import Directions
 from .few_shot import FewShot
 from .hypotheses import Hypotheses
 from .none import Bare
+from .persona import Persona
 from .verified import Verified
 
 __all__ = ["PROFILE_WORDS", "STRATEGIES", "Strategy", "strategy"]
@@ -46,7 +48,9 @@ class Strategy(Protocol):
         ...
 
 
-STRATEGIES: Mapping[str, Strategy] = {each.name: each for each in (Bare(), FewShot(), Hypotheses(), Verified())}
+STRATEGIES: Mapping[str, Strategy] = {
+    each.name: each for each in (Bare(), FewShot(), Hypotheses(), Directions(), Persona(), Verified())
+}
 
 
 def strategy(name: str) -> Strategy:

@@ -1,18 +1,19 @@
-"""Earlier texts of a person as turns of a conversation, within a budget of words.
+"""What strategies share: earlier texts of a person as turns of a conversation, and what a statement asks for.
 
-Shared by the strategies that show raw examples. It does not choose them.
+It does not choose either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hyperalign.profile import Hypothesis
 from hyperalign.records import Sample
 from hyperalign.scores import Message
 
 from ..excerpts import excerpt
 
-__all__ = ["example_turns", "words"]
+__all__ = ["example_turns", "guidance", "words"]
 
 _NO_PROMPT = "Write a text of your own."
 
@@ -43,3 +44,10 @@ def example_turns(examples: Sequence[Sample], budget: int) -> list[Message]:
         # The last turn weighs most with small models: the best example goes there.
         turns[:0] = [{"role": "user", "content": prompt}, {"role": "assistant", "content": text}]
     return turns
+
+
+def guidance(hypothesis: Hypothesis) -> str:
+    """What to do; the figures behind a measured statement are for people to check."""
+    if hypothesis.source != "measured":
+        return hypothesis.statement
+    return hypothesis.statement.partition(":")[0].rstrip(".") + "."

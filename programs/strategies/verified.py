@@ -7,10 +7,10 @@ An empty profile sends the bare prompt: where no profile won, none is used.
 
 from __future__ import annotations
 
-from hyperalign.profile import Hypothesis, Profile
+from hyperalign.profile import Profile
 from hyperalign.scores import Message
 
-from .turns import example_turns, words
+from .turns import example_turns, guidance, words
 
 __all__ = ["Verified"]
 
@@ -26,7 +26,7 @@ class Verified:
         """Examples as turns, then the statements with the prompt."""
         lines: list[str] = []
         surest = sorted(profile.hypotheses, key=lambda h: -h.weight)
-        for statement in [*profile.stated, *(_guidance(h) for h in surest if h.kind == "statement")]:
+        for statement in [*profile.stated, *(guidance(h) for h in surest if h.kind == "statement")]:
             if words(statement) <= budget:
                 budget -= words(statement)
                 lines.append(f"- {statement}")
@@ -35,10 +35,3 @@ class Verified:
             return [{"role": "user", "content": prompt}]
         asked = "\n".join([_MANNER, *lines, "", prompt]) if lines else prompt
         return [{"role": "system", "content": ""}, *turns, {"role": "user", "content": asked}]
-
-
-def _guidance(hypothesis: Hypothesis) -> str:
-    """What to do; the figures behind a measured statement are for people to check."""
-    if hypothesis.source != "measured":
-        return hypothesis.statement
-    return hypothesis.statement.partition(":")[0].rstrip(".") + "."

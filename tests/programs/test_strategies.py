@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hyperalign.errors import InputError
-from hyperalign.profile import Profile
+from hyperalign.profile import Evidence, Profile
 from hyperalign.programs.strategies import STRATEGIES, strategy
 from hyperalign.records import Sample
 
@@ -20,6 +20,7 @@ PROFILE = Profile(
     dropped=[statement("tall").model_copy(update={"dropped_because": "chance"}), statement("measured", "measured")],
     stated=["No emoji, please."],
     examples=[jam(0), Sample(user="ada", prompt="Say hello.", text="Hello, dear toast.")],
+    direction={"warm": 0.97, "humorous": 0.1, "formal": 0.6, "brief": 0.2, "nothing of the kind": 1.0},
 )
 EMPTY = Profile(user="ada", dropped=[statement("tall", "measured")])
 BARE = [{"role": "user", "content": "Decline."}]
@@ -37,9 +38,12 @@ def test_no_strategy_spends_more_than_its_budget(name: str, budget: int) -> None
     assert turns[-1]["content"].endswith("Decline.")
     said = " ".join(turn["content"] for turn in turns).removesuffix("Decline.")
     for ours in (
-        "About the person:",
         "Decline.",
         "Write in this manner:",
+        "Answer as somebody would want who prefers what is:",
+        "What they like:",
+        "About the person:",
+        "(in their own words)",
         "- ",
     ):
         said = said.replace(ours, "")
@@ -61,6 +65,26 @@ def test_few_shot_shows_earlier_texts_the_best_last() -> None:
 def test_hypotheses_believes_all_that_was_inferred() -> None:
     turns = strategy("hypotheses").condition(PROFILE, "Decline.", 400)
     assert turns[0]["content"] == "About the person:\n- Is fond of jam.\n- Is tall."
+
+
+def test_directions_says_the_poles_that_are_probable_the_surest_first() -> None:
+    (_, asked) = strategy("directions").condition(PROFILE, "Decline.", 400)
+    assert asked["content"] == (
+        "Answer as somebody would want who prefers what is:\n"
+        "- Warm and friendly.\n- Serious and earnest.\n- Long and detailed.\n\nDecline."
+    )
+
+
+def test_a_persona_tells_what_has_evidence_and_what_the_person_said() -> None:
+    quoted = [Evidence(quote="jam", record="ada-0")]
+    fond = statement("fond of jam").model_copy(update={"weight": 0.2, "evidence": quoted})
+    shy = statement("shy").model_copy(update={"aspect": "personality", "evidence": quoted})
+    profile = PROFILE.model_copy(update={"hypotheses": [*PROFILE.hypotheses, fond, shy]})
+    (system, asked) = strategy("persona").condition(profile, "Decline.", 400)
+    assert system["content"] == (
+        "About the person: “No emoji, please.” (in their own words) Is shy.\n\nWhat they like: Is fond of jam."
+    )
+    assert asked == BARE[0]
 
 
 def test_verified_says_what_was_kept_the_surest_first() -> None:
@@ -96,7 +120,7 @@ def test_a_prompt_is_never_cut() -> None:
 def test_an_unknown_strategy() -> None:
     with pytest.raises(InputError, match="no strategy 'best'") as caught:
         strategy("best")
-    assert "few-shot, hypotheses, none, verified" in caught.value.remedy
+    assert "directions, few-shot, hypotheses, none, persona, verified" in caught.value.remedy
 
 
 def test_long_examples_are_cut_so_that_two_are_shown() -> None:
