@@ -78,10 +78,17 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a matrix: a record, and whose it is."""
+    """One row of a matrix: a record, and whose it is.
+
+    Attributes:
+        record: its id.
+        user: whose it is.
+        paired: whether its cells weigh what the person took against what they turned down.
+    """
 
     record: str
     user: str
+    paired: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,16 @@ class ScoreMatrix:
         picked = [i for i, row in enumerate(self.rows) if keep(row) and not np.isnan(self.values[i, index])]
         return [self.rows[i].record for i in picked], self.values[picked, index]
 
+    def complete(self, columns: Sequence[str], user: str) -> NDArray[np.float64]:
+        """One person's cells of some hypotheses, shape (records, hypotheses): the rows that have all of them."""
+        indices = [self.columns.index(column) for column in columns]
+        cells = self.values[[i for i, row in enumerate(self.rows) if row.user == user]][:, indices]
+        return cells[~np.isnan(cells).any(axis=1)]
+
+    def all_paired(self, user: str) -> bool:
+        """Whether a person's rows are all choices between two texts."""
+        return all(row.paired for row in self.rows if row.user == user)
+
     def without(self, records: set[str]) -> ScoreMatrix:
         """The matrix as if some records had never been seen."""
         keep = [i for i, row in enumerate(self.rows) if row.record not in records]
@@ -131,6 +148,7 @@ class ScoreMatrix:
             {
                 "record": row.record,
                 "user": row.user,
+                "paired": row.paired,
                 "values": [None if np.isnan(v) else round(float(v), 6) for v in cells],
             }
             for row, cells in zip(self.rows, self.values, strict=True)
@@ -150,7 +168,7 @@ class ScoreMatrix:
             rows = data["rows"]
             cells = [[np.nan if v is None else v for v in row["values"]] for row in rows]
             values = np.array(cells, dtype=np.float64).reshape(len(rows), len(data["columns"]))
-            owners = tuple(Row(row["record"], row["user"]) for row in rows)
+            owners = tuple(Row(row["record"], row["user"], row.get("paired", False)) for row in rows)
             return cls(data["test"], data["scorer"], owners, tuple(data["columns"]), values)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a score matrix: {error!r}") from error

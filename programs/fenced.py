@@ -11,7 +11,7 @@ import re
 
 __all__ = ["fenced"]
 
-_TAGS = ("text", "prompt", "A", "B")
+_TAGS = ("text", "prompt", "first", "second", "A", "B")
 _FORGED = re.compile(rf"<(?=\s*/?\s*(?:{'|'.join(_TAGS)})\s*>)", re.IGNORECASE)
 
 
@@ -20,6 +20,6 @@ def fenced(text: str, tag: str) -> str:
 
     Args:
         text: anything; a tag that could be taken for a fence loses its angle bracket, all else stays as it is.
-        tag: ``text``, ``prompt``, ``A`` or ``B``.
+        tag: one of those that are fences here.
     """
     return f"<{tag}>\n{_FORGED.sub('‹', text)}\n</{tag}>"

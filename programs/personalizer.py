@@ -16,18 +16,19 @@ from hyperalign.budget import Budget
 from hyperalign.contrast import Contrast, ShippedContrast, reference_records
 from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis, Measurement, Profile, Provenance, check_evidence
-from hyperalign.records import Record, Sample, own_text
+from hyperalign.records import Record, Sample, other_text, own_text
 from hyperalign.scores import ScoreMatrix, Scorer
 from hyperalign.space import Space, load_space
 from hyperalign.style import FEATURES, claims, measure_all
 
-from .candidates import Candidate, from_examples, from_measurement, from_space
+from .candidates import SPACE_ID, Candidate, from_examples, from_measurement, from_space
 from .evidence import find_evidence
 from .generate import Generate
 from .infer import InferHypotheses
 from .own_scorer import ChosenScorer, resolve_scorer
 from .score import Progress, fill
 from .select import Rules, Selection, select
+from .shortlist import shortlist
 from .strategies import Strategy, strategy
 from .testing import Test
 from .testing.choice import ChoiceTest
@@ -159,7 +160,7 @@ class Personalizer(dspy.Module):
             *free,
             *from_measurement(made_from),
             *from_examples(made_from, EXAMPLES_TRIED),
-            *from_space(self._space),
+            *from_space(shortlist(self._space, records)),
         ]
         hypotheses = [candidate.hypothesis for candidate in candidates]
         against = others[: self._reference]
@@ -183,7 +184,9 @@ class Personalizer(dspy.Module):
         self, candidates: Sequence[Candidate], records: Sequence[Record], others: Sequence[Record]
     ) -> list[Test]:
         measured = {c.hypothesis.id: c.claim for c in candidates if c.claim is not None}
-        scorer, screen = self.scorer, Screen(records[0].user)
+        # Choices are weighed all together, so none is left unread.
+        chosen = all(other_text(record) is not None for record in records)
+        scorer, screen = self.scorer, None if chosen else Screen(records[0].user)
         if scorer is not None:
             return [MeasurementTest(measured), LikelihoodTest(scorer, screen=screen), ExampleTest(scorer)]
         beside = {mine.id: own_text(others[i % len(others)]) for i, mine in enumerate(records) if others}
@@ -233,6 +236,7 @@ class Personalizer(dspy.Module):
             examples=[samples[h.id] for h in kept if h.kind == "example"],
             style=_measured(records),
             dropped=chosen.dropped,
+            direction={name.removeprefix(SPACE_ID): p for name, p in chosen.direction.items()},
             provenance=Provenance(
                 records=[record.id for record in records],
                 model=str(getattr(self._model or dspy.settings.lm, "model", "")),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 
 from hyperalign.profile import Hypothesis
-from hyperalign.records import Record
+from hyperalign.records import Record, other_text
 from hyperalign.scores import Row, ScoreMatrix
 
 from .testing import Test
@@ -51,5 +51,5 @@ def fill(
 
     empty = not columns or not records
     values = np.empty((len(records), len(columns))) if empty else test.cells(records, columns, wanted, done)
-    rows = tuple(Row(record.id, record.user) for record in records)
+    rows = tuple(Row(record.id, record.user, other_text(record) is not None) for record in records)
     return ScoreMatrix(test.name, test.scorer, rows, tuple(h.id for h in columns), values)

@@ -19,6 +19,7 @@ from .doctor import doctor
 from .eval import eval_
 from .generate import generate
 from .infer import infer
+from .judge import judge
 
 __all__ = ["app", "main"]
 
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(infer)
 app.command()(generate)
+app.command()(judge)
 app.command("eval")(eval_)
 app.command()(compare)
 app.add_typer(profile.app, name="profile")

@@ -1,15 +1,16 @@
 """The test by likelihood: what a model's log-probabilities say of a statement, without asking it anything.
 
 A text is read once, then every statement and its opposite is scored as what somebody would say of
-its writer: log p(h | text) - log p(opposite | text), in nats. By Bayes this is how much more the text
+it: log p(h | text) - log p(opposite | text), in nats. By Bayes this is how much more the text
 speaks for h than for its opposite, up to a constant of the two phrases. Cost grows with the hypotheses'
-own tokens: no text is read twice.
+own tokens.
 
 **Samples.** The cell is what their text says; the constant cancels when other people's records are subtracted.
 
-**Pairs and edits.** The cell is what the chosen text says minus what the one turned down says, so that the
-constant cancels in the pair itself. It asks what AlignX's "alignment accuracy" (section 5) asks, with text and
-statement exchanged: that form reads each pair anew for every statement.
+**Pairs and edits.** Both texts are read beside each other, under their prompt, and the question is how the first comes
+across compared with the second. The cell is the answer with the chosen text first minus the answer with it second, so
+that the constant, and a model's liking for one place, cancel in the pair itself. It asks what AlignX's "alignment
+accuracy" (section 5) asks, with texts and statement exchanged: that form reads each pair anew for every statement.
 
 This file knows no runtime: the scorer is handed in.
 """
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperalign.profile import Hypothesis
-from hyperalign.records import Record, other_text, own_text
+from hyperalign.records import Record, other_text, own_text, prompt_of
 from hyperalign.scores import Scorer
 
 from ..excerpts import excerpt
@@ -34,6 +35,10 @@ from .screen import Screen
 __all__ = ["LikelihoodTest"]
 
 _QUESTION = "How does the writer of this come across? Answer in one short phrase."
+_COMPARED = (
+    "These are two answers to one prompt. How does the first come across, compared with the second? "
+    "Answer in one short phrase."
+)
 
 
 class LikelihoodTest:
@@ -68,14 +73,19 @@ class LikelihoodTest:
         return row_by_row(self._row, records, hypotheses, wanted, done, screen=self._screen)
 
     def _row(self, record: Record, hypotheses: Sequence[Hypothesis]) -> list[float]:
-        own = self._reads(own_text(record), hypotheses)
         other = other_text(record)
         if other is None:
-            return own
-        return [mine - theirs for mine, theirs in zip(own, self._reads(other, hypotheses), strict=True)]
+            return self._says(f"{fenced(excerpt(own_text(record), self._words), 'text')}\n\n{_QUESTION}", hypotheses)
+        own_first = self._says(self._compared(record, own_text(record), other), hypotheses)
+        own_second = self._says(self._compared(record, other, own_text(record)), hypotheses)
+        return [first - second for first, second in zip(own_first, own_second, strict=True)]
 
-    def _reads(self, text: str, statements: Sequence[Hypothesis]) -> list[float]:
-        question = f"{fenced(excerpt(text, self._words), 'text')}\n\n{_QUESTION}"
+    def _compared(self, record: Record, first: str, second: str) -> str:
+        shown = [fenced(excerpt(prompt_of(record), self._words), "prompt")] if prompt_of(record) else []
+        shown += [fenced(excerpt(first, self._words), "first"), fenced(excerpt(second, self._words), "second")]
+        return "\n\n".join([*shown, _COMPARED])
+
+    def _says(self, question: str, statements: Sequence[Hypothesis]) -> list[float]:
         # Without full stops: each would cost a token and say nothing of the person.
         poles = [pole.rstrip(".") for h in statements for pole in (h.statement, h.opposite)]
         scores = self._scorer.score([{"role": "user", "content": question}], poles)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperalign.profile import Hypothesis
-from hyperalign.records import Record, own_text
+from hyperalign.records import Record, other_text, own_text
 from hyperalign.style import StyleClaim, measure
 
 from . import Done
@@ -40,9 +40,18 @@ class MeasurementTest:
     def cells(
         self, records: Sequence[Record], hypotheses: Sequence[Hypothesis], wanted: NDArray[np.bool_], done: Done
     ) -> NDArray[np.float64]:
-        """How far each record bears each claim out, in within-person standard deviations (-3 to 3)."""
+        """How far each record bears each claim out, in within-person standard deviations (-3 to 3).
+
+        For a pair or an edit: how much further than the text that was turned down.
+        """
         return row_by_row(self._row, records, hypotheses, wanted, done)
 
     def _row(self, record: Record, hypotheses: Sequence[Hypothesis]) -> list[float]:
-        features = measure(own_text(record))
+        own, other = self._holds(own_text(record), hypotheses), other_text(record)
+        if other is None:
+            return own
+        return [mine - theirs for mine, theirs in zip(own, self._holds(other, hypotheses), strict=True)]
+
+    def _holds(self, text: str, hypotheses: Sequence[Hypothesis]) -> list[float]:
+        features = measure(text)
         return [self._claims[h.id].holds(features) for h in hypotheses]

@@ -27,7 +27,7 @@ def words(text: str) -> list[str]:
 
 
 class Overlap:
-    """Finds a text likelier the more of its words stand in the context."""
+    """Finds a text likelier the more of its words stand in the context, or in the first of two texts."""
 
     name = "overlap@1"
 
@@ -36,7 +36,9 @@ class Overlap:
 
     def score(self, context: Sequence[Message], texts: Sequence[str]) -> list[TextScore]:
         self.asked.append((list(context), list(texts)))
-        known = set(words(" ".join(message["content"] for message in context)))
+        said = " ".join(message["content"] for message in context)
+        compared = re.search(r"<first>(.*)</first>", said, re.DOTALL)
+        known = set(words(compared[1] if compared else said))
         return [
             TextScore(sum(-1.0 if word in known else -3.0 for word in words(text)), len(words(text))) for text in texts
         ]

@@ -1,0 +1,70 @@
+"""Judging answers for a person: what was kept decides, and where nothing was, nothing does."""
+
+from __future__ import annotations
+
+import pytest
+
+from hyperalign.errors import InputError
+from hyperalign.profile import Hypothesis, Profile, TestResult
+from hyperalign.programs.judge import Judge
+
+from .parts import Overlap
+
+
+def kept(name: str, high: str, low: str, weight: float = 0.9) -> Hypothesis:
+    result = TestResult(
+        test="likelihood", gain=4, low=2, high=6, p=0.02, q=0.05, records=["a", "b", "c", "d"], reference_records=6,
+        scorer="m",
+    )  # fmt: skip
+    return Hypothesis(id=name, statement=high, opposite=low, aspect="style", weight=weight, test=result)
+
+
+JAM = kept("jam", "Marmalade jam toast.", "Engine oil smoke.")
+RAIN = kept("rain", "Umbrella puddle.", "Desert camel.", 0.1)
+FOND = Profile(user="ada", hypotheses=[JAM, RAIN])
+ANSWERS = ["Engine oil and smoke, again.", "Toast with marmalade and jam.", "Nothing of either."]
+
+
+def test_the_answer_that_fits_the_person_is_taken() -> None:
+    found = Judge(Overlap())(prompt="What news?", answers=ANSWERS, profile=FOND)
+    assert found.best == 1
+    assert sum(found.probabilities) == pytest.approx(1)
+    assert found.probabilities[1] > found.probabilities[2] > found.probabilities[0]
+    (deciding, nats), (other, none) = found.decided
+    assert (deciding, other) == (JAM, RAIN)
+    assert nats > 0 == none
+
+
+def test_the_order_of_answers_and_the_opposite_turn_it_around() -> None:
+    judge = Judge(Overlap())
+    there = judge(prompt="", answers=ANSWERS[:2], profile=FOND).probabilities
+    back = judge(prompt="", answers=ANSWERS[1::-1], profile=FOND).probabilities
+    assert there == pytest.approx(back[::-1])
+    hater = FOND.model_copy(update={"hypotheses": [kept("oil", JAM.opposite, JAM.statement)]})
+    assert judge(prompt="", answers=ANSWERS[:2], profile=hater).best == 0
+
+
+def test_what_is_surer_weighs_more() -> None:
+    judge = Judge(Overlap())
+    sure, unsure = (
+        judge(prompt="", answers=ANSWERS[:2], profile=Profile(user="ada", hypotheses=[kept("j", *POLES, weight)]))
+        for weight in (0.9, 0.05)
+    )
+    assert sure.probabilities[1] > unsure.probabilities[1] > 0.5
+
+
+POLES = (JAM.statement, JAM.opposite)
+
+
+def test_without_a_kept_statement_all_are_equally_probable() -> None:
+    scorer = Overlap()
+    found = Judge(scorer)(prompt="What news?", answers=ANSWERS, profile=Profile(user="ada", stated=["Be brief."]))
+    assert found.probabilities == pytest.approx([1 / 3] * 3)
+    assert found.decided == []
+    assert scorer.asked == []
+
+
+@pytest.mark.parametrize("answers", [[], ["One."], ["One.", "  "]])
+def test_one_answer_is_no_choice(answers: list[str]) -> None:
+    with pytest.raises(InputError, match="two answers"):
+        Judge(Overlap())(prompt="", answers=answers, profile=FOND)
