@@ -88,7 +88,7 @@ class ShippedContrast:
     name = "example people"
 
     def records(self, user: str) -> list[Record]:
-        """The example people's samples, without ``user`` if they are one of them."""
+        """The example people's texts and choices, without ``user`` if they are one of them."""
         people = resources.files("hyperalign").joinpath("people")
         files = sorted((file for file in people.iterdir() if file.name.endswith(".jsonl")), key=lambda file: file.name)
         lines = [(file.name, line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]

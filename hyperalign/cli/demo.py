@@ -40,6 +40,7 @@ def demo(
     from hyperalign.errors import InputError
     from hyperalign.programs.generate import Generate
     from hyperalign.programs.strategies import strategy
+    from hyperalign.records import Sample
     from hyperalign.runs import RunFolder
 
     from .infer import fitted
@@ -47,7 +48,7 @@ def demo(
     from .terminal import cost_table, reporter
 
     started = time.monotonic()
-    people = ShippedContrast().records("")
+    people = [record for record in ShippedContrast().records("") if isinstance(record, Sample)]
     records = [record for record in people if record.user == person]
     if not records:
         names = sorted({record.user for record in people})

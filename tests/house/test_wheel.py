@@ -19,6 +19,7 @@ DATA = {
     "hyperalign/people/ada.jsonl",
     "hyperalign/people/bruno.jsonl",
     "hyperalign/people/chiara.jsonl",
+    "hyperalign/people/choices.jsonl",
     "hyperalign/schemas/edit.schema.json",
     "hyperalign/schemas/pair.schema.json",
     "hyperalign/schemas/profile.schema.json",

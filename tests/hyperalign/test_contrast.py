@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -26,11 +27,9 @@ class People:
         return [record for record in self._records if record.user != user]
 
 
-def test_the_shipped_people_are_three_with_eight_pieces_each() -> None:
-    counts: dict[str, int] = {}
-    for record in ShippedContrast().records(""):
-        counts[record.user] = counts.get(record.user, 0) + 1
-    assert counts == {"ada": 8, "bruno": 8, "chiara": 8}
+def test_the_shipped_people_are_three_with_eight_pieces_and_four_choices_each() -> None:
+    counts = Counter((record.user, type(record)) for record in ShippedContrast().records(""))
+    assert counts == {(user, kind): n for user in ("ada", "bruno", "chiara") for kind, n in ((Sample, 8), (Pair, 4))}
     assert {record.user for record in ShippedContrast().records("ada")} == {"bruno", "chiara"}
 
 

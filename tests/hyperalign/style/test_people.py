@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.records import Sample
+from hyperalign.records import Pair, Sample
 
 ROOT = Path(__file__).resolve().parents[3]
 USERS = ("ada", "bruno", "chiara")
@@ -34,10 +34,19 @@ def test_everybody_answers_the_same_prompts() -> None:
     assert None not in prompts[0]
 
 
-@pytest.mark.parametrize("user", USERS)
-def test_the_examples_folder_shows_the_packaged_files(user: str) -> None:
-    example = ROOT / "examples" / "people" / f"{user}.jsonl"
-    assert example.read_bytes() == files("hyperalign").joinpath("people", f"{user}.jsonl").read_bytes()
+@pytest.mark.parametrize("name", [*USERS, "choices"])
+def test_the_examples_folder_shows_the_packaged_files(name: str) -> None:
+    example = ROOT / "examples" / "people" / f"{name}.jsonl"
+    assert example.read_bytes() == files("hyperalign").joinpath("people", f"{name}.jsonl").read_bytes()
+
+
+def test_everybody_chooses_between_the_same_answers_and_not_alike() -> None:
+    lines = files("hyperalign").joinpath("people", "choices.jsonl").read_text(encoding="utf-8").splitlines()
+    chosen: dict[str, set[str]] = {}
+    for pair in (Pair.model_validate_json(line) for line in lines):
+        chosen.setdefault(pair.prompt, set()).add(pair.chosen)
+    assert len(chosen) == 4
+    assert all(len(taken) == 2 for taken in chosen.values()), "what all of them prefer would set nobody apart"
 
 
 def test_the_plain_letters_are_adas() -> None:
