@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["counted", "plain", "printable", "render_diff", "render_profile"]
 
 STYLE_ROWS = 6
+LEANING_ROWS = 5
 EXAMPLE_ROWS = 3
 DROPPED_ROWS = 4
 MIN_WIDTH_FOR_TABLE = 24
@@ -83,6 +84,8 @@ def render_profile(profile: Profile, *, show_all: bool = False) -> RenderableTyp
         parts += [_heading("Stated"), *(Text(f"  · {plain(text)}") for text in profile.stated), Text()]
     if profile.examples:
         parts += [_heading("Examples kept"), *_examples(profile, show_all), Text()]
+    if profile.direction:
+        parts += [_heading("Leanings"), *_leanings(profile, show_all), Text()]
     if profile.style:
         parts += [_style(profile, show_all)]
     if profile.dropped:
@@ -211,6 +214,22 @@ def _examples(profile: Profile, show_all: bool) -> Iterable[Text]:
         line.append(plain(example.text, None if show_all else _QUOTE_CHARS), style="italic")
         yield line
     yield from _more(len(profile.examples) - len(shown))
+
+
+def _leanings(profile: Profile, show_all: bool) -> Iterable[Text]:
+    """Where choices point in the preference space, the surest first, in the words of the pole where it is known."""
+    from rich.text import Text
+
+    from ..space import load_space
+
+    known = {dimension.name: (dimension.high, dimension.low) for dimension in load_space().dimensions}
+    surest = sorted(profile.direction.items(), key=lambda item: (-abs(item[1] - 0.5), item[0]))
+    for name, probability in surest if show_all else surest[:LEANING_ROWS]:
+        high, low = known.get(name, (name, f"not {name}"))
+        pole, sure = (high, probability) if probability >= 0.5 else (low, 1 - probability)
+        yield Text(f"  {sure:4.0%}  {plain(pole, 80)}")
+    if not show_all and len(surest) > LEANING_ROWS:
+        yield Text(f"        … and {len(surest) - LEANING_ROWS} more: --all", style="dim")
 
 
 def _style(profile: Profile, show_all: bool) -> Table:

@@ -108,6 +108,17 @@ def test_show_prints_what_is_believed_and_why(store: Path) -> None:
     assert "Is formal and clear (5)." in run("show", "ada", "--all")
 
 
+def test_show_says_where_choices_point(store: Path) -> None:
+    with Store(store) as opened:
+        tastes = {"warm": 0.96, "brief": 0.07, "tea": 0.2, "formal": 0.55, "polite": 0.52, "humorous": 0.5}
+        opened.save(profile().model_copy(update={"direction": tastes}))
+    out = run("show", "ada")
+    lines = [line.strip() for line in out[out.index("Leanings") :].splitlines()[1:4]]
+    assert lines == ["96%  Warm and friendly.", "93%  Long and detailed.", "80%  not tea"]
+    assert "1 more: --all" in out
+    assert "Funny and joking." in run("show", "ada", "--all")
+
+
 def test_show_json_is_the_profile(store: Path) -> None:
     assert Profile.from_json(run("show", "ada", "--json")) == profile()
     with Store(store) as opened:
