@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hyperalign.budget import Usage
-from hyperalign.records import Record, own_text
+from hyperalign.records import Record, other_text, own_text, prompt_of
 from hyperalign.space import load_space
 
 from .shortlist import shortlist
@@ -37,15 +37,18 @@ def estimate(records: Sequence[Record], others: Sequence[Record], *, by_choice: 
     """
     shown = sum(_words(record) for record in [*records[::2], *others[:4]])
     statements = len(shortlist(load_space(), records).dimensions) + FREE_HYPOTHESES
-    read = round(sum(_words(record) for record in [*records, *others]) * TOKENS_PER_WORD)
-    scored = len(records) + len(others)
+    every = [*records, *others]
     if by_choice:
         # Each question shows a record beside another one of about its length, and is asked in both orders.
-        calls = 2 * statements * scored
-        tokens_in = 2 * statements * (2 * read) + calls * (QUESTION_TOKENS + PHRASE_TOKENS)
+        calls = 2 * statements * len(every)
+        beside = round(2 * sum(map(_words, every)) * TOKENS_PER_WORD)
+        tokens_in = 2 * statements * beside + calls * (QUESTION_TOKENS + PHRASE_TOKENS)
         score = Usage(calls=calls, tokens_in=tokens_in, tokens_out=calls)
     else:
-        score = Usage(calls=scored, tokens_in=read + scored * (QUESTION_TOKENS + 2 * statements * PHRASE_TOKENS))
+        # Two answers are read beside each other twice, each once as the first.
+        calls = sum(1 if other_text(record) is None else 2 for record in every)
+        read = round(sum(map(_read, every)) * TOKENS_PER_WORD)
+        score = Usage(calls=calls, tokens_in=read + calls * (QUESTION_TOKENS + 2 * statements * PHRASE_TOKENS))
     return {
         "infer": Usage(
             calls=QUESTIONS_ASKED,
@@ -57,4 +60,14 @@ def estimate(records: Sequence[Record], others: Sequence[Record], *, by_choice: 
 
 
 def _words(record: Record) -> int:
-    return min(EXCERPT_WORDS, len(own_text(record).split()))
+    return _cut(own_text(record))
+
+
+def _read(record: Record) -> int:
+    """Words that the test by likelihood reads of a record."""
+    other = other_text(record)
+    return _words(record) if other is None else 2 * (_cut(prompt_of(record)) + _words(record) + _cut(other))
+
+
+def _cut(text: str) -> int:
+    return min(EXCERPT_WORDS, len(text.split()))

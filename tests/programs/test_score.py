@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from hyperalign.contrast import ShippedContrast
 from hyperalign.profile import Evidence, Hypothesis, TestResult, check_evidence
 from hyperalign.programs.candidates import from_examples, from_measurement, from_space
-from hyperalign.programs.estimate import FREE_HYPOTHESES, QUESTIONS_ASKED, REFERENCE_RECORDS, estimate
+from hyperalign.programs.estimate import (
+    FREE_HYPOTHESES,
+    PHRASE_TOKENS,
+    QUESTION_TOKENS,
+    QUESTIONS_ASKED,
+    REFERENCE_RECORDS,
+    estimate,
+)
 from hyperalign.programs.evidence import find_evidence
 from hyperalign.programs.infer import QUESTIONS
 from hyperalign.programs.personalizer import Personalizer
@@ -74,7 +81,8 @@ def test_the_space_gives_one_candidate_a_dimension() -> None:
 
 def test_measured_and_example_candidates_quote_word_for_word() -> None:
     for person in ("ada", "bruno", "chiara"):
-        records = [record for record in ShippedContrast().records("") if record.user == person]
+        everything = ShippedContrast().records("")
+        records = [record for record in everything if record.user == person and isinstance(record, Sample)]
         measured, examples = from_measurement(records), from_examples(records, 2)
         assert measured, "clearly different voices can be measured"
         assert len(examples) == 2
@@ -135,6 +143,14 @@ def test_the_estimate_knows_what_fitting_does() -> None:
     assert asked["score"].calls == 2 * (17 + FREE_HYPOTHESES) * 10
     assert asked["score"].tokens_in > told["score"].tokens_in > 0
     assert SPACE.dimensions[0].name == "jam"
+
+
+def test_the_estimate_of_choices_reads_both_answers_in_both_orders() -> None:
+    pairs = [Pair(user="ada", id=f"p{n}", prompt="Say.", chosen="Good day to you.", rejected="hey") for n in range(4)]
+    told = estimate(pairs, [])
+    assert told["score"].calls == 8
+    phrases = (24 + FREE_HYPOTHESES) * 2 * PHRASE_TOKENS + QUESTION_TOKENS
+    assert told["score"].tokens_in == 8 * phrases + round(8 * (1 + 4 + 1) * 1.4)
 
 
 def test_evidence_is_prose_where_there_is_some() -> None:
