@@ -48,7 +48,7 @@ def demo(
     from .terminal import cost_table, reporter
 
     started = time.monotonic()
-    people = [record for record in ShippedContrast().records("") if isinstance(record, Sample)]
+    people: list[Record] = [record for record in ShippedContrast().records("") if isinstance(record, Sample)]
     records = [record for record in people if record.user == person]
     if not records:
         names = sorted({record.user for record in people})
