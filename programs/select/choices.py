@@ -119,11 +119,11 @@ def _kept_or_not(
     # About zero, not about the mean: exchanging chosen and rejected must not change what is alike.
     alike = np.abs(known.T @ known) / len(known)
     judged: list[Judged] = []
-    kept: list[int] = []
+    kept: dict[int, Hypothesis] = {}
     for number, at in enumerate(np.argsort(wrong, kind="stable")):
         q = float(np.sort(wrong)[: number + 1].mean())
         hypothesis = _tested(hypotheses[at], int(at), q, float(wrong[at]), leanings)
-        like = next((hypotheses[other] for other in kept if alike[at, other] > _ALIKE), None)
+        like = next((said for other, said in kept.items() if alike[at, other] > _ALIKE), None)
         if leanings.one_way > rules.chance(len(leanings.records)):
             reason = f"the choices do not point one way (p {leanings.one_way:.2f})"
         elif wrong[at] >= 0.5:
@@ -136,7 +136,7 @@ def _kept_or_not(
             reason = f"{rules.max_chosen} surer ones were kept"
         else:
             reason = ""
-            kept.append(int(at))
+            kept[int(at)] = hypothesis
         judged.append((hypothesis if not reason else hypothesis.model_copy(update={"weight": 0.0}), reason))
     return judged
 
