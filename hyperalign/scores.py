@@ -133,8 +133,9 @@ class ScoreMatrix:
         return cells[~np.isnan(cells).any(axis=1)]
 
     def all_paired(self, user: str) -> bool:
-        """Whether a person's rows are all choices between two texts."""
-        return all(row.paired for row in self.rows if row.user == user)
+        """Whether a person has rows, all of which are choices between two texts."""
+        own = [row.paired for row in self.rows if row.user == user]
+        return bool(own) and all(own)
 
     def without(self, records: set[str]) -> ScoreMatrix:
         """The matrix as if some records had never been seen."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperalign.errors import InputError
-from hyperalign.profile import Hypothesis, Profile, TestResult
+from hyperalign.profile import Hypothesis, Profile
 from hyperalign.records import Pair
 from hyperalign.scores import Scorer
 
@@ -60,7 +60,7 @@ class Judge(dspy.Module):
         """
         if len(answers) < 2 or not all(answer.strip() for answer in answers):
             raise InputError("There are not two answers to judge.", remedy="Give two or more, none of them blank.")
-        statements = [h for h in profile.hypotheses if h.test is not None and self._test.applies(h)]
+        statements = [h for h in profile.hypotheses if self._test.applies(h) and _nats_a_cell(h) > 0]
         odds = self._odds(prompt, answers, profile.user, statements)
         # (answers, answers, statements) to one strength an answer, as Bradley and Terry (1952) have it.
         strengths = odds.mean(axis=2).sum(axis=1) / len(answers) if statements else np.zeros(len(answers))
@@ -82,14 +82,16 @@ class Judge(dspy.Module):
             pair = Pair(user=user, prompt=prompt, chosen=answers[one], rejected=answers[other])
             cells = fill(self._test, statements, [pair], made_from={}).values[0]
             for number, (statement, cell) in enumerate(zip(statements, cells, strict=True)):
-                odds[one, other, number] = cell * _nats_a_cell(statement.test, statement.weight)
+                odds[one, other, number] = cell * _nats_a_cell(statement)
         return odds - odds.transpose(1, 0, 2)
 
 
-def _nats_a_cell(test: TestResult | None, weight: float) -> float:
+def _nats_a_cell(statement: Hypothesis) -> float:
+    """Log-odds that one nat of a cell is worth; 0 for what was never tested."""
+    test = statement.test
     if test is None:
         return 0.0
     error = max((test.high - test.low) / _INTERVAL, 1e-6)
     variance = error**2 * max(1, len(test.records))
     # The tested gain is shrunken by what is believed of it; without bounds one odd cell would decide alone.
-    return min(2.0 * weight * test.gain / variance, 2.0 / math.sqrt(variance))
+    return min(2.0 * statement.weight * test.gain / variance, 2.0 / math.sqrt(variance))

@@ -39,7 +39,7 @@ from .testing.screen import Screen
 
 __all__ = ["Fit", "Personalizer"]
 
-PROGRAM = "personalizer/1"
+PROGRAM = "personalizer/2"
 SHOWN_OTHERS = 3
 EXAMPLES_TRIED = 2
 

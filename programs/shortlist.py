@@ -18,7 +18,7 @@ __all__ = ["MAX_DIMENSIONS", "shortlist"]
 MAX_DIMENSIONS = 24
 _MAX_SUBJECTS = 12
 _WORD = re.compile(r"[^\W\d_]+")
-# Those whose absence a text can show: without a subject, but not about an answer alone.
+# Of those without a subject, what is likeliest to show in an answer comes first.
 _RANK = ("own", "manner", "disposition", "quality", "need", "life", "demographics", "interest")
 
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hyperalign.errors import InputError
 from hyperalign.records import Pair, Record, Sample
+from hyperalign.space import ALIGNX_DIMENSIONS
 
 from ..cases import Case, Kind, case_id
 from .reading import checked, json_lines, read_text
@@ -28,8 +29,6 @@ __all__ = ["AlignX", "Form"]
 
 Form = Literal["all", "demo", "pair", "ugc"]
 """What a profile may be made from: choices, posts, a description of the person, or all that a row has."""
-
-_DIMENSIONS = 90
 
 
 class _Choice(BaseModel):
@@ -57,8 +56,8 @@ class _Row(_Choice):
     @field_validator("direction")
     @classmethod
     def _is_a_direction(cls, value: list[float]) -> list[float]:
-        if value and (len(value) != _DIMENSIONS or not set(value) <= {0.0, 0.5, 1.0}):
-            raise ValueError(f"should be {_DIMENSIONS} values, each 0, 0.5 or 1")
+        if value and (len(value) != ALIGNX_DIMENSIONS or not set(value) <= {0.0, 0.5, 1.0}):
+            raise ValueError(f"should be {ALIGNX_DIMENSIONS} values, each 0, 0.5 or 1")
         return value
 
 

@@ -21,7 +21,7 @@ from .options import (
 if TYPE_CHECKING:
     from hyperalign.profile import Profile
 
-__all__ = ["generate", "person_of", "prompt_of"]
+__all__ = ["generate"]
 
 
 def generate(
@@ -53,15 +53,15 @@ def generate(
     from hyperalign.programs.generate import Generate, writing_settings
     from hyperalign.programs.strategies import strategy as named
 
-    from .session import choose_scorer
+    from .session import choose_scorer, read_person, read_prompt
     from .show import printable
     from .terminal import reporter
 
     if user is not None and profile is not None:
         raise InputError("Both --user and --profile name a person.", remedy="Give one of them.")
-    prompt = prompt_of(prompt)
+    prompt = read_prompt(prompt)
     chosen = named(strategy)
-    person = person_of(user, profile, store)
+    person = read_person(user, profile, store)
     if person is None:
         chosen = named("none")
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
@@ -89,43 +89,6 @@ def generate(
         _print_json(reply.answer, reply.drafts, chosen.name, target.user, budget)
     else:
         typer.echo(printable(reply.answer))
-
-
-def prompt_of(given: str) -> str:
-    """What to answer, from the argument or from standard input.
-
-    Raises:
-        InputError: it is empty, or no text.
-    """
-    import os
-    import sys
-
-    from hyperalign.errors import InputError
-
-    # Arguments that are not UTF-8 come with their bytes hidden in surrogates.
-    data = sys.stdin.buffer.read() if given == "-" else os.fsencode(given)
-    try:
-        prompt = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError("The prompt is not UTF-8 text.", remedy="Convert it, for example with iconv.") from error
-    if not prompt.strip():
-        raise InputError("The prompt is empty.", remedy='Say what to answer: hyperalign generate "…" --user NAME')
-    return prompt
-
-
-def person_of(user: str | None, file: Path | None, store: str | None) -> Profile | None:
-    """The profile of a file or of the store; None where nobody is named."""
-    if file is not None:
-        from .editing import read_profile
-
-        return read_profile(file)
-    if user is None:
-        return None
-    from hyperalign.records import check_user
-    from hyperalign.store import Store
-
-    with Store(store) as opened:
-        return opened.load(check_user(user))
 
 
 def _nobody() -> Profile:

@@ -35,15 +35,14 @@ def judge(
     from hyperalign.errors import InputError
     from hyperalign.programs.judge import Judge
 
-    from .generate import person_of, prompt_of
-    from .session import choose_scorer
+    from .session import choose_scorer, read_person, read_prompt
     from .show import plain
     from .terminal import reporter
 
-    person = person_of(user, profile, store)
+    person = read_person(user, profile, store)
     if person is None or (user is not None and profile is not None):
         raise InputError("It must be said whose choice it is.", remedy="Give one of --user and --profile.")
-    asked = prompt_of(prompt)
+    asked = read_prompt(prompt)
     budget = Budget(max_tokens=max_tokens)
     with reporter(quiet=as_json) as report, budget.step("judge"):
         reads = choose_scorer(scorer, model, budget, report)

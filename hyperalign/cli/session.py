@@ -1,4 +1,4 @@
-"""What ``infer``, ``generate`` and ``demo`` have in common: a model, a scorer, a contrast, a budget.
+"""What verbs about one person have in common: the prompt, the person, a scorer, a contrast.
 
 Everything heavy is loaded here, when a verb runs, and not before.
 """
@@ -14,13 +14,14 @@ from hyperalign.errors import MissingExtraError, UnknownModelError
 if TYPE_CHECKING:
     from hyperalign.budget import Budget
     from hyperalign.contrast import Contrast
+    from hyperalign.profile import Profile
     from hyperalign.records import Record
     from hyperalign.scores import Scorer
     from hyperalign.store import Store
 
     from .terminal import Reporter
 
-__all__ = ["choose_contrast", "choose_scorer"]
+__all__ = ["choose_contrast", "choose_scorer", "read_person", "read_prompt"]
 
 _MIN_PEOPLE = 2
 _MIN_RECORDS = 6
@@ -62,3 +63,40 @@ def choose_contrast(path: Path | None, user: str, store: Store | None, like: Seq
         if len({record.user for record in others}) >= _MIN_PEOPLE and len(others) >= _MIN_RECORDS:
             return StoreContrast(lambda _user: others)
     return ShippedContrast()
+
+
+def read_prompt(given: str) -> str:
+    """What to answer, from the argument or from standard input.
+
+    Raises:
+        InputError: it is empty, or no text.
+    """
+    import os
+    import sys
+
+    from hyperalign.errors import InputError
+
+    # Arguments that are not UTF-8 come with their bytes hidden in surrogates.
+    data = sys.stdin.buffer.read() if given == "-" else os.fsencode(given)
+    try:
+        prompt = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError("The prompt is not UTF-8 text.", remedy="Convert it, for example with iconv.") from error
+    if not prompt.strip():
+        raise InputError("The prompt is empty.", remedy='Say what to answer: hyperalign generate "…" --user NAME')
+    return prompt
+
+
+def read_person(user: str | None, file: Path | None, store: str | None) -> Profile | None:
+    """The profile of a file or of the store; None where nobody is named."""
+    if file is not None:
+        from .editing import read_profile
+
+        return read_profile(file)
+    if user is None:
+        return None
+    from hyperalign.records import check_user
+    from hyperalign.store import Store
+
+    with Store(store) as opened:
+        return opened.load(check_user(user))

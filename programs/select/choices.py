@@ -48,39 +48,43 @@ def judge_choices(tried: Sequence[tuple[Hypothesis, ScoreMatrix]], user: str, ru
         user: whose profile this is; all other rows are the reference population.
         rules: what it takes.
     """
-    found = ByChoices()
-    matrices = {id(matrix): matrix for _, matrix in tried}
-    for key, matrix in matrices.items():
-        _judge([hypothesis for hypothesis, its in tried if id(its) == key], matrix, user, rules, found)
-    return found
-
-
-def _judge(hypotheses: Sequence[Hypothesis], matrix: ScoreMatrix, user: str, rules: Rules, found: ByChoices) -> None:
-    """Judge the hypotheses of one matrix: those that saw the same choices share one model."""
-    together: dict[tuple[str, ...], list[Hypothesis]] = {}
-    for hypothesis in hypotheses:
+    # Hypotheses of one matrix that saw the same choices share one model.
+    together: dict[tuple[int, tuple[str, ...]], list[tuple[Hypothesis, ScoreMatrix]]] = {}
+    for hypothesis, matrix in tried:
         seen, _ = matrix.of(hypothesis.id, lambda row: row.user == user)
-        together.setdefault(tuple(seen), []).append(hypothesis)
-    for records, alike in together.items():
-        columns = [hypothesis.id for hypothesis in alike]
-        own = matrix.complete(columns, user)
-        people = dict.fromkeys(row.user for row in matrix.rows if row.user != user)
-        others = [cells for cells in (matrix.complete(columns, name) for name in people) if len(cells)]
-        count = sum(map(len, others))
-        if len(own) < rules.min_records:
-            reason = f"only {len(own)} of the person's choices could test it (needs {rules.min_records})"
-        elif count < rules.min_records:
-            reason = f"only {count} choices of other people to compare with"
-        else:
-            found_effects = effects(own, others, rules.prior)
-            # Neither tossed coins nor everybody's taste: the choices, and what is left of them beyond other people's.
-            common = own.mean(axis=0) - found_effects.raw
-            one_way = max(one_way_p((own - shift) / found_effects.scale, seed=rules.seed) for shift in (0.0, common))
-            leanings = _Leanings(matrix, list(records), count, found_effects, one_way)
-            found.judged.extend(_kept_or_not(alike, leanings, np.vstack([own, *others]), rules))
-            found.direction.update(_direction(alike, leanings.effects))
-            continue
-        found.judged.extend((hypothesis, reason) for hypothesis in alike)
+        together.setdefault((id(matrix), tuple(seen)), []).append((hypothesis, matrix))
+    parts = [
+        _judge([hypothesis for hypothesis, _ in alike], alike[0][1], list(seen), user, rules)
+        for (_, seen), alike in together.items()
+    ]
+    return ByChoices(
+        [judged for part in parts for judged in part.judged],
+        {name: probability for part in parts for name, probability in part.direction.items()},
+    )
+
+
+def _judge(
+    hypotheses: Sequence[Hypothesis], matrix: ScoreMatrix, records: list[str], user: str, rules: Rules
+) -> ByChoices:
+    columns = [hypothesis.id for hypothesis in hypotheses]
+    own = matrix.complete(columns, user)
+    people = dict.fromkeys(row.user for row in matrix.rows if row.user != user)
+    others = [cells for cells in (matrix.complete(columns, name) for name in people) if len(cells)]
+    count = sum(map(len, others))
+    if len(own) < rules.min_records:
+        reason = f"only {len(own)} of the person's choices could test it (needs {rules.min_records})"
+        return ByChoices([(hypothesis, reason) for hypothesis in hypotheses])
+    if count < rules.min_records:
+        reason = f"only {count} choices of other people to compare with"
+        return ByChoices([(hypothesis, reason) for hypothesis in hypotheses])
+    found = effects(own, others, rules.prior)
+    # Neither tossed coins nor everybody's taste: the choices, and what is left of them beyond other people's.
+    common = own.mean(axis=0) - found.raw
+    one_way = max(one_way_p((own - shift) / found.scale, seed=rules.seed) for shift in (0.0, common))
+    leanings = _Leanings(matrix, records, count, found, one_way)
+    return ByChoices(
+        _kept_or_not(hypotheses, leanings, np.vstack([own, *others]), rules), _direction(hypotheses, found)
+    )
 
 
 @dataclass(frozen=True)
@@ -103,10 +107,7 @@ def _direction(hypotheses: Sequence[Hypothesis], leanings: Effects) -> dict[str,
 
 
 def _kept_or_not(
-    hypotheses: Sequence[Hypothesis],
-    leanings: _Leanings,
-    cells: NDArray[np.float64],
-    rules: Rules,
+    hypotheses: Sequence[Hypothesis], leanings: _Leanings, cells: NDArray[np.float64], rules: Rules
 ) -> list[Judged]:
     """The surest first: each is kept while the mean probability of a wrong sign stays within the rate."""
     wrong = np.array(
@@ -120,9 +121,10 @@ def _kept_or_not(
     alike = np.abs(known.T @ known) / len(known)
     judged: list[Judged] = []
     kept: dict[int, Hypothesis] = {}
-    for number, at in enumerate(np.argsort(wrong, kind="stable")):
-        q = float(np.sort(wrong)[: number + 1].mean())
-        hypothesis = _tested(hypotheses[at], int(at), q, float(wrong[at]), leanings)
+    surest = np.argsort(wrong, kind="stable").tolist()
+    rates = np.cumsum(wrong[surest]) / np.arange(1, len(surest) + 1)
+    for at, q in zip(surest, rates.tolist(), strict=True):
+        hypothesis = _tested(hypotheses[at], at, q, float(wrong[at]), leanings)
         like = next((said for other, said in kept.items() if alike[at, other] > _ALIKE), None)
         if leanings.one_way > rules.chance(len(leanings.records)):
             reason = f"the choices do not point one way (p {leanings.one_way:.2f})"
@@ -136,7 +138,7 @@ def _kept_or_not(
             reason = f"{rules.max_chosen} surer ones were kept"
         else:
             reason = ""
-            kept[int(at)] = hypothesis
+            kept[at] = hypothesis
         judged.append((hypothesis if not reason else hypothesis.model_copy(update={"weight": 0.0}), reason))
     return judged
 

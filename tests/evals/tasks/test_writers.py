@@ -223,7 +223,7 @@ def test_tasks_are_found_by_name_or_file(tmp_path: Path) -> None:
 )
 def test_the_published_files(name: str, place: str, users: int) -> None:
     if not (SHARED / place).exists():
-        pytest.skip(f"{place} is not here")
+        pytest.skip(f"the published data {place} are no part of the project, and are not here")
     cases = load_task(name, data=SHARED / place).cases(seed=7)
     assert len({case.user for case in cases}) == users
     assert len({case.id for case in cases}) == len(cases)
@@ -236,7 +236,7 @@ def leaks(case: Case) -> bool:
 
 def test_the_published_articles() -> None:
     if not (SHARED / "reuters_c50").exists():
-        pytest.skip("reuters_c50 is not here")
+        pytest.skip("the published data reuters_c50 are no part of the project, and are not here")
     cases = choose_users(load_task("c50", data=SHARED / "reuters_c50").cases(seed=7), 3, 7)
     assert len(cases) == 24
     assert not any(leaks(case) for case in cases)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.disk import small_disk
 from tests.fixtures.scripted_server import ScriptedServer, hang
 
 from .conftest import Done, Run
@@ -46,15 +47,8 @@ def assert_no_request_twice(server: ScriptedServer, *, but: int = 0) -> None:
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 512 KB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(place)], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"a small file system can't be mounted here: {mounted.stderr.decode().strip()}")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    with small_disk(tmp_path / "small", "512k") as place:
+        yield place
 
 
 def test_a_disk_that_fills_up_and_is_freed_again(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from hyperalign.errors import (
     StorageError,
 )
 from hyperalign.store import Store
+from tests.fixtures.disk import small_disk
 
 from ..people import profile
 from .parts import busy_for, sample
@@ -100,20 +100,9 @@ def test_a_read_only_store_can_be_read_but_not_written(file: Path) -> None:
 
 
 def test_a_store_on_a_full_filesystem(tmp_path: Path) -> None:
-    """A real, tiny filesystem where this machine lets us mount one."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("mounting a small filesystem needs root")
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], check=False)
-    if mounted.returncode:
-        pytest.skip("this machine does not let us mount a small filesystem")
-    try:
-        with Store(folder / "store.sqlite") as store:
-            store.save(profile())
-            with pytest.raises(StorageError, match="disk"):
-                for number in itertools.count():
-                    store.add_records([sample("ada", f"{number} " + "words " * 5000)])
-            assert store.load("ada") == profile()
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
+    with small_disk(tmp_path / "tiny", "256k") as folder, Store(folder / "store.sqlite") as store:
+        store.save(profile())
+        with pytest.raises(StorageError, match="disk"):
+            for number in itertools.count():
+                store.add_records([sample("ada", f"{number} " + "words " * 5000)])
+        assert store.load("ada") == profile()

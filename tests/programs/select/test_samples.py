@@ -16,7 +16,7 @@ from hyperalign.profile import Hypothesis
 from hyperalign.programs.select import Rules, Selection, select
 from hyperalign.scores import Row, ScoreMatrix
 
-from .parts import statement
+from ..parts import statement
 
 
 def matrix(own: NDArray[np.float64], others: NDArray[np.float64], names: Sequence[str]) -> ScoreMatrix:

@@ -16,7 +16,7 @@ from hyperalign.programs.select.effects import Prior, effects
 from hyperalign.programs.select.flips import one_way_p
 from hyperalign.scores import Row, ScoreMatrix
 
-from .parts import statement
+from ..parts import statement
 
 NAMES = [f"h{i}" for i in range(24)]
 SPACE = [statement(name, "space", opposite=f"Is not {name}.") for name in NAMES]
