@@ -41,6 +41,8 @@ class Case:
             does not say, and the cluster's name decides.
         direction: what the benchmark itself says of each dimension of AlignX's space (1, 0, or 0.5 for neither); like
             ``gold``, no strategy sees it.
+        agreement: in a choice case whose answers are statements, the question that a person agrees to or not, with
+            ``{text}`` in it; then the answer to it is weighed, and not the statement itself.
         persona: people of one persona want the same, so that none of them is a stranger to another; empty where
             everybody is their own.
     """
@@ -55,6 +57,7 @@ class Case:
     reference: str = ""
     stated: str = ""
     gold: str = ""
+    agreement: str = ""
     persona: str = ""
     development: bool | None = None
     direction: tuple[float, ...] = ()
@@ -83,6 +86,9 @@ class Task(Protocol):
         name: what it is called on the command line.
         kind: whether answers are weighed or written.
         unit: what a cluster is, in a word or two.
+
+    A task may also have ``primary``, the metric by which its strategies are held against controls; else that is
+    ``accuracy`` where answers are weighed, and ``author_logprob`` where they are written.
     """
 
     name: str

@@ -1,7 +1,9 @@
 """Choice cases under every arm: which of two answers a profile makes likelier, and which one a model names.
 
-By likelihood the two answers are scored as the model's next turn, after what the strategy puts before it.
-By letter the model is asked, in both orders. This file is handed its arms, scorer and asker; it knows no runtime.
+By likelihood the two answers are scored as the model's next turn, after what the strategy puts before it; where a case
+asks whether somebody would say them, the scores of "Yes" and "No" are taken instead. By letter the model is asked, in
+both orders. A tested profile also picks by its tests (``hyperalign.programs.judge``), where other strategies have only
+likelihood to pick by. This file is handed its arms, scorer and asker; it knows no runtime.
 """
 
 from __future__ import annotations
@@ -10,17 +12,21 @@ from typing import Any
 
 from hyperalign.profile import Profile
 from hyperalign.programs.choose import ChooseByLetter
+from hyperalign.programs.judge import Judge
 from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
-from hyperalign.scores import Scorer
+from hyperalign.scores import Scorer, TextScore
 
 from .arms import BARE, Arm, Arms
 from .cases import Case
 from .controls import votes
 from .metrics.letters import Letters
 from .metrics.likelihood_gain import Margin, accuracy, margin, own_over_other
+from .picks import judged, picks
 from .roles import NONE, VOTES
 
 __all__ = ["Choosing"]
+
+_ANSWERS = ("Yes", "No")
 
 
 class Choosing:
@@ -41,6 +47,7 @@ class Choosing:
     ) -> None:
         self._arms = arms
         self._scorer = scorer
+        self._judge = Judge(scorer)
         self._letters = letters or scorer is None
         self._budget = budget
 
@@ -61,7 +68,7 @@ class Choosing:
             "rejected": case.rejected,
             "margins": {arm: {"total": value.total, "mean": value.mean} for arm, value in margins.items()},
             "said": {arm.name: arm.strategy.condition(arm.profile, "…", self._budget) for arm in arms},
-            "scores": scores,
+            "scores": picks(scores),
         }
 
     def _by_likelihood(
@@ -72,11 +79,19 @@ class Choosing:
         margins: dict[str, Margin],
         scores: dict[str, dict[str, float]],
     ) -> None:
-        def under(each: Strategy, profile: Profile) -> Margin:
+        def scores_after(each: Strategy, profile: Profile, prompt: str, texts: list[str]) -> list[TextScore]:
             # A system turn without content is a strategy's way to ask for the instructions of ``generate``: not here.
-            turns = [turn for turn in each.condition(profile, case.prompt, self._budget) if turn["content"]]
-            chosen, rejected = scorer.score(turns, [case.chosen, case.rejected])
-            return margin(chosen, rejected)
+            turns = [turn for turn in each.condition(profile, prompt, self._budget) if turn["content"]]
+            return scorer.score(turns, texts)
+
+        def under(each: Strategy, profile: Profile) -> Margin:
+            if not case.agreement:
+                return margin(*scores_after(each, profile, case.prompt, [case.chosen, case.rejected]))
+            chosen, rejected = (
+                margin(*scores_after(each, profile, case.agreement.format(text=text), list(_ANSWERS)))
+                for text in (case.chosen, case.rejected)
+            )
+            return chosen - rejected
 
         margins[NONE] = bare = under(BARE.strategy, BARE.profile)
         for arm in arms:
@@ -89,6 +104,7 @@ class Choosing:
                     "own_over_other": own_over_other(own.mean, other.mean),
                     "own_over_other_sum": own_over_other(own.total, other.total),
                 }
+            scores[arm.name] |= judged(case, arm, self._judge)
 
     def _by_letter(self, case: Case, arms: list[Arm], scores: dict[str, dict[str, float]]) -> None:
         def asked(each: Strategy, profile: Profile) -> Letters:

@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from hyperalign.errors import InputError
-from hyperalign.profile import Hypothesis, Profile
+from hyperalign.profile import Hypothesis, Measurement, Profile
 
 from .cases import Case
 from .metrics.votes import FEATURES, vote
@@ -70,7 +70,8 @@ def votes(case: Case) -> dict[str, dict[str, float]]:
 
 
 def inverted(profile: Profile) -> Profile:
-    """The same profile with every kept statement turned to its opposite; what has none is left out.
+    """The same profile with every kept statement turned to its opposite and measured style mirrored about the usual;
+    statements that have no opposite are left out.
 
     Examples and stated preferences are left out too: nobody wrote their opposite.
 
@@ -78,11 +79,16 @@ def inverted(profile: Profile) -> Profile:
         profile: the person's own.
     """
     turned = [_turned(hypothesis) for hypothesis in profile.hypotheses if hypothesis.opposite]
-    return profile.model_copy(update={"hypotheses": turned, "examples": [], "stated": []})
+    style = {name: _mirrored(measurement) for name, measurement in profile.style.items()}
+    return profile.model_copy(update={"hypotheses": turned, "style": style, "examples": [], "stated": []})
 
 
 def _turned(hypothesis: Hypothesis) -> Hypothesis:
     return hypothesis.model_copy(update={"statement": hypothesis.opposite, "opposite": hypothesis.statement})
+
+
+def _mirrored(found: Measurement) -> Measurement:
+    return found.model_copy(update={"value": 2 * found.reference - found.value, "z": -found.z})
 
 
 def _question(case: Case) -> tuple[str, frozenset[str]]:

@@ -20,10 +20,10 @@ from .runner import Outcome
 from .statistics import Estimate, clusters_needed, difference, estimate, holm, sign_flip_p
 from .tables import Scores, Tables, figures, is_share, sizes, tables_of
 
-__all__ = ["PRIMARY", "summarize"]
+__all__ = ["summarize"]
 
-PRIMARY: Mapping[Kind, str] = {"choice": "accuracy", "writing": "author_logprob"}
-"""The metric by which strategies are held against controls."""
+_PRIMARY: Mapping[Kind, str] = {"choice": "accuracy", "writing": "author_logprob"}
+_OWN_OVER_OTHER = {"accuracy": "own_over_other", "pick": "pick_own_over_other"}
 
 
 def summarize(
@@ -56,13 +56,14 @@ def summarize(
     """
     scored = [outcome for outcome in outcomes if not outcome.error]
     tables = tables_of(scored, lambda outcome: outcome.cluster)
-    primary = PRIMARY[task.kind]
+    primary = _primary(task, tables)
     curves = {arm: table for arm, table in tables.items() if "@" in arm}
     arms = {arm: table for arm, table in tables.items() if "@" not in arm}
     people = tables_of(scored, lambda outcome: (personas or {}).get(outcome.user) or outcome.user)
     summary = {
         "task": task.name,
         "kind": task.kind,
+        "primary": primary,
         "model": model,
         "seed": seed,
         "cluster": {"unit": task.unit, "n": len({outcome.cluster for outcome in scored})},
@@ -89,6 +90,12 @@ def summarize(
     if instruments:
         summary["instruments"] = dict(instruments)
     return summary
+
+
+def _primary(task: Task, tables: Tables) -> str:
+    """The task's own, where this run has it: what is asked by letter alone has no other metric than accuracy."""
+    own = str(getattr(task, "primary", ""))
+    return own if any(own in metrics for metrics in tables.values()) else _PRIMARY[task.kind]
 
 
 def _figures_of(tables: Tables) -> dict[str, dict[str, Any]]:
@@ -131,9 +138,10 @@ def _wins(arms: Tables, primary: str) -> dict[str, Any]:
     for control, theirs in beaten.items():
         for arm, scores in _compared(arms, primary, theirs).items():
             tests.setdefault(arm, {})[control] = sign_flip_p(scores, theirs)
+    held = _OWN_OVER_OTHER.get(primary, "")
     for arm, metrics in arms.items():
-        if role_of(arm) == "strategy" and "own_over_other" in metrics:
-            own = metrics["own_over_other"]
+        if role_of(arm) == "strategy" and held in metrics:
+            own = metrics[held]
             chance = {cluster: [0.5] * len(values) for cluster, values in own.items()}
             tests.setdefault(arm, {})["another's profile"] = sign_flip_p(own, chance)
     adjusted = holm({arm: max(found.values()) for arm, found in tests.items()})

@@ -17,7 +17,7 @@ Scores = dict[str, list[float]]
 Tables = dict[str, dict[str, Scores]]
 """Scores by arm and metric."""
 
-_SHARES = ("accuracy", "own_over_other", "order_consistency", "win_rate")
+_SHARES = ("accuracy", "order_consistency", "own_over_other", "pick", "win_rate")
 
 
 def is_share(metric: str) -> bool:

@@ -101,6 +101,9 @@ class Measurement(_Noun):
     value: float
     reference: float
     z: Annotated[float, Field(description="distance from the reference, in spreads between people, shrunken")]
+    spread: Annotated[
+        float | None, Field(gt=0, description="standard deviation of a further text about the shrunken mean")
+    ] = None
 
 
 class Provenance(_Noun):

@@ -13,7 +13,7 @@ import dspy
 
 from hyperalign.profile import Profile
 from hyperalign.scores import Message, Scorer
-from hyperalign.style import distance, measure
+from hyperalign.style import likeness
 
 from .excerpts import excerpt
 from .fenced import fenced
@@ -104,8 +104,7 @@ def choose_draft(drafts: Sequence[str], profile: Profile, scorer: Scorer | None 
     Returns:
         The index of the best draft.
     """
-    person = {name: measurement.value for name, measurement in profile.style.items()}
-    by_style = [-distance(measure(draft), dict(person), names=list(person)) for draft in drafts]
+    by_style = [likeness(draft, profile.style) for draft in drafts]
     by_tests = [_supports(draft, profile, scorer) for draft in drafts] if scorer else [0.0] * len(drafts)
     ranks = [_rank(by_style, i) + _rank(by_tests, i) for i in range(len(drafts))]
     return min(range(len(drafts)), key=lambda i: (ranks[i], i))

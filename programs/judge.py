@@ -1,10 +1,15 @@
-"""Which of several answers a person would take, how probable that is, and which hypotheses decided.
+"""Which of several answers is a person's, or would be taken by them, how probable that is, and what decided.
 
-Each kept statement reads every two answers beside each other, as it read the person's own choices (the test by
-likelihood). If its cells there lie about its tested gain when the person's choice comes first, and about the opposite
-when it comes second, a cell c speaks for the first answer with 2 * gain * c / variance nats of log-odds. Statements
-overlap, so their log-odds are averaged and not added. Where no statement is kept, all answers are equally probable.
-This file knows no runtime: the scorer is handed in.
+**Measured style** gives each answer log-odds of being theirs (``hyperalign.style.likeness``); it needs no model, and
+is known only of people who wrote something.
+
+**Kept statements** read every two answers beside each other, as they read the person's own choices (the test by
+likelihood). If a statement's cells there lie about its tested gain when the person's choice comes first, and about the
+opposite when it comes second, a cell c speaks for the first answer with 2 * gain * c / variance nats of log-odds.
+Statements overlap, so their log-odds are averaged and not added.
+
+Where nothing of the person has held, all answers are equally probable. This file knows no runtime: the scorer is
+handed in.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.records import Pair
 from hyperalign.scores import Scorer
+from hyperalign.style import likeness
 
 from .score import fill
 from .testing.likelihood import LikelihoodTest
@@ -32,16 +38,16 @@ _INTERVAL = 3.29
 
 
 class Judge(dspy.Module):
-    """Says which of several answers a person would take.
+    """Says which of several answers is a person's, or would be taken by them.
 
     Args:
-        scorer: gives log-probabilities of text.
+        scorer: gives log-probabilities of text; without one measured style decides alone.
         words: how many words of each answer are read.
     """
 
-    def __init__(self, scorer: Scorer, *, words: int = 50) -> None:
+    def __init__(self, scorer: Scorer | None, *, words: int = 50) -> None:
         super().__init__()
-        self._test = LikelihoodTest(scorer, words=words)
+        self._test = LikelihoodTest(scorer, words=words) if scorer is not None else None
 
     def forward(self, prompt: str, answers: Sequence[str], profile: Profile) -> dspy.Prediction:
         """Judge.
@@ -52,38 +58,43 @@ class Judge(dspy.Module):
             profile: the person.
 
         Returns:
-            ``best`` (its number, from 0), ``probabilities`` (one an answer, summing to 1) and ``decided`` (hypotheses
-            with the nats that each gives the best answer over the next one, the weightiest first).
+            ``best`` (its number, from 0), ``probabilities`` (one an answer, summing to 1), ``decided`` (hypotheses
+            with the nats that each gives the best answer over the next one, the weightiest first) and ``style`` (the
+            nats that measured style gives it).
 
         Raises:
             InputError: there are fewer than two answers, or one is blank.
         """
         if len(answers) < 2 or not all(answer.strip() for answer in answers):
             raise InputError("There are not two answers to judge.", remedy="Give two or more, none of them blank.")
-        statements = [h for h in profile.hypotheses if self._test.applies(h) and _nats_a_cell(h) > 0]
-        odds = self._odds(prompt, answers, profile.user, statements)
+        test, style = self._test, np.array([likeness(answer, profile.style) for answer in answers])
+        statements = [h for h in profile.hypotheses if test is not None and test.applies(h) and _nats_a_cell(h) > 0]
+        odds = _odds(test, prompt, answers, profile.user, statements)
         # (answers, answers, statements) to one strength an answer, as Bradley and Terry (1952) have it.
-        strengths = odds.mean(axis=2).sum(axis=1) / len(answers) if statements else np.zeros(len(answers))
+        read = odds.mean(axis=2).sum(axis=1) / len(answers) if statements else np.zeros(len(answers))
+        strengths = style + read
         shares = np.exp(strengths - strengths.max())
         probabilities = (shares / shares.sum()).tolist()
         best, second = sorted(range(len(answers)), key=lambda at: -strengths[at])[:2]
         nats = [(statement, float(value)) for statement, value in zip(statements, odds[best, second], strict=True)]
         decided = sorted(nats, key=lambda each: -abs(each[1]))
-        return dspy.Prediction(best=best, probabilities=probabilities, decided=decided)
+        measured = float(style[best] - style[second])
+        return dspy.Prediction(best=best, probabilities=probabilities, decided=decided, style=measured)
 
-    def _odds(
-        self, prompt: str, answers: Sequence[str], user: str, statements: Sequence[Hypothesis]
-    ) -> NDArray[np.float64]:
-        """Log-odds of each answer over each other one, by statement."""
-        odds = np.zeros((len(answers), len(answers), len(statements)))
-        if not statements:
-            return odds
-        for one, other in itertools.combinations(range(len(answers)), 2):
-            pair = Pair(user=user, prompt=prompt, chosen=answers[one], rejected=answers[other])
-            cells = fill(self._test, statements, [pair], made_from={}).values[0]
-            for number, (statement, cell) in enumerate(zip(statements, cells, strict=True)):
-                odds[one, other, number] = cell * _nats_a_cell(statement)
-        return odds - odds.transpose(1, 0, 2)
+
+def _odds(
+    test: LikelihoodTest | None, prompt: str, answers: Sequence[str], user: str, statements: Sequence[Hypothesis]
+) -> NDArray[np.float64]:
+    """Log-odds of each answer over each other one, by statement."""
+    odds = np.zeros((len(answers), len(answers), len(statements)))
+    if test is None or not statements:
+        return odds
+    for one, other in itertools.combinations(range(len(answers)), 2):
+        pair = Pair(user=user, prompt=prompt, chosen=answers[one], rejected=answers[other])
+        cells = fill(test, statements, [pair], made_from={}).values[0]
+        for number, (statement, cell) in enumerate(zip(statements, cells, strict=True)):
+            odds[one, other, number] = cell * _nats_a_cell(statement)
+    return odds - odds.transpose(1, 0, 2)
 
 
 def _nats_a_cell(statement: Hypothesis) -> float:

@@ -16,10 +16,10 @@ from hyperalign.budget import Budget
 from hyperalign.contrast import Contrast, ShippedContrast, reference_records
 from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis, Measurement, Profile, Provenance, check_evidence
-from hyperalign.records import Record, Sample, other_text, own_text
+from hyperalign.records import Pair, Record, Sample, other_text, own_text
 from hyperalign.scores import ScoreMatrix, Scorer
 from hyperalign.space import Space, load_space
-from hyperalign.style import FEATURES, claims, measure_all
+from hyperalign.style import estimate
 
 from .candidates import SPACE_ID, Candidate, from_examples, from_measurement, from_space
 from .evidence import find_evidence
@@ -275,12 +275,14 @@ def _one_user(records: Sequence[Record]) -> str:
 
 
 def _measured(records: Sequence[Record]) -> dict[str, Measurement]:
-    """Measured style of all records: every feature that stands apart, and how far."""
-    texts = [own_text(record) for record in records]
-    values = measure_all(texts)
-    standing_out = {claim.feature: claim for claim in claims(texts)}
+    """Measured style of what the person wrote; what they only chose is somebody else's writing."""
+    written = [own_text(record) for record in records if not isinstance(record, Pair)]
     return {
-        name: Measurement(value=round(claim.value, 4), reference=round(claim.usual, 4), z=round(claim.z, 3))
-        for name, claim in standing_out.items()
-        if name in FEATURES and values.get(name) is not None
+        name: Measurement(
+            value=round(found.value, 4),
+            reference=round(found.usual, 4),
+            z=round(found.z, 3),
+            spread=round(max(found.spread, 0.0001), 4),
+        )
+        for name, found in estimate(written).items()
     }

@@ -1,12 +1,14 @@
 """Which dimensions are worth a model's time: a cheap choice from the space, before anything is tested.
 
-What people wrote is tested for manner alone. What they chose is tested first for the subjects that their records touch,
-then for manner, then for the rest, up to a number. Which answer was taken plays no part, so that the choice of
-candidates cannot favor what will be found. This file knows no model.
+What people wrote is tested for manner alone. What they chose is tested first for the subjects that come up again and
+again in their records, then for manner, then for the rest, up to a number: a subject that is met once would be judged
+by answers that have nothing to do with it. Which answer was taken plays no part, so that the choice of candidates
+cannot favor what will be found. This file knows no model.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -39,7 +41,10 @@ def shortlist(space: Space, records: Sequence[Record], limit: int = MAX_DIMENSIO
         )
     open_to = [each for each in space.dimensions if each.shows_in != "writing"]
     touched = {each.name: _touched(each, records) for each in open_to if each.words}
-    subjects = sorted((each for each in open_to if touched.get(each.name)), key=lambda each: -touched[each.name])
+    often = max(2, math.ceil(len(records) / 2))
+    subjects = sorted(
+        (each for each in open_to if touched.get(each.name, 0) >= often), key=lambda each: -touched[each.name]
+    )
     others = sorted((each for each in open_to if not each.words), key=lambda each: _RANK.index(each.group))
     chosen = {each.name for each in [*subjects[:_MAX_SUBJECTS], *others][:limit]}
     return space.model_copy(update={"dimensions": [each for each in open_to if each.name in chosen]})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from hyperalign.profile import Profile
 from hyperalign.style import distance, measure
+from hyperalign.style.claims import DEFAULT_THRESHOLD
 
 __all__ = ["style_distance"]
 
@@ -21,5 +22,7 @@ def style_distance(answer: str, profile: Profile) -> float:
     Returns:
         Within-person standard deviations, each feature clipped at 3; 0.0 for a profile without measured style.
     """
-    person: dict[str, float | None] = {name: item.value for name, item in profile.style.items()}
+    person: dict[str, float | None] = {
+        name: item.value for name, item in profile.style.items() if abs(item.z) >= DEFAULT_THRESHOLD
+    }
     return distance(measure(answer), person, names=list(person))

@@ -14,7 +14,6 @@ from typing import Any
 from ..folder import read_json
 from ..roles import NONE, WRONG_USER, role_of
 from ..runner import Outcome, read_outcomes
-from ..summary import PRIMARY
 from .charts import Row
 from .wording import figure
 
@@ -22,7 +21,7 @@ __all__ = ["CaseView", "View", "load_view"]
 
 _EXTREMES = 3
 _PLOTTED = {
-    "choice": ("accuracy", "own_over_other", "accuracy_letter"),
+    "choice": ("accuracy", "own_over_other", "pick", "pick_own_over_other", "accuracy_letter"),
     "writing": ("author_logprob", "win_rate_vs_none", "win_rate_vs_few_shot", "win_rate_vs_wrong_user"),
 }
 
@@ -64,7 +63,7 @@ class View:
     @property
     def primary(self) -> str:
         """The metric that strategies are held to."""
-        return PRIMARY[self.summary["kind"]]
+        return str(self.summary["primary"])
 
     @property
     def metrics(self) -> list[str]:
@@ -82,7 +81,7 @@ def load_view(folder: Path) -> View:
     outcomes = {outcome.case: outcome for outcome in read_outcomes(folder / "cases.jsonl")}
     scored = [outcome for outcome in outcomes.values() if not outcome.error]
     arms: Mapping[str, Any] = summary["strategies"]
-    primary = PRIMARY[summary["kind"]]
+    primary = summary["primary"]
     strategies = [arm for arm in arms if role_of(arm) == "strategy"]
     main, ranked = _ranked(scored, strategies)
     return View(

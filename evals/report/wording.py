@@ -20,6 +20,8 @@ _NAMES = {
     "order_consistency": "orders agree",
     "own_over_other": "own over other",
     "own_over_other_sum": "own over other, summed",
+    "pick": "picks",
+    "pick_own_over_other": "own over other, picks",
     "win_rate_vs_few_shot": "wins against few-shot",
     "win_rate_vs_none": "wins against none",
     "win_rate_vs_wrong_user": "wins against wrong user",

@@ -71,6 +71,7 @@ class Squality:
     kind: Kind = "choice"
     unit = "writer"
     data = "the folder of SQuALITY's .jsonl files"
+    primary = "pick"
 
     def __init__(self, data: Path, *, records: int = 8, cases_each: int = 12) -> None:
         self._data = data

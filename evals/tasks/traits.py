@@ -2,8 +2,8 @@
 
 A person here is a trait and some of its statements: each record and each case pairs a statement
 that the person would make with one that they would not. Statements of the records and of the cases
-are disjoint, and people of one trait share none either. The format is that of the published
-``<trait>.jsonl`` files.
+are disjoint, and people of one trait share none either. A case is won where the person agrees more with the one than
+with the other. The format is that of the published ``<trait>.jsonl`` files.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from .reading import checked, json_lines
 __all__ = ["GOLD", "Traits"]
 
 PROMPT = "Say something about yourself."
+# The published question; which of two statements is likelier as a text says more of their words than of the person.
+QUESTION = 'Is the following statement something you would say? Answer Yes or No.\n"{text}"'
 
 # What each trait comes down to, in our own words; written before any run.
 GOLD: Mapping[str, str] = {
@@ -121,6 +123,7 @@ class Traits:
                 chosen=would,
                 rejected=would_not,
                 gold=GOLD[trait],
+                agreement=QUESTION,
                 persona=trait,
             )
 

@@ -53,12 +53,21 @@ def judge(
         found = Judge(reads)(prompt=asked, answers=answer, profile=person)
     if as_json:
         decided = [{"statement": h.statement, "nats": round(nats, 4)} for h, nats in found.decided]
-        content = {"best": found.best, "probabilities": found.probabilities, "decided": decided, "user": person.user}
+        content = {
+            "best": found.best,
+            "probabilities": found.probabilities,
+            "decided": decided,
+            "style": round(found.style, 4),
+            "user": person.user,
+        }
         typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
         return
-    if not found.decided:
-        typer.echo("No statement about this person has held: all answers are equally probable.", err=True)
+    known = bool(found.decided) or found.style != 0
+    if not known:
+        typer.echo("Nothing about this person has held: all answers are equally probable.", err=True)
     for number, (text, probability) in enumerate(zip(answer, found.probabilities, strict=True)):
-        typer.echo(f"{'>' if number == found.best and found.decided else ' '} {probability:4.0%}  {plain(text, 90)}")
+        typer.echo(f"{'>' if number == found.best and known else ' '} {probability:4.0%}  {plain(text, 90)}")
     for hypothesis, nats in found.decided:
         typer.echo(f"        {nats:+.2f} nats  {plain(hypothesis.statement, 90)}")
+    if found.style:
+        typer.echo(f"        {found.style:+.2f} nats  Measured style.")

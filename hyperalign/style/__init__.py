@@ -1,20 +1,24 @@
 """Measured style: what can be counted in a text, what is usual, and where a person stands apart.
 
 No model is needed, and nothing leaves the machine. ``claims`` makes checkable statements
-about a writer from numbers; ``distance`` tells how far a draft is from their measured style.
+about a writer from numbers; ``likeness`` weighs whether a text is theirs; ``distance`` tells how far it is from them.
 """
 
 from __future__ import annotations
 
 from .claims import StyleClaim, claims, distance
+from .estimates import Estimate, estimate
 from .features import FEATURES, Feature, Features, measure, measure_all
+from .likeness import Measured, likeness
 from .reference import FeatureReference, Reference, Source, build_reference, cut_excerpt, load_reference
 
 __all__ = [
     "FEATURES",
+    "Estimate",
     "Feature",
     "FeatureReference",
     "Features",
+    "Measured",
     "Reference",
     "Source",
     "StyleClaim",
@@ -22,6 +26,8 @@ __all__ = [
     "claims",
     "cut_excerpt",
     "distance",
+    "estimate",
+    "likeness",
     "load_reference",
     "measure",
     "measure_all",

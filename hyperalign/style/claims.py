@@ -13,17 +13,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from .estimates import Estimate, estimate
 from .features import FEATURES, Aspect, Features, measure
-from .parsed import words_of
 from .reference import Reference, load_reference
 from .statements import say
 
 __all__ = ["StyleClaim", "claims", "distance"]
 
-CONFIDENCE = 1.96
 MAX_DEVIATIONS = 3.0
-# How many texts the reference's within-person spread is worth beside the person's own.
-PRIOR_TEXTS = 4
 DEFAULT_THRESHOLD = 0.8
 
 
@@ -83,40 +80,26 @@ def _opposite_value(name: str, value: float, reference: Reference) -> float:
     return max(mirrored, low) if mirrored < row.mean else min(mirrored, max(high, row.mean))
 
 
-def _claim(name: str, values: Sequence[float], weights: Sequence[float], reference: Reference) -> StyleClaim | None:
-    """What one feature says about a person, or None where it cannot be told from noise.
-
-    Args:
-        name: the feature.
-        values: its value in each of the person's texts.
-        weights: how much of a full excerpt each text is, 0 to 1; short texts are noisier.
-        reference: what is usual.
-    """
-    row, feature = reference.features[name], FEATURES[name]
-    between, within = reference.spread(name)
-    count = sum(weights)
-    value = fmean(values, weights)
-    own = fmean([(each - value) ** 2 for each in values], weights) * count
-    variance = (PRIOR_TEXTS * within**2 + own) / (PRIOR_TEXTS + max(0.0, count - 1))
-    trust = between**2 / (between**2 + variance / count)
-    margin = CONFIDENCE * (variance / count) ** 0.5
-    if abs(value - row.mean) <= margin:
+def _claim(name: str, found: Estimate, reference: Reference) -> StyleClaim | None:
+    """What one feature says about a person, or None where it cannot be told from noise."""
+    if abs(found.value - found.usual) <= found.margin:
         return None
-    direction: Literal[-1, 1] = 1 if value > row.mean else -1
-    low = value - margin if feature.kind == "score" else max(0.0, value - margin)
-    high = min(1.0, value + margin) if feature.kind in ("share", "flag") else value + margin
+    feature = FEATURES[name]
+    direction: Literal[-1, 1] = 1 if found.value > found.usual else -1
+    low = found.value - found.margin if feature.kind == "score" else max(0.0, found.value - found.margin)
+    top = found.value + found.margin
     return StyleClaim(
         feature=name,
         aspect=feature.aspect,
         direction=direction,
-        value=value,
-        usual=row.mean,
-        z=trust * (value - row.mean) / between,
-        interval=(low, high),
-        scale=within,
-        texts=len(values),
-        statement=say(name, direction, value, row.mean),
-        opposite=say(name, -direction, _opposite_value(name, value, reference), row.mean),
+        value=found.value,
+        usual=found.usual,
+        z=found.z,
+        interval=(low, min(1.0, top) if feature.kind in ("share", "flag") else top),
+        scale=reference.spread(name)[1],
+        texts=found.texts,
+        statement=say(name, direction, found.value, found.usual),
+        opposite=say(name, -direction, _opposite_value(name, found.value, reference), found.usual),
     )
 
 
@@ -139,15 +122,9 @@ def claims(
         Claims, the strongest first, at most one per family of features. Empty where nothing stands apart.
     """
     reference = reference or load_reference()
-    filled = [text for text in texts if words_of(text)]
-    rows = [measure(text) for text in filled]
-    sizes = [min(1.0, len(words_of(text)) / reference.excerpt_words) for text in filled]
     best: dict[str, StyleClaim] = {}
-    for name in FEATURES.keys() & reference.features.keys():
-        known = [(value, size) for row, size in zip(rows, sizes, strict=True) if (value := row[name]) is not None]
-        if not known:
-            continue
-        claim = _claim(name, [value for value, _ in known], [size for _, size in known], reference)
+    for name, found in estimate(texts, reference).items():
+        claim = _claim(name, found, reference)
         if claim is None or abs(claim.z) < threshold:
             continue
         rival = best.get(FEATURES[name].family)

@@ -14,7 +14,7 @@ from .turns import example_turns, guidance, words
 
 __all__ = ["Verified"]
 
-_MANNER = "Write in this manner:"
+_LIKE = "Write as a person like this:"
 
 
 class Verified:
@@ -33,5 +33,5 @@ class Verified:
         turns = example_turns(profile.examples, budget)
         if not lines and not turns:
             return [{"role": "user", "content": prompt}]
-        asked = "\n".join([_MANNER, *lines, "", prompt]) if lines else prompt
+        asked = "\n".join([_LIKE, *lines, "", prompt]) if lines else prompt
         return [{"role": "system", "content": ""}, *turns, {"role": "user", "content": asked}]

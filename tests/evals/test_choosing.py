@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import dspy
@@ -20,6 +21,7 @@ from hyperalign.evals.runner import Outcome, run_cases
 from hyperalign.evals.summary import summarize
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.records import Pair, Record
+from hyperalign.scores import Message, TextScore
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 from tests.programs.parts import Overlap
 
@@ -159,6 +161,8 @@ def test_letters_stand_beside_likelihoods_where_they_are_asked_for() -> None:
         "accuracy_sum",
         "own_over_other",
         "own_over_other_sum",
+        "pick",
+        "pick_own_over_other",
         "accuracy_letter",
         "order_consistency",
     }
@@ -211,3 +215,43 @@ def test_one_cluster_has_no_interval_and_errors_are_counted() -> None:
     assert summary["strategies"]["verified"]["accuracy"]["mean"] == pytest.approx(1.0)
     assert summary["switched_off"] == list(CONTROLS)
     assert (summary["against"], summary["wins"]) == ({}, {}), "nothing was held against it"
+
+
+class Agrees:
+    """Says Yes to statements that share a word with what it was told of the person."""
+
+    name = "agrees"
+
+    def score(self, context: Sequence[Message], texts: Sequence[str]) -> list[TextScore]:
+        told, _, asked = context[-1]["content"].partition("Would you say: ")
+        shared = set(re.findall(r"\w+", told.lower())) & set(re.findall(r"\w+", asked.lower()))
+        return [TextScore(-1.0 if (text == "Yes") == bool(shared) else -3.0, 1) for text in texts]
+
+
+def test_statements_are_agreed_to_and_not_compared_as_texts() -> None:
+    plain = Likes().cases()
+    cases = [replace(case, agreement="Would you say: {text}") for case in plain]
+    found = Choosing(arms_of(cases, "verified"), Agrees())(cases[0])
+    assert found["margins"]["verified"] == {"total": 4.0, "mean": 4.0}, "Yes to the one, No to the other"
+    assert found["margins"]["none"] == {"total": 0.0, "mean": 0.0}
+    assert found["scores"]["verified"]["accuracy"] == 1.0 > found["scores"]["inverted"]["accuracy"]
+
+
+class Picked(Likes):
+    """Likes, held to what is picked."""
+
+    primary = "pick"
+
+
+def test_a_task_says_what_its_strategies_are_held_to(tmp_path: Path) -> None:
+    task = Picked(7)
+    outcomes = run_cases(task.cases(), Choosing(arms_of(task.cases(), "verified"), Overlap()), tmp_path / "cases.jsonl")
+    summary = summarize(task, outcomes, model="overlap", seed=7)
+    assert summary["primary"] == "pick"
+    untested = 0.5
+    assert (
+        summary["against"]["wrong-user"]["verified"]["mean"]
+        == summary["strategies"]["verified"]["pick"]["mean"] - untested
+    )
+    by_letter = [replace(outcome, found={"scores": {"verified": {"accuracy": 1.0}}}) for outcome in outcomes]
+    assert summarize(task, by_letter, model="m", seed=7)["primary"] == "accuracy"

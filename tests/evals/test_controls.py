@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hyperalign.errors import InputError
 from hyperalign.evals.cases import Case
 from hyperalign.evals.controls import divergent, inverted, wrong_users
-from hyperalign.profile import Hypothesis, Profile
+from hyperalign.profile import Hypothesis, Measurement, Profile
 from hyperalign.records import Edit, Pair, Record, Sample
 
 
@@ -81,9 +81,14 @@ def test_an_inverted_profile_says_the_opposite_and_no_more() -> None:
     warm = Hypothesis(id="w", statement="Warm.", opposite="Cold.", aspect="style", weight=0.5)
     alone = Hypothesis(id="a", statement="Signs with a star.", aspect="style", weight=0.5)
     own = Profile(
-        user="ada", hypotheses=[warm, alone], examples=[Sample(user="ada", text="My words.")], stated=["No emoji."]
+        user="ada",
+        hypotheses=[warm, alone],
+        examples=[Sample(user="ada", text="My words.")],
+        stated=["No emoji."],
+        style={"commas": Measurement(value=9, reference=5, z=1.5, spread=2)},
     )
     turned = inverted(own)
     assert [(h.statement, h.opposite, h.weight) for h in turned.hypotheses] == [("Cold.", "Warm.", 0.5)]
     assert (turned.examples, turned.stated) == ([], [])
+    assert turned.style == {"commas": Measurement(value=1, reference=5, z=-1.5, spread=2)}
     assert [h.statement for h in own.hypotheses] == ["Warm.", "Signs with a star."]

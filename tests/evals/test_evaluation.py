@@ -57,7 +57,8 @@ def test_choices_of_a_personalizer(scripted_server: ScriptedServer, choices: Tas
     assert result.summary["switched_off"] == []
     assert result.summary["cases"] == {"scored": 6, "errors": 0}
     assert result.summary["cluster"] == {"unit": "person", "n": 3}
-    assert set(arms["few-shot"]) == {"accuracy", "accuracy_sum", "own_over_other", "own_over_other_sum"}
+    by_likelihood = {"accuracy", "accuracy_sum", "own_over_other", "own_over_other_sum"}
+    assert set(arms["few-shot"]) == {*by_likelihood, "pick", "pick_own_over_other"}
     # The scorer counts known words: a person's own texts hold those of the answer they prefer, a stranger's do not.
     assert arms["few-shot"]["accuracy"]["mean"] == arms["few-shot"]["own_over_other"]["mean"] == 1.0
     assert set(result.summary["curves"]) == set(STRATEGIES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hyperalign.errors import InputError
-from hyperalign.profile import Hypothesis, Profile, TestResult
+from hyperalign.profile import Hypothesis, Measurement, Profile, TestResult
 from hyperalign.programs.judge import Judge
 
 from .parts import Overlap
@@ -68,3 +68,27 @@ def test_without_a_kept_statement_all_are_equally_probable() -> None:
 def test_one_answer_is_no_choice(answers: list[str]) -> None:
     with pytest.raises(InputError, match="two answers"):
         Judge(Overlap())(prompt="", answers=answers, profile=FOND)
+
+
+LONG = (
+    "I had meant, dear friend, to write to you long before; but the garden, and the rain, kept me from it; forgive me."
+)
+SHORT = "Late. Sorry. Go ahead!"
+
+
+def test_measured_style_judges_without_any_model() -> None:
+    style = {"sentence_words": Measurement(value=24, reference=17, z=1.5, spread=6)}
+    found = Judge(None)(prompt="", answers=[SHORT, LONG], profile=Profile(user="ada", style=style))
+    assert (found.best, found.decided) == (1, [])
+    assert found.style > 0
+    assert 0.5 < found.probabilities[1] < 0.9
+
+
+def test_statements_and_style_are_added() -> None:
+    style = {"sentence_words": Measurement(value=24, reference=17, z=1.5, spread=6)}
+    answers = ["Toast with marmalade and jam.", LONG]
+    alone = Judge(None)(prompt="", answers=answers, profile=Profile(user="ada", style=style))
+    both = Judge(Overlap())(prompt="", answers=answers, profile=Profile(user="ada", style=style, hypotheses=[JAM]))
+    assert alone.best == 1
+    assert both.probabilities[0] > alone.probabilities[0]
+    assert both.decided[0][0] == JAM

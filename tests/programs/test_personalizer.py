@@ -146,7 +146,7 @@ def test_an_answer_is_the_strategy_s_turns_and_no_more(scripted_server: Scripted
         told = program(prompt="Decline.", profile=EMPTY.model_copy(update={"hypotheses": [KIND]}))
     assert bare.answer == "Dear all,\n\n  no."
     assert scripted_server.requests[0].messages == [{"role": "user", "content": "Decline."}]
-    asked = "Write in this manner:\n- Is about jam.\n\nDecline."
+    asked = "Write as a person like this:\n- Is about jam.\n\nDecline."
     assert scripted_server.requests[1].messages[-1]["content"] == asked
     assert len(told.drafts) == 2
     assert [request.body.get("temperature") for request in scripted_server.requests[1:]] == [0.0, 0.8]

@@ -1,4 +1,4 @@
-"""What is worth testing: manner in writing; in choices the subjects that records touch, then manner, then the rest."""
+"""What is worth testing: manner in writing; in choices the subjects that come up again, then manner, then the rest."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from .parts import jam
 
 SPACE = load_space()
 CHOICE = Pair(user="ada", prompt="Say something.", chosen="I play songs all day.", rejected="A concert bores me.")
+AGAIN = CHOICE.model_copy(update={"id": "again", "prompt": "And now?"})
+OF_TEA = Pair(user="ada", prompt="What now?", chosen="Tea, please.", rejected="Nothing, thank you.")
 
 
 def names(space: Space) -> list[str]:
@@ -22,8 +24,8 @@ def test_writing_is_tested_for_what_shows_in_writing() -> None:
     assert {dimension.group for dimension in short.dimensions} == {"manner"}
 
 
-def test_choices_are_tested_for_the_subjects_they_touch_and_for_manner() -> None:
-    short = shortlist(SPACE, [CHOICE])
+def test_choices_are_tested_for_the_subjects_that_come_up_again_and_for_manner() -> None:
+    short = shortlist(SPACE, [CHOICE, OF_TEA, AGAIN])
     assert len(short.dimensions) == MAX_DIMENSIONS == 24
     assert "music" in names(short)
     assert "weddings" not in names(short)
@@ -31,15 +33,20 @@ def test_choices_are_tested_for_the_subjects_they_touch_and_for_manner() -> None
     assert {"warm", "brief", "formal"} <= set(names(short))
 
 
+def test_a_subject_that_is_met_once_is_not_worth_testing() -> None:
+    assert "music" not in names(shortlist(SPACE, [CHOICE]))
+    assert "music" not in names(shortlist(SPACE, [CHOICE, OF_TEA, OF_TEA, OF_TEA, AGAIN])), "in two of five"
+
+
 def test_which_answer_was_taken_plays_no_part() -> None:
     turned = CHOICE.model_copy(update={"chosen": CHOICE.rejected, "rejected": CHOICE.chosen})
-    assert shortlist(SPACE, [CHOICE]) == shortlist(SPACE, [turned])
+    assert shortlist(SPACE, [CHOICE, AGAIN]) == shortlist(SPACE, [turned, AGAIN])
     edit = Edit(user="ada", prompt="Say something.", draft=CHOICE.rejected, edited=CHOICE.chosen)
-    assert shortlist(SPACE, [edit]) == shortlist(SPACE, [CHOICE])
+    assert shortlist(SPACE, [edit, AGAIN]) == shortlist(SPACE, [CHOICE, AGAIN])
 
 
 def test_dimensions_of_ones_own_come_first() -> None:
     tea = Dimension(name="tea", aspect="preference", source="ours", high="Drinks tea.", low="Drinks coffee.")
     mine = Space(name="mine", dimensions=[*SPACE.dimensions, tea])
-    assert names(shortlist(mine, [CHOICE], limit=2)) == ["music", "tea"]
+    assert names(shortlist(mine, [CHOICE, AGAIN], limit=2)) == ["music", "tea"]
     assert "tea" in names(shortlist(mine, [jam(0)]))

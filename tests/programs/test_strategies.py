@@ -39,7 +39,7 @@ def test_no_strategy_spends_more_than_its_budget(name: str, budget: int) -> None
     said = " ".join(turn["content"] for turn in turns).removesuffix("Decline.")
     for ours in (
         "Decline.",
-        "Write in this manner:",
+        "Write as a person like this:",
         "Answer as somebody would want who prefers what is:",
         "What they like:",
         "About the person:",
@@ -89,7 +89,7 @@ def test_a_persona_tells_what_has_evidence_and_what_the_person_said() -> None:
 
 def test_verified_says_what_was_kept_the_surest_first() -> None:
     turns = strategy("verified").condition(PROFILE, "Decline.", 400)
-    manner = "Write in this manner:\n- No emoji, please.\n- Is blunt.\n- Is fond of jam."
+    manner = "Write as a person like this:\n- No emoji, please.\n- Is blunt.\n- Is fond of jam."
     manner += "\n\nDecline."
     assert turns[0] == {"role": "system", "content": ""}
     assert turns[-1] == {"role": "user", "content": manner}
@@ -99,7 +99,7 @@ def test_verified_says_what_was_kept_the_surest_first() -> None:
 
 def test_the_budget_is_spent_on_whole_things() -> None:
     tight = strategy("verified").condition(PROFILE, "Decline.", 6)
-    assert tight[-1]["content"].startswith("Write in this manner:\n- No emoji, please.\n- Is blunt.\n\n")
+    assert tight[-1]["content"].startswith("Write as a person like this:\n- No emoji, please.\n- Is blunt.\n\n")
     assert len(tight) == 2
 
 
@@ -108,7 +108,7 @@ def test_figures_are_for_people_and_manners_for_models() -> None:
         update={"statement": "Writes long sentences: about 38 words, where most people write 23.", "weight": 0.5}
     )
     (_, asked) = strategy("verified").condition(Profile(user="ada", hypotheses=[measured]), "Decline.", 400)
-    assert asked["content"].startswith("Write in this manner:\n- Writes long sentences.\n\n")
+    assert asked["content"].startswith("Write as a person like this:\n- Writes long sentences.\n\n")
 
 
 def test_a_prompt_is_never_cut() -> None:
