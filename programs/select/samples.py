@@ -56,7 +56,7 @@ def judge_samples(tried: Iterable[tuple[Hypothesis, ScoreMatrix]], user: str, ru
     Returns:
         Each hypothesis with its ``TestResult``, where it could be tested, and why it is dropped.
     """
-    outcomes = [_seen(hypothesis, matrix, user, rules) for hypothesis, matrix in tried]
+    outcomes = [_try(hypothesis, matrix, user, rules) for hypothesis, matrix in tried]
     seen = [outcome for outcome in outcomes if isinstance(outcome, _Seen)]
     tested = [_tested(each, p) for each, p in zip(seen, _permutation_ps(seen, rules), strict=True)]
     by_kind = [[t for t in tested if t.hypothesis.kind == kind] for kind in ("statement", "example")]
@@ -66,7 +66,7 @@ def judge_samples(tried: Iterable[tuple[Hypothesis, ScoreMatrix]], user: str, ru
     ]
 
 
-def _seen(hypothesis: Hypothesis, matrix: ScoreMatrix, user: str, rules: Rules) -> _Seen | Hypothesis:
+def _try(hypothesis: Hypothesis, matrix: ScoreMatrix, user: str, rules: Rules) -> _Seen | Hypothesis:
     records, own = matrix.of(hypothesis.id, lambda row: row.user == user)
     _, others = matrix.of(hypothesis.id, lambda row: row.user != user)
     if len(own) < rules.min_records:
