@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from hyperalign.evals.statistics import estimate
@@ -24,7 +25,21 @@ from hyperalign.programs.select import Rules, select
 from hyperalign.programs.select.effects import Prior
 from hyperalign.scores import ScoreMatrix
 
-from .simulated import FACTORS, MIXING, SPACE, USER, Cells, Person, as_matrix, coins, dealt, exchanged, people, read
+from .simulated import (
+    FACTORS,
+    MIXING,
+    SPACE,
+    USER,
+    Cells,
+    Leaning,
+    Person,
+    as_matrix,
+    coins,
+    dealt,
+    exchanged,
+    people,
+    read,
+)
 from .simulated import statements as two_poled
 
 __all__ = ["Found", "null", "power", "real_null"]
@@ -86,9 +101,9 @@ class Found:
 
 
 def judged(
-    person: Person, hypotheses: Sequence[Hypothesis] = SPACE, *, paired: bool, truth: Cells | None = None
+    person: Person, hypotheses: Sequence[Hypothesis] = SPACE, *, paired: bool, truth: NDArray[np.float64] | None = None
 ) -> Judged:
-    """What selection keeps of a person, and how much of it is wrong."""
+    """What selection keeps of a person; ``truth`` has the sign of each statement."""
     kept = select(hypotheses, [as_matrix(person, hypotheses, paired=paired)], USER, RULES).kept
     said = [hypothesis.test.p for hypothesis in kept if hypothesis.test]
     if truth is None:
@@ -109,7 +124,8 @@ def null(count: int, how_many: int, *, paired: bool, seed: int = 0) -> Found:
 def real_null(matrix: ScoreMatrix, count: int, how_many: int, *, seed: int = 0) -> Found:
     """The same on rows of a matrix, dealt to a person and other people."""
     rng = np.random.default_rng([seed, count])
-    paired, (hypotheses, cells) = _paired(matrix), _without_gaps(matrix)
+    hypotheses, cells = _without_gaps(matrix)
+    paired = _paired(matrix)
     chance = coins if paired else exchanged
     drawn = (dealt(rng, cells, count, others=OTHERS) for _ in range(how_many))
     return Found([judged(chance(rng, person), hypotheses, paired=paired) for person in drawn])
@@ -125,7 +141,7 @@ def power(size: float | None, count: int, how_many: int, *, paired: bool, seed: 
     return Found(found)
 
 
-def _way(rng: np.random.Generator, size: float | None) -> Cells:
+def _way(rng: np.random.Generator, size: float | None) -> Leaning:
     if size is None:
         return SPREAD * rng.normal(size=FACTORS)
     way = np.zeros(FACTORS)

@@ -22,6 +22,7 @@ __all__ = [
     "SPACE",
     "USER",
     "Cells",
+    "Leaning",
     "Person",
     "as_matrix",
     "coins",
@@ -34,6 +35,9 @@ __all__ = [
 
 Cells = NDArray[np.float64]
 """Shape (records, statements)."""
+
+Leaning = NDArray[np.float64]
+"""Shape (things,): how far somebody leans in each, in standard deviations of a single choice."""
 
 USER = "ada"
 FACTORS = 5
@@ -49,7 +53,7 @@ class Person:
     others: list[Cells]
 
 
-def read(rng: np.random.Generator, count: int, leaning: Cells | None = None) -> Cells:
+def read(rng: np.random.Generator, count: int, leaning: Leaning | None = None) -> Cells:
     """Cells of so many records of somebody who leans that way; nobody in particular if None."""
     apart = rng.normal(size=(count, FACTORS)) + (0 if leaning is None else leaning)
     return np.asarray(apart @ MIXING + rng.normal(size=(count, MIXING.shape[1])))
