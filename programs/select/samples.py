@@ -24,6 +24,21 @@ from .rules import Judged, Rules, drop, rounded, turned
 __all__ = ["judge_samples"]
 
 
+_AT_ONCE = 1_000
+"""Relabelings in memory at one time."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A hypothesis turned to the pole that fits, and its cells on either side."""
+
+    hypothesis: Hypothesis
+    matrix: ScoreMatrix
+    records: list[str]
+    own: NDArray[np.float64]
+    others: NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class _Tested:
     hypothesis: Hypothesis
@@ -42,7 +57,8 @@ def judge_samples(tried: Iterable[tuple[Hypothesis, ScoreMatrix]], user: str, ru
         Each hypothesis with its ``TestResult``, where it could be tested, and why it is dropped.
     """
     outcomes = [_try(hypothesis, matrix, user, rules) for hypothesis, matrix in tried]
-    tested = [outcome for outcome in outcomes if isinstance(outcome, _Tested)]
+    seen = [outcome for outcome in outcomes if isinstance(outcome, _Seen)]
+    tested = [_tested(each, p) for each, p in zip(seen, _permutation_ps(seen, rules), strict=True)]
     by_kind = [[t for t in tested if t.hypothesis.kind == kind] for kind in ("statement", "example")]
     return [
         *((outcome, outcome.dropped_because) for outcome in outcomes if isinstance(outcome, Hypothesis)),
@@ -50,7 +66,7 @@ def judge_samples(tried: Iterable[tuple[Hypothesis, ScoreMatrix]], user: str, ru
     ]
 
 
-def _try(hypothesis: Hypothesis, matrix: ScoreMatrix, user: str, rules: Rules) -> _Tested | Hypothesis:
+def _try(hypothesis: Hypothesis, matrix: ScoreMatrix, user: str, rules: Rules) -> _Seen | Hypothesis:
     records, own = matrix.of(hypothesis.id, lambda row: row.user == user)
     _, others = matrix.of(hypothesis.id, lambda row: row.user != user)
     if len(own) < rules.min_records:
@@ -60,20 +76,23 @@ def _try(hypothesis: Hypothesis, matrix: ScoreMatrix, user: str, rules: Rules) -
     if hypothesis.source == "space" and float(own.mean()) < float(others.mean()):
         own, others = -own, -others
         hypothesis = turned(hypothesis)
-    gain, low, high = _interval(own, others)
-    p = _permutation_p(own, others, rules) * (2 if hypothesis.source == "space" else 1)
+    return _Seen(hypothesis, matrix, records, own, others)
+
+
+def _tested(seen: _Seen, p: float) -> _Tested:
+    gain, low, high = _interval(seen.own, seen.others)
     result = TestResult(
-        test=matrix.test,
+        test=seen.matrix.test,
         gain=rounded(gain),
         low=rounded(low),
         high=rounded(high),
-        p=rounded(min(1.0, p)),
+        p=rounded(min(1.0, p * (2 if seen.hypothesis.source == "space" else 1))),
         q=1.0,
-        records=records,
-        reference_records=len(others),
-        scorer=matrix.scorer,
+        records=seen.records,
+        reference_records=len(seen.others),
+        scorer=seen.matrix.scorer,
     )
-    return _Tested(hypothesis, result)
+    return _Tested(seen.hypothesis, result)
 
 
 def _interval(own: NDArray[np.float64], others: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -92,20 +111,30 @@ def _interval(own: NDArray[np.float64], others: NDArray[np.float64]) -> tuple[fl
     return gain, gain - half, gain + half
 
 
-def _permutation_p(own: NDArray[np.float64], others: NDArray[np.float64], rules: Rules) -> float:
-    """One-sided p that the person's cells are not above other people's: exact where that is affordable."""
-    if np.ptp(np.concatenate([own, others])) == 0:
-        return 1.0
-    outcome = stats.permutation_test(
-        (own, others),
-        studentized,
-        permutation_type="independent",
-        vectorized=True,
-        n_resamples=rules.permutations,
-        alternative="greater",
-        rng=np.random.default_rng(rules.seed),
-    )
-    return float(outcome.pvalue)
+def _permutation_ps(seen: Sequence[_Seen], rules: Rules) -> list[float]:
+    """One-sided p of each that the person's cells are not above other people's: exact where that is affordable."""
+    # To draw relabelings is the work here, and they are the same for all that have as many cells on each side.
+    together: dict[tuple[int, int], list[int]] = {}
+    for at, each in enumerate(seen):
+        together.setdefault((len(each.own), len(each.others)), []).append(at)
+    ps = [1.0] * len(seen)
+    for alike in together.values():
+        own, others = np.array([seen[at].own for at in alike]), np.array([seen[at].others for at in alike])
+        outcome = stats.permutation_test(
+            (own, others),
+            studentized,
+            permutation_type="independent",
+            vectorized=True,
+            n_resamples=rules.permutations,
+            batch=_AT_ONCE,
+            axis=-1,
+            alternative="greater",
+            rng=np.random.default_rng(rules.seed),
+        )
+        for at, p in zip(alike, outcome.pvalue.tolist(), strict=True):
+            if np.ptp(np.concatenate([seen[at].own, seen[at].others])) > 0:
+                ps[at] = p
+    return ps
 
 
 def _judge(tested: Sequence[_Tested], rules: Rules) -> list[Judged]:

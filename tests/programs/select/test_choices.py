@@ -8,50 +8,29 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
+from benches.simulated import MIXING, SPACE, USER, Cells, Person, as_matrix, people, read
 from hyperalign.profile import Hypothesis
 from hyperalign.programs.select import Rules, Selection, select
 from hyperalign.programs.select.effects import Prior, effects
 from hyperalign.programs.select.flips import one_way_p
-from hyperalign.scores import Row, ScoreMatrix
 
 from ..parts import statement
 
-NAMES = [f"h{i}" for i in range(24)]
-SPACE = [statement(name, "space", opposite=f"Is not {name}.") for name in NAMES]
-MIXING = np.random.default_rng(0).normal(size=(5, 24))
-"""Statements that overlap, as those of a real space do."""
-
-
-def choices(rng: np.random.Generator, count: int, leaning: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """Cells of so many choices: five things in which answers differ, read with noise through the statements."""
-    apart = rng.normal(size=(count, 5)) + (0 if leaning is None else leaning)
-    return np.asarray(apart @ MIXING + rng.normal(size=(count, 24)))
+NAMES = [h.id for h in SPACE]
 
 
 def selected(
-    own: NDArray[np.float64],
-    others: list[NDArray[np.float64]],
-    hypotheses: list[Hypothesis] | None = None,
-    rules: Rules | None = None,
+    own: Cells, others: list[Cells], hypotheses: list[Hypothesis] | None = None, rules: Rules | None = None
 ) -> Selection:
     hypotheses = hypotheses or SPACE
-    rows = [Row(f"r{i}", "ada", True) for i in range(len(own))]
-    rows += [Row(f"o{n}-{i}", f"p{n}", True) for n, cells in enumerate(others) for i in range(len(cells))]
-    columns = tuple(h.id for h in hypotheses)
-    matrix = ScoreMatrix("likelihood", "m@1", tuple(rows), columns, np.vstack([own, *others]))
-    return select(hypotheses, [matrix], "ada", rules)
-
-
-def people(rng: np.random.Generator, count: int = 6) -> list[NDArray[np.float64]]:
-    return [choices(rng, 2, rng.normal(size=5)) for _ in range(count)]
+    return select(hypotheses, [as_matrix(Person(own, others), hypotheses, paired=True)], USER, rules)
 
 
 def test_the_way_that_choices_point_is_found_and_its_opposite_is_turned() -> None:
     rng = np.random.default_rng(1)
     leaning = np.array([3.0, 0, 0, 0, 0])
-    chosen = selected(choices(rng, 8, leaning), people(rng))
+    chosen = selected(read(rng, 8, leaning), people(rng))
     assert 1 <= len(chosen.kept) <= 5
     for hypothesis in chosen.kept:
         at = NAMES.index(hypothesis.id)
@@ -67,38 +46,17 @@ def test_the_way_that_choices_point_is_found_and_its_opposite_is_turned() -> Non
     assert all(h.dropped_because for h in chosen.dropped)
 
 
-@pytest.mark.parametrize("count", [16, 32])
-def test_on_coins_hardly_anything_is_kept(count: int) -> None:
-    rng = np.random.default_rng(2)
-    deceived = 0
-    for _ in range(200):
-        # A person with strong tastes, whose chosen and rejected were exchanged by a coin.
-        own = choices(rng, count, rng.normal(size=5)) * rng.choice([-1.0, 1.0], size=(count, 1))
-        deceived += bool(selected(own, people(rng)).kept)
-    assert deceived / 200 <= 0.07, "one in twenty, and the noise of 200 draws"
-
-
-def test_with_more_choices_more_people_are_understood() -> None:
-    rng = np.random.default_rng(3)
-    power = {}
-    for count in (4, 16):
-        leanings = [rng.normal(size=5) * 0.8 for _ in range(60)]
-        power[count] = np.mean([bool(selected(choices(rng, count, way), people(rng)).kept) for way in leanings])
-    assert power[16] > 0.85
-    assert power[4] > 0.5
-
-
 def test_what_everybody_prefers_says_nothing_of_a_person() -> None:
     rng = np.random.default_rng(4)
     common = np.array([2.0, 0, 0, 0, 0])
-    kept = [len(selected(choices(rng, 8, common), [choices(rng, 8, common) for _ in range(8)]).kept) for _ in range(40)]
-    alone = [len(selected(choices(rng, 8, common), people(rng, 8)).kept) for _ in range(40)]
+    kept = [len(selected(read(rng, 8, common), [read(rng, 8, common) for _ in range(8)]).kept) for _ in range(40)]
+    alone = [len(selected(read(rng, 8, common), people(rng, 8)).kept) for _ in range(40)]
     assert np.mean(kept) < 0.5 * np.mean(alone)
 
 
 def test_a_statement_that_says_the_same_is_said_once() -> None:
     rng = np.random.default_rng(5)
-    own, others = choices(rng, 8, np.array([3.0, 0, 0, 0, 0])), people(rng)
+    own, others = read(rng, 8, np.array([3.0, 0, 0, 0, 0])), people(rng)
     telling = int(np.abs(MIXING[0]).argmax())
     twice = [cells[:, [telling, telling]] for cells in (own, *others)]
     chosen = selected(twice[0], twice[1:], [SPACE[0], SPACE[1]])
@@ -108,13 +66,13 @@ def test_a_statement_that_says_the_same_is_said_once() -> None:
 
 def test_too_few_choices_and_nobody_else_are_said() -> None:
     rng = np.random.default_rng(6)
-    assert "only 2 of the person's choices" in selected(choices(rng, 2), people(rng)).dropped[0].dropped_because
-    assert "only 0 choices of other people" in selected(choices(rng, 8), []).dropped[0].dropped_because
+    assert "only 2 of the person's choices" in selected(read(rng, 2), people(rng)).dropped[0].dropped_because
+    assert "only 0 choices of other people" in selected(read(rng, 8), []).dropped[0].dropped_because
 
 
 def test_a_hypothesis_is_not_judged_by_the_choices_that_it_was_made_from() -> None:
     rng = np.random.default_rng(7)
-    own = choices(rng, 8, np.array([3.0, 0, 0, 0, 0]))
+    own = read(rng, 8, np.array([3.0, 0, 0, 0, 0]))
     own[::2, 0] = np.nan
     free = [statement("h0"), *SPACE[1:]]
     chosen = selected(own, people(rng), free)
@@ -126,7 +84,7 @@ def test_a_hypothesis_is_not_judged_by_the_choices_that_it_was_made_from() -> No
 
 def test_leanings_are_shrunken_and_more_so_with_less_to_go_on() -> None:
     rng = np.random.default_rng(8)
-    own, others = choices(rng, 16, np.ones(5)), people(rng)
+    own, others = read(rng, 16, np.ones(5)), people(rng)
     few, many = effects(own[:4], others, Prior()), effects(own, others, Prior())
     assert (few.spread > many.spread).all()
     assert np.linalg.norm(few.mean) < np.linalg.norm(few.raw)
@@ -137,7 +95,7 @@ def test_leanings_are_shrunken_and_more_so_with_less_to_go_on() -> None:
 
 def test_coins_point_one_way_as_often_as_p_says() -> None:
     rng = np.random.default_rng(9)
-    ps = np.array([one_way_p(choices(rng, 8) * rng.choice([-1.0, 1.0], size=(8, 1))) for _ in range(400)])
+    ps = np.array([one_way_p(read(rng, 8) * rng.choice([-1.0, 1.0], size=(8, 1))) for _ in range(400)])
     for level in (0.05, 0.2, 0.5):
         assert np.mean(ps <= level) == pytest.approx(level, abs=0.06)
     assert one_way_p(np.ones((4, 2))) == 1 / 8, "four that agree: one of eight ways to exchange them"
