@@ -9,6 +9,7 @@ from __future__ import annotations
 from .claims import StyleClaim, claims, distance
 from .features import FEATURES, Feature, Features, measure, measure_all
 from .reference import FeatureReference, Reference, Source, build_reference, cut_excerpt, load_reference
+from .shifts import shifts
 
 __all__ = [
     "FEATURES",
@@ -25,4 +26,5 @@ __all__ = [
     "load_reference",
     "measure",
     "measure_all",
+    "shifts",
 ]

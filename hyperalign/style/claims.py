@@ -7,7 +7,7 @@ knows no model and keeps nothing: the tests on evidence decide what stays in a p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Literal
 
@@ -18,7 +18,7 @@ from .parsed import words_of
 from .reference import Reference, load_reference
 from .statements import say
 
-__all__ = ["StyleClaim", "claims", "distance"]
+__all__ = ["StyleClaim", "claims", "distance", "strongest"]
 
 CONFIDENCE = 1.96
 MAX_DEVIATIONS = 3.0
@@ -35,7 +35,7 @@ class StyleClaim(BaseModel):
         aspect: ``style`` or ``communication``.
         direction: +1 if the person has more than most people, -1 if less.
         value: the person's mean, as measured.
-        usual: the reference mean.
+        usual: the reference mean; of a claim about corrections (``shifts``), the drafts'.
         z: the person's distance from the reference in between-person deviations, shrunken for sampling noise.
         interval: 95 % interval of the person's true mean (low, high).
         scale: within-person deviation of one text, against which single texts are measured.
@@ -142,18 +142,28 @@ def claims(
     filled = [text for text in texts if words_of(text)]
     rows = [measure(text) for text in filled]
     sizes = [min(1.0, len(words_of(text)) / reference.excerpt_words) for text in filled]
-    best: dict[str, StyleClaim] = {}
+    found = []
     for name in FEATURES.keys() & reference.features.keys():
         known = [(value, size) for row, size in zip(rows, sizes, strict=True) if (value := row[name]) is not None]
         if not known:
             continue
         claim = _claim(name, [value for value, _ in known], [size for _, size in known], reference)
-        if claim is None or abs(claim.z) < threshold:
-            continue
-        rival = best.get(FEATURES[name].family)
-        if rival is None or abs(claim.z) > abs(rival.z):
-            best[FEATURES[name].family] = claim
-    return sorted(best.values(), key=lambda claim: (-abs(claim.z), claim.feature))[:limit]
+        if claim is not None and abs(claim.z) >= threshold:
+            found.append(claim)
+    return strongest(found, limit)
+
+
+def strongest(found: Iterable[StyleClaim], limit: int | None = None) -> list[StyleClaim]:
+    """Claims by their distance, at most one per family of features.
+
+    Args:
+        found: any claims.
+        limit: at most so many.
+    """
+    best: dict[str, StyleClaim] = {}
+    for claim in sorted(found, key=lambda claim: (-abs(claim.z), claim.feature)):
+        best.setdefault(FEATURES[claim.feature].family, claim)
+    return list(best.values())[:limit]
 
 
 def distance(

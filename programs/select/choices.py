@@ -71,11 +71,7 @@ def _judge(
     people = dict.fromkeys(row.user for row in matrix.rows if row.user != user)
     others = [cells for cells in (matrix.complete(columns, name) for name in people) if len(cells)]
     count = sum(map(len, others))
-    if len(own) < rules.min_records:
-        reason = f"only {len(own)} of the person's choices could test it (needs {rules.min_records})"
-        return ByChoices([(hypothesis, reason) for hypothesis in hypotheses])
-    if count < rules.min_records:
-        reason = f"only {count} choices of other people to compare with"
+    if reason := rules.too_few(len(own), count, "choices"):
         return ByChoices([(hypothesis, reason) for hypothesis in hypotheses])
     found = effects(own, others, rules.prior)
     # Neither tossed coins nor everybody's taste: the choices, and what is left of them beyond other people's.

@@ -58,6 +58,20 @@ class Rules:
         """
         return max(0.05, 0.05 * (16 / choices) ** 2)
 
+    def too_few(self, own: int, others: int, what: str = "records") -> str:
+        """Why a hypothesis can't be judged by so few cells; empty if it can.
+
+        Args:
+            own: cells on the person's records.
+            others: cells on other people's.
+            what: what the records are called.
+        """
+        if own < self.min_records:
+            return f"only {own} of the person's {what} could test it (needs {self.min_records})"
+        if others < self.min_records:
+            return f"only {others} {what} of other people to compare with"
+        return ""
+
 
 @dataclass(frozen=True)
 class Selection:
