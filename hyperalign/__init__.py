@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .profile import Evidence as Evidence
     from .profile import Hypothesis as Hypothesis
     from .profile import Profile as Profile
+    from .programs.extract import ExtractPreferences as ExtractPreferences
     from .programs.generate import Generate as Generate
     from .programs.infer import InferHypotheses as InferHypotheses
     from .programs.personalizer import Personalizer as Personalizer
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from .reading import read_records as read_records
     from .records import Edit as Edit
     from .records import Pair as Pair
+    from .records import Rating as Rating
     from .records import Sample as Sample
     from .scores import ScoreMatrix as ScoreMatrix
     from .space import load_space as load_space
@@ -47,6 +49,7 @@ _HOMES = {
     "Budget": "budget",
     "Edit": "records",
     "Evidence": "profile",
+    "ExtractPreferences": "programs.extract",
     "FolderContrast": "contrast",
     "Generate": "programs.generate",
     "HyperalignError": "errors",
@@ -55,6 +58,7 @@ _HOMES = {
     "Pair": "records",
     "Personalizer": "programs.personalizer",
     "Profile": "profile",
+    "Rating": "records",
     "Rules": "programs.select",
     "Sample": "records",
     "ScoreMatrix": "scores",
@@ -73,6 +77,7 @@ __all__ = [
     "Budget",
     "Edit",
     "Evidence",
+    "ExtractPreferences",
     "FolderContrast",
     "Generate",
     "HyperalignError",
@@ -81,6 +86,7 @@ __all__ = [
     "Pair",
     "Personalizer",
     "Profile",
+    "Rating",
     "Rules",
     "Sample",
     "ScoreMatrix",

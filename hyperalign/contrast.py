@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from .errors import InputError, RecordError, UserIdError
+from .ratings import with_pairs
 from .reading import parse_line, read_records
-from .records import Record, check_user, prompt_of
+from .records import Rating, Record, check_user, only_choices, prompt_of
 
 __all__ = ["Contrast", "FolderContrast", "ShippedContrast", "StoreContrast", "reference_records"]
 
@@ -92,7 +93,7 @@ class ShippedContrast:
         people = resources.files("hyperalign").joinpath("people")
         files = sorted((file for file in people.iterdir() if file.name.endswith(".jsonl")), key=lambda file: file.name)
         lines = [(file.name, line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
-        records = [parse_line(line, where) for where, line in lines if line.strip()]
+        records = with_pairs(parse_line(line, where) for where, line in lines if line.strip())
         return [record for record in records if record.user != user]
 
 
@@ -106,20 +107,26 @@ def reference_records(contrast: Contrast, user: str, like: Sequence[Record], cou
         count: how many at most.
 
     Returns:
-        Records of the kinds in ``like``; those that answer the same prompts first, spread evenly over people.
+        Records of the kinds in ``like``, or other choices where those are choices and nobody else has their like; those
+        that answer the same prompts first, spread evenly over people.
     """
-    kinds = {type(record) for record in like}
     prompts = {prompt_of(record) for record in like} - {""}
     people: dict[str, list[Record]] = {}
-    for record in contrast.records(user):
-        if type(record) in kinds:
-            people.setdefault(record.user, []).append(record)
+    for record in _like(contrast.records(user), like):
+        people.setdefault(record.user, []).append(record)
     for theirs in people.values():
         theirs.sort(key=lambda record: prompt_of(record) not in prompts)
     # Person 1 starts with prompt 1, person 2 with prompt 2, …: few records cover many prompts.
     turned = [theirs[i % len(theirs) :] + theirs[: i % len(theirs)] for i, theirs in enumerate(people.values())]
     in_turn = chain.from_iterable(zip_longest(*turned))
     return [record for record in in_turn if record is not None][:count]
+
+
+def _like(records: Sequence[Record], like: Sequence[Record]) -> list[Record]:
+    kinds = {type(record) for record in like}
+    same = [record for record in records if type(record) in kinds]
+    # What others prefer, however they showed it, is nearer to a choice than nothing is.
+    return same or [record for record in records if like and only_choices(like) and only_choices([record])]
 
 
 def _people_in(entry: Path) -> list[Record]:
@@ -134,7 +141,7 @@ def _people_in(entry: Path) -> list[Record]:
 
 
 def _read_jsonl(path: Path) -> list[Record]:
-    records: list[Record] = []
+    items: list[Record | Rating] = []
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -143,5 +150,5 @@ def _read_jsonl(path: Path) -> list[Record]:
     # Not splitlines: JSON strings may hold U+2028 and the like as they are.
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            records.append(parse_line(line, str(path), number, path.stem))
-    return records
+            items.append(parse_line(line, str(path), number, path.stem))
+    return with_pairs(items)

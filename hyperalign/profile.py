@@ -50,6 +50,9 @@ class Evidence(_Noun):
     quote: str
     record: Annotated[str, Field(description="the id of the record that the quote is from")]
     supports: bool = True
+    turned_down: Annotated[bool, Field(description="whether the quote is from a text that the person turned down")] = (
+        False
+    )
 
 
 class TestResult(_Noun):

@@ -16,11 +16,17 @@ from pydantic import BaseModel
 
 from .files import write_whole
 from .profile import SCHEMA_VERSION, Profile
-from .records import Edit, Pair, Sample
+from .records import Edit, Pair, Rating, Sample
 
 __all__ = ["NOUNS", "published", "rendered"]
 
-NOUNS: Final[dict[str, type[BaseModel]]] = {"edit": Edit, "pair": Pair, "profile": Profile, "sample": Sample}
+NOUNS: Final[dict[str, type[BaseModel]]] = {
+    "edit": Edit,
+    "pair": Pair,
+    "profile": Profile,
+    "rating": Rating,
+    "sample": Sample,
+}
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -28,7 +34,7 @@ def published(noun: str) -> dict[str, Any]:
     """The schema that ships with this version.
 
     Args:
-        noun: ``sample``, ``pair``, ``edit`` or ``profile``.
+        noun: ``sample``, ``pair``, ``edit``, ``rating`` or ``profile``.
     """
     text = files("hyperalign").joinpath("schemas", f"{noun}.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
@@ -39,7 +45,7 @@ def rendered(noun: str) -> str:
     """The schema of a noun as its model says it now: indented JSON, ending in a newline.
 
     Args:
-        noun: ``sample``, ``pair``, ``edit`` or ``profile``.
+        noun: ``sample``, ``pair``, ``edit``, ``rating`` or ``profile``.
     """
     model = NOUNS[noun]
     body = model.model_json_schema(mode="validation")

@@ -1,7 +1,7 @@
 """Reads records from JSONL, text and Markdown files, folders and standard input.
 
-A bad line is reported with its file, its line and what was expected. This file knows
-what a record is, and nothing of what is done with it.
+A bad line is reported with its file, its line and what was expected. Ratings become pairs (``ratings``). This file
+knows what a record is, and nothing of what is done with it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from .errors import RecordError, UserIdError
-from .records import Edit, Pair, Record, Sample, check_user
+from .ratings import pairs_of
+from .records import Edit, Pair, Rating, Record, Sample, check_user
 
-__all__ = ["Reading", "parse_line", "read_records"]
+__all__ = ["Reading", "parse_line", "read_records", "read_text"]
 
 MAX_FILE_BYTES = 20_000_000
 MIN_WORDS = 3
@@ -32,14 +33,18 @@ class Reading:
     """Records read, and what was passed over.
 
     Attributes:
-        records: in the order read, without repeats.
+        records: in the order read, without repeats; the pairs that ratings make stand at the end.
         skipped: one message for each bad line passed over with ``skip_bad``.
         repeated: records that were word for word the same as an earlier one.
+        ratings: how many ratings were read.
+        rated_pairs: how many pairs they made.
     """
 
     records: list[Record]
     skipped: list[str]
     repeated: int
+    ratings: int = 0
+    rated_pairs: int = 0
 
 
 def read_records(
@@ -66,16 +71,16 @@ def read_records(
     if user is not None:
         check_user(user)
     skipped: list[str] = []
-    records: dict[tuple[str, str], Record] = {}
+    items: dict[tuple[str, str], Record | Rating] = {}
     users: dict[str, str] = {}
     repeated = 0
     for where, line, item in _items(paths, user, skip_bad, skipped, stdin or sys.stdin.buffer):
         if user is not None and item.user != user:
             users.setdefault(item.user, where)
             continue
-        known = records.get((item.user, item.id))
+        known = items.get((item.user, item.id))
         if known is None:
-            records[item.user, item.id] = item
+            items[item.user, item.id] = item
             users.setdefault(item.user, where)
         elif known == item:
             repeated += 1
@@ -87,13 +92,24 @@ def read_records(
                 remedy="Give each record an id of its own, or leave ids out.",
             )
             _bad(problem, skip_bad, skipped)
-    _check_users(users, user, list(records.values()), paths, skipped)
-    return Reading(list(records.values()), skipped, repeated)
+    _check_users(users, user, list(items.values()), paths, skipped)
+    ratings = [item for item in items.values() if isinstance(item, Rating)]
+    pairs = pairs_of(ratings)
+    records = {key: item for key, item in items.items() if not isinstance(item, Rating)}
+    for pair in pairs:
+        records.setdefault((pair.user, pair.id), pair)
+    if not records:
+        raise RecordError(
+            f"{len(ratings)} rating(s) there, and no two that make a pair.",
+            path=", ".join(str(path) for path in paths),
+            remedy="A pair is made of two texts under one prompt (or none) that were rated differently.",
+        )
+    return Reading(list(records.values()), skipped, repeated, len(ratings), len(pairs))
 
 
 def _items(
     paths: Sequence[Path | str], user: str | None, skip_bad: bool, skipped: list[str], stdin: BinaryIO
-) -> Iterator[tuple[str, int | None, Record]]:
+) -> Iterator[tuple[str, int | None, Record | Rating]]:
     for path in _files(paths):
         where = str(path)
         try:
@@ -105,6 +121,17 @@ def _items(
                 yield where, None, _sample(text, where, user)
         except RecordError as error:
             _bad(error, skip_bad, skipped)
+
+
+def read_text(path: Path) -> str:
+    """The text of one file.
+
+    Raises:
+        RecordError: it is missing, empty, too large, or not UTF-8 text.
+    """
+    text = _decode(_load(path, sys.stdin.buffer), str(path))
+    _check_size(len(text), str(path))
+    return text
 
 
 def _files(paths: Sequence[Path | str]) -> Iterator[Path]:
@@ -189,7 +216,7 @@ def _is_jsonl(path: Path, text: str) -> bool:
 
 def _parse_jsonl(
     text: str, where: str, user: str | None, skip_bad: bool, skipped: list[str]
-) -> Iterator[tuple[str, int, Record]]:
+) -> Iterator[tuple[str, int, Record | Rating]]:
     # Not splitlines: JSON strings may hold U+2028 and the like as they are.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -200,8 +227,8 @@ def _parse_jsonl(
             _bad(error, skip_bad, skipped)
 
 
-def parse_line(line: str, where: str = "-", number: int | None = None, user: str | None = None) -> Record:
-    """Read one line of JSONL as the record that its fields make it.
+def parse_line(line: str, where: str = "-", number: int | None = None, user: str | None = None) -> Record | Rating:
+    """Read one line of JSONL as the record or rating that its fields make it.
 
     Args:
         line: a JSON object.
@@ -227,7 +254,8 @@ def parse_line(line: str, where: str = "-", number: int | None = None, user: str
             "this line is no record.",
             path=where,
             line=number,
-            remedy='Expected "text" (a sample), "chosen" and "rejected" (a pair), or "draft" and "edited" (an edit).',
+            remedy='Expected "text" (a sample), "chosen" and "rejected" (a pair), "draft" and "edited" (an edit), '
+            'or "text" and "rating" (a rating).',
         )
     if user is not None and "user" not in data:
         data = {**data, "user": user}
@@ -247,13 +275,15 @@ def parse_line(line: str, where: str = "-", number: int | None = None, user: str
         ) from error
 
 
-def _kind(data: Any) -> type[Sample] | type[Pair] | type[Edit] | None:
+def _kind(data: Any) -> type[Sample] | type[Pair] | type[Edit] | type[Rating] | None:
     if not isinstance(data, dict):
         return None
     if "chosen" in data or "rejected" in data:
         return Pair
     if "draft" in data or "edited" in data:
         return Edit
+    if "rating" in data:
+        return Rating
     return Sample if "text" in data else None
 
 
@@ -288,9 +318,13 @@ def _bad(error: RecordError, skip_bad: bool, skipped: list[str]) -> None:
 
 
 def _check_users(
-    users: dict[str, str], user: str | None, records: list[Record], paths: Iterable[Path | str], skipped: list[str]
+    users: dict[str, str],
+    user: str | None,
+    items: list[Record | Rating],
+    paths: Iterable[Path | str],
+    skipped: list[str],
 ) -> None:
-    if not records:
+    if not items:
         whose, found = f" of {user!r}" if user else "", ", ".join(sorted(users)) or "nothing usable"
         raise RecordError(
             f"no records{whose} there (found: {found}).",

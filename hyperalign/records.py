@@ -1,22 +1,36 @@
 """What a person wrote, chose or corrected.
 
-Three nouns, each a line of JSONL: ``Sample``, ``Pair`` and ``Edit``. A record without an
-id gets one from its content, so the same text always has the same id. This file does
-not read files (``reading`` does) and knows no model.
+Three nouns, each a line of JSONL: ``Sample``, ``Pair`` and ``Edit``; a fourth, ``Rating``, is no record by itself
+(``ratings`` makes pairs of them). A record without an id gets one from its content, so the same text always has the
+same id. This file does not read files (``reading`` does) and knows no model.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, FiniteFloat, StringConstraints, model_validator
 
 from .errors import UserIdError
 
-__all__ = ["Edit", "Pair", "Record", "Sample", "check_user", "other_text", "own_text", "prompt_of", "quotable_text"]
+__all__ = [
+    "Edit",
+    "Pair",
+    "Rating",
+    "Record",
+    "Sample",
+    "by_kind",
+    "check_user",
+    "only_choices",
+    "other_text",
+    "own_text",
+    "prompt_of",
+    "quotable_text",
+]
 
 Text = Annotated[str, StringConstraints(strip_whitespace=False, min_length=1, pattern=r"\S")]
 # An id is shown, sorted and put into databases: no control characters, and no essay.
@@ -98,6 +112,14 @@ class Edit(_Base):
     edited: Text
 
 
+class Rating(_Base):
+    """A rating of a text, higher for better: two of one prompt that differ make a pair."""
+
+    text: Text
+    rating: FiniteFloat
+    prompt: str | None = None
+
+
 Record = Sample | Pair | Edit
 
 
@@ -121,6 +143,18 @@ def other_text(record: Record) -> str | None:
             return record.rejected
         case Edit():
             return record.draft
+
+
+def only_choices(records: Iterable[Record]) -> bool:
+    """Whether every record holds a text that the person turned down."""
+    return all(other_text(record) is not None for record in records)
+
+
+def by_kind(records: Sequence[Record]) -> list[list[Record]]:
+    """What somebody wrote, then what they chose, each in its order; without what there is none of."""
+    texts = [record for record in records if other_text(record) is None]
+    choices = [record for record in records if other_text(record) is not None]
+    return [part for part in (texts, choices) if part]
 
 
 def prompt_of(record: Record) -> str:

@@ -1,6 +1,6 @@
 """What might be true of a person: statements from the space, from numbers, and their own texts.
 
-Free hypotheses from a model are ``infer``'s. Everything here is cheap to make, and nothing of
+Free hypotheses from a model are ``infer``'s and ``extract``'s. Everything here is cheap to make, and nothing of
 it is believed before it is tested. This file knows no model.
 """
 
@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hyperalign.profile import Evidence, Hypothesis
-from hyperalign.records import Record, Sample, own_text
+from hyperalign.records import Edit, Record, Sample, only_choices, own_text
 from hyperalign.space import Space
-from hyperalign.style import StyleClaim, claims
+from hyperalign.style import StyleClaim, claims, shifts
 
 from .excerpts import excerpt, sentences
+from .select import Rules
 
-__all__ = ["Candidate", "from_examples", "from_measurement", "from_space"]
+__all__ = ["Candidate", "from_edits", "from_examples", "from_measurement", "from_space", "makers", "untestable"]
 
 SPACE_ID = "space-"
 EXAMPLE_WORDS = 80
@@ -30,6 +31,40 @@ class Candidate:
     hypothesis: Hypothesis
     made_from: frozenset[str] = frozenset()
     claim: StyleClaim | None = None
+
+
+def makers(records: Sequence[Record], rules: Rules) -> list[Record]:
+    """The records to make hypotheses from: every second one, so that the others test what was made.
+
+    Where too few choices would be left to test anything, all of them: what is made then can't be tested, and might as
+    well have seen everything.
+    """
+    if only_choices(records) and len(records) < 2 * rules.min_records:
+        return list(records)
+    return list(records[::2]) if len(records) > 1 else []
+
+
+def untestable(
+    candidates: Sequence[Candidate], records: Sequence[Record], others: Sequence[Record], rules: Rules
+) -> dict[str, str]:
+    """Which candidates no test can ever judge, and why, by hypothesis id: no model need read anything for them.
+
+    Args:
+        candidates: what might be tested.
+        records: the person's.
+        others: other people's.
+        rules: what it takes.
+    """
+    what = "choices" if only_choices(records) else "records"
+    reasons = {}
+    for candidate in candidates:
+        left = sum(record.id not in candidate.made_from for record in records)
+        reason = rules.too_few(left, len(others), what)
+        if reason and not left:
+            reason = f"made from all of the {what}, so none is left to test it"
+        if reason:
+            reasons[candidate.hypothesis.id] = reason
+    return reasons
 
 
 def from_space(space: Space) -> list[Candidate]:
@@ -50,23 +85,13 @@ def from_space(space: Space) -> list[Candidate]:
 
 def from_measurement(records: Sequence[Record]) -> list[Candidate]:
     """What the numbers of some records claim, each with the sentence that shows it most."""
-    made_from = frozenset(record.id for record in records)
-    found = claims([own_text(record) for record in records], limit=MAX_CLAIMS)
-    return [
-        Candidate(
-            Hypothesis(
-                id=f"measured-{claim.feature}",
-                statement=claim.statement,
-                opposite=claim.opposite,
-                aspect=claim.aspect,
-                source="measured",
-                evidence=_telling_sentence(claim, records),
-            ),
-            made_from,
-            claim,
-        )
-        for claim in found
-    ]
+    return _measured("measured", claims([own_text(record) for record in records], limit=MAX_CLAIMS), records)
+
+
+def from_edits(records: Sequence[Record]) -> list[Candidate]:
+    """What the corrections among some records have in common, by numbers: each shift all of them made."""
+    edits = [record for record in records if isinstance(record, Edit)]
+    return _measured("edited", shifts([(edit.draft, edit.edited) for edit in edits], limit=MAX_CLAIMS), edits)
 
 
 def from_examples(records: Sequence[Record], count: int) -> list[Candidate]:
@@ -88,6 +113,25 @@ def from_examples(records: Sequence[Record], count: int) -> list[Candidate]:
             frozenset({sample.id}),
         )
         for sample in nearest[:count]
+    ]
+
+
+def _measured(kind: str, found: Sequence[StyleClaim], records: Sequence[Record]) -> list[Candidate]:
+    made_from = frozenset(record.id for record in records)
+    return [
+        Candidate(
+            Hypothesis(
+                id=f"{kind}-{claim.feature}",
+                statement=claim.statement,
+                opposite=claim.opposite,
+                aspect=claim.aspect,
+                source="measured",
+                evidence=_telling_sentence(claim, records),
+            ),
+            made_from,
+            claim,
+        )
+        for claim in found
     ]
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hyperalign.budget import Usage
-from hyperalign.records import Record, other_text, own_text, prompt_of
+from hyperalign.records import Record, by_kind, only_choices, other_text, own_text, prompt_of
 from hyperalign.space import load_space
 
+from .candidates import makers
+from .select import Rules
 from .shortlist import shortlist
 
 __all__ = ["REFERENCE_RECORDS", "estimate"]
@@ -23,6 +25,8 @@ PHRASE_TOKENS = 6
 QUESTION_TOKENS = 60
 QUESTIONS_ASKED = 3
 FREE_HYPOTHESES = QUESTIONS_ASKED
+CHOICE_QUESTIONS = 1
+CHOICE_INSTRUCTION_TOKENS = 350
 REFERENCE_RECORDS = 6
 EXCERPT_WORDS = 60
 
@@ -35,38 +39,62 @@ def estimate(records: Sequence[Record], others: Sequence[Record], *, by_choice: 
         others: other people's, to compare with.
         by_choice: the model offers no log-probabilities of text: it is asked once for each statement, record and order.
     """
-    shown = sum(_words(record) for record in [*records[::2], *others[:4]])
-    statements = len(shortlist(load_space(), records).dimensions) + FREE_HYPOTHESES
+    steps: dict[str, Usage] = {}
+    for part in by_kind(records):
+        like = [record for record in others if only_choices([record]) == only_choices(part)]
+        for step, usage in (("infer", _infer(part, like)), ("score", _score(part, like, by_choice))):
+            steps[step] = steps.get(step, Usage()) + usage
+    return steps
+
+
+def _infer(records: Sequence[Record], others: Sequence[Record]) -> Usage:
+    made_from = makers(records, Rules())
+    if only_choices(records):
+        asked, instruction, shown = CHOICE_QUESTIONS, CHOICE_INSTRUCTION_TOKENS, sum(map(_beside, made_from))
+    else:
+        shown = sum(map(_words, [*made_from, *others[:4]]))
+        asked, instruction = QUESTIONS_ASKED, INSTRUCTION_TOKENS
+    return Usage(
+        calls=asked,
+        tokens_in=asked * (instruction + round(shown * TOKENS_PER_WORD)),
+        tokens_out=asked * PROPOSAL_TOKENS,
+    )
+
+
+def _score(records: Sequence[Record], others: Sequence[Record], by_choice: bool) -> Usage:
+    statements = _statements(records)
+    if not statements:
+        return Usage()
     every = [*records, *others]
     if by_choice:
         # Each question shows a record beside another one of about its length, and is asked in both orders.
         calls = 2 * statements * len(every)
         beside = round(2 * sum(map(_words, every)) * TOKENS_PER_WORD)
         tokens_in = 2 * statements * beside + calls * (QUESTION_TOKENS + PHRASE_TOKENS)
-        score = Usage(calls=calls, tokens_in=tokens_in, tokens_out=calls)
-    else:
-        # Two answers are read beside each other twice, each once as the first.
-        calls = sum(1 if other_text(record) is None else 2 for record in every)
-        read = round(sum(map(_read, every)) * TOKENS_PER_WORD)
-        score = Usage(calls=calls, tokens_in=read + calls * (QUESTION_TOKENS + 2 * statements * PHRASE_TOKENS))
-    return {
-        "infer": Usage(
-            calls=QUESTIONS_ASKED,
-            tokens_in=QUESTIONS_ASKED * (INSTRUCTION_TOKENS + round(shown * TOKENS_PER_WORD)),
-            tokens_out=QUESTIONS_ASKED * PROPOSAL_TOKENS,
-        ),
-        "score": score,
-    }
+        return Usage(calls=calls, tokens_in=tokens_in, tokens_out=calls)
+    # Two answers are read beside each other twice, each once as the first.
+    calls = sum(1 if other_text(record) is None else 2 for record in every)
+    read = round(
+        sum(_words(each) if other_text(each) is None else 2 * _beside(each) for each in every) * TOKENS_PER_WORD
+    )
+    return Usage(calls=calls, tokens_in=read + calls * (QUESTION_TOKENS + 2 * statements * PHRASE_TOKENS))
+
+
+def _statements(records: Sequence[Record]) -> int:
+    """How many statements a model tests; none where too few records are left to test them."""
+    rules = Rules()
+    free = CHOICE_QUESTIONS if only_choices(records) else FREE_HYPOTHESES
+    of_space = len(shortlist(load_space(), records).dimensions) if len(records) >= rules.min_records else 0
+    return of_space + (free if len(records) - len(makers(records, rules)) >= rules.min_records else 0)
 
 
 def _words(record: Record) -> int:
     return _cut(own_text(record))
 
 
-def _read(record: Record) -> int:
-    """Words that the test by likelihood reads of a record."""
-    other = other_text(record)
-    return _words(record) if other is None else 2 * (_cut(prompt_of(record)) + _words(record) + _cut(other))
+def _beside(record: Record) -> int:
+    """Words of a choice with its prompt and both of its texts."""
+    return _cut(prompt_of(record)) + _words(record) + _cut(other_text(record) or "")
 
 
 def _cut(text: str) -> int:

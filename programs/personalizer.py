@@ -7,7 +7,7 @@ store and no task.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from typing import Any
 
 import dspy
@@ -16,18 +16,29 @@ from hyperalign.budget import Budget
 from hyperalign.contrast import Contrast, ShippedContrast, reference_records
 from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis, Measurement, Profile, Provenance, check_evidence
-from hyperalign.records import Pair, Record, Sample, other_text, own_text
+from hyperalign.records import Edit, Pair, Record, Sample, by_kind, only_choices, own_text
 from hyperalign.scores import ScoreMatrix, Scorer
 from hyperalign.space import Space, load_space
 from hyperalign.style import estimate
 
-from .candidates import SPACE_ID, Candidate, from_examples, from_measurement, from_space
+from .candidates import (
+    SPACE_ID,
+    Candidate,
+    from_edits,
+    from_examples,
+    from_measurement,
+    from_space,
+    makers,
+    untestable,
+)
 from .evidence import find_evidence
+from .extract import ExtractPreferences
+from .fit import Fit, together
 from .generate import Generate
 from .infer import InferHypotheses
 from .own_scorer import ChosenScorer, resolve_scorer
 from .score import Progress, fill
-from .select import Rules, Selection, select
+from .select import Rules, Selection, drop, select
 from .shortlist import shortlist
 from .strategies import Strategy, strategy
 from .testing import Test
@@ -39,26 +50,9 @@ from .testing.screen import Screen
 
 __all__ = ["Fit", "Personalizer"]
 
-PROGRAM = "personalizer/2"
+PROGRAM = "personalizer/3"
 SHOWN_OTHERS = 3
 EXAMPLES_TRIED = 2
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What fitting found, and everything it rests on.
-
-    Attributes:
-        profile: the tested profile.
-        candidates: all hypotheses that were tried.
-        matrices: one for each test.
-        unreadable: answers to the question for hypotheses that were not in the form asked for.
-    """
-
-    profile: Profile
-    candidates: list[Hypothesis]
-    matrices: list[ScoreMatrix]
-    unreadable: int = 0
 
 
 class Personalizer(dspy.Module):
@@ -96,6 +90,7 @@ class Personalizer(dspy.Module):
     ) -> None:
         super().__init__()
         self.infer = InferHypotheses()
+        self.extract = ExtractPreferences()
         self._model = lm
         self._chosen_scorer = scorer
         self._contrast = contrast or ShippedContrast()
@@ -152,30 +147,44 @@ class Personalizer(dspy.Module):
     def explain(self, records: Sequence[Record]) -> Fit:
         """``fit``, with all candidates and score matrices beside the profile."""
         user = _one_user(records)
-        # Every second record is for making hypotheses; those it made are tested on the rest.
-        made_from = list(records[::2]) if len(records) > 1 else []
+        # Each is held against other people's of its kind: what somebody writes and what they choose are two questions.
+        fits = [self._fitted(user, part) for part in by_kind(records)]
+        return fits[0] if len(fits) == 1 else together(*fits)
+
+    def _fitted(self, user: str, records: Sequence[Record]) -> Fit:
+        """Fit from texts alone, or from choices alone."""
+        made_from = makers(records, self._rules)
         others = reference_records(self._contrast, user, records, max(self._reference, SHOWN_OTHERS))
         free, invented, unreadable = self._free(made_from, others[-SHOWN_OTHERS:])
         candidates = [
             *free,
-            *from_measurement(made_from),
+            # What somebody corrected is half the draft's; what they changed in it is theirs.
+            *from_measurement([record for record in made_from if not isinstance(record, Edit)]),
+            *from_edits(made_from),
             *from_examples(made_from, EXAMPLES_TRIED),
             *from_space(shortlist(self._space, records)),
         ]
-        hypotheses = [candidate.hypothesis for candidate in candidates]
         against = others[: self._reference]
-        matrices = [
-            self._fill(test, candidates, [*records, *against]) for test in self._tests(candidates, records, against)
-        ]
-        chosen = select(hypotheses, matrices, user, self._rules)
+        hopeless = untestable(candidates, records, against, self._rules)
+        tested = [each for each in candidates if each.hypothesis.id not in hopeless]
+        matrices = [self._fill(test, tested, [*records, *against]) for test in self._tests(tested, records, against)]
+        chosen = select([each.hypothesis for each in tested], matrices, user, self._rules)
+        hypotheses = [candidate.hypothesis for candidate in candidates]
+        untested = [drop(each, hopeless[each.id]) for each in hypotheses if each.id in hopeless]
+        chosen = replace(chosen, dropped=[*chosen.dropped, *untested])
         profile = self._profile(user, records, chosen, matrices, invented)
         return Fit(profile, hypotheses, matrices, unreadable)
 
     def _free(self, records: Sequence[Record], others: Sequence[Record]) -> tuple[list[Candidate], int, int]:
-        if not records or not others:
+        chosen = only_choices(records)
+        # A choice shows beside it what it was made against; a text says little by itself.
+        if not records or not (chosen or others):
             return [], 0, 0
         with self._budget.step("infer"), self._context():
-            found = self.infer(records=records, others=others, progress=self._progress)
+            if chosen:
+                found = self.extract(records=records, progress=self._progress)
+            else:
+                found = self.infer(records=records, others=others, progress=self._progress)
         made_from = frozenset(record.id for record in records)
         free = [Candidate(hypothesis, made_from) for hypothesis in found.hypotheses]
         return free, found.invented, found.unreadable
@@ -185,8 +194,7 @@ class Personalizer(dspy.Module):
     ) -> list[Test]:
         measured = {c.hypothesis.id: c.claim for c in candidates if c.claim is not None}
         # Choices are weighed all together, so none is left unread.
-        chosen = all(other_text(record) is not None for record in records)
-        scorer, screen = self.scorer, None if chosen else Screen(records[0].user)
+        scorer, screen = self.scorer, None if only_choices(records) else Screen(records[0].user)
         if scorer is not None:
             return [MeasurementTest(measured), LikelihoodTest(scorer, screen=screen), ExampleTest(scorer)]
         beside = {mine.id: own_text(others[i % len(others)]) for i, mine in enumerate(records) if others}

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from hyperalign.records import Record, other_text, prompt_of, quotable_text
+from hyperalign.records import Record, only_choices, prompt_of, quotable_text
 from hyperalign.space import Dimension, Space
 
 __all__ = ["MAX_DIMENSIONS", "shortlist"]
@@ -35,7 +35,7 @@ def shortlist(space: Space, records: Sequence[Record], limit: int = MAX_DIMENSIO
     Returns:
         A space of those, in the order of the first.
     """
-    if not all(other_text(record) is not None for record in records):
+    if not only_choices(records):
         return space.model_copy(
             update={"dimensions": [each for each in space.dimensions if each.shows_in != "choices"]}
         )

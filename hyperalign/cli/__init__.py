@@ -17,6 +17,7 @@ from .compare import compare
 from .demo import demo
 from .doctor import doctor
 from .eval import eval_
+from .extract import extract
 from .generate import generate
 from .infer import infer
 from .judge import judge
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(infer)
+app.command()(extract)
 app.command()(generate)
 app.command()(judge)
 app.command("eval")(eval_)

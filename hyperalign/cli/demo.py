@@ -43,7 +43,7 @@ def demo(
     from hyperalign.records import Sample
     from hyperalign.runs import RunFolder
 
-    from .infer import fitted
+    from .fitting import fitted
     from .show import render_profile
     from .terminal import cost_table, reporter
 

@@ -14,18 +14,29 @@ __all__ = [
     "DEFAULT_MODEL",
     "ContrastOption",
     "DryRun",
+    "FilesArgument",
     "JsonOption",
     "MaxCalls",
     "MaxTokens",
     "MaxUsd",
     "ModelOption",
+    "OutOption",
     "ScorerOption",
     "SeedOption",
+    "SkipBad",
     "StoreOption",
+    "WhoseOption",
 ]
 
 DEFAULT_MODEL = "local:qwen2.5-coder-1.5b-instruct"
 
+FilesArgument = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[FILES]...", help="Text, Markdown or JSONL files, folders, or - for standard input."),
+]
+WhoseOption = Annotated[str | None, typer.Option("--user", help="Whose they are.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Pass over bad lines and files, and count them.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Also write the profile to this file.")]
 ModelOption = Annotated[
     str,
     typer.Option(

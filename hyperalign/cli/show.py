@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from ..profile import Hypothesis, Profile, TestResult
+    from ..profile import Evidence, Hypothesis, Profile, TestResult
 
-__all__ = ["counted", "plain", "printable", "render_diff", "render_profile"]
+__all__ = ["counted", "plain", "printable", "render_diff", "render_preferences", "render_profile"]
 
 STYLE_ROWS = 6
 LEANING_ROWS = 5
@@ -32,6 +32,7 @@ _EXAMPLE_CHARS = 220
 
 # Characters that turn the direction of the text around them: a quote could forge what stands beside it.
 _DIRECTION = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C)))
+_NO_DIRECTION = "None: it takes three choices (pairs, edits or ratings), and some of other people's to compare with."
 _UNITS = {"likelihood": "nats", "choice": "of choices", "measurement": "spreads"}
 
 
@@ -81,7 +82,7 @@ def render_profile(profile: Profile, *, show_all: bool = False) -> RenderableTyp
     if profile.hypotheses:
         parts += [_hypotheses(profile.hypotheses, show_all)]
     if profile.stated:
-        parts += [_heading("Stated"), *(Text(f"  · {plain(text)}") for text in profile.stated), Text()]
+        parts += [*_stated(profile)]
     if profile.examples:
         parts += [_heading("Examples kept"), *_examples(profile, show_all), Text()]
     if profile.direction:
@@ -95,6 +96,27 @@ def render_profile(profile: Profile, *, show_all: bool = False) -> RenderableTyp
     return Group(*parts)
 
 
+def render_preferences(profile: Profile) -> RenderableType:
+    """What a person prefers: the whole direction, and what held.
+
+    Args:
+        profile: whose.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = [_headline(profile), Text(), _heading("Direction")]
+    parts += [*_leanings(profile, True)] if profile.direction else [Text(f"  {_NO_DIRECTION}", style="dim")]
+    parts += [Text()]
+    if profile.stated:
+        parts += [*_stated(profile)]
+    if profile.hypotheses:
+        parts += [_hypotheses(profile.hypotheses, False)]
+    else:
+        parts += [Text("No hypothesis is kept.", style="yellow"), *_dropped(profile.dropped, False)]
+    return Group(*parts)
+
+
 def render_diff(lines: Sequence[str]) -> Text:
     """The lines of ``Profile.diff`` in color; says so where nothing changed."""
     from rich.text import Text
@@ -103,6 +125,14 @@ def render_diff(lines: Sequence[str]) -> Text:
         return Text("No difference.", style="dim")
     colors = {"+": "green", "-": "red", "~": "yellow"}
     return Text("\n").join(Text(plain(line), style=colors.get(line[:1], "")) for line in lines)
+
+
+def _stated(profile: Profile) -> Iterable[Text]:
+    from rich.text import Text
+
+    yield _heading("Stated")
+    yield from (Text(f"  · {plain(text)}") for text in profile.stated)
+    yield Text()
 
 
 def _heading(title: str) -> Text:
@@ -177,10 +207,17 @@ def _statement(hypothesis: Hypothesis, show_all: bool) -> Text:
     cell.append(f" ({plain(hypothesis.aspect)}{scope})", style="not italic magenta")
     quotes = [item for item in hypothesis.evidence if item.supports] or hypothesis.evidence
     for item in quotes if show_all else quotes[:1]:
-        mark = "" if item.supports else "against: "
-        cell.append(f"\n{mark}“{plain(item.quote, None if show_all else _QUOTE_CHARS)}”", style="dim italic")
-        cell.append(f" {plain(item.record, 24)}", style="dim")
+        cell.append("\n").append_text(_quote(item, None if show_all else _QUOTE_CHARS))
     return cell
+
+
+def _quote(item: Evidence, limit: int | None) -> Text:
+    from rich.text import Text
+
+    mark = ("" if item.supports else "against: ") + ("turned down: " if item.turned_down else "")
+    return Text(f"{mark}“{plain(item.quote, limit)}”", style="dim italic").append(
+        f" {plain(item.record, 24)}", style="not italic dim"
+    )
 
 
 def _tested(test: TestResult | None) -> tuple[Text, Text]:
@@ -217,17 +254,22 @@ def _examples(profile: Profile, show_all: bool) -> Iterable[Text]:
 
 
 def _leanings(profile: Profile, show_all: bool) -> Iterable[Text]:
-    """Where choices point in the preference space, the surest first, in the words of the pole where it is known."""
+    """Where choices point in the preference space, the surest first, in the words of the pole where it is known.
+
+    All of them come with the quotes that show them, where they were kept.
+    """
     from rich.text import Text
 
     from ..space import load_space
 
     known = {dimension.name: (dimension.high, dimension.low) for dimension in load_space().dimensions}
+    quotes = {h.statement: h.evidence for h in profile.hypotheses if h.source == "space"} if show_all else {}
     surest = sorted(profile.direction.items(), key=lambda item: (-abs(item[1] - 0.5), item[0]))
     for name, probability in surest if show_all else surest[:LEANING_ROWS]:
         high, low = known.get(name, (name, f"not {name}"))
         pole, sure = (high, probability) if probability >= 0.5 else (low, 1 - probability)
         yield Text(f"  {sure:4.0%}  {plain(pole, 80)}")
+        yield from (Text("        ").append_text(_quote(item, _QUOTE_CHARS)) for item in quotes.get(pole, [])[:1])
     if not show_all and len(surest) > LEANING_ROWS:
         yield Text(f"        … and {len(surest) - LEANING_ROWS} more: --all", style="dim")
 

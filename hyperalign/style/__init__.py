@@ -11,6 +11,7 @@ from .estimates import Estimate, estimate
 from .features import FEATURES, Feature, Features, measure, measure_all
 from .likeness import Measured, likeness
 from .reference import FeatureReference, Reference, Source, build_reference, cut_excerpt, load_reference
+from .shifts import shifts
 
 __all__ = [
     "FEATURES",
@@ -31,4 +32,5 @@ __all__ = [
     "load_reference",
     "measure",
     "measure_all",
+    "shifts",
 ]

@@ -7,7 +7,7 @@ knows no model and keeps nothing: the tests on evidence decide what stays in a p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Literal
 
@@ -18,7 +18,7 @@ from .features import FEATURES, Aspect, Features, measure
 from .reference import Reference, load_reference
 from .statements import say
 
-__all__ = ["StyleClaim", "claims", "distance"]
+__all__ = ["StyleClaim", "claims", "distance", "strongest"]
 
 MAX_DEVIATIONS = 3.0
 DEFAULT_THRESHOLD = 0.8
@@ -32,7 +32,7 @@ class StyleClaim(BaseModel):
         aspect: ``style`` or ``communication``.
         direction: +1 if the person has more than most people, -1 if less.
         value: the person's mean, as measured.
-        usual: the reference mean.
+        usual: the reference mean; of a claim about corrections (``shifts``), the drafts'.
         z: the person's distance from the reference in between-person deviations, shrunken for sampling noise.
         interval: 95 % interval of the person's true mean (low, high).
         scale: within-person deviation of one text, against which single texts are measured.
@@ -122,15 +122,21 @@ def claims(
         Claims, the strongest first, at most one per family of features. Empty where nothing stands apart.
     """
     reference = reference or load_reference()
+    known = {name: _claim(name, found, reference) for name, found in estimate(texts, reference).items()}
+    return strongest((claim for claim in known.values() if claim is not None and abs(claim.z) >= threshold), limit)
+
+
+def strongest(found: Iterable[StyleClaim], limit: int | None = None) -> list[StyleClaim]:
+    """Claims by their distance, at most one per family of features.
+
+    Args:
+        found: any claims.
+        limit: at most so many.
+    """
     best: dict[str, StyleClaim] = {}
-    for name, found in estimate(texts, reference).items():
-        claim = _claim(name, found, reference)
-        if claim is None or abs(claim.z) < threshold:
-            continue
-        rival = best.get(FEATURES[name].family)
-        if rival is None or abs(claim.z) > abs(rival.z):
-            best[FEATURES[name].family] = claim
-    return sorted(best.values(), key=lambda claim: (-abs(claim.z), claim.feature))[:limit]
+    for claim in sorted(found, key=lambda claim: (-abs(claim.z), claim.feature)):
+        best.setdefault(FEATURES[claim.feature].family, claim)
+    return list(best.values())[:limit]
 
 
 def distance(

@@ -14,6 +14,9 @@ from .features import FEATURES, Kind
 __all__ = ["SAYINGS", "Saying", "say"]
 
 
+_MOST = "most people"
+
+
 class Saying(NamedTuple):
     """The two poles of a feature; ``{value}`` is the writer's figure, ``{usual}`` most people's."""
 
@@ -185,20 +188,23 @@ def _figure(value: float, kind: Kind, name: str) -> str:
     return f"{value:.1f}" if name == "word_letters" else f"{value:.0f}"
 
 
-def say(name: str, direction: int, value: float, usual: float) -> str:
+def say(name: str, direction: int, value: float, usual: float, *, than: str = _MOST) -> str:
     """Word a difference.
 
     Args:
         name: the feature.
         direction: +1 if the writer has more than most people, -1 if less.
         value: the writer's figure, in the feature's unit.
-        usual: most people's figure.
+        usual: the figure of most people, or of what ``than`` names.
+        than: what the writer is held against, in the plural.
 
     Returns:
         One sentence.
     """
     kind = FEATURES[name].kind
     template = SAYINGS[name].high if direction > 0 else SAYINGS[name].low
+    if than != _MOST:
+        template = template.replace(f"{_MOST}'s", f"{than}'").replace(_MOST, than)
     here, there = _figure(value, kind, name), _figure(usual, kind, name)
     if here == there:
         # Figures that read the same would contradict the sentence they should support.

@@ -16,7 +16,7 @@ from .choices import judge_choices
 from .rules import Rules, Selection, drop
 from .samples import judge_samples
 
-__all__ = ["Rules", "Selection", "select"]
+__all__ = ["Rules", "Selection", "drop", "select"]
 
 
 def select(

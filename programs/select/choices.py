@@ -71,11 +71,7 @@ def _judge(
     people = dict.fromkeys(row.user for row in matrix.rows if row.user != user)
     others = [cells for cells in (matrix.complete(columns, name) for name in people) if len(cells)]
     count = sum(map(len, others))
-    if len(own) < rules.min_records:
-        reason = f"only {len(own)} of the person's choices could test it (needs {rules.min_records})"
-        return ByChoices([(hypothesis, reason) for hypothesis in hypotheses])
-    if count < rules.min_records:
-        reason = f"only {count} choices of other people to compare with"
+    if reason := rules.too_few(len(own), count, "choices"):
         return ByChoices([(hypothesis, reason) for hypothesis in hypotheses])
     found = effects(own, others, rules.prior)
     # Neither tossed coins nor everybody's taste: the choices, and what is left of them beyond other people's.
@@ -121,16 +117,16 @@ def _kept_or_not(
     alike = np.abs(known.T @ known) / len(known)
     judged: list[Judged] = []
     kept: dict[int, Hypothesis] = {}
-    surest = np.argsort(wrong, kind="stable").tolist()
-    rates = np.cumsum(wrong[surest]) / np.arange(1, len(surest) + 1)
-    for at, q in zip(surest, rates.tolist(), strict=True):
+    for at in np.argsort(wrong, kind="stable").tolist():
+        # Only what is kept counts: a statement that is left out anyway must not lend its sureness to the next.
+        q = (sum(float(wrong[other]) for other in kept) + float(wrong[at])) / (len(kept) + 1)
         hypothesis = _tested(hypotheses[at], at, q, float(wrong[at]), leanings)
         like = next((said for other, said in kept.items() if alike[at, other] > _ALIKE), None)
         if leanings.one_way > rules.chance(len(leanings.records)):
             reason = f"the choices do not point one way (p {leanings.one_way:.2f})"
         elif wrong[at] >= 0.5:
             reason = "fits other people at least as well"
-        elif q > rules.wrong_signs:
+        elif q > rules.wrong_signs or wrong[at] > rules.wrong_each:
             reason = f"may be chance: wrong in {wrong[at]:.0%} of such cases"
         elif like is not None:
             reason = f"says much the same as '{like.statement}'"

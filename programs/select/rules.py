@@ -22,6 +22,7 @@ class Rules:
     Attributes:
         fdr: false-discovery rate: the expected share of kept hypotheses that are chance.
         wrong_signs: for choices, the expected share of kept statements whose opposite is true.
+        wrong_each: how probable that may be of any one of them.
         min_records: cells needed on the person's records, and on other people's.
         max_statements: at most so many statements, the surest first.
         max_measured: at most so many of them from measured style, which stands in the profile anyway.
@@ -37,10 +38,11 @@ class Rules:
 
     fdr: float = 0.10
     wrong_signs: float = 0.30
+    wrong_each: float = 0.40
     min_records: int = 3
     max_statements: int = 8
     max_measured: int = 4
-    max_chosen: int = 5
+    max_chosen: int = 8
     max_examples: int = 2
     prior: Prior = field(default_factory=Prior)
     permutations: int = 9_999
@@ -57,6 +59,20 @@ class Rules:
         the prior that people do prefer something is trusted more; from 16 on it is one in twenty.
         """
         return max(0.05, 0.05 * (16 / choices) ** 2)
+
+    def too_few(self, own: int, others: int, what: str = "records") -> str:
+        """Why a hypothesis can't be judged by so few cells; empty if it can.
+
+        Args:
+            own: cells on the person's records.
+            others: cells on other people's.
+            what: what the records are called.
+        """
+        if own < self.min_records:
+            return f"only {own} of the person's {what} could test it (needs {self.min_records})"
+        if others < self.min_records:
+            return f"only {others} {what} of other people to compare with"
+        return ""
 
 
 @dataclass(frozen=True)

@@ -69,10 +69,8 @@ def judge_samples(tried: Iterable[tuple[Hypothesis, ScoreMatrix]], user: str, ru
 def _try(hypothesis: Hypothesis, matrix: ScoreMatrix, user: str, rules: Rules) -> _Seen | Hypothesis:
     records, own = matrix.of(hypothesis.id, lambda row: row.user == user)
     _, others = matrix.of(hypothesis.id, lambda row: row.user != user)
-    if len(own) < rules.min_records:
-        return drop(hypothesis, f"only {len(own)} of the person's records could test it (needs {rules.min_records})")
-    if len(others) < rules.min_records:
-        return drop(hypothesis, f"only {len(others)} records of other people to compare with")
+    if reason := rules.too_few(len(own), len(others)):
+        return drop(hypothesis, reason)
     if hypothesis.source == "space" and float(own.mean()) < float(others.mean()):
         own, others = -own, -others
         hypothesis = turned(hypothesis)

@@ -49,7 +49,7 @@ def test_imports_point_down(name: str) -> None:
 
 
 def test_the_walk_sees_imports_in_functions_and_for_type_checkers() -> None:
-    seen = {target for _, target in imported("hyperalign.cli.infer")}
+    seen = {target for _, target in imported("hyperalign.cli.fitting")}
     assert {"hyperalign.programs.personalizer", "hyperalign.cli.terminal", "hyperalign.store"} <= seen
     assert "hyperalign.profile" in {target for _, target in imported("hyperalign.cli.demo")}
     assert layer("hyperalign.store.rows") == 0

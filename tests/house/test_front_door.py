@@ -18,7 +18,7 @@ import hyperalign
 from .tree import modules, parsed
 
 HEAVY = {"cyllama", "dspy", "litellm", "openai", "scipy", "sqlalchemy", "torch", "transformers", "xllamacpp"}
-VERBS = ["", "demo", "doctor", "generate", "infer", "models", "models pull", "profile", "profile show"]
+VERBS = ["", "demo", "doctor", "extract", "generate", "infer", "models", "models pull", "profile", "profile show"]
 HELP_SECONDS = 0.4
 
 

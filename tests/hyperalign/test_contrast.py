@@ -10,7 +10,7 @@ import pytest
 
 from hyperalign.contrast import FolderContrast, ShippedContrast, StoreContrast, reference_records
 from hyperalign.errors import InputError, RecordError
-from hyperalign.records import Pair, Record, Sample
+from hyperalign.records import Edit, Pair, Record, Sample
 
 
 def sample(user: str, prompt: str = "", number: int = 0) -> Sample:
@@ -52,6 +52,16 @@ def test_folders_of_texts_and_files_of_lines_are_people(tmp_path: Path) -> None:
     many = tmp_path / "many.jsonl"
     many.write_text('{"user": "x", "text": "One two."}\n{"user": "y", "text": "Three four."}\n')
     assert [record.user for record in FolderContrast(many).records("y")] == ["x"]
+
+
+def test_corrections_are_held_against_other_choices_where_nobody_else_corrected() -> None:
+    mine = Edit(user="ada", prompt="p", draft="hey", edited="Good day.")
+    theirs = [Pair(user="bob", prompt=f"p{n}", chosen="yes", rejected="no") for n in range(2)]
+    edit = Edit(user="cal", prompt="p", draft="hm", edited="Hello.")
+    assert reference_records(People(sample("bob"), *theirs), "ada", [mine], 6) == theirs, "choices, and no text"
+    assert reference_records(People(sample("bob"), *theirs, edit), "ada", [mine], 6) == [edit]
+    assert reference_records(People(*theirs), "ada", [sample("ada")], 6) == [], "a text is no choice"
+    assert reference_records(People(*theirs), "ada", [], 6) == []
 
 
 def test_bad_folders_are_refused(tmp_path: Path) -> None:

@@ -10,10 +10,17 @@ from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import BaseModel, ValidationError
 
 from hyperalign.published import NOUNS, published, rendered
+from hyperalign.records import Rating
 
 from .people import CHOICE, CORRECTION, LETTER, profile
 
-EXAMPLES: dict[str, BaseModel] = {"sample": LETTER, "pair": CHOICE, "edit": CORRECTION, "profile": profile()}
+EXAMPLES: dict[str, BaseModel] = {
+    "sample": LETTER,
+    "pair": CHOICE,
+    "edit": CORRECTION,
+    "rating": Rating(user="ada", prompt="Say hello.", text="Good morning to you.", rating=4.5),
+    "profile": profile(),
+}
 
 
 def validator(noun: str) -> Draft202012Validator:
@@ -44,6 +51,9 @@ def test_it_is_a_schema_with_a_name_and_what_a_noun_writes_is_valid(noun: str) -
         ("sample", {"user": "ada", "text": "words", "id": "x" * 257}),
         ("pair", {"user": "ada", "chosen": "yes", "rejected": "no"}),
         ("edit", {"user": "ada", "prompt": "p", "draft": "one"}),
+        ("rating", {"user": "ada", "text": "words"}),
+        ("rating", {"user": "ada", "text": "words", "rating": "4"}),
+        ("rating", {"user": "ada", "text": " ", "rating": 4}),
         ("profile", {}),
         ("profile", {"user": "ada", "hypotheses": [{"id": "h", "statement": "s", "aspect": "humor"}]}),
         ("profile", {"user": "ada", "hypotheses": [{"id": "h", "statment": "s", "aspect": "style"}]}),

@@ -9,8 +9,18 @@ from numpy.typing import NDArray
 
 from hyperalign.contrast import ShippedContrast
 from hyperalign.profile import Evidence, Hypothesis, TestResult, check_evidence
-from hyperalign.programs.candidates import from_examples, from_measurement, from_space
+from hyperalign.programs.candidates import (
+    Candidate,
+    from_edits,
+    from_examples,
+    from_measurement,
+    from_space,
+    makers,
+    untestable,
+)
 from hyperalign.programs.estimate import (
+    CHOICE_INSTRUCTION_TOKENS,
+    CHOICE_QUESTIONS,
     FREE_HYPOTHESES,
     PHRASE_TOKENS,
     QUESTION_TOKENS,
@@ -22,6 +32,7 @@ from hyperalign.programs.evidence import find_evidence
 from hyperalign.programs.infer import QUESTIONS
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.score import fill
+from hyperalign.programs.select import Rules
 from hyperalign.programs.testing import Done
 from hyperalign.programs.testing.measurement import MeasurementTest
 from hyperalign.programs.testing.rows import row_by_row
@@ -100,6 +111,7 @@ def test_measured_and_example_candidates_quote_word_for_word() -> None:
 def test_only_samples_are_examples_and_nothing_makes_nothing() -> None:
     assert from_examples([Pair(user="ada", prompt="", chosen="Good day.", rejected="hey")], 2) == []
     assert from_measurement([]) == []
+    assert from_edits([]) == from_edits(list(ADA)) == []
     assert from_examples([], 2) == []
 
 
@@ -140,7 +152,10 @@ def test_the_estimate_knows_what_fitting_does() -> None:
     told, asked = estimate(ADA, OTHERS), estimate(ADA, OTHERS, by_choice=True)
     assert told["infer"].calls == 3
     assert told["score"].calls == 10
-    assert asked["score"].calls == 2 * (17 + FREE_HYPOTHESES) * 10
+    assert asked["score"].calls == 2 * 17 * 10, "with four texts, what two of them made can't be tested"
+    six = estimate([jam(i) for i in range(6)], OTHERS, by_choice=True)
+    assert six["score"].calls == 2 * (17 + FREE_HYPOTHESES) * 12
+    assert estimate(ADA[:2], OTHERS)["score"].calls == 0
     assert asked["score"].tokens_in > told["score"].tokens_in > 0
     assert SPACE.dimensions[0].name == "jam"
 
@@ -149,8 +164,41 @@ def test_the_estimate_of_choices_reads_both_answers_in_both_orders() -> None:
     pairs = [Pair(user="ada", id=f"p{n}", prompt="Say.", chosen="Good day to you.", rejected="hey") for n in range(4)]
     told = estimate(pairs, [])
     assert told["score"].calls == 8
-    phrases = (24 + FREE_HYPOTHESES) * 2 * PHRASE_TOKENS + QUESTION_TOKENS
+    phrases = 24 * 2 * PHRASE_TOKENS + QUESTION_TOKENS
     assert told["score"].tokens_in == 8 * phrases + round(8 * (1 + 4 + 1) * 1.4)
+    assert told["infer"].calls == CHOICE_QUESTIONS
+    assert told["infer"].tokens_in == CHOICE_INSTRUCTION_TOKENS + round(4 * (1 + 4 + 1) * 1.4), "all four are shown"
+
+
+def test_the_estimate_of_texts_and_choices_is_that_of_both() -> None:
+    pairs = [Pair(user="ada", id=f"p{n}", prompt="Say.", chosen="Good day to you.", rejected="hey") for n in range(6)]
+    texts, choices, both = estimate(ADA, OTHERS), estimate(pairs, pairs), estimate([*ADA, *pairs], [*OTHERS, *pairs])
+    assert both == {step: texts[step] + choices[step] for step in ("infer", "score")}
+    assert choices["score"].tokens_in > 24 * 24 * 2 * PHRASE_TOKENS
+
+
+def test_hypotheses_are_made_from_half_of_the_records_or_from_all_choices_where_they_are_few() -> None:
+    pairs: list[Record] = [
+        Pair(user="ada", id=f"p{n}", prompt="", chosen="Good day.", rejected="hey") for n in range(7)
+    ]
+    rules = Rules()
+    assert [len(makers(pairs[:count], rules)) for count in range(1, 8)] == [1, 2, 3, 4, 5, 3, 4]
+    assert [len(makers(ADA[:count], rules)) for count in range(1, 5)] == [0, 1, 2, 2]
+    assert len(makers(pairs[:4], Rules(min_records=2))) == 2
+
+
+def test_what_nothing_can_test_is_known_beforehand() -> None:
+    made = [
+        Candidate(statement(name), frozenset(record.id for record in ADA[:count]))
+        for name, count in (("none", 0), ("one", 1), ("two", 2), ("all", 4))
+    ]
+    assert untestable(made, ADA, OTHERS, Rules()) == {
+        "two": "only 2 of the person's records could test it (needs 3)",
+        "all": "made from all of the records, so none is left to test it",
+    }
+    assert set(untestable(made, ADA, OTHERS[:2], Rules()).values()) >= {
+        "only 2 records of other people to compare with"
+    }
 
 
 def test_evidence_is_prose_where_there_is_some() -> None:

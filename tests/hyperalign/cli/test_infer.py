@@ -69,7 +69,7 @@ def test_the_profile_is_shown_with_its_cost_and_saved_where_asked(
 def test_a_dry_run_asks_nobody_and_keeps_nothing(
     run: Run, options: list[str], tmp_path: Path, scripted_server: ScriptedServer
 ) -> None:
-    files = write(tmp_path, "a.txt", "b.txt")
+    files = write(tmp_path, "a.txt", "b.txt", "c.txt")
     done = run("infer", *files, "--user", "ada", *options, "--dry-run")
     assert done.code == 0, done.err
     assert "Nothing was done" in done.out
@@ -241,7 +241,7 @@ def test_servers_that_say_nothing(
     run: Run, options: list[str], tmp_path: Path, scripted_server: ScriptedServer, step: Step, said: str
 ) -> None:
     scripted_server.default = step
-    run("infer", *write(tmp_path, "a.txt", "b.txt"), "--user", "ada", *options).refused(5, said)
+    run("infer", *write(tmp_path, "a.txt", "b.txt", "c.txt"), "--user", "ada", *options).refused(5, said)
 
 
 def test_a_short_wait_is_waited(run: Run, options: list[str], tmp_path: Path, scripted_server: ScriptedServer) -> None:

@@ -24,7 +24,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 def test_a_budget_stops_and_a_higher_one_goes_on(
     run: Run, options: list[str], tmp_path: Path, scripted_server: ScriptedServer
 ) -> None:
-    files = write(tmp_path, "a.txt", "b.txt")
+    files = write(tmp_path, "a.txt", "b.txt", "c.txt")
     run("infer", *files, "--user", "ada", *options, "--max-calls", "1").refused(
         6, "The budget of 1 calls is used up", "--max-calls"
     )
@@ -108,7 +108,7 @@ def killed_in_the_middle(process: Start, server: ScriptedServer, arguments: list
 def test_a_killed_run_goes_on(
     process: Start, run: Run, options: list[str], tmp_path: Path, scripted_server: ScriptedServer, how: signal.Signals
 ) -> None:
-    arguments = ["infer", *map(str, write(tmp_path, "a.txt", "b.txt")), "--user", "ada", *options]
+    arguments = ["infer", *map(str, write(tmp_path, "a.txt", "b.txt", "c.txt")), "--user", "ada", *options]
     done = killed_in_the_middle(process, scripted_server, arguments, how)
     assert len(scripted_server.requests) == 12
     if how is signal.SIGINT:
@@ -117,7 +117,7 @@ def test_a_killed_run_goes_on(
         assert "Traceback" not in done.err
     else:
         assert done.code == -signal.SIGKILL
-    assert records() == 2
+    assert records() == 3
     (folder,) = (tmp_path / "hyperalign" / "data" / "runs").iterdir()
     assert len((folder / "calls.jsonl").read_text().splitlines()) == 11
     again = run(*arguments)

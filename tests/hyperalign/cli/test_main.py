@@ -206,7 +206,7 @@ def test_names_and_words_of_users_and_servers_are_only_text(
     (tmp_path / "field.json").write_text(json.dumps({"user": "ada", EVIL: 1}))
     (tmp_path / f"{EVIL}.txt").write_text(" ")
     (tmp_path / "lines.jsonl").write_text(json.dumps({"user": EVIL, "text": "One two three."}))
-    (file,) = write(tmp_path / "good", "a.txt")
+    file, *more = write(tmp_path / "good", "a.txt", "b.txt", "c.txt")
     scripted_server.default = error(400, f"No {EVIL} here")
     model = f"vllm:{scripted_server.url}"
     commands: list[list[str | Path]] = [
@@ -223,7 +223,7 @@ def test_names_and_words_of_users_and_servers_are_only_text(
         ["infer", f"{EVIL}.txt", "--user", "ada"],
         ["infer", "lines.jsonl"],
         ["infer", file, "--user", "ada", "--model", model, "--scorer", EVIL],
-        ["infer", f"{EVIL}.txt", file, "--user", "ada", "--skip-bad", *asked(model, tmp_path)],
+        ["infer", f"{EVIL}.txt", file, *more, "--user", "ada", "--skip-bad", *asked(model, tmp_path)],
         ["models", "path", EVIL],
         ["demo", "--person", EVIL],
         ["profile", "show", EVIL],

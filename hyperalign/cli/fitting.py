@@ -1,0 +1,280 @@
+"""What ``infer`` and ``extract`` do alike: from files, or from the store, to a tested profile in the store.
+
+Everything heavy is loaded here, when a verb runs, and not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from hyperalign.budget import Budget
+    from hyperalign.contrast import Contrast
+    from hyperalign.profile import Profile
+    from hyperalign.programs.personalizer import Fit
+    from hyperalign.reading import Reading
+    from hyperalign.records import Record
+    from hyperalign.runs import RunFolder
+    from hyperalign.store import Store
+
+    from .terminal import Reporter
+
+__all__ = ["Asked", "Saved", "fit_and_save", "fitted", "show_saved"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked on the command line; the options of ``infer`` under their names.
+
+    Attributes:
+        verb: what the run is called.
+        stated: what the person says of themselves, kept as it is.
+    """
+
+    verb: str
+    files: Sequence[Path]
+    user: str | None
+    model: str
+    scorer: str | None
+    contrast: Path | None
+    store: str | None
+    skip_bad: bool
+    out: Path | None
+    seed: int
+    max_calls: int | None
+    max_tokens: int | None
+    max_usd: float | None
+    dry_run: bool
+    as_json: bool
+    stated: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What came of it.
+
+    Attributes:
+        profile: as it was saved.
+        version: its number in the store.
+        budget: what it took.
+        run: the run's folder; None where there was nothing to run.
+    """
+
+    profile: Profile
+    version: int
+    budget: Budget
+    run: RunFolder | None
+
+
+def fit_and_save(asked: Asked) -> Saved | None:
+    """Read, fit and save; None after a dry run, of which the estimate was shown.
+
+    Raises:
+        InputError: nothing can be read.
+        NotFoundError: the store knows nothing of the user.
+    """
+    from hyperalign.budget import Budget
+    from hyperalign.records import check_user
+    from hyperalign.store import Store
+
+    from .session import choose_contrast
+
+    if asked.user is not None:
+        check_user(asked.user)
+    budget = Budget(max_calls=asked.max_calls, max_tokens=asked.max_tokens, max_usd=asked.max_usd)
+    with Store(asked.store) as opened:
+        user, records = _records(asked, opened)
+        others = choose_contrast(asked.contrast, user, opened, records)
+        if asked.dry_run:
+            _estimate(records, others, asked)
+            return None
+        profile, run = _profile(asked, user, records, others, budget)
+        told = dict.fromkeys([*_stated_before(opened, user), *asked.stated])
+        profile = profile.model_copy(update={"stated": list(told)})
+        version = opened.save(profile, note=_note(len(records), len(asked.stated)))
+    if asked.out is not None:
+        from hyperalign.files import write_whole
+
+        write_whole(asked.out, profile.to_json())
+    return Saved(profile, version, budget, run)
+
+
+def fitted(
+    records: list[Record],
+    others: Contrast,
+    model: str,
+    scorer: str | None,
+    seed: int,
+    budget: Budget,
+    run: RunFolder,
+    report: Reporter,
+) -> Fit:
+    """Fit a person, keeping everything that was done in the run's folder."""
+    from dataclasses import asdict
+
+    from hyperalign.backends.runtimes.connect import connect
+    from hyperalign.programs.personalizer import Personalizer
+
+    from .session import choose_scorer
+
+    judge = choose_scorer(scorer, model, budget, report)
+    lm = connect(model, budget=budget, journal=run.journal, progress=report.bytes)
+    person = Personalizer(lm, scorer=judge, contrast=others, budget=budget, progress=report, seed=seed)
+    try:
+        fit = person.explain(records)
+    finally:
+        run.write("cost.json", _as_json({step: asdict(usage) for step, usage in budget.by_step.items()}))
+    run.write("candidates.json", _as_json([h.model_dump() for h in fit.candidates]))
+    written: set[str] = set()
+    for matrix in fit.matrices:
+        # Where there are texts and choices, both have a matrix of the same test, the texts' first.
+        name = f"matrix-{matrix.test}" + ("-choices" if matrix.test in written else "")
+        written.add(matrix.test)
+        run.write(f"{name}.json", matrix.to_json())
+    run.write("profile.json", fit.profile.to_json())
+    run.finish({"kept": len(fit.profile.hypotheses), "dropped": len(fit.profile.dropped)})
+    return fit
+
+
+def show_saved(saved: Saved, shown: RenderableType, following: str, *, as_json: bool) -> None:
+    """Print what came of it.
+
+    Args:
+        saved: what came of it.
+        shown: the profile as the verb shows it.
+        following: the command to give next, without ``hyperalign``.
+        as_json: print the profile alone, for programs.
+    """
+    if as_json:
+        typer.echo(saved.profile.to_json(), nl=False)
+        return
+    from rich.console import Console
+
+    from .terminal import cost_table
+
+    console = Console()
+    console.print(shown)
+    where = ""
+    if saved.run is not None:
+        console.print(cost_table(saved.budget))
+        where = f"; the run is in {saved.run.path}"
+    user = saved.profile.user
+    console.print(f"\nSaved as version {saved.version} of {user}{where}", soft_wrap=True, markup=False)
+    console.print(f'Next: hyperalign {following} --user "{user}"', soft_wrap=True, markup=False)
+
+
+def _records(asked: Asked, opened: Store) -> tuple[str, list[Record]]:
+    """Whose profile it is to be, and all that is known of them."""
+    from hyperalign.errors import InputError, NotFoundError
+    from hyperalign.reading import read_records
+
+    if asked.files:
+        reading = read_records(asked.files, user=asked.user, skip_bad=asked.skip_bad)
+        _say_what_was_read(reading)
+        user = reading.records[0].user
+        if not asked.dry_run:
+            opened.add_records(reading.records)
+        return user, list({record.id: record for record in [*opened.records(user), *reading.records]}.values())
+    if asked.user is None:
+        raise InputError("There is nothing to read.", remedy="Name files, or --user NAME for one already in the store.")
+    known = opened.records(asked.user)
+    if not known and not asked.stated:
+        raise NotFoundError(
+            f"The store has no records of {asked.user!r}.",
+            remedy="Name files, or check the name: hyperalign profile list",
+        )
+    return asked.user, known
+
+
+def _say_what_was_read(reading: Reading) -> None:
+    from .show import plain
+
+    for problem in reading.skipped:
+        typer.echo(f"Passed over: {plain(str(problem))}", err=True)
+    if reading.repeated:
+        typer.echo(f"Passed over {reading.repeated} repeated record(s).", err=True)
+    if reading.ratings:
+        typer.echo(f"{reading.ratings} rating(s) made {reading.rated_pairs} pair(s).", err=True)
+
+
+def _profile(
+    asked: Asked, user: str, records: list[Record], others: Contrast, budget: Budget
+) -> tuple[Profile, RunFolder | None]:
+    from hyperalign.profile import Profile
+    from hyperalign.runs import RunFolder
+
+    from .terminal import reporter
+
+    if not records:
+        return Profile(user=user).touched(), None
+    decides = {
+        "records": [record.id for record in records],
+        "contrast": {"name": others.name, "records": sorted(record.id for record in others.records(user))},
+        "model": asked.model,
+        "scorer": asked.scorer,
+        "seed": asked.seed,
+    }
+    run = RunFolder(asked.verb, user, decides)
+    if run.resumed:
+        typer.echo(f"Going on with the run in {run.path}", err=True)
+    with reporter(quiet=asked.as_json) as report:
+        fit = fitted(records, others, asked.model, asked.scorer, asked.seed, budget, run, report)
+    if fit.unreadable:
+        typer.echo(
+            f"{fit.unreadable} of the model's answers were not in the form asked for, so that hypotheses are "
+            "missing. Another --model may do better.",
+            err=True,
+        )
+    return fit.profile, run
+
+
+def _stated_before(opened: Store, user: str) -> list[str]:
+    """What the person said of themselves stays, whatever is fitted anew."""
+    from hyperalign.errors import NotFoundError, ProfileError
+
+    try:
+        return opened.load(user).stated
+    except (NotFoundError, ProfileError):
+        return []
+
+
+def _note(records: int, stated: int) -> str:
+    sources = {f"inferred from {records} record(s)": records, f"{stated} statement(s) of their own": stated}
+    return ", ".join(source for source, count in sources.items() if count)
+
+
+def _estimate(records: list[Record], others: Contrast, asked: Asked) -> None:
+    from dataclasses import asdict
+
+    from hyperalign.contrast import reference_records
+    from hyperalign.programs.estimate import REFERENCE_RECORDS, estimate
+    from hyperalign.records import by_kind
+
+    against = [
+        other
+        for part in by_kind(records)
+        for other in reference_records(others, records[0].user, part, REFERENCE_RECORDS)
+    ]
+    by_choice = asked.scorer == "none" or not (asked.scorer or asked.model).startswith(("local:", "vllm:"))
+    expected = estimate(records, against, by_choice=by_choice)
+    if asked.as_json:
+        typer.echo(_as_json({step: asdict(usage) for step, usage in expected.items()}))
+        return
+    typer.echo(f"{len(records)} record(s), compared with {len(against)} of: {others.name}. Nothing was done.")
+    for step, usage in expected.items():
+        typer.echo(f"  {step}: about {usage.calls} call(s), {usage.tokens_in:,} tokens in, {usage.tokens_out:,} out")
+    money = "no money" if asked.model.startswith(("local:", "vllm:")) else "money at the provider's price"
+    typer.echo(f"With {asked.model} this costs {money}.")
+
+
+def _as_json(content: Any) -> str:
+    import json
+
+    return json.dumps(content, indent=2, ensure_ascii=False, default=str)

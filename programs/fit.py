@@ -1,0 +1,63 @@
+"""What fitting somebody found, and how what they wrote and what they chose make one profile. It runs no model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hyperalign.profile import Hypothesis, Profile
+from hyperalign.scores import ScoreMatrix
+
+__all__ = ["Fit", "together"]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What fitting found, and everything it rests on.
+
+    Attributes:
+        profile: the tested profile.
+        candidates: all hypotheses that were tried.
+        matrices: one for each test; where there are texts and choices, those of the texts first.
+        unreadable: answers to the question for hypotheses that were not in the form asked for.
+    """
+
+    profile: Profile
+    candidates: list[Hypothesis]
+    matrices: list[ScoreMatrix]
+    unreadable: int = 0
+
+
+def together(texts: Fit, choices: Fit) -> Fit:
+    """What somebody's texts and their choices say, as one.
+
+    What either kept is kept. A dimension that both kept is said once, as the choices have it: they show what the person
+    wants to read. Style is measured in what they wrote.
+    """
+    written, chosen = texts.profile, choices.profile
+    kept = _by_id([*written.hypotheses, *chosen.hypotheses])
+    dropped = _by_id([*written.dropped, *chosen.dropped])
+    origin = written.provenance
+    profile = written.model_copy(
+        update={
+            "hypotheses": list(kept.values()),
+            "dropped": [hypothesis for name, hypothesis in dropped.items() if name not in kept],
+            "direction": chosen.direction,
+            "provenance": origin.model_copy(
+                update={
+                    "records": [*origin.records, *chosen.provenance.records],
+                    "invented_quotes": origin.invented_quotes + chosen.provenance.invented_quotes,
+                }
+            ),
+        }
+    )
+    return Fit(
+        profile,
+        list(_by_id([*texts.candidates, *choices.candidates]).values()),
+        [*texts.matrices, *choices.matrices],
+        texts.unreadable + choices.unreadable,
+    )
+
+
+def _by_id(hypotheses: Iterable[Hypothesis]) -> dict[str, Hypothesis]:
+    return {hypothesis.id: hypothesis for hypothesis in hypotheses}
