@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: Final = 1
+_SURE: Final = 0.75
 
 Aspect = Literal["communication", "personality", "style", "preference", "background"]
 
@@ -50,6 +51,15 @@ class Evidence(_Noun):
     quote: str
     record: Annotated[str, Field(description="the id of the record that the quote is from")]
     supports: bool = True
+    checked: Annotated[
+        float | None,
+        Field(ge=0, le=1, description="how sure a checker is that the quote bears the statement out; null: not asked"),
+    ] = None
+
+    @property
+    def holds_up(self) -> bool:
+        """True if a checker said that the quote supports the statement, and that it does not support the opposite."""
+        return self.supports and self.checked is not None and self.checked > _SURE
 
 
 class TestResult(_Noun):
@@ -84,7 +94,10 @@ class Hypothesis(_Noun):
     evidence: list[Evidence] = []
     test: TestResult | None = None
     weight: Annotated[float, Field(ge=0, le=1)] = 0.0
-    scope: Annotated[str, Field(description="prompts it holds for; empty for all")] = ""
+    scope: Annotated[
+        str,
+        Field(description="beginnings of words, with commas between: it holds for prompts with one; empty for all"),
+    ] = ""
     dropped_because: str = ""
 
     @field_validator("statement")

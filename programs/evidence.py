@@ -40,11 +40,14 @@ def find_evidence(
     """
     if hypothesis.evidence or hypothesis.test is None or hypothesis.id not in matrix.columns:
         return hypothesis
-    by_id = {record.id: record for record in records}
+    # What holds on one subject alone is quoted from the records on that.
+    on_subject = [record for record in records if not hypothesis.scope or record.id in hypothesis.test.records]
+    by_id = {record.id: record for record in on_subject}
     ids, cells = matrix.of(hypothesis.id, lambda row: row.record in by_id)
     if not ids:
         return hypothesis
-    others = matrix.of(hypothesis.id, lambda row: row.record not in by_id)[1]
+    users = {record.user for record in records}
+    others = matrix.of(hypothesis.id, lambda row: row.user not in users)[1]
     turned = len(others) > 0 and float(cells.mean()) < float(others.mean())
     best = by_id[ids[int(cells.argmin() if turned else cells.argmax())]]
     quote = _most_telling(hypothesis, best, scorer)

@@ -22,6 +22,7 @@ from hyperalign.profile import Hypothesis, Profile
 from hyperalign.records import Pair
 from hyperalign.scores import Scorer
 
+from .scope import narrowed
 from .score import fill
 from .testing.likelihood import LikelihoodTest
 
@@ -60,7 +61,7 @@ class Judge(dspy.Module):
         """
         if len(answers) < 2 or not all(answer.strip() for answer in answers):
             raise InputError("There are not two answers to judge.", remedy="Give two or more, none of them blank.")
-        statements = [h for h in profile.hypotheses if self._test.applies(h) and _nats_a_cell(h) > 0]
+        statements = [h for h in narrowed(profile, prompt).hypotheses if self._test.applies(h) and _nats_a_cell(h) > 0]
         odds = self._odds(prompt, answers, profile.user, statements)
         # (answers, answers, statements) to one strength an answer, as Bradley and Terry (1952) have it.
         strengths = odds.mean(axis=2).sum(axis=1) / len(answers) if statements else np.zeros(len(answers))

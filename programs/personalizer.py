@@ -22,10 +22,12 @@ from hyperalign.space import Space, load_space
 from hyperalign.style import FEATURES, claims, measure_all
 
 from .candidates import SPACE_ID, Candidate, from_examples, from_measurement, from_space
+from .check import CheckEvidence
 from .evidence import find_evidence
 from .generate import Generate
 from .infer import InferHypotheses
 from .own_scorer import ChosenScorer, resolve_scorer
+from .scope import subjects
 from .score import Progress, fill
 from .select import Rules, Selection, select
 from .shortlist import shortlist
@@ -39,7 +41,7 @@ from .testing.screen import Screen
 
 __all__ = ["Fit", "Personalizer"]
 
-PROGRAM = "personalizer/2"
+PROGRAM = "personalizer/3"
 SHOWN_OTHERS = 3
 EXAMPLES_TRIED = 2
 
@@ -96,6 +98,7 @@ class Personalizer(dspy.Module):
     ) -> None:
         super().__init__()
         self.infer = InferHypotheses()
+        self.check = CheckEvidence()
         self._model = lm
         self._chosen_scorer = scorer
         self._contrast = contrast or ShippedContrast()
@@ -167,7 +170,8 @@ class Personalizer(dspy.Module):
         matrices = [
             self._fill(test, candidates, [*records, *against]) for test in self._tests(candidates, records, against)
         ]
-        chosen = select(hypotheses, matrices, user, self._rules)
+        about = subjects(self._space, [*records, *against])
+        chosen = select(hypotheses, matrices, user, self._rules, about)
         profile = self._profile(user, records, chosen, matrices, invented)
         return Fit(profile, hypotheses, matrices, unreadable)
 
@@ -227,8 +231,9 @@ class Personalizer(dspy.Module):
         invented: int,
     ) -> Profile:
         scorer = self.scorer
-        with self._budget.step("evidence"):
-            kept = [_with_evidence(h, records, matrices, scorer) for h in chosen.kept]
+        with self._budget.step("evidence"), self._context():
+            quoted = [_with_evidence(h, records, matrices, scorer) for h in chosen.kept]
+            kept = [self.check(hypothesis, scorer).hypothesis for hypothesis in quoted]
         samples = {f"example-{record.id}": record for record in records if isinstance(record, Sample)}
         return Profile(
             user=user,
