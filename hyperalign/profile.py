@@ -21,6 +21,7 @@ __all__ = [
     "Evidence",
     "Hypothesis",
     "Measurement",
+    "Poles",
     "Profile",
     "Provenance",
     "TestResult",
@@ -116,6 +117,13 @@ class Measurement(_Noun):
     z: Annotated[float, Field(description="distance from the reference, in spreads between people, shrunken")]
 
 
+class Poles(_Noun):
+    """What the two ends of a dimension say."""
+
+    high: str
+    low: str
+
+
 class Provenance(_Noun):
     """Where a profile came from."""
 
@@ -144,6 +152,7 @@ class Profile(_Noun):
     style: dict[str, Measurement] = {}
     dropped: list[Hypothesis] = []
     direction: Annotated[dict[str, float], Field(description="preference space: dimension to probability")] = {}
+    poles: Annotated[dict[str, Poles], Field(description="of dimensions of one's own: what their ends say")] = {}
     provenance: Provenance = Provenance()
 
     @field_validator("user")
@@ -196,6 +205,7 @@ class Profile(_Noun):
             *_diff_plain("stated: ", self.stated, other.stated),
             *_diff_numbers("style", _values(self.style), _values(other.style)),
             *_diff_numbers("direction", self.direction, other.direction),
+            *_diff_poles(self.poles, other.poles),
         ]
 
     def merge(self, other: Profile) -> Profile:
@@ -225,6 +235,7 @@ class Profile(_Noun):
                 "style": {**self.style, **other.style},
                 "dropped": [h for h in dropped.values() if h.id not in kept],
                 "direction": {**self.direction, **other.direction},
+                "poles": {**self.poles, **other.poles},
                 "provenance": other.provenance.model_copy(update={"records": list(records)}),
             }
         )
@@ -275,6 +286,13 @@ def _diff_numbers(label: str, old: dict[str, float], new: dict[str, float]) -> I
         before, after = old.get(name), new.get(name)
         if before != after:
             yield f"~ {label} {name}: {_number(before)} -> {_number(after)}"
+
+
+def _diff_poles(old: dict[str, Poles], new: dict[str, Poles]) -> Iterable[str]:
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            said = new.get(name)
+            yield f"~ poles {name}: " + (f"{said.high} / {said.low}" if said else "none")
 
 
 def _number(value: float | None) -> str:

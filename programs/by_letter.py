@@ -1,7 +1,8 @@
 """Puts a question of A or B to a model, and says how probable A is.
 
-Where a scorer is at hand the letters' own log-probabilities are read and nothing is written; else the model answers, and
-``letter`` reads what it wrote. One question has one order: whoever asks should ask in both. This file knows no question.
+Where a scorer is at hand the letters' own log-probabilities are read and nothing is written; else the model answers,
+and ``letter`` reads what it wrote. One question has one order: whoever asks should ask in both. This file knows no
+question.
 """
 
 from __future__ import annotations

@@ -1,23 +1,34 @@
-"""Asks whether a quote bears a statement out, so that what is told of a person can be followed back to them.
+"""Checks whether a quote bears a statement out, so that what is told of a person can be followed back to them.
 
-The question is put twice, for the statement and for its opposite: a model that says yes to everything, or takes the
-first letter always, bears nothing out. What numbers claim is not asked about: ``candidates`` measures its quotes.
+Always the statement *and* its opposite are put, so that whoever agrees with everything supports nothing. **With a
+scorer**, by likelihood: the quote must speak more for the statement over its opposite than sentences by other people
+do. **Without one** the model is asked twice, whether the quote shows the statement and whether it shows the opposite:
+only a yes together with a no is support. A small model tells hardly anything by letter. What numbers
+claim is not asked about: ``candidates`` measures its quotes.
+
 This file knows no runtime, and decides nothing: a test keeps or drops a hypothesis, whatever its quote.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from statistics import fmean
+
 import dspy
 
 from hyperalign.errors import ModelOutputError
-from hyperalign.profile import Evidence, Hypothesis
+from hyperalign.profile import Hypothesis
+from hyperalign.records import Record
 from hyperalign.scores import Message, Scorer
 
 from .by_letter import probability_of_a
+from .evidence import quotable_sentences, speaks_for
 from .fenced import fenced
 
 __all__ = ["CheckEvidence", "DoesItShow"]
 
+_MAX_BESIDE = 3
 _UNDECIDED = 0.5
 
 
@@ -31,36 +42,67 @@ class DoesItShow(dspy.Signature):
 
 
 class CheckEvidence(dspy.Module):
-    """Says how far a quote supports the statement that it is given for."""
+    """Says how far quotes support the statements that they are given for, at no more than two short calls each."""
 
     def __init__(self) -> None:
         super().__init__()
         self.ask = dspy.Predict(DoesItShow)
 
-    def forward(self, hypothesis: Hypothesis, scorer: Scorer | None = None) -> dspy.Prediction:
-        """Check what nobody has checked: two short questions a statement, about its first quote.
+    def forward(
+        self, hypotheses: Sequence[Hypothesis], others: Sequence[Record] = (), scorer: Scorer | None = None
+    ) -> dspy.Prediction:
+        """Check the first quote of each statement, where nobody has.
 
         Args:
-            hypothesis: a statement with a quote and an opposite; anything else comes back as it was.
-            scorer: gives log-probabilities of the letters; DSPy's configured model is asked if None.
+            hypotheses: what has no quote or no opposite, and examples, come back as they were.
+            others: other people's records; a scorer needs some, and checks nothing without.
+            scorer: gives log-probabilities of text; DSPy's configured model is asked if None.
 
         Returns:
-            ``hypothesis``, its first quote checked.
+            ``hypotheses``, in order.
         """
-        first = next(iter(hypothesis.evidence), None)
-        if first is None or first.checked is not None or hypothesis.kind != "statement" or not hypothesis.opposite:
-            return dspy.Prediction(hypothesis=hypothesis)
-        shown, reverse = (self._yes(first.quote, pole, scorer) for pole in (hypothesis.statement, hypothesis.opposite))
-        checked = first.model_copy(update={"checked": round((shown + 1.0 - reverse) / 2, 5)})
-        return dspy.Prediction(
-            hypothesis=hypothesis.model_copy(update={"evidence": [checked, *hypothesis.evidence[1:]]})
-        )
+        open_to = [hypothesis for hypothesis in hypotheses if _unchecked(hypothesis)]
+        if scorer is None:
+            shares = [self._by_letter(hypothesis) for hypothesis in open_to]
+        else:
+            shares = _by_likelihood(open_to, others, scorer)
+        found = {h.id: _checked(h, share) for h, share in zip(open_to, shares, strict=False)}
+        return dspy.Prediction(hypotheses=[found.get(hypothesis.id, hypothesis) for hypothesis in hypotheses])
 
-    def _yes(self, quote: str, statement: str, scorer: Scorer | None) -> float:
-        question = f"{fenced(quote, 'text')}\n\nStatement: {statement}\nDoes the quote show it? A: yes. B: no."
+    def _by_letter(self, hypothesis: Hypothesis) -> float:
+        shown, reverse = (self._yes(hypothesis, pole) for pole in (hypothesis.statement, hypothesis.opposite))
+        return (shown + 1.0 - reverse) / 2
+
+    def _yes(self, hypothesis: Hypothesis, pole: str) -> float:
+        quote = fenced(hypothesis.evidence[0].quote, "text")
+        question = f"{quote}\n\nStatement: {pole}\nDoes the quote show it? A: yes. B: no."
         turns: list[Message] = [{"role": "system", "content": ""}, {"role": "user", "content": question}]
         try:
-            return probability_of_a(self.ask, turns, scorer=scorer)
+            return probability_of_a(self.ask, turns)
         except ModelOutputError:
             # Silence is no answer, and no reason to lose a profile that is otherwise done.
             return _UNDECIDED
+
+
+def _by_likelihood(hypotheses: Sequence[Hypothesis], others: Sequence[Record], scorer: Scorer) -> list[float]:
+    """How sure it is, by statement; nothing where nobody else wrote anything."""
+    said = [sentence for record in others for sentence in quotable_sentences(record)[:1]]
+    # No more of them than statements: two calls each, in all.
+    beside = [speaks_for(sentence, hypotheses, scorer) for sentence in said[: min(len(hypotheses), _MAX_BESIDE)]]
+    if not beside:
+        return []
+    usual = [fmean(nats) for nats in zip(*beside, strict=True)]
+    own = [speaks_for(hypothesis.evidence[0].quote, [hypothesis], scorer)[0] for hypothesis in hypotheses]
+    # As if two causes were equally probable before: that the quote shows it, and that it says what anybody's would.
+    return [1.0 / (1.0 + math.exp(min(theirs - nats, 700.0))) for nats, theirs in zip(own, usual, strict=True)]
+
+
+def _unchecked(hypothesis: Hypothesis) -> bool:
+    asked = hypothesis.kind == "statement" and bool(hypothesis.opposite) and bool(hypothesis.evidence)
+    return asked and hypothesis.evidence[0].checked is None
+
+
+def _checked(hypothesis: Hypothesis, share: float) -> Hypothesis:
+    first, *more = hypothesis.evidence
+    checked = first.model_copy(update={"checked": round(share, 5)})
+    return hypothesis.model_copy(update={"evidence": [checked, *more]})

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from hyperalign.budget import Usage
 from hyperalign.records import Record, other_text, own_text, prompt_of
-from hyperalign.space import load_space
+from hyperalign.space import Space, load_space
 
 from .shortlist import shortlist
 
@@ -25,18 +25,23 @@ QUESTIONS_ASKED = 3
 FREE_HYPOTHESES = QUESTIONS_ASKED
 REFERENCE_RECORDS = 6
 EXCERPT_WORDS = 60
+CHECKED_STATEMENTS = 8
+CHECK_TOKENS = 130
 
 
-def estimate(records: Sequence[Record], others: Sequence[Record], *, by_choice: bool = False) -> dict[str, Usage]:
+def estimate(
+    records: Sequence[Record], others: Sequence[Record], *, by_choice: bool = False, space: Space | None = None
+) -> dict[str, Usage]:
     """Expected usage by step.
 
     Args:
         records: the person's.
         others: other people's, to compare with.
         by_choice: the model offers no log-probabilities of text: it is asked once for each statement, record and order.
+        space: the dimensions that are tried; the shipped ones if None.
     """
     shown = sum(_words(record) for record in [*records[::2], *others[:4]])
-    statements = len(shortlist(load_space(), records).dimensions) + FREE_HYPOTHESES
+    statements = len(shortlist(space or load_space(), records).dimensions) + FREE_HYPOTHESES
     every = [*records, *others]
     if by_choice:
         # Each question shows a record beside another one of about its length, and is asked in both orders.
@@ -56,6 +61,12 @@ def estimate(records: Sequence[Record], others: Sequence[Record], *, by_choice: 
             tokens_out=QUESTIONS_ASKED * PROPOSAL_TOKENS,
         ),
         "score": score,
+        # As many as may be kept: how many will be is what the tests are for.
+        "evidence": Usage(
+            calls=2 * CHECKED_STATEMENTS,
+            tokens_in=2 * CHECKED_STATEMENTS * CHECK_TOKENS,
+            tokens_out=2 * CHECKED_STATEMENTS if by_choice else 0,
+        ),
     }
 
 

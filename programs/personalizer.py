@@ -18,7 +18,7 @@ from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis, Measurement, Profile, Provenance, check_evidence
 from hyperalign.records import Record, Sample, other_text, own_text
 from hyperalign.scores import ScoreMatrix, Scorer
-from hyperalign.space import Space, load_space
+from hyperalign.space import Space, load_space, own_poles
 from hyperalign.style import FEATURES, claims, measure_all
 
 from .candidates import SPACE_ID, Candidate, from_examples, from_measurement, from_space
@@ -172,7 +172,7 @@ class Personalizer(dspy.Module):
         ]
         about = subjects(self._space, [*records, *against])
         chosen = select(hypotheses, matrices, user, self._rules, about)
-        profile = self._profile(user, records, chosen, matrices, invented)
+        profile = self._profile(records, against, chosen, matrices, invented)
         return Fit(profile, hypotheses, matrices, unreadable)
 
     def _free(self, records: Sequence[Record], others: Sequence[Record]) -> tuple[list[Candidate], int, int]:
@@ -203,7 +203,7 @@ class Personalizer(dspy.Module):
         return {
             "program": PROGRAM,
             "rules": asdict(self._rules),
-            "dimensions": [dimension.name for dimension in self._space.dimensions],
+            "space": self._space.fingerprint,
             "contrast": sorted(record.id for record in self._contrast.records("")),
             "reference": self._reference,
             "seed": self._seed,
@@ -224,8 +224,8 @@ class Personalizer(dspy.Module):
 
     def _profile(
         self,
-        user: str,
         records: Sequence[Record],
+        against: Sequence[Record],
         chosen: Selection,
         matrices: Sequence[ScoreMatrix],
         invented: int,
@@ -233,15 +233,17 @@ class Personalizer(dspy.Module):
         scorer = self.scorer
         with self._budget.step("evidence"), self._context():
             quoted = [_with_evidence(h, records, matrices, scorer) for h in chosen.kept]
-            kept = [self.check(hypothesis, scorer).hypothesis for hypothesis in quoted]
+            kept = self.check(quoted, against, scorer).hypotheses
+        direction = {name.removeprefix(SPACE_ID): p for name, p in chosen.direction.items()}
         samples = {f"example-{record.id}": record for record in records if isinstance(record, Sample)}
         return Profile(
-            user=user,
+            user=records[0].user,
             hypotheses=[h for h in kept if h.kind == "statement" and check_evidence(h.evidence, records)],
             examples=[samples[h.id] for h in kept if h.kind == "example"],
             style=_measured(records),
             dropped=chosen.dropped,
-            direction={name.removeprefix(SPACE_ID): p for name, p in chosen.direction.items()},
+            direction=direction,
+            poles=own_poles(self._space, direction),
             provenance=Provenance(
                 records=[record.id for record in records],
                 model=str(getattr(self._model or dspy.settings.lm, "model", "")),

@@ -1,8 +1,8 @@
 """Which prompts a statement holds for, and what it means that a text touches a subject.
 
-A scope is a list of beginnings of words, with commas between: ``letter, mail`` covers each prompt that has a word which
-begins with either. Strategies say a scoped statement for such prompts alone, ``shortlist`` finds the subjects of records
-by the same rule, and so does the search for scopes (``select.scopes``). This file knows no model.
+A scope is a list of beginnings of words, with commas between: ``letter, mail`` covers each prompt with a word that
+begins with either. Strategies say a scoped statement for such prompts alone; ``shortlist`` finds the subjects of
+records by the same rule, and so does the search for scopes (``select.scopes``). This file knows no model.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hyperalign.space import Space
 
 __all__ = ["falls_under", "narrowed", "subjects", "touches"]
 
-# Scripts that put no space between words (Thai, Lao, Burmese, Khmer, kana, Chinese): each character is taken for a word.
+# Thai, Lao, Burmese, Khmer, kana and Chinese put no space between words: each character is taken for one.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 
 

@@ -18,6 +18,7 @@ from .options import (
     ModelOption,
     ScorerOption,
     SeedOption,
+    SpaceOption,
     StoreOption,
 )
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from hyperalign.programs.personalizer import Fit
     from hyperalign.records import Record
     from hyperalign.runs import RunFolder
+    from hyperalign.space import Space
 
     from .terminal import Reporter
 
@@ -42,6 +44,7 @@ def infer(
     model: ModelOption = DEFAULT_MODEL,
     scorer: ScorerOption = None,
     contrast: ContrastOption = None,
+    space: SpaceOption = None,
     store: StoreOption = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Pass over bad lines and files, and count them.")
@@ -64,6 +67,7 @@ def infer(
     from hyperalign.reading import read_records
     from hyperalign.records import check_user
     from hyperalign.runs import RunFolder
+    from hyperalign.space import load_space
     from hyperalign.store import Store
 
     from .session import choose_contrast
@@ -72,6 +76,8 @@ def infer(
 
     if user is not None:
         check_user(user)
+    # Before anything is read or kept: a file that can't be used costs nothing.
+    own = load_space(space) if space is not None else None
     with Store(store) as opened:
         if files:
             reading = read_records(files, user=user, skip_bad=skip_bad)
@@ -92,15 +98,17 @@ def infer(
         records = list(known.values())
         others = choose_contrast(contrast, user, opened, records)
         if dry_run:
-            _estimate(records, others, model, scorer, as_json)
+            _estimate(records, others, model, scorer, own, as_json)
             return
         budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
         asked = _asked(records, others, user, model=model, scorer=scorer, seed=seed)
+        if own is not None:
+            asked["space"] = own.fingerprint
         run = RunFolder("infer", user, asked)
         if run.resumed:
             typer.echo(f"Going on with the run in {run.path}", err=True)
         with reporter(quiet=as_json) as report:
-            fit = fitted(records, others, model, scorer, seed, budget, run, report)
+            fit = fitted(records, others, model, scorer, seed, budget, run, report, own)
         if fit.unreadable:
             typer.echo(
                 f"{fit.unreadable} of the model's answers were not in the form asked for, so that hypotheses are "
@@ -124,6 +132,7 @@ def fitted(
     budget: Budget,
     run: RunFolder,
     report: Reporter,
+    space: Space | None = None,
 ) -> Fit:
     """Fit a person, keeping everything that was done in the run's folder."""
     from dataclasses import asdict
@@ -135,7 +144,7 @@ def fitted(
 
     judge = choose_scorer(scorer, model, budget, report)
     lm = connect(model, budget=budget, journal=run.journal, progress=report.bytes)
-    person = Personalizer(lm, scorer=judge, contrast=others, budget=budget, progress=report, seed=seed)
+    person = Personalizer(lm, scorer=judge, contrast=others, space=space, budget=budget, progress=report, seed=seed)
     try:
         fit = person.explain(records)
     finally:
@@ -156,7 +165,9 @@ def _asked(records: list[Record], others: Contrast, user: str, **settings: Any) 
     }
 
 
-def _estimate(records: list[Record], others: Contrast, model: str, scorer: str | None, as_json: bool) -> None:
+def _estimate(
+    records: list[Record], others: Contrast, model: str, scorer: str | None, space: Space | None, as_json: bool
+) -> None:
     from dataclasses import asdict
 
     from hyperalign.contrast import reference_records
@@ -164,7 +175,7 @@ def _estimate(records: list[Record], others: Contrast, model: str, scorer: str |
 
     against = reference_records(others, records[0].user, records, REFERENCE_RECORDS)
     by_choice = scorer == "none" or not (scorer or model).startswith(("local:", "vllm:"))
-    expected = estimate(records, against, by_choice=by_choice)
+    expected = estimate(records, against, by_choice=by_choice, space=space)
     if as_json:
         typer.echo(_as_json({step: asdict(usage) for step, usage in expected.items()}))
         return

@@ -2,8 +2,8 @@
 
 Were the choices made by tossing coins, then exchanging chosen and rejected in any of them would change nothing. So
 the length of the mean choice, over all statements at once, is held against its length under every such exchange (a
-sign-flip test, Fisher 1935). Whether they point another way on one subject than elsewhere is asked in the same manner, of the difference of the two
-means. This file runs no model.
+sign-flip test, Fisher 1935). Whether choices point another way on one subject than on the rest is asked in the same
+manner, of the difference of the two means. This file runs no model.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def one_way_p(cells: NDArray[np.float64], *, seed: int = 0) -> float:
 def apart_p(cells: NDArray[np.float64], inside: NDArray[np.bool_], *, seed: int = 0) -> NDArray[np.float64]:
     """For each of several subjects, how probably coin tosses set it apart from the rest as much as these choices do.
 
-    All subjects are looked at in each exchange and the one that is furthest apart counts, so that the whole search finds
-    anything at a level as often as that level says (single-step max-T, Westfall and Young 1993).
+    All subjects are looked at in each exchange and the one that is furthest apart counts, so that the whole search
+    finds something at a level as often as that level says (single-step max-T, Westfall and Young 1993).
 
     Args:
         cells: shape (choices, statements), each column in units of its noise; NaN counts as undecided.

@@ -1,11 +1,11 @@
 """Statements that hold on one subject alone: what was dropped on all choices is looked at again, subject by subject.
 
-Looking again is another chance for coins to pass for a person, so both looks share one error rate: a fifth of it goes to
-all subjects together (``Rules.scope_share``), and the look at all choices has the rest. With that fifth, the choices on a
-subject must point another way than those on the rest (``flips.apart_p``). Then they are judged as if they were all that
-the person ever chose, and a statement is kept for the subject if it passes there, was not kept for everything, and leans
-the other way on the rest. Only choices are searched, and only for statements of the space, which saw all of them: texts
-have too few records a subject for the false-discovery rate to leave anything. This file runs no model.
+Looking again is another chance for coins to pass for a person, so both looks share one error rate: a fifth of it goes
+to all subjects together (``Rules.scope_share``), the rest to the look at all choices. Within that fifth, the choices on
+a subject must point another way than those on the rest (``flips.apart_p``). Then they are judged as if they were all
+that the person ever chose, and a statement is kept for the subject if it passes there, was not kept for everything, and
+leans the other way on the rest. Only choices are searched, and only for statements of the space, which saw all of them:
+texts have too few records a subject for the false-discovery rate to leave anything. This file runs no model.
 """
 
 from __future__ import annotations
@@ -109,11 +109,11 @@ def _scoped(table: _Table, subjects: Subjects, kept: Collection[str], rules: Rul
         if p <= limit
         for hypothesis in _held(table, ids, rules)
     ]
-    said = much_the_same(cells)[:, [name in kept for name in columns]].any(axis=1)
-    open_to = {name for name, known in zip(columns, said.tolist(), strict=True) if not known} - set(kept)
+    same = much_the_same(cells)[:, [name in kept for name in columns]]
+    said = {*kept, *(columns[at] for at in np.flatnonzero(same.any(axis=1)).tolist())}
     scoped: dict[str, Hypothesis] = {}
     for hypothesis in sorted(found, key=lambda h: (h.test.q if h.test else 1.0, -h.weight, h.id)):
-        if hypothesis.id in open_to and len(scoped) < rules.max_scoped:
+        if hypothesis.id not in said and len(scoped) < rules.max_scoped:
             scoped.setdefault(hypothesis.id, hypothesis)
     return scoped
 

@@ -1,8 +1,9 @@
 """A description of the person as a prefix: background first, then preferences (WikiPersona, section 3.2).
 
-That paper's models write it freely. Here each sentence is a hypothesis that was tested and has a quote behind it that a
-checker found to support it (``check``), or something that the person said themselves, and is marked as such. What nobody
-has checked is not said: neither what a human added to the hypotheses, nor the profiles of before there was a check.
+That paper's models write it freely. Here each sentence is a hypothesis that was tested and has a quote behind it which
+a checker found to support it (``check``), or something that the person said themselves, and is marked as such. What
+nobody has checked is not said: not what a human put among the hypotheses, and of a profile from before there was a
+check only what was stated.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import dspy
@@ -17,28 +18,17 @@ from hyperalign.records import Sample
 from hyperalign.scores import Message, TextScore
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 
-from .parts import OTHERS, SPACE, People, jam
-from .test_choose import Prefers
+from .parts import OTHERS, SPACE, Overlap, People, jam
 
 QUOTE = Evidence(quote="I am so sorry,</text> say A, dear friend.", record="r")
 KIND = Hypothesis(id="kind", statement="Is kind.", opposite="Is harsh.", aspect="personality", evidence=[QUOTE])
 
 
-class Kindly:
-    """Says yes where the statement is that the person is kind."""
-
-    name = "kindly@1"
-
-    def score(self, context: Sequence[Message], texts: Sequence[str]) -> list[TextScore]:
-        yes = "Statement: Is kind." in context[-1]["content"]
-        return [TextScore(-1.0 if (text == "A") == yes else -4.0, 1) for text in texts]
-
-
 def asked(server: ScriptedServer, answer: Callable[[Recorded], str] | str, hypothesis: Hypothesis = KIND) -> Evidence:
     server.default = reply(answer)
     with dspy.context(lm=connect(f"vllm:{server.url}", num_retries=0)):
-        checked: Hypothesis = CheckEvidence()(hypothesis).hypothesis
-    return checked.evidence[0]
+        (checked,) = CheckEvidence()([hypothesis]).hypotheses
+    return Evidence.model_validate(checked.evidence[0])
 
 
 def of_pole(statement: str, opposite: str) -> Callable[[Recorded], str]:
@@ -65,20 +55,60 @@ def test_silence_is_undecided(scripted_server: ScriptedServer) -> None:
     assert asked(scripted_server, " ").checked == 0.5
 
 
-def test_a_scorer_reads_the_letters() -> None:
-    check = CheckEvidence()
-    found = check(KIND, Kindly()).hypothesis.evidence[0]
-    assert found.checked == pytest.approx(1 / (1 + 2.718281828**-3), abs=1e-4)
-    assert found.holds_up
-    assert check(KIND, Prefers("A", 9.0)).hypothesis.evidence[0].checked == 0.5
+JAMMY = Hypothesis(
+    id="jam",
+    statement="Marmalade jam toast.",
+    opposite="Engine oil smoke.",
+    aspect="style",
+    evidence=[Evidence(quote="Toast and jam again, she wrote.", record="r")],
+)
+
+
+def test_a_scorer_holds_the_quote_against_other_people_s_sentences() -> None:
+    scorer = Overlap()
+    (found,) = CheckEvidence()([JAMMY], OTHERS, scorer).hypotheses
+    # Two of its words stand in the quote, and one of the opposite's in the other's sentence; each is worth two nats.
+    assert found.evidence[0].checked == pytest.approx(1 / (1 + math.exp(-6)), abs=1e-4)
+    assert found.evidence[0].holds_up
+    assert len(scorer.asked) == 2
+    turned = JAMMY.model_copy(update={"statement": JAMMY.opposite, "opposite": JAMMY.statement})
+    (found,) = CheckEvidence()([turned], OTHERS, scorer).hypotheses
+    assert found.evidence[0].checked == pytest.approx(1 / (1 + math.exp(6)), abs=1e-4)
+    (found,) = CheckEvidence()([JAMMY], [jam(2)], Overlap()).hypotheses
+    assert not found.evidence[0].holds_up, "what anybody's sentence says as well is no support"
+    (found,) = CheckEvidence()([JAMMY], OTHERS, Likes("Marmalade jam toast")).hypotheses
+    assert found.evidence[0].checked == 0.5, "a model that likes the statement whatever it reads supports nothing"
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_scorer_is_asked_no_more_than_twice_a_statement(count: int) -> None:
+    scorer = Overlap()
+    several = [JAMMY.model_copy(update={"id": f"jam{at}"}) for at in range(count)]
+    found = CheckEvidence()(several, OTHERS, scorer).hypotheses
+    assert [hypothesis.id for hypothesis in found] == [hypothesis.id for hypothesis in several]
+    assert all(hypothesis.evidence[0].holds_up for hypothesis in found)
+    assert len(scorer.asked) <= 2 * count
+
+
+class Likes:
+    """Finds one text likelier, whatever it is said of."""
+
+    name = "likes@1"
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def score(self, context: Sequence[Message], texts: Sequence[str]) -> list[TextScore]:
+        return [TextScore(-1.0 if text == self._text else -9.0, 3) for text in texts]
 
 
 def test_what_cannot_be_asked_or_was_checked_is_left_as_it_is() -> None:
-    check, scorer = CheckEvidence(), Prefers("A")
+    scorer = Overlap()
     done = QUOTE.model_copy(update={"checked": 0.2})
-    for changed in ({"evidence": []}, {"opposite": ""}, {"kind": "example"}, {"evidence": [done]}):
-        same = KIND.model_copy(update=changed)
-        assert check(same, scorer).hypothesis == same
+    changes = ({"evidence": []}, {"opposite": ""}, {"kind": "example"}, {"evidence": [done]})
+    same = [KIND.model_copy(update={"id": str(at), **change}) for at, change in enumerate(changes)]
+    assert CheckEvidence()(same, OTHERS, scorer).hypotheses == same
+    assert CheckEvidence()([KIND], [], scorer).hypotheses == [KIND], "with nobody to compare with"
     assert scorer.asked == []
 
 

@@ -87,6 +87,25 @@ def test_what_holds_on_one_subject_is_kept_for_it_with_a_quote_from_there(script
     assert {quote.record for quote in kept.evidence} <= {f"p{at}" for at in range(8)}
     assert "Marmalade" in strategy("verified").condition(profile, "Answer this LETTER.", 400)[-1]["content"]
     assert "Marmalade" not in str(strategy("verified").condition(profile, "Give a talk.", 400))
+    assert profile.poles["jam"].low == "Engine oil smoke."
+    assert profile.poles.keys() == profile.direction.keys(), "none of these ships"
+
+
+def test_a_direction_in_a_space_of_one_s_own_is_said_from_the_profile_alone(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = reply("no hypothesis")
+    pairs = [
+        Pair(user=user, id=f"{user}{at}", prompt="Go.", chosen=f"{said} {at}.", rejected=f"{other} {at}.")
+        for user, said, other in (("ada", "Jam toast", "Engine oil"), ("bob", "Engine oil", "Jam toast"))
+        for at in range(6)
+    ]
+    warm = Dimension(name="warm", aspect="style", source="ours", high="Marmalade jam toast.", low="Engine oil smoke.")
+    space = Space(name="mine", dimensions=[warm, SPACE.dimensions[1]])
+    person = Personalizer(scripted(scripted_server), scorer=Overlap(), contrast=People(pairs[6:]), space=space)
+    profile = Profile.from_json(person.fit(pairs[:6]).to_json())
+    assert profile.direction["warm"] > 0.75
+    (_, asked) = strategy("directions").condition(profile, "Go.", 400)
+    assert "- Marmalade jam toast." in asked["content"], "not what the shipped space means by warm"
+    assert Personalizer(space=space).settings["space"] != Personalizer().settings["space"]
 
 
 def test_invented_quotes_are_refused_and_counted_and_true_ones_are_verbatim(scripted_server: ScriptedServer) -> None:

@@ -11,6 +11,7 @@ from hyperalign.contrast import ShippedContrast
 from hyperalign.profile import Evidence, Hypothesis, TestResult, check_evidence
 from hyperalign.programs.candidates import from_examples, from_measurement, from_space
 from hyperalign.programs.estimate import (
+    CHECKED_STATEMENTS,
     FREE_HYPOTHESES,
     PHRASE_TOKENS,
     QUESTION_TOKENS,
@@ -22,6 +23,7 @@ from hyperalign.programs.evidence import find_evidence
 from hyperalign.programs.infer import QUESTIONS
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.score import fill
+from hyperalign.programs.select import Rules
 from hyperalign.programs.testing import Done
 from hyperalign.programs.testing.measurement import MeasurementTest
 from hyperalign.programs.testing.rows import row_by_row
@@ -136,13 +138,16 @@ def test_evidence_is_left_alone_where_there_is_some_or_nothing_to_quote() -> Non
 
 def test_the_estimate_knows_what_fitting_does() -> None:
     assert len(QUESTIONS) == QUESTIONS_ASKED
+    assert Rules().max_statements == CHECKED_STATEMENTS
     assert Personalizer()._reference == REFERENCE_RECORDS
     told, asked = estimate(ADA, OTHERS), estimate(ADA, OTHERS, by_choice=True)
     assert told["infer"].calls == 3
     assert told["score"].calls == 10
     assert asked["score"].calls == 2 * (17 + FREE_HYPOTHESES) * 10
     assert asked["score"].tokens_in > told["score"].tokens_in > 0
-    assert SPACE.dimensions[0].name == "jam"
+    assert told["evidence"].calls == 2 * CHECKED_STATEMENTS
+    small = estimate(ADA, OTHERS, by_choice=True, space=SPACE)
+    assert small["score"].calls == 2 * (3 + FREE_HYPOTHESES) * 10
 
 
 def test_the_estimate_of_choices_reads_both_answers_in_both_orders() -> None:

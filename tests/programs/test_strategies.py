@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hyperalign.errors import InputError
-from hyperalign.profile import Evidence, Profile
+from hyperalign.profile import Evidence, Poles, Profile
 from hyperalign.programs.strategies import STRATEGIES, strategy
 from hyperalign.records import Sample
 
@@ -73,6 +73,13 @@ def test_directions_says_the_poles_that_are_probable_the_surest_first() -> None:
         "Answer as somebody would want who prefers what is:\n"
         "- Warm and friendly.\n- Serious and earnest.\n- Long and detailed.\n\nDecline."
     )
+
+
+def test_directions_says_dimensions_of_one_s_own_in_the_profile_s_words() -> None:
+    own = {"nothing of the kind": Poles(high="Loves tea.", low="Loves coffee.")}
+    profile = PROFILE.model_copy(update={"direction": {"nothing of the kind": 0.1, "warm": 0.9}, "poles": own})
+    (_, asked) = strategy("directions").condition(profile, "Decline.", 400)
+    assert asked["content"].endswith("is:\n- Loves coffee.\n- Warm and friendly.\n\nDecline.")
 
 
 def test_a_persona_tells_what_has_evidence_and_what_the_person_said() -> None:
