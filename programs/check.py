@@ -3,8 +3,8 @@
 Always the statement *and* its opposite are put, so that whoever agrees with everything supports nothing. **With a
 scorer**, by likelihood: the quote must speak more for the statement over its opposite than sentences by other people
 do. **Without one** the model is asked twice, whether the quote shows the statement and whether it shows the opposite:
-only a yes together with a no is support. A small model tells hardly anything by letter. What numbers
-claim is not asked about: ``candidates`` measures its quotes.
+only a yes together with a no is support. A small model tells hardly anything by letter. What numbers claim is not asked
+about: ``candidates`` measures its quotes.
 
 This file knows no runtime, and decides nothing: a test keeps or drops a hypothesis, whatever its quote.
 """
