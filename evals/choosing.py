@@ -13,6 +13,7 @@ from typing import Any
 from hyperalign.profile import Profile
 from hyperalign.programs.choose import ChooseByLetter
 from hyperalign.programs.judge import Judge
+from hyperalign.programs.scope import narrowed
 from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
 from hyperalign.scores import Scorer, TextScore
 
@@ -67,7 +68,9 @@ class Choosing:
             "chosen": case.chosen,
             "rejected": case.rejected,
             "margins": {arm: {"total": value.total, "mean": value.mean} for arm, value in margins.items()},
-            "said": {arm.name: arm.strategy.condition(arm.profile, "…", self._budget) for arm in arms},
+            "said": {
+                arm.name: arm.strategy.condition(narrowed(arm.profile, case.prompt), "…", self._budget) for arm in arms
+            },
             "scores": picks(scores),
         }
 

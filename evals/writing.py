@@ -10,6 +10,7 @@ from typing import Any
 
 from hyperalign.programs.generate import Generate
 from hyperalign.programs.own_scorer import ChosenScorer
+from hyperalign.programs.scope import narrowed
 from hyperalign.programs.strategies import PROFILE_WORDS
 
 from .arms import BARE, Arm, Arms
@@ -56,7 +57,9 @@ class Writing:
             "prompt": case.prompt,
             "reference": case.reference,
             "answers": answers,
-            "said": {arm.name: arm.strategy.condition(arm.profile, "…", PROFILE_WORDS) for arm in arms},
+            "said": {
+                arm.name: arm.strategy.condition(narrowed(arm.profile, case.prompt), "…", PROFILE_WORDS) for arm in arms
+            },
             "scores": scored(self._instruments, case, answers),
         }
 

@@ -21,6 +21,7 @@ __all__ = [
     "Evidence",
     "Hypothesis",
     "Measurement",
+    "Poles",
     "Profile",
     "Provenance",
     "TestResult",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: Final = 1
+_SURE: Final = 0.75
 
 Aspect = Literal["communication", "personality", "style", "preference", "background"]
 
@@ -53,6 +55,15 @@ class Evidence(_Noun):
     turned_down: Annotated[bool, Field(description="whether the quote is from a text that the person turned down")] = (
         False
     )
+    checked: Annotated[
+        float | None,
+        Field(ge=0, le=1, description="how sure a checker is that the quote bears the statement out; null: not asked"),
+    ] = None
+
+    @property
+    def holds_up(self) -> bool:
+        """True if a checker said that the quote supports the statement, and that it does not support the opposite."""
+        return self.supports and self.checked is not None and self.checked > _SURE
 
 
 class TestResult(_Noun):
@@ -87,7 +98,10 @@ class Hypothesis(_Noun):
     evidence: list[Evidence] = []
     test: TestResult | None = None
     weight: Annotated[float, Field(ge=0, le=1)] = 0.0
-    scope: Annotated[str, Field(description="prompts it holds for; empty for all")] = ""
+    scope: Annotated[
+        str,
+        Field(description="beginnings of words, with commas between: it holds for prompts with one; empty for all"),
+    ] = ""
     dropped_because: str = ""
 
     @field_validator("statement")
@@ -107,6 +121,13 @@ class Measurement(_Noun):
     spread: Annotated[
         float | None, Field(gt=0, description="standard deviation of a further text about the shrunken mean")
     ] = None
+
+
+class Poles(_Noun):
+    """What the two ends of a dimension say."""
+
+    high: str
+    low: str
 
 
 class Provenance(_Noun):
@@ -137,6 +158,7 @@ class Profile(_Noun):
     style: dict[str, Measurement] = {}
     dropped: list[Hypothesis] = []
     direction: Annotated[dict[str, float], Field(description="preference space: dimension to probability")] = {}
+    poles: Annotated[dict[str, Poles], Field(description="of dimensions of one's own: what their ends say")] = {}
     provenance: Provenance = Provenance()
 
     @field_validator("user")
@@ -189,6 +211,7 @@ class Profile(_Noun):
             *_diff_plain("stated: ", self.stated, other.stated),
             *_diff_numbers("style", _values(self.style), _values(other.style)),
             *_diff_numbers("direction", self.direction, other.direction),
+            *_diff_poles(self.poles, other.poles),
         ]
 
     def merge(self, other: Profile) -> Profile:
@@ -218,6 +241,7 @@ class Profile(_Noun):
                 "style": {**self.style, **other.style},
                 "dropped": [h for h in dropped.values() if h.id not in kept],
                 "direction": {**self.direction, **other.direction},
+                "poles": {**self.poles, **other.poles},
                 "provenance": other.provenance.model_copy(update={"records": list(records)}),
             }
         )
@@ -268,6 +292,13 @@ def _diff_numbers(label: str, old: dict[str, float], new: dict[str, float]) -> I
         before, after = old.get(name), new.get(name)
         if before != after:
             yield f"~ {label} {name}: {_number(before)} -> {_number(after)}"
+
+
+def _diff_poles(old: dict[str, Poles], new: dict[str, Poles]) -> Iterable[str]:
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            said = new.get(name)
+            yield f"~ poles {name}: " + (f"{said.high} / {said.low}" if said else "none")
 
 
 def _number(value: float | None) -> str:

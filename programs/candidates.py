@@ -144,4 +144,6 @@ def _telling_sentence(claim: StyleClaim, records: Sequence[Record]) -> list[Evid
         ),
         default=None,
     )
-    return [] if ranked is None else [Evidence(quote=ranked[2], record=ranked[3])]
+    if ranked is None:
+        return []
+    return [Evidence(quote=ranked[2], record=ranked[3], checked=float(ranked[0] > 0))]

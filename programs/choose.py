@@ -6,16 +6,14 @@ letter is. One question has one order: whoever asks should ask in both. This fil
 
 from __future__ import annotations
 
-import math
-
 import dspy
 
 from hyperalign.profile import Profile
-from hyperalign.scores import Message, Scorer
+from hyperalign.scores import Scorer
 
+from .by_letter import probability_of_a
 from .fenced import fenced
-from .letter import share_of_a
-from .plain import PlainAdapter
+from .scope import narrowed
 from .strategies import PROFILE_WORDS, Strategy
 
 __all__ = ["ChooseByLetter", "WhichAnswer", "question"]
@@ -63,16 +61,10 @@ class ChooseByLetter(dspy.Module):
         Returns:
             ``probability`` of the first; 0.5 where the letter could not be read.
         """
-        turns = self._strategy.condition(profile, question(prompt, first, second), self._budget)
+        # Narrowed first: what a statement is for is seen from the prompt, not from the answers beside it.
+        asked = question(prompt, first, second)
+        turns = self._strategy.condition(narrowed(profile, prompt), asked, self._budget)
         if turns[0]["role"] != "system":
             # Also with nothing to say of the person the question needs its instructions.
             turns = [{"role": "system", "content": ""}, *turns]
-        if self._scorer is not None:
-            sent = PlainAdapter().format(self.ask.signature, self.ask.demos, {"messages": turns})
-            context: list[Message] = [{"role": turn["role"], "content": turn["content"]} for turn in sent]
-            a, b = (score.logprob for score in self._scorer.score(context, ["A", "B"]))
-            return dspy.Prediction(probability=1.0 / (1.0 + math.exp(min(b - a, 700.0))))
-        config = {"temperature": 0.0, "max_tokens": 16, "logprobs": True}
-        with dspy.context(adapter=PlainAdapter()):
-            answer = self.ask(messages=turns, config=config)
-        return dspy.Prediction(probability=share_of_a(answer.letter, getattr(answer, "logprobs", None)))
+        return dspy.Prediction(probability=probability_of_a(self.ask, turns, scorer=self._scorer))

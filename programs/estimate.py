@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from hyperalign.budget import Usage
 from hyperalign.records import Record, by_kind, only_choices, other_text, own_text, prompt_of
-from hyperalign.space import load_space
+from hyperalign.space import Space, load_space
 
 from .candidates import makers
 from .select import Rules
@@ -29,20 +29,27 @@ CHOICE_QUESTIONS = 1
 CHOICE_INSTRUCTION_TOKENS = 350
 REFERENCE_RECORDS = 6
 EXCERPT_WORDS = 60
+CHECKED_STATEMENTS = 8
+CHECK_TOKENS = 130
 
 
-def estimate(records: Sequence[Record], others: Sequence[Record], *, by_choice: bool = False) -> dict[str, Usage]:
+def estimate(
+    records: Sequence[Record], others: Sequence[Record], *, by_choice: bool = False, space: Space | None = None
+) -> dict[str, Usage]:
     """Expected usage by step.
 
     Args:
         records: the person's.
         others: other people's, to compare with.
         by_choice: the model offers no log-probabilities of text: it is asked once for each statement, record and order.
+        space: the dimensions that are tried; the shipped ones if None.
     """
+    space = space or load_space()
     steps: dict[str, Usage] = {}
     for part in by_kind(records):
         like = [record for record in others if only_choices([record]) == only_choices(part)]
-        for step, usage in (("infer", _infer(part, like)), ("score", _score(part, like, by_choice))):
+        score = _score(part, like, space, by_choice)
+        for step, usage in (("infer", _infer(part, like)), ("score", score), ("evidence", _evidence(score, by_choice))):
             steps[step] = steps.get(step, Usage()) + usage
     return steps
 
@@ -61,8 +68,16 @@ def _infer(records: Sequence[Record], others: Sequence[Record]) -> Usage:
     )
 
 
-def _score(records: Sequence[Record], others: Sequence[Record], by_choice: bool) -> Usage:
-    statements = _statements(records)
+def _evidence(score: Usage, by_choice: bool) -> Usage:
+    """As many checks as statements may be kept: how many will be is what the tests are for."""
+    if not score.calls:
+        return Usage()
+    calls = 2 * CHECKED_STATEMENTS
+    return Usage(calls=calls, tokens_in=calls * CHECK_TOKENS, tokens_out=calls if by_choice else 0)
+
+
+def _score(records: Sequence[Record], others: Sequence[Record], space: Space, by_choice: bool) -> Usage:
+    statements = _statements(records, space)
     if not statements:
         return Usage()
     every = [*records, *others]
@@ -80,11 +95,11 @@ def _score(records: Sequence[Record], others: Sequence[Record], by_choice: bool)
     return Usage(calls=calls, tokens_in=read + calls * (QUESTION_TOKENS + 2 * statements * PHRASE_TOKENS))
 
 
-def _statements(records: Sequence[Record]) -> int:
+def _statements(records: Sequence[Record], space: Space) -> int:
     """How many statements a model tests; none where too few records are left to test them."""
     rules = Rules()
     free = CHOICE_QUESTIONS if only_choices(records) else FREE_HYPOTHESES
-    of_space = len(shortlist(load_space(), records).dimensions) if len(records) >= rules.min_records else 0
+    of_space = len(shortlist(space, records).dimensions) if len(records) >= rules.min_records else 0
     return of_space + (free if len(records) - len(makers(records, rules)) >= rules.min_records else 0)
 
 

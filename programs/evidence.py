@@ -15,7 +15,7 @@ from hyperalign.scores import Message, ScoreMatrix, Scorer
 
 from .excerpts import excerpt, sentences
 
-__all__ = ["find_evidence"]
+__all__ = ["find_evidence", "quotable_sentences", "speaks_for"]
 
 READ_WORDS = 80
 MAX_SENTENCES = 3
@@ -40,33 +40,40 @@ def find_evidence(
     """
     if hypothesis.evidence or hypothesis.test is None or hypothesis.id not in matrix.columns:
         return hypothesis
-    by_id = {record.id: record for record in records}
+    # What holds on one subject alone is quoted from the records on that.
+    on_subject = [record for record in records if not hypothesis.scope or record.id in hypothesis.test.records]
+    by_id = {record.id: record for record in on_subject}
     ids, cells = matrix.of(hypothesis.id, lambda row: row.record in by_id)
     if not ids:
         return hypothesis
-    others = matrix.of(hypothesis.id, lambda row: row.record not in by_id)[1]
+    users = {record.user for record in records}
+    others = matrix.of(hypothesis.id, lambda row: row.user not in users)[1]
     turned = len(others) > 0 and float(cells.mean()) < float(others.mean())
     best = by_id[ids[int(cells.argmin() if turned else cells.argmax())]]
     quote = _most_telling(hypothesis, best, scorer)
     return hypothesis.model_copy(update={"evidence": [Evidence(quote=quote, record=best.id)]}) if quote else hypothesis
 
 
-def _most_telling(hypothesis: Hypothesis, record: Record, scorer: Scorer | None) -> str:
+def quotable_sentences(record: Record) -> list[str]:
+    """What somebody might quote of a record: the longest sentences of its beginning, longest first."""
     read = sentences(excerpt(own_text(record), READ_WORDS))
     long_enough = [sentence for sentence in read if len(sentence.split()) >= MIN_SENTENCE_WORDS] or read
     # Rows of tables, headings and commands are not what somebody would quote.
     shown = [sentence for sentence in long_enough if not _MARKUP.search(sentence)] or long_enough
-    if not shown:
-        return ""
-    longest = sorted(shown, key=len, reverse=True)[:MAX_SENTENCES]
-    if scorer is None:
-        return longest[0]
-    return max(longest, key=lambda sentence: _speaks_for(sentence, hypothesis, scorer))
+    return sorted(shown, key=len, reverse=True)[:MAX_SENTENCES]
 
 
-def _speaks_for(sentence: str, hypothesis: Hypothesis, scorer: Scorer) -> float:
+def speaks_for(sentence: str, hypotheses: Sequence[Hypothesis], scorer: Scorer) -> list[float]:
+    """How much more a sentence speaks for each statement than for its opposite, in nats."""
     question: list[Message] = [
         {"role": "user", "content": f"“{sentence}”\n\nIn one short phrase, how does this person write?"}
     ]
-    scores = scorer.score(question, [hypothesis.statement.rstrip("."), hypothesis.opposite.rstrip(".")])
-    return scores[0].logprob - scores[1].logprob
+    scores = scorer.score(question, [pole.rstrip(".") for h in hypotheses for pole in (h.statement, h.opposite)])
+    return [scores[2 * i].logprob - scores[2 * i + 1].logprob for i in range(len(hypotheses))]
+
+
+def _most_telling(hypothesis: Hypothesis, record: Record, scorer: Scorer | None) -> str:
+    longest = quotable_sentences(record)
+    if scorer is None or not longest:
+        return next(iter(longest), "")
+    return max(longest, key=lambda sentence: speaks_for(sentence, [hypothesis], scorer)[0])

@@ -43,6 +43,7 @@ def together(texts: Fit, choices: Fit) -> Fit:
             "hypotheses": list(kept.values()),
             "dropped": [hypothesis for name, hypothesis in dropped.items() if name not in kept],
             "direction": chosen.direction,
+            "poles": {**written.poles, **chosen.poles},
             "provenance": origin.model_copy(
                 update={
                     "records": [*origin.records, *chosen.provenance.records],

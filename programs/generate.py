@@ -19,6 +19,7 @@ from .excerpts import excerpt
 from .fenced import fenced
 from .own_scorer import ChosenScorer, resolve_scorer
 from .plain import PlainAdapter
+from .scope import narrowed
 from .strategies import PROFILE_WORDS, Strategy
 
 __all__ = ["AnswerAsThePerson", "Generate", "choose_draft", "writing_settings"]
@@ -84,7 +85,7 @@ class Generate(dspy.Module):
         best = 0
         if len(drafts) > 1:
             self._scorer = resolve_scorer(self._scorer)
-            best = choose_draft(drafts, profile, self._scorer)
+            best = choose_draft(drafts, narrowed(profile, prompt), self._scorer)
         return dspy.Prediction(answer=drafts[best], drafts=drafts, strategy=self._strategy.name)
 
 

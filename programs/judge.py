@@ -28,6 +28,7 @@ from hyperalign.records import Pair
 from hyperalign.scores import Scorer
 from hyperalign.style import likeness
 
+from .scope import narrowed
 from .score import fill
 from .testing.likelihood import LikelihoodTest
 
@@ -68,7 +69,8 @@ class Judge(dspy.Module):
         if len(answers) < 2 or not all(answer.strip() for answer in answers):
             raise InputError("There are not two answers to judge.", remedy="Give two or more, none of them blank.")
         test, style = self._test, np.array([likeness(answer, profile.style) for answer in answers])
-        statements = [h for h in profile.hypotheses if test is not None and test.applies(h) and _nats_a_cell(h) > 0]
+        kept = narrowed(profile, prompt).hypotheses if test is not None else []
+        statements = [h for h in kept if test is not None and test.applies(h) and _nats_a_cell(h) > 0]
         odds = _odds(test, prompt, answers, profile.user, statements)
         # (answers, answers, statements) to one strength an answer, as Bradley and Terry (1952) have it.
         read = odds.mean(axis=2).sum(axis=1) / len(answers) if statements else np.zeros(len(answers))

@@ -16,9 +16,9 @@ from hyperalign.budget import Budget
 from hyperalign.contrast import Contrast, ShippedContrast, reference_records
 from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis, Measurement, Profile, Provenance, check_evidence
-from hyperalign.records import Edit, Pair, Record, Sample, by_kind, only_choices, own_text
+from hyperalign.records import Edit, Record, Sample, by_kind, only_choices, own_text
 from hyperalign.scores import ScoreMatrix, Scorer
-from hyperalign.space import Space, load_space
+from hyperalign.space import Space, load_space, own_poles
 from hyperalign.style import estimate
 
 from .candidates import (
@@ -31,12 +31,14 @@ from .candidates import (
     makers,
     untestable,
 )
+from .check import CheckEvidence
 from .evidence import find_evidence
 from .extract import ExtractPreferences
 from .fit import Fit, together
 from .generate import Generate
 from .infer import InferHypotheses
 from .own_scorer import ChosenScorer, resolve_scorer
+from .scope import subjects
 from .score import Progress, fill
 from .select import Rules, Selection, drop, select
 from .shortlist import shortlist
@@ -91,6 +93,7 @@ class Personalizer(dspy.Module):
         super().__init__()
         self.infer = InferHypotheses()
         self.extract = ExtractPreferences()
+        self.check = CheckEvidence()
         self._model = lm
         self._chosen_scorer = scorer
         self._contrast = contrast or ShippedContrast()
@@ -168,11 +171,12 @@ class Personalizer(dspy.Module):
         hopeless = untestable(candidates, records, against, self._rules)
         tested = [each for each in candidates if each.hypothesis.id not in hopeless]
         matrices = [self._fill(test, tested, [*records, *against]) for test in self._tests(tested, records, against)]
-        chosen = select([each.hypothesis for each in tested], matrices, user, self._rules)
+        about = subjects(self._space, [*records, *against])
+        chosen = select([each.hypothesis for each in tested], matrices, user, self._rules, about)
         hypotheses = [candidate.hypothesis for candidate in candidates]
         untested = [drop(each, hopeless[each.id]) for each in hypotheses if each.id in hopeless]
         chosen = replace(chosen, dropped=[*chosen.dropped, *untested])
-        profile = self._profile(user, records, chosen, matrices, invented)
+        profile = self._profile(records, against, chosen, matrices, invented)
         return Fit(profile, hypotheses, matrices, unreadable)
 
     def _free(self, records: Sequence[Record], others: Sequence[Record]) -> tuple[list[Candidate], int, int]:
@@ -207,7 +211,7 @@ class Personalizer(dspy.Module):
         return {
             "program": PROGRAM,
             "rules": asdict(self._rules),
-            "dimensions": [dimension.name for dimension in self._space.dimensions],
+            "space": self._space.fingerprint,
             "contrast": sorted(record.id for record in self._contrast.records("")),
             "reference": self._reference,
             "seed": self._seed,
@@ -228,23 +232,26 @@ class Personalizer(dspy.Module):
 
     def _profile(
         self,
-        user: str,
         records: Sequence[Record],
+        against: Sequence[Record],
         chosen: Selection,
         matrices: Sequence[ScoreMatrix],
         invented: int,
     ) -> Profile:
         scorer = self.scorer
-        with self._budget.step("evidence"):
-            kept = [_with_evidence(h, records, matrices, scorer) for h in chosen.kept]
+        with self._budget.step("evidence"), self._context():
+            quoted = [_with_evidence(h, records, matrices, scorer) for h in chosen.kept]
+            kept = self.check(quoted, against, scorer).hypotheses
+        direction = {name.removeprefix(SPACE_ID): p for name, p in chosen.direction.items()}
         samples = {f"example-{record.id}": record for record in records if isinstance(record, Sample)}
         return Profile(
-            user=user,
+            user=records[0].user,
             hypotheses=[h for h in kept if h.kind == "statement" and check_evidence(h.evidence, records)],
             examples=[samples[h.id] for h in kept if h.kind == "example"],
             style=_measured(records),
             dropped=chosen.dropped,
-            direction={name.removeprefix(SPACE_ID): p for name, p in chosen.direction.items()},
+            direction=direction,
+            poles=own_poles(self._space, direction),
             provenance=Provenance(
                 records=[record.id for record in records],
                 model=str(getattr(self._model or dspy.settings.lm, "model", "")),
@@ -283,8 +290,8 @@ def _one_user(records: Sequence[Record]) -> str:
 
 
 def _measured(records: Sequence[Record]) -> dict[str, Measurement]:
-    """Measured style of what the person wrote; what they only chose is somebody else's writing."""
-    written = [own_text(record) for record in records if not isinstance(record, Pair)]
+    """Measured style of what the person wrote; what they chose or corrected is somebody else's writing too."""
+    written = [record.text for record in records if isinstance(record, Sample)]
     return {
         name: Measurement(
             value=round(found.value, 4),

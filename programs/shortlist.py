@@ -9,17 +9,17 @@ cannot favor what will be found. This file knows no model.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 
 from hyperalign.records import Record, only_choices, prompt_of, quotable_text
 from hyperalign.space import Dimension, Space
 
+from .scope import touches
+
 __all__ = ["MAX_DIMENSIONS", "shortlist"]
 
 MAX_DIMENSIONS = 24
 _MAX_SUBJECTS = 12
-_WORD = re.compile(r"[^\W\d_]+")
 # Of those without a subject, what is likeliest to show in an answer comes first.
 _RANK = ("own", "manner", "disposition", "quality", "need", "life", "demographics", "interest")
 
@@ -52,10 +52,4 @@ def shortlist(space: Space, records: Sequence[Record], limit: int = MAX_DIMENSIO
 
 def _touched(dimension: Dimension, records: Sequence[Record]) -> int:
     """How many records have a word of the dimension's subject, on either side or in the prompt."""
-    return sum(
-        any(
-            word.startswith(dimension.words)
-            for word in _WORD.findall(f"{prompt_of(record)} {quotable_text(record)}".lower())
-        )
-        for record in records
-    )
+    return sum(touches(f"{prompt_of(record)} {quotable_text(record)}", dimension.words) for record in records)

@@ -77,8 +77,8 @@ def read_profile(path: Path, *, user: str | None = None) -> Profile:
 def marked(before: Profile, after: Profile) -> Profile:
     """``after`` with what a human changed marked as edited.
 
-    A test result belongs to the statement that was tested: a changed statement loses it and
-    keeps its weight, which is now the human's.
+    A test result belongs to the statement that was tested: a changed statement loses it, as its quotes
+    lose their check, and keeps its weight, which is now the human's.
     """
     known = {hypothesis.id: hypothesis for hypothesis in (*before.hypotheses, *before.dropped)}
     return after.model_copy(update={"hypotheses": [_marked(known.get(h.id), h) for h in after.hypotheses]})
@@ -87,4 +87,7 @@ def marked(before: Profile, after: Profile) -> Profile:
 def _marked(old: Hypothesis | None, new: Hypothesis) -> Hypothesis:
     if old is not None and (old.statement, old.scope) == (new.statement, new.scope):
         return new
-    return new.model_copy(update={"source": "edited", "test": None})
+    changed = new.model_copy(update={"source": "edited", "test": None})
+    if old is not None and old.statement == new.statement:
+        return changed
+    return changed.model_copy(update={"evidence": [q.model_copy(update={"checked": None}) for q in new.evidence]})

@@ -21,6 +21,7 @@ from .options import (
     ScorerOption,
     SeedOption,
     SkipBad,
+    SpaceOption,
     StoreOption,
     WhoseOption,
 )
@@ -47,6 +48,7 @@ def extract(
     model: ModelOption = DEFAULT_MODEL,
     scorer: ScorerOption = None,
     contrast: ContrastOption = None,
+    space: SpaceOption = None,
     store: StoreOption = None,
     skip_bad: SkipBad = False,
     out: OutOption = None,
@@ -74,6 +76,7 @@ def extract(
             model=model,
             scorer=scorer,
             contrast=contrast,
+            space=space,
             store=store,
             skip_bad=skip_bad,
             out=out,

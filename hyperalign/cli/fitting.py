@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hyperalign.reading import Reading
     from hyperalign.records import Record
     from hyperalign.runs import RunFolder
+    from hyperalign.space import Space
     from hyperalign.store import Store
 
     from .terminal import Reporter
@@ -44,6 +45,7 @@ class Asked:
     model: str
     scorer: str | None
     contrast: Path | None
+    space: Path | None
     store: str | None
     skip_bad: bool
     out: Path | None
@@ -82,20 +84,23 @@ def fit_and_save(asked: Asked) -> Saved | None:
     """
     from hyperalign.budget import Budget
     from hyperalign.records import check_user
+    from hyperalign.space import load_space
     from hyperalign.store import Store
 
     from .session import choose_contrast
 
     if asked.user is not None:
         check_user(asked.user)
+    # Before anything is read or kept: a file that can't be used costs nothing.
+    space = load_space(asked.space) if asked.space is not None else None
     budget = Budget(max_calls=asked.max_calls, max_tokens=asked.max_tokens, max_usd=asked.max_usd)
     with Store(asked.store) as opened:
         user, records = _records(asked, opened)
         others = choose_contrast(asked.contrast, user, opened, records)
         if asked.dry_run:
-            _estimate(records, others, asked)
+            _estimate(records, others, asked, space)
             return None
-        profile, run = _profile(asked, user, records, others, budget)
+        profile, run = _profile(asked, user, records, others, budget, space)
         told = dict.fromkeys([*_stated_before(opened, user), *asked.stated])
         profile = profile.model_copy(update={"stated": list(told)})
         version = opened.save(profile, note=_note(len(records), len(asked.stated)))
@@ -115,6 +120,7 @@ def fitted(
     budget: Budget,
     run: RunFolder,
     report: Reporter,
+    space: Space | None = None,
 ) -> Fit:
     """Fit a person, keeping everything that was done in the run's folder."""
     from dataclasses import asdict
@@ -126,7 +132,7 @@ def fitted(
 
     judge = choose_scorer(scorer, model, budget, report)
     lm = connect(model, budget=budget, journal=run.journal, progress=report.bytes)
-    person = Personalizer(lm, scorer=judge, contrast=others, budget=budget, progress=report, seed=seed)
+    person = Personalizer(lm, scorer=judge, contrast=others, space=space, budget=budget, progress=report, seed=seed)
     try:
         fit = person.explain(records)
     finally:
@@ -205,7 +211,7 @@ def _say_what_was_read(reading: Reading) -> None:
 
 
 def _profile(
-    asked: Asked, user: str, records: list[Record], others: Contrast, budget: Budget
+    asked: Asked, user: str, records: list[Record], others: Contrast, budget: Budget, space: Space | None
 ) -> tuple[Profile, RunFolder | None]:
     from hyperalign.profile import Profile
     from hyperalign.runs import RunFolder
@@ -221,11 +227,13 @@ def _profile(
         "scorer": asked.scorer,
         "seed": asked.seed,
     }
+    if space is not None:
+        decides["space"] = space.fingerprint
     run = RunFolder(asked.verb, user, decides)
     if run.resumed:
         typer.echo(f"Going on with the run in {run.path}", err=True)
     with reporter(quiet=asked.as_json) as report:
-        fit = fitted(records, others, asked.model, asked.scorer, asked.seed, budget, run, report)
+        fit = fitted(records, others, asked.model, asked.scorer, asked.seed, budget, run, report, space)
     if fit.unreadable:
         typer.echo(
             f"{fit.unreadable} of the model's answers were not in the form asked for, so that hypotheses are "
@@ -250,7 +258,7 @@ def _note(records: int, stated: int) -> str:
     return ", ".join(source for source, count in sources.items() if count)
 
 
-def _estimate(records: list[Record], others: Contrast, asked: Asked) -> None:
+def _estimate(records: list[Record], others: Contrast, asked: Asked, space: Space | None) -> None:
     from dataclasses import asdict
 
     from hyperalign.contrast import reference_records
@@ -263,7 +271,7 @@ def _estimate(records: list[Record], others: Contrast, asked: Asked) -> None:
         for other in reference_records(others, records[0].user, part, REFERENCE_RECORDS)
     ]
     by_choice = asked.scorer == "none" or not (asked.scorer or asked.model).startswith(("local:", "vllm:"))
-    expected = estimate(records, against, by_choice=by_choice)
+    expected = estimate(records, against, by_choice=by_choice, space=space)
     if asked.as_json:
         typer.echo(_as_json({step: asdict(usage) for step, usage in expected.items()}))
         return

@@ -16,6 +16,7 @@ from .options import (
     ScorerOption,
     SeedOption,
     SkipBad,
+    SpaceOption,
     StoreOption,
     WhoseOption,
 )
@@ -29,6 +30,7 @@ def infer(
     model: ModelOption = DEFAULT_MODEL,
     scorer: ScorerOption = None,
     contrast: ContrastOption = None,
+    space: SpaceOption = None,
     store: StoreOption = None,
     skip_bad: SkipBad = False,
     out: OutOption = None,
@@ -55,6 +57,7 @@ def infer(
             model=model,
             scorer=scorer,
             contrast=contrast,
+            space=space,
             store=store,
             skip_bad=skip_bad,
             out=out,

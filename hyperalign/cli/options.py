@@ -24,6 +24,7 @@ __all__ = [
     "ScorerOption",
     "SeedOption",
     "SkipBad",
+    "SpaceOption",
     "StoreOption",
     "WhoseOption",
 ]
@@ -70,6 +71,10 @@ ContrastOption = Annotated[
         help="Other people to compare with: a folder with a sub-folder or JSONL file for each. If left out: "
         "other users of the store where there are two or more, else the example people.",
     ),
+]
+SpaceOption = Annotated[
+    Path | None,
+    typer.Option("--space", help="Dimensions of your own to try: a JSON file, in place of the space that ships."),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn.")]
 MaxCalls = Annotated[int | None, typer.Option("--max-calls", min=0, help="Stop before another model call.")]

@@ -260,14 +260,15 @@ def _leanings(profile: Profile, show_all: bool) -> Iterable[Text]:
     """
     from rich.text import Text
 
-    from ..space import load_space
+    from ..profile import Poles
+    from ..space import known_poles
 
-    known = {dimension.name: (dimension.high, dimension.low) for dimension in load_space().dimensions}
+    known = known_poles(profile)
     quotes = {h.statement: h.evidence for h in profile.hypotheses if h.source == "space"} if show_all else {}
     surest = sorted(profile.direction.items(), key=lambda item: (-abs(item[1] - 0.5), item[0]))
     for name, probability in surest if show_all else surest[:LEANING_ROWS]:
-        high, low = known.get(name, (name, f"not {name}"))
-        pole, sure = (high, probability) if probability >= 0.5 else (low, 1 - probability)
+        ends = known.get(name) or Poles(high=name, low=f"not {name}")
+        pole, sure = (ends.high, probability) if probability >= 0.5 else (ends.low, 1 - probability)
         yield Text(f"  {sure:4.0%}  {plain(pole, 80)}")
         yield from (Text("        ").append_text(_quote(item, _QUOTE_CHARS)) for item in quotes.get(pole, [])[:1])
     if not show_all and len(surest) > LEANING_ROWS:

@@ -7,20 +7,42 @@ This package knows no person and no model: a dimension is a question, not an ans
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ..errors import InputError
-from ..profile import Aspect
+from ..profile import Aspect, Poles, Profile
 
-__all__ = ["ALIGNX_DIMENSIONS", "Dimension", "Group", "ShowsIn", "Space", "load_space"]
+__all__ = [
+    "ALIGNX_DIMENSIONS",
+    "Dimension",
+    "Group",
+    "ShowsIn",
+    "Space",
+    "known_poles",
+    "load_space",
+    "own_poles",
+]
 
 ALIGNX_DIMENSIONS = 90
+
+_Said = Annotated[str, StringConstraints(pattern=r"\S")]
+_Begins = Annotated[str, StringConstraints(pattern=r"[^\W\d_]")]
 
 Group = Literal["demographics", "disposition", "interest", "life", "manner", "need", "own", "quality"]
 """What a dimension is about: who people are, their dispositions (the Big Five), their interests, their work and life,
@@ -47,15 +69,26 @@ class Dimension(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: _Said
     group: Group = "own"
     aspect: Aspect
     source: str
-    high: str
-    low: str
+    high: _Said
+    low: _Said
     shows_in: ShowsIn = "both"
-    words: tuple[str, ...] = ()
+    words: tuple[_Begins, ...] = ()
     alignx: Annotated[int | None, Field(ge=0, lt=ALIGNX_DIMENSIONS)] = None
+
+    @model_validator(mode="after")
+    def _has_two_poles(self) -> Dimension:
+        if self.high.strip().casefold() == self.low.strip().casefold():
+            raise ValueError("its two poles say the same")
+        return self
+
+    @property
+    def poles(self) -> Poles:
+        """What its two ends say."""
+        return Poles(high=self.high, low=self.low)
 
 
 class Space(BaseModel):
@@ -64,7 +97,7 @@ class Space(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    dimensions: list[Dimension]
+    dimensions: Annotated[list[Dimension], Field(min_length=1)]
 
     @field_validator("dimensions")
     @classmethod
@@ -76,12 +109,17 @@ class Space(BaseModel):
             raise ValueError(f"{twice[0]!r} is there twice")
         return dimensions
 
+    @property
+    def fingerprint(self) -> str:
+        """Another one for every other wording."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
 
 def load_space(path: Path | None = None) -> Space:
     """Read a space.
 
     Args:
-        path: a JSON file in the form of ``dimensions.json``; the shipped space if None.
+        path: a JSON file in the form of ``dimensions.json`` (docs/space.md); the shipped space if None.
 
     Raises:
         InputError: the file is missing or not a space; the wrong field is named.
@@ -94,8 +132,33 @@ def load_space(path: Path | None = None) -> Space:
         raise InputError(f"{path}: {error.strerror}.", remedy="Check the name of the file.") from error
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: {field}: {first['msg']}.", remedy="Mend that field.") from error
+        field = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise InputError(
+            f"{path}: {field}: {first['msg']}.",
+            remedy="Mend that field (dimensions are counted from 0); docs/space.md says what each one holds.",
+        ) from error
+
+
+def known_poles(profile: Profile, space: Space | None = None) -> dict[str, Poles]:
+    """What the ends of dimensions say, by name: in the profile's own words where it has some, else in those of a space.
+
+    Args:
+        profile: somebody's.
+        space: the shipped one if None.
+    """
+    return {each.name: each.poles for each in (space or load_space()).dimensions} | profile.poles
+
+
+def own_poles(space: Space, names: Iterable[str]) -> dict[str, Poles]:
+    """What a profile has to carry so that its direction can be read without the space: poles that do not ship.
+
+    Args:
+        space: what the direction is in.
+        names: the direction's dimensions.
+    """
+    shipped = {each.name: each.poles for each in load_space().dimensions}
+    said = {each.name: each.poles for each in space.dimensions}
+    return {name: said[name] for name in names if name in said and said[name] != shipped.get(name)}
 
 
 @cache

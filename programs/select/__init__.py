@@ -12,15 +12,19 @@ from collections.abc import Sequence
 from hyperalign.profile import Hypothesis
 from hyperalign.scores import ScoreMatrix
 
-from .choices import judge_choices
 from .rules import Rules, Selection, drop
 from .samples import judge_samples
+from .scopes import Subjects, judge_with_scopes
 
-__all__ = ["Rules", "Selection", "drop", "select"]
+__all__ = ["Rules", "Selection", "Subjects", "drop", "select"]
 
 
 def select(
-    hypotheses: Sequence[Hypothesis], matrices: Sequence[ScoreMatrix], user: str, rules: Rules | None = None
+    hypotheses: Sequence[Hypothesis],
+    matrices: Sequence[ScoreMatrix],
+    user: str,
+    rules: Rules | None = None,
+    subjects: Subjects | None = None,
 ) -> Selection:
     """Split candidates into kept and dropped.
 
@@ -29,6 +33,7 @@ def select(
         matrices: one for each test; a candidate is judged by the first that has a column for it.
         user: whose profile this is; all other rows are the reference population.
         rules: what it takes; ``Rules()`` if None.
+        subjects: what the records' prompts are about; without any, statements are kept for all prompts or not at all.
 
     Returns:
         The selection; each hypothesis carries its ``TestResult`` where it could be tested.
@@ -40,7 +45,7 @@ def select(
     # Somebody's choices are judged as such; where texts are among their records, all are held against other people's.
     chosen = [(hypothesis, matrix) for hypothesis, matrix in known if matrix.all_paired(user)]
     written = [(hypothesis, matrix) for hypothesis, matrix in known if not matrix.all_paired(user)]
-    by_choices = judge_choices(chosen, user, rules)
+    by_choices = judge_with_scopes(chosen, user, rules, subjects or {})
     judged = [*by_choices.judged, *judge_samples(written, user, rules)]
     kept, surplus = _budgeted([hypothesis for hypothesis, reason in judged if not reason], rules)
     dropped += [*surplus, *(drop(hypothesis, reason) for hypothesis, reason in judged if reason)]

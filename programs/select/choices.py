@@ -21,7 +21,7 @@ from .effects import Effects, effects
 from .flips import one_way_p
 from .rules import Judged, Rules, rounded, turned
 
-__all__ = ["ByChoices", "judge_choices"]
+__all__ = ["ByChoices", "judge_choices", "much_the_same"]
 
 _ALIKE = 0.9
 _INTERVAL = 1.645
@@ -112,16 +112,14 @@ def _kept_or_not(
             for hypothesis, p in zip(hypotheses, leanings.effects.positive, strict=True)
         ]
     )
-    known = cells / leanings.effects.scale
-    # About zero, not about the mean: exchanging chosen and rejected must not change what is alike.
-    alike = np.abs(known.T @ known) / len(known)
+    alike = much_the_same(cells)
     judged: list[Judged] = []
     kept: dict[int, Hypothesis] = {}
     for at in np.argsort(wrong, kind="stable").tolist():
         # Only what is kept counts: a statement that is left out anyway must not lend its sureness to the next.
         q = (sum(float(wrong[other]) for other in kept) + float(wrong[at])) / (len(kept) + 1)
         hypothesis = _tested(hypotheses[at], at, q, float(wrong[at]), leanings)
-        like = next((said for other, said in kept.items() if alike[at, other] > _ALIKE), None)
+        like = next((said for other, said in kept.items() if alike[at, other]), None)
         if leanings.one_way > rules.chance(len(leanings.records)):
             reason = f"the choices do not point one way (p {leanings.one_way:.2f})"
         elif wrong[at] >= 0.5:
@@ -137,6 +135,18 @@ def _kept_or_not(
             kept[at] = hypothesis
         judged.append((hypothesis if not reason else hypothesis.model_copy(update={"weight": 0.0}), reason))
     return judged
+
+
+def much_the_same(cells: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which statements say much the same, either way round, shape (statements, statements).
+
+    Args:
+        cells: shape (choices, statements), without gaps.
+    """
+    # About zero, not about the mean: exchanging chosen and rejected must not change what is alike.
+    products = cells.T @ cells
+    lengths = np.sqrt(np.diag(products))
+    return np.asarray(np.abs(products) > _ALIKE * np.outer(lengths, lengths))
 
 
 def _tested(hypothesis: Hypothesis, at: int, q: float, wrong: float, leanings: _Leanings) -> Hypothesis:

@@ -28,6 +28,10 @@ class Rules:
         max_measured: at most so many of them from measured style, which stands in the profile anyway.
         max_chosen: at most so many of them from choices between answers.
         max_examples: at most so many raw examples.
+        coins: how often tossed coins may pass for a person of 16 choices or more.
+        scope_share: of that, how much is spent on looking for scopes, where there are any to look at.
+        min_scoped: choices that a scope must cover, and leave out.
+        max_scoped: at most so many scoped statements.
         prior: how far people's leanings differ, for choices.
         permutations: at most so many relabelings; all of them where there are fewer.
         seed: of the sampled permutations.
@@ -44,6 +48,10 @@ class Rules:
     max_measured: int = 4
     max_chosen: int = 8
     max_examples: int = 2
+    coins: float = 0.05
+    scope_share: float = 0.2
+    min_scoped: int = 4
+    max_scoped: int = 2
     prior: Prior = field(default_factory=Prior)
     permutations: int = 9_999
     seed: int = 0
@@ -56,9 +64,9 @@ class Rules:
         """How often tossed coins may pass for a person, by the number of choices.
 
         With few choices hardly anything is out of reach of coins (four that agree are seen in one of eight tosses), so
-        the prior that people do prefer something is trusted more; from 16 on it is one in twenty.
+        the prior that people do prefer something is trusted more; from 16 on it is ``coins``.
         """
-        return max(0.05, 0.05 * (16 / choices) ** 2)
+        return self.coins * max(1.0, (16 / choices) ** 2)
 
     def too_few(self, own: int, others: int, what: str = "records") -> str:
         """Why a hypothesis can't be judged by so few cells; empty if it can.

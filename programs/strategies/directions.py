@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hyperalign.profile import Profile
 from hyperalign.scores import Message
-from hyperalign.space import Space, load_space
+from hyperalign.space import Space, known_poles
 
 from .turns import words
 
@@ -21,7 +21,7 @@ class Directions:
     """Says each pole that the person probably leans to.
 
     Args:
-        space: has the words of the poles; the shipped one if None.
+        space: has the words of the poles that the profile does not have itself; the shipped one if None.
         sure: how probable a pole must be.
     """
 
@@ -44,11 +44,11 @@ class Directions:
         return [{"role": "system", "content": ""}, {"role": "user", "content": asked}]
 
     def _poles(self, profile: Profile) -> list[str]:
-        dimensions = {dimension.name: dimension for dimension in (self._space or load_space()).dimensions}
-        leanings = {name: p for name, p in profile.direction.items() if name in dimensions}
+        poles = known_poles(profile, self._space)
+        leanings = {name: p for name, p in profile.direction.items() if name in poles}
         surest = sorted(leanings, key=lambda name: (-abs(leanings[name] - 0.5), name))
         return [
-            dimensions[name].high if leanings[name] > 0.5 else dimensions[name].low
+            poles[name].high if leanings[name] > 0.5 else poles[name].low
             for name in surest
             if max(leanings[name], 1 - leanings[name]) >= self._sure
         ]

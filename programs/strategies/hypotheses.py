@@ -8,6 +8,7 @@ from __future__ import annotations
 from hyperalign.profile import Profile
 from hyperalign.scores import Message
 
+from ..scope import narrowed
 from .turns import words
 
 __all__ = ["Hypotheses"]
@@ -21,7 +22,7 @@ class Hypotheses:
     def condition(self, profile: Profile, prompt: str, budget: int) -> list[Message]:
         """All inferred statements in the system turn, then the prompt."""
         lines: list[str] = []
-        for hypothesis in [*profile.hypotheses, *profile.dropped]:
+        for hypothesis in [*narrowed(profile, prompt).hypotheses, *profile.dropped]:
             budget -= words(hypothesis.statement)
             if hypothesis.source == "inferred" and budget >= 0:
                 lines.append(f"- {hypothesis.statement}")

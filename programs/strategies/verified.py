@@ -10,6 +10,7 @@ from __future__ import annotations
 from hyperalign.profile import Profile
 from hyperalign.scores import Message
 
+from ..scope import narrowed
 from .turns import example_turns, guidance, words
 
 __all__ = ["Verified"]
@@ -25,7 +26,7 @@ class Verified:
     def condition(self, profile: Profile, prompt: str, budget: int) -> list[Message]:
         """Examples as turns, then the statements with the prompt."""
         lines: list[str] = []
-        surest = sorted(profile.hypotheses, key=lambda h: -h.weight)
+        surest = sorted(narrowed(profile, prompt).hypotheses, key=lambda h: -h.weight)
         for statement in [*profile.stated, *(guidance(h) for h in surest if h.kind == "statement")]:
             if words(statement) <= budget:
                 budget -= words(statement)

@@ -20,10 +20,9 @@ from hyperalign.profile import Hypothesis
 from hyperalign.records import Record, other_text, own_text
 from hyperalign.scores import Message
 
+from ..by_letter import probability_of_a
 from ..excerpts import excerpt
 from ..fenced import fenced
-from ..letter import share_of_a
-from ..plain import PlainAdapter
 from . import Done
 from .rows import row_by_row
 from .screen import Screen
@@ -94,7 +93,4 @@ class ChoiceTest(dspy.Module):
         texts = f"{fenced(a, 'A')}\n\n{fenced(b, 'B')}"
         question = f"{texts}\n\nStatement: {statement}\nWhich text does it fit better, A or B?"
         messages: list[Message] = [{"role": "system", "content": ""}, {"role": "user", "content": question}]
-        config = {"temperature": 0.0, "max_tokens": 16, "logprobs": True}
-        with dspy.context(adapter=PlainAdapter(), **({"lm": self._model} if self._model else {})):
-            answer = self.ask(messages=messages, config=config)
-        return share_of_a(answer.letter, getattr(answer, "logprobs", None))
+        return probability_of_a(self.ask, messages, lm=self._model)

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
@@ -96,3 +97,21 @@ def test_the_examples_run_as_they_say() -> None:
     )
     assert done.stdout.startswith("ada: ")
     assert done.stderr == ""
+
+
+def test_the_page_of_the_space_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (EXAMPLES.parent / "docs" / "space.md").read_text(encoding="utf-8")
+    (own,) = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "kitchen.json").write_text(own)
+    assert [dimension.name for dimension in ha.load_space(tmp_path / "kitchen.json").dimensions] == ["sparing", "exact"]
+    programs = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(programs) == 2
+    for program in programs:
+        exec(compile(program, "docs/space.md", "exec"), {})
+
+
+def test_the_page_of_the_space_counts_its_groups() -> None:
+    page = (EXAMPLES.parent / "docs" / "space.md").read_text(encoding="utf-8")
+    said = {group: int(count) for group, count in re.findall(r"^\| `(\w+)` \| (\d+) \|", page, re.MULTILINE)}
+    assert said == Counter(dimension.group for dimension in ha.load_space().dimensions)

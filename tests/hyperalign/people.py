@@ -44,7 +44,7 @@ def profile(user: str = "ada") -> Profile:
                 evidence=[Evidence(quote="must do without me", record=LETTER.id)],
                 test=passed_test(0.05),
                 weight=0.8,
-                scope="letters",
+                scope="declin, letter",
             ),
             Hypothesis(
                 id="h2", statement="Never uses exclamation marks.", aspect="style", test=passed_test(1.1), weight=0.2

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from hyperalign.errors import ProfileError
-from hyperalign.profile import Evidence, Hypothesis, Profile, check_evidence
+from hyperalign.profile import Evidence, Hypothesis, Poles, Profile, check_evidence
 
 from .people import CHOICE, LETTER, RECORDS, passed_test, profile
 
@@ -104,6 +104,7 @@ def test_diff_says_what_came_went_and_changed() -> None:
             "style": {},
             "dropped": [*old.dropped, second],
             "direction": {"formality": 0.5},
+            "poles": {"formality": Poles(high="Formal.", low="Casual.")},
         }
     )
     assert old.diff(new) == [
@@ -114,8 +115,27 @@ def test_diff_says_what_came_went_and_changed() -> None:
         "+ stated: Be brief.",
         "~ style words a sentence: 9.5 -> none",
         "~ direction formality: 0.75 -> 0.5",
+        "~ poles formality: Formal. / Casual.",
     ]
+    assert new.diff(new.model_copy(update={"poles": {}})) == ["~ poles formality: none"]
     assert old.diff(old) == []
+
+
+def test_a_profile_from_before_there_were_checks_and_poles_loads() -> None:
+    old = json.loads(profile().to_json())
+    del old["poles"]
+    for hypothesis in old["hypotheses"]:
+        for quote in hypothesis["evidence"]:
+            del quote["checked"]
+    read = Profile.from_json(json.dumps(old))
+    assert read == profile()
+    assert [quote.holds_up for h in read.hypotheses for quote in h.evidence] == [False], "unchecked is not supported"
+
+
+def test_merging_keeps_what_the_poles_say() -> None:
+    tea, milk = Poles(high="Tea.", low="Coffee."), Poles(high="Milk.", low="Black.")
+    one = Profile(user="ada", poles={"tea": tea, "milk": tea})
+    assert one.merge(Profile(user="ada", poles={"milk": milk})).poles == {"tea": tea, "milk": milk}
 
 
 def test_diff_sees_an_example_edited_under_its_old_id() -> None:

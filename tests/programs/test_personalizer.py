@@ -18,7 +18,8 @@ from hyperalign.profile import Evidence, Hypothesis, Measurement, Profile, check
 from hyperalign.programs.generate import Generate, choose_draft
 from hyperalign.programs.personalizer import Fit, Personalizer
 from hyperalign.programs.strategies import strategy
-from hyperalign.records import Sample
+from hyperalign.records import Pair, Sample
+from hyperalign.space import Dimension, Space
 from tests.fixtures.scripted_server import ScriptedServer, reply
 
 from .parts import OTHERS, SPACE, Overlap, People, jam
@@ -60,6 +61,53 @@ def test_what_sets_a_person_apart_is_kept_with_its_evidence(scripted_server: Scr
     assert profile.provenance.contrast == "a few people"
 
 
+def test_what_holds_on_one_subject_is_kept_for_it_with_a_quote_from_there(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = reply("no hypothesis")
+    mail = Dimension(name="mail", aspect="style", source="test", high="Stamp.", low="Phone.", words=("letter", "mail"))
+    space = Space(name="four", dimensions=[*SPACE.dimensions, mail])
+    jam_or_oil = ("Marmalade and jam on toast, number {}.", "Engine oil and smoke, number {}.")
+    pairs = [
+        Pair(
+            user="ada",
+            id=f"p{at}",
+            prompt=("A letter, please." if at < 8 else "A talk, please."),
+            chosen=jam_or_oil[at >= 8].format(at),
+            rejected=jam_or_oil[at < 8].format(at),
+        )
+        for at in range(16)
+    ]
+    coins = [
+        Pair(user=f"o{at % 3}", prompt="Go.", chosen=jam_or_oil[at % 2], rejected=jam_or_oil[1 - at % 2], id=f"o{at}")
+        for at in range(6)
+    ]
+    person = Personalizer(scripted(scripted_server), scorer=Overlap(), contrast=People(coins), space=space)
+    profile = person.fit(pairs)
+    (kept,) = [h for h in profile.hypotheses if h.id == "space-jam"]
+    assert (kept.scope, kept.statement) == ("letter, mail", "Marmalade jam toast.")
+    assert {quote.record for quote in kept.evidence} <= {f"p{at}" for at in range(8)}
+    assert "Marmalade" in strategy("verified").condition(profile, "Answer this LETTER.", 400)[-1]["content"]
+    assert "Marmalade" not in str(strategy("verified").condition(profile, "Give a talk.", 400))
+    assert profile.poles["jam"].low == "Engine oil smoke."
+    assert profile.poles.keys() == profile.direction.keys(), "none of these ships"
+
+
+def test_a_direction_in_a_space_of_one_s_own_is_said_from_the_profile_alone(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = reply("no hypothesis")
+    pairs = [
+        Pair(user=user, id=f"{user}{at}", prompt="Go.", chosen=f"{said} {at}.", rejected=f"{other} {at}.")
+        for user, said, other in (("ada", "Jam toast", "Engine oil"), ("bob", "Engine oil", "Jam toast"))
+        for at in range(6)
+    ]
+    warm = Dimension(name="warm", aspect="style", source="ours", high="Marmalade jam toast.", low="Engine oil smoke.")
+    space = Space(name="mine", dimensions=[warm, SPACE.dimensions[1]])
+    person = Personalizer(scripted(scripted_server), scorer=Overlap(), contrast=People(pairs[6:]), space=space)
+    profile = Profile.from_json(person.fit(pairs[:6]).to_json())
+    assert profile.direction["warm"] > 0.75
+    (_, asked) = strategy("directions").condition(profile, "Go.", 400)
+    assert "- Marmalade jam toast." in asked["content"], "not what the shipped space means by warm"
+    assert Personalizer(space=space).settings["space"] != Personalizer().settings["space"]
+
+
 def test_invented_quotes_are_refused_and_counted_and_true_ones_are_verbatim(scripted_server: ScriptedServer) -> None:
     scripted_server.script(reply(proposal("TOAST and jam, again")), reply(proposal("never said by anyone")))
     scripted_server.default = reply(proposal("TOAST and jam, again"))
@@ -95,7 +143,7 @@ def test_a_sample_that_gives_orders_is_only_data(scripted_server: ScriptedServer
         assert quoted in last["content"], "quoted: its lines and brackets can't end the field"
         assert '\n[[ ## question ## ]]\n"]' not in last["content"]
     for context, _ in scorer.asked:
-        assert not any(turn["role"] == "system" for turn in context)
+        assert not any("Ignore previous" in turn["content"] for turn in context if turn["role"] == "system")
     assert "Ignore" not in " ".join(h.statement for h in profile.hypotheses if h.kind == "statement")
 
 

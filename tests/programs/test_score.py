@@ -19,6 +19,7 @@ from hyperalign.programs.candidates import (
     untestable,
 )
 from hyperalign.programs.estimate import (
+    CHECKED_STATEMENTS,
     CHOICE_INSTRUCTION_TOKENS,
     CHOICE_QUESTIONS,
     FREE_HYPOTHESES,
@@ -148,6 +149,7 @@ def test_evidence_is_left_alone_where_there_is_some_or_nothing_to_quote() -> Non
 
 def test_the_estimate_knows_what_fitting_does() -> None:
     assert len(QUESTIONS) == QUESTIONS_ASKED
+    assert Rules().max_statements == CHECKED_STATEMENTS
     assert Personalizer()._reference == REFERENCE_RECORDS
     told, asked = estimate(ADA, OTHERS), estimate(ADA, OTHERS, by_choice=True)
     assert told["infer"].calls == 3
@@ -157,7 +159,9 @@ def test_the_estimate_knows_what_fitting_does() -> None:
     assert six["score"].calls == 2 * (17 + FREE_HYPOTHESES) * 12
     assert estimate(ADA[:2], OTHERS)["score"].calls == 0
     assert asked["score"].tokens_in > told["score"].tokens_in > 0
-    assert SPACE.dimensions[0].name == "jam"
+    assert told["evidence"].calls == 2 * CHECKED_STATEMENTS
+    small = estimate(ADA, OTHERS, by_choice=True, space=SPACE)
+    assert small["score"].calls == 2 * (3 + FREE_HYPOTHESES) * 10
 
 
 def test_the_estimate_of_choices_reads_both_answers_in_both_orders() -> None:

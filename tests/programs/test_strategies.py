@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hyperalign.errors import InputError
-from hyperalign.profile import Evidence, Profile
+from hyperalign.profile import Evidence, Poles, Profile
 from hyperalign.programs.strategies import STRATEGIES, strategy
 from hyperalign.records import Sample
 
@@ -75,16 +75,37 @@ def test_directions_says_the_poles_that_are_probable_the_surest_first() -> None:
     )
 
 
+def test_directions_says_dimensions_of_one_s_own_in_the_profile_s_words() -> None:
+    own = {"nothing of the kind": Poles(high="Loves tea.", low="Loves coffee.")}
+    profile = PROFILE.model_copy(update={"direction": {"nothing of the kind": 0.1, "warm": 0.9}, "poles": own})
+    (_, asked) = strategy("directions").condition(profile, "Decline.", 400)
+    assert asked["content"].endswith("is:\n- Loves coffee.\n- Warm and friendly.\n\nDecline.")
+
+
 def test_a_persona_tells_what_has_evidence_and_what_the_person_said() -> None:
-    quoted = [Evidence(quote="jam", record="ada-0")]
-    fond = statement("fond of jam").model_copy(update={"weight": 0.2, "evidence": quoted})
-    shy = statement("shy").model_copy(update={"aspect": "personality", "evidence": quoted})
-    profile = PROFILE.model_copy(update={"hypotheses": [*PROFILE.hypotheses, fond, shy]})
+    quoted = Evidence(quote="jam", record="ada-0", checked=0.9)
+    fond = statement("fond of jam").model_copy(update={"weight": 0.2, "evidence": [quoted]})
+    shy = statement("shy").model_copy(update={"aspect": "personality", "evidence": [quoted]})
+    doubtful = [
+        statement(f"doubtful {at}").model_copy(update={"evidence": [quoted.model_copy(update=said)]})
+        for at, said in enumerate(({"checked": None}, {"checked": 0.75}, {"checked": 0.1}, {"supports": False}))
+    ]
+    profile = PROFILE.model_copy(update={"hypotheses": [*PROFILE.hypotheses, *doubtful, fond, shy]})
     (system, asked) = strategy("persona").condition(profile, "Decline.", 400)
     assert system["content"] == (
         "About the person: “No emoji, please.” (in their own words) Is shy.\n\nWhat they like: Is fond of jam."
     )
     assert asked == BARE[0]
+
+
+def test_a_scoped_statement_is_said_where_the_prompt_falls_under_it() -> None:
+    quoted = [Evidence(quote="jam", record="ada-0", checked=0.9)]
+    only = statement("solemn").model_copy(update={"weight": 0.5, "scope": "declin, refus", "evidence": quoted})
+    profile = Profile(user="ada", hypotheses=[only])
+    for name in ("verified", "persona", "hypotheses"):
+        assert "Is solemn." in str(strategy(name).condition(profile, "Décline? No: DECLINE.", 400))
+        assert strategy(name).condition(profile, "Accept.", 400) == [{"role": "user", "content": "Accept."}]
+        assert "Is solemn." not in str(strategy(name).condition(profile, "Accept.", 400))
 
 
 def test_verified_says_what_was_kept_the_surest_first() -> None:

@@ -80,6 +80,44 @@ def test_a_dry_run_asks_nobody_and_keeps_nothing(
     assert records() == 0
 
 
+def space(folder: Path, **wrong: str) -> Path:
+    """A space with one dimension of one's own."""
+    tea = {"name": "tea", "aspect": "preference", "source": "ours", "high": "Fond of tea.", "low": "Fond of coffee."}
+    path = folder / "space.json"
+    path.write_text(json.dumps({"name": "mine", "dimensions": [tea | wrong]}))
+    return path
+
+
+def test_a_space_of_ones_own_is_tried_in_place_of_the_shipped_one(
+    run: Run, options: list[str], tmp_path: Path, scripted_server: ScriptedServer
+) -> None:
+    files = write(tmp_path, "a.txt", "b.txt")
+    told = run("infer", *files, "--user", "ada", *options, "--space", space(tmp_path), "--dry-run", "--json")
+    shipped = run("infer", *files, "--user", "ada", *options, "--dry-run", "--json")
+    assert json.loads(told.out)["score"]["calls"] < json.loads(shipped.out)["score"]["calls"]
+    done = run("infer", *files, "--user", "ada", *options, "--space", space(tmp_path), "--json")
+    assert done.code == 0, done.err
+    profile = Profile.from_json(done.out)
+    tried = [h.id for h in [*profile.hypotheses, *profile.dropped] if h.source == "space"]
+    assert tried == ["space-tea"]
+    asked = len(scripted_server.requests)
+    done = run("infer", "--user", "ada", *options, "--space", space(tmp_path, low="Fond of milk."))
+    assert "Going on" not in done.err, "another space is another run"
+    assert len(scripted_server.requests) > asked
+
+
+def test_a_space_that_cannot_be_used_costs_nothing(
+    run: Run, options: list[str], tmp_path: Path, scripted_server: ScriptedServer
+) -> None:
+    asked = ["infer", *write(tmp_path, "a.txt"), "--user", "ada", *options, "--space"]
+    run(*asked, "none.json").refused(3, "none.json: No such file", "Check the name")
+    run(*asked, space(tmp_path, high="")).refused(3, "space.json: dimensions.0.high", "docs/space.md")
+    (tmp_path / "space.json").write_text("tea or coffee")
+    run(*asked, "space.json").refused(3, "space.json: the whole file")
+    assert scripted_server.requests == []
+    assert records() == 0
+
+
 # Bad input
 
 

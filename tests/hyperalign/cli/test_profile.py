@@ -18,7 +18,7 @@ from hyperalign.cli.editing import marked
 from hyperalign.cli.profile import app
 from hyperalign.cli.show import plain, render_diff, render_profile
 from hyperalign.errors import HyperalignError, InputError, NotFoundError, ProfileError, StorageError
-from hyperalign.profile import Evidence, Hypothesis, Profile
+from hyperalign.profile import Evidence, Hypothesis, Poles, Profile
 from hyperalign.store import Store
 
 from ..people import LETTER, RECORDS, profile
@@ -253,6 +253,22 @@ def test_only_what_a_human_changed_is_marked() -> None:
     one, two, three = marked(before, after).hypotheses
     assert (one.test, one.weight, two) == (first.test, 0.1, second)
     assert (three.source, three.weight) == ("edited", 1.0)
+
+
+@pytest.mark.parametrize(("change", "left"), [({"statement": "Declines."}, None), ({"scope": "mail"}, 0.9)])
+def test_a_quote_was_checked_for_the_old_wording(change: dict[str, str], left: float | None) -> None:
+    before = profile()
+    quote = before.hypotheses[0].evidence[0].model_copy(update={"checked": 0.9})
+    checked = before.hypotheses[0].model_copy(update={"evidence": [quote]})
+    before = before.model_copy(update={"hypotheses": [checked]})
+    (found,) = marked(before, before.model_copy(update={"hypotheses": [checked.model_copy(update=change)]})).hypotheses
+    assert (found.source, found.test) == ("edited", None)
+    assert found.evidence[0].checked == left
+
+
+def test_leanings_are_shown_in_the_profile_s_own_words() -> None:
+    own = profile().model_copy(update={"direction": {"tea": 0.1}, "poles": {"tea": Poles(high="Tea.", low="Coffee.")}})
+    assert "90%  Coffee." in shown(render_profile(own))
 
 
 # Comparing

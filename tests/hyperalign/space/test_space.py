@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from hyperalign.errors import InputError
-from hyperalign.space import load_space
+from hyperalign.profile import Poles, Profile
+from hyperalign.space import Space, known_poles, load_space, own_poles
 
 
 def test_the_shipped_space_has_two_different_poles_a_dimension() -> None:
@@ -52,3 +53,57 @@ def test_a_space_of_one_s_own(tmp_path: Path) -> None:
         load_space(path)
     with pytest.raises(InputError, match="No such file"):
         load_space(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"high": " "}, "dimensions.0.high"),
+        ({"low": "drinks TEA."}, "dimensions.0: .*its two poles say the same"),
+        ({"name": ""}, "dimensions.0.name"),
+        ({"words": ["tea", "2nd"]}, None),
+        ({"words": ["tea", " "]}, "dimensions.0.words.1"),
+        ({"group": "drinks"}, "dimensions.0.group"),
+        ({"aspect": "taste"}, "dimensions.0.aspect"),
+        ({"alignx": 90}, "dimensions.0.alignx"),
+        ({"pole": "Tea."}, "dimensions.0.pole"),
+    ],
+)
+def test_a_wrong_dimension_is_refused_by_its_field(tmp_path: Path, wrong: dict[str, object], said: str | None) -> None:
+    path = tmp_path / "space.json"
+    tea = {"name": "tea", "aspect": "style", "source": "ours", "high": "Drinks tea.", "low": "Drinks coffee."}
+    path.write_text(json.dumps({"name": "mine", "dimensions": [tea | wrong]}))
+    if said is None:
+        assert load_space(path).dimensions[0].words == ("tea", "2nd")
+        return
+    with pytest.raises(InputError, match=rf"space\.json: {said}") as caught:
+        load_space(path)
+    assert "docs/space.md" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"{nonsense", "the whole file"), (b"\xff\xfe", "the whole file"), (b"[]", "the whole file"),
+     (b'{"name": "mine", "dimensions": []}', "dimensions: ")],
+)  # fmt: skip
+def test_a_file_that_is_no_space_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "space.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"space\.json: {said}"):
+        load_space(path)
+    with pytest.raises(InputError, match="Is a directory"):
+        load_space(tmp_path)
+
+
+def test_a_profile_carries_the_poles_that_do_not_ship() -> None:
+    space = load_space()
+    warm = space.dimensions[0]
+    reworded = warm.model_copy(update={"high": "Hearty."})
+    mine = Space(name="mine", dimensions=[reworded, *space.dimensions[1:]])
+    assert mine.fingerprint != space.fingerprint
+    assert own_poles(mine, ["warm", "direct", "unheard of"]) == {"warm": Poles(high="Hearty.", low=warm.low)}
+    assert own_poles(space, ["warm", "direct"]) == {}
+    profile = Profile(user="ada", direction={"warm": 0.9, "direct": 0.8}, poles=own_poles(mine, ["warm", "direct"]))
+    assert known_poles(profile)["warm"].high == "Hearty."
+    assert known_poles(profile)["direct"] == space.dimensions[1].poles
+    assert known_poles(Profile(user="ada"), mine)["warm"].high == "Hearty."
