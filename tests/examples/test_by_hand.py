@@ -80,9 +80,14 @@ def test_choices_that_were_exchanged_point_less_one_way(by_hand: ModuleType, mon
     assert by_hand.selection().kept == []
 
 
-def test_a_weak_statement_is_kept_behind_surer_ones(by_hand: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_surer_statements_carry_no_weak_one(by_hand: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = by_hand.CELLS.copy()
-    cells[1, 2] = -4.4
+    cells[1:3, 2] = [-4.4, -2.9]
     monkeypatch.setattr(by_hand, "CELLS", cells)
-    (weak,) = [h for h in by_hand.selection().kept if h.id == "plain"]
-    assert weak.weight == pytest.approx(0.04, abs=0.005)
+    chosen = by_hand.selection()
+    (weak,) = [h for h in chosen.dropped if h.id == "plain"]
+    assert weak.test is not None
+    assert weak.test.q == pytest.approx(0.29, abs=0.005)
+    assert weak.test.q < Rules().wrong_signs
+    assert weak.test.p > Rules().wrong_each
+    assert weak.dropped_because.startswith("may be chance")

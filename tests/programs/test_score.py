@@ -161,7 +161,7 @@ def test_the_estimate_knows_what_fitting_does() -> None:
     assert asked["score"].tokens_in > told["score"].tokens_in > 0
     assert told["evidence"].calls == 2 * CHECKED_STATEMENTS
     small = estimate(ADA, OTHERS, by_choice=True, space=SPACE)
-    assert small["score"].calls == 2 * (3 + FREE_HYPOTHESES) * 10
+    assert small["score"].calls == 2 * 3 * 10
 
 
 def test_the_estimate_of_choices_reads_both_answers_in_both_orders() -> None:
@@ -177,7 +177,7 @@ def test_the_estimate_of_choices_reads_both_answers_in_both_orders() -> None:
 def test_the_estimate_of_texts_and_choices_is_that_of_both() -> None:
     pairs = [Pair(user="ada", id=f"p{n}", prompt="Say.", chosen="Good day to you.", rejected="hey") for n in range(6)]
     texts, choices, both = estimate(ADA, OTHERS), estimate(pairs, pairs), estimate([*ADA, *pairs], [*OTHERS, *pairs])
-    assert both == {step: texts[step] + choices[step] for step in ("infer", "score")}
+    assert both == {step: texts[step] + choices[step] for step in ("infer", "score", "evidence")}
     assert choices["score"].tokens_in > 24 * 24 * 2 * PHRASE_TOKENS
 
 

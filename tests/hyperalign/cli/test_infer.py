@@ -91,7 +91,7 @@ def space(folder: Path, **wrong: str) -> Path:
 def test_a_space_of_ones_own_is_tried_in_place_of_the_shipped_one(
     run: Run, options: list[str], tmp_path: Path, scripted_server: ScriptedServer
 ) -> None:
-    files = write(tmp_path, "a.txt", "b.txt")
+    files = write(tmp_path, "a.txt", "b.txt", "c.txt")
     told = run("infer", *files, "--user", "ada", *options, "--space", space(tmp_path), "--dry-run", "--json")
     shipped = run("infer", *files, "--user", "ada", *options, "--dry-run", "--json")
     assert json.loads(told.out)["score"]["calls"] < json.loads(shipped.out)["score"]["calls"]
