@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hyperalign.errors import InputError
+from hyperalign.programs.copying import longest_copied_run
 from hyperalign.records import Sample, own_text
 
 from .cases import Case, Task, WritingTask
 from .metrics.authorship import FAMILIES, Authorship, Family
 from .metrics.burrows_delta import BurrowsDelta
-from .metrics.copied import longest_copied_run
 from .metrics.win import win
 from .roles import NONE, OWN_TEXT, WRONG_USER
 

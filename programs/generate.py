@@ -15,6 +15,7 @@ from hyperalign.profile import Profile
 from hyperalign.scores import Message, Scorer
 from hyperalign.style import likeness
 
+from .copying import longest_copied_run
 from .excerpts import excerpt
 from .fenced import fenced
 from .own_scorer import ChosenScorer, resolve_scorer
@@ -25,6 +26,8 @@ from .strategies import PROFILE_WORDS, Strategy
 __all__ = ["AnswerAsThePerson", "Generate", "choose_draft", "writing_settings"]
 
 MAX_TOKENS = 400
+MAX_COPIED = 12
+_TRIES = 3
 _DRAFT_TEMPERATURE = 0.8
 _JUDGED_WORDS = 120
 
@@ -74,19 +77,29 @@ class Generate(dspy.Module):
         Returns:
             ``answer`` (text), ``drafts`` (all of them) and ``strategy`` (its name).
         """
-        turns = self._strategy.condition(profile, prompt, self._budget)
-        drafts = []
         with dspy.context(adapter=PlainAdapter()):
-            for number in range(self._best_of):
-                config = writing_settings(dspy.settings.lm)
-                if number:
-                    config |= {"temperature": _DRAFT_TEMPERATURE, "seed": number}
-                drafts.append(self.answer(messages=turns, config=config).answer)
+            drafts = [self._draft(prompt, profile, number) for number in range(self._best_of)]
         best = 0
         if len(drafts) > 1:
             self._scorer = resolve_scorer(self._scorer)
             best = choose_draft(drafts, narrowed(profile, prompt), self._scorer)
         return dspy.Prediction(answer=drafts[best], drafts=drafts, strategy=self._strategy.name)
+
+    def _draft(self, prompt: str, profile: Profile, number: int) -> str:
+        """One draft; the first is greedy. What repeats an example is drawn anew, in the end without any example."""
+        shown = [example.text for example in profile.examples]
+        for attempt in range(_TRIES):
+            draft = self._written(prompt, profile, number + attempt * self._best_of)
+            if longest_copied_run(draft, shown) <= MAX_COPIED:
+                return draft
+        return self._written(prompt, profile.model_copy(update={"examples": []}), number)
+
+    def _written(self, prompt: str, profile: Profile, number: int) -> str:
+        config = writing_settings(dspy.settings.lm)
+        if number:
+            config |= {"temperature": _DRAFT_TEMPERATURE, "seed": number}
+        turns = self._strategy.condition(profile, prompt, self._budget)
+        return str(self.answer(messages=turns, config=config).answer)
 
 
 def writing_settings(model: Any) -> dict[str, Any]:

@@ -72,7 +72,8 @@ def generate(
         target = person or _nobody()
         if person and person.is_empty and strategy == "verified":
             typer.echo("No hypothesis about this person has held: this is the bare model's answer.", err=True)
-        if best_of == 1 and not as_json:
+        # What may repeat an example must be looked at before it is shown.
+        if best_of == 1 and not as_json and not target.examples:
             begun = False
             try:
                 for piece in stream(lm, program.messages(target, prompt), **writing_settings(lm)):

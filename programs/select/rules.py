@@ -8,6 +8,7 @@ from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis
 
 from .effects import Prior
+from .examples import ExamplePrior
 
 __all__ = ["Judged", "Rules", "Selection", "drop", "rounded", "turned"]
 
@@ -20,9 +21,10 @@ class Rules:
     """What it takes to be kept.
 
     Attributes:
-        fdr: false-discovery rate: the expected share of kept hypotheses that are chance.
+        fdr: for texts, the false-discovery rate: the expected share of kept statements that are chance.
         wrong_signs: for choices, the expected share of kept statements whose opposite is true.
         wrong_each: how probable that may be of any one of them.
+        no_gain: how probable it may be of a raw example that it adds nothing.
         min_records: cells needed on the person's records, and on other people's.
         max_statements: at most so many statements, the surest first.
         max_measured: at most so many of them from measured style, which stands in the profile anyway.
@@ -33,6 +35,7 @@ class Rules:
         min_scoped: choices that a scope must cover, and leave out.
         max_scoped: at most so many scoped statements.
         prior: how far people's leanings differ, for choices.
+        example: what raw examples do.
         permutations: at most so many relabelings; all of them where there are fewer.
         seed: of the sampled permutations.
 
@@ -43,6 +46,7 @@ class Rules:
     fdr: float = 0.10
     wrong_signs: float = 0.30
     wrong_each: float = 0.40
+    no_gain: float = 0.20
     min_records: int = 3
     max_statements: int = 8
     max_measured: int = 4
@@ -53,6 +57,7 @@ class Rules:
     min_scoped: int = 4
     max_scoped: int = 2
     prior: Prior = field(default_factory=Prior)
+    example: ExamplePrior = field(default_factory=ExamplePrior)
     permutations: int = 9_999
     seed: int = 0
 

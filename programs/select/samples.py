@@ -1,9 +1,9 @@
 """Statements and examples judged by what people wrote: cells on the person's texts against cells on other people's.
 
-A hypothesis passes if its cells on the person's records lie above those on other people's (one-sided permutation
-test, studentized mean difference), at a stated false-discovery rate over all statements, and over all raw examples
-(Benjamini and Hochberg 1995). A hypothesis with two poles is turned to the pole that fits, and pays for that with a
-doubled p. This file runs no model.
+A statement passes if its cells on the person's records lie above those on other people's (one-sided permutation
+test, studentized mean difference), at a stated false-discovery rate over all statements (Benjamini and Hochberg 1995).
+One with two poles is turned to the pole that fits, and pays for that with a doubled p. Raw examples claim nothing, and
+pass where they probably help (``examples``). This file runs no model.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from hyperalign.profile import Hypothesis, TestResult
 from hyperalign.scores import ScoreMatrix
 
 from ..difference import studentized
+from .examples import no_gain
 from .rules import Judged, Rules, drop, rounded, turned
 
 __all__ = ["judge_samples"]
@@ -58,11 +59,13 @@ def judge_samples(tried: Iterable[tuple[Hypothesis, ScoreMatrix]], user: str, ru
     """
     outcomes = [_try(hypothesis, matrix, user, rules) for hypothesis, matrix in tried]
     seen = [outcome for outcome in outcomes if isinstance(outcome, _Seen)]
-    tested = [_tested(each, p) for each, p in zip(seen, _permutation_ps(seen, rules), strict=True)]
-    by_kind = [[t for t in tested if t.hypothesis.kind == kind] for kind in ("statement", "example")]
+    claims = [each for each in seen if each.hypothesis.kind == "statement"]
+    examples = [each for each in seen if each.hypothesis.kind == "example"]
+    tested = [_tested(each, p) for each, p in zip(claims, _permutation_ps(claims, rules), strict=True)]
     return [
         *((outcome, outcome.dropped_because) for outcome in outcomes if isinstance(outcome, Hypothesis)),
-        *(judged for family in by_kind for judged in _judge(family, rules)),
+        *_judge(tested, rules),
+        *(_judged_example(each, rules) for each in examples),
     ]
 
 
@@ -133,6 +136,16 @@ def _permutation_ps(seen: Sequence[_Seen], rules: Rules) -> list[float]:
             if np.ptp(np.concatenate([seen[at].own, seen[at].others])) > 0:
                 ps[at] = p
     return ps
+
+
+def _judged_example(seen: _Seen, rules: Rules) -> Judged:
+    wrong = no_gain(seen.own, seen.others, rules.example)
+    tested = _tested(seen, wrong)
+    result = tested.result.model_copy(update={"q": tested.result.p})
+    sure = wrong <= rules.no_gain
+    reason = "" if sure else f"may add nothing: so in {wrong:.0%} of such cases"
+    weight = rounded(1 - 2 * wrong) if sure else 0.0
+    return tested.hypothesis.model_copy(update={"test": result, "weight": weight}), reason
 
 
 def _judge(tested: Sequence[_Tested], rules: Rules) -> list[Judged]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from hyperalign.profile import Hypothesis, Measurement, Profile
+from hyperalign.records import Sample
 from hyperalign.store import Store
 from hyperalign.style import measure
 from tests.fixtures.scripted_server import (
@@ -340,3 +341,28 @@ def test_budgets_stop_before_the_call(
     scripted_server.default = reply("ok", tokens_in=90, tokens_out=20)
     run("generate", PROMPT, *model, "--best-of", "3", "--max-tokens", "100").refused(6, "budget of 100 tokens")
     assert len(scripted_server.requests) == 3
+
+
+COPIED = "I am so sorry, dear friend, but the garden and the rain and the long road keep me at home this week."
+
+
+def test_what_repeats_an_example_is_drawn_anew(
+    run: Run, model: list[str], tmp_path: Path, scripted_server: ScriptedServer
+) -> None:
+    shown = Profile(user="ada", examples=[Sample(user="ada", text=COPIED)])
+    (tmp_path / "ada.json").write_text(shown.to_json())
+    asked = ("generate", PROMPT, *model, "--profile", "ada.json")
+    scripted_server.script(f"Well. {COPIED}", "No, dear, not this week.")
+    assert run(*asked).out == "No, dear, not this week.\n"
+    assert [request.body.get("seed") for request in scripted_server.requests] == [None, 1]
+
+
+def test_where_every_draft_repeats_it_the_example_is_left_out(
+    run: Run, model: list[str], tmp_path: Path, scripted_server: ScriptedServer
+) -> None:
+    shown = Profile(user="ada", examples=[Sample(user="ada", text=COPIED)])
+    (tmp_path / "ada.json").write_text(shown.to_json())
+    scripted_server.script(COPIED, COPIED, COPIED, "Not this week.")
+    assert run("generate", PROMPT, *model, "--profile", "ada.json").out == "Not this week.\n"
+    told = [COPIED in request.prompt for request in scripted_server.requests]
+    assert told == [True, True, True, False]
