@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 __all__ = ["comparison_table", "summary_table"]
 
 _SHOWN = (
+    "pick",
+    "pick_own_over_other",
     "accuracy",
     "own_over_other",
     "accuracy_sum",

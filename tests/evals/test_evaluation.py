@@ -87,7 +87,11 @@ def test_letters_are_asked_for_in_both_orders(scripted_server: ScriptedServer, c
     assert arms["few-shot"]["order_consistency"]["mean"] == 0.0
 
 
-def test_writing_of_a_personalizer(scripted_server: ScriptedServer, texts: Task, tmp_path: Path) -> None:
+def test_writing_of_a_personalizer(
+    scripted_server: ScriptedServer, texts: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The scripted writer has so few sentences that it cannot but repeat those of the examples.
+    monkeypatch.setattr("hyperalign.programs.generate.MAX_COPIED", 1_000)
     scripted_server.default = reply(answered, tokens_in=50, cached=20)
     budget = Budget()
     plan = Plan(STRATEGIES, concurrency=1)
