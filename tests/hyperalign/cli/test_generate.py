@@ -11,10 +11,8 @@ from typing import Any
 
 import pytest
 
-from hyperalign.profile import Hypothesis, Measurement, Profile
-from hyperalign.records import Sample
+from hyperalign.profile import Hypothesis, Profile
 from hyperalign.store import Store
-from hyperalign.style import measure
 from tests.fixtures.scripted_server import (
     ScriptedServer,
     Step,
@@ -89,24 +87,6 @@ def test_json_is_the_answer_and_what_it_took(
     assert (told["strategy"], told["user"]) == ("verified", "ada")
     spent = told["spent"]
     assert (spent["calls"], spent["tokens_in"], spent["tokens_out"], spent["unpriced"]) == (1, 21, 4, 1)
-
-
-def test_the_best_of_three_drafts_is_the_one_in_the_measured_style(
-    run: Run, model: list[str], tmp_path: Path, scripted_server: ScriptedServer
-) -> None:
-    drafts = ["I am sorry. I will not come to it.", "No! I am sorry! Not this week!", "I will not be there, I fear."]
-    shouts = measure(drafts[1])["exclamations"]
-    assert shouts
-    loud = Profile(user="ada", style={"exclamations": Measurement(value=shouts, reference=1.0, z=3.0)})
-    (tmp_path / "ada.json").write_text(loud.to_json())
-    asked = ("generate", PROMPT, *model, "--profile", "ada.json", "--best-of", "3")
-    scripted_server.script(*drafts, *drafts)
-    done = run(*asked)
-    assert (done.code, done.out) == (0, f"{drafts[1]}\n")
-    assert [request.body.get("seed") for request in scripted_server.requests] == [None, 1, 2]
-    assert [request.body["temperature"] for request in scripted_server.requests] == [0.0, 0.8, 0.8]
-    told = json.loads(run(*asked, "--json").out)
-    assert (told["answer"], told["drafts"], told["spent"]["calls"]) == (drafts[1], drafts, 3)
 
 
 # What is sent
@@ -341,28 +321,3 @@ def test_budgets_stop_before_the_call(
     scripted_server.default = reply("ok", tokens_in=90, tokens_out=20)
     run("generate", PROMPT, *model, "--best-of", "3", "--max-tokens", "100").refused(6, "budget of 100 tokens")
     assert len(scripted_server.requests) == 3
-
-
-COPIED = "I am so sorry, dear friend, but the garden and the rain and the long road keep me at home this week."
-
-
-def test_what_repeats_an_example_is_drawn_anew(
-    run: Run, model: list[str], tmp_path: Path, scripted_server: ScriptedServer
-) -> None:
-    shown = Profile(user="ada", examples=[Sample(user="ada", text=COPIED)])
-    (tmp_path / "ada.json").write_text(shown.to_json())
-    asked = ("generate", PROMPT, *model, "--profile", "ada.json")
-    scripted_server.script(f"Well. {COPIED}", "No, dear, not this week.")
-    assert run(*asked).out == "No, dear, not this week.\n"
-    assert [request.body.get("seed") for request in scripted_server.requests] == [None, 1]
-
-
-def test_where_every_draft_repeats_it_the_example_is_left_out(
-    run: Run, model: list[str], tmp_path: Path, scripted_server: ScriptedServer
-) -> None:
-    shown = Profile(user="ada", examples=[Sample(user="ada", text=COPIED)])
-    (tmp_path / "ada.json").write_text(shown.to_json())
-    scripted_server.script(COPIED, COPIED, COPIED, "Not this week.")
-    assert run("generate", PROMPT, *model, "--profile", "ada.json").out == "Not this week.\n"
-    told = [COPIED in request.prompt for request in scripted_server.requests]
-    assert told == [True, True, True, False]
