@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from hyperalign.evals.tasks.squality import Squality
 from hyperalign.files import write_whole
 from hyperalign.style import Source, build_reference, claims, cut_excerpt, measure
 from hyperalign.style.parsed import sentence_ends
@@ -60,13 +61,16 @@ def news() -> People:
 
 
 def summaries() -> People:
-    """SQuALITY: the summaries that the development half of the writers wrote."""
+    """SQuALITY: the summaries that the writers whom evals keep for development wrote."""
+    folder = DATA / "squality" / "v1-3" / "txt"
+    # The split of the eval itself: a second one of our own let report writers in.
+    development = {case.user for case in Squality(folder).cases() if case.part == "development"}
     found: People = {}
     for file in ("train.jsonl", "dev.jsonl"):
-        for line in (DATA / "squality" / "v1-3" / "txt" / file).read_text(encoding="utf-8").splitlines():
+        for line in (folder / file).read_text(encoding="utf-8").splitlines():
             for question in json.loads(line)["questions"]:
                 for response in question["responses"]:
-                    if is_development(writer := response["worker_id"]):
+                    if (writer := f"writer-{response['worker_id']}") in development:
                         found.setdefault(writer, []).append(response["response_text"])
     return {writer: usable(iter(texts)) for writer, texts in sorted(found.items())}
 
@@ -108,7 +112,7 @@ def sources(genres: Mapping[str, People]) -> list[Source]:
         ),
         "summaries": (
             "SQuALITY v1.3, human summaries (CC BY 4.0)",
-            "development: writers whose id has an even SHA-256; report: the odd half, never used here",
+            "development: the writers of that part in the eval squality; report: the others, never used here",
         ),
         "speeches": (
             "State of the Union addresses, 1945 and later (CC0)",

@@ -6,8 +6,7 @@ Reads form alone: a nonsense text with the right commas scores well. Use it besi
 from __future__ import annotations
 
 from hyperalign.profile import Profile
-from hyperalign.style import distance, measure
-from hyperalign.style.claims import DEFAULT_THRESHOLD
+from hyperalign.style import STANDS_APART, distance, measure
 
 __all__ = ["style_distance"]
 
@@ -23,6 +22,6 @@ def style_distance(answer: str, profile: Profile) -> float:
         Within-person standard deviations, each feature clipped at 3; 0.0 for a profile without measured style.
     """
     person: dict[str, float | None] = {
-        name: item.value for name, item in profile.style.items() if abs(item.z) >= DEFAULT_THRESHOLD
+        name: item.value for name, item in profile.style.items() if abs(item.z) >= STANDS_APART
     }
     return distance(measure(answer), person, names=list(person))

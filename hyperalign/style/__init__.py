@@ -6,7 +6,7 @@ about a writer from numbers; ``likeness`` weighs whether a text is theirs; ``dis
 
 from __future__ import annotations
 
-from .claims import StyleClaim, claims, distance
+from .claims import STANDS_APART, StyleClaim, claims, distance
 from .estimates import Estimate, estimate
 from .features import FEATURES, Feature, Features, measure, measure_all
 from .likeness import Measured, likeness
@@ -15,6 +15,7 @@ from .shifts import shifts
 
 __all__ = [
     "FEATURES",
+    "STANDS_APART",
     "Estimate",
     "Feature",
     "FeatureReference",

@@ -18,10 +18,10 @@ from .features import FEATURES, Aspect, Features, measure
 from .reference import Reference, load_reference
 from .statements import say
 
-__all__ = ["StyleClaim", "claims", "distance", "strongest"]
+__all__ = ["STANDS_APART", "StyleClaim", "claims", "distance", "strongest"]
 
 MAX_DEVIATIONS = 3.0
-DEFAULT_THRESHOLD = 0.8
+STANDS_APART = 0.8
 
 
 class StyleClaim(BaseModel):
@@ -107,7 +107,7 @@ def claims(
     texts: Sequence[str],
     reference: Reference | None = None,
     *,
-    threshold: float = DEFAULT_THRESHOLD,
+    threshold: float = STANDS_APART,
     limit: int | None = None,
 ) -> list[StyleClaim]:
     """Say where a person's writing stands apart.

@@ -21,7 +21,8 @@ __all__ = ["Measured", "likeness"]
 
 # One odd feature, such as a single dash in a short text, must not decide alone.
 _MOST_NATS = 2.0
-# Fitted on development writers: the slope of a logistic regression of "own text or not" on the plain sum.
+# The slope of a logistic regression of "own or another's answer" on the difference of plain sums: 0.31 over 108 pairs
+# of answers by nine development writers of SQuALITY.
 _TEMPER = 0.3
 
 

@@ -22,7 +22,10 @@ _PRIOR_CELLS = 4
 
 @dataclass(frozen=True, slots=True)
 class ExamplePrior:
-    """What examples do; fitted on nine examples of development authors, in nats per token beyond other people's texts.
+    """What examples do, in nats per token beyond what they do for other people's texts.
+
+    Set by hand from nine examples of five development authors of news, whose gains went from -0.10 to 1.22 and were
+    above zero in eight; lower than their mean, as three cells a side are noisy and other people write other things.
 
     Attributes:
         mean: gain of an example.

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from benches.style_picks import picks as by_style
+from hyperalign.contrast import ShippedContrast
 from hyperalign.evals.arms import Arm
 from hyperalign.evals.cases import Case
+from hyperalign.evals.controls import wrong_users
 from hyperalign.evals.picks import judged, picks
 from hyperalign.profile import Measurement, Profile
 from hyperalign.programs.judge import Judge
 from hyperalign.programs.strategies import strategy
+from hyperalign.records import Sample
 
 LONG = (
     "I had meant, dear friend, to write to you long before; but the garden, and the rain, kept me from it; forgive me."
 )
+USERS = ["ada", "bruno", "chiara"]
 CASE = Case("c", "ada", "ada", "Why so late?", (), chosen=LONG, rejected="Late. Sorry. Go ahead!")
 LENGTHY, CURT, BLANK = (
     Profile(
@@ -50,3 +55,21 @@ def test_where_somebody_was_judged_everybody_picks() -> None:
     }
     alone = {"few-shot": {"accuracy": 1.0, "own_over_other": 0.5}}
     assert picks(alone) == alone
+
+
+def test_measured_style_alone_picks_the_example_peoples_own_texts() -> None:
+    people = {
+        user: [r.text for r in ShippedContrast().records("") if isinstance(r, Sample) and r.user == user]
+        for user in USERS
+    }
+    cases = [
+        Case(
+            f"{user}-{at}", user, user, "", tuple(Sample(user=user, text=text) for text in texts[:4]),
+            chosen=texts[at], rejected=people[USERS[(USERS.index(user) + 1) % 3]][at],
+        )
+        for user, texts in people.items()
+        for at in range(4, 8)
+    ]  # fmt: skip
+    own, others, above = by_style(cases, wrong_users(cases, 7))
+    assert own == above == {user: [1.0] * 4 for user in USERS}
+    assert sum(map(sum, others.values())) < 12

@@ -65,7 +65,9 @@ def test_a_full_disk_is_named_with_a_remedy() -> None:
     assert caught.value.exit_code == 7
 
 
-@pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc/version").exists(), reason="root may write everywhere here")
+@pytest.mark.skipif(
+    os.geteuid() == 0 and not Path("/proc/version").exists(), reason="root may write everywhere where there is no /proc"
+)
 def test_no_permission_is_named_with_a_remedy(tmp_path: Path) -> None:
     # Root ignores modes, but not the kernel's own read-only files.
     target = Path("/proc/version") if os.geteuid() == 0 else tmp_path / "mine"

@@ -147,7 +147,7 @@ def test_records_stay_before_the_pairs_of_ratings() -> None:
 
 def test_real_ratings_of_real_people_make_pairs() -> None:
     if not JESTER.is_dir():
-        pytest.skip("the Jester ratings are not in ../shared/data/jester5k")
+        pytest.skip("the published data jester5k are no part of the project, and are not here")
     jokes = json.loads((JESTER / "jokes.json").read_text(encoding="utf-8"))
     with (JESTER / "ratings.csv").open(encoding="utf-8", newline="") as file:
         rows = list(islice(csv.DictReader(file), 2_000))

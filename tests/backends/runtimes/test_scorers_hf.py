@@ -19,7 +19,7 @@ CONTEXT: list[Message] = [{"role": "user", "content": "What is the capital of Fr
 TEXTS = ["The capital of France is Paris.", "Banana.", "", "Paris", "Paris, a city known for its museums.<|im_end|>"]
 
 
-@pytest.mark.skipif(INSTALLED, reason="the 'train' extra is installed")
+@pytest.mark.skipif(INSTALLED, reason="the 'train' extra is installed: nothing is missing that could be told")
 def test_without_the_extra_it_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(MissingExtraError, match=r"hyperalign\[train\]"):
         HFScorer(tmp_path, name="x")

@@ -1,0 +1,69 @@
+"""How often measured style alone picks a writer's own answer, beside a stranger's style: SQuALITY, and no model.
+
+It is the part of what a tested profile picks (``hyperalign.evals.picks``) that needs no model, on all cases in seconds.
+It prints Markdown. Run it from the repository's folder with: python -m benches.style_picks --data squality/v1-3/txt
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from hyperalign.evals.cases import Case
+from hyperalign.evals.controls import wrong_users
+from hyperalign.evals.metrics.win import win
+from hyperalign.evals.report.wording import figure, gap
+from hyperalign.evals.statistics import difference, estimate, sign_flip_p
+from hyperalign.evals.tables import Scores, figures
+from hyperalign.evals.tasks import load_task
+from hyperalign.records import Sample
+from hyperalign.style import estimate as measured
+from hyperalign.style import likeness
+
+__all__ = ["picks"]
+
+
+def picks(cases: Sequence[Case], strangers: Mapping[str, Case]) -> tuple[Scores, Scores, Scores]:
+    """By writer and case: whether their own style picks their answer, whether a stranger's does, and which one more.
+
+    Args:
+        cases: of people who wrote something.
+        strangers: for each case id, somebody else's case.
+    """
+    own, others, above = Scores(), Scores(), Scores()
+
+    style_of = cache(measured)
+
+    def nats(case: Case, person: Case) -> float:
+        style = style_of(tuple(record.text for record in person.records if isinstance(record, Sample)))
+        return likeness(case.chosen, style) - likeness(case.rejected, style)
+
+    for case in cases:
+        mine, theirs = nats(case, case), nats(case, strangers[case.id])
+        own.setdefault(case.cluster, []).append(win(mine, 0.0))
+        others.setdefault(case.cluster, []).append(win(theirs, 0.0))
+        above.setdefault(case.cluster, []).append(win(mine, theirs))
+    return own, others, above
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="the folder of SQuALITY's .jsonl files")
+    parser.add_argument("--part", choices=("development", "report"), default="report")
+    parser.add_argument("--seed", type=int, default=11)
+    asked = parser.parse_args()
+    cases = [case for case in load_task("squality", data=asked.data).cases(seed=asked.seed) if case.part == asked.part]
+    own, others, above = picks(cases, wrong_users(cases, asked.seed))
+    print(f"| measured style alone, {len(own)} writers, {len(cases)} cases | |\n|---|---|")
+    print(f"| picks | {figure('pick', figures(estimate(own, share=True)))} |")
+    print(f"| wrong-user | {figure('pick', figures(estimate(others, share=True)))} |")
+    print(f"| own over other, picks | {figure('pick', figures(estimate(above, share=True)))} |")
+    apart = gap("pick", figures(difference(own, others)))
+    print(f"| picks minus wrong-user | {apart}, p = {sign_flip_p(own, others):.3f} |")
+
+
+if __name__ == "__main__":
+    main()
