@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hyperalign.profile import Profile
 from hyperalign.programs.score import Progress
-from hyperalign.records import Record, Sample, own_text
+from hyperalign.records import Record, as_sample
 from hyperalign.runs import Journal
 
 from .cases import case_id
@@ -84,5 +84,4 @@ def untested(records: tuple[Record, ...]) -> Profile:
     if not records:
         return NOBODY
     user = records[0].user
-    shown = [Sample(user=user, prompt=record.prompt, text=own_text(record)) for record in records]
-    return Profile(user=user, examples=shown)
+    return Profile(user=user, examples=[as_sample(record) for record in records])

@@ -23,6 +23,7 @@ __all__ = [
     "Rating",
     "Record",
     "Sample",
+    "as_sample",
     "by_kind",
     "check_user",
     "only_choices",
@@ -143,6 +144,13 @@ def other_text(record: Record) -> str | None:
             return record.rejected
         case Edit():
             return record.draft
+
+
+def as_sample(record: Record) -> Sample:
+    """The record as if the person had written what they stand behind: how examples are shown."""
+    if isinstance(record, Sample):
+        return record
+    return Sample(user=record.user, id=record.id, time=record.time, prompt=record.prompt, text=own_text(record))
 
 
 def only_choices(records: Iterable[Record]) -> bool:

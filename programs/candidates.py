@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hyperalign.profile import Evidence, Hypothesis
-from hyperalign.records import Edit, Record, Sample, only_choices, own_text
+from hyperalign.records import Edit, Record, as_sample, only_choices, own_text
 from hyperalign.space import Space
 from hyperalign.style import StyleClaim, claims, shifts
 
@@ -20,6 +20,7 @@ from .select import Rules
 __all__ = ["Candidate", "from_edits", "from_examples", "from_measurement", "from_space", "makers", "untestable"]
 
 SPACE_ID = "space-"
+EXAMPLE_ID = "example-"
 EXAMPLE_WORDS = 80
 MAX_CLAIMS = 12
 
@@ -95,15 +96,15 @@ def from_edits(records: Sequence[Record]) -> list[Candidate]:
 
 
 def from_examples(records: Sequence[Record], count: int) -> list[Candidate]:
-    """Raw examples: the person's own texts of middling length, which stand for the rest at a fair price."""
-    samples = [record for record in records if isinstance(record, Sample)]
+    """Raw examples: what the person wrote or chose, of middling length, which stands for the rest at a fair price."""
+    samples = [as_sample(record) for record in records]
     lengths = sorted(len(sample.text) for sample in samples)
     middle = lengths[len(lengths) // 2] if lengths else 0
     nearest = sorted(samples, key=lambda sample: (abs(len(sample.text) - middle), sample.id))
     return [
         Candidate(
             Hypothesis(
-                id=f"example-{sample.id}",
+                id=f"{EXAMPLE_ID}{sample.id}",
                 statement=excerpt(sample.text, EXAMPLE_WORDS),
                 aspect="style",
                 kind="example",

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.scores import ScoreMatrix
 
+from .candidates import EXAMPLE_ID
+from .select import drop
+
 __all__ = ["Fit", "together"]
 
 
@@ -32,16 +35,17 @@ def together(texts: Fit, choices: Fit) -> Fit:
     """What somebody's texts and their choices say, as one.
 
     What either kept is kept. A dimension that both kept is said once, as the choices have it: they show what the person
-    wants to read. Style is measured in what they wrote.
+    wants to read. Style is measured in what they wrote, and their own texts are shown before answers that they chose.
     """
     written, chosen = texts.profile, choices.profile
     kept = _by_id([*written.hypotheses, *chosen.hypotheses])
-    dropped = _by_id([*written.dropped, *chosen.dropped])
+    dropped = _by_id([*written.dropped, *chosen.dropped, *(_unshown(choices) if written.examples else ())])
     origin = written.provenance
     profile = written.model_copy(
         update={
             "hypotheses": list(kept.values()),
             "dropped": [hypothesis for name, hypothesis in dropped.items() if name not in kept],
+            "examples": written.examples or chosen.examples,
             "direction": chosen.direction,
             "poles": {**written.poles, **chosen.poles},
             "provenance": origin.model_copy(
@@ -58,6 +62,11 @@ def together(texts: Fit, choices: Fit) -> Fit:
         [*texts.matrices, *choices.matrices],
         texts.unreadable + choices.unreadable,
     )
+
+
+def _unshown(choices: Fit) -> Iterable[Hypothesis]:
+    examples = {f"{EXAMPLE_ID}{example.id}" for example in choices.profile.examples}
+    return (drop(each, "the person's own texts are shown") for each in choices.candidates if each.id in examples)
 
 
 def _by_id(hypotheses: Iterable[Hypothesis]) -> dict[str, Hypothesis]:

@@ -16,12 +16,13 @@ from hyperalign.budget import Budget
 from hyperalign.contrast import Contrast, ShippedContrast, reference_records
 from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis, Measurement, Profile, Provenance, check_evidence
-from hyperalign.records import Edit, Record, Sample, by_kind, only_choices, own_text
+from hyperalign.records import Edit, Record, Sample, as_sample, by_kind, only_choices, own_text
 from hyperalign.scores import ScoreMatrix, Scorer
 from hyperalign.space import Space, load_space, own_poles
 from hyperalign.style import estimate
 
 from .candidates import (
+    EXAMPLE_ID,
     SPACE_ID,
     Candidate,
     from_edits,
@@ -52,9 +53,10 @@ from .testing.screen import Screen
 
 __all__ = ["Fit", "Personalizer"]
 
-PROGRAM = "personalizer/3"
+PROGRAM = "personalizer/4"
 SHOWN_OTHERS = 3
 EXAMPLES_TRIED = 2
+CHOICES_TRIED = 8
 
 
 class Personalizer(dspy.Module):
@@ -164,7 +166,7 @@ class Personalizer(dspy.Module):
             # What somebody corrected is half the draft's; what they changed in it is theirs.
             *from_measurement([record for record in made_from if not isinstance(record, Edit)]),
             *from_edits(made_from),
-            *from_examples(made_from, EXAMPLES_TRIED),
+            *_examples(records, made_from),
             *from_space(shortlist(self._space, records)),
         ]
         against = others[: self._reference]
@@ -200,7 +202,9 @@ class Personalizer(dspy.Module):
         # Choices are weighed all together, so none is left unread.
         scorer, screen = self.scorer, None if only_choices(records) else Screen(records[0].user)
         if scorer is not None:
-            return [MeasurementTest(measured), LikelihoodTest(scorer, screen=screen), ExampleTest(scorer)]
+            read = [MeasurementTest(measured), LikelihoodTest(scorer, screen=screen)]
+            # Choices bear each other out as examples by the cells of statements: nothing is read for them.
+            return read if only_choices(records) else [*read, ExampleTest(scorer)]
         beside = {mine.id: own_text(others[i % len(others)]) for i, mine in enumerate(records) if others}
         crowd = {o.id: own_text(others[(i + 1) % len(others)]) for i, o in enumerate(others)}
         return [MeasurementTest(measured), ChoiceTest(self._model, {**crowd, **beside}, screen=screen)]
@@ -243,7 +247,7 @@ class Personalizer(dspy.Module):
             quoted = [_with_evidence(h, records, matrices, scorer) for h in chosen.kept]
             kept = self.check(quoted, against, scorer).hypotheses
         direction = {name.removeprefix(SPACE_ID): p for name, p in chosen.direction.items()}
-        samples = {f"example-{record.id}": record for record in records if isinstance(record, Sample)}
+        samples = {f"{EXAMPLE_ID}{record.id}": as_sample(record) for record in records}
         return Profile(
             user=records[0].user,
             hypotheses=[h for h in kept if h.kind == "statement" and check_evidence(h.evidence, records)],
@@ -273,6 +277,11 @@ def _with_evidence(
     for matrix in matrices:
         hypothesis = find_evidence(hypothesis, records, matrix, scorer)
     return hypothesis
+
+
+def _examples(records: Sequence[Record], made_from: Sequence[Record]) -> list[Candidate]:
+    """What may be shown of somebody: some of their own texts, which the rest must test, or of what they chose."""
+    return from_examples(records, CHOICES_TRIED) if only_choices(records) else from_examples(made_from, EXAMPLES_TRIED)
 
 
 def _named(name: str | Strategy) -> Strategy:

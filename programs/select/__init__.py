@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from hyperalign.profile import Hypothesis
 from hyperalign.scores import ScoreMatrix
 
+from .chosen import judge_chosen
 from .rules import Rules, Selection, drop
 from .samples import judge_samples
 from .scopes import Subjects, judge_with_scopes
+from .table import widest_table
 
 __all__ = ["Rules", "Selection", "Subjects", "drop", "select"]
 
@@ -39,6 +41,9 @@ def select(
         The selection; each hypothesis carries its ``TestResult`` where it could be tested.
     """
     rules = rules or Rules()
+    choices = any(matrix.all_paired(user) for matrix in matrices)
+    shown = [hypothesis for hypothesis in hypotheses if choices and hypothesis.kind == "example"]
+    hypotheses = [hypothesis for hypothesis in hypotheses if hypothesis not in shown]
     tried = [(hypothesis, _matrix_of(hypothesis, matrices)) for hypothesis in hypotheses]
     dropped = [drop(hypothesis, "no test could judge it") for hypothesis, matrix in tried if matrix is None]
     known = [(hypothesis, matrix) for hypothesis, matrix in tried if matrix is not None]
@@ -46,7 +51,12 @@ def select(
     chosen = [(hypothesis, matrix) for hypothesis, matrix in known if matrix.all_paired(user)]
     written = [(hypothesis, matrix) for hypothesis, matrix in known if not matrix.all_paired(user)]
     by_choices = judge_with_scopes(chosen, user, rules, subjects or {})
-    judged = [*by_choices.judged, *judge_samples(written, user, rules)]
+    believed = any(not reason for _, reason in by_choices.judged)
+    judged = [
+        *by_choices.judged,
+        *judge_chosen(shown, widest_table(chosen, user), believed, rules),
+        *judge_samples(written, user, rules),
+    ]
     kept, surplus = _budgeted([hypothesis for hypothesis, reason in judged if not reason], rules)
     dropped += [*surplus, *(drop(hypothesis, reason) for hypothesis, reason in judged if reason)]
     return Selection(kept, dropped, by_choices.direction)

@@ -40,15 +40,23 @@ class Effects:
         raw: mean of the person's cells beyond other people's.
         noise: standard error of ``raw``.
         mean: what is to be believed of it.
-        spread: standard deviation of that belief.
+        covariance: of that belief, shape (statements, statements).
+        single: covariance of one choice and its reading about a leaning, of the same shape.
         scale: root mean square of everybody's cells.
     """
 
     raw: NDArray[np.float64]
     noise: NDArray[np.float64]
     mean: NDArray[np.float64]
-    spread: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    single: NDArray[np.float64]
     scale: NDArray[np.float64]
+
+    @property
+    def spread(self) -> NDArray[np.float64]:
+        """Standard deviation of what is believed of each statement."""
+        variances = np.diag(self.covariance) / self.scale**2
+        return np.asarray(np.sqrt(np.maximum(variances, 1e-12)) * self.scale, dtype=np.float64)
 
     @property
     def positive(self) -> NDArray[np.float64]:
@@ -79,5 +87,12 @@ def effects(own: NDArray[np.float64], others: list[NDArray[np.float64]], prior: 
     leaning = prior.between * moment
     # Symmetric, so that solving from the left gives the transpose of what is wanted.
     weights = np.linalg.solve(leaning + noise, leaning).T
-    spread = np.sqrt(np.maximum(np.diag(leaning - weights @ leaning), 1e-12))
-    return Effects(raw * scale, np.sqrt(np.diag(noise)) * scale, weights @ raw * scale, spread * scale, scale)
+    units = np.outer(scale, scale)
+    return Effects(
+        raw * scale,
+        np.sqrt(np.diag(noise)) * scale,
+        weights @ raw * scale,
+        (leaning - weights @ leaning) * units,
+        single * units,
+        scale,
+    )

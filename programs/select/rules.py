@@ -25,6 +25,7 @@ class Rules:
         wrong_signs: for choices, the expected share of kept statements whose opposite is true.
         wrong_each: how probable that may be of any one of them.
         no_gain: how probable it may be of a raw example that it adds nothing.
+        odd_one_out: how probable it may be of a choice shown as an example that the other choices point the other way.
         min_records: cells needed on the person's records, and on other people's.
         max_statements: at most so many statements, the surest first.
         max_measured: at most so many of them from measured style, which stands in the profile anyway.
@@ -47,11 +48,12 @@ class Rules:
     wrong_signs: float = 0.30
     wrong_each: float = 0.40
     no_gain: float = 0.20
+    odd_one_out: float = 0.80
     min_records: int = 3
     max_statements: int = 8
     max_measured: int = 4
     max_chosen: int = 8
-    max_examples: int = 2
+    max_examples: int = 4
     coins: float = 0.05
     scope_share: float = 0.2
     min_scoped: int = 4

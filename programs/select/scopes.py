@@ -11,7 +11,7 @@ texts have too few records a subject for the false-discovery rate to leave anyth
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from hyperalign.scores import ScoreMatrix
 from .choices import ByChoices, judge_choices, much_the_same
 from .flips import apart_p
 from .rules import Rules
+from .table import Table, widest_table
 
 __all__ = ["Subjects", "judge_with_scopes"]
 
@@ -39,7 +40,7 @@ def judge_with_scopes(
         rules: what it takes.
         subjects: what prompts are about; which answer was taken must play no part in it.
     """
-    table = _table(tried, user)
+    table = widest_table(tried, user)
     splits = _splits(table.records, subjects, rules) if table else {}
     if table is None or not splits:
         return judge_choices(tried, user, rules)
@@ -48,33 +49,6 @@ def judge_with_scopes(
     scoped = _scoped(table, splits, kept, rules)
     judged = [(scoped[h.id], "") if h.id in scoped else (h, reason) for h, reason in found.judged]
     return ByChoices(judged, found.direction)
-
-
-@dataclass(frozen=True)
-class _Table:
-    """Statements of the space that saw the same choices of a person.
-
-    Attributes:
-        hypotheses: the statements.
-        matrix: has their cells.
-        user: the person.
-        records: ids of the choices.
-    """
-
-    hypotheses: list[Hypothesis]
-    matrix: ScoreMatrix
-    user: str
-    records: tuple[str, ...]
-
-
-def _table(tried: Sequence[tuple[Hypothesis, ScoreMatrix]], user: str) -> _Table | None:
-    """The largest one; None where nothing of the space was tried."""
-    tables: dict[tuple[int, tuple[str, ...]], _Table] = {}
-    for hypothesis, matrix in tried:
-        if hypothesis.source == "space":
-            records = tuple(matrix.of(hypothesis.id, lambda row: row.user == user)[0])
-            tables.setdefault((id(matrix), records), _Table([], matrix, user, records)).hypotheses.append(hypothesis)
-    return max(tables.values(), key=lambda table: len(table.hypotheses), default=None)
 
 
 def _splits(records: Sequence[str], subjects: Subjects, rules: Rules) -> Subjects:
@@ -87,7 +61,7 @@ def _splits(records: Sequence[str], subjects: Subjects, rules: Rules) -> Subject
     return {scope: subjects[scope] for scope in splits.values()}
 
 
-def _scoped(table: _Table, subjects: Subjects, kept: Collection[str], rules: Rules) -> dict[str, Hypothesis]:
+def _scoped(table: Table, subjects: Subjects, kept: Collection[str], rules: Rules) -> dict[str, Hypothesis]:
     """Statements that hold on one subject, by id.
 
     Args:
@@ -96,8 +70,7 @@ def _scoped(table: _Table, subjects: Subjects, kept: Collection[str], rules: Rul
         kept: ids of what holds for everything: neither that nor what says much the same gets a scope.
         rules: what it takes.
     """
-    columns = [hypothesis.id for hypothesis in table.hypotheses]
-    cells = table.matrix.complete(columns, table.user)
+    columns, cells = table.columns, table.own
     inside = np.array([[record in ids for record in table.records] for ids in subjects.values()])
     # Statements with loud cells must not decide alone where the choices point.
     scale = np.sqrt((cells**2).mean(axis=0))
@@ -118,7 +91,7 @@ def _scoped(table: _Table, subjects: Subjects, kept: Collection[str], rules: Rul
     return scoped
 
 
-def _held(table: _Table, ids: Collection[str], rules: Rules) -> list[Hypothesis]:
+def _held(table: Table, ids: Collection[str], rules: Rules) -> list[Hypothesis]:
     """What passes on one subject, and leans the other way on the rest."""
     on, off = (
         judge_choices([(h, part) for h in table.hypotheses], table.user, rules)
@@ -133,7 +106,7 @@ def _held(table: _Table, ids: Collection[str], rules: Rules) -> list[Hypothesis]
     ]
 
 
-def _part(table: _Table, ids: Collection[str], on: bool, rules: Rules) -> ScoreMatrix:
+def _part(table: Table, ids: Collection[str], on: bool, rules: Rules) -> ScoreMatrix:
     """The choices on a subject or on the rest: other people's too, or all of theirs where those are too few."""
     left_out = {row.record for row in table.matrix.rows if (row.record in ids) != on}
     others = [row for row in table.matrix.rows if row.user != table.user and row.record not in left_out]

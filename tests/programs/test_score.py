@@ -109,8 +109,9 @@ def test_measured_and_example_candidates_quote_word_for_word() -> None:
         assert (np.abs(cells) <= 3).all()
 
 
-def test_only_samples_are_examples_and_nothing_makes_nothing() -> None:
-    assert from_examples([Pair(user="ada", prompt="", chosen="Good day.", rejected="hey")], 2) == []
+def test_examples_show_what_was_chosen_and_nothing_makes_nothing() -> None:
+    (example,) = from_examples([Pair(user="ada", prompt="", chosen="Good day.", rejected="hey")], 2)
+    assert example.hypothesis.statement == "Good day."
     assert from_measurement([]) == []
     assert from_edits([]) == from_edits(list(ADA)) == []
     assert from_examples([], 2) == []
