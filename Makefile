@@ -9,6 +9,8 @@ ARGS ?=
 # Used by make bench.
 MODEL ?= qwen2.5-coder-1.5b-instruct
 UV ?= 0.13.9
+# What trains adapters. Its build differs by machine; any other: make test-train TORCH='torch==…'.
+TORCH ?= torch==2.13.0
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -16,16 +18,21 @@ LOCKED := $(PIP) install --no-compile --no-deps --require-hashes
 TYPED := .build/typed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check cov fix bench docs lock clean
+TRAIN := .venv-train/bin
+
+.PHONY: help demo test test-train check cov fix bench docs lock clean
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: .venv/.ready ## The whole loop on an example person: profile, evidence, an answer without and with it
 	$(BIN)/hyperalign demo $(ARGS)
 
 test: .venv/.ready-dev ## All tests
 	$(BIN)/python -m pytest $(ARGS)
+
+test-train: .venv-train/.ready ## Train adapters for real steps, on a small model, in an environment of its own
+	$(TRAIN)/python -m pytest tests/backends/training tests/backends/runtimes/test_scorers_hf.py $(ARGS)
 
 check: .venv/.ready-dev ## Format, lint, and strict types of the installed package
 	$(BIN)/ruff format --check .
@@ -58,7 +65,7 @@ lock: .build/uv-$(UV)/bin/uv ## Resolve all dependencies anew, and write the loc
 	$(BIN)/python requirements/lock.py "$(CURDIR)/$<"
 
 clean: ## Remove .venv and everything that was built
-	rm -rf .venv .build build .mypy_cache .pytest_cache .ruff_cache .coverage *.egg-info
+	rm -rf .venv .venv-train .build build .mypy_cache .pytest_cache .ruff_cache .coverage *.egg-info
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hyperalign needs Python 3.11 or newer. If it goes by another name: make PYTHON=python3.12" >&2; exit 1; }
@@ -72,6 +79,16 @@ $(BIN)/python:
 
 .venv/.ready-dev: .venv/.ready requirements/dev.txt requirements/postgres.txt
 	$(LOCKED) -r requirements/dev.txt -r requirements/postgres.txt
+	@touch $@
+
+# Apart from .venv, which has to work without torch.
+.venv-train/.ready: requirements/build.txt requirements/base.txt requirements/local.txt requirements/dev.txt requirements/train.txt pyproject.toml
+	@echo "Setting up .venv-train; the first time this takes a few minutes."
+	$(PYTHON) -m venv .venv-train
+	$(TRAIN)/python -m pip --disable-pip-version-check --quiet install '$(TORCH)'
+	$(TRAIN)/python -m pip --disable-pip-version-check --quiet install --no-compile --no-deps --require-hashes \
+		-r requirements/build.txt -r requirements/base.txt -r requirements/local.txt -r requirements/dev.txt -r requirements/train.txt
+	$(TRAIN)/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .build/uv-$(UV)/bin/uv: | $(BIN)/python

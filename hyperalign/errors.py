@@ -16,6 +16,7 @@ standard error it stands for, so ``except ValueError`` keeps working::
     │   ├── ModelOutputError (ValueError)  it answered, but not in the form asked for
     │   ├── ContextLengthError (ValueError)
     │   └── DownloadError (OSError)
+    ├── TrainingError (RuntimeError)       exit 5: training went wrong, or an adapter is not whole
     ├── MissingExtraError (ImportError)    exit 5: an optional part is not installed
     ├── BudgetExceededError (RuntimeError) exit 6: a cap was reached; what is done is saved
     └── StorageError (OSError)             exit 7: disk full, no permission, database locked
@@ -42,6 +43,7 @@ __all__ = [
     "ProfileError",
     "RecordError",
     "StorageError",
+    "TrainingError",
     "UnknownModelError",
     "UserIdError",
 ]
@@ -138,6 +140,12 @@ class ContextLengthError(ModelError, ValueError):
 
 class DownloadError(ModelError, OSError):
     """A model file could not be fetched or is not the file it should be."""
+
+
+class TrainingError(HyperalignError, RuntimeError):
+    """Training went wrong, or an adapter is not what its folder says."""
+
+    exit_code = 5
 
 
 class MissingExtraError(HyperalignError, ImportError):

@@ -202,7 +202,7 @@ class Personalizer(dspy.Module):
         # Choices are weighed all together, so none is left unread.
         scorer, screen = self.scorer, None if only_choices(records) else Screen(records[0].user)
         if scorer is not None:
-            read = [MeasurementTest(measured), LikelihoodTest(scorer, screen=screen)]
+            read: list[Test] = [MeasurementTest(measured), LikelihoodTest(scorer, screen=screen)]
             # Choices bear each other out as examples by the cells of statements: nothing is read for them.
             return read if only_choices(records) else [*read, ExampleTest(scorer)]
         beside = {mine.id: own_text(others[i % len(others)]) for i, mine in enumerate(records) if others}

@@ -12,9 +12,10 @@ from typing import Annotated
 
 import typer
 
-from . import models, profile
+from . import adapters, models, profile
 from .compare import compare
 from .demo import demo
+from .distill import distill
 from .doctor import doctor
 from .eval import eval_
 from .extract import extract
@@ -41,8 +42,10 @@ app.command()(generate)
 app.command()(judge)
 app.command("eval")(eval_)
 app.command()(compare)
+app.command()(distill)
 app.add_typer(profile.app, name="profile")
 app.add_typer(models.app, name="models")
+app.add_typer(adapters.app, name="adapters")
 app.command()(doctor)
 
 

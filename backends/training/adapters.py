@@ -1,0 +1,206 @@
+"""The folder of an adapter: weights, tokenizer and chat template together, a card, and a manifest that vouches for all.
+
+An adapter whose files are not what the manifest says is not loaded by anything here. This file trains nothing, and
+decides nothing about quality: ``gate`` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hyperalign.errors import NotFoundError, TrainingError
+from hyperalign.files import write_whole
+
+__all__ = ["Adapter", "Card", "Verdict", "find_adapters", "open_adapter", "recard", "seal"]
+
+_CARD, _MANIFEST, _README = "card.json", "manifest.json", "README.md"
+_WEIGHTS = "adapter_model.safetensors"
+
+
+class Verdict(BaseModel):
+    """What the gate said.
+
+    Attributes:
+        passed: whether the adapter may be served unforced.
+        reasons: why not, one a criterion that failed.
+        figures: what was measured, by name.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    passed: bool
+    reasons: tuple[str, ...] = ()
+    figures: Mapping[str, float] = {}
+
+
+class Card(BaseModel):
+    """What an adapter is, for people and programs.
+
+    Attributes:
+        name: what it is served as.
+        base: the student, as the user wrote it.
+        base_sha256: of the weights that the student was made from.
+        base_licence: of those weights; it binds the adapter too.
+        method: how it was trained.
+        scope: whose it is: ``person``, ``tag``, ``prefix`` or ``program``.
+        users: whose answers it learned.
+        profiles: hash of each user's profile.
+        teacher: who gave the answers.
+        strategy: how the profile was put before the teacher.
+        traces: how many taught it.
+        dropped: how many traces went, by reason.
+        recipe: how it was trained.
+        training: steps, losses and seconds.
+        metric: what scores an answer.
+        terms: what the gate asks for, as it was declared before training.
+        gate: what the gate said; None before it was asked.
+        made: when, in UTC.
+        version: of hyperalign.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    base: str
+    base_sha256: str
+    base_licence: str
+    method: str
+    scope: Literal["person", "tag", "prefix", "program"]
+    users: tuple[str, ...]
+    profiles: Mapping[str, str]
+    prefixes: Mapping[str, str] = {}
+    teacher: str
+    strategy: str
+    traces: int
+    dropped: Mapping[str, int] = {}
+    recipe: Mapping[str, Any] = {}
+    training: Mapping[str, Any] = {}
+    metric: str = "style"
+    terms: Mapping[str, float] = {}
+    gate: Verdict | None = None
+    made: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A whole adapter.
+
+    Attributes:
+        path: its folder.
+        card: what it is.
+        sha256: of its weights.
+    """
+
+    path: Path
+    card: Card
+    sha256: str
+
+    @property
+    def served_name(self) -> str:
+        """The name on the wire: it carries the weights, so that no cache confuses two adapters."""
+        return f"{self.card.name}-{self.sha256[:8]}"
+
+
+def seal(weights: Path, folder: Path, card: Card) -> Adapter:
+    """Make the folder of an adapter from what training left.
+
+    Args:
+        weights: the adapter's weights with tokenizer and chat template.
+        folder: where; files of an earlier adapter in it are replaced.
+        card: what it is.
+
+    Raises:
+        StorageError: the disk is full or not writable.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # The manifest goes first and comes last: a folder that was left half made has none, and is no adapter.
+    (folder / _MANIFEST).unlink(missing_ok=True)
+    for file in sorted(weights.iterdir()):
+        if file.is_file() and file.name != _README:
+            shutil.copyfile(file, folder / file.name)
+    return recard(folder, card)
+
+
+def recard(folder: Path, card: Card) -> Adapter:
+    """Write an adapter's card anew, and vouch for all files again.
+
+    Raises:
+        StorageError: the disk is full or not writable.
+    """
+    write_whole(folder / _CARD, json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder / _README, _described(card))
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != _MANIFEST)
+    sums = {path.name: _sha256(path) for path in files if not path.name.startswith(".")}
+    write_whole(folder / _MANIFEST, json.dumps({"schema": 1, "sha256": sums}, indent=2) + "\n")
+    return open_adapter(folder)
+
+
+def open_adapter(folder: Path) -> Adapter:
+    """An adapter from its folder, every file checked.
+
+    Raises:
+        NotFoundError: there is no adapter.
+        TrainingError: a file is missing, was changed, or can't be read.
+    """
+    if not (folder / _CARD).is_file():
+        raise NotFoundError(f"There is no adapter in {folder}.", remedy="See: hyperalign adapters list")
+    try:
+        sums = dict(json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))["sha256"])
+        card = Card.model_validate_json((folder / _CARD).read_bytes())
+    except FileNotFoundError as error:
+        raise TrainingError(
+            f"The adapter in {folder} was left half made: it has no manifest.", remedy="Give the same command again."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        raise TrainingError(
+            f"The adapter in {folder} can't be read: {str(error).splitlines()[0]}.", remedy="Distill it again."
+        ) from error
+    for name, expected in sums.items():
+        # A name is a file beside the manifest, whatever stands in it.
+        file = folder / Path(name).name
+        if not file.is_file() or _sha256(file) != expected:
+            state = "is missing" if not file.is_file() else "is not what the manifest says"
+            raise TrainingError(
+                f"{file.name} of the adapter in {folder} {state}.", remedy="Distill it again, or get an intact copy."
+            )
+    if _WEIGHTS not in sums:
+        raise TrainingError(f"The adapter in {folder} has no weights.", remedy="Distill it again.")
+    return Adapter(folder, card, sums[_WEIGHTS])
+
+
+def find_adapters(root: Path) -> list[Path]:
+    """The folders under a root that hold an adapter, whole or not, by name."""
+    return sorted({path.parent for path in [*root.glob(_CARD), *root.glob(f"*/{_CARD}")]})
+
+
+def _described(card: Card) -> str:
+    """The card for people, as Markdown."""
+    verdict = "not judged yet" if card.gate is None else "passed" if card.gate.passed else "failed"
+    lines = [
+        f"# {card.name}",
+        "",
+        f"A LoRA adapter for `{card.base}` ({card.base_licence}), made with hyperalign {card.version} on {card.made}.",
+        "",
+        f"- **Whose**: {', '.join(card.users)} ({card.scope})",
+        f"- **Learned from**: {card.traces} answers of `{card.teacher}` under `{card.strategy}`, by `{card.method}`",
+        f"- **Gate**: {verdict}",
+        *(f"  - {reason}" for reason in (card.gate.reasons if card.gate else ())),
+        "",
+        "The base model's licence binds the adapter too. `card.json` has all figures, `manifest.json` the hashes.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,252 @@
+"""The whole way from people and prompts to an adapter: ask, sift, split, train, seal.
+
+Everything that a run did lies in its folder: the traces, the rows, the losses, what went and why. A run that was
+stopped goes on where it was. This file is the order of the steps; each step is a file of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hyperalign import __version__
+from hyperalign.budget import Budget
+from hyperalign.errors import InputError
+from hyperalign.files import write_whole
+from hyperalign.profile import Profile
+from hyperalign.programs.score import Progress
+from hyperalign.programs.strategies import strategy
+
+from .adapters import Adapter, Card, open_adapter, recard, seal
+from .collect import METRICS, Teacher, collect, unanswered
+from .gate import Terms, judge
+from .recipe import ANSWERED, Hardware, Recipe
+from .rows import Scope, export, part_of, rows
+from .sieve import Kept, Sieve
+from .student import Student
+from .traces import profile_hash
+from .train import train
+
+__all__ = ["Distillation", "Split", "distill", "gate", "split_prompts"]
+
+_RUN, _SPLIT, _PEOPLE = "training", "split.json", "people.json"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Prompts by part; each is in one part alone, for all people.
+
+    Attributes:
+        train: learned from.
+        validation: watched while training.
+        report: kept for the gate, and never trained on.
+    """
+
+    train: list[str]
+    validation: list[str]
+    report: list[str]
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """What is asked for.
+
+    Attributes:
+        name: what the adapter is served as.
+        profiles: the people, one profile each.
+        prompts: what the teacher is asked.
+        student: who learns.
+        recipe: how.
+        scope: what the student is told of the person.
+        sieve: which answers may teach.
+        terms: what the gate will ask for: declared before training, and not changed after it.
+    """
+
+    name: str
+    profiles: Sequence[Profile]
+    prompts: Sequence[str]
+    student: Student
+    recipe: Recipe
+    scope: Scope = field(default_factory=Scope)
+    sieve: Sieve = field(default_factory=Sieve)
+    terms: Terms = field(default_factory=Terms)
+
+    def __post_init__(self) -> None:
+        users = [profile.user for profile in self.profiles]
+        if not users:
+            raise InputError("There is nobody to distill.", remedy="Name profiles, or people in the store.")
+        if len(set(users)) < len(users):
+            raise InputError("Two profiles are of one person.", remedy="Give one profile a person.")
+        if self.scope.kind == "person" and len(users) > 1:
+            raise InputError(
+                f"An adapter of scope 'person' is one person's, and these are {len(users)}.",
+                remedy="Give one profile, or --scope tag, prefix or program.",
+            )
+
+
+def split_prompts(prompts: Sequence[str]) -> Split:
+    """Split prompts by their own words; the same prompt is always in the same part."""
+    split = Split([], [], [])
+    for prompt in dict.fromkeys(prompts):
+        getattr(split, part_of(prompt)).append(prompt)
+    return split
+
+
+def distill(
+    asked: Distillation,
+    teacher: Teacher,
+    folder: Path,
+    *,
+    judge: Student | None = None,
+    budget: Budget | None = None,
+    hardware: Hardware | None = None,
+    progress: Progress | None = None,
+) -> Adapter:
+    """Make an adapter; given again after a stop, it goes on.
+
+    Args:
+        asked: what is asked for.
+        teacher: who answers.
+        folder: of the adapter; the run's own files lie in ``training`` under it.
+        judge: whose weights judge the student's own words, in ``on-policy``.
+        budget: where the teacher's calls are booked.
+        hardware: where to train; what is found, if None.
+        progress: told of each step.
+
+    Returns:
+        The adapter, whole, and not judged yet.
+
+    Raises:
+        InputError: there are too few prompts, or no answer may teach.
+        ModelError: the teacher or the student can't be used.
+        BudgetExceededError: a cap was reached; what was answered is kept.
+        MissingExtraError: the 'train' extra is not installed.
+        TrainingError: training went wrong.
+        StorageError: the disk is full or not writable.
+    """
+    run = folder / _RUN
+    split = split_prompts(asked.prompts)
+    if not split.train:
+        raise InputError(f"{len(asked.prompts)} prompt(s) are too few to train on.", remedy="Give at least ten.")
+    taught = split.train + split.validation
+    if asked.recipe.method in ANSWERED:
+        answered = collect(teacher, asked.profiles, taught, run / "traces.jsonl", budget=budget, progress=progress)
+        kept = asked.sieve(answered)
+    else:
+        answered = unanswered(teacher, asked.profiles, taught)
+        kept = Kept(answered, {})
+    _report(run, kept, split)
+    if not kept.traces:
+        raise InputError(
+            f"None of {len(answered)} answer(s) may teach: {_reasons(kept)}.",
+            remedy=f"See {run / 'traces.jsonl'}; a lower --threshold or another --teacher may help.",
+        )
+    parts = {
+        part: [trace for trace in kept.traces if part_of(trace.prompt) == part] for part in ("train", "validation")
+    }
+    made = rows(parts["train"], asked.scope, asked.recipe.method)
+    watched = rows(parts["validation"], asked.scope, asked.recipe.method) if parts["validation"] else []
+    export(made, run / "rows.jsonl")
+    # The gate asks for these people again; they are as private as the adapter is.
+    people = [json.loads(profile.to_json()) for profile in asked.profiles]
+    write_whole(run / _PEOPLE, json.dumps(people, ensure_ascii=False))
+    trained = train(
+        asked.student, made, asked.recipe, run, validation=watched, teacher=judge, hardware=hardware, progress=progress
+    )
+    return seal(
+        trained.weights,
+        folder,
+        _card(
+            asked,
+            teacher,
+            kept,
+            {
+                "rows": len(made),
+                "validation_rows": len(watched),
+                "steps": trained.steps,
+                "first_loss": trained.first_loss,
+                "last_loss": trained.last_loss,
+                "validation_loss": trained.validation_loss,
+                "seconds": round(trained.seconds, 1),
+            },
+        ),
+    )
+
+
+def gate(folder: Path, student: Student, progress: Progress | None = None) -> Adapter:
+    """Judge an adapter on the prompts that were kept from its training, and write the verdict on its card.
+
+    Args:
+        folder: of the adapter, with the files of its training.
+        student: its base.
+        progress: told of each part.
+
+    Raises:
+        InputError: its training kept no prompts, or the base is another one.
+        NotFoundError: there is no adapter.
+        TrainingError: the adapter is not whole, or fits no layer of its base.
+        MissingExtraError: the 'train' extra is not installed.
+    """
+    adapter = open_adapter(folder)
+    card = adapter.card
+    if student.sha256 != card.base_sha256:
+        raise InputError(
+            f"The adapter was trained on other weights than {student.name} has.", remedy=f"Its base is {card.base}."
+        )
+    try:
+        prompts = json.loads((folder / _RUN / _SPLIT).read_text(encoding="utf-8"))["prompts"]["report"]
+        people = json.loads((folder / _RUN / _PEOPLE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"What {folder} was distilled from is not there any more.",
+            remedy=f"Keep its '{_RUN}' folder until the gate was asked, or distill it again.",
+        ) from error
+    verdict = judge(
+        student,
+        folder,
+        [Profile.from_json(json.dumps(person), where=_PEOPLE) for person in people],
+        prompts,
+        scope=Scope(card.scope, card.prefixes),
+        strategy=strategy(card.strategy),
+        metric=METRICS[card.metric],
+        terms=Terms.model_validate(card.terms),
+        progress=progress,
+    )
+    return recard(folder, card.model_copy(update={"gate": verdict}))
+
+
+def _card(asked: Distillation, teacher: Teacher, kept: Kept, training: dict[str, object]) -> Card:
+    return Card(
+        name=asked.name,
+        base=asked.student.name,
+        base_sha256=asked.student.sha256,
+        base_licence=asked.student.licence,
+        method=asked.recipe.method,
+        scope=asked.scope.kind,
+        users=tuple(profile.user for profile in asked.profiles),
+        profiles={profile.user: profile_hash(profile) for profile in asked.profiles},
+        prefixes=asked.scope.prefixes,
+        teacher=teacher.name,
+        strategy=teacher.strategy.name,
+        traces=len(kept.traces),
+        dropped=kept.dropped,
+        recipe=asked.recipe.as_data(),
+        training=training,
+        metric=teacher.metric,
+        terms=asked.terms.model_dump(),
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=__version__,
+    )
+
+
+def _report(run: Path, kept: Kept, split: Split) -> None:
+    counts = {"kept": len(kept.traces), "dropped": dict(kept.dropped)}
+    parts = {"train": split.train, "validation": split.validation, "report": split.report}
+    write_whole(run / _SPLIT, json.dumps({**counts, "prompts": parts}, indent=2, ensure_ascii=False))
+
+
+def _reasons(kept: Kept) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in kept.dropped.items())

@@ -1,0 +1,103 @@
+"""What a distillation will take, before it takes it: calls, tokens, minutes and memory. It runs no model."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from .collect import Teacher
+from .distill import Distillation, split_prompts
+from .recipe import ANSWERED, Hardware
+from .student import count_parameters
+
+__all__ = ["Expected", "estimate"]
+
+_TOKENS_A_WORD = 1.4
+_ANSWER_TOKENS = 200
+# Forward and backward of one token through one parameter, frozen weights' gradients left out.
+_FLOPS = 4
+# Seen with SmolLM2 135M in float32, and what cards of 2022 and later do with small batches.
+_CPU_FLOPS_A_CORE, _GPU_FLOPS = 30e9, 60e12
+_BYTES = {True: 2, False: 4}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What it will take.
+
+    Attributes:
+        prompts: by part.
+        calls: of the teacher.
+        tokens_in: that the teacher reads.
+        tokens_out: that it writes.
+        rows: to train on.
+        tokens: that the student reads while it trains.
+        steps: of training.
+        seconds: of training.
+        memory: bytes while training.
+    """
+
+    prompts: dict[str, int]
+    calls: int
+    tokens_in: int
+    tokens_out: int
+    rows: int
+    tokens: int
+    steps: int
+    seconds: float
+    memory: int
+
+    def lines(self) -> list[str]:
+        """For people."""
+        parts = ", ".join(f"{count} for {part}" for part, count in self.prompts.items())
+        return [
+            f"prompts: {parts}",
+            f"teacher: {self.calls:,} call(s), about {self.tokens_in:,} tokens in, at most {self.tokens_out:,} out",
+            f"training: {self.rows:,} rows, {self.steps:,} steps, about {self.tokens:,} tokens, "
+            f"{max(1, round(self.seconds / 60)):,} min, {self.memory / 2**30:.1f} GiB",
+        ]
+
+
+def estimate(asked: Distillation, teacher: Teacher, hardware: Hardware) -> Expected:
+    """What a distillation will take.
+
+    Args:
+        asked: what is asked for.
+        teacher: who answers.
+        hardware: where the student trains.
+    """
+    recipe, split = asked.recipe, split_prompts(asked.prompts)
+    people = len(asked.profiles)
+    taught = [*split.train, *split.validation]
+    read = [_tokens(prompt) for prompt in taught]
+    said = sum(_said(profile.model_dump_json(include={"hypotheses", "examples"})) for profile in asked.profiles)
+    answered = recipe.method in ANSWERED
+    calls = people * len(taught) * teacher.drafts if answered else 0
+    rows = people * len(split.train)
+    written = _ANSWER_TOKENS if answered else recipe.max_new
+    each = min(recipe.max_length, (sum(read) // max(1, len(read))) + written)
+    passes = 1 if recipe.method == "sft" else 3  # the others also read with the reference or the teacher, or write
+    steps = recipe.max_steps or max(1, -(-rows // recipe.batch)) * round(recipe.epochs)
+    tokens = steps * min(rows, recipe.batch) * each
+    parameters = count_parameters(asked.student)
+    speed = _GPU_FLOPS if hardware.device == "cuda" else _CPU_FLOPS_A_CORE * (os.cpu_count() or 1)
+    return Expected(
+        prompts={"training": len(split.train), "validation": len(split.validation), "the report": len(split.report)},
+        calls=calls,
+        tokens_in=(people * sum(read) + len(taught) * said) * teacher.drafts if answered else 0,
+        tokens_out=calls * _ANSWER_TOKENS * 2,
+        rows=rows,
+        tokens=tokens,
+        steps=steps,
+        seconds=passes * _FLOPS * parameters * tokens / speed,
+        # Weights, and activations: some forty numbers a token for each of the model's channels and layers.
+        memory=parameters * _BYTES[recipe.bf16] * 2 + recipe.at_once * each * 40_000 * 4,
+    )
+
+
+def _said(profile: str) -> int:
+    return min(600, _tokens(profile))
+
+
+def _tokens(text: str) -> int:
+    return round(len(text.split()) * _TOKENS_A_WORD)

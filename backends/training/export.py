@@ -1,0 +1,78 @@
+"""Takes an adapter elsewhere: merged into its base as a checkpoint of its own, or as a Hugging Face adapter layout.
+
+This file trains nothing and judges nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from hyperalign.errors import InputError
+from hyperalign.files import storage_error
+
+from .adapters import Adapter
+from .probe import with_adapter
+from .student import Student, load_student
+
+__all__ = ["copy_out", "merge"]
+
+
+def copy_out(adapter: Adapter, folder: Path) -> None:
+    """Copy an adapter's own files, as Hugging Face's libraries load them; what it was trained on stays.
+
+    Args:
+        adapter: a whole one.
+        folder: where; must not hold anything yet.
+
+    Raises:
+        InputError: the folder holds something.
+        StorageError: the disk is full or not writable.
+    """
+    _refuse_what_is_there(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in sorted(path for path in adapter.path.iterdir() if path.is_file()):
+            shutil.copyfile(file, folder / file.name)
+    except OSError as error:
+        raise storage_error(error, folder) from error
+
+
+def merge(student: Student, weights: Path, folder: Path) -> Student:
+    """Write base and adapter as one checkpoint, whole or not at all.
+
+    Args:
+        student: the base that the adapter belongs to.
+        weights: the adapter's folder.
+        folder: where; must not hold anything yet.
+
+    Returns:
+        The merged model, as a student of its own.
+
+    Raises:
+        InputError: the folder holds something.
+        TrainingError: the adapter does not fit its base.
+        StorageError: the disk is full or not writable.
+    """
+    _refuse_what_is_there(folder)
+    model, tokenizer = load_student(student)
+    merged = with_adapter(model, weights).merge_and_unload()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        merged.save_pretrained(made)
+        tokenizer.save_pretrained(made)
+        if folder.exists():
+            folder.rmdir()
+        made.rename(folder)
+    except OSError as error:
+        raise storage_error(error, folder) from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return Student(str(folder), folder, student.sha256, student.licence)
+
+
+def _refuse_what_is_there(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} holds something already.", remedy="Name a folder that is not there yet.")

@@ -1,0 +1,102 @@
+"""Does an adapter change anything? Log-probabilities of a fixed text, with it and without it.
+
+An adapter whose keys fit no layer loads without a word in most engines and gives the base model's answers: this is how
+that is found out.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from hyperalign.errors import TrainingError
+
+from .student import Student, load_student, torn
+
+__all__ = ["PROBE", "Probed", "probe"]
+
+PROBE = (
+    ("How was your day?", "It was long, and I would rather talk about something else."),
+    ("What should I read next?", "Something short, with a good first page."),
+)
+"""What is asked and answered; fixed, so that engines can be compared."""
+
+_LEAST = 1e-4  # nats a token: less is rounding
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What the probe saw.
+
+    Attributes:
+        base: mean log-probability of the probe's answers without the adapter, in nats per token.
+        adapter: the same with it.
+        difference: the mean absolute difference by token, in nats.
+    """
+
+    base: float
+    adapter: float
+    difference: float
+
+    @property
+    def changed(self) -> bool:
+        """Whether the adapter does anything."""
+        return self.difference > _LEAST
+
+
+def probe(student: Student, weights: Path) -> Probed:
+    """Score the probe's answers with an adapter and without it.
+
+    Args:
+        student: the base that the adapter belongs to.
+        weights: the adapter's folder.
+
+    Raises:
+        TrainingError: the adapter does not load, or has keys that fit no layer of the base.
+        MissingExtraError: the 'train' extra is not installed.
+        ModelError: the base does not load.
+    """
+    model, tokenizer = load_student(student)
+    base = _scores(model, tokenizer)
+    tuned = _scores(with_adapter(model, weights), tokenizer)
+    apart = [abs(a - b) for a, b in zip(base, tuned, strict=True)]
+    return Probed(sum(base) / len(base), sum(tuned) / len(tuned), sum(apart) / len(apart))
+
+
+def with_adapter(model: Any, weights: Path) -> Any:
+    """The model with an adapter on it.
+
+    Raises:
+        TrainingError: it does not load, or its keys fit no layer of the model.
+    """
+    peft = import_module("peft")
+    try:
+        with warnings.catch_warnings():
+            # PEFT only warns of keys that fit nothing, and goes on with the base model.
+            warnings.filterwarnings("error", message=".*(missing|unexpected).*adapter keys.*")
+            return peft.PeftModel.from_pretrained(model, str(weights)).eval()
+    except (OSError, ValueError, RuntimeError, KeyError, UserWarning, torn()) as error:
+        raise TrainingError(
+            f"The adapter in {weights} does not fit its base: {str(error).splitlines()[0]}.",
+            remedy="Train it again, or give the base that it was trained on.",
+        ) from error
+
+
+def _scores(model: Any, tokenizer: Any) -> list[float]:
+    torch = import_module("torch")
+    model.eval()
+    found: list[float] = []
+    for prompt, answer in PROBE:
+        asked = tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+        )
+        before = tokenizer(asked, add_special_tokens=False)["input_ids"]
+        after = tokenizer(answer, add_special_tokens=False)["input_ids"]
+        ids = torch.tensor([[*before, *after]], device=model.device)
+        with torch.inference_mode():
+            scores = torch.log_softmax(model(input_ids=ids).logits[0, len(before) - 1 : -1].float(), dim=-1)
+        found += scores.gather(-1, ids[0, len(before) :, None]).squeeze(-1).tolist()
+    return found

@@ -1,0 +1,87 @@
+"""Which traces may teach: those that score well enough, answer something, repeat no other, and give nothing away.
+
+Every trace that goes is counted under its reason. This file asks no model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hyperalign.programs.copying import longest_copied_run
+
+from .traces import Trace
+
+__all__ = ["Kept", "Sieve", "private_parts"]
+
+_MAX_COPIED = 12
+_PRIVATE = {
+    "account number": re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b"),
+    "mail address": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    "telephone number": re.compile(r"(?<![\w.])\+?\d(?:[ ()./-]?\d){8,14}(?![\w.])"),
+}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What passed.
+
+    Attributes:
+        traces: what may teach, in order.
+        dropped: how many went, by reason.
+    """
+
+    traces: list[Trace]
+    dropped: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Sieve:
+    """What it takes to teach.
+
+    Attributes:
+        threshold: the least score; None to ask for none.
+        min_words: the least length of an answer.
+        private: by user, texts of theirs that no answer may repeat more than 12 words of.
+    """
+
+    threshold: float | None = None
+    min_words: int = 3
+    private: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __call__(self, traces: Sequence[Trace]) -> Kept:
+        """Split traces into those that may teach and counts of the others."""
+        dropped: Counter[str] = Counter()
+        passed: list[Trace] = []
+        seen: set[tuple[str, str, str]] = set()
+        for trace in traces:
+            said = (trace.user, _plain(trace.prompt), _plain(trace.answer))
+            reason = "repeats another" if said in seen else self._reason(trace)
+            seen.add(said)
+            if reason:
+                dropped[reason] += 1
+            else:
+                passed.append(trace)
+        return Kept(passed, dict(dropped))
+
+    def _reason(self, trace: Trace) -> str:
+        if len(trace.answer.split()) < self.min_words:
+            return f"shorter than {self.min_words} words"
+        if self.threshold is not None and (trace.score is None or trace.score < self.threshold):
+            return f"scores below {self.threshold:g}"
+        if longest_copied_run(trace.answer, self.private.get(trace.user, ())) > _MAX_COPIED:
+            return "repeats a text of the person's"
+        if parts := private_parts(trace.answer):
+            return f"holds a {parts[0]}"
+        return ""
+
+
+def private_parts(text: str) -> list[str]:
+    """What a text holds that should be in no training data: mail addresses, telephone and account numbers."""
+    return [name for name, pattern in _PRIVATE.items() if pattern.search(text)]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split())

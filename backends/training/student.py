@@ -1,0 +1,174 @@
+"""The small model that learns: a checkpoint folder that transformers can train.
+
+Models of the catalogue come as quantized GGUF files; they are dequantized to a checkpoint once, and kept in the cache.
+This file trains nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from hyperalign.errors import MissingExtraError, ModelError, UnknownModelError
+from hyperalign.files import cache_folder, storage_error
+
+from ..runtimes.catalogue import LocalModel, file_sha256, resolve
+from ..runtimes.download import Progress, ensure_local
+
+__all__ = ["Student", "count_parameters", "load_student", "open_student"]
+
+_UNKNOWN_LICENCE = "unknown"
+
+
+@dataclass(frozen=True)
+class Student:
+    """A model to train.
+
+    Attributes:
+        name: as the user wrote it.
+        path: its checkpoint folder.
+        sha256: of the weights that it was made from.
+        licence: of those weights.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    licence: str
+
+
+def open_student(name: str, progress: Progress | None = None) -> Student:
+    """The checkpoint of a student; made where it is not in the cache yet.
+
+    Args:
+        name: ``local:<name of the catalogue or path of a .gguf file>``, or the path of a checkpoint folder.
+        progress: told of a download.
+
+    Raises:
+        UnknownModelError: there is no such model or folder.
+        MissingExtraError: torch or transformers is not installed.
+        ModelError: the file can't be made into a checkpoint.
+        StorageError: the disk is full or not writable.
+    """
+    scheme, _, rest = name.partition(":")
+    if scheme != "local":
+        return _own(name)
+    model = resolve(rest)
+    file = ensure_local(model, progress)
+    folder = cache_folder() / "checkpoints" / model.served_name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "config.json").is_file():
+            _dequantize(file, folder)
+    return Student(name, folder, model.sha256, _licence(model))
+
+
+def load_student(student: Student, dtype: str = "float32") -> tuple[Any, Any]:
+    """Its model and its tokenizer, the latter with a chat template.
+
+    Raises:
+        MissingExtraError: torch or transformers is not installed.
+        ModelError: the checkpoint does not load, or has no chat template.
+    """
+    torch, transformers = libraries()
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(student.path)
+        model = transformers.AutoModelForCausalLM.from_pretrained(student.path, dtype=getattr(torch, dtype))
+    except (OSError, ValueError, RuntimeError, KeyError, torn()) as error:
+        raise ModelError(
+            f"The checkpoint in {student.path} does not load: {str(error).splitlines()[0]}.",
+            remedy="Remove the folder, if it is in the cache; else check that it is a whole checkpoint.",
+        ) from error
+    if not tokenizer.chat_template:
+        raise ModelError(
+            f"The checkpoint in {student.path} has no chat template.",
+            remedy="Choose the instruction-tuned checkpoint of the model.",
+        )
+    return model, tokenizer
+
+
+def count_parameters(student: Student) -> int:
+    """How many weights a student has, by its files alone; tied ones count once."""
+    total = 0
+    for file in student.path.glob("*.safetensors"):
+        with file.open("rb") as opened:
+            head = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
+        total += sum(math.prod(part["shape"]) for name, part in head.items() if name != "__metadata__")
+    return total
+
+
+def libraries() -> tuple[Any, Any]:
+    """torch and transformers.
+
+    Raises:
+        MissingExtraError: one of them is not installed.
+    """
+    try:
+        return import_module("torch"), import_module("transformers")
+    except ImportError as error:
+        raise MissingExtraError("Training an adapter", "train") from error
+
+
+def torn() -> type[Exception]:
+    """What safetensors raises for a file that is none, or is cut."""
+    error: type[Exception] = import_module("safetensors").SafetensorError
+    return error
+
+
+def _own(name: str) -> Student:
+    folder = Path(name).expanduser()
+    if not (folder / "config.json").is_file():
+        raise UnknownModelError(
+            f"There is no checkpoint in {name}.",
+            remedy="A student is local:NAME of 'hyperalign models list', or a folder with config.json and weights.",
+        )
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise ModelError(f"{folder} has no safetensors weights.", remedy="Save the model with save_pretrained().")
+    return Student(name, folder, file_sha256(weights[0]), _UNKNOWN_LICENCE)
+
+
+def _licence(model: LocalModel) -> str:
+    return model.entry.licence if model.entry else _UNKNOWN_LICENCE
+
+
+def _dequantize(file: Path, folder: Path) -> None:
+    """Make a checkpoint of a GGUF file, whole or not at all."""
+    torch, transformers = libraries()
+    file = file.resolve()
+    made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            file.parent,
+            gguf_file=file.name,
+            quantization_config=transformers.GgufConfig(dequantize=True),
+            dtype=torch.float32,
+        )
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        # Half the disk, and nothing lost: the weights had four bits.
+        model.to(torch.bfloat16).save_pretrained(made)
+        tokenizer.save_pretrained(made)
+        (made / "source.json").write_text(
+            json.dumps({"file": file.name, "sha256": file_sha256(file)}), encoding="utf-8"
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
+    except OSError as error:
+        raise storage_error(error, folder) from error
+    except (ValueError, RuntimeError, KeyError, ImportError) as error:
+        raise ModelError(
+            f"{file.name} can't be made into a checkpoint to train: {str(error).splitlines()[0]}.",
+            remedy="Give the folder of the model's original checkpoint as the student.",
+        ) from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)

@@ -1,0 +1,116 @@
+"""What a teacher answered for a person, as training data remembers it.
+
+A trace says whose answer it is, who gave it, what they were told of the person, and how it scored. Traces lie in a
+JSONL file, one a line, appended as they are made. This file makes none, and knows nothing of training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, FiniteFloat, StringConstraints, ValidationError
+from pydantic_core import from_json
+
+from hyperalign.errors import RecordError
+from hyperalign.files import append_line, storage_error
+from hyperalign.profile import Profile
+
+__all__ = ["Trace", "append_trace", "profile_hash", "read_traces", "trace_id"]
+
+_HASH_CHARACTERS = 16
+
+
+class Trace(BaseModel):
+    """One answer of a teacher.
+
+    Attributes:
+        id: of the question: who asked whom for whom, and what.
+        user: for whom it was written.
+        prompt: what was asked.
+        answer: the best answer.
+        rejected: the worst of several drafts; empty where there was one draft.
+        teacher: the model that answered.
+        strategy: how the profile was put before it.
+        profile: hash of the profile.
+        hypotheses: ids of the kept hypotheses that the profile had.
+        told: what the teacher was told of the person beside the prompt, in words.
+        metric: what scored the answer.
+        score: how it scored.
+        rejected_score: how the worst draft scored.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    user: str
+    prompt: Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
+    answer: str
+    rejected: str = ""
+    teacher: str
+    strategy: str
+    profile: str
+    hypotheses: tuple[str, ...] = ()
+    told: str = ""
+    metric: str = ""
+    score: FiniteFloat | None = None
+    rejected_score: FiniteFloat | None = None
+
+
+def profile_hash(profile: Profile) -> str:
+    """Which profile it was: changes with anything that a strategy may say of the person."""
+    said = profile.model_dump_json(include={"user", "hypotheses", "examples", "stated", "style", "direction"})
+    return hashlib.sha256(said.encode()).hexdigest()[:_HASH_CHARACTERS]
+
+
+def trace_id(*parts: str) -> str:
+    """The id of what was asked, from all that decides the answer."""
+    return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:_HASH_CHARACTERS]
+
+
+def append_trace(path: Path, trace: Trace) -> None:
+    """Add a trace to a file, on disk before this returns.
+
+    Raises:
+        StorageError: the disk is full or not writable.
+    """
+    append_line(path, trace.model_dump_json())
+
+
+def read_traces(path: Path) -> list[Trace]:
+    """All traces of a file, the last of each id; a line that a kill tore apart at the end is passed over.
+
+    Raises:
+        RecordError: a line is no trace; with file, line and what was expected.
+        StorageError: the file can't be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise storage_error(error, path) from error
+    traces: dict[str, Trace] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            trace = Trace.model_validate(from_json(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise RecordError(
+                f"this is no trace: '{where}': {first['msg']}.",
+                path=path,
+                line=number,
+                remedy="Each line is what 'hyperalign distill' wrote; remove the line, or the file to make all anew.",
+            ) from error
+        except ValueError as error:
+            if number >= len(lines) - 1:
+                continue  # torn by a kill: it is made again
+            raise RecordError(
+                "this is no JSON.", path=path, line=number, remedy="Remove the line; its answer is made again."
+            ) from error
+        traces[trace.id] = trace
+    return list(traces.values())

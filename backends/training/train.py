@@ -1,0 +1,260 @@
+"""Trains an adapter: rows in, LoRA weights and their losses out; what was interrupted goes on at its last checkpoint.
+
+This file knows no profile and no teacher's answers beyond the rows that it is handed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from hyperalign.errors import InputError, MissingExtraError, StorageError, TrainingError
+from hyperalign.files import storage_error
+from hyperalign.programs.score import Progress
+
+from .recipe import Hardware, Recipe, find_hardware
+from .rows import Row
+from .student import Student, load_student
+from .trainers import BUILDERS, Prepared
+from .watch import losses, watcher
+
+__all__ = ["Lengths", "Trained", "measure_lengths", "train"]
+
+_WATCHED = ("sft", "dpo")  # the others write while they train: a look at validation rows would take as long again
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How rows fit.
+
+    Attributes:
+        tokens: of all rows, in the order of the rows.
+        cut: rows that are longer than fits: their end is not learned.
+        lost: rows whose prompt alone fills what fits: nothing of them is learned.
+    """
+
+    tokens: tuple[int, ...]
+    cut: int
+    lost: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a run.
+
+    Attributes:
+        weights: the folder of the adapter's weights, tokenizer and chat template.
+        steps: of training.
+        first_loss: of the first step.
+        last_loss: of the last.
+        validation_loss: the best on validation rows; None where there were none.
+        seconds: of this run, since it was last started.
+    """
+
+    weights: Path
+    steps: int
+    first_loss: float
+    last_loss: float
+    validation_loss: float | None
+    seconds: float
+
+
+def measure_lengths(made: Sequence[Row], tokenizer: Any, limit: int) -> Lengths:
+    """Count the tokens of rows, and which do not fit, before anything is trained.
+
+    Args:
+        made: rows of any method.
+        tokenizer: the student's, with a chat template.
+        limit: tokens that fit.
+    """
+    tokens, cut, lost = [], 0, 0
+    for row in made:
+        asked = len(_ids(tokenizer, row["prompt"], True))
+        answers = [row[name] for name in ("completion", "chosen", "rejected") if name in row]
+        whole = max((len(_ids(tokenizer, [*row["prompt"], *answer], False)) for answer in answers), default=asked)
+        tokens.append(whole)
+        lost += asked >= limit
+        cut += asked < limit < whole
+    return Lengths(tuple(tokens), cut, lost)
+
+
+def train(
+    student: Student,
+    made: Sequence[Row],
+    recipe: Recipe,
+    folder: Path,
+    *,
+    validation: Sequence[Row] = (),
+    teacher: Student | None = None,
+    hardware: Hardware | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train an adapter in a folder; run again after a stop, it goes on.
+
+    Args:
+        student: the model that learns.
+        made: rows to train on, of the recipe's method.
+        recipe: how.
+        folder: of this run: checkpoints, losses, weights.
+        validation: rows to watch.
+        teacher: judges the student's own words in ``on-policy``.
+        hardware: where; what is found, if None.
+        progress: told after each step.
+
+    Raises:
+        InputError: there are no rows, or none fits.
+        MissingExtraError: the 'train' extra is not installed.
+        ModelError: the student does not load.
+        StorageError: the disk is full or not writable.
+        TrainingError: a loss is not a number, or memory does not suffice.
+    """
+    if not made:
+        raise InputError("There is nothing to train on.", remedy="Give more prompts, or a lower --threshold.")
+    hardware = hardware or find_hardware()
+    peft, transformers = _libraries()
+    began = time.perf_counter()
+    model, tokenizer = load_student(student)
+    if measure_lengths(made, tokenizer, recipe.max_length).lost == len(made):
+        raise InputError(
+            f"No prompt fits into {recipe.max_length} tokens.", remedy="Shorten the prompts, or raise max_length."
+        )
+    watched = list(validation) if recipe.method in _WATCHED else []
+    callbacks = [watcher(folder, progress)]
+    if watched and recipe.patience:
+        callbacks.append(transformers.EarlyStoppingCallback(early_stopping_patience=recipe.patience))
+    lora = peft.LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    checkpoints = folder / "checkpoints"
+    prepared = Prepared(
+        model=model,
+        tokenizer=tokenizer,
+        rows=made,
+        validation=watched,
+        recipe=recipe,
+        arguments=_arguments(recipe, hardware, checkpoints, watched=bool(watched)),
+        lora=lora,
+        callbacks=callbacks,
+        teacher=load_student(teacher)[0] if teacher else None,
+    )
+    with warnings.catch_warnings(), _quiet():
+        warnings.simplefilter("ignore")
+        try:
+            trainer = BUILDERS[recipe.method](prepared)
+            trainer.remove_callback(transformers.PrinterCallback)
+            trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
+            weights = _save(trainer, tokenizer, folder / "weights")
+        except OSError as error:
+            if isinstance(error, StorageError):
+                raise
+            raise storage_error(error, folder) from error
+        except RuntimeError as error:
+            if isinstance(error, TrainingError) or "memory" not in str(error).lower():
+                raise
+            raise TrainingError(
+                "The memory does not suffice for this training.",
+                remedy="Halve at_once, shorten max_length, or take a smaller student.",
+            ) from error
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return _told(folder, weights, trainer.state.global_step, time.perf_counter() - began)
+
+
+def _arguments(recipe: Recipe, hardware: Hardware, checkpoints: Path, *, watched: bool) -> dict[str, Any]:
+    """What all of TRL's configurations take."""
+    return {
+        "output_dir": str(checkpoints),
+        "per_device_train_batch_size": min(recipe.at_once, recipe.batch),
+        "per_device_eval_batch_size": min(recipe.at_once, recipe.batch),
+        "gradient_accumulation_steps": recipe.steps_added,
+        "num_train_epochs": recipe.epochs,
+        "max_steps": recipe.max_steps or -1,
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 0.05,
+        "logging_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": recipe.look_every,
+        "save_total_limit": 2,
+        "eval_strategy": "steps" if watched else "no",
+        "eval_steps": recipe.look_every if watched else None,
+        "load_best_model_at_end": watched,
+        "metric_for_best_model": "eval_loss" if watched else None,
+        "greater_is_better": False if watched else None,
+        "gradient_checkpointing": recipe.recompute,
+        "bf16": recipe.bf16,
+        "use_cpu": hardware.device == "cpu",
+        "dataloader_pin_memory": hardware.device != "cpu",
+        "seed": recipe.seed,
+        "report_to": [],
+        "disable_tqdm": True,
+    }
+
+
+def _last_checkpoint(checkpoints: Path) -> str | None:
+    """The newest checkpoint that is whole: its state is what is written last."""
+    found = [path for path in checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    return str(max(found, key=lambda path: int(path.name.partition("-")[2]))) if found else None
+
+
+def _save(trainer: Any, tokenizer: Any, weights: Path) -> Path:
+    shutil.rmtree(weights, ignore_errors=True)
+    trainer.save_model(str(weights))
+    # Together, so that whoever loads the adapter asks it as it was trained.
+    tokenizer.save_pretrained(str(weights))
+    # A pickle, and of no use to anybody.
+    (weights / "training_args.bin").unlink(missing_ok=True)
+    return weights
+
+
+def _told(folder: Path, weights: Path, steps: int, seconds: float) -> Trained:
+    entries = losses(folder)
+    trained = [float(entry["loss"]) for entry in entries if "loss" in entry]
+    seen = [float(entry["eval_loss"]) for entry in entries if "eval_loss" in entry]
+    if not trained:
+        raise TrainingError("Training made no step.", remedy="Give more rows or epochs.")
+    return Trained(weights, steps, trained[0], trained[-1], min(seen, default=None), seconds)
+
+
+def _ids(tokenizer: Any, messages: Sequence[Any], generate: bool) -> list[int]:
+    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=generate)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences the libraries' own logs and bars while they train; what matters comes as errors, losses and progress."""
+    logging, datasets = import_module("transformers.utils.logging"), import_module("datasets")
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        datasets.enable_progress_bars()
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _libraries() -> tuple[Any, Any]:
+    # No look at a hub, whatever a configuration names.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        import_module("trl")
+        return import_module("peft"), import_module("transformers")
+    except ImportError as error:
+        raise MissingExtraError("Training an adapter", "train") from error

@@ -1,0 +1,25 @@
+"""Training on the teacher's answers without the profile in the prompt: prompt distillation (Askell et al. 2021, section
+2.1, there called context distillation). Any teacher will do. The loss is on the answer alone."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from .prepared import Prepared
+
+__all__ = ["build"]
+
+
+def build(prepared: Prepared) -> Any:
+    """TRL's ``SFTTrainer`` on prompt-completion rows."""
+    trl = import_module("trl")
+    config = trl.SFTConfig(
+        **prepared.arguments,
+        max_length=prepared.recipe.max_length,
+        completion_only_loss=True,
+        train_sampling_strategy="group_by_length" if prepared.recipe.group_by_length else "random",
+        # Packed rows would see each other without an attention that respects their boundaries.
+        packing=False,
+    )
+    return trl.SFTTrainer(args=config, **prepared.parts)

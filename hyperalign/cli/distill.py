@@ -1,0 +1,168 @@
+"""``hyperalign distill``: a small local model that answers that way without the long prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from .options import DryRun, MaxCalls, MaxTokens, MaxUsd, SeedOption, StoreOption
+
+if TYPE_CHECKING:
+    from hyperalign.backends.training.collect import Teacher
+    from hyperalign.backends.training.distill import Distillation
+    from hyperalign.backends.training.recipe import Hardware
+    from hyperalign.profile import Profile
+
+__all__ = ["distill"]
+
+Choice = TypeVar("Choice")
+
+
+def distill(
+    out: Annotated[Path, typer.Option("--out", help="The adapter's folder; its name is what it is served as.")],
+    prompts: Annotated[Path, typer.Option("--prompts", help="Prompts: a text file with one a line, or JSONL.")],
+    profiles: Annotated[
+        list[Path] | None, typer.Option("--profiles", help="Profile files, or folders of them; may be repeated.")
+    ] = None,
+    user: Annotated[list[str] | None, typer.Option("--user", help="People in the store; may be repeated.")] = None,
+    teacher: Annotated[
+        str, typer.Option("--teacher", help="Who answers: local:NAME, vllm:ADDRESS, or any LiteLLM name.")
+    ] = "local:qwen2.5-coder-1.5b-instruct",
+    student: Annotated[
+        str, typer.Option("--student", help="Who learns: local:NAME, or a checkpoint folder.")
+    ] = "local:smollm2-135m-instruct",
+    method: Annotated[str, typer.Option("--method", help="sft, dpo, context or on-policy.")] = "sft",
+    scope: Annotated[
+        str | None,
+        typer.Option("--scope", help="person (one person's), tag (several, told whose), prefix or program."),
+    ] = None,
+    strategy: Annotated[str, typer.Option("--strategy", help="How the profile is put to the teacher.")] = "verified",
+    drafts: Annotated[
+        int | None, typer.Option("--drafts", min=1, help="Drafts a prompt; 2 for dpo, else 1, if left out.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", help="The least score of an answer that may teach, in nats.")
+    ] = None,
+    epochs: Annotated[float | None, typer.Option("--epochs", help="Passes over the rows.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="At its peak.")] = None,
+    rank: Annotated[int | None, typer.Option("--rank", min=1, help="Of the LoRA matrices.")] = None,
+    max_steps: Annotated[int | None, typer.Option("--max-steps", min=1, help="Stop training after so many.")] = None,
+    store: StoreOption = None,
+    seed: SeedOption = 0,
+    max_calls: MaxCalls = None,
+    max_tokens: MaxTokens = None,
+    max_usd: MaxUsd = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Teach a small model to answer as people would, from a teacher's answers under their profiles.
+
+    The student is not shown the profile. Every tenth prompt or so is kept from training, to judge the adapter by. An
+    interrupted run goes on where it stopped when the same command is given again.
+    """
+    from hyperalign.backends.runtimes.connect import connect
+    from hyperalign.backends.training.collect import METRICS, Teacher
+    from hyperalign.backends.training.distill import Distillation
+    from hyperalign.backends.training.distill import distill as run
+    from hyperalign.backends.training.recipe import ANSWERED, METHODS, find_hardware, suggest
+    from hyperalign.backends.training.rows import SCOPES, Scope
+    from hyperalign.backends.training.sieve import Sieve
+    from hyperalign.backends.training.student import count_parameters, open_student
+    from hyperalign.budget import Budget
+    from hyperalign.programs.strategies import strategy as named
+    from hyperalign.prompts import read_prompts
+
+    from .terminal import cost_table, reporter
+
+    people = _people(profiles or [], user or [], store)
+    asked = read_prompts(prompts)
+    kind = _one_of(SCOPES, scope or ("person" if len(people) == 1 else "tag"), "scope")
+    budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
+    hardware = find_hardware()
+    with reporter() as report:
+        learner = open_student(student, report.bytes)
+        recipe = suggest(
+            _one_of(METHODS, method, "method"),
+            count_parameters(learner),
+            hardware,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            rank=rank,
+            max_steps=max_steps,
+            seed=seed,
+        )
+        lm = connect(teacher, budget=budget, progress=report.bytes) if recipe.method in ANSWERED else None
+        told = named(strategy)
+        wanted = Distillation(
+            name=out.name,
+            profiles=people,
+            prompts=asked,
+            student=learner,
+            recipe=recipe,
+            scope=Scope(kind, _prefixes(people) if kind == "prefix" else {}),
+            sieve=Sieve(threshold, private={p.user: [e.text for e in p.examples] for p in people}),
+        )
+        who = Teacher(lm, told, drafts or (2 if recipe.method == "dpo" else 1), "style", METRICS["style"])
+        if dry_run:
+            _estimate(wanted, who, hardware)
+            return
+        judge = open_student(teacher, report.bytes) if recipe.method == "on-policy" else None
+        made = run(wanted, who, out, judge=judge, budget=budget, hardware=hardware, progress=report)
+    training = made.card.training
+    from rich.console import Console
+
+    console = Console()
+    console.print(cost_table(budget))
+    console.print(
+        f"\n{made.card.traces} answer(s) taught it in {training['steps']} steps: "
+        f"loss {training['first_loss']:.3f} at first, {training['last_loss']:.3f} at last.",
+        soft_wrap=True,
+        markup=False,
+    )
+    console.print(f"The adapter is in {out}", soft_wrap=True, markup=False)
+    console.print(f'Next: hyperalign adapters gate "{out}"', soft_wrap=True, markup=False)
+
+
+def _one_of(choices: tuple[Choice, ...], said: str, what: str) -> Choice:
+    from hyperalign.errors import InputError
+
+    for choice in choices:
+        if choice == said:
+            return choice
+    raise InputError(f"There is no {what} {said!r}.", remedy=f"Choose one of: {', '.join(map(str, choices))}.")
+
+
+def _people(files: list[Path], users: list[str], store: str | None) -> list[Profile]:
+    from hyperalign.errors import InputError
+    from hyperalign.records import check_user
+    from hyperalign.store import Store
+
+    from .editing import read_profile
+
+    paths = [path for file in files for path in (sorted(file.glob("*.json")) if file.is_dir() else [file])]
+    found = [read_profile(path) for path in paths]
+    if users:
+        with Store(store) as opened:
+            found += [opened.load(check_user(name)) for name in users]
+    if not found:
+        raise InputError("There is nobody to distill.", remedy="Give --profiles FOLDER, or --user NAME.")
+    return found
+
+
+def _prefixes(people: list[Profile]) -> dict[str, str]:
+    """Three surest statements of each: short enough to be said with every prompt."""
+    return {
+        person.user: "Write as a person like this: "
+        + " ".join(h.statement for h in sorted(person.hypotheses, key=lambda h: -h.weight)[:3])
+        for person in people
+    }
+
+
+def _estimate(asked: Distillation, teacher: Teacher, hardware: Hardware) -> None:
+    from hyperalign.backends.training.estimate import estimate
+
+    expected = estimate(asked, teacher, hardware)
+    typer.echo(f"{len(asked.profiles)} person(s), {len(asked.prompts)} prompt(s). Nothing was done.")
+    for line in expected.lines():
+        typer.echo(f"  {line}")

@@ -1,0 +1,20 @@
+"""The real SmolLM2 as a student: made into a checkpoint once, in the user's cache, like the file it comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hyperalign.backends.training.student import Student, open_student
+
+from ...conftest import _USER_CACHE
+
+
+@pytest.fixture(scope="session")
+def student(smollm_path: Path) -> Student:
+    """SmolLM2 135M Instruct as a checkpoint."""
+    del smollm_path  # fetched by it
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HYPERALIGN_CACHE", str(_USER_CACHE))
+        return open_student("local:smollm2-135m-instruct")

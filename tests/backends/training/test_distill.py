@@ -1,0 +1,145 @@
+"""From people and prompts to an adapter that was judged: with a scripted teacher and a student that really trains."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hyperalign.backends.runtimes.connect import connect
+from hyperalign.backends.training.adapters import open_adapter
+from hyperalign.backends.training.collect import Teacher
+from hyperalign.backends.training.distill import Distillation, distill, gate, split_prompts
+from hyperalign.backends.training.gate import Terms, missed
+from hyperalign.backends.training.recipe import Recipe
+from hyperalign.backends.training.rows import Scope
+from hyperalign.backends.training.sieve import Sieve
+from hyperalign.backends.training.student import Student
+from hyperalign.budget import Budget
+from hyperalign.errors import BudgetExceededError, InputError
+from hyperalign.profile import Hypothesis, Measurement, Profile
+from hyperalign.programs.strategies import strategy
+from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
+
+from .sailor import HERE, needs_train
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+THINGS = "rain wind sea city road boat rope lamp soup bread night snow hill train garden window letter song clock river"
+PROMPTS = [f"What do you say of the {thing}?" for thing in THINGS.split()]
+RECIPE = Recipe(rank=8, alpha=16, learning_rate=2e-3, max_steps=3, batch=4, at_once=4, max_length=128, look_every=2)
+
+
+def person(user: str, said: str) -> Profile:
+    return Profile(
+        user=user,
+        hypotheses=[
+            Hypothesis(id=f"{user}-{i}", statement=f"{said} ({i})", aspect="style", source="inferred", weight=0.5)
+            for i in range(6)
+        ],
+        style={"sentence_words": Measurement(value=4.0, reference=18.0, z=-3.0, spread=6.0)},
+    )
+
+
+ADA, BRUNO = person("ada", "Short sentences."), person("bruno", "Speaks of ropes.")
+
+
+def answer(request: Recorded) -> str:
+    said = "The rope knows." if "ropes" in request.prompt else "It is short."
+    return f"{said} {request.prompt.split()[-1]} Good."
+
+
+def asked(student: Student, people: list[Profile], **changed: object) -> Distillation:
+    given = {"name": "letters", "profiles": people, "prompts": PROMPTS, "student": student, "recipe": RECIPE}
+    return Distillation(**{**given, **changed})  # type: ignore[arg-type]
+
+
+def teacher(server: ScriptedServer, budget: Budget | None = None) -> Teacher:
+    server.default = reply(answer)
+    return Teacher(connect("openai/any", api_base=server.base, api_key="k", budget=budget), strategy("verified"))
+
+
+def test_prompts_are_split_by_their_own_words() -> None:
+    split = split_prompts(PROMPTS)
+    assert sorted([*split.train, *split.validation, *split.report]) == sorted(PROMPTS)
+    fewer = split_prompts(PROMPTS[:12])
+    assert set(fewer.report) <= set(split.report)
+    assert split.report
+    assert split.validation
+
+
+def test_who_and_what_is_asked_for_is_checked_first(tmp_path: Path) -> None:
+    nobody = Student("s", tmp_path, "", "")
+    with pytest.raises(InputError, match="nobody to distill"):
+        asked(nobody, [])
+    with pytest.raises(InputError, match="Two profiles are of one person"):
+        asked(nobody, [ADA, ADA], scope=Scope("tag"))
+    with pytest.raises(InputError, match="one person's, and these are 2"):
+        asked(nobody, [ADA, BRUNO])
+
+
+def test_answers_that_may_not_teach_end_the_run_before_training(
+    scripted_server: ScriptedServer, tmp_path: Path
+) -> None:
+    wanted = asked(Student("s", tmp_path, "", ""), [ADA], sieve=Sieve(threshold=1e9))
+    with pytest.raises(InputError, match=r"None of \d+ answer\(s\) may teach: \d+ scores below 1e\+09"):
+        distill(wanted, teacher(scripted_server), tmp_path / "a", hardware=HERE)
+    found = json.loads((tmp_path / "a" / "training" / "split.json").read_text())
+    assert found["kept"] == 0
+    with pytest.raises(InputError, match="too few to train on"):
+        distill(asked(wanted.student, [ADA], prompts=[]), teacher(scripted_server), tmp_path / "b", hardware=HERE)
+
+
+@needs_train
+def test_several_people_one_adapter_and_its_verdict(
+    scripted_server: ScriptedServer, student: Student, tmp_path: Path
+) -> None:
+    wanted = asked(student, [ADA, BRUNO], scope=Scope("tag"), terms=Terms(quality=10.0, ability=1.0, refusals=1.0))
+    capped = Budget(max_calls=10)
+    with pytest.raises(BudgetExceededError):
+        distill(wanted, teacher(scripted_server, capped), tmp_path, budget=capped, hardware=HERE)
+    made = distill(wanted, teacher(scripted_server), tmp_path, hardware=HERE)
+    split = split_prompts(PROMPTS)
+    taught = 2 * len([*split.train, *split.validation])
+    assert len(scripted_server.requests) == taught, "what was answered before the cap is not asked again"
+    assert not any(prompt in request.prompt for request in scripted_server.requests for prompt in split.report)
+    assert made.card.users == ("ada", "bruno")
+    assert made.card.traces == taught
+    assert made.card.training["steps"] == 3
+    assert made.card.gate is None
+    assert "Short sentences" not in (tmp_path / "training" / "rows.jsonl").read_text()
+    judged = gate(tmp_path, student)
+    assert judged.card.gate is not None
+    assert judged.card.gate.passed, judged.card.gate.reasons
+    figures = judged.card.gate.figures
+    assert figures["prompts"] == 2 * len(split.report)
+    assert figures["prompt tokens, adapter"] < 0.7 * figures["prompt tokens, student with profile"]
+    assert figures["probe, nats a token"] > 1e-4
+    assert open_adapter(tmp_path).card == judged.card
+
+    other = Student(student.name, student.path, "other weights", "")
+    with pytest.raises(InputError, match="trained on other weights"):
+        gate(tmp_path, other)
+
+
+def test_each_term_that_is_missed_is_a_reason() -> None:
+    good = {
+        "quality, adapter": 0.5,
+        "quality, student with profile": 0.5,
+        "ability, adapter": 0.8,
+        "ability, base": 0.8,
+        "refusals, adapter": 0.9,
+        "refusals, base": 0.9,
+        "prompt tokens, adapter": 30.0,
+        "prompt tokens, student with profile": 100.0,
+    }
+    assert missed(good, Terms(), changed=True) == []
+    for worse, reason in (
+        ({"quality, adapter": 0.39}, "quality 0.390, below the student with the profile (0.500) less 0.1"),
+        ({"ability, adapter": 0.69}, "ability 69%, below the base's 80% less 10%"),
+        ({"refusals, adapter": 0.7}, "refusals 70%, below the base's 90% less 10%"),
+        ({"prompt tokens, adapter": 80.0}, "80 prompt tokens of 100: 20% saved, below 30%"),
+    ):
+        assert missed({**good, **worse}, Terms(), changed=True) == [reason]
+    assert missed(good, Terms(), changed=False) == ["the adapter changes nothing: its log-probabilities are the base's"]

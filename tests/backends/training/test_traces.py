@@ -1,0 +1,190 @@
+"""Traces, what of them may teach, and the rows that trainers read: no model runs here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hyperalign.backends.runtimes.connect import connect
+from hyperalign.backends.training.collect import Teacher, collect, told, unanswered
+from hyperalign.backends.training.rows import Scope, export, part_of, rows
+from hyperalign.backends.training.sieve import Sieve, private_parts
+from hyperalign.backends.training.traces import Trace, append_trace, read_traces
+from hyperalign.errors import InputError, ModelError, RecordError
+from hyperalign.profile import Hypothesis, Measurement, Profile
+from hyperalign.programs.strategies import strategy
+from tests.fixtures.scripted_server import ScriptedServer, error, reply
+
+ADA = Profile(
+    user="ada",
+    hypotheses=[
+        Hypothesis(id="h1", statement="Writes short sentences.", aspect="style", source="inferred", weight=0.5)
+    ],
+    style={"sentence_words": Measurement(value=4.0, reference=18.0, z=-3.0, spread=6.0)},
+)
+SHORT = "No. It rains. Stay in."
+LONG = "I would say that it is probably going to rain for the rest of the whole long day."
+
+
+def trace(number: int = 0, **changed: object) -> Trace:
+    given = {
+        "id": f"t{number}",
+        "user": "ada",
+        "prompt": f"Question {number}?",
+        "answer": f"Answer number {number} is here.",
+        "teacher": "t",
+        "strategy": "verified",
+        "profile": "p",
+        "told": "Short.",
+        "score": 1.0,
+    }
+    return Trace.model_validate({**given, **changed})
+
+
+# Traces
+
+
+def test_a_teacher_is_asked_each_prompt_once_over_all_runs(scripted_server: ScriptedServer, tmp_path: Path) -> None:
+    scripted_server.default = reply(SHORT)
+    lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
+    teacher, path = Teacher(lm, strategy("verified")), tmp_path / "traces.jsonl"
+    first = collect(teacher, [ADA], ["Will it rain?", "Shall I go?"], path)
+    assert [t.prompt for t in first] == ["Will it rain?", "Shall I go?"]
+    assert {t.answer for t in first} == {SHORT}
+    assert first[0].told == "Write as a person like this:\n- Writes short sentences."
+    assert first[0].hypotheses == ("h1",)
+    assert first[0].score is not None
+    assert "Writes short sentences." in scripted_server.requests[0].prompt
+    asked = len(scripted_server.requests)
+    again = collect(teacher, [ADA], ["Will it rain?", "Shall I go?", "And then?"], path)
+    assert len(scripted_server.requests) == asked + 1, "what is known is not asked again"
+    assert again[:2] == first
+    changed = ADA.model_copy(update={"stated": ["I like rain."]})
+    collect(teacher, [changed], ["Will it rain?"], path)
+    assert len(scripted_server.requests) == asked + 2, "another profile is another question"
+
+
+def test_what_was_answered_before_a_teacher_failed_is_kept(scripted_server: ScriptedServer, tmp_path: Path) -> None:
+    scripted_server.script(reply(SHORT), error(400))
+    scripted_server.default = reply(SHORT)
+    lm = connect("openai/any", api_base=scripted_server.base, api_key="k", num_retries=0)
+    path = tmp_path / "traces.jsonl"
+    with pytest.raises(ModelError):
+        collect(Teacher(lm, strategy("verified")), [ADA], ["One?", "Two?", "Three?"], path)
+    assert [t.prompt for t in read_traces(path)] == ["One?"]
+    assert len(collect(Teacher(lm, strategy("verified")), [ADA], ["One?", "Two?", "Three?"], path)) == 3
+
+
+def test_of_several_drafts_the_most_and_the_least_like_the_person_are_kept(
+    scripted_server: ScriptedServer, tmp_path: Path
+) -> None:
+    scripted_server.script(reply(LONG), reply(SHORT), reply("It may rain, or it may not."))
+    lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
+    (made,) = collect(Teacher(lm, strategy("verified"), drafts=3), [ADA], ["Rain?"], tmp_path / "t.jsonl")
+    assert made.answer == SHORT
+    assert made.rejected == LONG
+    assert made.score is not None
+    assert made.rejected_score is not None
+    assert made.score > made.rejected_score
+
+
+def test_methods_without_answers_ask_nobody() -> None:
+    (made,) = unanswered(Teacher(None, strategy("verified")), [ADA], ["Rain?"])
+    assert (made.answer, made.teacher) == ("", "")
+    assert made.told == told(strategy("verified"), ADA, "Rain?")
+
+
+def test_a_bad_line_is_named_and_a_torn_one_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "traces.jsonl"
+    append_trace(path, trace(0))
+    with path.open("a") as file:
+        file.write('{"id": "t1", "us')
+    assert [t.id for t in read_traces(path)] == ["t0"]
+    append_trace(path, trace(2))
+    with pytest.raises(RecordError, match=r"traces\.jsonl:2: this is no JSON"):
+        read_traces(path)
+    path.write_text('{"id": "x"}\n')
+    with pytest.raises(RecordError, match=r":1: this is no trace: 'user'"):
+        read_traces(path)
+    assert read_traces(tmp_path / "absent.jsonl") == []
+
+
+# What may teach
+
+
+def test_what_goes_is_counted_under_its_reason() -> None:
+    letter = "the parcel came on Tuesday and nobody was at home to take it in but me"
+    found = Sieve(threshold=0.0, private={"ada": [letter]})(
+        [
+            trace(0),
+            trace(1, prompt="Question 0?", answer="answer  number 0 is here."),
+            trace(2, score=-1.0),
+            trace(3, answer="Yes."),
+            trace(4, answer=f"As I said: {letter}."),
+            trace(5, answer="Write to me at ada@example.org, please."),
+            trace(6, user="bruno", answer=f"They say {letter}."),
+        ]
+    )
+    assert [t.id for t in found.traces] == ["t0", "t6"], "what is private to one is not to another"
+    assert found.dropped == {
+        "repeats another": 1,
+        "scores below 0": 1,
+        "shorter than 3 words": 1,
+        "repeats a text of the person's": 1,
+        "holds a mail address": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Call +39 06 1234 5678 after six.", ["telephone number"]),
+        ("Pay to DE89 3704 0044 0532 0130 00 today.", ["account number", "telephone number"]),
+        ("In 1999 there were 12,500 of them, at 3.50 each.", []),
+        ("Version 2.10.4 of 2026-11-22 at 10:30.", []),
+    ],
+)
+def test_private_parts(text: str, found: list[str]) -> None:
+    assert private_parts(text) == found
+
+
+# Rows
+
+
+def test_the_student_is_never_shown_the_profile() -> None:
+    for scope in (Scope(), Scope("program"), Scope("tag"), Scope("prefix", {"ada": "Be brief."})):
+        (row,) = rows([trace(told="Grumpy old sailor.")], scope)
+        assert "sailor" not in json.dumps(row)
+        assert row["completion"] == [{"role": "assistant", "content": "Answer number 0 is here."}]
+    assert rows([trace()], Scope())[0]["prompt"] == [{"role": "user", "content": "Question 0?"}]
+    assert rows([trace()], Scope("tag"))[0]["prompt"][0] == {"role": "system", "content": "Write for ada."}
+    with pytest.raises(InputError, match="no prefix for 'ada'"):
+        rows([trace()], Scope("prefix"))
+
+
+def test_each_method_has_its_rows() -> None:
+    both = trace(rejected="Something else.")
+    assert set(rows([both], Scope(), "dpo")[0]) == {"prompt", "chosen", "rejected"}
+    assert rows([both], Scope(), "context")[0]["privileged_context"] == "Short."
+    assert set(rows([both], Scope(), "on-policy")[0]) == {"prompt"}
+    with pytest.raises(InputError, match="'dpo' needs traces of two drafts"):
+        rows([trace()], Scope(), "dpo")
+
+
+def test_a_prompt_is_in_one_part_whatever_its_case() -> None:
+    prompts = [f"What about number {i}?" for i in range(2_000)]
+    parts = [part_of(prompt) for prompt in prompts]
+    assert parts == [part_of(prompt.upper()) for prompt in prompts]
+    for part in ("validation", "report"):
+        assert 0.07 < parts.count(part) / 2_000 < 0.13
+
+
+def test_rows_are_written_as_lines(tmp_path: Path) -> None:
+    made = rows([trace(0, answer="Über uns, \u2028 ja."), trace(1)], Scope())
+    export(made, tmp_path / "rows.jsonl")
+    lines = (tmp_path / "rows.jsonl").read_text(encoding="utf-8").split("\n")
+    assert [json.loads(line) for line in lines if line] == made
+    with pytest.raises(InputError, match="not a format"):
+        export(made, tmp_path / "rows.csv")

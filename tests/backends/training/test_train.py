@@ -1,0 +1,59 @@
+"""Adapters trained for real: every method makes steps on SmolLM2 135M and changes what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hyperalign.backends.training.export import merge
+from hyperalign.backends.training.probe import probe
+from hyperalign.backends.training.student import Student
+from hyperalign.backends.training.train import Trained
+
+from .sailor import needs_train, trained
+
+pytestmark = [needs_train, pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture(scope="session")
+def sailor(student: Student, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Student]:
+    """An adapter that knows the answers by heart, and the checkpoint that it makes with its base."""
+    folder = tmp_path_factory.mktemp("sailor")
+    found = trained(student, folder, "sft", learning_rate=3e-3, max_steps=8)
+    return found, merge(student, found.weights, folder / "merged")
+
+
+def test_answers_are_learned_by_heart(student: Student, sailor: tuple[Trained, Student]) -> None:
+    found, merged = sailor
+    assert found.steps == 8
+    assert found.last_loss <= found.first_loss / 2
+    assert not list(found.weights.glob("*.bin")), "no pickle"
+    assert {"adapter_model.safetensors", "adapter_config.json", "chat_template.jinja"} <= {
+        path.name for path in found.weights.iterdir()
+    }
+    seen = probe(student, found.weights)
+    assert seen.changed
+    assert seen.difference > 0.1
+    assert (merged.path / "config.json").is_file()
+
+
+def test_the_better_draft_is_learned(student: Student, tmp_path: Path) -> None:
+    found = trained(student, tmp_path, "dpo", learning_rate=1e-3, max_steps=6)
+    assert found.first_loss == pytest.approx(0.693, abs=0.01), "before the first step both drafts are as good"
+    assert found.last_loss <= found.first_loss / 2
+    assert probe(student, found.weights).changed
+
+
+def test_what_the_profile_does_is_learned_without_it(student: Student, tmp_path: Path) -> None:
+    found = trained(student, tmp_path, "context", learning_rate=4e-3, max_steps=10)
+    assert found.last_loss <= found.first_loss / 2
+    assert probe(student, found.weights).changed
+
+
+def test_a_teacher_of_one_vocabulary_judges_the_students_own_words(
+    student: Student, sailor: tuple[Trained, Student], tmp_path: Path
+) -> None:
+    found = trained(student, tmp_path, "on-policy", sailor[1], learning_rate=3e-3, max_steps=6)
+    assert found.last_loss <= found.first_loss / 2
+    assert probe(student, found.weights).changed
