@@ -20,7 +20,7 @@ from hyperalign.profile import Profile
 from hyperalign.programs.score import Progress
 from hyperalign.programs.strategies import strategy
 
-from .adapters import Adapter, Card, open_adapter, recard, seal
+from .adapters import Adapter, Card, Verdict, open_adapter, recard, seal
 from .collect import METRICS, Teacher, collect, unanswered
 from .gate import Terms, judge
 from .recipe import ANSWERED, Hardware, Recipe
@@ -176,7 +176,7 @@ def distill(
     )
 
 
-def gate(folder: Path, student: Student, progress: Progress | None = None) -> Adapter:
+def gate(folder: Path, student: Student, progress: Progress | None = None) -> Verdict:
     """Judge an adapter on the prompts that were kept from its training, and write the verdict on its card.
 
     Args:
@@ -215,7 +215,8 @@ def gate(folder: Path, student: Student, progress: Progress | None = None) -> Ad
         terms=Terms.model_validate(card.terms),
         progress=progress,
     )
-    return recard(folder, card.model_copy(update={"gate": verdict}))
+    recard(folder, card.model_copy(update={"gate": verdict}))
+    return verdict
 
 
 def _card(asked: Distillation, teacher: Teacher, kept: Kept, training: dict[str, object]) -> Card:

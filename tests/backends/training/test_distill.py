@@ -109,14 +109,13 @@ def test_several_people_one_adapter_and_its_verdict(
     assert made.card.training["steps"] == 3
     assert made.card.gate is None
     assert "Short sentences" not in (tmp_path / "training" / "rows.jsonl").read_text()
-    judged = gate(tmp_path, student)
-    assert judged.card.gate is not None
-    assert judged.card.gate.passed, judged.card.gate.reasons
-    figures = judged.card.gate.figures
+    verdict = gate(tmp_path, student)
+    assert verdict.passed, verdict.reasons
+    figures = verdict.figures
     assert figures["prompts"] == 2 * len(split.report)
     assert figures["prompt tokens, adapter"] < 0.7 * figures["prompt tokens, student with profile"]
     assert figures["probe, nats a token"] > 1e-4
-    assert open_adapter(tmp_path).card == judged.card
+    assert open_adapter(tmp_path).card.gate == verdict
 
     other = Student(student.name, student.path, "other weights", "")
     with pytest.raises(InputError, match="trained on other weights"):
