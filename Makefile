@@ -32,7 +32,7 @@ test: .venv/.ready-dev ## All tests
 	$(BIN)/python -m pytest $(ARGS)
 
 test-train: .venv-train/.ready ## Train adapters for real steps, on a small model, in an environment of its own
-	$(TRAIN)/python -m pytest tests/backends/training tests/backends/runtimes/test_scorers_hf.py $(ARGS)
+	$(TRAIN)/python -m pytest tests/backends/training tests/backends/serving tests/backends/runtimes/test_scorers_hf.py $(ARGS)
 
 check: .venv/.ready-dev ## Format, lint, and strict types of the installed package
 	$(BIN)/ruff format --check .

@@ -13,6 +13,7 @@ from typing import Any
 from hyperalign.budget import Budget
 from hyperalign.errors import InputError, UnknownModelError
 
+from .adapter_server import locate_adapter
 from .catalogue import resolve
 from .download import Progress
 from .llama_server import LlamaServer, ServerSettings
@@ -45,7 +46,8 @@ def connect(
     Args:
         name: ``local:<name from the catalogue or path of a .gguf file>``,
             ``vllm:<address or model name>`` (``vllm:http://127.0.0.1:8000#adapter`` picks one
-            of several served models), or any LiteLLM name, such as ``anthropic/…``.
+            of several served models), ``adapter:<name>`` of a running
+            ``hyperalign serve``, or any LiteLLM name, such as ``anthropic/…``.
         budget: counts the calls and stops them at its caps.
         api_key: instead of the provider's environment variable; never saved or shown.
         api_base: another address for a hosted model.
@@ -62,7 +64,7 @@ def connect(
     Raises:
         InputError: ``HYPERALIGN_TIMEOUT`` is not a number of seconds.
         UnknownModelError: no model goes by this name.
-        ModelServerError: the vLLM server does not answer.
+        ModelServerError: the vLLM server, or that of adapters, does not answer.
     """
     name = name.strip()
     timeout = timeout or _timeout_from_environment()
@@ -71,6 +73,8 @@ def connect(
         target = _local(name, rest, timeout, server, progress)
     elif scheme == "vllm":
         target = _vllm(name, rest, api_key, timeout)
+    elif scheme == "adapter":
+        target = _adapter(name, rest, api_key, timeout)
     else:
         if not name or name.endswith("/"):
             raise UnknownModelError(f"'{name}' is not the name of a model.", remedy="Write 'provider/model'.")
@@ -108,3 +112,10 @@ def _vllm(name: str, rest: str, api_key: str | None, timeout: float | None) -> T
     # The client library wants a key even where the server doesn't.
     key = served.api_key or "none"
     return Target(name, f"hosted_vllm/{served.model}", "vllm", timeout or _LOCAL_SECONDS, served.base, key)
+
+
+def _adapter(name: str, rest: str, api_key: str | None, timeout: float | None) -> Target:
+    served = locate_adapter(rest, api_key)
+    # The client library wants a key even where the server doesn't.
+    key = served.api_key or "none"
+    return Target(name, f"openai/{served.model}", "adapter", timeout or _LOCAL_SECONDS, served.base, key)

@@ -116,7 +116,7 @@ class _Shared:
             return
         tokens_in, tokens_out, cached = usage.input_tokens or 0, usage.output_tokens or 0, usage.cache_read_tokens or 0
         # The embedded model costs nothing; a vLLM of one's own costs something nobody told us.
-        usd = 0.0 if self.target.kind == "local" else None
+        usd = 0.0 if self.target.kind in ("local", "adapter") else None
         if self.target.kind == "hosted" and usage.input_tokens is not None:
             usd = price(self.target.model, tokens_in, tokens_out, cached)
         spent = Usage(calls=1, tokens_in=tokens_in, tokens_out=tokens_out, tokens_cached=cached, seconds=seconds)

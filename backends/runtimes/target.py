@@ -17,7 +17,7 @@ from .llama_server import LlamaServer
 
 __all__ = ["Kind", "Target", "key_variable"]
 
-Kind = Literal["hosted", "vllm", "local"]
+Kind = Literal["hosted", "vllm", "local", "adapter"]
 
 
 @dataclass

@@ -7,6 +7,7 @@ that is found out.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,7 @@ from hyperalign.errors import TrainingError
 
 from .student import Student, load_student, torn
 
-__all__ = ["PROBE", "Probed", "probe"]
+__all__ = ["PROBE", "Probed", "probe", "probe_scores", "tell_apart", "with_adapter"]
 
 PROBE = (
     ("How was your day?", "It was long, and I would rather talk about something else."),
@@ -60,14 +61,23 @@ def probe(student: Student, weights: Path) -> Probed:
         ModelError: the base does not load.
     """
     model, tokenizer = load_student(student)
-    base = _scores(model, tokenizer)
-    tuned = _scores(with_adapter(model, weights), tokenizer)
+    base = probe_scores(model, tokenizer)
+    return tell_apart(base, probe_scores(with_adapter(model, weights), tokenizer))
+
+
+def tell_apart(base: Sequence[float], tuned: Sequence[float]) -> Probed:
+    """What two scorings of the probe say: without the adapter, and with it."""
     apart = [abs(a - b) for a, b in zip(base, tuned, strict=True)]
     return Probed(sum(base) / len(base), sum(tuned) / len(tuned), sum(apart) / len(apart))
 
 
-def with_adapter(model: Any, weights: Path) -> Any:
-    """The model with an adapter on it.
+def with_adapter(model: Any, weights: Path, name: str = "default") -> Any:
+    """The model with an adapter on it, or with one more.
+
+    Args:
+        model: of transformers, or one that has adapters already.
+        weights: the adapter's folder.
+        name: by which adapters on one model are told apart.
 
     Raises:
         TrainingError: it does not load, or its keys fit no layer of the model.
@@ -77,7 +87,10 @@ def with_adapter(model: Any, weights: Path) -> Any:
         with warnings.catch_warnings():
             # PEFT only warns of keys that fit nothing, and goes on with the base model.
             warnings.filterwarnings("error", message=".*(missing|unexpected).*adapter keys.*")
-            return peft.PeftModel.from_pretrained(model, str(weights)).eval()
+            if isinstance(model, peft.PeftModel):
+                model.load_adapter(str(weights), adapter_name=name)
+                return model.eval()
+            return peft.PeftModel.from_pretrained(model, str(weights), adapter_name=name).eval()
     except (OSError, ValueError, RuntimeError, KeyError, UserWarning, torn()) as error:
         raise TrainingError(
             f"The adapter in {weights} does not fit its base: {str(error).splitlines()[0]}.",
@@ -85,7 +98,8 @@ def with_adapter(model: Any, weights: Path) -> Any:
         ) from error
 
 
-def _scores(model: Any, tokenizer: Any) -> list[float]:
+def probe_scores(model: Any, tokenizer: Any) -> list[float]:
+    """Log-probability of each token of the probe's answers, in nats."""
     torch = import_module("torch")
     model.eval()
     found: list[float] = []

@@ -22,6 +22,7 @@ from .extract import extract
 from .generate import generate
 from .infer import infer
 from .judge import judge
+from .serve import serve
 
 __all__ = ["app", "main"]
 
@@ -43,6 +44,7 @@ app.command()(judge)
 app.command("eval")(eval_)
 app.command()(compare)
 app.command()(distill)
+app.command()(serve)
 app.add_typer(profile.app, name="profile")
 app.add_typer(models.app, name="models")
 app.add_typer(adapters.app, name="adapters")

@@ -8,7 +8,7 @@ import pytest
 
 from hyperalign.backends.training.student import Student, open_student
 
-from ...conftest import _USER_CACHE
+from ..conftest import _USER_CACHE
 
 
 @pytest.fixture(scope="session")

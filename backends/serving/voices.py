@@ -1,0 +1,147 @@
+"""One base model with many adapters in memory, answering under each one's name, with transformers.
+
+Requests are worked on one at a time: an adapter is a state of the model. This file knows no wire.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from hyperalign.errors import ContextLengthError, NotFoundError, TrainingError
+from hyperalign.scores import Message
+
+from ..training.adapters import Adapter
+from ..training.probe import probe_scores, tell_apart, with_adapter
+from ..training.student import Student, load_student
+
+__all__ = ["Asked", "Said", "Voices"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request.
+
+    Attributes:
+        model: the base's name, or an adapter's, with or without the hash of its weights.
+        messages: the conversation.
+        max_tokens: of the answer.
+        temperature: 0 for the likeliest words.
+        seed: of what is drawn.
+    """
+
+    model: str
+    messages: Sequence[Message]
+    max_tokens: int = 256
+    temperature: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer.
+
+    Attributes:
+        text: what was said.
+        tokens_in: that were read.
+        tokens_out: that were written.
+        cut: whether ``max_tokens`` ended it.
+    """
+
+    text: str
+    tokens_in: int
+    tokens_out: int
+    cut: bool
+
+
+class Voices:
+    """A base and its adapters, loaded and proved to differ from it.
+
+    Args:
+        base: the model that all adapters are of.
+        base_name: what the base is called.
+        adapters: whole ones.
+
+    Raises:
+        TrainingError: an adapter fits no layer of the base, or changes nothing.
+        ModelError: the base does not load.
+        MissingExtraError: the 'train' extra is not installed.
+    """
+
+    def __init__(self, base: Student, base_name: str, adapters: Sequence[Adapter]) -> None:
+        self._torch = import_module("torch")
+        self._lock = threading.Lock()
+        self._names = {base_name: ""}
+        model, self._tokenizer = load_student(base)
+        plain = probe_scores(model, self._tokenizer)
+        self._model: Any = model
+        for adapter in adapters:
+            name = adapter.served_name
+            self._model = with_adapter(self._model, adapter.path, name)
+            self._model.set_adapter(name)
+            # What fits no layer loads without a word and answers like the base.
+            if not tell_apart(plain, probe_scores(self._model, self._tokenizer)).changed:
+                raise TrainingError(
+                    f"The adapter {adapter.card.name} changes nothing in {base_name}.",
+                    remedy="Its keys fit no layer of the base, or it learned nothing: distill it again.",
+                )
+            self._names |= {name: name, adapter.card.name: name}
+        self._served = [base_name, *(adapter.served_name for adapter in adapters)]
+        self._room = int(getattr(model.config, "max_position_embeddings", 0)) or None
+
+    @property
+    def names(self) -> list[str]:
+        """What can be asked for: the base, then each adapter with the hash of its weights."""
+        return list(self._served)
+
+    def answer(self, asked: Asked) -> Said:
+        """Answer a conversation.
+
+        Raises:
+            NotFoundError: nothing is served under that name.
+            ContextLengthError: the conversation and its answer do not fit.
+        """
+        if asked.model not in self._names:
+            raise NotFoundError(
+                f"There is no model {asked.model!r} here.", remedy=f"There are: {', '.join(self._served)}."
+            )
+        text = self._tokenizer.apply_chat_template(list(asked.messages), tokenize=False, add_generation_prompt=True)
+        ids = self._tokenizer(text, return_tensors="pt", add_special_tokens=False)
+        read = int(ids["input_ids"].shape[1])
+        if self._room is not None and read + asked.max_tokens > self._room:
+            raise ContextLengthError(
+                f"{read} tokens with an answer of {asked.max_tokens} do not fit into {self._room}.",
+                remedy="Shorten the conversation, or ask for a shorter answer.",
+            )
+        with self._lock, self._speaking_as(self._names[asked.model]), self._torch.inference_mode():
+            self._torch.manual_seed(asked.seed)
+            drawn = asked.temperature > 0
+            found = self._model.generate(
+                **ids.to(self._model.device),
+                max_new_tokens=asked.max_tokens,
+                do_sample=drawn,
+                temperature=asked.temperature if drawn else None,
+                top_p=None,
+                top_k=None,
+                pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,
+            )
+        written = found[0, read:]
+        said = self._tokenizer.decode(written, skip_special_tokens=True).strip()
+        ended = bool(len(written)) and int(written[-1]) in _ends(self._model)
+        return Said(said, read, len(written), cut=not ended)
+
+    def _speaking_as(self, adapter: str) -> Any:
+        if adapter:
+            self._model.set_adapter(adapter)
+            return nullcontext()
+        # Without any adapter the model is the base itself, and has nothing to switch off.
+        return self._model.disable_adapter() if hasattr(self._model, "disable_adapter") else nullcontext()
+
+
+def _ends(model: Any) -> set[int]:
+    ends = model.generation_config.eos_token_id
+    return set(ends) if isinstance(ends, list) else {ends}
