@@ -22,6 +22,7 @@ from hyperalign.programs.strategies import strategy
 
 from .adapters import Adapter, Card, Verdict, open_adapter, recard, seal
 from .collect import METRICS, Teacher, collect, unanswered
+from .curve import as_picture
 from .gate import Terms, judge
 from .recipe import ANSWERED, Hardware, Recipe
 from .rows import Scope, export, part_of, rows
@@ -29,6 +30,7 @@ from .sieve import Kept, Sieve
 from .student import Student
 from .traces import profile_hash
 from .train import train
+from .watch import losses
 
 __all__ = ["Distillation", "Split", "distill", "gate", "split_prompts"]
 
@@ -156,6 +158,7 @@ def distill(
     trained = train(
         asked.student, made, asked.recipe, run, validation=watched, teacher=judge, hardware=hardware, progress=progress
     )
+    write_whole(run / "losses.svg", as_picture(losses(run)))
     return seal(
         trained.weights,
         folder,

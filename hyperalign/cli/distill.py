@@ -11,6 +11,7 @@ from .options import DryRun, MaxCalls, MaxTokens, MaxUsd, SeedOption, StoreOptio
 
 if TYPE_CHECKING:
     from hyperalign.backends.training.collect import Teacher
+    from hyperalign.backends.training.curve import as_text
     from hyperalign.backends.training.distill import Distillation
     from hyperalign.backends.training.recipe import Hardware
     from hyperalign.profile import Profile
@@ -69,6 +70,7 @@ def distill(
     from hyperalign.backends.training.rows import SCOPES, Scope
     from hyperalign.backends.training.sieve import Sieve
     from hyperalign.backends.training.student import count_parameters, open_student
+    from hyperalign.backends.training.watch import losses
     from hyperalign.budget import Budget
     from hyperalign.programs.strategies import strategy as named
     from hyperalign.prompts import read_prompts
@@ -120,7 +122,8 @@ def distill(
         soft_wrap=True,
         markup=False,
     )
-    console.print(f"The adapter is in {out}", soft_wrap=True, markup=False)
+    console.print(as_text(losses(out / "training")), markup=False)
+    console.print(f"The adapter is in {out}; its losses are drawn in training/losses.svg", soft_wrap=True, markup=False)
     console.print(f'Next: hyperalign adapters gate "{out}"', soft_wrap=True, markup=False)
 
 

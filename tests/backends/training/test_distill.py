@@ -108,6 +108,7 @@ def test_several_people_one_adapter_and_its_verdict(
     assert made.card.traces == taught
     assert made.card.training["steps"] == 3
     assert made.card.gate is None
+    assert "training" in (tmp_path / "training" / "losses.svg").read_text()
     assert "Short sentences" not in (tmp_path / "training" / "rows.jsonl").read_text()
     verdict = gate(tmp_path, student)
     assert verdict.passed, verdict.reasons
