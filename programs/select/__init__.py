@@ -51,7 +51,8 @@ def select(
     chosen = [(hypothesis, matrix) for hypothesis, matrix in known if matrix.all_paired(user)]
     written = [(hypothesis, matrix) for hypothesis, matrix in known if not matrix.all_paired(user)]
     by_choices = judge_with_scopes(chosen, user, rules, subjects or {})
-    believed = any(not reason for _, reason in by_choices.judged)
+    # What holds on one subject alone says nothing of the choices on all the others.
+    believed = any(not reason and not hypothesis.scope for hypothesis, reason in by_choices.judged)
     judged = [
         *by_choices.judged,
         *judge_chosen(shown, widest_table(chosen, user), believed, rules),

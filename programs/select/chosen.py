@@ -32,11 +32,11 @@ def judge_chosen(examples: Sequence[Hypothesis], table: Table | None, believed: 
     Args:
         examples: each with the record that it is, as its evidence.
         table: the cells of statements on the person's choices; None if there are none.
-        believed: whether anything was kept of these choices.
+        believed: whether anything that these choices say was kept for all prompts.
         rules: what it takes.
     """
     if not believed or table is None:
-        return [(example, "nothing that the choices say was kept") for example in examples]
+        return [(example, "nothing that the choices say was kept for all prompts") for example in examples]
     own, others = table.own, table.others
     if reason := rules.too_few(len(own) - 1, sum(map(len, others)), "other choices"):
         return [(example, reason) for example in examples]
