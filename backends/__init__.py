@@ -1,1 +1,22 @@
-"""Where models come from and where they run: runtimes, and later the training of adapters."""
+"""Where models run (``runtimes``), how small ones learn (``training``), and how those are asked (``serving``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .training.provider import LocalProvider
+
+__all__ = ["provider"]
+
+
+def provider(student: str = "local:smollm2-135m-instruct", **options: Any) -> LocalProvider:
+    """What lets DSPy's optimizers train on this machine: ``connect(…, provider=provider(…))``.
+
+    Args:
+        student: what learns: ``local:NAME``, or a checkpoint folder.
+        options: of ``LocalProvider``.
+    """
+    from .training.provider import LocalProvider
+
+    return LocalProvider(student, **options)

@@ -73,6 +73,8 @@ _HOMES = {
     "select": "programs.select",
 }
 
+_PACKAGES = ("backends", "evals", "programs")
+
 __all__ = [
     "Budget",
     "Edit",
@@ -104,6 +106,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
+    if name in _PACKAGES:
+        return import_module(f".{name}", __name__)
     if home is None:
         raise AttributeError(f"module 'hyperalign' has no attribute {name!r}")
     value = getattr(import_module(f".{home}", __name__), name)

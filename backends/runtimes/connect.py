@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 from typing import Any
 
 from hyperalign.budget import Budget
@@ -47,7 +48,8 @@ def connect(
         name: ``local:<name from the catalogue or path of a .gguf file>``,
             ``vllm:<address or model name>`` (``vllm:http://127.0.0.1:8000#adapter`` picks one
             of several served models), ``adapter:<name>`` of a running
-            ``hyperalign serve``, or any LiteLLM name, such as ``anthropic/…``.
+            ``hyperalign serve``, ``adapter:<folder>``, which is served from this process, or any LiteLLM name,
+            such as ``anthropic/…``.
         budget: counts the calls and stops them at its caps.
         api_key: instead of the provider's environment variable; never saved or shown.
         api_base: another address for a hosted model.
@@ -115,7 +117,13 @@ def _vllm(name: str, rest: str, api_key: str | None, timeout: float | None) -> T
 
 
 def _adapter(name: str, rest: str, api_key: str | None, timeout: float | None) -> Target:
-    served = locate_adapter(rest, api_key)
+    if (Path(rest).expanduser() / "card.json").is_file():
+        # What serves an adapter here builds on this package: it is only loaded where it is asked for.
+        from ..serving.at_home import serve_at_home
+
+        served = serve_at_home(Path(rest).expanduser())
+    else:
+        served = locate_adapter(rest, api_key)
     # The client library wants a key even where the server doesn't.
     key = served.api_key or "none"
     return Target(name, f"openai/{served.model}", "adapter", timeout or _LOCAL_SECONDS, served.base, key)

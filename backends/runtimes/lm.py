@@ -102,6 +102,20 @@ class LM(dspy.LM):
         copied: Self = self.copy(engine=Engine(self.target, meter), async_engine=AsyncEngine(self.target, meter))
         return copied
 
+    def copy(self, **changed: Any) -> Any:
+        """The same model with some settings changed; another ``model`` is another connection.
+
+        DSPy's optimizers copy a model with the name of what was trained.
+        """
+        name = str(changed.get("model", ""))
+        if not name.startswith(("adapter:", "local:", "vllm:")):
+            return super().copy(**changed)
+        from .connect import connect
+
+        settings = {**self.kwargs, **{key: value for key, value in changed.items() if key != "model"}}
+        meter = self._own_engine.meter
+        return connect(name, budget=meter.budget, num_retries=self.num_retries, provider=self.provider, **settings)
+
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """Ask the model; see ``dspy.LM``.
 
