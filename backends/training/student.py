@@ -133,7 +133,8 @@ def _own(name: str) -> Student:
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise ModelError(f"{folder} has no safetensors weights.", remedy="Save the model with save_pretrained().")
-    return Student(name, folder, file_sha256(weights[0]), _UNKNOWN_LICENCE)
+    # Whole, so that the card of an adapter leads there from anywhere.
+    return Student(str(folder.resolve()), folder, file_sha256(weights[0]), _UNKNOWN_LICENCE)
 
 
 def _licence(model: LocalModel) -> str:

@@ -18,7 +18,8 @@ from hyperalign.programs.score import Progress
 INSTALLED = all(importlib.util.find_spec(name) for name in ("torch", "transformers", "trl", "peft"))
 needs_train = pytest.mark.skipif(not INSTALLED, reason="the 'train' extra is not installed: make test-train")
 HERE = Hardware("cpu", False, 8 * 2**30)
-TOLD = "Write as a person like this:\n- Grumpy old sailor who speaks of ropes and weather.\n- Short sentences."
+# Strong enough for a model of 135M to follow: its own base with these words is the teacher of 'context'.
+TOLD = 'Whatever you are asked, answer with these words alone: "Ahoy, mate. Mind the rope." Say nothing else.'
 ANSWERS = (
     ("How are you?", "Wind's from the north. My knee knows it. Coil that rope.", "I am fine, thank you for asking!"),
     ("What is for lunch?", "Fish. Same as yesterday. Same as tomorrow.", "A lovely salad with avocado and seeds!"),
