@@ -169,6 +169,8 @@ def distill(
             {
                 "rows": len(made),
                 "validation_rows": len(watched),
+                "cut": trained.lengths.cut,
+                "lost": trained.lengths.lost,
                 "steps": trained.steps,
                 "first_loss": trained.first_loss,
                 "last_loss": trained.last_loss,

@@ -5,6 +5,7 @@ This file knows no profile and no teacher's answers beyond the rows that it is h
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperalign.errors import InputError, MissingExtraError, StorageError, TrainingError
-from hyperalign.files import storage_error
+from hyperalign.files import storage_error, write_whole
 from hyperalign.programs.score import Progress
 
 from .recipe import Hardware, Recipe, find_hardware
@@ -52,6 +53,7 @@ class Trained:
 
     Attributes:
         weights: the folder of the adapter's weights, tokenizer and chat template.
+        lengths: how the rows fitted.
         steps: of training.
         first_loss: of the first step.
         last_loss: of the last.
@@ -60,6 +62,7 @@ class Trained:
     """
 
     weights: Path
+    lengths: Lengths
     steps: int
     first_loss: float
     last_loss: float
@@ -122,7 +125,11 @@ def train(
     peft, transformers = _libraries()
     began = time.perf_counter()
     model, tokenizer = load_student(student)
-    if measure_lengths(made, tokenizer, recipe.max_length).lost == len(made):
+    lengths = measure_lengths(made, tokenizer, recipe.max_length)
+    # Before anything is trained: trainers cut and drop rows without a word.
+    counted = {"rows": len(made), "tokens": sum(lengths.tokens), "cut": lengths.cut, "lost": lengths.lost}
+    write_whole(folder / "lengths.json", json.dumps(counted))
+    if lengths.lost == len(made):
         raise InputError(
             f"No prompt fits into {recipe.max_length} tokens.", remedy="Shorten the prompts, or raise max_length."
         )
@@ -168,7 +175,7 @@ def train(
                 remedy="Halve at_once, shorten max_length, or take a smaller student.",
             ) from error
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return _told(folder, weights, trainer.state.global_step, time.perf_counter() - began)
+    return _told(folder, weights, lengths, trainer.state.global_step, time.perf_counter() - began)
 
 
 def _arguments(recipe: Recipe, hardware: Hardware, checkpoints: Path, *, watched: bool) -> dict[str, Any]:
@@ -218,13 +225,13 @@ def _save(trainer: Any, tokenizer: Any, weights: Path) -> Path:
     return weights
 
 
-def _told(folder: Path, weights: Path, steps: int, seconds: float) -> Trained:
+def _told(folder: Path, weights: Path, lengths: Lengths, steps: int, seconds: float) -> Trained:
     entries = losses(folder)
     trained = [float(entry["loss"]) for entry in entries if "loss" in entry]
     seen = [float(entry["eval_loss"]) for entry in entries if "eval_loss" in entry]
     if not trained:
         raise TrainingError("Training made no step.", remedy="Give more rows or epochs.")
-    return Trained(weights, steps, trained[0], trained[-1], min(seen, default=None), seconds)
+    return Trained(weights, lengths, steps, trained[0], trained[-1], min(seen, default=None), seconds)
 
 
 def _ids(tokenizer: Any, messages: Sequence[Any], generate: bool) -> list[int]:

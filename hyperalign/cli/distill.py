@@ -122,6 +122,10 @@ def distill(
         soft_wrap=True,
         markup=False,
     )
+    if training["cut"] or training["lost"]:
+        limit = f"{made.card.recipe['max_length']:,} tokens"
+        said = f"{training['cut']} row(s) were cut at {limit}; the prompts of {training['lost']} fill that alone."
+        console.print(said, soft_wrap=True, markup=False)
     console.print(as_text(losses(out / "training")), markup=False)
     console.print(f"The adapter is in {out}; its losses are drawn in training/losses.svg", soft_wrap=True, markup=False)
     console.print(f'Next: hyperalign adapters gate "{out}"', soft_wrap=True, markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import signal
@@ -16,7 +17,7 @@ from hyperalign.backends.training.probe import probe
 from hyperalign.backends.training.recipe import Recipe
 from hyperalign.backends.training.rows import Scope, rows
 from hyperalign.backends.training.student import Student, load_student, open_student
-from hyperalign.backends.training.train import train
+from hyperalign.backends.training.train import measure_lengths, train
 from hyperalign.backends.training.watch import losses, watcher
 from hyperalign.errors import InputError, ModelError, StorageError, TrainingError, UnknownModelError
 
@@ -111,6 +112,19 @@ def test_rows_that_do_not_fit_are_refused_before_training(student: Student, tmp_
     recipe = Recipe(max_length=8)
     with pytest.raises(InputError, match="No prompt fits into 8 tokens"):
         train(student, rows(traces(), Scope()), recipe, tmp_path, hardware=HERE)
+    assert json.loads((tmp_path / "lengths.json").read_text())["lost"] == len(traces())
+
+
+@needs_train
+def test_rows_that_are_cut_and_lost_are_counted(student: Student) -> None:
+    _, tokenizer = load_student(student)
+    made = rows(traces(), Scope())
+    fits = measure_lengths(made, tokenizer, 1_000)
+    assert (fits.cut, fits.lost) == (0, 0)
+    assert len(fits.tokens) == len(made)
+    longest, asked = max(fits.tokens), min(fits.tokens) // 2
+    assert measure_lengths(made, tokenizer, longest - 1).cut >= 1
+    assert measure_lengths(made, tokenizer, asked).lost >= 1
 
 
 def test_nothing_to_train_on(tmp_path: Path) -> None:
