@@ -10,8 +10,7 @@ import threading
 from pathlib import Path
 
 from ..runtimes.vllm_server import Served
-from ..training.adapters import open_adapter
-from ..training.student import open_student
+from ..training.adapters import open_adapter, open_base
 from .voices import Voices
 from .wire import listen
 
@@ -36,7 +35,7 @@ def serve_at_home(folder: Path) -> Served:
     adapter = open_adapter(folder)
     with _guard:
         if adapter.served_name not in _served:
-            voices = Voices(open_student(adapter.card.base), "base", [adapter])
+            voices = Voices(open_base(adapter.card), "base", [adapter])
             key = secrets.token_urlsafe(24)
             server = listen(voices, port=0, key=key)
             threading.Thread(target=server.serve_forever, name=adapter.served_name, daemon=True).start()

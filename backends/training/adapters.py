@@ -16,10 +16,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hyperalign.errors import NotFoundError, TrainingError
+from hyperalign.errors import InputError, NotFoundError, TrainingError
 from hyperalign.files import write_whole
 
-__all__ = ["Adapter", "Card", "Verdict", "find_adapters", "open_adapter", "recard", "seal"]
+from ..runtimes.download import Progress
+from .student import Student, open_student
+
+__all__ = ["Adapter", "Card", "Verdict", "check_base", "find_adapters", "open_adapter", "open_base", "recard", "seal"]
 
 _CARD, _MANIFEST, _README = "card.json", "manifest.json", "README.md"
 _WEIGHTS = "adapter_model.safetensors"
@@ -175,6 +178,37 @@ def open_adapter(folder: Path) -> Adapter:
     if _WEIGHTS not in sums:
         raise TrainingError(f"The adapter in {folder} has no weights.", remedy="Distill it again.")
     return Adapter(folder, card, sums[_WEIGHTS])
+
+
+def open_base(card: Card, progress: Progress | None = None) -> Student:
+    """The model that an adapter was trained on, and no other.
+
+    Args:
+        card: of the adapter.
+        progress: told of a download.
+
+    Raises:
+        InputError: what goes by that name now has other weights.
+        UnknownModelError: there is no such model or folder any more.
+        MissingExtraError: the 'train' extra is not installed.
+        ModelError: it can't be made into a checkpoint.
+    """
+    student = open_student(card.base, progress)
+    check_base(card, student)
+    return student
+
+
+def check_base(card: Card, student: Student) -> None:
+    """Refuse a model with other weights than the adapter was trained on.
+
+    Raises:
+        InputError: it has.
+    """
+    if student.sha256 != card.base_sha256:
+        raise InputError(
+            f"The adapter {card.name} was trained on other weights than {student.name} has.",
+            remedy=f"Its base is {card.base}, as it was then: get those weights back, or distill the adapter again.",
+        )
 
 
 def find_adapters(root: Path) -> list[Path]:

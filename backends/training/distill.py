@@ -20,7 +20,7 @@ from hyperalign.profile import Profile
 from hyperalign.programs.score import Progress
 from hyperalign.programs.strategies import strategy
 
-from .adapters import Adapter, Card, Verdict, open_adapter, recard, seal
+from .adapters import Adapter, Card, Verdict, check_base, open_adapter, recard, seal
 from .collect import METRICS, Teacher, collect, unanswered
 from .curve import as_picture
 from .gate import Terms, judge
@@ -197,10 +197,7 @@ def gate(folder: Path, student: Student, progress: Progress | None = None) -> Ve
     """
     adapter = open_adapter(folder)
     card = adapter.card
-    if student.sha256 != card.base_sha256:
-        raise InputError(
-            f"The adapter was trained on other weights than {student.name} has.", remedy=f"Its base is {card.base}."
-        )
+    check_base(card, student)
     try:
         prompts = json.loads((folder / _RUN / _SPLIT).read_text(encoding="utf-8"))["prompts"]["report"]
         people = json.loads((folder / _RUN / _PEOPLE).read_text(encoding="utf-8"))

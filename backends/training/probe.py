@@ -16,6 +16,7 @@ from typing import Any
 from hyperalign.errors import TrainingError
 
 from .student import Student, load_student, torn
+from .writing import token_scores
 
 __all__ = ["PROBE", "Probed", "probe", "probe_scores", "tell_apart", "with_adapter"]
 
@@ -100,17 +101,4 @@ def with_adapter(model: Any, weights: Path, name: str = "default") -> Any:
 
 def probe_scores(model: Any, tokenizer: Any) -> list[float]:
     """Log-probability of each token of the probe's answers, in nats."""
-    torch = import_module("torch")
-    model.eval()
-    found: list[float] = []
-    for prompt, answer in PROBE:
-        asked = tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
-        )
-        before = tokenizer(asked, add_special_tokens=False)["input_ids"]
-        after = tokenizer(answer, add_special_tokens=False)["input_ids"]
-        ids = torch.tensor([[*before, *after]], device=model.device)
-        with torch.inference_mode():
-            scores = torch.log_softmax(model(input_ids=ids).logits[0, len(before) - 1 : -1].float(), dim=-1)
-        found += scores.gather(-1, ids[0, len(before) :, None]).squeeze(-1).tolist()
-    return found
+    return [score for prompt, answer in PROBE for score in token_scores(model, tokenizer, prompt, answer)]

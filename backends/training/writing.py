@@ -13,7 +13,7 @@ from typing import Any
 from hyperalign.programs.score import Progress
 from hyperalign.scores import Message
 
-__all__ = ["answers", "likelier", "prompt_tokens"]
+__all__ = ["answers", "likelier", "prompt_tokens", "token_scores"]
 
 _AT_ONCE = 8
 
@@ -69,17 +69,20 @@ def answers(
 
 def likelier(model: Any, tokenizer: Any, prompt: str, first: str, second: str) -> bool:
     """Whether the model finds the first of two answers likelier, by mean log-probability per token."""
+    means = [fmean(token_scores(model, tokenizer, prompt, answer)) for answer in (first, second)]
+    return means[0] > means[1]
+
+
+def token_scores(model: Any, tokenizer: Any, prompt: str, answer: str) -> list[float]:
+    """Log-probability of each token of an answer to a prompt, in nats."""
     torch = import_module("torch")
     model.eval()
     before = _ids(tokenizer, _rendered(tokenizer, [{"role": "user", "content": prompt}]))
-    means: list[float] = []
-    for answer in (first, second):
-        after = _ids(tokenizer, answer)
-        ids = torch.tensor([[*before, *after]], device=model.device)
-        with torch.inference_mode():
-            scores = torch.log_softmax(model(input_ids=ids).logits[0, len(before) - 1 : -1].float(), dim=-1)
-        means.append(float(scores.gather(-1, ids[0, len(before) :, None]).mean()))
-    return means[0] > means[1]
+    after = _ids(tokenizer, answer)
+    ids = torch.tensor([[*before, *after]], device=model.device)
+    with torch.inference_mode():
+        scores = torch.log_softmax(model(input_ids=ids).logits[0, len(before) - 1 : -1].float(), dim=-1)
+    return [float(score) for score in scores.gather(-1, ids[0, len(before) :, None]).squeeze(-1)]
 
 
 def prompt_tokens(tokenizer: Any, asked: Sequence[Sequence[Message]]) -> float:

@@ -67,14 +67,13 @@ def gate(folder: FolderArgument) -> None:
 
     It fails with exit code 1.
     """
-    from hyperalign.backends.training.adapters import open_adapter
+    from hyperalign.backends.training.adapters import open_adapter, open_base
     from hyperalign.backends.training.distill import gate as judged
-    from hyperalign.backends.training.student import open_student
 
     from .terminal import reporter
 
     with reporter() as report:
-        student = open_student(open_adapter(folder).card.base, report.bytes)
+        student = open_base(open_adapter(folder).card, report.bytes)
         verdict = judged(folder, student, report)
     for name, value in verdict.figures.items():
         typer.echo(f"{name}: {value:g}")
@@ -92,10 +91,9 @@ def export(
     merge: Annotated[bool, typer.Option("--merge", help="Base and adapter as one checkpoint.")] = False,
 ) -> None:
     """Copy an adapter as Hugging Face's libraries load it, or merged into its base."""
-    from hyperalign.backends.training.adapters import open_adapter
+    from hyperalign.backends.training.adapters import open_adapter, open_base
     from hyperalign.backends.training.export import copy_out
     from hyperalign.backends.training.export import merge as merged
-    from hyperalign.backends.training.student import open_student
 
     from .terminal import reporter
 
@@ -104,5 +102,5 @@ def export(
         copy_out(adapter, out)
     else:
         with reporter() as report:
-            merged(open_student(adapter.card.base, report.bytes), folder, out)
+            merged(open_base(adapter.card, report.bytes), folder, out)
     typer.echo(f"Written to {out}")

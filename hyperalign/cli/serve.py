@@ -28,7 +28,7 @@ def serve(
     from hyperalign.backends.serving.choose import choose_adapters
     from hyperalign.backends.serving.voices import Voices
     from hyperalign.backends.serving.wire import listen
-    from hyperalign.backends.training.student import open_student
+    from hyperalign.backends.training.adapters import open_base
 
     from .show import plain
     from .terminal import reporter
@@ -36,7 +36,7 @@ def serve(
     found = choose_adapters(adapters, force=force)
     card = found[0].card
     with reporter() as report:
-        student = open_student(card.base, report.bytes)
+        student = open_base(card, report.bytes)
         base = f"{Path(card.base.partition(':')[2] or card.base).stem}-{card.base_sha256[:8]}"
         voices = Voices(student, base, found)
     server = listen(voices, host, port, os.environ.get("HYPERALIGN_SERVE_KEY", ""))
