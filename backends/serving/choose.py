@@ -12,7 +12,7 @@ from hyperalign.errors import InputError, NotFoundError, TrainingError
 
 from ..training.adapters import Adapter, find_adapters, open_adapter
 
-__all__ = ["choose_adapters"]
+__all__ = ["check_gate", "choose_adapters"]
 
 
 def choose_adapters(root: Path, *, force: bool = False) -> list[Adapter]:
@@ -33,7 +33,7 @@ def choose_adapters(root: Path, *, force: bool = False) -> list[Adapter]:
     found = [open_adapter(folder) for folder in folders]
     if not force:
         for adapter in found:
-            _check_gate(adapter)
+            check_gate(adapter)
     bases = sorted({adapter.card.base for adapter in found})
     if len({adapter.card.base_sha256 for adapter in found}) > 1:
         raise InputError(
@@ -44,7 +44,12 @@ def choose_adapters(root: Path, *, force: bool = False) -> list[Adapter]:
     return found
 
 
-def _check_gate(adapter: Adapter) -> None:
+def check_gate(adapter: Adapter) -> None:
+    """Refuse an adapter that did not pass its gate.
+
+    Raises:
+        TrainingError: it failed, or was never judged.
+    """
     verdict = adapter.card.gate
     if verdict is None:
         raise TrainingError(

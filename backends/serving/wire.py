@@ -19,7 +19,7 @@ from hyperalign.errors import ContextLengthError, HyperalignError, InputError, N
 
 from .voices import Asked, Said
 
-__all__ = ["Speaks", "listen"]
+__all__ = ["Speaks", "check_host", "listen"]
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _LARGEST = 4 * 2**20
@@ -72,11 +72,7 @@ def listen(speaks: Speaks, host: str = "127.0.0.1", port: int = 8010, key: str =
         InputError: it would listen beyond this machine without a key.
         StorageError: the port is taken.
     """
-    if host not in _LOOPBACK and not key:
-        raise InputError(
-            f"Listening on {host} lets others in, and there is no key.",
-            remedy="Set HYPERALIGN_SERVE_KEY, or leave --host out to listen on this machine alone.",
-        )
+    check_host(host, key)
     handler = type("Handler", (_Handler,), {"speaks": speaks, "key": key})
     try:
         return ThreadingHTTPServer((host, port), handler)
@@ -84,6 +80,19 @@ def listen(speaks: Speaks, host: str = "127.0.0.1", port: int = 8010, key: str =
         raise StorageError(
             f"Port {port} of {host} can't be listened on: {error.strerror or error}.", remedy="Choose another --port."
         ) from error
+
+
+def check_host(host: str, key: str) -> None:
+    """Refuse to listen beyond this machine without a key.
+
+    Raises:
+        InputError: it would.
+    """
+    if host not in _LOOPBACK and not key:
+        raise InputError(
+            f"Listening on {host} lets others in, and there is no key.",
+            remedy="Set HYPERALIGN_SERVE_KEY, or leave --host out to listen on this machine alone.",
+        )
 
 
 class _Handler(BaseHTTPRequestHandler):

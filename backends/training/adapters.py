@@ -22,10 +22,21 @@ from hyperalign.files import write_whole
 from ..runtimes.download import Progress
 from .student import Student, open_student
 
-__all__ = ["Adapter", "Card", "Verdict", "check_base", "find_adapters", "open_adapter", "open_base", "recard", "seal"]
+__all__ = [
+    "Adapter",
+    "Card",
+    "Verdict",
+    "check_base",
+    "check_tokenizer",
+    "find_adapters",
+    "open_adapter",
+    "open_base",
+    "recard",
+    "seal",
+]
 
 _CARD, _MANIFEST, _README = "card.json", "manifest.json", "README.md"
-_WEIGHTS = "adapter_model.safetensors"
+_WEIGHTS, _TOKENIZER = "adapter_model.safetensors", "tokenizer.json"
 
 
 class Verdict(BaseModel):
@@ -91,6 +102,11 @@ class Card(BaseModel):
     gate: Verdict | None = None
     made: str
     version: str
+
+    @property
+    def base_name(self) -> str:
+        """What the base is called on the wire: it carries the weights, so that no cache confuses two."""
+        return f"{Path(self.base.partition(':')[2] or self.base).stem}-{self.base_sha256[:8]}"
 
 
 @dataclass(frozen=True)
@@ -209,6 +225,35 @@ def check_base(card: Card, student: Student) -> None:
             f"The adapter {card.name} was trained on other weights than {student.name} has.",
             remedy=f"Its base is {card.base}, as it was then: get those weights back, or distill the adapter again.",
         )
+
+
+def check_tokenizer(adapter: Adapter, student: Student) -> None:
+    """Refuse a model that reads other tokens than the adapter was trained on.
+
+    Raises:
+        TrainingError: it does.
+    """
+    own, base = _vocabulary(adapter.path / _TOKENIZER), _vocabulary(student.path / _TOKENIZER)
+    if own is None or base is None or own == base:
+        return
+    differ = sum(own.get(word) != base.get(word) for word in own.keys() | base.keys())
+    raise TrainingError(
+        f"The adapter {adapter.card.name} was trained on other tokens than {student.name} reads: {differ} differ.",
+        remedy="Give the base its own tokenizer back, or distill the adapter again.",
+    )
+
+
+def _vocabulary(file: Path) -> dict[str, int] | None:
+    """Each token's number; None where there is no such file, as with tokenizers of an older kind."""
+    if not file.is_file():
+        return None
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        words = data["model"]["vocab"]
+        pairs = words.items() if isinstance(words, dict) else ((word, i) for i, (word, _) in enumerate(words))
+        return {**dict(pairs), **{token["content"]: token["id"] for token in data["added_tokens"]}}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{file} can't be read.", remedy="Get an intact copy of its folder.") from error
 
 
 def find_adapters(root: Path) -> list[Path]:

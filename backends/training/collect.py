@@ -1,23 +1,30 @@
 """A teacher answers prompts for people, and each answer is kept as a trace as it ends.
 
 A run that was killed goes on: what the file of traces holds is not asked again. Where several drafts are asked for,
-the best and the worst by the person's own measure are kept, as WikiPersona makes preference rows from diverse
-candidates (Tang et al. 2025, section 4). This file knows no runtime and no training.
+they are held against each other, every two, and the best and the worst are kept, as WikiPersona makes preference rows
+from diverse candidates (Tang et al. 2025, section 4); here the person's own tests and measured style decide. This file
+knows no runtime and no training.
 """
 
 from __future__ import annotations
 
+import contextvars
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 import dspy
 
 from hyperalign.budget import Budget
+from hyperalign.errors import ModelOutputError
 from hyperalign.profile import Profile
 from hyperalign.programs.generate import Generate
+from hyperalign.programs.judge import Judge
 from hyperalign.programs.score import Progress
 from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
+from hyperalign.scores import Scorer
 from hyperalign.style import likeness
 
 from .traces import Trace, append_trace, profile_hash, read_traces, trace_id
@@ -48,6 +55,9 @@ class Teacher:
         drafts: how many drafts a prompt; with two or more, the worst is kept as the rejected one.
         metric: the name of what scores them.
         score: what scores them.
+        at_once: how many prompts it is asked at a time.
+        scorer: reads drafts for the person's kept statements; without one measured style alone holds them against
+            each other.
     """
 
     lm: dspy.LM | None
@@ -55,11 +65,17 @@ class Teacher:
     drafts: int = 1
     metric: str = "style"
     score: Metric = style_likeness
+    at_once: int = 1
+    scorer: Scorer | None = None
 
     @property
     def name(self) -> str:
         """The model; empty where none is asked."""
         return str(self.lm.model) if self.lm is not None else ""
+
+    def picks_by(self, drafts: int) -> str:
+        """What holds drafts against each other; empty where there is one."""
+        return "" if drafts < 2 else f"tests:{self.scorer.name}" if self.scorer is not None else "style"
 
 
 def collect(
@@ -90,21 +106,50 @@ def collect(
         StorageError: the disk is full or not writable.
     """
     known = {trace.id: trace for trace in read_traces(path)}
-    wanted = [(profile, prompt) for profile in profiles for prompt in prompts]
-    found: list[Trace] = []
-    budget = budget or Budget()
-    for profile, prompt in wanted:
+    wanted: dict[str, tuple[Profile, str]] = {}
+    for profile in profiles:
         asked = (profile.user, profile_hash(profile), teacher.name, teacher.strategy.name, teacher.metric)
-        name = trace_id(*asked, str(teacher.drafts), prompt)
-        trace = known.get(name)
-        if trace is None:
+        # Of drafts that style picks nothing more is said: traces of older runs stay what they are.
+        tested = (teacher.picks_by(teacher.drafts),) if teacher.scorer is not None else ()
+        wanted |= {trace_id(*asked, str(teacher.drafts), *tested, prompt): (profile, prompt) for prompt in prompts}
+    waiting = [name for name in wanted if name not in known]
+    done = len(wanted) - len(waiting)
+    budget = budget or Budget()
+
+    failed = threading.Event()
+
+    def answer(name: str) -> Trace | None:
+        if failed.is_set():
+            return None
+        try:
             with budget.step("traces"), dspy.context(lm=teacher.lm):
-                trace = _answered(name, teacher, profile, prompt)
-            append_trace(path, trace)
-        found.append(trace)
-        if progress is not None:
-            progress("traces", len(found), len(wanted))
-    return found
+                return _answered(name, teacher, *wanted[name])
+        except BaseException:
+            failed.set()
+            raise
+
+    with ThreadPoolExecutor(max_workers=max(1, teacher.at_once)) as pool:
+        # Each thread gets the caller's context: DSPy keeps its settings there.
+        futures = [pool.submit(contextvars.copy_context().run, answer, name) for name in waiting]
+        try:
+            for future in as_completed(futures):
+                if (trace := future.result()) is None:
+                    continue
+                append_trace(path, trace)
+                known[trace.id] = trace
+                done += 1
+                if progress is not None:
+                    progress("traces", done, len(wanted))
+        except BaseException as error:
+            # Answers in the air are waited for, and kept where they end well: nothing is paid for twice.
+            pool.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
+            for future in futures:
+                if future.done() and not future.cancelled() and future.exception() is None:
+                    late = future.result()
+                    if late is not None and late.id not in known:
+                        append_trace(path, late)
+            raise
+    return [known[name] for name in wanted]
 
 
 def unanswered(teacher: Teacher, profiles: Sequence[Profile], prompts: Sequence[str]) -> list[Trace]:
@@ -135,25 +180,38 @@ def told(strategy: Strategy, profile: Profile, prompt: str) -> str:
 
 
 def _answered(name: str, teacher: Teacher, profile: Profile, prompt: str) -> Trace:
-    # Which draft is best is the metric's to say here, for all drafts are looked at.
-    drafts: list[str] = Generate(teacher.strategy, best_of=teacher.drafts, scorer=None)(
-        prompt=prompt, profile=profile
-    ).drafts
-    scored = sorted(((teacher.score(profile, prompt, draft), draft) for draft in drafts), key=lambda pair: -pair[0])
-    (best, answer), (worst, rejected) = scored[0], scored[-1]
-    several = len(drafts) > 1
+    # All drafts are looked at here, so Generate need not choose among them.
+    try:
+        drafts: list[str] = Generate(teacher.strategy, best_of=teacher.drafts, scorer=None)(
+            prompt=prompt, profile=profile
+        ).drafts
+    except ModelOutputError:
+        drafts = []  # kept as an answer without words, which teaches nothing: it would come again
+    best, worst = _best_and_worst(teacher, profile, prompt, drafts)
     return Trace(
         id=name,
         user=profile.user,
         prompt=prompt,
-        answer=answer,
-        rejected=rejected if several else "",
+        answer=best,
+        rejected=worst,
         teacher=teacher.name,
         strategy=teacher.strategy.name,
         profile=profile_hash(profile),
         hypotheses=tuple(hypothesis.id for hypothesis in profile.hypotheses),
         told=told(teacher.strategy, profile, prompt),
         metric=teacher.metric,
-        score=best,
-        rejected_score=worst if several else None,
+        score=teacher.score(profile, prompt, best) if best else None,
+        rejected_score=teacher.score(profile, prompt, worst) if worst else None,
+        picked_by=teacher.picks_by(len(drafts)),
     )
+
+
+def _best_and_worst(teacher: Teacher, profile: Profile, prompt: str, drafts: Sequence[str]) -> tuple[str, str]:
+    if len(drafts) < 2:
+        return "".join(drafts), ""
+    if teacher.scorer is None:
+        worth = [teacher.score(profile, prompt, draft) for draft in drafts]
+    else:
+        worth = Judge(teacher.scorer)(prompt=prompt, answers=drafts, profile=profile).probabilities
+    ranked = sorted(zip(worth, drafts, strict=True), key=lambda pair: -pair[0])
+    return ranked[0][1], ranked[-1][1]

@@ -215,6 +215,7 @@ def gate(folder: Path, student: Student, progress: Progress | None = None) -> Ve
         strategy=strategy(card.strategy),
         metric=METRICS[card.metric],
         terms=Terms.model_validate(card.terms),
+        max_new=int(card.recipe.get("max_new", 128)),
         progress=progress,
     )
     recard(folder, card.model_copy(update={"gate": verdict}))

@@ -33,8 +33,6 @@ from .writing import answers, likelier, prompt_tokens
 
 __all__ = ["Terms", "judge", "missed"]
 
-_MAX_NEW = 96
-
 
 class Terms(BaseModel):
     """What an adapter must reach; declared before training, and kept on its card.
@@ -70,6 +68,7 @@ def judge(
     strategy: Strategy,
     metric: Metric,
     terms: Terms | None = None,
+    max_new: int = 128,
     progress: Progress | None = None,
 ) -> Verdict:
     """Hold an adapter to its terms.
@@ -83,6 +82,7 @@ def judge(
         strategy: how the profile is put before the student that it is compared with.
         metric: how well an answer fits a person.
         terms: what it must reach; the usual ones if None.
+        max_new: tokens of an answer.
         progress: told of each part.
 
     Raises:
@@ -98,7 +98,7 @@ def judge(
     told: list[list[Message]] = [strategy.condition(profile, prompt, PROFILE_WORDS) for profile, prompt in cases]
     asked: list[list[Message]] = [scope.messages(profile.user, prompt) for profile, prompt in cases]
     model, tokenizer = load_student(student)
-    quality = _Quality(cases, metric, progress)
+    quality = _Quality(cases, metric, max_new, progress)
     base = quality(model, tokenizer, told, "student with profile")
     bare = quality(model, tokenizer, asked, "student")
     able, refusing = _fixed_shares(model, tokenizer)
@@ -155,11 +155,12 @@ class _Quality:
 
     cases: Sequence[tuple[Profile, str]]
     metric: Metric
+    max_new: int
     progress: Progress | None
 
     def __call__(self, model: Any, tokenizer: Any, asked: Sequence[Sequence[Message]], name: str) -> float:
         step = f"gate, {name}"
-        written = answers(model, tokenizer, asked, max_new=_MAX_NEW, progress=self.progress, step=step)
+        written = answers(model, tokenizer, asked, max_new=self.max_new, progress=self.progress, step=step)
         return fmean(self.metric(*case, text) for case, text in zip(self.cases, written, strict=True))
 
 

@@ -39,6 +39,8 @@ class Trace(BaseModel):
         metric: what scored the answer.
         score: how it scored.
         rejected_score: how the worst draft scored.
+        picked_by: what held the drafts against each other: ``style``, or ``tests:`` and the scorer; empty for
+            one draft.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +58,7 @@ class Trace(BaseModel):
     metric: str = ""
     score: FiniteFloat | None = None
     rejected_score: FiniteFloat | None = None
+    picked_by: str = ""
 
 
 def profile_hash(profile: Profile) -> str:

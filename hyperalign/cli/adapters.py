@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from hyperalign.backends.serving.loading import Running
+
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, judge and export distilled adapters.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, judge, export and load distilled adapters.")
 
 FolderArgument = Annotated[Path, typer.Argument(help="The adapter's folder.")]
 CardOption = Annotated[bool, typer.Option("--json", help="Print the card.")]
@@ -104,3 +107,40 @@ def export(
         with reporter() as report:
             merged(open_base(adapter.card, report.bytes), folder, out)
     typer.echo(f"Written to {out}")
+
+
+@app.command()
+def load(
+    folder: FolderArgument,
+    force: Annotated[bool, typer.Option("--force", help="Also if the gate failed it or never saw it.")] = False,
+) -> None:
+    """Put an adapter on a server that runs: one of 'serve --engine vllm'."""
+    from hyperalign.backends.serving.choose import check_gate
+    from hyperalign.backends.serving.loading import load_adapter
+    from hyperalign.backends.training.adapters import open_adapter
+
+    adapter = open_adapter(folder)
+    if not force:
+        check_gate(adapter)
+    seen = load_adapter(_running(), adapter)
+    typer.echo(f"Served as {adapter.served_name}; its answers are {seen.difference:.3f} nats a token off its base's.")
+
+
+@app.command()
+def unload(name: Annotated[str, typer.Argument(help="Of the adapter, as the server lists it.")]) -> None:
+    """Take an adapter off a server that runs: one of 'serve --engine vllm'."""
+    from hyperalign.backends.serving.loading import unload_adapter
+
+    from .show import plain
+
+    unload_adapter(_running(), name)
+    typer.echo(f"{plain(name)} is not served any more.")
+
+
+def _running() -> Running:
+    import os
+
+    from hyperalign.backends.runtimes.adapter_server import adapters_address
+    from hyperalign.backends.serving.loading import Running
+
+    return Running(adapters_address(), os.environ.get("HYPERALIGN_SERVE_KEY", ""))

@@ -43,6 +43,18 @@ def distill(
     drafts: Annotated[
         int | None, typer.Option("--drafts", min=1, help="Drafts a prompt; 2 for dpo, else 1, if left out.")
     ] = None,
+    at_once: Annotated[
+        int | None,
+        typer.Option("--at-once", min=1, help="Prompts that are asked at a time; 1 for local: models, else 8."),
+    ] = None,
+    scorer: Annotated[
+        str | None,
+        typer.Option(
+            "--scorer",
+            help="Reads drafts for the person's tests, to pick among them: local:NAME or vllm:ADDRESS. For dpo the "
+            "--teacher's own if left out; 'none' picks by measured style.",
+        ),
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option("--threshold", help="The least score of an answer that may teach, in nats.")
     ] = None,
@@ -75,6 +87,7 @@ def distill(
     from hyperalign.programs.strategies import strategy as named
     from hyperalign.prompts import read_prompts
 
+    from .session import choose_scorer
     from .terminal import cost_table, reporter
 
     people = _people(profiles or [], user or [], store)
@@ -105,7 +118,15 @@ def distill(
             scope=Scope(kind, _prefixes(people) if kind == "prefix" else {}),
             sieve=Sieve(threshold, private={p.user: [e.text for e in p.examples] for p in people}),
         )
-        who = Teacher(lm, told, drafts or (2 if recipe.method == "dpo" else 1), "style", METRICS["style"])
+        who = Teacher(
+            lm,
+            told,
+            drafts or (2 if recipe.method == "dpo" else 1),
+            "style",
+            METRICS["style"],
+            at_once or (1 if teacher.startswith("local:") else 8),
+            choose_scorer(scorer, teacher, budget, report) if scorer or recipe.method == "dpo" else None,
+        )
         if dry_run:
             _estimate(wanted, who, hardware)
             return

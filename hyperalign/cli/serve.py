@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from hyperalign.backends.training.adapters import Adapter
+    from hyperalign.backends.training.student import Student
 
 __all__ = ["serve"]
 
 
 def serve(
     adapters: Annotated[Path, typer.Option("--adapters", help="A folder of adapters, or one adapter.")],
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine", help="transformers, one request at a time, or vllm, many at once, for which see docs."
+        ),
+    ] = "transformers",
     host: Annotated[
         str, typer.Option("--host", help="Where to listen; beyond this machine only with HYPERALIGN_SERVE_KEY set.")
     ] = "127.0.0.1",
@@ -20,33 +30,61 @@ def serve(
 ) -> None:
     """Serve adapters and their base under their names, until interrupted.
 
-    It speaks OpenAI's wire: /v1/models and /v1/chat/completions, answered by transformers, one request at a time.
-    In Python, connect("adapter:NAME") asks it.
+    It speaks OpenAI's wire: /v1/models and /v1/chat/completions. In Python, connect("adapter:NAME") asks it.
     """
     import os
 
     from hyperalign.backends.serving.choose import choose_adapters
-    from hyperalign.backends.serving.voices import Voices
-    from hyperalign.backends.serving.wire import listen
-    from hyperalign.backends.training.adapters import open_base
+    from hyperalign.backends.training.adapters import check_tokenizer, open_base
+    from hyperalign.errors import InputError
 
-    from .show import plain
     from .terminal import reporter
 
+    engines = {"transformers": _transformers, "vllm": _vllm}
+    if engine not in engines:
+        raise InputError(f"There is no engine {engine!r}.", remedy=f"Choose one of: {', '.join(engines)}.")
     found = choose_adapters(adapters, force=force)
-    card = found[0].card
     with reporter() as report:
-        student = open_base(card, report.bytes)
-        base = f"{Path(card.base.partition(':')[2] or card.base).stem}-{card.base_sha256[:8]}"
-        voices = Voices(student, base, found)
-    server = listen(voices, host, port, os.environ.get("HYPERALIGN_SERVE_KEY", ""))
-    where = f"http://{host}:{server.server_address[1]}/v1"
-    typer.echo(f"Serving at {where}; Ctrl-C ends it.")
-    for name in voices.names:
-        typer.echo(f"  {plain(name)}")
+        base = open_base(found[0].card, report.bytes)
+    for adapter in found:
+        check_tokenizer(adapter, base)
     try:
-        server.serve_forever()
+        engines[engine](base, found[0].card.base_name, found, host, port, os.environ.get("HYPERALIGN_SERVE_KEY", ""))
     except KeyboardInterrupt:
         typer.echo("Ended.", err=True)
+
+
+def _transformers(base: Student, name: str, adapters: list[Adapter], host: str, port: int, key: str) -> None:
+    from hyperalign.backends.serving.voices import Voices
+    from hyperalign.backends.serving.wire import listen
+
+    voices = Voices(base, name, adapters)
+    server = listen(voices, host, port, key)
+    _say(f"http://{host}:{server.server_address[1]}/v1", voices.names)
+    try:
+        server.serve_forever()
     finally:
         server.server_close()
+
+
+def _vllm(base: Student, name: str, adapters: list[Adapter], host: str, port: int, key: str) -> None:
+    from hyperalign.backends.serving.loading import Running, list_models, load_adapter
+    from hyperalign.backends.serving.vllm import VLLMServer, find_vllm, rank_room
+
+    server = VLLMServer(find_vllm(), base.path, name, host=host, port=port, key=key, rank=rank_room(adapters))
+    typer.echo(f"Starting vLLM; this takes a minute or more. Its log: {server.log}", err=True)
+    with server:
+        running = Running(server.address, key)
+        for adapter in adapters:
+            load_adapter(running, adapter)
+        first, others = list_models(running)
+        _say(f"{server.address}/v1", [first, *others])
+        server.run()
+
+
+def _say(where: str, names: list[str]) -> None:
+    from .show import plain
+
+    typer.echo(f"Serving at {where}; Ctrl-C ends it.")
+    for name in names:
+        typer.echo(f"  {plain(name)}")

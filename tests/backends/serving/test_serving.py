@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +14,20 @@ import pytest
 
 from hyperalign.backends.runtimes.connect import connect
 from hyperalign.backends.serving.choose import choose_adapters
+from hyperalign.backends.serving.loading import Running, load_adapter, unload_adapter
+from hyperalign.backends.serving.vllm import VLLMServer, find_vllm, rank_room
 from hyperalign.backends.serving.voices import Asked, Said, Voices
 from hyperalign.backends.serving.wire import Speaks, listen
-from hyperalign.backends.training.adapters import Card, Verdict, open_adapter, recard, seal
+from hyperalign.backends.training.adapters import Adapter, Card, Verdict, check_tokenizer, open_adapter, recard, seal
 from hyperalign.backends.training.student import Student
-from hyperalign.errors import InputError, ModelServerError, NotFoundError, TrainingError, UnknownModelError
+from hyperalign.errors import (
+    InputError,
+    MissingExtraError,
+    ModelServerError,
+    NotFoundError,
+    TrainingError,
+    UnknownModelError,
+)
 
 from ..training.sailor import needs_train, trained
 from ..training.test_adapters import CARD
@@ -146,6 +157,72 @@ def test_what_must_not_be_served_is_refused(tmp_path: Path) -> None:
     (folder / "adapter_model.safetensors").write_bytes(b"changed")
     with pytest.raises(TrainingError, match="not what the manifest says"):
         choose_adapters(tmp_path, force=True)
+
+
+def test_other_tokens_than_the_bases_are_refused(tmp_path: Path) -> None:
+    folder, base = adapter(tmp_path, "one"), tmp_path / "base"
+    base.mkdir()
+    student = Student("local:x", base, "b1", "")
+    check_tokenizer(open_adapter(folder), student)  # nothing is known of either
+
+    def speak(where: Path, words: dict[str, int]) -> None:
+        added = [{"id": 9, "content": "<|im_end|>"}]
+        (where / "tokenizer.json").write_text(json.dumps({"model": {"vocab": words}, "added_tokens": added}))
+
+    speak(base, {"a": 0, "b": 1, "c": 2})
+    speak(folder, {"a": 0, "b": 1, "c": 2})
+    check_tokenizer(recard(folder, CARD), student)
+    speak(folder, {"a": 0, "b": 2, "c": 1})
+    with pytest.raises(TrainingError, match="other tokens than local:x reads: 2 differ"):
+        check_tokenizer(recard(folder, CARD), student)
+    (base / "tokenizer.json").write_text("{")
+    with pytest.raises(TrainingError, match="can't be read"):
+        check_tokenizer(open_adapter(folder), student)
+
+
+# vLLM, as far as it can be seen without it
+
+
+def test_vllm_is_looked_for_where_it_was_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYPERALIGN_VLLM_PYTHON", sys.executable)
+    assert find_vllm() == Path(sys.executable)
+    for nowhere in ("/nowhere/python", None):
+        if nowhere is None:
+            monkeypatch.delenv("HYPERALIGN_VLLM_PYTHON")
+        else:
+            monkeypatch.setenv("HYPERALIGN_VLLM_PYTHON", nowhere)
+        with pytest.raises(MissingExtraError, match=r"hyperalign\[serve\]', in an environment of its own"):
+            find_vllm()
+
+
+def test_room_is_made_for_the_largest_rank(tmp_path: Path) -> None:
+    def ranked(name: str, rank: object) -> Adapter:
+        folder = adapter(tmp_path, name)
+        (folder / "adapter_config.json").write_text(json.dumps({"r": rank}))
+        return open_adapter(folder)
+
+    small, large = ranked("small", 8), ranked("large", 65)
+    assert rank_room([small]) == 16
+    assert rank_room([small, large]) == 128
+    with pytest.raises(InputError, match="rank 512 at most; one here has 1024"):
+        rank_room([ranked("huge", 1024)])
+    with pytest.raises(TrainingError, match=r"adapter_config\.json .* can't be read"):
+        rank_room([ranked("odd", "x")])
+
+
+def test_a_server_that_takes_no_adapters_says_what_to_do(tmp_path: Path) -> None:
+    folder = adapter(tmp_path, "one", base="local:base", base_sha256="0")
+    with listening(Echo()) as address:
+        with pytest.raises(ModelServerError, match="can't take the adapter one while it runs"):
+            load_adapter(Running(address), open_adapter(folder))
+        with pytest.raises(NotFoundError, match="No adapter 'one' is served"):
+            unload_adapter(Running(address), "one")
+        with pytest.raises(InputError, match="The server's base is base-0, and the adapter two is of other-b2"):
+            load_adapter(Running(address), open_adapter(adapter(tmp_path, "two", base="local:other", base_sha256="b2")))
+    with pytest.raises(ModelServerError, match="No server of adapters answers"):
+        load_adapter(Running("http://127.0.0.1:9"), open_adapter(folder))
+    with pytest.raises(InputError, match="there is no key"):
+        VLLMServer(Path("python"), tmp_path, "base", host="0.0.0.0", port=8010)
 
 
 # The real thing

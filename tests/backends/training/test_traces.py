@@ -17,6 +17,9 @@ from hyperalign.profile import Hypothesis, Measurement, Profile
 from hyperalign.programs.strategies import strategy
 from tests.fixtures.scripted_server import ScriptedServer, error, reply
 
+from ...programs.parts import Overlap
+from ...programs.test_judge import FOND
+
 ADA = Profile(
     user="ada",
     hypotheses=[
@@ -88,6 +91,58 @@ def test_of_several_drafts_the_most_and_the_least_like_the_person_are_kept(
     assert made.score is not None
     assert made.rejected_score is not None
     assert made.score > made.rejected_score
+
+
+def test_the_persons_tests_hold_drafts_against_each_other(scripted_server: ScriptedServer, tmp_path: Path) -> None:
+    scripted_server.script(reply("Engine oil and smoke."), reply("Toast with marmalade."), reply("Nothing of it."))
+    lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
+    teacher = Teacher(lm, strategy("verified"), drafts=3, scorer=Overlap())
+    (made,) = collect(teacher, [FOND], ["What news?"], tmp_path / "t.jsonl")
+    assert (made.answer, made.rejected) == ("Toast with marmalade.", "Engine oil and smoke.")
+    assert made.picked_by == f"tests:{Overlap().name}"
+    scripted_server.script(reply("Engine oil and smoke."), reply("Toast with marmalade."), reply("Nothing of it."))
+    (by_style,) = collect(Teacher(lm, strategy("verified"), drafts=3), [FOND], ["What news?"], tmp_path / "t.jsonl")
+    assert by_style.picked_by == "style"
+    assert by_style.id != made.id, "other drafts were kept: another trace"
+
+
+def test_an_answer_without_words_ends_no_run_and_teaches_nothing(
+    scripted_server: ScriptedServer, tmp_path: Path
+) -> None:
+    scripted_server.script(reply(" "))
+    scripted_server.default = reply(SHORT)
+    lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
+    empty, other = collect(Teacher(lm, strategy("verified")), [ADA], ["Rain?", "Snow?"], tmp_path / "t.jsonl")
+    assert (empty.answer, empty.score, other.answer) == ("", None, SHORT)
+    kept = Sieve()([empty, other])
+    assert kept.traces == [other]
+    assert kept.dropped == {"shorter than 3 words": 1}
+
+
+def test_many_prompts_are_asked_at_once_and_come_back_in_their_order(
+    scripted_server: ScriptedServer, tmp_path: Path
+) -> None:
+    scripted_server.default = reply(SHORT)
+    lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
+    prompts = [f"Question {number}?" for number in range(20)]
+    seen: list[tuple[str, int, int]] = []
+    found = collect(
+        Teacher(lm, strategy("verified"), at_once=6), [ADA], prompts, tmp_path / "t.jsonl",
+        progress=lambda *step: seen.append(step),
+    )  # fmt: skip
+    assert [trace.prompt for trace in found] == prompts
+    assert seen == [("traces", done, 20) for done in range(1, 21)]
+    assert len(scripted_server.requests) == len(read_traces(tmp_path / "t.jsonl")) == 20
+
+
+def test_answers_in_the_air_are_kept_when_another_fails(scripted_server: ScriptedServer, tmp_path: Path) -> None:
+    scripted_server.script(error(400))
+    scripted_server.default = reply(SHORT)
+    lm = connect("openai/any", api_base=scripted_server.base, api_key="k", num_retries=0)
+    path = tmp_path / "t.jsonl"
+    with pytest.raises(ModelError):
+        collect(Teacher(lm, strategy("verified"), at_once=4), [ADA], [f"{n}?" for n in range(4)], path)
+    assert len(read_traces(path)) == len(scripted_server.requests) - 1, "whatever was answered is in the file"
 
 
 def test_methods_without_answers_ask_nobody() -> None:
