@@ -11,7 +11,7 @@ import re
 
 __all__ = ["fenced"]
 
-_TAGS = ("text", "prompt", "first", "second", "A", "B")
+_TAGS = ("text", "prompt", "first", "second", "A", "B", "answer", "judgment")
 _FORGED = re.compile(rf"<(?=\s*/?\s*(?:{'|'.join(_TAGS)})\s*>)", re.IGNORECASE)
 
 

@@ -5,23 +5,18 @@ Every trace that goes is counted under its reason. This file asks no model.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hyperalign.privacy import private_parts
 from hyperalign.programs.copying import longest_copied_run
 
 from .traces import Trace
 
-__all__ = ["Kept", "Sieve", "private_parts"]
+__all__ = ["Kept", "Sieve"]
 
 _MAX_COPIED = 12
-_PRIVATE = {
-    "account number": re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b"),
-    "mail address": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
-    "telephone number": re.compile(r"(?<![\w.])\+?\d(?:[ ()./-]?\d){8,14}(?![\w.])"),
-}
 
 
 @dataclass(frozen=True)
@@ -76,11 +71,6 @@ class Sieve:
         if parts := private_parts(trace.answer):
             return f"holds a {parts[0]}"
         return ""
-
-
-def private_parts(text: str) -> list[str]:
-    """What a text holds that should be in no training data: mail addresses, telephone and account numbers."""
-    return [name for name, pattern in _PRIVATE.items() if pattern.search(text)]
 
 
 def _plain(text: str) -> str:

@@ -10,9 +10,10 @@ import pytest
 from hyperalign.backends.runtimes.connect import connect
 from hyperalign.backends.training.collect import Teacher, collect, told, unanswered
 from hyperalign.backends.training.rows import Scope, export, part_of, rows
-from hyperalign.backends.training.sieve import Sieve, private_parts
+from hyperalign.backends.training.sieve import Sieve
 from hyperalign.backends.training.traces import Trace, append_trace, read_traces
 from hyperalign.errors import InputError, ModelError, RecordError
+from hyperalign.privacy import private_parts
 from hyperalign.profile import Hypothesis, Measurement, Profile
 from hyperalign.programs.strategies import strategy
 from tests.fixtures.scripted_server import ScriptedServer, error, reply

@@ -1,0 +1,178 @@
+"""Better prompts for a program, from people's judged answers: split, search, check for leaks, decide.
+
+What is kept is better for people that it was not searched on, gives nobody away, and is hardly longer. A search that
+was stopped goes on: its model calls are remembered in its folder, and come again at no cost. This file is the order of
+the steps; each step is a file of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import dspy
+
+from hyperalign import __version__
+from hyperalign.budget import Budget
+from hyperalign.errors import BudgetExceededError
+from hyperalign.records import Record
+
+from ..score import Progress
+from .artifact import Artifact, apply, prompts_of
+from .leaks import LeakCheck
+from .optimizers import Setting, searched
+from .people import split_people
+from .verdict import Verdict, decide
+from .watched import Measured, Metric, Watched
+
+__all__ = ["optimize", "search"]
+
+_TEXTS = ("prompt", "chosen", "rejected", "reference")
+
+
+def optimize(program: dspy.Module, **asked: Any) -> dspy.Module:
+    """A program with better prompts, if there are any.
+
+    Args:
+        program: is not changed.
+        asked: as ``search`` takes it.
+
+    Returns:
+        A copy with what was kept; its ``optimization`` is the ``Artifact`` that says what was tried and found.
+
+    Raises:
+        HyperalignError: as ``search``.
+    """
+    artifact = search(program, **asked)
+    better = program.deepcopy()
+    apply(better, artifact.prompts)
+    better.optimization = artifact
+    return better
+
+
+def search(
+    program: dspy.Module,
+    *,
+    trainset: Sequence[dspy.Example],
+    metric: Metric,
+    optimizer: str | Any = "gepa",
+    lm: dspy.LM | None = None,
+    reflection: dspy.LM | None = None,
+    demos: Sequence[dspy.Example] = (),
+    rounds: int = 8,
+    seed: int = 0,
+    budget: Budget | None = None,
+    step: str = "",
+    task: str = "",
+    progress: Progress | None = None,
+) -> Artifact:
+    """Search for better prompts.
+
+    Args:
+        program: what is made better; it is not changed.
+        trainset: examples, each with ``user`` beside its inputs; half of the people are kept from the search.
+        metric: scores an answer as DSPy's metrics do; for ``gepa`` it also says in words what was wrong.
+        optimizer: ``gepa``, ``variants``, ``bootstrap`` or ``mipro``, or one of DSPy's, set up by the caller.
+        lm: the model that the program runs on; DSPy's configured one, or the program's own, if None.
+        reflection: the model that writes instructions; ``lm`` if None.
+        demos: examples of people who may be shown in prompts; nobody of the training set ever is.
+        rounds: how many candidates are tried, at most.
+        seed: of the split and the search.
+        budget: what the models book in.
+        step: for the artifact: which step of the loop this is.
+        task: for the artifact: what it is tuned on.
+        progress: told of the search.
+
+    Raises:
+        InputError: the training set is empty or of fewer than four people; the metric raises, gives no number, or the
+            same one for all; the optimizer lacks what it needs.
+        ModelError: a model can't be used, or the one that reflects proposes nothing of use.
+        BudgetExceededError: a cap was reached.
+    """
+    budget = budget or Budget()
+    parts = split_people(trainset, seed=seed)
+    leaks = LeakCheck(_records(trainset), known=_told(program), more=_texts(trainset))
+    watched = Watched(metric, expected=len(parts.train) * (rounds + 1), progress=progress)
+    with dspy.context(lm=lm) if lm is not None else dspy.context():
+        with budget.step("validation"):
+            before = watched.measure(program, parts.validation)
+        setting = Setting(
+            program=program,
+            train=parts.train,
+            metric=watched,
+            reflection=reflection or lm or dspy.settings.lm,
+            leaks=leaks,
+            demos=demos,
+            rounds=rounds,
+            seed=seed,
+            over=lambda: _over(budget) or watched.constant,
+        )
+        try:
+            with budget.step("search"):
+                found = searched(optimizer, setting)
+        except Exception:
+            # What ended the search says more than what an optimizer makes of it.
+            watched.check()
+            budget.check()
+            raise
+        watched.check()
+        budget.check()
+        watched.check_varied()
+        told = [f"{leak} in {name}" for name, text in _prompts(found.program) for leak in leaks(text)]
+        same = prompts_of(found.program) == prompts_of(program)
+        with budget.step("validation"):
+            after = before if same else watched.measure(found.program, parts.validation)
+    verdict = _nothing(before) if same else decide(before, after, told)
+    return Artifact(
+        step=step,
+        optimizer=optimizer if isinstance(optimizer, str) else type(optimizer).__name__,
+        model=str(getattr(lm or dspy.settings.lm, "model", "")),
+        reflection=str(getattr(setting.reflection, "model", "")) if optimizer in ("gepa", "mipro") else "",
+        task=task,
+        seed=seed,
+        users={name: tuple(users) for name, users in parts.users().items()},
+        versions={"hyperalign": __version__, "dspy": version("dspy"), "gepa": version("gepa")},
+        verdict=verdict,
+        tried=tuple(found.tried),
+        refused=dict(found.refused),
+        spent={name: asdict(usage) for name, usage in budget.by_step.items()},
+        prompts=prompts_of(found.program if verdict.kept else program),
+        found=prompts_of(found.program),
+        before=prompts_of(program),
+    )
+
+
+def _nothing(before: Sequence[Measured]) -> Verdict:
+    same = decide(before, before, [])
+    return same.model_copy(update={"reason": "no improvement found: nothing that was tried did better in the search"})
+
+
+def _over(budget: Budget) -> bool:
+    try:
+        budget.check()
+    except BudgetExceededError:
+        return True
+    return False
+
+
+def _records(examples: Iterable[dspy.Example]) -> list[Record]:
+    return list({record.id: record for example in examples for record in example.get("records", ())}.values())
+
+
+def _texts(examples: Iterable[dspy.Example]) -> list[str]:
+    return [str(example[name]) for example in examples for name in _TEXTS if name in example]
+
+
+def _told(program: dspy.Module) -> list[str]:
+    return [text for _, text in _prompts(program)]
+
+
+def _prompts(program: dspy.Module) -> list[tuple[str, str]]:
+    """All words that a program's predictors say by themselves, by predictor."""
+    return [
+        (name, "\n".join([prompt.instructions, *(json.dumps(demo, ensure_ascii=False) for demo in prompt.demos)]))
+        for name, prompt in prompts_of(program).items()
+    ]

@@ -1,0 +1,172 @@
+"""The user's metric, held to what a search needs: a finite number for every answer, and not the same one for all.
+
+Optimizers turn what a metric raises into a score of zero and go on; here the first fault ends the search and is told.
+This file knows no optimizer.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+
+from hyperalign.errors import HyperalignError, InputError
+
+from ..score import Progress
+
+__all__ = ["Measured", "Metric", "Watched"]
+
+Metric = Callable[..., Any]
+"""As DSPy calls it: ``metric(gold, pred, trace, pred_name, pred_trace)``, the last ones where it takes them."""
+
+_MOST_ARGUMENTS = 5
+_CONSTANT_AFTER = 0.5  # of what a search asks
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One example's answer, scored.
+
+    Attributes:
+        user: whose it was.
+        score: of the metric; more is better.
+        feedback: in words; may be empty.
+        tokens: that the model read and wrote for it; 0 where it does not say.
+    """
+
+    user: str
+    score: float
+    feedback: str
+    tokens: int = 0
+
+
+class Watched:
+    """A metric that remembers its first fault.
+
+    Args:
+        metric: the user's.
+        expected: how often it will be asked, for progress.
+        progress: told after each answer.
+    """
+
+    def __init__(self, metric: Metric, *, expected: int = 0, progress: Progress | None = None) -> None:
+        self._metric = metric
+        self._arguments = _taken(metric)
+        self._expected = expected
+        self._progress = progress
+        self._asked = 0
+        self._lock = threading.Lock()
+        self._scores: set[float] = set()
+        self.fault: HyperalignError | None = None
+
+    @property
+    def constant(self) -> bool:
+        """Whether all answers so far had one score, and there were as many as a few candidates give."""
+        return len(self._scores) == 1 and self._asked > _CONSTANT_AFTER * max(1, self._expected)
+
+    def __call__(
+        self, gold: dspy.Example, pred: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None
+    ) -> Any:
+        """What DSPy's optimizers call; nought after a fault."""
+        if self.fault is not None:
+            return dspy.Prediction(score=0.0, feedback="")
+        try:
+            said = self._said(gold, pred, trace, pred_name, pred_trace)
+        except HyperalignError as error:
+            with self._lock:
+                self.fault = self.fault or error
+            return dspy.Prediction(score=0.0, feedback="")
+        if self._progress is not None and pred_name is None:
+            self._progress("search", min(self._asked, self._expected), self._expected)
+        return said
+
+    def measure(self, program: dspy.Module, examples: Sequence[dspy.Example]) -> list[Measured]:
+        """Run a program on examples, one after the other, and score it; what it can't answer scores nought.
+
+        Raises:
+            InputError: the metric raises, or gives what is no number.
+            HyperalignError: the model can't be used, or a cap was reached.
+        """
+        found = []
+        for number, example in enumerate(examples, start=1):
+            try:
+                with dspy.context(track_usage=True):
+                    answer = program(**example.inputs())
+            except HyperalignError:
+                raise
+            except Exception as error:
+                found.append(Measured(str(example.user), 0.0, f"The program failed: {type(error).__name__}."))
+                continue
+            said = self._said(example, answer, None, None, None)
+            score = float(said.score) if hasattr(said, "score") else float(said)
+            found.append(Measured(str(example.user), score, str(getattr(said, "feedback", "")), _tokens(answer)))
+            if self._progress is not None:
+                self._progress("measure", number, len(examples))
+        return found
+
+    def check(self) -> None:
+        """Raise the first fault, if there was one.
+
+        Raises:
+            HyperalignError: that fault.
+        """
+        if self.fault is not None:
+            raise self.fault
+
+    def check_varied(self) -> None:
+        """Refuse a metric that gave the same to all answers, of a few candidates at least.
+
+        Raises:
+            InputError: it did.
+        """
+        if self.constant:
+            raise InputError(
+                f"The metric gave {next(iter(self._scores)):g} to each of {self._asked} answers: nothing can be told "
+                "apart.",
+                remedy="Give a finer metric, or examples that are neither all solved nor all failed.",
+            )
+
+    def _said(self, gold: dspy.Example, *rest: Any) -> Any:
+        try:
+            said = self._metric(*(gold, *rest)[: self._arguments])
+        except HyperalignError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"The metric raised {type(error).__name__} on an example of {gold.get('user', '?')!r}: {error}",
+                remedy="It must give a number, or a prediction with 'score', for any answer.",
+            ) from error
+        score = getattr(said, "score", said)
+        if not isinstance(score, int | float) or not math.isfinite(score):
+            raise InputError(
+                f"The metric gave {score!r} on an example of {gold.get('user', '?')!r}.",
+                remedy="It must give a finite number for any answer, also for a bad one.",
+            )
+        with self._lock:
+            self._asked += 1
+            self._scores.add(float(score))
+        return said
+
+
+def _tokens(answer: Any) -> int:
+    # Of the answer itself, so that what a metric reads does not count, and neither does it matter who paid for it.
+    used = answer.get_lm_usage() if isinstance(answer, dspy.Prediction) else None
+    return sum(
+        int(each.get("prompt_tokens") or 0) + int(each.get("completion_tokens") or 0) for each in (used or {}).values()
+    )
+
+
+def _taken(metric: Metric) -> int:
+    try:
+        kinds = [each.kind for each in inspect.signature(metric).parameters.values()]
+    except (TypeError, ValueError):
+        return _MOST_ARGUMENTS
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return _MOST_ARGUMENTS
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return min(_MOST_ARGUMENTS, sum(kind in positional for kind in kinds))

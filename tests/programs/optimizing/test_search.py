@@ -1,0 +1,222 @@
+"""Searches on a scripted model: what is kept, what is not, and what bad input says."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import dspy
+import pytest
+
+from hyperalign.budget import Budget
+from hyperalign.errors import BudgetExceededError, InputError, ModelOutputError
+from hyperalign.programs import optimize
+from hyperalign.programs.optimizing.artifact import apply, prompts_of, read_artifact, write_artifact
+from hyperalign.programs.optimizing.people import split_people
+from hyperalign.programs.optimizing.search import search
+from hyperalign.runs import Journal
+from tests.fixtures.scripted_server import ScriptedServer
+
+from .politely import POLITE, examples, metric, model, program
+
+
+def asked(**changed: Any) -> dict[str, Any]:
+    return {"trainset": examples(), "metric": metric, "rounds": 3, **changed}
+
+
+def test_what_helps_others_too_is_kept(scripted_server: ScriptedServer) -> None:
+    before = program()
+    better = optimize(before, **asked(lm=model(scripted_server)))
+    found = better.optimization
+    assert better.signature.instructions == POLITE
+    assert before.signature.instructions == "Answer the question.", "the program that was given is not changed"
+    assert found.verdict.kept
+    assert found.verdict.before < found.verdict.after == 1.0
+    assert 0 < found.verdict.low <= found.verdict.difference <= found.verdict.high
+    assert found.verdict.tokens_after > 0
+    assert not {*found.users["train"]} & {*found.users["validation"]}
+    assert found.verdict.people == len(found.users["validation"]) == 4
+    assert found.tried[0]["instructions"] == {"self": "Answer the question."}
+    assert found.tried[0]["score"] < found.tried[1]["score"]
+
+
+def test_what_helps_nobody_is_not_kept(scripted_server: ScriptedServer) -> None:
+    lm = model(scripted_server, better="Answer every question with great care and some patience, always.")
+    better = optimize(program(), **asked(lm=lm))
+    assert better.signature.instructions == "Answer the question."
+    assert not better.optimization.verdict.kept
+    assert "no improvement found" in better.optimization.verdict.reason
+
+
+def test_what_gives_somebody_away_is_never_run(scripted_server: ScriptedServer) -> None:
+    told = "Answer politely, as Mrs. Okafor from number nine would, and say please."
+    texts = [example.copy(prompt="Tell us about Okafor.") for example in examples()]
+    lm = model(scripted_server, better=told)
+    with pytest.raises(ModelOutputError, match="leaking"):
+        search(program(), **asked(lm=lm, trainset=texts, rounds=8))
+    assert not any("Okafor" in request.messages[0]["content"] for request in scripted_server.requests)
+
+
+def test_a_model_that_reflects_nonsense_is_told_of(scripted_server: ScriptedServer) -> None:
+    with pytest.raises(ModelOutputError, match=r"nothing of use \(6 too short\)"):
+        search(program(), **asked(lm=model(scripted_server, better="Hm."), rounds=12))
+
+
+def test_written_instructions_need_no_model_that_reflects(scripted_server: ScriptedServer) -> None:
+    class WhichText(dspy.Signature):
+        """Answer the question."""
+
+        question: str = dspy.InputField()
+        answer: str = dspy.OutputField()
+
+    found = search(dspy.Predict(WhichText), **asked(lm=model(scripted_server), optimizer="variants"))
+    assert len(found.tried) <= 2
+    assert not any("better instruction" in str(request.body) for request in scripted_server.requests)
+    with pytest.raises(InputError, match="No written instructions ship"):
+        search(program(), **asked(lm=model(scripted_server), optimizer="variants"))
+
+
+def test_demonstrations_are_of_people_who_may_be_shown(scripted_server: ScriptedServer) -> None:
+    shown = [example.copy(user="example", cares=False) for example in examples(4, 1)]
+    lm = model(scripted_server)
+    found = search(program(), **asked(lm=lm, optimizer="bootstrap", demos=shown))
+    assert any(each["demos"] for each in found.tried)
+    assert not found.verdict.kept
+    with pytest.raises(InputError, match="those of the training set are never shown"):
+        search(program(), **asked(lm=lm, optimizer="bootstrap"))
+
+
+def test_one_of_dspys_own_optimizers_may_be_given(scripted_server: ScriptedServer) -> None:
+    theirs = dspy.LabeledFewShot(k=2)
+    texts = [example.copy(prompt=example.question) for example in examples()]
+    found = search(program(), **asked(lm=model(scripted_server), optimizer=theirs, trainset=texts))
+    assert found.optimizer == "LabeledFewShot"
+    assert not found.verdict.kept
+    assert "gives away" in found.verdict.reason, "its demonstrations are people of the training set"
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("trainset", "said"),
+    [
+        ([], "training set is empty"),
+        (examples(1), "of 1 person"),
+        (examples(3), "of 3 people"),
+        ([example.without("user") for example in examples()], "Example 1 of the training set has no 'user'"),
+    ],
+)
+def test_too_few_people(trainset: list[dspy.Example], said: str, scripted_server: ScriptedServer) -> None:
+    with pytest.raises(InputError, match=said):
+        search(program(), **asked(lm=model(scripted_server), trainset=trainset))
+    assert not scripted_server.requests
+
+
+def failing(gold: Any, pred: Any, trace: Any = None) -> float:
+    return 1 / 0
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (failing, "The metric raised ZeroDivisionError on an example of 'person-"),
+        (lambda gold, pred, trace=None: math.nan, "The metric gave nan"),
+        (lambda gold, pred, trace=None: "good", "The metric gave 'good'"),
+        (lambda gold, pred, trace=None: 0.5, "The metric gave 0.5 to each of"),
+    ],
+)
+def test_a_metric_that_is_none(bad: Any, said: str, scripted_server: ScriptedServer) -> None:
+    with pytest.raises(InputError, match=said):
+        search(program(), **asked(lm=model(scripted_server), metric=bad))
+
+
+def test_a_metric_that_fails_half_way_ends_the_search(scripted_server: ScriptedServer) -> None:
+    calls = []
+
+    def late(gold: Any, pred: Any, trace: Any = None, name: Any = None, steps: Any = None) -> Any:
+        calls.append(gold)
+        return metric(gold, pred) if len(calls) < 12 else failing(gold, pred)
+
+    with pytest.raises(InputError, match="The metric raised ZeroDivisionError"):
+        search(program(), **asked(lm=model(scripted_server), metric=late))
+
+
+def test_a_budget_that_is_too_small(scripted_server: ScriptedServer) -> None:
+    for cap in (1, 12):
+        budget = Budget(max_calls=cap)
+        with pytest.raises(BudgetExceededError, match="budget of"):
+            search(program(), **asked(lm=model(scripted_server, budget), budget=budget))
+        assert budget.spent.calls == cap
+
+
+def test_an_optimizer_that_there_is_not(scripted_server: ScriptedServer) -> None:
+    with pytest.raises(InputError, match="There is no optimizer 'copro'"):
+        search(program(), **asked(lm=model(scripted_server), optimizer="copro"))
+
+
+def test_people_are_split_once_and_for_all() -> None:
+    one, two = split_people(examples(10), seed=3), split_people(examples(10)[::-1], seed=3)
+    assert one.users() == two.users()
+    assert one.users() != split_people(examples(10), seed=4).users()
+    assert len(one.users()["validation"]) == 5
+
+
+# Stopped and taken up again
+
+
+@pytest.mark.parametrize("stop", [3, 11, 20])
+def test_a_stopped_search_goes_on_and_spends_nothing_twice(
+    stop: int, scripted_server: ScriptedServer, tmp_path: Path
+) -> None:
+    def run(path: Path, cap: int | None = None) -> tuple[Any, Budget]:
+        budget = Budget(max_calls=cap)
+        lm = model(scripted_server, budget, Journal(path))
+        return search(program(), **asked(lm=lm, budget=budget)), budget
+
+    whole, spent = run(tmp_path / "whole.jsonl")
+    with pytest.raises(BudgetExceededError):
+        run(tmp_path / "stopped.jsonl", stop)
+    again, rest = run(tmp_path / "stopped.jsonl")
+    assert rest.spent.calls == spent.spent.calls - stop
+    assert rest.spent.replayed == stop
+    assert again.prompts == whole.prompts
+    assert again.tried == whole.tried
+    assert again.verdict == whole.verdict
+
+
+# What it leaves
+
+
+def test_an_artifact_is_read_again(scripted_server: ScriptedServer, tmp_path: Path) -> None:
+    found = search(program(), **asked(lm=model(scripted_server), step="extract", task="manners"))
+    write_artifact(tmp_path / "out", found)
+    assert read_artifact(tmp_path / "out") == found
+    fresh = program()
+    apply(fresh, read_artifact(tmp_path / "out").prompts)
+    assert prompts_of(fresh) == found.prompts
+    said = (tmp_path / "out" / "changes.md").read_text(encoding="utf-8")
+    assert "+" + POLITE in said.replace("\n+", " ") or "+Answer each question politely" in said
+    assert "Kept: better for people" in said
+    assert POLITE in (tmp_path / "out" / "prompts.md").read_text(encoding="utf-8")
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".json", ".md"}
+
+
+def test_an_artifact_that_does_not_fit_or_is_damaged(scripted_server: ScriptedServer, tmp_path: Path) -> None:
+    found = search(program(), **asked(lm=model(scripted_server)))
+    write_artifact(tmp_path, found)
+    other = dspy.Predict("letter -> reply")
+    with pytest.raises(InputError, match="was tuned for 'self' with question, answer, and it has letter, reply now"):
+        apply(other, found.prompts)
+    with pytest.raises(InputError, match="has prompts for 'self'"):
+        apply(dspy.Module(), found.prompts)
+    text = (tmp_path / "artifact.json").read_text(encoding="utf-8")
+    (tmp_path / "artifact.json").write_text(
+        text.replace('"schema_version": 1', '"schema_version": 9'), encoding="utf-8"
+    )
+    with pytest.raises(InputError, match="of version 9"):
+        read_artifact(tmp_path)
+    (tmp_path / "artifact.json").write_text(text[:-20], encoding="utf-8")
+    with pytest.raises(InputError, match="can't be read"):
+        read_artifact(tmp_path)
