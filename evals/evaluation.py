@@ -132,7 +132,8 @@ def evaluate(
 def _by_strategy(program: Personalizer, arms: Arms, plan: Plan, instruments: Instruments | None) -> Work:
     if instruments is None:
         return Choosing(arms, program.scorer, letters=plan.letters)
-    return Writing(arms, instruments, best_of=plan.best_of, scorer=program.scorer if plan.best_of > 1 else None)
+    judge = program.scorer if plan.best_of > 1 else None
+    return Writing(arms, instruments, best_of=plan.best_of, scorer=judge, answer=program.generate.answer)
 
 
 def _as_it_is(program: dspy.Module, plan: Plan, strangers: Mapping[str, Case], instruments: Instruments | None) -> Work:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import dspy
+
 from hyperalign.programs.generate import Generate
 from hyperalign.programs.own_scorer import ChosenScorer
 from hyperalign.programs.scope import narrowed
@@ -32,13 +34,23 @@ class Writing:
         instruments: of the task's authors.
         best_of: drafts to choose each answer from.
         scorer: judges drafts, where there are several.
+        answer: the predictor that writes, where it was optimized; the usual one if None.
     """
 
-    def __init__(self, arms: Arms, instruments: Instruments, *, best_of: int = 1, scorer: ChosenScorer = None) -> None:
+    def __init__(
+        self,
+        arms: Arms,
+        instruments: Instruments,
+        *,
+        best_of: int = 1,
+        scorer: ChosenScorer = None,
+        answer: dspy.Predict | None = None,
+    ) -> None:
         self._arms = arms
         self._instruments = instruments
         self._best_of = best_of
         self._scorer = scorer
+        self._answer = answer
 
     def __call__(self, case: Case) -> dict[str, Any]:
         """Write and measure; see the class."""
@@ -65,4 +77,6 @@ class Writing:
 
     def _write(self, arm: Arm, case: Case) -> str:
         program = Generate(arm.strategy, best_of=self._best_of, scorer=self._scorer)
+        if self._answer is not None:
+            program.answer = self._answer
         return str(program(prompt=case.prompt, profile=arm.profile).answer)

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from . import adapters, models, profile
+from . import adapters, models, optimize, profile
 from .compare import compare
 from .demo import demo
 from .distill import distill
@@ -43,6 +43,7 @@ app.command()(generate)
 app.command()(judge)
 app.command("eval")(eval_)
 app.command()(compare)
+app.add_typer(optimize.app, name="optimize")
 app.command()(distill)
 app.command()(serve)
 app.add_typer(profile.app, name="profile")

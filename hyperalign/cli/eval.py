@@ -16,6 +16,7 @@ from .options import (
     MaxTokens,
     MaxUsd,
     ModelOption,
+    ProgramOption,
     ScorerOption,
     SeedOption,
 )
@@ -58,6 +59,7 @@ def eval_(
     best_of: Annotated[int, typer.Option("--best-of", min=1, help="Drafts to choose a written answer from.")] = 1,
     model: ModelOption = DEFAULT_MODEL,
     scorer: ScorerOption = None,
+    optimized: ProgramOption = None,
     seed: SeedOption = 0,
     concurrency: Annotated[
         int | None, typer.Option("--concurrency", min=1, help="Cases at a time; 1 for local: models, else 8.")
@@ -88,6 +90,7 @@ def eval_(
     from hyperalign.evals.roles import controls_without
     from hyperalign.evals.tasks import load_task
 
+    from .session import use_programs
     from .terminal import reporter
 
     # Answers are cut at a length on purpose; DSPy would say so of each.
@@ -113,6 +116,7 @@ def eval_(
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
     with reporter(quiet=as_json) as report:
         program = _program(model, scorer, others, seed, budget, report)
+        use_programs({"infer": program.infer, "extract": program.extract, "generate": program.generate}, optimized)
         result = evaluate(program, loaded, plan=plan, out=out, budget=budget, progress=report)
     written = write_report(result.folder)
     _show(result, [str(path) for path in written], as_json)

@@ -37,6 +37,7 @@ class Asked:
     Attributes:
         verb: what the run is called.
         stated: what the person says of themselves, kept as it is.
+        program: folders of steps that were optimized.
     """
 
     verb: str
@@ -56,6 +57,7 @@ class Asked:
     dry_run: bool
     as_json: bool
     stated: Sequence[str] = ()
+    program: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def fitted(
     run: RunFolder,
     report: Reporter,
     space: Space | None = None,
+    program: Sequence[Path] = (),
 ) -> Fit:
     """Fit a person, keeping everything that was done in the run's folder."""
     from dataclasses import asdict
@@ -128,11 +131,12 @@ def fitted(
     from hyperalign.backends.runtimes.connect import connect
     from hyperalign.programs.personalizer import Personalizer
 
-    from .session import choose_scorer
+    from .session import choose_scorer, use_programs
 
     judge = choose_scorer(scorer, model, budget, report)
     lm = connect(model, budget=budget, journal=run.journal, progress=report.bytes)
     person = Personalizer(lm, scorer=judge, contrast=others, space=space, budget=budget, progress=report, seed=seed)
+    use_programs({"infer": person.infer, "extract": person.extract}, program)
     try:
         fit = person.explain(records)
     finally:
@@ -210,6 +214,13 @@ def _say_what_was_read(reading: Reading) -> None:
         typer.echo(f"{reading.ratings} rating(s) made {reading.rated_pairs} pair(s).", err=True)
 
 
+def _prompts_in(folder: Path) -> dict[str, Any]:
+    """What a folder of an optimized step says: with other prompts it is another run."""
+    from hyperalign.programs.optimizing.artifact import read_artifact
+
+    return {name: prompt.model_dump(mode="json") for name, prompt in read_artifact(folder).prompts.items()}
+
+
 def _profile(
     asked: Asked, user: str, records: list[Record], others: Contrast, budget: Budget, space: Space | None
 ) -> tuple[Profile, RunFolder | None]:
@@ -220,7 +231,7 @@ def _profile(
 
     if not records:
         return Profile(user=user).touched(), None
-    decides = {
+    decides: dict[str, Any] = {
         "records": [record.id for record in records],
         "contrast": {"name": others.name, "records": sorted(record.id for record in others.records(user))},
         "model": asked.model,
@@ -229,11 +240,13 @@ def _profile(
     }
     if space is not None:
         decides["space"] = space.fingerprint
+    if asked.program:
+        decides["program"] = [_prompts_in(folder) for folder in asked.program]
     run = RunFolder(asked.verb, user, decides)
     if run.resumed:
         typer.echo(f"Going on with the run in {run.path}", err=True)
     with reporter(quiet=asked.as_json) as report:
-        fit = fitted(records, others, asked.model, asked.scorer, asked.seed, budget, run, report, space)
+        fit = fitted(records, others, asked.model, asked.scorer, asked.seed, budget, run, report, space, asked.program)
     if fit.unreadable:
         typer.echo(
             f"{fit.unreadable} of the model's answers were not in the form asked for, so that hypotheses are "

@@ -14,6 +14,7 @@ from .options import (
     MaxTokens,
     MaxUsd,
     ModelOption,
+    ProgramOption,
     ScorerOption,
     StoreOption,
 )
@@ -37,6 +38,7 @@ def generate(
     best_of: Annotated[int, typer.Option("--best-of", min=1, help="Drafts to choose from.")] = 1,
     model: ModelOption = DEFAULT_MODEL,
     scorer: ScorerOption = None,
+    optimized: ProgramOption = None,
     store: StoreOption = None,
     max_calls: MaxCalls = None,
     max_tokens: MaxTokens = None,
@@ -53,7 +55,7 @@ def generate(
     from hyperalign.programs.generate import Generate, writing_settings
     from hyperalign.programs.strategies import strategy as named
 
-    from .session import choose_scorer, read_person, read_prompt
+    from .session import choose_scorer, read_person, read_prompt, use_programs
     from .show import printable
     from .terminal import reporter
 
@@ -69,6 +71,7 @@ def generate(
         lm = connect(model, budget=budget, progress=report.bytes)
         judge = choose_scorer(scorer, model, budget, report) if best_of > 1 else None
         program = Generate(chosen, best_of=best_of, scorer=judge)
+        use_programs({"generate": program}, optimized)
         target = person or _nobody()
         if person and person.is_empty and strategy == "verified":
             typer.echo("No hypothesis about this person has held: this is the bare model's answer.", err=True)

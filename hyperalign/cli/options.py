@@ -21,6 +21,7 @@ __all__ = [
     "MaxUsd",
     "ModelOption",
     "OutOption",
+    "ProgramOption",
     "ScorerOption",
     "SeedOption",
     "SkipBad",
@@ -71,6 +72,10 @@ ContrastOption = Annotated[
         help="Other people to compare with: a folder with a sub-folder or JSONL file for each. If left out: "
         "other users of the store where there are two or more, else the example people.",
     ),
+]
+ProgramOption = Annotated[
+    list[Path] | None,
+    typer.Option("--program", help="The folder of a step that 'optimize' made better; may be repeated."),
 ]
 SpaceOption = Annotated[
     Path | None,

@@ -5,13 +5,15 @@ Everything heavy is loaded here, when a verb runs, and not before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hyperalign.errors import MissingExtraError, UnknownModelError
+from hyperalign.errors import InputError, MissingExtraError, UnknownModelError
 
 if TYPE_CHECKING:
+    import dspy
+
     from hyperalign.budget import Budget
     from hyperalign.contrast import Contrast
     from hyperalign.profile import Profile
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from .terminal import Reporter
 
-__all__ = ["choose_contrast", "choose_scorer", "read_person", "read_prompt"]
+__all__ = ["choose_contrast", "choose_scorer", "read_person", "read_prompt", "use_programs"]
 
 _MIN_PEOPLE = 2
 _MIN_RECORDS = 6
@@ -100,3 +102,26 @@ def read_person(user: str | None, file: Path | None, store: str | None) -> Profi
 
     with Store(store) as opened:
         return opened.load(check_user(user))
+
+
+def use_programs(parts: Mapping[str, dspy.Module], folders: Sequence[Path] | None) -> None:
+    """Give the steps of a program the prompts that were found for them.
+
+    Args:
+        parts: the steps, by name; they are changed.
+        folders: of ``hyperalign optimize``; None for none.
+
+    Raises:
+        NotFoundError: there is no optimized step in a folder.
+        InputError: it is damaged, or fits no step of this version.
+    """
+    from hyperalign.programs.optimizing.artifact import apply, read_artifact
+
+    for folder in folders or ():
+        artifact = read_artifact(folder)
+        if artifact.step not in parts:
+            raise InputError(
+                f"{folder} has prompts for {artifact.step or 'another program'}, which is no step here.",
+                remedy=f"The steps here are: {', '.join(parts)}.",
+            )
+        apply(parts[artifact.step], artifact.prompts, where=str(folder))

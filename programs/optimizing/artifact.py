@@ -65,6 +65,7 @@ class Artifact(BaseModel):
         prompts: that are to be used: the new ones if they were kept, else those that were there.
         found: the best that the search came to, kept or not.
         before: the prompts as they were.
+        sent: what each predictor sends, its inputs as their names in braces; empty where nobody said.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,6 +86,7 @@ class Artifact(BaseModel):
     prompts: Mapping[str, Prompt]
     found: Mapping[str, Prompt]
     before: Mapping[str, Prompt]
+    sent: Mapping[str, tuple[dict[str, str], ...]] = {}
 
 
 def prompts_of(program: dspy.Module) -> dict[str, Prompt]:

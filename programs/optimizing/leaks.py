@@ -13,19 +13,21 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+from functools import cache
+from importlib.resources import files
 
 from hyperalign.privacy import private_parts
 from hyperalign.records import Record, other_text, own_text, prompt_of
+from hyperalign.style.lexicon import function_words
 
 __all__ = ["Leak", "LeakCheck"]
 
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
 _SENTENCE_END = re.compile(r"[.!?:\n\"“”(]\s*$")
+_TITLE = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St)\.?\s+$")
 _RUN = 4
-"""Words in a row; three of them must say something, or it takes two more."""
-_TELLING = 3
+"""Words in a row; two of them must say something, or it takes two more."""
+_TELLING = 2
 _LONG_RUN = 6
 _STEM = 4
 _ENDINGS = ("'s", "s", "es", "ian", "ish", "y", "ie")
@@ -111,7 +113,14 @@ def _grams(words: Sequence[str], size: int) -> list[tuple[str, ...]]:
 
 
 def _tells(gram: Sequence[str]) -> bool:
-    return sum(word not in ENGLISH_STOP_WORDS for word in gram) >= _TELLING
+    return sum(word not in _commonplace() for word in gram) >= _TELLING
+
+
+@cache
+def _commonplace() -> frozenset[str]:
+    """Words that say nothing of anybody: function words, and what any instruction about answers may say."""
+    lines = files(__package__).joinpath("commonplace.txt").read_text(encoding="utf-8").splitlines()
+    return function_words() | {line for line in lines if not line.startswith("#")}
 
 
 def _names(texts: Sequence[str]) -> set[str]:
@@ -125,9 +134,11 @@ def _names(texts: Sequence[str]) -> set[str]:
                 small.add(_folded(word))
             elif word[0].isupper() and not word.isupper() and not _starts(text, match.start()):
                 capital.add(_folded(word).removesuffix("'s"))
-    return {name for name in capital - small if len(name) > 2 and name not in ENGLISH_STOP_WORDS} - _NO_NAMES
+    return {name for name in capital - small if len(name) > 2 and name not in _commonplace()} - _NO_NAMES
 
 
 def _starts(text: str, place: int) -> bool:
     before = text[:place]
+    if _TITLE.search(before):
+        return False
     return not before.strip() or bool(_SENTENCE_END.search(before))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import importlib.util
 import io
 import logging
@@ -225,7 +226,7 @@ def _demo_count(program: dspy.Module) -> int:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without the optimizers' own bars and logs: progress is told by whoever started the search."""
-    from gepa.core import engine
+    engine: Any = importlib.import_module("gepa.core.engine")
 
     loggers = [logging.getLogger(name) for name in ("dspy", "gepa")]
     levels = [each.level for each in loggers]

@@ -15,7 +15,6 @@ from typing import Any
 
 import dspy
 
-from hyperalign import __version__
 from hyperalign.budget import Budget
 from hyperalign.errors import BudgetExceededError
 from hyperalign.records import Record
@@ -134,7 +133,7 @@ def search(
         task=task,
         seed=seed,
         users={name: tuple(users) for name, users in parts.users().items()},
-        versions={"hyperalign": __version__, "dspy": version("dspy"), "gepa": version("gepa")},
+        versions={name: version(name) for name in ("hyperalign", "dspy", "gepa")},
         verdict=verdict,
         tried=tuple(found.tried),
         refused=dict(found.refused),

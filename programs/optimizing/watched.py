@@ -81,8 +81,8 @@ class Watched:
             with self._lock:
                 self.fault = self.fault or error
             return dspy.Prediction(score=0.0, feedback="")
-        if self._progress is not None and pred_name is None:
-            self._progress("search", min(self._asked, self._expected), self._expected)
+        if self._progress is not None and self._asked <= self._expected:
+            self._progress("search", self._asked, self._expected)
         return said
 
     def measure(self, program: dspy.Module, examples: Sequence[dspy.Example]) -> list[Measured]:

@@ -1,0 +1,92 @@
+"""Steps of the loop as programs to optimize: their examples hold something back, and the metric judges by it."""
+
+from __future__ import annotations
+
+import dspy
+import pytest
+
+from hyperalign.errors import InputError
+from hyperalign.evals.cases import Case
+from hyperalign.evals.steps import STEPS, StatementMetric, step_named
+from hyperalign.profile import Hypothesis
+from hyperalign.records import Pair, Sample
+
+from ..programs.parts import Overlap, People
+
+PAIRS = tuple(
+    Pair(user="ada", prompt=f"Thing {n}?", chosen=f"Toast with marmalade {n}.", rejected=f"Engine oil {n}.")
+    for n in range(3)
+)
+CHOICE = Case("c1", "ada", "ada", "And now?", PAIRS, chosen="Marmalade jam.", rejected="Oil and smoke.")
+TEXTS = tuple(Sample(user="bob", prompt=f"Thing {n}?", text=f"Anchor and sail {n}.") for n in range(4))
+WRITING = Case("c2", "bob", "bob", "And now?", TEXTS, reference="Anchor up, sail out.")
+
+
+def stated(statement: str, opposite: str) -> dspy.Prediction:
+    made = Hypothesis(id="free", statement=statement, opposite=opposite, aspect="preference")
+    return dspy.Prediction(hypotheses=[made], invented=0, unreadable=0)
+
+
+def test_choices_hold_the_case_back() -> None:
+    (example,) = STEPS["extract"].examples([CHOICE, WRITING], People([]))
+    assert set(example.inputs().keys()) == {"records"}
+    assert example.held.chosen == "Marmalade jam."
+    metric = StatementMetric(Overlap())
+    right = metric(example, stated("Marmalade jam toast.", "Engine oil smoke."))
+    wrong = metric(example, stated("Engine oil smoke.", "Marmalade jam toast."))
+    assert right.score > 0.5 > wrong.score
+    assert right.score + wrong.score == pytest.approx(1)
+    assert "speaks against what the person did next" in wrong.feedback
+    assert "They took: 'Marmalade jam.'" in wrong.feedback
+
+
+def test_no_statement_is_a_guess() -> None:
+    (example,) = STEPS["extract"].examples([CHOICE], People([]))
+    none = StatementMetric(Overlap())(example, dspy.Prediction(hypotheses=[], invented=1, unreadable=0))
+    assert none.score == 0.5
+    assert "stand in no text" in none.feedback
+    assert StatementMetric(Overlap())(example, dspy.Prediction(hypotheses=[]), trace=[]) is False
+
+
+def test_texts_are_held_against_other_peoples() -> None:
+    others = [Sample(user="cal", id=f"o{n}", text=f"Carriage and horse {n}.") for n in range(6)]
+    (example,) = STEPS["infer"].examples([CHOICE, WRITING], People(others))
+    assert len(example.others) == len(example.against) == 3
+    assert not {record.id for record in example.others} & {record.id for record in example.against}
+    metric = StatementMetric(Overlap())
+    assert metric(example, stated("Anchor sail.", "Carriage horse.")).score > 0.5
+
+
+def test_answers_are_asked_with_a_profile_that_needs_no_model() -> None:
+    (example,) = STEPS["generate"].examples([WRITING], People([]))
+    assert set(example.inputs().keys()) == {"prompt", "profile"}
+    assert example.profile.examples
+    assert example.profile.style
+    metric = STEPS["generate"].metric(None, {"bob": ["Anchor up.", "Sail on."], "cal": ["Horse in.", "Carriage out."]})
+    assert 0 < metric(example, dspy.Prediction(answer="Anchor and sail.")).score < 1
+
+
+@pytest.mark.parametrize("name", sorted(STEPS))
+def test_what_is_sent_can_be_shown(name: str) -> None:
+    step = step_named(name)
+    for turns in step.sent(step.build()).values():
+        assert turns[0]["role"] == "system"
+        assert "{" in turns[-1]["content"]
+
+
+def test_what_is_missing_is_told() -> None:
+    with pytest.raises(InputError, match="no cases of choices"):
+        STEPS["extract"].examples([WRITING], People([]))
+    with pytest.raises(InputError, match="no cases of writing"):
+        STEPS["generate"].examples([CHOICE], People([]))
+    with pytest.raises(InputError, match="there is no scorer"):
+        STEPS["extract"].metric(None, {})
+    with pytest.raises(InputError, match="no step 'select'"):
+        step_named("select")
+
+
+def test_demonstrations_come_from_the_example_people() -> None:
+    for name in ("extract", "infer"):
+        shown = STEPS[name].shown()
+        assert len(shown) >= 3
+        assert all(example.held not in example.records for example in shown)

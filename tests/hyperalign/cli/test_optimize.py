@@ -1,0 +1,137 @@
+"""``hyperalign optimize``: a search from the command line, what it leaves, and how that is used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hyperalign.programs.optimizing.artifact import read_artifact
+from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
+
+from .conftest import Run
+
+BETTER = "Write the answer with a greeting first and warm words after it, as this person would write to a friend."
+WARM = "Dear friend, how lovely that you ask; I think of you, and of number {}, with warm wishes and a smile."
+COLD = "No. Number {} is late. Fix it. Then call."
+
+
+def people(path: Path) -> Path:
+    """Sixteen people, three of four of whom write warmly; a quarter of their texts are asked about."""
+    rows = [
+        {
+            "user": f"p{who}",
+            "prompt": f"Write about thing {n}.",
+            "text": (WARM if who % 4 else COLD).format(n + 10 * who),
+        }
+        for who in range(16)
+        for n in range(8)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def answered(request: Recorded) -> str:
+    said = json.dumps(request.body["messages"])
+    if "better instruction" in said:
+        return f"[[ ## better ## ]]\n{BETTER}\n\n[[ ## completed ## ]]"
+    return WARM.format(1) if "greeting first" in said else "The matter is under review at present and will be told."
+
+
+@pytest.fixture
+def asked(scripted_server: ScriptedServer, tmp_path: Path) -> list[str]:
+    scripted_server.default = reply(answered)
+    return [
+        *("optimize", "generate", "--task", str(people(tmp_path / "people.jsonl"))),
+        *("--model", f"vllm:{scripted_server.url}", "--rounds", "2", "--out", str(tmp_path / "out")),
+    ]
+
+
+def test_a_search_leaves_what_it_did_and_found(
+    run: Run, asked: list[str], scripted_server: ScriptedServer, tmp_path: Path
+) -> None:
+    done = run(*asked)
+    assert done.code == 0, done.err
+    assert "candidate(s) were tried on" in done.out
+    out = tmp_path / "out"
+    assert {path.name for path in out.iterdir()} == {
+        "artifact.json", "calls.jsonl", "changes.md", "prompts.json", "prompts.md", "run.json",
+    }  # fmt: skip
+    artifact = read_artifact(out)
+    assert artifact.step == "generate"
+    assert 0 < artifact.tried[0]["score"] < 1
+    assert any("greeting first" in json.dumps(request.body) for request in scripted_server.requests), "it was tried"
+    shown = run("optimize", "show", str(out))
+    assert artifact.prompts["answer"].instructions.split(".")[0] in shown.out
+    assert "--- answer, system" in shown.out
+
+
+def test_the_same_command_asks_nothing_again(
+    run: Run, asked: list[str], scripted_server: ScriptedServer, tmp_path: Path
+) -> None:
+    stopped = run(*asked, "--max-calls", "9")
+    assert stopped.code == 6
+    assert run(*asked, "--resume").code == 0
+    asked_in_all = len(scripted_server.requests)
+    first = (tmp_path / "out" / "artifact.json").read_text()
+    assert run(*asked).code == 0
+    assert len(scripted_server.requests) == asked_in_all
+    whole = json.loads((tmp_path / "out" / "artifact.json").read_text()) | {"spent": {}}
+    assert whole == json.loads(first) | {"spent": {}}
+
+
+def test_it_is_reported_on_people_that_no_search_has_seen(run: Run, asked: list[str], tmp_path: Path) -> None:
+    assert run(*asked).code == 0
+    model = asked[asked.index("--model") + 1]
+    reported = run("optimize", "report", str(tmp_path / "out"), "--task", asked[3], "--model", model, "--json")
+    assert reported.code == 0, reported.err
+    found = json.loads(reported.out)
+    users = read_artifact(tmp_path / "out").users
+    assert found["people"] == 16 - sum(map(len, users.values()))
+    assert {"before", "after", "difference", "low", "high", "detectable"} <= found.keys()
+    text = run("optimize", "report", str(tmp_path / "out"), "--task", asked[3], "--model", model)
+    assert "the model that it was tuned for" in text.out
+
+
+def test_what_was_kept_is_used(run: Run, asked: list[str], scripted_server: ScriptedServer, tmp_path: Path) -> None:
+    assert run(*asked).code == 0
+    out = tmp_path / "out"
+    prompts = json.loads((out / "prompts.json").read_text())
+    prompts["answer"]["instructions"] = BETTER
+    (out / "prompts.json").write_text(json.dumps(prompts))
+    model = asked[asked.index("--model") + 1]
+    profile = tmp_path / "p.json"
+    profile.write_text(json.dumps({"user": "p1", "examples": [{"user": "p1", "text": "Dear you, hello."}]}))
+    said = run(
+        "generate",
+        "Decline.",
+        "--profile",
+        str(profile),
+        "--strategy",
+        "few-shot",
+        "--model",
+        model,
+        "--program",
+        str(out),
+    )
+    assert said.code == 0, said.err
+    assert BETTER in json.dumps(scripted_server.requests[-1].body)
+    wrong = run("infer", str(people(tmp_path / "again.jsonl")), "--user", "p1", "--program", str(out), "--model", model)
+    assert wrong.code == 3
+
+
+def test_bad_input_says_what_to_do(run: Run, asked: list[str], tmp_path: Path) -> None:
+    nothing = run(*asked, "--resume")
+    assert nothing.code == 4
+    assert "no search in" in nothing.err
+    assert run(*asked).code == 0
+    other = run(*asked, "--seed", "4")
+    assert other.code == 3
+    assert "begun with another seed" in other.err
+    assert run("optimize", "show", str(tmp_path)).code == 4
+    dry = run(*asked, "--dry-run")
+    assert "Nothing was done" in dry.out
+    extract = run("optimize", "extract", *asked[2:])
+    assert extract.code == 3
+    assert "no cases of choices" in extract.err
