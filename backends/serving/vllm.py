@@ -36,6 +36,7 @@ _LONGEST = 4096
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes as the largest rank of its adapters."""
 _AT_ONCE = 8
+_FEW_CORES = 4
 
 
 def find_vllm() -> Path:
@@ -125,6 +126,7 @@ class VLLMServer:
             *("--model", str(base), "--served-model-name", base_name),
             *("--host", host, "--port", str(port), "--generation-config", "vllm"),
             *("--enable-lora", "--max-lora-rank", str(rank), "--max-loras", str(_AT_ONCE)),
+            *_suits_this_machine(),
             *("--max-model-len", str(_room(base)), *shlex.split(os.environ.get("HYPERALIGN_VLLM_OPTIONS", ""))),
         ]
         self._process: subprocess.Popen[bytes] | None = None
@@ -207,6 +209,17 @@ class VLLMServer:
         )
 
 
+def _suits_this_machine() -> list[str]:
+    """Where there is no GPU, numbers that the processor computes with: most have no bfloat16, and emulate it."""
+    if any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd")):
+        return []
+    try:
+        able = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return []
+    return [] if "avx512_bf16" in able or "amx_bf16" in able else ["--dtype", "float32"]
+
+
 def _free_port(host: str) -> int:
     with socket.create_server((host, 0)) as listening:
         return int(listening.getsockname()[1])
@@ -231,4 +244,7 @@ def _environment(own: Mapping[str, str], key: str) -> dict[str, str]:
     quiet = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     # In GiB, and on a processor alone: vLLM's own default is four, whatever there is.
     small = {"VLLM_CPU_KVCACHE_SPACE": "1"}
+    if (os.cpu_count() or 1) <= _FEW_CORES:
+        # vLLM keeps one core for itself, which here is half of them.
+        small |= {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0"}
     return {**quiet, **small, **kept, **told}

@@ -5,14 +5,15 @@ This file trains nothing and judges nothing.
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from pathlib import Path
 
 from hyperalign.errors import InputError
-from hyperalign.files import storage_error
+from hyperalign.files import storage_error, write_whole
 
-from .adapters import Adapter
+from .adapters import Adapter, recard
 from .probe import with_adapter
 from .student import Student, load_student
 
@@ -35,6 +36,7 @@ def copy_out(adapter: Adapter, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for file in sorted(path for path in adapter.path.iterdir() if path.is_file()):
             shutil.copyfile(file, folder / file.name)
+        _forget_where_it_was_made(adapter, folder)
     except OSError as error:
         raise storage_error(error, folder) from error
 
@@ -71,6 +73,15 @@ def merge(student: Student, weights: Path, folder: Path) -> Student:
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return Student(str(folder), folder, student.sha256, student.licence)
+
+
+def _forget_where_it_was_made(adapter: Adapter, folder: Path) -> None:
+    """PEFT writes where the base lay into its configuration: that tells of who trained, and helps nobody else."""
+    config = folder / "adapter_config.json"
+    if config.is_file():
+        data = json.loads(config.read_bytes())
+        write_whole(config, json.dumps({**data, "base_model_name_or_path": adapter.card.base_name}, indent=2) + "\n")
+        recard(folder, adapter.card)
 
 
 def _refuse_what_is_there(folder: Path) -> None:

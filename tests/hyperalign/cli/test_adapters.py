@@ -21,6 +21,7 @@ def adapter(root: Path, name: str = "letters", verdict: Verdict | None = None) -
     weights = root / f".{name}"
     weights.mkdir(parents=True)
     (weights / "adapter_model.safetensors").write_bytes(name.encode())
+    (weights / "adapter_config.json").write_text(json.dumps({"r": 8, "base_model_name_or_path": str(root)}))
     seal(weights, root / name, CARD.model_copy(update={"name": name, "gate": verdict}))
     return root / name
 
@@ -39,6 +40,8 @@ def test_adapters_are_listed_shown_and_copied_out(run: Run, tmp_path: Path) -> N
     assert json.loads(run("adapters", "show", folder, "--json").out)["users"] == ["ada"]
     assert run("adapters", "export", folder, "--out", "copied").code == 0
     assert open_adapter(tmp_path / "copied").card.name == "letters"
+    configured = json.loads((tmp_path / "copied" / "adapter_config.json").read_text())
+    assert configured == {"r": 8, "base_model_name_or_path": CARD.base_name}, "not where it was made"
     again = run("adapters", "export", folder, "--out", "copied")
     assert again.code == 3
     assert "holds something already" in again.err
