@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hyperalign.copying import longest_copied_run
 from hyperalign.errors import InputError
-from hyperalign.programs.copying import longest_copied_run
 from hyperalign.records import Sample, own_text
 
 from .cases import Case, Task, WritingTask

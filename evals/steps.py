@@ -16,7 +16,7 @@ import dspy
 
 from hyperalign.contrast import Contrast, ShippedContrast, reference_records
 from hyperalign.errors import InputError
-from hyperalign.profile import Hypothesis, Measurement, Profile
+from hyperalign.profile import Hypothesis, Profile
 from hyperalign.programs.brief_json import BriefJSONAdapter
 from hyperalign.programs.extract import ExtractPreferences
 from hyperalign.programs.generate import Generate
@@ -27,7 +27,7 @@ from hyperalign.programs.strategies import strategy
 from hyperalign.programs.testing.likelihood import LikelihoodTest
 from hyperalign.records import Pair, Record, Sample, only_choices
 from hyperalign.scores import Scorer
-from hyperalign.style import estimate
+from hyperalign.style.measured import measured_style
 
 from .cases import Case
 from .metrics.authorship import Authorship
@@ -226,11 +226,7 @@ def _by_user(records: Iterable[Record]) -> list[list[Any]]:
 def _quick_profile(case: Case) -> Profile:
     """What can be said of somebody without asking a model: measured style, and texts to show."""
     written = [record for record in case.records if isinstance(record, Sample)]
-    style = {
-        name: Measurement(value=found.value, reference=found.usual, z=found.z, spread=max(found.spread, 1e-4))
-        for name, found in estimate([record.text for record in written]).items()
-    }
-    return Profile(user=case.user, style=style, examples=written[:_EXAMPLES_SHOWN])
+    return Profile(user=case.user, style=measured_style(written), examples=written[:_EXAMPLES_SHOWN])
 
 
 def _some(found: Sequence[Case], kind: str) -> None:

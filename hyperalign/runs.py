@@ -102,11 +102,12 @@ def _slug(user: str) -> str:
     return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in user)[:40]
 
 
-def remove_runs(user: str, *, root: Path | None = None) -> int:
-    """Delete all runs of a user.
+def remove_runs(user: str, *, record: str | None = None, root: Path | None = None) -> int:
+    """Delete all runs of a user, or those that read one record.
 
     Args:
         user: whose.
+        record: only runs whose inputs name the record of that id.
         root: the folder of runs; ``runs`` in the data folder unless given.
 
     Returns:
@@ -118,7 +119,8 @@ def remove_runs(user: str, *, root: Path | None = None) -> int:
     removed = 0
     for asked in sorted((root or data_folder() / "runs").glob("*/run.json")):
         try:
-            if json.loads(asked.read_text(encoding="utf-8")).get("user") == user:
+            inputs = json.loads(asked.read_text(encoding="utf-8"))
+            if inputs.get("user") == user and (record is None or record in inputs.get("records", ())):
                 # What names the user goes last: a removal that was cut off is found again.
                 for part in sorted(asked.parent.iterdir(), key=lambda path: path == asked):
                     part.unlink()

@@ -11,11 +11,11 @@ from typing import Any
 
 import dspy
 
+from hyperalign.copying import longest_copied_run
 from hyperalign.profile import Profile
 from hyperalign.scores import Message, Scorer
 from hyperalign.style import likeness
 
-from .copying import longest_copied_run
 from .excerpts import excerpt
 from .fenced import fenced
 from .own_scorer import ChosenScorer, resolve_scorer

@@ -15,11 +15,11 @@ import dspy
 from hyperalign.budget import Budget
 from hyperalign.contrast import Contrast, ShippedContrast, reference_records
 from hyperalign.errors import InputError
-from hyperalign.profile import Hypothesis, Measurement, Profile, Provenance, check_evidence
-from hyperalign.records import Edit, Record, Sample, as_sample, by_kind, only_choices, own_text
+from hyperalign.profile import Hypothesis, Profile, Provenance, check_evidence
+from hyperalign.records import Edit, Record, as_sample, by_kind, only_choices, own_text
 from hyperalign.scores import ScoreMatrix, Scorer
 from hyperalign.space import Space, load_space, own_poles
-from hyperalign.style import estimate
+from hyperalign.style.measured import measured_style
 
 from .candidates import (
     EXAMPLE_ID,
@@ -252,7 +252,7 @@ class Personalizer(dspy.Module):
             user=records[0].user,
             hypotheses=[h for h in kept if h.kind == "statement" and check_evidence(h.evidence, records)],
             examples=[samples[h.id] for h in kept if h.kind == "example"],
-            style=_measured(records),
+            style=measured_style(records),
             dropped=chosen.dropped,
             direction=direction,
             poles=own_poles(self._space, direction),
@@ -296,17 +296,3 @@ def _one_user(records: Sequence[Record]) -> str:
             remedy="Give the records of one user.",
         )
     return users[0]
-
-
-def _measured(records: Sequence[Record]) -> dict[str, Measurement]:
-    """Measured style of what the person wrote; what they chose or corrected is somebody else's writing too."""
-    written = [record.text for record in records if isinstance(record, Sample)]
-    return {
-        name: Measurement(
-            value=round(found.value, 4),
-            reference=round(found.usual, 4),
-            z=round(found.z, 3),
-            spread=round(max(found.spread, 0.0001), 4),
-        )
-        for name, found in estimate(written).items()
-    }

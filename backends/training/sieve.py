@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hyperalign.copying import longest_copied_run
 from hyperalign.privacy import private_parts
-from hyperalign.programs.copying import longest_copied_run
 
 from .traces import Trace
 

@@ -84,8 +84,8 @@ def _side_by_side(
     from rich.table import Table
     from rich.text import Text
 
+    from hyperalign.copying import longest_copied_run
     from hyperalign.evals.metrics.style_distance import style_distance
-    from hyperalign.programs.copying import longest_copied_run
     from hyperalign.records import own_text
 
     from .show import printable

@@ -85,6 +85,7 @@ def fit_and_save(asked: Asked) -> Saved | None:
         NotFoundError: the store knows nothing of the user.
     """
     from hyperalign.budget import Budget
+    from hyperalign.control import carry_over
     from hyperalign.records import check_user
     from hyperalign.space import load_space
     from hyperalign.store import Store
@@ -103,7 +104,10 @@ def fit_and_save(asked: Asked) -> Saved | None:
             _estimate(records, others, asked, space)
             return None
         profile, run = _profile(asked, user, records, others, budget, space)
-        told = dict.fromkeys([*_stated_before(opened, user), *asked.stated])
+        before = _before(opened, user)
+        if before is not None:
+            profile = carry_over(before, profile)
+        told = dict.fromkeys([*(before.stated if before else ()), *asked.stated])
         profile = profile.model_copy(update={"stated": list(told)})
         version = opened.save(profile, note=_note(len(records), len(asked.stated)))
     if asked.out is not None:
@@ -256,14 +260,14 @@ def _profile(
     return fit.profile, run
 
 
-def _stated_before(opened: Store, user: str) -> list[str]:
-    """What the person said of themselves stays, whatever is fitted anew."""
+def _before(opened: Store, user: str) -> Profile | None:
+    """The newest version: what the person said of themselves and set by hand stays, whatever is fitted anew."""
     from hyperalign.errors import NotFoundError, ProfileError
 
     try:
-        return opened.load(user).stated
+        return opened.load(user)
     except (NotFoundError, ProfileError):
-        return []
+        return None
 
 
 def _note(records: int, stated: int) -> str:

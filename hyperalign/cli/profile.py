@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .deciding import TRACES_LEFT, JsonOption, StoreOption, UserArgument, flip, forget, set_
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -21,19 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Look at, edit, compare and remove stored profiles.", no_args_is_help=True)
-
-StoreOption = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        envvar="HYPERALIGN_STORE",
-        metavar="PLACE",
-        help="A SQLite file or a postgresql:// URL instead of the store in the data folder.",
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-UserArgument = Annotated[str, typer.Argument(metavar="USER", help="Whose profile.")]
+app = typer.Typer(help="Look at, edit, compare, decide on and remove stored profiles.", no_args_is_help=True)
+app.command("set")(set_)
+app.command()(flip)
+app.command()(forget)
 
 
 @app.command("list")
@@ -208,11 +201,7 @@ def rm(
     for folder in evals_with(user):
         typer.echo(f"An eval of several people also holds their texts; delete it by hand: {folder}", err=True)
     if removed.traces_left:
-        typer.echo(
-            "Another process holds the store open, so traces may be left in its files. "
-            "Run the same command again when it is done.",
-            err=True,
-        )
+        typer.echo(TRACES_LEFT, err=True)
 
 
 def _opened(place: str | None) -> Store:

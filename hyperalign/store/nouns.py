@@ -54,6 +54,19 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class Amended:
+    """What was changed in a person's versions, where they stand.
+
+    Attributes:
+        versions: numbers of the versions that changed, oldest first.
+        traces_left: as in ``Removed``.
+    """
+
+    versions: tuple[int, ...]
+    traces_left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Removed:
     """What the removal of a person took away.
 

@@ -6,7 +6,7 @@ This file does not know which database it is, nor when the transaction ends.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
 
@@ -109,6 +109,18 @@ def add_versions(session: Session, versions: Iterable[BundledVersion]) -> int:
             append_version(session, version.profile, version.note, version.time)
             new += 1
     return new
+
+
+def amend_versions(session: Session, user: str, change: Callable[[Profile], Profile | None]) -> tuple[int, ...]:
+    """Write a person's versions anew where a change has something to say; returns their numbers."""
+    changed = []
+    for row in session.scalars(select(VersionRow).where(VersionRow.user_id == user).order_by(VersionRow.number)):
+        profile = change(Profile.from_json(row.content, where=f"version {row.number} of {user}"))
+        if profile is not None:
+            row.kept, row.dropped = len(profile.hypotheses), len(profile.dropped)
+            row.content = profile.to_json()
+            changed.append(row.number)
+    return tuple(changed)
 
 
 def deleted(session: Session, statement: Delete) -> int:

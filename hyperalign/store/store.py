@@ -24,9 +24,9 @@ from ..errors import NotFoundError
 from ..profile import Profile
 from ..records import Record, check_user
 from .faults import is_locked, translated
-from .nouns import Bundle, BundledVersion, Person, Removed, Version
+from .nouns import Amended, Bundle, BundledVersion, Person, Removed, Version
 from .opening import WRITES, connected, located, prepare, shown
-from .rows import add_records, add_versions, append_version, deleted, record_of
+from .rows import add_records, add_versions, amend_versions, append_version, deleted, record_of
 from .tables import RecordRow, VersionRow
 
 __all__ = ["Store"]
@@ -192,6 +192,32 @@ class Store:
         if not records and not versions:
             raise self._nobody(user)
         return Removed(records, versions, traces_left=not clean)
+
+    def amend(self, user: str, change: Callable[[Profile], Profile | None], *, record: str | None = None) -> Amended:
+        """Change all versions of a person's profile where they stand, for what must be in none of them.
+
+        Args:
+            user: whose.
+            change: gives a profile anew, or None to leave it.
+            record: the id of a record that is deleted with it.
+
+        Raises:
+            NotFoundError: nobody goes by that id.
+            ProfileError: a version no longer loads; nothing was changed.
+        """
+        check_user(user)
+
+        def work(session: Session) -> tuple[int, tuple[int, ...]]:
+            gone = 0
+            if record is not None:
+                same = (RecordRow.user_id == user) & (RecordRow.record_id == record)
+                gone = deleted(session, delete(RecordRow).where(same))
+            return gone, amend_versions(session, user, change)
+
+        gone, changed = self._write(work)
+        if not gone and not changed and user not in {person.user for person in self.users()}:
+            raise self._nobody(user)
+        return Amended(changed, traces_left=not self.scrub())
 
     def scrub(self) -> bool:
         """Wipe deleted text from the database's files.

@@ -62,7 +62,8 @@ class RecordRow(Base):
 
 
 class VersionRow(Base):
-    """One version of one person's profile; rows are only ever added, or removed with the person."""
+    """One version of one person's profile; rows are only ever added, removed with the person, or
+    rid of what the person wants forgotten."""
 
     __tablename__ = "hyperalign_versions"
 
