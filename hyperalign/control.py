@@ -11,7 +11,7 @@ from difflib import get_close_matches
 
 from .copying import longest_copied_run
 from .errors import InputError, NotFoundError
-from .profile import Evidence, Hypothesis, Profile, TestResult
+from .profile import Aspect, Evidence, Hypothesis, Profile, TestResult
 from .records import Record, Sample, quotable_text
 from .space import Space, known_poles, load_space
 from .style.measured import measured_style
@@ -48,12 +48,12 @@ def set_leaning(profile: Profile, name: str, probability: float, space: Space | 
     others = [each for each in profile.hypotheses if each.id != key]
     dropped = [each for each in profile.dropped if each.id != key]
     high, low = poles[name].high, poles[name].low
-    aspect = next((each.aspect for each in space.dimensions if each.name == name), "preference")
+    aspects: dict[str, Aspect] = {each.name: each.aspect for each in space.dimensions}
     said = Hypothesis(
         id=key,
         statement=high if probability > 0.5 else low,
         opposite=low if probability > 0.5 else high,
-        aspect=aspect,
+        aspect=aspects.get(name, "preference"),
         source=_STATED,
         weight=round(abs(2 * probability - 1), 4),
     )

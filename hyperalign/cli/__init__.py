@@ -14,6 +14,7 @@ import typer
 
 from . import adapters, models, optimize, profile
 from .compare import compare
+from .deliberate import deliberate
 from .demo import demo
 from .distill import distill
 from .doctor import doctor
@@ -41,6 +42,7 @@ app.command()(infer)
 app.command()(extract)
 app.command()(generate)
 app.command()(judge)
+app.command()(deliberate)
 app.command("eval")(eval_)
 app.command()(compare)
 app.add_typer(optimize.app, name="optimize")

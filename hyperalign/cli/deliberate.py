@@ -1,0 +1,71 @@
+"""``hyperalign deliberate``: what a message means, weighed, and then an answer or a reasoned no."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import DEFAULT_MODEL, JsonOption, MaxCalls, MaxTokens, MaxUsd, ModelOption, ScorerOption, StoreOption
+
+__all__ = ["deliberate"]
+
+
+def deliberate(
+    prompt: Annotated[str, typer.Argument(help="The message; - reads it from standard input.")],
+    earlier: Annotated[
+        list[str] | None, typer.Option("--earlier", help="What its writer said before, the oldest first; repeat it.")
+    ] = None,
+    user: Annotated[str | None, typer.Option("--user", help="Who they are; colors the answer alone.")] = None,
+    profile: Annotated[Path | None, typer.Option("--profile", help="A profile file instead of the store's.")] = None,
+    threshold: Annotated[
+        float, typer.Option("--threshold", min=0, max=1, help="How probable harm must be to decline.")
+    ] = 0.5,
+    model: ModelOption = DEFAULT_MODEL,
+    scorer: ScorerOption = None,
+    store: StoreOption = None,
+    max_calls: MaxCalls = None,
+    max_tokens: MaxTokens = None,
+    max_usd: MaxUsd = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Weigh what the writer of a message may intend, then help, or decline with a reason and an offer.
+
+    What is known of the person plays no part in weighing: a profile is never a licence.
+    """
+    import json
+
+    import dspy
+
+    from hyperalign.backends.runtimes.connect import connect
+    from hyperalign.budget import Budget
+    from hyperalign.errors import InputError
+    from hyperalign.programs.deliberate import Deliberate
+    from hyperalign.programs.generate import Generate
+    from hyperalign.programs.strategies import strategy
+
+    from .session import choose_scorer, read_person, read_prompt
+    from .show import plain
+    from .terminal import reporter
+
+    if user is not None and profile is not None:
+        raise InputError("Both --user and --profile name a person.", remedy="Give one of them.")
+    asked = read_prompt(prompt)
+    person = read_person(user, profile, store)
+    budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
+    with reporter(quiet=as_json) as report, budget.step("deliberate"):
+        lm = connect(model, budget=budget, progress=report.bytes)
+        reads = choose_scorer(scorer, model, budget, report)
+        program = Deliberate(Generate(strategy("verified"), scorer=None), scorer=reads, threshold=threshold)
+        with dspy.context(lm=lm):
+            found = program(prompt=asked, earlier=earlier or [], profile=person)
+    if as_json:
+        content = {"answer": found.answer, "declined": found.declined, "harm": round(found.harm, 4)}
+        typer.echo(json.dumps({**content, "reading": found.reading.model_dump()}, indent=2, ensure_ascii=False))
+        return
+    reading = found.reading
+    typer.echo(f"Needs, as far as one can tell: {plain(reading.needs) or '-'}", err=True)
+    typer.echo(f"Charitable reading ({1 - found.harm:.0%}): {plain(reading.charitable)}", err=True)
+    typer.echo(f"Harmful reading ({found.harm:.0%}): {plain(reading.harmful)}", err=True)
+    typer.echo("\n".join(plain(line) for line in found.answer.splitlines()))
