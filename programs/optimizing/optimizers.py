@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import importlib.util
 import io
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,8 +21,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
+from dspy.utils.exceptions import AdapterParseError
 
-from hyperalign.errors import InputError, MissingExtraError
+from hyperalign.errors import InputError, MissingExtraError, ModelOutputError
 
 from .leaks import LeakCheck
 from .proposing import Reflected, Written, written_for
@@ -93,8 +93,14 @@ def searched(name: str | Any, setting: Setting) -> Found:
         return Found(name.compile(setting.program.deepcopy(), trainset=list(setting.train)), [], {})
     if name not in OPTIMIZERS:
         raise InputError(f"There is no optimizer {name!r}.", remedy=f"Choose one of: {', '.join(OPTIMIZERS)}.")
-    with _quiet():
-        return OPTIMIZERS[name](setting)
+    try:
+        with _quiet():
+            return OPTIMIZERS[name](setting)
+    except AdapterParseError as error:
+        raise ModelOutputError(
+            f"The model that writes instructions does not answer in the form that {name} asks for.",
+            remedy="Give a larger --reflection model, or --optimizer variants, which needs none.",
+        ) from error
 
 
 def _gepa(setting: Setting) -> Found:
@@ -186,8 +192,10 @@ def _bootstrap(setting: Setting) -> Found:
 
 
 def _mipro(setting: Setting) -> Found:
-    if importlib.util.find_spec("optuna") is None:
-        raise MissingExtraError("MIPROv2", "mipro")
+    try:
+        importlib.import_module("optuna")
+    except ImportError as error:
+        raise MissingExtraError("MIPROv2", "mipro") from error
     optimizer = dspy.MIPROv2(
         metric=setting.metric,
         prompt_model=setting.reflection,

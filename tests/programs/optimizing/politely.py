@@ -22,6 +22,8 @@ def field(name: str, text: str) -> str:
 def answered(request: Recorded, better: str = POLITE) -> str:
     """What the scripted model says: a new instruction where it is asked for one, else an answer."""
     said = json.dumps(request.body["messages"])
+    if "proposed_instruction" in said:
+        return field("proposed_instruction", better) if better != "Hm." else "Hm."
     if "better instruction" in said:
         return field("better", better)
     return field("answer", "Yes, please do." if "politely" in said else "Do it.")

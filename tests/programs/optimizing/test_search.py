@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import dspy
 import pytest
 
 from hyperalign.budget import Budget
-from hyperalign.errors import BudgetExceededError, InputError, ModelOutputError
+from hyperalign.errors import BudgetExceededError, InputError, MissingExtraError, ModelOutputError
 from hyperalign.programs import optimize
 from hyperalign.programs.optimizing.artifact import apply, prompts_of, read_artifact, write_artifact
 from hyperalign.programs.optimizing.people import split_people
@@ -85,6 +86,23 @@ def test_demonstrations_are_of_people_who_may_be_shown(scripted_server: Scripted
     assert not found.verdict.kept
     with pytest.raises(InputError, match="those of the training set are never shown"):
         search(program(), **asked(lm=lm, optimizer="bootstrap"))
+
+
+def test_mipro_searches_instructions_that_a_model_proposes(scripted_server: ScriptedServer) -> None:
+    found = search(program(), **asked(lm=model(scripted_server), optimizer="mipro", rounds=4))
+    assert found.optimizer == "mipro"
+    assert found.tried
+    assert found.prompts["self"].demos == ()
+    with pytest.raises(ModelOutputError, match="in the form that mipro asks for"):
+        search(program(), **asked(lm=model(scripted_server, better="Hm."), optimizer="mipro", rounds=4))
+
+
+def test_mipro_without_its_package_says_what_to_install(
+    scripted_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(MissingExtraError, match=r"hyperalign\[mipro\]"):
+        search(program(), **asked(lm=model(scripted_server), optimizer="mipro"))
 
 
 def test_one_of_dspys_own_optimizers_may_be_given(scripted_server: ScriptedServer) -> None:
