@@ -77,8 +77,11 @@ class LM(dspy.LM):
 
     @property
     def writing(self) -> dict[str, float]:
-        """What to set for free writing: small models fall into loops unless repetition costs them something."""
-        return {"frequency_penalty": _LOOP_PENALTY} if self.target.kind == "local" else {}
+        """What to set for free writing: small models fall into loops unless repetition costs them something.
+
+        What a vLLM server has may be large, and does not need it; it does it little harm.
+        """
+        return {"frequency_penalty": _LOOP_PENALTY} if self.target.kind in {"local", "vllm"} else {}
 
     def scorer(self) -> Scorer | None:
         """Log-probabilities of given text by the same weights, where this machine or the server can give them.

@@ -14,9 +14,10 @@ from hyperalign.privacy import private_parts
 
 from .traces import Trace
 
-__all__ = ["Kept", "Sieve"]
+__all__ = ["Kept", "Sieve", "goes_in_circles"]
 
 _MAX_COPIED = 12
+_RUN, _CIRCLES = 6, 3
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,18 @@ class Sieve:
             return f"scores below {self.threshold:g}"
         if longest_copied_run(trace.answer, self.private.get(trace.user, ())) > _MAX_COPIED:
             return "repeats a text of the person's"
+        if goes_in_circles(trace.answer):
+            return "goes in circles"
         if parts := private_parts(trace.answer):
             return f"holds a {parts[0]}"
         return ""
+
+
+def goes_in_circles(text: str) -> bool:
+    """Whether the same six words in a row stand in a text three times: small models that do not find an end do so."""
+    words = text.lower().split()
+    runs = Counter(tuple(words[start : start + _RUN]) for start in range(len(words) - _RUN + 1))
+    return max(runs.values(), default=0) >= _CIRCLES
 
 
 def _plain(text: str) -> str:

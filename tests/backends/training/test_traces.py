@@ -94,6 +94,13 @@ def test_of_several_drafts_the_most_and_the_least_like_the_person_are_kept(
     assert made.score > made.rejected_score
 
 
+def test_answers_that_go_in_circles_teach_nothing() -> None:
+    round_and_round = "I am grateful for the love and support. " * 4
+    kept = Sieve()([trace(1, answer=round_and_round), trace(2, answer="I am grateful. I am grateful for the support.")])
+    assert [each.id for each in kept.traces] == ["t2"]
+    assert kept.dropped == {"goes in circles": 1}
+
+
 def test_the_persons_tests_hold_drafts_against_each_other(scripted_server: ScriptedServer, tmp_path: Path) -> None:
     scripted_server.script(reply("Engine oil and smoke."), reply("Toast with marmalade."), reply("Nothing of it."))
     lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
