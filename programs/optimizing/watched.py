@@ -15,7 +15,7 @@ from typing import Any
 
 import dspy
 
-from hyperalign.errors import HyperalignError, InputError
+from hyperalign.errors import ContextLengthError, HyperalignError, InputError, ModelOutputError
 
 from ..score import Progress
 
@@ -97,9 +97,10 @@ class Watched:
             try:
                 with dspy.context(track_usage=True):
                     answer = program(**example.inputs())
-            except HyperalignError:
-                raise
             except Exception as error:
+                # An answer that is none is this example's; a model that can't be used is everybody's.
+                if isinstance(error, HyperalignError) and not isinstance(error, ModelOutputError | ContextLengthError):
+                    raise
                 found.append(Measured(str(example.user), 0.0, f"The program failed: {type(error).__name__}."))
                 continue
             said = self._said(example, answer, None, None, None)

@@ -28,7 +28,9 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 THINGS = "rain wind sea city road boat rope lamp soup bread night snow hill train garden window letter song clock river"
 PROMPTS = [f"What do you say of the {thing}?" for thing in THINGS.split()]
-RECIPE = Recipe(rank=8, alpha=16, learning_rate=2e-3, max_steps=3, batch=4, at_once=4, max_length=128, look_every=2)
+RECIPE = Recipe(
+    rank=8, alpha=16, learning_rate=2e-3, max_steps=3, batch=4, at_once=4, max_length=128, look_every=2, max_new=32
+)
 
 
 def person(user: str, said: str) -> Profile:

@@ -16,6 +16,7 @@ from hyperalign.programs import optimize
 from hyperalign.programs.optimizing.artifact import apply, prompts_of, read_artifact, write_artifact
 from hyperalign.programs.optimizing.people import split_people
 from hyperalign.programs.optimizing.search import search
+from hyperalign.programs.optimizing.watched import Watched
 from hyperalign.runs import Journal
 from tests.fixtures.scripted_server import ScriptedServer
 
@@ -159,6 +160,24 @@ def test_a_metric_that_fails_half_way_ends_the_search(scripted_server: ScriptedS
 
     with pytest.raises(InputError, match="The metric raised ZeroDivisionError"):
         search(program(), **asked(lm=model(scripted_server), metric=late))
+
+
+def test_an_answer_that_is_none_is_one_examples_failure(scripted_server: ScriptedServer) -> None:
+    class Moody(dspy.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.ask = program()
+
+        def forward(self, question: str) -> Any:
+            if question.startswith("Question 1"):
+                raise ModelOutputError("The model answered with nothing.")
+            return self.ask(question=question)
+
+    watched = Watched(metric)
+    with dspy.context(lm=model(scripted_server)):
+        found = watched.measure(Moody(), examples(2))
+    assert [each.feedback for each in found[1::2]] == ["The program failed: ModelOutputError."] * 2
+    assert all("please" in each.feedback for each in found[::2])
 
 
 def test_a_budget_that_is_too_small(scripted_server: ScriptedServer) -> None:
