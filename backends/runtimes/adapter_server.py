@@ -6,12 +6,13 @@ This file starts no server: people do.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from hyperalign.errors import ModelServerError, UnknownModelError
 
 from .vllm_server import Served, served_models
 
-__all__ = ["adapters_address", "locate_adapter"]
+__all__ = ["adapters_address", "called", "locate_adapter"]
 
 _ADDRESS = "http://127.0.0.1:8010"
 
@@ -19,6 +20,11 @@ _ADDRESS = "http://127.0.0.1:8010"
 def adapters_address() -> str:
     """The address of the adapters' server: ``HYPERALIGN_ADAPTERS`` or port 8010 here."""
     return os.environ.get("HYPERALIGN_ADAPTERS") or _ADDRESS
+
+
+def called(name: str, served: Sequence[str]) -> list[str]:
+    """Which of the names that a server lists are meant by one, with or without the hash of the weights."""
+    return [each for each in served if each == name or each.rpartition("-")[0] == name]
 
 
 def locate_adapter(name: str, api_key: str | None = None) -> Served:
@@ -44,7 +50,7 @@ def locate_adapter(name: str, api_key: str | None = None) -> Served:
             "No server of adapters answers.",
             remedy="Start one with 'hyperalign serve --adapters FOLDER', or set HYPERALIGN_ADAPTERS to its address.",
         ) from error
-    found = [each for each in names if each == name or each.rpartition("-")[0] == name]
+    found = called(name, names)
     if not found:
         raise UnknownModelError(f"No adapter {name!r} is served.", remedy=f"There are: {', '.join(names)}.")
     base = address.rstrip("/")

@@ -13,7 +13,7 @@ import httpx
 
 from hyperalign.errors import ModelServerError
 
-__all__ = ["Served", "locate", "served_models", "vllm_address"]
+__all__ = ["Served", "error_message", "locate", "served_models", "vllm_address"]
 
 _ADDRESS = "http://127.0.0.1:8000"
 _ASK_SECONDS = 5.0
@@ -82,6 +82,16 @@ def served_models(address: str, api_key: str | None = None) -> list[str]:
             f"No vLLM server answers at {_shown(address)} ({type(error).__name__}).",
             remedy="Start one with 'vllm serve MODEL', or check the address.",
         ) from error
+
+
+def error_message(response: httpx.Response) -> str:
+    """What a server says of a request that it refused, cut; its status where it says nothing."""
+    try:
+        body = response.json()
+    except ValueError:
+        return f"status {response.status_code}"
+    error = body.get("error", body) if isinstance(body, dict) else body
+    return str(error.get("message", error) if isinstance(error, dict) else error)[:300]
 
 
 def _base(address: str) -> str:

@@ -14,7 +14,9 @@ import httpx
 from hyperalign.errors import InputError, ModelServerError, NotFoundError, TrainingError
 from hyperalign.scores import Message
 
+from ..runtimes.adapter_server import called
 from ..runtimes.scorers.vllm import VLLMScorer
+from ..runtimes.vllm_server import error_message
 from ..training.adapters import Adapter
 from ..training.probe import PROBE, Probed
 
@@ -104,7 +106,7 @@ def unload_adapter(server: Running, name: str) -> None:
         ModelServerError: the server does not answer, or takes no adapters while it runs.
     """
     _, there = list_models(server)
-    found = [each for each in there if each == name or each.rpartition("-")[0] == name]
+    found = called(name, there)
     if not found:
         raise NotFoundError(f"No adapter {name!r} is served.", remedy=f"There are: {', '.join(there) or 'none'}.")
     _check(server.ask("POST", "/v1/unload_lora_adapter", {"lora_name": found[0]}), f"let go of {found[0]}")
@@ -168,19 +170,10 @@ def _check(said: httpx.Response, what: str) -> None:
             f"The server can't {what} while it runs.",
             remedy="Start it with 'hyperalign serve --engine vllm', or put the adapter into its folder and start anew.",
         )
-    message = _message(said)
+    message = error_message(said)
     if "rank" in message.lower():
         raise TrainingError(
             f"The server can't {what}: {message}",
             remedy="Start the server anew with this adapter among those it is given: it then makes room for its rank.",
         )
     raise TrainingError(f"The server can't {what}: {message}", remedy="See that the adapter is of the server's base.")
-
-
-def _message(said: httpx.Response) -> str:
-    try:
-        body = said.json()
-    except ValueError:
-        return f"status {said.status_code}"
-    error = body.get("error", body) if isinstance(body, dict) else body
-    return str(error.get("message", error) if isinstance(error, dict) else error)[:300]

@@ -10,26 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .options import JsonOption, StoreOption
+
 if TYPE_CHECKING:
     from ..store import Store
 
-__all__ = ["TRACES_LEFT", "JsonOption", "StoreOption", "UserArgument", "flip", "forget", "set_"]
+__all__ = ["TRACES_LEFT", "UserArgument", "flip", "forget", "set_"]
 
 TRACES_LEFT = (
     "Another process holds the store open, so traces may be left in its files. "
     "Run the same command again when it is done."
 )
 
-StoreOption = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        envvar="HYPERALIGN_STORE",
-        metavar="PLACE",
-        help="A SQLite file or a postgresql:// URL instead of the store in the data folder.",
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 UserArgument = Annotated[str, typer.Argument(metavar="USER", help="Whose profile.")]
 
 

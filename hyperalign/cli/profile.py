@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .deciding import TRACES_LEFT, JsonOption, StoreOption, UserArgument, flip, forget, set_
+from .deciding import TRACES_LEFT, UserArgument, flip, forget, set_
+from .options import JsonOption, StoreOption
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

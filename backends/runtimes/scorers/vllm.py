@@ -27,6 +27,7 @@ from hyperalign.errors import (
 )
 from hyperalign.scores import Message, TextScore
 
+from ..vllm_server import error_message
 from .chat import Piece, clean, pieces
 
 __all__ = ["VLLMScorer"]
@@ -181,7 +182,7 @@ class VLLMScorer:
         return response
 
     def _refused(self, path: str, response: httpx.Response) -> ModelError:
-        message = _message(response)
+        message = error_message(response)
         if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             return MissingKeyError(f"The vLLM server at {self._url} wants an API key.", remedy="Give its key.")
         if response.status_code == httpx.codes.NOT_FOUND:
@@ -242,15 +243,6 @@ def _expect(answer: dict[str, Any], key: str, kind: type) -> Any:
     if not isinstance(value, kind):
         raise ModelOutputError(f"The server's answer has no {key!r}.", remedy="Is it a vLLM server?")
     return value
-
-
-def _message(response: httpx.Response) -> str:
-    try:
-        body = response.json()
-    except ValueError:
-        return f"status {response.status_code}"
-    error = body.get("error", body) if isinstance(body, dict) else body
-    return str(error.get("message", error) if isinstance(error, dict) else error)[:300]
 
 
 def _too_long(message: str) -> ContextLengthError:
