@@ -22,7 +22,7 @@ from types import TracebackType
 import httpx
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from hyperalign.errors import InputError, MissingExtraError, ModelServerError, TrainingError
+from hyperalign.errors import InputError, MissingExtraError, ModelServerError, StorageError, TrainingError
 from hyperalign.files import cache_folder
 
 from ..training.adapters import Adapter
@@ -103,6 +103,7 @@ class VLLMServer:
 
     Raises:
         InputError: it would listen beyond this machine without a key.
+        StorageError: the port is taken.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class VLLMServer:
         rank: int = 16,
     ) -> None:
         check_host(host, key)
-        port = port or _free_port(host)
+        port = _free_port(host, port)
         self.address = f"http://{host}:{port}"
         self.key = key
         self.log = cache_folder() / "servers" / f"vllm-{port}.log"
@@ -220,9 +221,15 @@ def _suits_this_machine() -> list[str]:
     return [] if "avx512_bf16" in able or "amx_bf16" in able else ["--dtype", "float32"]
 
 
-def _free_port(host: str) -> int:
-    with socket.create_server((host, 0)) as listening:
-        return int(listening.getsockname()[1])
+def _free_port(host: str, port: int) -> int:
+    # Whoever listens there already would be taken for the server that is being started.
+    try:
+        with socket.create_server((host, port)) as listening:
+            return int(listening.getsockname()[1])
+    except OSError as error:
+        raise StorageError(
+            f"Port {port} of {host} can't be listened on: {error.strerror or error}.", remedy="Choose another --port."
+        ) from error
 
 
 def _room(base: Path) -> int:

@@ -25,6 +25,7 @@ from hyperalign.errors import (
     MissingExtraError,
     ModelServerError,
     NotFoundError,
+    StorageError,
     TrainingError,
     UnknownModelError,
 )
@@ -223,6 +224,11 @@ def test_a_server_that_takes_no_adapters_says_what_to_do(tmp_path: Path) -> None
         load_adapter(Running("http://127.0.0.1:9"), open_adapter(folder))
     with pytest.raises(InputError, match="there is no key"):
         VLLMServer(Path("python"), tmp_path, "base", host="0.0.0.0", port=8010)
+
+
+def test_a_port_where_somebody_listens_is_not_taken_for_a_server_that_started(tmp_path: Path) -> None:
+    with listening(Echo()) as address, pytest.raises(StorageError, match="can't be listened on"):
+        VLLMServer(Path("python"), tmp_path, "base", port=int(address.rpartition(":")[2]))
 
 
 # The real thing
