@@ -1,8 +1,9 @@
 """What an eval is made of: people, the records a profile may be made from, and cases that it has never seen.
 
 A ``Case`` is one question about one person. In a choice case two answers are weighed; in a
-writing case an answer is written. A ``Task`` reads a benchmark and gives its cases. This file
-knows no strategy, no model and no file format.
+writing case an answer is written; in a request case anybody asks for help that may do harm. A
+``Task`` reads a benchmark and gives its cases. This file knows no strategy, no model and no file
+format.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from hyperalign.records import Record
 
 __all__ = ["Case", "Kind", "Part", "Task", "WritingTask", "case_id", "choose_users"]
 
-Kind = Literal["choice", "writing"]
+Kind = Literal["choice", "writing", "request"]
 Part = Literal["development", "report"]
 
 
@@ -39,6 +40,7 @@ class Case:
         gold: what the benchmark itself says of the person; empty where it says nothing.
         development: whether the task itself says that this person is for development, or for reports; None where it
             does not say, and the cluster's name decides.
+        safe: in a request case, whether helping harms nobody; None elsewhere.
         direction: what the benchmark itself says of each dimension of AlignX's space (1, 0, or 0.5 for neither); like
             ``gold``, no strategy sees it.
         agreement: in a choice case whose answers are statements, the question that a person agrees to or not, with
@@ -60,6 +62,7 @@ class Case:
     agreement: str = ""
     persona: str = ""
     development: bool | None = None
+    safe: bool | None = None
     direction: tuple[float, ...] = ()
 
     @property
@@ -84,11 +87,12 @@ class Task(Protocol):
 
     Attributes:
         name: what it is called on the command line.
-        kind: whether answers are weighed or written.
+        kind: whether answers are weighed, written, or requests met.
         unit: what a cluster is, in a word or two.
 
     A task may also have ``primary``, the metric by which its strategies are held against controls; else that is
-    ``accuracy`` where answers are weighed, and ``author_logprob`` where they are written.
+    ``accuracy`` where answers are weighed, ``author_logprob`` where they are written, and ``handled`` where requests
+    are met.
     """
 
     name: str

@@ -17,8 +17,12 @@ import dspy
 
 from hyperalign.budget import Budget
 from hyperalign.errors import InputError, ModelError
+from hyperalign.programs.deliberate import Deliberate
+from hyperalign.programs.generate import Generate
+from hyperalign.programs.own_scorer import resolve_scorer
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.score import Progress
+from hyperalign.programs.strategies import strategy
 
 from .arms import Arms, named
 from .asking import AskingToChoose, AskingToWrite
@@ -27,8 +31,10 @@ from .choosing import Choosing
 from .controls import divergent, wrong_users
 from .folder import EvalFolder
 from .instruments import Instruments, instruments_for
+from .metrics.helpfulness import HelpsMore
 from .plan import Plan, drawn
 from .profiles import Profiles
+from .requests import ANSWER_TOKENS, AskingToHelp, Requests, request_ways
 from .roles import WRONG_USER
 from .runner import Outcome, Work, run_cases
 from .summary import summarize
@@ -92,11 +98,16 @@ def evaluate(
     if not cases:
         raise InputError(f"The task '{task.name}' has no case.", remedy="Look at its data, or ask for more --users.")
     # All that can be refused is refused before the folder is marked as this run's.
-    strategies = named(plan.strategies) if isinstance(program, Personalizer) else {}
-    strangers = wrong_users(cases, plan.seed) if WRONG_USER in plan.controls else {}
+    asks_for_help = task.kind == "request"
+    ways = request_ways([str(each) for each in plan.strategies]) if asks_for_help else []
+    strategies = named(plan.strategies) if isinstance(program, Personalizer) and not asks_for_help else {}
+    strangers = wrong_users(cases, plan.seed) if WRONG_USER in plan.controls and not asks_for_help else {}
     instruments = instruments_for(task, cases)
     folder = EvalFolder(Path(out) if out is not None else None, _asked(program, task, plan, cases))
-    if isinstance(program, Personalizer):
+    work: Work
+    if asks_for_help:
+        work = _meeting_requests(program, ways)
+    elif isinstance(program, Personalizer):
         histories = {tuple(record.id for record in case.records) for case in cases}
         expected = len(histories) * (1 + len(plan.curve))
         profiles = Profiles(program.fit, folder.profiles, expected=expected, progress=progress)
@@ -134,6 +145,15 @@ def _by_strategy(program: Personalizer, arms: Arms, plan: Plan, instruments: Ins
         return Choosing(arms, program.scorer, letters=plan.letters)
     judge = program.scorer if plan.best_of > 1 else None
     return Writing(arms, instruments, best_of=plan.best_of, scorer=judge, answer=program.generate.answer)
+
+
+def _meeting_requests(program: dspy.Module, ways: Sequence[str]) -> Work:
+    if not isinstance(program, Personalizer):
+        return AskingToHelp(program)
+    scorer = resolve_scorer(program.scorer, program.lm)
+    generate = Generate(strategy("verified"), scorer=None, max_tokens=ANSWER_TOKENS)
+    deliberate = Deliberate(generate, scorer=scorer, max_tokens=ANSWER_TOKENS)
+    return Requests(ways, generate, deliberate, HelpsMore(scorer))
 
 
 def _as_it_is(program: dspy.Module, plan: Plan, strangers: Mapping[str, Case], instruments: Instruments | None) -> Work:

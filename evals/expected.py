@@ -17,12 +17,15 @@ from hyperalign.records import own_text
 from .arms import named, needs_fit
 from .cases import Case
 from .plan import Plan
-from .roles import GOLD, INVERTED, NONE, WRONG_USER
+from .requests import ANSWER_TOKENS, request_ways
+from .roles import DELIBERATE, DELIBERATE_HOSTILE, GOLD, HOSTILE, INVERTED, NONE, WRONG_USER
 
 __all__ = ["expected"]
 
 _ANSWER_TOKENS = 400
 _STATEMENT_WORDS = 30
+_DELIBERATION_TOKENS = 250
+_READING_TOKENS = 120
 
 
 def expected(cases: Sequence[Case], others: Contrast, plan: Plan, *, reference: int) -> dict[str, Usage]:
@@ -34,6 +37,8 @@ def expected(cases: Sequence[Case], others: Contrast, plan: Plan, *, reference: 
         plan: what is asked.
         reference: how many of the others' records hypotheses are tested against.
     """
+    if any(case.safe is not None for case in cases):
+        return _requests(cases, [str(each) for each in plan.strategies])
     strategies = named(plan.strategies)
     points = 1 + len(plan.curve)
     found: dict[str, Usage] = {}
@@ -50,6 +55,23 @@ def expected(cases: Sequence[Case], others: Contrast, plan: Plan, *, reference: 
         step = "answers" if case.reference else "choices"
         names = [*arms, *controls, NONE, *([] if case.reference else strangers)]
         found[step] = sum((_asked(name, case, plan) for name in names), found.get(step, Usage()))
+    return found
+
+
+def _requests(cases: Sequence[Case], names: Sequence[str]) -> dict[str, Usage]:
+    """Each way answers; deliberation reads once and weighs twice before, and the judge reads twice after."""
+    found = {"answers": Usage(), "deliberation": Usage(), "judge": Usage()}
+    for case in cases:
+        words = round(len(case.prompt.split()) * TOKENS_PER_WORD)
+        for way in request_ways(names):
+            if case.safe and way in {HOSTILE, DELIBERATE_HOSTILE}:
+                continue
+            found["answers"] += Usage(calls=1, tokens_in=words, tokens_out=ANSWER_TOKENS)
+            if way in {DELIBERATE, DELIBERATE_HOSTILE}:
+                asked = _DELIBERATION_TOKENS + words
+                found["deliberation"] += Usage(calls=3, tokens_in=3 * asked, tokens_out=_READING_TOKENS)
+            if case.safe and way != NONE:
+                found["judge"] += Usage(calls=2, tokens_in=2 * (_DELIBERATION_TOKENS + 2 * ANSWER_TOKENS))
     return found
 
 

@@ -63,7 +63,7 @@ class Instruments:
 
 
 def instruments_for(task: Task, cases: Sequence[Case]) -> Instruments | None:
-    """What judges a task's writing; None where answers are weighed.
+    """What judges a task's writing; None where no author is to be told by it.
 
     Args:
         task: whose authors are to be told apart.
@@ -72,7 +72,7 @@ def instruments_for(task: Task, cases: Sequence[Case]) -> Instruments | None:
     Raises:
         InputError: the task has no texts to learn from, or too few.
     """
-    if task.kind == "choice":
+    if task.kind != "writing":
         return None
     if not isinstance(task, WritingTask):
         raise InputError(

@@ -15,7 +15,10 @@ from .metrics.votes import FEATURES
 __all__ = [
     "BEATEN",
     "CONTROLS",
+    "DELIBERATE",
+    "DELIBERATE_HOSTILE",
     "GOLD",
+    "HOSTILE",
     "INVERTED",
     "NONE",
     "OWN_TEXT",
@@ -33,6 +36,9 @@ Role = Literal["strategy", "control", "ceiling"]
 NONE, GOLD, WRONG_USER, INVERTED, VOTES = "none", "gold", "wrong-user", "inverted", "votes"
 OWN_TEXT = "own-text"
 """What the person really wrote."""
+DELIBERATE, HOSTILE = "deliberate", "hostile"
+"""Ways of meeting a request: after deliberation, and under a profile that asks for harm."""
+DELIBERATE_HOSTILE = "deliberate-hostile"
 CONTROLS = (NONE, WRONG_USER, INVERTED, VOTES, GOLD)
 """What can be switched off by name."""
 
@@ -45,13 +51,14 @@ def vote_arm(feature: str) -> str:
 BEATEN = (NONE, WRONG_USER, INVERTED, *map(vote_arm, FEATURES))
 """Controls that a strategy must beat."""
 _CEILINGS = (GOLD, OWN_TEXT)
+_ASSAULTS = (HOSTILE, DELIBERATE_HOSTILE)
 
 
 def role_of(arm: str) -> Role:
     """The part that an arm plays."""
     if arm in _CEILINGS:
         return "ceiling"
-    return "control" if arm in BEATEN else "strategy"
+    return "control" if arm in BEATEN or arm in _ASSAULTS else "strategy"
 
 
 def controls_without(off: Sequence[str]) -> list[str]:

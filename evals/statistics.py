@@ -20,7 +20,7 @@ from scipy import stats
 
 from hyperalign.errors import InputError
 
-__all__ = ["Estimate", "clusters_needed", "difference", "estimate", "holm", "sign_flip_p"]
+__all__ = ["Change", "Estimate", "clusters_needed", "difference", "estimate", "holm", "mcnemar", "sign_flip_p"]
 
 _EXACT_UP_TO = 14
 _DRAWN_FLIPS = 10_000
@@ -46,6 +46,29 @@ class Estimate:
     high: float
     n_clusters: int
     n_cases: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How a share of yes changed between two ways of meeting the same cases.
+
+    Attributes:
+        mean: the difference of the shares.
+        low: lower end of its interval.
+        high: upper end.
+        gained: cases that said yes now and not before.
+        lost: cases that said yes before and not now.
+        n_cases: how many cases in all.
+        p: exact two-sided p of no change.
+    """
+
+    mean: float
+    low: float
+    high: float
+    gained: int
+    lost: int
+    n_cases: int
+    p: float
 
 
 def estimate(scores: ByCluster, *, level: float = 0.95, share: bool = False) -> Estimate:
@@ -89,6 +112,34 @@ def difference(ours: ByCluster, theirs: ByCluster, *, level: float = 0.95) -> Es
         InputError: the cases are not the same.
     """
     return estimate(_paired(ours, theirs), level=level)
+
+
+def mcnemar(ours: Sequence[bool], theirs: Sequence[bool], *, level: float = 0.95) -> Change:
+    """How the share of yes changed between two ways of meeting the same cases.
+
+    The interval is Bonett and Price's adjusted Wald (2012), which holds where few cases changed; p is McNemar's exact
+    two-sided one (1947).
+
+    Args:
+        ours: yes or no, by case.
+        theirs: the same cases met the other way.
+        level: share of intervals that should hold the truth.
+
+    Raises:
+        InputError: there is no case, or the cases are not the same.
+    """
+    if not ours or len(ours) != len(theirs):
+        raise InputError(
+            "There are no cases to compare, or not the same ones.", remedy="Meet the same cases both ways."
+        )
+    pairs = list(zip(ours, theirs, strict=True))
+    gained, lost = pairs.count((True, False)), pairs.count((False, True))
+    n = len(pairs)
+    up, down = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
+    half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
+    p = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    center = up - down
+    return Change((gained - lost) / n, max(-1.0, center - half), min(1.0, center + half), gained, lost, n, round(p, 5))
 
 
 def sign_flip_p(ours: ByCluster, theirs: ByCluster, *, seed: int = 0) -> float:

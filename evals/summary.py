@@ -17,12 +17,13 @@ from .cases import Kind, Task
 from .equity import equity
 from .roles import BEATEN, CONTROLS, NONE, role_of
 from .runner import Outcome
-from .statistics import Estimate, clusters_needed, difference, estimate, holm, sign_flip_p
+from .statistics import Estimate, clusters_needed, difference, estimate, holm, mcnemar, sign_flip_p
 from .tables import Scores, Tables, figures, is_share, sizes, tables_of
 
 __all__ = ["summarize"]
 
-_PRIMARY: Mapping[Kind, str] = {"choice": "accuracy", "writing": "author_logprob"}
+_PRIMARY: Mapping[Kind, str] = {"choice": "accuracy", "writing": "author_logprob", "request": "handled"}
+_YES_OR_NO = ("refused_safe", "complied_unsafe")
 _OWN_OVER_OTHER = {"accuracy": "own_over_other", "pick": "pick_own_over_other"}
 
 
@@ -87,6 +88,8 @@ def summarize(
         summary["questions"] = {
             name: _figures_of(tables_of(part, lambda outcome: outcome.cluster)) for name, part in parts.items()
         }
+    if task.kind == "request":
+        summary["changes"] = _changes(scored)
     if instruments:
         summary["instruments"] = dict(instruments)
     return summary
@@ -176,6 +179,24 @@ def _equity(people: Tables, primary: str) -> dict[str, Any]:
         for arm, table in people.items()
         if "@" not in arm and primary in table and arm != NONE and not arm.startswith("vote-")
     }
+
+
+def _changes(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """By arm and yes-or-no metric: what changed against answering without anything, counted case by case."""
+    found: dict[str, Any] = {}
+    for metric in _YES_OR_NO:
+        rows = [outcome.found["scores"] for outcome in outcomes]
+        for arm in dict.fromkeys(arm for row in rows for arm in row if arm != NONE):
+            both = [
+                (row[arm][metric] > 0.5, row[NONE][metric] > 0.5)
+                for row in rows
+                if metric in row.get(arm, {}) and metric in row.get(NONE, {})
+            ]
+            if both:
+                found.setdefault(arm, {})[metric] = asdict(
+                    mcnemar([ours for ours, _ in both], [was for _, was in both])
+                )
+    return found
 
 
 def _curves(points: Tables, arms: Tables) -> dict[str, dict[str, Any]]:

@@ -17,11 +17,22 @@ Scores = dict[str, list[float]]
 Tables = dict[str, dict[str, Scores]]
 """Scores by arm and metric."""
 
-_SHARES = ("accuracy", "order_consistency", "own_over_other", "pick", "win_rate")
+_SHARES = (
+    "accuracy",
+    "complied_unsafe",
+    "handled",
+    "helps_more",
+    "informative",
+    "order_consistency",
+    "own_over_other",
+    "pick",
+    "refused_safe",
+    "win_rate",
+)
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric lies between 0 and 1, with 0.5 for chance."""
+    """Whether a metric lies between 0 and 1."""
     return metric.startswith(_SHARES)
 
 

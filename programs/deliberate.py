@@ -2,19 +2,20 @@
 
 Deliberative alignment with hypotheses (HyPerAlign, section 3.3): two readings of the message are written down, the
 charitable and the harmful one, and weighed against each other in both orders. What is known of the person plays no part
-in that: a profile is never a licence. It colors the answer only where the message is answered at all. This file knows
-no runtime.
+in that: a profile is never a licence. It colors the answer only where the message is surely harmless; where that is not
+sure, the model answers or refuses as it does anyway, without a profile. This file knows no runtime.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 from pydantic import BaseModel, Field
 
-from hyperalign.errors import ModelOutputError
+from hyperalign.errors import InputError, ModelOutputError
 from hyperalign.profile import Profile
 from hyperalign.scores import Message, Scorer
 
@@ -22,11 +23,14 @@ from .brief_json import BriefJSONAdapter
 from .by_letter import probability_of_a
 from .excerpts import excerpt
 from .fenced import fenced
-from .generate import Generate, writing_settings
+from .generate import MAX_TOKENS, Generate, writing_settings
 from .own_scorer import ChosenScorer, resolve_scorer
 from .plain import PlainAdapter
 
-__all__ = ["Deliberate", "Reading"]
+__all__ = ["Course", "Deliberate", "Reading", "bare_answer"]
+
+Course = Literal["help", "answer", "decline"]
+THRESHOLD, AT_EASE = 0.5, 0.5
 
 _SHORT = {"temperature": 0.0, "max_tokens": 300}
 _READ_WORDS = 200
@@ -91,11 +95,27 @@ class Deliberate(dspy.Module):
         scorer: reads the letters when readings are weighed; ``"own"`` is the model's own, where it offers one. With
             None the model is asked.
         threshold: how probable the harmful reading must be to decline.
+        at_ease: how probable it may be to help without reserve; between both the model answers as it does anyway.
+        max_tokens: how long an answer may be.
+
+    Raises:
+        InputError: ``at_ease`` lies above ``threshold``.
     """
 
     def __init__(
-        self, generate: Generate | None = None, *, scorer: ChosenScorer = None, threshold: float = 0.5
+        self,
+        generate: Generate | None = None,
+        *,
+        scorer: ChosenScorer = None,
+        threshold: float = THRESHOLD,
+        at_ease: float = AT_EASE,
+        max_tokens: int = MAX_TOKENS,
     ) -> None:
+        if at_ease > threshold:
+            raise InputError(
+                f"Help without reserve up to {at_ease:g}, but decline from {threshold:g}.",
+                remedy="Give at_ease no more than threshold.",
+            )
         super().__init__()
         self.read = dspy.Predict(WhatTheyMean)
         self.weigh = dspy.Predict(WhichReading)
@@ -104,6 +124,8 @@ class Deliberate(dspy.Module):
         self.generate = generate
         self._scorer = scorer
         self._threshold = threshold
+        self._at_ease = at_ease
+        self._max_tokens = max_tokens
 
     def forward(self, prompt: str, earlier: Sequence[str] = (), profile: Profile | None = None) -> dspy.Prediction:
         """Deliberate on one message.
@@ -114,22 +136,30 @@ class Deliberate(dspy.Module):
             profile: who they are; colors an answer, and weighs nothing.
 
         Returns:
-            ``answer``, ``declined``, ``harm`` (how probable the harmful reading is) and ``reading``.
+            ``answer``, ``declined``, ``course`` (``help``, ``answer`` as the model does anyway, or ``decline``),
+            ``harm`` (how probable the harmful reading is) and ``reading``.
 
         Raises:
             ModelOutputError: the model answered with nothing.
         """
         reading = self._read(prompt, earlier)
         harm = self._harm(prompt, reading)
-        declined = harm >= self._threshold
-        if declined:
+        course = self._course(harm)
+        if course == "decline":
             answer = self._written(self.decline, prompt, "")
+        elif course == "answer":
+            answer = bare_answer(prompt, self._max_tokens)
         elif profile is not None and self.generate is not None and not profile.is_empty:
             answer = str(self.generate(prompt=prompt, profile=profile).answer)
         else:
             told = f"What they need, as far as one can tell:\n{fenced(reading.needs, 'text')}" if reading.needs else ""
             answer = self._written(self.help, prompt, told)
-        return dspy.Prediction(answer=answer, declined=declined, harm=harm, reading=reading)
+        return dspy.Prediction(answer=answer, declined=course == "decline", course=course, harm=harm, reading=reading)
+
+    def _course(self, harm: float) -> Course:
+        if harm >= self._threshold:
+            return "decline"
+        return "help" if harm < self._at_ease else "answer"
 
     def _read(self, prompt: str, earlier: Sequence[str]) -> Reading:
         shown = [excerpt(text, _EARLIER_WORDS) for text in earlier[-_EARLIER:]]
@@ -162,4 +192,19 @@ class Deliberate(dspy.Module):
     def _written(self, predictor: dspy.Predict, prompt: str, told: str) -> str:
         turns: list[Message] = [{"role": "system", "content": told}, {"role": "user", "content": prompt}]
         with dspy.context(adapter=PlainAdapter()):
-            return str(predictor(messages=turns, config=writing_settings(dspy.settings.lm)).answer)
+            return str(predictor(messages=turns, config=writing_settings(dspy.settings.lm, self._max_tokens)).answer)
+
+
+def bare_answer(prompt: str, max_tokens: int = MAX_TOKENS) -> str:
+    """What DSPy's configured model says to a message that stands alone, with no instruction before it.
+
+    Args:
+        prompt: the message.
+        max_tokens: how long an answer may be.
+
+    Raises:
+        ModelOutputError: the model answered with nothing.
+    """
+    lm = dspy.settings.lm
+    said = lm(messages=[{"role": "user", "content": prompt}], **writing_settings(lm, max_tokens))[0]
+    return str(said["text"] if isinstance(said, dict) else said)

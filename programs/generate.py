@@ -23,7 +23,7 @@ from .plain import PlainAdapter
 from .scope import narrowed
 from .strategies import PROFILE_WORDS, Strategy
 
-__all__ = ["AnswerAsThePerson", "Generate", "choose_draft", "writing_settings"]
+__all__ = ["MAX_TOKENS", "AnswerAsThePerson", "Generate", "choose_draft", "writing_settings"]
 
 MAX_TOKENS = 400
 MAX_COPIED = 12
@@ -49,10 +49,17 @@ class Generate(dspy.Module):
         best_of: how many drafts to choose from; 1 answers greedily.
         scorer: judges the drafts by tested hypotheses, beside measured style; ``"own"`` is the model's own, where it
             offers one.
+        max_tokens: how long an answer may be.
     """
 
     def __init__(
-        self, strategy: Strategy, *, budget: int = PROFILE_WORDS, best_of: int = 1, scorer: ChosenScorer = "own"
+        self,
+        strategy: Strategy,
+        *,
+        budget: int = PROFILE_WORDS,
+        best_of: int = 1,
+        scorer: ChosenScorer = "own",
+        max_tokens: int = MAX_TOKENS,
     ) -> None:
         super().__init__()
         self.answer = dspy.Predict(AnswerAsThePerson)
@@ -60,6 +67,7 @@ class Generate(dspy.Module):
         self._budget = budget
         self._best_of = best_of
         self._scorer = scorer
+        self._max_tokens = max_tokens
 
     def messages(self, profile: Profile, prompt: str) -> list[Message]:
         """Exactly what is sent, instructions included."""
@@ -95,16 +103,16 @@ class Generate(dspy.Module):
         return self._written(prompt, profile.model_copy(update={"examples": []}), number)
 
     def _written(self, prompt: str, profile: Profile, number: int) -> str:
-        config = writing_settings(dspy.settings.lm)
+        config = writing_settings(dspy.settings.lm, self._max_tokens)
         if number:
             config |= {"temperature": _DRAFT_TEMPERATURE, "seed": number}
         turns = self._strategy.condition(profile, prompt, self._budget)
         return str(self.answer(messages=turns, config=config).answer)
 
 
-def writing_settings(model: Any) -> dict[str, Any]:
+def writing_settings(model: Any, max_tokens: int = MAX_TOKENS) -> dict[str, Any]:
     """How to ask a model for a draft: greedily, at a bounded length, and with what it says free writing wants."""
-    return {"max_tokens": MAX_TOKENS, "temperature": 0.0, **getattr(model, "writing", {})}
+    return {"max_tokens": max_tokens, "temperature": 0.0, **getattr(model, "writing", {})}
 
 
 def choose_draft(drafts: Sequence[str], profile: Profile, scorer: Scorer | None = None) -> int:

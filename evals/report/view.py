@@ -23,6 +23,7 @@ _EXTREMES = 3
 _PLOTTED = {
     "choice": ("accuracy", "own_over_other", "pick", "pick_own_over_other", "accuracy_letter"),
     "writing": ("author_logprob", "win_rate_vs_none", "win_rate_vs_few_shot", "win_rate_vs_wrong_user"),
+    "request": ("handled", "refused_safe", "complied_unsafe", "helps_more", "informative"),
 }
 
 
@@ -176,12 +177,23 @@ def _effect(outcome: Outcome, arm: str) -> float | None:
     own, bare = found["scores"].get(arm, {}), found["scores"].get(NONE, {})
     if "author_logprob" in own and "author_logprob" in bare:
         return float(own["author_logprob"] - bare["author_logprob"])
+    if "handled" in own:
+        return float(own["handled"] - bare.get("handled", 0.0))
     # Without a bare answer to count from, a choice is held against chance.
     return float(own["accuracy"] - bare.get("accuracy", 0.5)) if "accuracy" in own else None
 
 
 def _case(effect: float, outcome: Outcome, arm: str, kind: str) -> CaseView:
     found = outcome.found
+    if kind == "request":
+        answers = found.get("answers", {})
+        sides = [(title, answers.get(name, "")) for title, name in (("bare", NONE), (f"with {arm}", arm))]
+        effect_said = "handled rightly now" if effect > 0 else "handled wrongly now"
+        read = found.get("read", {}).get(arm, {})
+        said = "\n".join(f"{name}: {value}" for name, value in read.items())
+        return CaseView(
+            f"{'a safe' if found['safe'] else 'an unsafe'} prompt", found["prompt"], sides, said, effect_said
+        )
     if kind == "writing":
         answers = found.get("answers", {})
         sides = [

@@ -14,12 +14,13 @@ from .hub import located
 from .own import OwnRecords
 from .squality import Squality
 from .traits import Traits
+from .xstest import XSTest
 
 __all__ = ["TASKS", "load_task"]
 
 
-TASKS: Mapping[str, type[AlignX] | type[C50] | type[Squality] | type[Traits]] = {
-    task.name: task for task in (AlignX, C50, Squality, Traits)
+TASKS: Mapping[str, type[AlignX] | type[C50] | type[Squality] | type[Traits] | type[XSTest]] = {
+    task.name: task for task in (AlignX, C50, Squality, Traits, XSTest)
 }
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["eval_"]
 
 _REFERENCE = 12
+_USUAL = ("none", "few-shot", "hypotheses", "verified")
 
 
 def eval_(
@@ -44,8 +45,13 @@ def eval_(
         str | None, typer.Option("--form", help="Of AlignX's personas: pair, ugc, demo or all; pair if left out.")
     ] = None,
     strategy: Annotated[
-        str, typer.Option("--strategy", help="Strategies, with commas between; gold where the data has one.")
-    ] = "none,few-shot,hypotheses,verified",
+        str | None,
+        typer.Option(
+            "--strategy",
+            help="Strategies, with commas between; gold where the data has one. none,few-shot,hypotheses,verified if "
+            "left out; of xstest all its ways of meeting a request.",
+        ),
+    ] = None,
     part: Annotated[
         str | None, typer.Option("--part", help="Only people for 'development', or only those for 'report'.")
     ] = None,
@@ -87,6 +93,7 @@ def eval_(
     from hyperalign.evals.others import OtherPeople
     from hyperalign.evals.plan import Plan, drawn
     from hyperalign.evals.report import write_report
+    from hyperalign.evals.requests import REQUEST_WAYS
     from hyperalign.evals.roles import controls_without
     from hyperalign.evals.tasks import load_task
 
@@ -95,8 +102,10 @@ def eval_(
 
     # Answers are cut at a length on purpose; DSPy would say so of each.
     logging.getLogger("dspy.clients.lm").setLevel(logging.ERROR)
+    loaded = load_task(task, data=data, form=form)
+    usual = REQUEST_WAYS if loaded.kind == "request" else _USUAL
     plan = Plan(
-        strategies=_names(strategy),
+        strategies=usual if strategy is None else _names(strategy),
         part=_part(part),
         users=users,
         cases_each=cases,
@@ -107,7 +116,6 @@ def eval_(
         best_of=best_of,
         concurrency=concurrency or (1 if model.startswith("local:") else 8),
     )
-    loaded = load_task(task, data=data, form=form)
     asked = drawn(loaded, plan)
     others = OtherPeople(loaded.cases(seed=seed), asked)
     if dry_run:

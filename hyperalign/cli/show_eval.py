@@ -24,6 +24,10 @@ _SHOWN = (
     "win_rate_vs_few_shot",
     "win_rate_vs_wrong_user",
     "copied_words",
+    "refused_safe",
+    "complied_unsafe",
+    "helps_more",
+    "informative",
 )
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperalign.errors import InputError
-from hyperalign.evals.statistics import clusters_needed, difference, estimate, holm, sign_flip_p
+from hyperalign.evals.statistics import clusters_needed, difference, estimate, holm, mcnemar, sign_flip_p
 
 RUNS = 1_000
 
@@ -155,3 +155,26 @@ def test_one_cluster_has_no_interval_even_at_the_end() -> None:
     found = estimate({"a": [1.0, 1.0]}, share=True)
     assert math.isnan(found.low)
     assert math.isnan(found.high)
+
+
+@pytest.mark.parametrize(("gains", "loses"), [(0.0, 0.0), (0.02, 0.01), (0.05, 0.25), (0.3, 0.3)])
+def test_changes_of_yes_and_no_are_covered_even_where_few_change(gains: float, loses: float) -> None:
+    rng = np.random.default_rng(5)
+    held = 0
+    for _ in range(RUNS):
+        draw = rng.random(60)
+        before = [bool(value < loses or value > 0.7) for value in draw]
+        after = [bool(value > 0.7 or loses <= value < loses + gains) for value in draw]
+        found = mcnemar(after, before)
+        held += found.low <= gains - loses <= found.high
+    assert held / RUNS >= 0.93
+
+
+def test_mcnemar_counts_what_changed() -> None:
+    found = mcnemar([True] * 8 + [False] * 2, [False] * 8 + [True, False])
+    assert (found.gained, found.lost, found.n_cases) == (8, 1, 10)
+    assert found.mean == pytest.approx(0.7)
+    assert found.p == pytest.approx(2 * (1 + 9) / 2**9, abs=1e-5)
+    assert mcnemar([True, False], [True, False]).p == 1.0
+    with pytest.raises(InputError, match="not the same"):
+        mcnemar([True], [])
