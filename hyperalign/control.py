@@ -175,6 +175,8 @@ def _without(hypotheses: Sequence[Hypothesis], record: Record) -> list[Hypothesi
         evidence = [item for item in each.evidence if item.record != record.id]
         test = _untested_on(each.test, record.id)
         alone = (each.evidence or each.test) and not evidence and test is None
+        # An example is its record, whatever bore it out.
+        alone = alone or (each.kind == "example" and len(evidence) < len(each.evidence))
         repeats = max(longest_copied_run(said, [text]) for said in (each.statement, each.opposite)) >= _TOLD
         if not alone and not (repeats and each.source != "space"):
             left.append(each.model_copy(update={"evidence": evidence, "test": test}))

@@ -84,11 +84,13 @@ class Row:
         record: its id.
         user: whose it is.
         paired: whether its cells weigh what the person took against what they turned down.
+        weight: how much it counts; less than 1 where it is old.
     """
 
     record: str
     user: str
     paired: bool = False
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,13 @@ class ScoreMatrix:
         cells = self.values[[i for i, row in enumerate(self.rows) if row.user == user]][:, indices]
         return cells[~np.isnan(cells).any(axis=1)]
 
+    def weights(self, columns: Sequence[str], user: str) -> NDArray[np.float64]:
+        """How much each row of ``complete`` counts, shape (records,)."""
+        indices = [self.columns.index(column) for column in columns]
+        rows = [i for i, row in enumerate(self.rows) if row.user == user]
+        whole = [i for i in rows if not np.isnan(self.values[i, indices]).any()]
+        return np.array([self.rows[i].weight for i in whole], dtype=np.float64)
+
     def all_paired(self, user: str) -> bool:
         """Whether a person has rows, all of which are choices between two texts."""
         own = [row.paired for row in self.rows if row.user == user]
@@ -141,6 +150,38 @@ class ScoreMatrix:
         """The matrix as if some records had never been seen."""
         keep = [i for i, row in enumerate(self.rows) if row.record not in records]
         return replace(self, rows=tuple(self.rows[i] for i in keep), values=self.values[keep])
+
+    def aged(self, user: str, half_life: float) -> ScoreMatrix:
+        """The matrix with a person's older records counting less: half as much every so many newer ones.
+
+        Args:
+            user: whose; their rows stand in the order in which they came.
+            half_life: in records.
+        """
+        ages = {at: age for age, at in enumerate(reversed([i for i, row in enumerate(self.rows) if row.user == user]))}
+        rows = (
+            replace(row, weight=0.5 ** (ages[i] / half_life)) if i in ages else row for i, row in enumerate(self.rows)
+        )
+        return replace(self, rows=tuple(rows))
+
+    def joined(self, other: ScoreMatrix) -> ScoreMatrix:
+        """This matrix with another of the same test: rows and columns of both, and no cell where neither has one.
+
+        Args:
+            other: its rows come after these; a record that is in both keeps its place, and its new cells count.
+        """
+        keys = list(dict.fromkeys((row.record, row.user) for row in (*self.rows, *other.rows)))
+        columns = tuple(dict.fromkeys((*self.columns, *other.columns)))
+        values = np.full((len(keys), len(columns)), np.nan)
+        rows: dict[tuple[str, str], Row] = {}
+        for part in (self, other):
+            at = [columns.index(column) for column in part.columns]
+            for row, cells in zip(part.rows, part.values, strict=True):
+                key = (row.record, row.user)
+                rows.setdefault(key, row)
+                known = values[keys.index(key), at]
+                values[keys.index(key), at] = np.where(np.isnan(cells), known, cells)
+        return replace(self, rows=tuple(rows[key] for key in keys), columns=columns, values=values)
 
     def to_json(self) -> str:
         """The matrix as JSON, one row of numbers a line; an unfilled cell is null."""

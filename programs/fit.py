@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.scores import ScoreMatrix
 
 from .candidates import EXAMPLE_ID
+from .memory import Memory
 from .select import drop
 
 __all__ = ["Fit", "together"]
@@ -23,12 +24,14 @@ class Fit:
         candidates: all hypotheses that were tried.
         matrices: one for each test; where there are texts and choices, those of the texts first.
         unreadable: answers to the question for hypotheses that were not in the form asked for.
+        memory: what is needed to add records later.
     """
 
     profile: Profile
     candidates: list[Hypothesis]
     matrices: list[ScoreMatrix]
     unreadable: int = 0
+    memory: Memory = field(default_factory=Memory)
 
 
 def together(texts: Fit, choices: Fit) -> Fit:
@@ -61,6 +64,7 @@ def together(texts: Fit, choices: Fit) -> Fit:
         list(_by_id([*texts.candidates, *choices.candidates]).values()),
         [*texts.matrices, *choices.matrices],
         texts.unreadable + choices.unreadable,
+        replace(texts.memory, parts={**texts.memory.parts, **choices.memory.parts}),
     )
 
 

@@ -6,7 +6,7 @@ store and no task.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -15,15 +15,12 @@ import dspy
 from hyperalign.budget import Budget
 from hyperalign.contrast import Contrast, ShippedContrast, reference_records
 from hyperalign.errors import InputError
-from hyperalign.profile import Hypothesis, Profile, Provenance, check_evidence
-from hyperalign.records import Edit, Record, as_sample, by_kind, only_choices, own_text
+from hyperalign.profile import Hypothesis, Profile
+from hyperalign.records import Edit, Record, by_kind, only_choices, own_text
 from hyperalign.scores import ScoreMatrix, Scorer
-from hyperalign.space import Space, load_space, own_poles
-from hyperalign.style.measured import measured_style
+from hyperalign.space import Space, load_space
 
 from .candidates import (
-    EXAMPLE_ID,
-    SPACE_ID,
     Candidate,
     from_edits,
     from_examples,
@@ -38,10 +35,12 @@ from .extract import ExtractPreferences
 from .fit import Fit, together
 from .generate import Generate
 from .infer import InferHypotheses
+from .made import Made, profile_of, with_evidence_of
+from .memory import Memory, Part, kind_of
 from .own_scorer import ChosenScorer, resolve_scorer
 from .scope import subjects
 from .score import Progress, fill
-from .select import Rules, Selection, drop, select
+from .select import Rules, Selection, Subjects, drop, select
 from .shortlist import shortlist
 from .strategies import Strategy, strategy
 from .testing import Test
@@ -71,10 +70,14 @@ class Personalizer(dspy.Module):
         rules: what it takes to be kept.
         space: the dimensions tried beside free hypotheses; the shipped ones if None.
         reference: how many records of other people to test against.
+        half_life: older evidence counts half as much every so many newer records; all alike if None.
         best_of: drafts to choose an answer from.
         budget: where steps are booked; the model must have been given the same one.
         progress: told of each step's progress.
         seed: kept in the profile's provenance.
+
+    Raises:
+        InputError: ``half_life`` is not above 0.
     """
 
     def __init__(
@@ -87,12 +90,15 @@ class Personalizer(dspy.Module):
         rules: Rules | None = None,
         space: Space | None = None,
         reference: int = 6,
+        half_life: float | None = None,
         best_of: int = 1,
         budget: Budget | None = None,
         progress: Progress | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if half_life is not None and half_life <= 0:
+            raise InputError(f"A half-life of {half_life:g} records.", remedy="Give one above 0, such as 12.")
         self.infer = InferHypotheses()
         self.extract = ExtractPreferences()
         self.check = CheckEvidence()
@@ -102,6 +108,7 @@ class Personalizer(dspy.Module):
         self._rules = rules or Rules(seed=seed)
         self._space = space or load_space()
         self._reference = reference
+        self._half_life = half_life
         self._budget = budget or Budget()
         self._progress = progress
         self._seed = seed
@@ -159,8 +166,8 @@ class Personalizer(dspy.Module):
     def _fitted(self, user: str, records: Sequence[Record]) -> Fit:
         """Fit from texts alone, or from choices alone."""
         made_from = makers(records, self._rules)
-        others = reference_records(self._contrast, user, records, max(self._reference, SHOWN_OTHERS))
-        free, invented, unreadable = self._free(made_from, others[-SHOWN_OTHERS:])
+        others = self.others(user, records)
+        free, invented, unreadable = self.proposed(made_from, others[-SHOWN_OTHERS:])
         candidates = [
             *free,
             # What somebody corrected is half the draft's; what they changed in it is theirs.
@@ -172,16 +179,48 @@ class Personalizer(dspy.Module):
         against = others[: self._reference]
         hopeless = untestable(candidates, records, against, self._rules)
         tested = [each for each in candidates if each.hypothesis.id not in hopeless]
-        matrices = [self._fill(test, tested, [*records, *against]) for test in self._tests(tested, records, against)]
+        matrices = [self.filled(test, tested, [*records, *against]) for test in self.tests(tested, records, against)]
         about = subjects(self._space, [*records, *against])
-        chosen = select([each.hypothesis for each in tested], matrices, user, self._rules, about)
+        chosen = self.selected(tested, matrices, user, about)
         hypotheses = [candidate.hypothesis for candidate in candidates]
         untested = [drop(each, hopeless[each.id]) for each in hypotheses if each.id in hopeless]
         chosen = replace(chosen, dropped=[*chosen.dropped, *untested])
-        profile = self._profile(records, against, chosen, matrices, invented)
-        return Fit(profile, hypotheses, matrices, unreadable)
+        profile = self.believed(records, against, chosen, matrices, invented=invented)
+        part = Part(profile, tuple(candidates), tuple(matrices), about=about).with_records(records)
+        return Fit(profile, hypotheses, matrices, unreadable, self.memory({kind_of(records): part}))
 
-    def _free(self, records: Sequence[Record], others: Sequence[Record]) -> tuple[list[Candidate], int, int]:
+    def memory(self, parts: Mapping[str, Part], waiting: Sequence[Record] = (), skipped: Sequence[str] = ()) -> Memory:
+        """What to remember, with what its cells depend on."""
+        scorer = self.scorer
+        read = {"program": PROGRAM, "scorer": scorer.name if scorer else "", "space": self._space.fingerprint}
+        return Memory(parts, tuple(waiting), tuple(skipped), read)
+
+    def others(self, user: str, records: Sequence[Record]) -> list[Record]:
+        """Other people's records that are like some of a person's; the first of them are those to test against."""
+        return reference_records(self._contrast, user, records, max(self._reference, SHOWN_OTHERS))
+
+    def about(self, records: Sequence[Record]) -> Subjects:
+        """What records are about, by the space's words."""
+        return subjects(self._space, records)
+
+    def selected(
+        self, candidates: Sequence[Candidate], matrices: Sequence[ScoreMatrix], user: str, about: Subjects
+    ) -> Selection:
+        """Choose among candidates by their cells; older evidence counts less where there is a half-life."""
+        if self._half_life is not None:
+            matrices = [matrix.aged(user, self._half_life) for matrix in matrices]
+        return select([each.hypothesis for each in candidates], matrices, user, self._rules, about)
+
+    def proposed(self, records: Sequence[Record], others: Sequence[Record]) -> tuple[list[Candidate], int, int]:
+        """What the model makes of some records.
+
+        Args:
+            records: the person's.
+            others: other people's, for texts; a choice shows what it was made against.
+
+        Returns:
+            Candidates, how many quotes were invented, and how many answers were not in the form asked for.
+        """
         chosen = only_choices(records)
         # A choice shows beside it what it was made against; a text says little by itself.
         if not records or not (chosen or others):
@@ -195,9 +234,14 @@ class Personalizer(dspy.Module):
         free = [Candidate(hypothesis, made_from) for hypothesis in found.hypotheses]
         return free, found.invented, found.unreadable
 
-    def _tests(
-        self, candidates: Sequence[Candidate], records: Sequence[Record], others: Sequence[Record]
-    ) -> list[Test]:
+    def tests(self, candidates: Sequence[Candidate], records: Sequence[Record], others: Sequence[Record]) -> list[Test]:
+        """The tests of some candidates, the cheapest first.
+
+        Args:
+            candidates: what may be tested.
+            records: the person's.
+            others: other people's; where nothing gives log-probabilities, texts are shown beside theirs.
+        """
         measured = {c.hypothesis.id: c.claim for c in candidates if c.claim is not None}
         # Choices are weighed all together, so none is left unread.
         scorer, screen = self.scorer, None if only_choices(records) else Screen(records[0].user)
@@ -219,7 +263,18 @@ class Personalizer(dspy.Module):
             "contrast": sorted(record.id for record in self._contrast.records("")),
             "reference": self._reference,
             "seed": self._seed,
+            **({"half_life": self._half_life} if self._half_life is not None else {}),
         }
+
+    @property
+    def rules(self) -> Rules:
+        """What it takes to be kept."""
+        return self._rules
+
+    @property
+    def half_life(self) -> float | None:
+        """After how many newer records evidence counts half; None where all counts alike."""
+        return self._half_life
 
     @property
     def scorer(self) -> Scorer | None:
@@ -228,44 +283,47 @@ class Personalizer(dspy.Module):
         self._chosen_scorer = resolve_scorer(self._chosen_scorer, self._model)
         return self._chosen_scorer
 
-    def _fill(self, test: Test, candidates: Sequence[Candidate], records: Sequence[Record]) -> ScoreMatrix:
+    def filled(self, test: Test, candidates: Sequence[Candidate], records: Sequence[Record]) -> ScoreMatrix:
+        """The cells of some candidates on some records, anybody's."""
         made_from = {candidate.hypothesis.id: candidate.made_from for candidate in candidates}
         hypotheses = [candidate.hypothesis for candidate in candidates]
         with self._budget.step("score"):
             return fill(test, hypotheses, records, made_from=made_from, progress=self._progress)
 
-    def _profile(
+    def believed(
         self,
         records: Sequence[Record],
         against: Sequence[Record],
         chosen: Selection,
         matrices: Sequence[ScoreMatrix],
-        invented: int,
+        *,
+        before: Profile | None = None,
+        invented: int = 0,
     ) -> Profile:
+        """The profile of what was chosen, with evidence for each statement.
+
+        Args:
+            records: the person's, or the newest of them.
+            against: other people's.
+            chosen: what the tests left.
+            matrices: the tests.
+            before: what was believed until now; evidence and examples of what still stands are kept.
+            invented: quotes of the model that stand in no record.
+        """
         scorer = self.scorer
+        carried = with_evidence_of(before, chosen.kept)
         with self._budget.step("evidence"), self._context():
-            quoted = [_with_evidence(h, records, matrices, scorer) for h in chosen.kept]
+            quoted = [_with_evidence(h, records, matrices, scorer) for h in carried]
             kept = self.check(quoted, against, scorer).hypotheses
-        direction = {name.removeprefix(SPACE_ID): p for name, p in chosen.direction.items()}
-        samples = {f"{EXAMPLE_ID}{record.id}": as_sample(record) for record in records}
-        return Profile(
-            user=records[0].user,
-            hypotheses=[h for h in kept if h.kind == "statement" and check_evidence(h.evidence, records)],
-            examples=[samples[h.id] for h in kept if h.kind == "example"],
-            style=measured_style(records),
-            dropped=chosen.dropped,
-            direction=direction,
-            poles=own_poles(self._space, direction),
-            provenance=Provenance(
-                records=[record.id for record in records],
-                model=str(getattr(self._model or dspy.settings.lm, "model", "")),
-                scorer=scorer.name if scorer else "",
-                contrast=self._contrast.name,
-                program=PROGRAM,
-                seed=self._seed,
-                invented_quotes=invented,
-            ),
-        ).touched()
+        made = Made(
+            model=str(getattr(self._model or dspy.settings.lm, "model", "")),
+            scorer=scorer.name if scorer else "",
+            contrast=self._contrast.name,
+            program=PROGRAM,
+            seed=self._seed,
+            space=self._space,
+        )
+        return profile_of(replace(chosen, kept=kept), records, made, before=before, invented=invented)
 
     def _context(self) -> Any:
         return dspy.context(lm=self._model) if self._model is not None else dspy.context()

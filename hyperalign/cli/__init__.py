@@ -24,6 +24,7 @@ from .generate import generate
 from .infer import infer
 from .judge import judge
 from .serve import serve
+from .update import update
 
 __all__ = ["app", "main"]
 
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(infer)
 app.command()(extract)
+app.command()(update)
 app.command()(generate)
 app.command()(judge)
 app.command()(deliberate)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hyperalign.budget import Budget
     from hyperalign.contrast import Contrast
     from hyperalign.profile import Profile
+    from hyperalign.programs.memory import Memory
     from hyperalign.programs.personalizer import Fit
     from hyperalign.reading import Reading
     from hyperalign.records import Record
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from .terminal import Reporter
 
-__all__ = ["Asked", "Saved", "fit_and_save", "fitted", "show_saved"]
+__all__ = ["Asked", "Saved", "fit_and_save", "fitted", "show_saved", "with_stated"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,6 @@ def fit_and_save(asked: Asked) -> Saved | None:
         NotFoundError: the store knows nothing of the user.
     """
     from hyperalign.budget import Budget
-    from hyperalign.control import carry_over
     from hyperalign.records import check_user
     from hyperalign.space import load_space
     from hyperalign.store import Store
@@ -103,13 +103,11 @@ def fit_and_save(asked: Asked) -> Saved | None:
         if asked.dry_run:
             _estimate(records, others, asked, space)
             return None
-        profile, run = _profile(asked, user, records, others, budget, space)
-        before = _before(opened, user)
-        if before is not None:
-            profile = carry_over(before, profile)
-        told = dict.fromkeys([*(before.stated if before else ()), *asked.stated])
-        profile = profile.model_copy(update={"stated": list(told)})
-        version = opened.save(profile, note=_note(len(records), len(asked.stated)))
+        profile, memory, run = _profile(asked, user, records, others, budget, space)
+        profile = with_stated(opened, profile, asked.stated)
+        note = _note(len(records), len(asked.stated))
+        # So that new records can be added without reading these again.
+        version = opened.remember(profile, memory.to_json(), note) if memory else opened.save(profile, note=note)
     if asked.out is not None:
         from hyperalign.files import write_whole
 
@@ -227,14 +225,14 @@ def _prompts_in(folder: Path) -> dict[str, Any]:
 
 def _profile(
     asked: Asked, user: str, records: list[Record], others: Contrast, budget: Budget, space: Space | None
-) -> tuple[Profile, RunFolder | None]:
+) -> tuple[Profile, Memory | None, RunFolder | None]:
     from hyperalign.profile import Profile
     from hyperalign.runs import RunFolder
 
     from .terminal import reporter
 
     if not records:
-        return Profile(user=user).touched(), None
+        return Profile(user=user).touched(), None, None
     decides: dict[str, Any] = {
         "records": [record.id for record in records],
         "contrast": {"name": others.name, "records": sorted(record.id for record in others.records(user))},
@@ -257,17 +255,26 @@ def _profile(
             "missing. Another --model may do better.",
             err=True,
         )
-    return fit.profile, run
+    return fit.profile, fit.memory, run
 
 
-def _before(opened: Store, user: str) -> Profile | None:
-    """The newest version: what the person said of themselves and set by hand stays, whatever is fitted anew."""
+def with_stated(opened: Store, profile: Profile, stated: Sequence[str] = ()) -> Profile:
+    """A new profile with what the newest version has of what the person said of themselves and set by hand.
+
+    Args:
+        opened: has the versions.
+        profile: as it was fitted.
+        stated: what they say now.
+    """
+    from hyperalign.control import carry_over
     from hyperalign.errors import NotFoundError, ProfileError
 
     try:
-        return opened.load(user)
+        before = opened.load(profile.user)
     except (NotFoundError, ProfileError):
-        return None
+        return profile.model_copy(update={"stated": list(dict.fromkeys(stated))})
+    told = list(dict.fromkeys([*before.stated, *stated]))
+    return carry_over(before, profile).model_copy(update={"stated": told})
 
 
 def _note(records: int, stated: int) -> str:

@@ -96,8 +96,8 @@ def prepare(engine: Engine, name: str) -> None:
         StorageError: the tables are of another version than this program's.
     """
     with Session(engine) as session, session.begin():
-        made = inspect(session.connection()).has_table(MetaRow.__tablename__)
-    if not made:
+        there = set(inspect(session.connection()).get_table_names())
+    if not set(Base.metadata.tables) <= there:
         with engine.execution_options(**{WRITES: True}).begin() as connection:
             _make_tables(connection)
     with Session(engine) as session, session.begin():

@@ -27,7 +27,7 @@ from .faults import is_locked, translated
 from .nouns import Amended, Bundle, BundledVersion, Person, Removed, Version
 from .opening import WRITES, connected, located, prepare, shown
 from .rows import add_records, add_versions, amend_versions, append_version, deleted, record_of
-from .tables import RecordRow, VersionRow
+from .tables import MemoryRow, RecordRow, VersionRow
 
 __all__ = ["Store"]
 
@@ -156,6 +156,33 @@ class Store:
             raise self._no_profile(user, version)
         return Profile.from_json(row.content, where=f"version {row.number} of {user}")
 
+    def remember(self, profile: Profile, memory: str, note: str = "") -> int:
+        """Append a version of a profile, and keep what is needed to add records to it; what was kept before goes.
+
+        Args:
+            profile: whose user it is saved under.
+            memory: text, as ``programs.memory`` writes it.
+            note: why this version was made, in a few words.
+
+        Returns:
+            The number of the new version.
+        """
+
+        def work(session: Session) -> int:
+            session.merge(MemoryRow(user_id=profile.user, content=memory))
+            return append_version(session, profile, note, datetime.now(UTC))
+
+        return self._write(work)
+
+    def keep_memory(self, user: str, memory: str) -> None:
+        """Keep what is needed to add records, where the profile stays as it is."""
+        self._write(lambda session: session.merge(MemoryRow(user_id=check_user(user), content=memory)))
+
+    def memory(self, user: str) -> str | None:
+        """What ``remember`` kept of a person; None where there is nothing, or something was forgotten since."""
+        query = select(MemoryRow.content).where(MemoryRow.user_id == check_user(user))
+        return self._read(lambda session: session.scalars(query).first())
+
     def history(self, user: str) -> list[Version]:
         """A person's versions, oldest first.
 
@@ -186,7 +213,8 @@ class Store:
             lambda session: (
                 deleted(session, delete(RecordRow).where(RecordRow.user_id == user)),
                 deleted(session, delete(VersionRow).where(VersionRow.user_id == user)),
-            )
+                deleted(session, delete(MemoryRow).where(MemoryRow.user_id == user)),
+            )[:2]
         )
         clean = self.scrub()
         if not records and not versions:
@@ -195,6 +223,8 @@ class Store:
 
     def amend(self, user: str, change: Callable[[Profile], Profile | None], *, record: str | None = None) -> Amended:
         """Change all versions of a person's profile where they stand, for what must be in none of them.
+
+        What was remembered of fitting them goes too, as it may rest on that.
 
         Args:
             user: whose.
@@ -209,6 +239,7 @@ class Store:
 
         def work(session: Session) -> tuple[int, tuple[int, ...]]:
             gone = 0
+            deleted(session, delete(MemoryRow).where(MemoryRow.user_id == user))
             if record is not None:
                 same = (RecordRow.user_id == user) & (RecordRow.record_id == record)
                 gone = deleted(session, delete(RecordRow).where(same))
@@ -229,7 +260,7 @@ class Store:
             if self._engine.dialect.name == "sqlite":
                 return self._scrub_sqlite()
             with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                for table in (RecordRow, VersionRow):
+                for table in (RecordRow, VersionRow, MemoryRow):
                     connection.execute(text(f"VACUUM FULL {table.__tablename__}"))
         return True
 

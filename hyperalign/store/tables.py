@@ -13,7 +13,7 @@ from sqlalchemy import DateTime, Dialect, Integer, String, Text, UniqueConstrain
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-__all__ = ["SCHEMA_VERSION", "Base", "MetaRow", "RecordRow", "VersionRow"]
+__all__ = ["SCHEMA_VERSION", "Base", "MemoryRow", "MetaRow", "RecordRow", "VersionRow"]
 
 SCHEMA_VERSION = 1
 
@@ -73,4 +73,13 @@ class VersionRow(Base):
     note: Mapped[str] = mapped_column(Text, default="")
     kept: Mapped[int] = mapped_column(Integer)
     dropped: Mapped[int] = mapped_column(Integer)
+    content: Mapped[str] = mapped_column(Text)
+
+
+class MemoryRow(Base):
+    """What is remembered of fitting one person, so that new records can be added without the old ones."""
+
+    __tablename__ = "hyperalign_memories"
+
+    user_id: Mapped[str] = mapped_column(String(128), primary_key=True)
     content: Mapped[str] = mapped_column(Text)

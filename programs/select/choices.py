@@ -67,17 +67,20 @@ def _judge(
     hypotheses: Sequence[Hypothesis], matrix: ScoreMatrix, records: list[str], user: str, rules: Rules
 ) -> ByChoices:
     columns = [hypothesis.id for hypothesis in hypotheses]
-    own = matrix.complete(columns, user)
+    own, weights = matrix.complete(columns, user), matrix.weights(columns, user)
     people = dict.fromkeys(row.user for row in matrix.rows if row.user != user)
     others = [cells for cells in (matrix.complete(columns, name) for name in people) if len(cells)]
     count = sum(map(len, others))
     if reason := rules.too_few(len(own), count, "choices"):
         return ByChoices([(hypothesis, reason) for hypothesis in hypotheses])
-    found = effects(own, others, rules.prior)
+    found = effects(own, others, rules.prior, weights)
     # Neither tossed coins nor everybody's taste: the choices, and what is left of them beyond other people's.
-    common = own.mean(axis=0) - found.raw
-    one_way = max(one_way_p((own - shift) / found.scale, seed=rules.seed) for shift in (0.0, common))
-    leanings = _Leanings(matrix, records, count, found, one_way)
+    common = weights @ own / weights.sum() - found.raw
+    told = [weights[:, None] * (own - shift) / found.scale for shift in (0.0, common)]
+    one_way = max(one_way_p(each, seed=rules.seed) for each in told)
+    # What old choices count for is not seen as often by chance as so many new ones would be.
+    worth = float(weights.sum() ** 2 / (weights @ weights))
+    leanings = _Leanings(matrix, records, count, found, one_way, rules.chance(worth))
     return ByChoices(
         _kept_or_not(hypotheses, leanings, np.vstack([own, *others]), rules), _direction(hypotheses, found)
     )
@@ -85,13 +88,14 @@ def _judge(
 
 @dataclass(frozen=True)
 class _Leanings:
-    """What some hypotheses were judged by: the person's records, how many of others', and what came out."""
+    """What some hypotheses were judged by: the person's records, how many of others', what came out, the limit of p."""
 
     matrix: ScoreMatrix
     records: list[str]
     others: int
     effects: Effects
     one_way: float
+    limit: float
 
 
 def _direction(hypotheses: Sequence[Hypothesis], leanings: Effects) -> dict[str, float]:
@@ -120,7 +124,7 @@ def _kept_or_not(
         q = (sum(float(wrong[other]) for other in kept) + float(wrong[at])) / (len(kept) + 1)
         hypothesis = _tested(hypotheses[at], at, q, float(wrong[at]), leanings)
         like = next((said for other, said in kept.items() if alike[at, other]), None)
-        if leanings.one_way > rules.chance(len(leanings.records)):
+        if leanings.one_way > leanings.limit:
             reason = f"the choices do not point one way (p {leanings.one_way:.2f})"
         elif wrong[at] >= 0.5:
             reason = "fits other people at least as well"

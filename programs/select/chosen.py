@@ -37,7 +37,7 @@ def judge_chosen(examples: Sequence[Hypothesis], table: Table | None, believed: 
     """
     if not believed or table is None:
         return [(example, "nothing that the choices say was kept for all prompts") for example in examples]
-    own, others = table.own, table.others
+    own, others, weights = table.own, table.others, table.weights
     if reason := rules.too_few(len(own) - 1, sum(map(len, others)), "other choices"):
         return [(example, reason) for example in examples]
     judged: list[Judged] = []
@@ -47,7 +47,7 @@ def judge_chosen(examples: Sequence[Hypothesis], table: Table | None, believed: 
             judged.append((example, "no test could judge it"))
             continue
         at = table.records.index(record)
-        gain, spread = borne_out(own, others, at, rules.prior)
+        gain, spread = borne_out(own, others, at, rules.prior, weights)
         against = float(stats.norm.cdf(-gain / spread))
         result = TestResult(
             test=table.matrix.test,
@@ -67,7 +67,11 @@ def judge_chosen(examples: Sequence[Hypothesis], table: Table | None, believed: 
 
 
 def borne_out(
-    own: NDArray[np.float64], others: list[NDArray[np.float64]], at: int, prior: Prior
+    own: NDArray[np.float64],
+    others: list[NDArray[np.float64]],
+    at: int,
+    prior: Prior,
+    weights: NDArray[np.float64] | None = None,
 ) -> tuple[float, float]:
     """How much the other choices of a person speak for one of them.
 
@@ -76,12 +80,14 @@ def borne_out(
         others: the same for each other person.
         at: which choice.
         prior: how far people differ.
+        weights: how much each choice of theirs counts, shape (choices,); all alike if None.
 
     Returns:
         The log-odds that this answer was chosen and not the other, in nats, as the leanings that the other choices
         show would have it (mean), and how sure that is (standard deviation).
     """
-    found = effects(np.delete(own, at, axis=0), others, prior)
+    left = None if weights is None else np.delete(weights, at)
+    found = effects(np.delete(own, at, axis=0), others, prior, left)
     # The log-odds between two normal densities that differ in sign alone are linear in the leanings.
     slope = 2 * np.linalg.solve(found.single, own[at])
     return float(slope @ found.mean), float(np.sqrt(max(slope @ found.covariance @ slope, 1e-12)))

@@ -64,14 +64,21 @@ class Effects:
         return np.asarray(stats.norm.cdf(self.mean / self.spread), dtype=np.float64)
 
 
-def effects(own: NDArray[np.float64], others: list[NDArray[np.float64]], prior: Prior) -> Effects:
+def effects(
+    own: NDArray[np.float64],
+    others: list[NDArray[np.float64]],
+    prior: Prior,
+    weights: NDArray[np.float64] | None = None,
+) -> Effects:
     """Leanings of one person.
 
     Args:
         own: their cells, shape (choices, statements), without gaps.
         others: the same for each other person.
         prior: how far people differ.
+        weights: how much each choice of theirs counts, shape (choices,); all alike if None.
     """
+    shares = np.full(len(own), 1 / len(own)) if weights is None else weights / weights.sum()
     everything = np.vstack([own, *others])
     scale = np.sqrt((everything**2).mean(axis=0))
     # What no choice tells apart has no scale, and no effect.
@@ -79,20 +86,21 @@ def effects(own: NDArray[np.float64], others: list[NDArray[np.float64]], prior: 
     own, others, everything = own / scale, [cells / scale for cells in others], everything / scale
     moment = everything.T @ everything / len(everything)
     single = moment + prior.reading * np.eye(moment.shape[0])
-    raw, noise = own.mean(axis=0), single / len(own)
+    # As many choices of equal weight would be as sure (Kish 1965).
+    raw, noise = shares @ own, single * float(shares @ shares)
     if others:
         raw = raw - np.mean([cells.mean(axis=0) for cells in others], axis=0)
         each = [prior.between * moment + single / len(cells) for cells in others]
         noise = noise + np.sum(each, axis=0) / len(others) ** 2
     leaning = prior.between * moment
     # Symmetric, so that solving from the left gives the transpose of what is wanted.
-    weights = np.linalg.solve(leaning + noise, leaning).T
+    pull = np.linalg.solve(leaning + noise, leaning).T
     units = np.outer(scale, scale)
     return Effects(
         raw * scale,
         np.sqrt(np.diag(noise)) * scale,
-        weights @ raw * scale,
-        (leaning - weights @ leaning) * units,
+        pull @ raw * scale,
+        (leaning - pull @ leaning) * units,
         single * units,
         scale,
     )

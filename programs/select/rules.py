@@ -67,7 +67,7 @@ class Rules:
         if self.min_records < 2:
             raise InputError(f"min_records is {self.min_records}.", remedy="A spread needs at least 2 records.")
 
-    def chance(self, choices: int) -> float:
+    def chance(self, choices: float) -> float:
         """How often tossed coins may pass for a person, by the number of choices.
 
         With few choices hardly anything is out of reach of coins (four that agree are seen in one of eight tosses), so

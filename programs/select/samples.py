@@ -25,6 +25,8 @@ from .rules import Judged, Rules, drop, rounded, turned
 __all__ = ["judge_samples"]
 
 
+_COUNTS = 0.25
+"""Texts that count for less are too old: relabelings have no weights."""
 _AT_ONCE = 1_000
 """Relabelings in memory at one time."""
 
@@ -70,7 +72,7 @@ def judge_samples(tried: Iterable[tuple[Hypothesis, ScoreMatrix]], user: str, ru
 
 
 def _try(hypothesis: Hypothesis, matrix: ScoreMatrix, user: str, rules: Rules) -> _Seen | Hypothesis:
-    records, own = matrix.of(hypothesis.id, lambda row: row.user == user)
+    records, own = matrix.of(hypothesis.id, lambda row: row.user == user and row.weight >= _COUNTS)
     _, others = matrix.of(hypothesis.id, lambda row: row.user != user)
     if reason := rules.too_few(len(own), len(others)):
         return drop(hypothesis, reason)

@@ -74,7 +74,7 @@ def _scoped(table: Table, subjects: Subjects, kept: Collection[str], rules: Rule
     inside = np.array([[record in ids for record in table.records] for ids in subjects.values()])
     # Statements with loud cells must not decide alone where the choices point.
     scale = np.sqrt((cells**2).mean(axis=0))
-    apart = apart_p(cells / np.where(scale > 0, scale, 1.0), inside, seed=rules.seed)
+    apart = apart_p(table.weights[:, None] * cells / np.where(scale > 0, scale, 1.0), inside, seed=rules.seed)
     limit = rules.scope_share * rules.chance(len(cells))
     found = [
         hypothesis.model_copy(update={"scope": scope})

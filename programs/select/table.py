@@ -44,6 +44,11 @@ class Table:
         return self.matrix.complete(self.columns, self.user)
 
     @property
+    def weights(self) -> NDArray[np.float64]:
+        """How much each of those choices counts, shape (choices,)."""
+        return self.matrix.weights(self.columns, self.user)
+
+    @property
     def others(self) -> list[NDArray[np.float64]]:
         """The same of each other person."""
         people = dict.fromkeys(row.user for row in self.matrix.rows if row.user != self.user)

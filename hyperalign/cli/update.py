@@ -1,0 +1,283 @@
+"""``hyperalign update``: new records added to what is known of somebody, without reading the old ones again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import (
+    DEFAULT_MODEL,
+    ContrastOption,
+    JsonOption,
+    MaxCalls,
+    MaxTokens,
+    MaxUsd,
+    ModelOption,
+    ScorerOption,
+    SeedOption,
+    SkipBad,
+    SpaceOption,
+    StoreOption,
+    WhoseOption,
+)
+
+if TYPE_CHECKING:
+    from hyperalign.budget import Budget
+    from hyperalign.programs.personalizer import Personalizer
+    from hyperalign.programs.update import Updated
+    from hyperalign.records import Record
+    from hyperalign.store import Store
+
+__all__ = ["update"]
+
+
+def update(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILES]...", help="New records; - takes JSONL from standard input, line by line."),
+    ] = None,
+    user: WhoseOption = None,
+    half_life: Annotated[
+        float, typer.Option("--half-life", min=0.1, help="Older evidence counts half every so many newer records.")
+    ] = 10.0,
+    refit: Annotated[bool, typer.Option("--refit", help="Read all records of the store again first.")] = False,
+    model: ModelOption = DEFAULT_MODEL,
+    scorer: ScorerOption = None,
+    contrast: ContrastOption = None,
+    space: SpaceOption = None,
+    store: StoreOption = None,
+    skip_bad: SkipBad = False,
+    seed: SeedOption = 0,
+    max_calls: MaxCalls = None,
+    max_tokens: MaxTokens = None,
+    max_usd: MaxUsd = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add new records to what is known of a person; only they are read.
+
+    Records that were added to the store before and not read yet are read first, so that an update that was stopped goes
+    on. Without files those alone are read. A version is saved wherever what is believed has changed.
+    """
+    from hyperalign.budget import Budget
+    from hyperalign.errors import InputError
+    from hyperalign.store import Store
+
+    budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
+    asked = _Asked(model, scorer, contrast, space, seed, half_life, as_json)
+    going: _Updating | None = None
+    with Store(store) as opened:
+        for batch in _batches(files or [], user, skip_bad):
+            whose = batch[0].user if batch else _named(user)
+            opened.add_records(batch)
+            if going is None:
+                going = _Updating(opened, whose, budget, asked, refit=refit)
+            going.go_on()
+        if going is None:
+            raise InputError("Standard input has no record.", remedy="Give one JSON object a line.")
+        going.finish()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What was asked on the command line; the options under their names."""
+
+    model: str
+    scorer: str | None
+    contrast: Path | None
+    space: Path | None
+    seed: int
+    half_life: float
+    as_json: bool
+
+
+class _Updating:
+    """One call of the verb: the person, what is remembered of them, and the folder of the run."""
+
+    def __init__(self, opened: Store, user: str, budget: Budget, asked: _Asked, *, refit: bool) -> None:
+        from hyperalign.errors import NotFoundError
+        from hyperalign.programs.memory import Memory
+
+        if not opened.records(user):
+            raise NotFoundError(
+                f"The store has no records of {user!r}.",
+                remedy="Name files, or check the name: hyperalign profile list",
+            )
+        self._store = opened
+        self._user = user
+        self._budget = budget
+        self._asked = asked
+        self._read: list[str] = []
+        self._version = 0
+        self._person: Personalizer | None = None
+        kept = None if refit else opened.memory(user)
+        self._memory = Memory.from_json(kept, where=f"what is remembered of {user}") if kept is not None else None
+
+    def _started(self, todo: Sequence[Record]) -> Personalizer:
+        """Connect to the model, when there is something to read."""
+        from hyperalign.backends.runtimes.connect import connect
+        from hyperalign.programs.personalizer import Personalizer
+        from hyperalign.runs import RunFolder
+        from hyperalign.space import load_space
+
+        from .session import choose_contrast, choose_scorer
+        from .terminal import reporter
+
+        asked = self._asked
+        self._run = RunFolder("update", self._user, self._inputs([record.id for record in todo]))
+        with reporter(quiet=asked.as_json) as report:
+            judge = choose_scorer(asked.scorer, asked.model, self._budget, report)
+            return Personalizer(
+                connect(asked.model, budget=self._budget, journal=self._run.journal, progress=report.bytes),
+                scorer=judge,
+                contrast=choose_contrast(asked.contrast, self._user, self._store, todo),
+                space=load_space(asked.space) if asked.space is not None else None,
+                half_life=asked.half_life,
+                budget=self._budget,
+                seed=asked.seed,
+            )
+
+    def _inputs(self, records: Sequence[str]) -> dict[str, Any]:
+        asked = self._asked
+        told = {"model": asked.model, "scorer": asked.scorer, "half_life": asked.half_life, "seed": asked.seed}
+        return {**told, "records": list(records)}
+
+    def go_on(self) -> None:
+        """Read what is new in the store."""
+        from hyperalign.programs.update import update as updated
+
+        todo = self._todo()
+        if not todo:
+            return
+        self._person = self._person or self._started(todo)
+        self._read += [record.id for record in todo]
+        # Before anything is asked: to forget a record is to find the runs that read it.
+        self._run.write("run.json", _json({"verb": "update", "user": self._user, **self._inputs(self._read)}))
+        with self._budget.tally() as spent:
+            found = updated(self._person, self._memory, todo)
+        changed = bool(found.came or found.gone) or self._memory is None
+        self._keep(found, changed=changed)
+        self._show(found, spent().tokens_in + spent().tokens_out)
+
+    def _todo(self) -> list[Record]:
+        known = self._memory.known if self._memory is not None else set()
+        return [record for record in self._store.records(self._user) if record.id not in known]
+
+    def _keep(self, found: Updated, *, changed: bool) -> None:
+        from .fitting import with_stated
+
+        self._memory = found.memory
+        if changed:
+            note = f"{len(found.taught)} new record(s)"
+            profile = with_stated(self._store, found.profile)
+            self._version = self._store.remember(profile, found.memory.to_json(), note)
+        else:
+            self._store.keep_memory(self._user, found.memory.to_json())
+
+    def _show(self, found: Updated, tokens: int) -> None:
+        from hyperalign.files import append_line
+
+        from .show import plain
+
+        told = {
+            "taught": list(found.taught),
+            "skipped": dict(found.skipped),
+            "came": list(found.came),
+            "gone": list(found.gone),
+            "contradictions": [{"record": each.record, "statement": each.statement} for each in found.contradictions],
+            "waiting": len(found.memory.waiting),
+            "tokens": tokens,
+        }
+        append_line(self._run.path / "updates.jsonl", _json(told, indent=None))
+        if self._asked.as_json:
+            typer.echo(_json(told, indent=None))
+            return
+        typer.echo(f"{len(found.taught)} record(s) read, {tokens:,} tokens.")
+        for name, reason in found.skipped.items():
+            typer.echo(f"  skipped {plain(name)}: {reason}")
+        for each in found.contradictions:
+            typer.echo(f"  {plain(each.record)} speaks against: {plain(each.statement)}")
+        for sign, statements in (("+", found.came), ("-", found.gone)):
+            for statement in statements:
+                typer.echo(f"  {sign} {plain(statement)}")
+        if found.memory.waiting:
+            typer.echo(
+                f"  {len(found.memory.waiting)} record(s) wait for more: it takes four of a kind to fit anybody."
+            )
+
+    def finish(self) -> None:
+        """Say where all of it is."""
+        from dataclasses import asdict
+
+        if self._person is None:
+            if self._asked.as_json:
+                typer.echo(_json({"taught": []}, indent=None))
+            else:
+                typer.echo(f"Nothing new of {self._user}.")
+            return
+        self._run.write("cost.json", _json({step: asdict(usage) for step, usage in self._budget.by_step.items()}))
+        self._run.finish({"records": len(self._read)})
+        if not self._asked.as_json:
+            saved = f"Saved as version {self._version} of {self._user}" if self._version else "What is believed stays"
+            typer.echo(f"{saved}; the run is in {self._run.path}")
+
+
+def _batches(files: Sequence[Path], user: str | None, skip_bad: bool) -> Iterator[list[Record]]:
+    """All of the files at once, or the lines of standard input one by one; nothing new where neither is given."""
+    from hyperalign.reading import read_records
+
+    named = [file for file in files if str(file) != "-"]
+    if named or not files:
+        yield read_records(named, user=user, skip_bad=skip_bad).records if named else []
+    if len(named) < len(files):
+        yield from _lines(user, skip_bad)
+
+
+def _lines(user: str | None, skip_bad: bool) -> Iterator[list[Record]]:
+    import sys
+
+    from hyperalign.errors import RecordError
+    from hyperalign.reading import parse_line
+    from hyperalign.records import Rating
+
+    whose = user
+    for number, line in enumerate(sys.stdin, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = parse_line(line, "-", number, whose)
+            if isinstance(record, Rating):
+                raise RecordError(
+                    f"standard input:{number}: a rating alone is no choice.",
+                    remedy="Give ratings as a file, where two of one prompt make a pair.",
+                )
+            if whose is not None and record.user != whose:
+                raise RecordError(
+                    f"standard input:{number}: this record is of {record.user!r}, not of {whose!r}.",
+                    remedy="Stream one person's records.",
+                )
+        except RecordError as error:
+            if not skip_bad:
+                raise
+            typer.echo(f"Passed over: {error}", err=True)
+            continue
+        whose = record.user
+        yield [record]
+
+
+def _named(user: str | None) -> str:
+    from hyperalign.errors import InputError
+    from hyperalign.records import check_user
+
+    if user is None:
+        raise InputError("There is nothing to read.", remedy="Name files, - or --user NAME for what the store has.")
+    return check_user(user)
+
+
+def _json(content: object, indent: int | None = 2) -> str:
+    import json
+
+    return json.dumps(content, ensure_ascii=False, indent=indent, default=str)

@@ -1,0 +1,89 @@
+"""A profile from what was kept: statements with their evidence, examples, measured style, and where it all came from.
+
+This file neither tests nor chooses, and runs no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hyperalign.profile import Evidence, Hypothesis, Profile, Provenance, check_evidence
+from hyperalign.records import Record, as_sample
+from hyperalign.space import Space, own_poles
+from hyperalign.style.measured import measured_style
+
+from .candidates import EXAMPLE_ID, SPACE_ID
+from .select import Selection
+
+__all__ = ["Made", "profile_of", "with_evidence_of"]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a profile was made with; see ``Provenance``."""
+
+    model: str
+    scorer: str
+    contrast: str
+    program: str
+    seed: int
+    space: Space
+
+
+def with_evidence_of(before: Profile | None, kept: Sequence[Hypothesis]) -> list[Hypothesis]:
+    """Kept hypotheses with the evidence that an earlier profile had for the same statements.
+
+    Args:
+        before: what was believed until now.
+        kept: what is believed now; those that are new stay as they are.
+    """
+    known = _known(before)
+    return [each.model_copy(update={"evidence": known.get((each.id, each.statement), each.evidence)}) for each in kept]
+
+
+def profile_of(
+    chosen: Selection, records: Sequence[Record], made: Made, *, before: Profile | None = None, invented: int = 0
+) -> Profile:
+    """The profile.
+
+    Args:
+        chosen: what the tests left; what was kept has its evidence.
+        records: the person's, or the newest of them.
+        made: what it was made with.
+        before: what was believed until now: its examples may still be shown, and its records count as read.
+        invented: quotes of the model that stand in no record.
+    """
+    known = _known(before)
+    direction = {name.removeprefix(SPACE_ID): p for name, p in chosen.direction.items()}
+    shown = [*(before.examples if before else ()), *map(as_sample, records)]
+    samples = {f"{EXAMPLE_ID}{sample.id}": sample for sample in shown}
+    origin = before.provenance if before else Provenance()
+    return Profile(
+        user=records[0].user,
+        # A quote that an earlier profile had was checked then; its record may be gone from those at hand.
+        hypotheses=[
+            each
+            for each in chosen.kept
+            if each.kind == "statement"
+            and ((each.id, each.statement) in known or check_evidence(each.evidence, records))
+        ],
+        examples=[samples[each.id] for each in chosen.kept if each.kind == "example"],
+        style=measured_style(records),
+        dropped=chosen.dropped,
+        direction=direction,
+        poles=own_poles(made.space, direction),
+        provenance=Provenance(
+            records=list(dict.fromkeys([*origin.records, *(record.id for record in records)])),
+            model=made.model,
+            scorer=made.scorer,
+            contrast=made.contrast,
+            program=made.program,
+            seed=made.seed,
+            invented_quotes=origin.invented_quotes + invented,
+        ),
+    ).touched()
+
+
+def _known(before: Profile | None) -> dict[tuple[str, str], list[Evidence]]:
+    return {(each.id, each.statement): each.evidence for each in (before.hypotheses if before else ())}

@@ -1,0 +1,108 @@
+"""``hyperalign update``: new choices added to a person in the store, from files and from a stream."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from hyperalign.store import Store
+from tests.fixtures.scripted_server import ScriptedServer
+
+from .conftest import Run
+from .test_extract import SHORT, asked, pair
+
+__all__ = ["asked"]  # the fixture
+
+
+def lines(start: int, count: int, *, short: bool = True, user: str = "ada") -> str:
+    return "\n".join(pair(user, n, short) for n in range(start, start + count)) + "\n"
+
+
+def memory_of(user: str) -> str | None:
+    with Store() as store:
+        return store.memory(user)
+
+
+def test_new_records_are_read_and_old_ones_are_not(
+    run: Run, asked: list[str], tmp_path: Path, scripted_server: ScriptedServer
+) -> None:
+    assert run("extract", "choices.jsonl", *asked).code == 0
+    first = len(scripted_server.requests)
+    (tmp_path / "more.jsonl").write_text(lines(6, 2) + pair("ada", 0, True))
+    done = run("update", "more.jsonl", *asked)
+    assert done.code == 0, done.err
+    assert "2 record(s) read" in done.out
+    assert len(scripted_server.requests) - first < first / 2
+    read = "".join(json.dumps(request.body) for request in scripted_server.requests[first:])
+    assert "Take the 6 train" in read
+    assert "Take the 1 train" not in read
+    with Store() as store:
+        assert [h.statement for h in store.load("ada").hypotheses] == [SHORT]
+        assert len(store.records("ada")) == 8
+    again = run("update", "more.jsonl", *asked)
+    assert "Nothing new of ada." in again.out
+
+
+def test_a_stream_follows_a_taste_that_changed_and_saves_only_what_changed(
+    run: Run, asked: list[str], tmp_path: Path
+) -> None:
+    assert run("extract", "choices.jsonl", *asked).code == 0
+    stream = (lines(10, 2) + lines(20, 12, short=False)).encode()
+    done = run("update", "-", *asked, "--half-life", "3", "--json", stdin=stream)
+    assert done.code == 0, done.err
+    told = [json.loads(line) for line in done.out.splitlines()]
+    assert len(told) == 14
+    assert told[0]["gone"] == told[0]["came"] == []
+    gone = next(n for n, each in enumerate(told) if SHORT in each["gone"])
+    assert 2 <= gone <= 10
+    assert told[2]["contradictions"] == [{"record": told[2]["taught"][0], "statement": SHORT}]
+    with Store() as store:
+        assert 2 <= len(store.history("ada")) < 14
+    folders = list((tmp_path / "hyperalign" / "data" / "runs").glob("update-ada-*"))
+    assert len(folders) == 1
+    assert len((folders[0] / "updates.jsonl").read_text().splitlines()) == 14
+    assert len(json.loads((folders[0] / "run.json").read_text())["records"]) == 14
+
+
+def test_a_stranger_waits_until_four_records_came(run: Run, asked: list[str]) -> None:
+    done = run("update", "-", *asked, stdin=lines(0, 3).encode())
+    assert done.code == 0, done.err
+    assert "3 record(s) wait for more" in done.out
+    done = run("update", "-", *asked, stdin=lines(3, 3).encode())
+    assert f"+ {SHORT}" in done.out
+
+
+def test_forgetting_and_removing_take_what_is_remembered(run: Run, asked: list[str], tmp_path: Path) -> None:
+    run("update", "choices.jsonl", *asked)
+    assert "Take the 2 train" in (memory_of("ada") or "")
+    with Store() as store:
+        record = store.records("ada")[2]
+    assert run("profile", "forget", "ada", record.id, "--yes").code == 0
+    assert memory_of("ada") is None
+    for path in (tmp_path / "hyperalign").rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            assert b"Take the 2 train" not in path.read_bytes(), path
+    # What is left is read again, and the record does not come back.
+    done = run("update", *asked)
+    assert "5 record(s) read" in done.out
+    assert run("profile", "rm", "ada", "--yes").code == 0
+    assert memory_of("ada") is None
+    for path in (tmp_path / "hyperalign").rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            assert b"Take the " not in path.read_bytes(), path
+
+
+def test_mistakes_are_told(run: Run, asked: list[str], tmp_path: Path) -> None:
+    run("update", "--model", "openai/x").refused(3, "There is nothing to read", "--user NAME")
+    run("update", *asked).refused(4, "no records of 'ada'")
+    run("update", "-", *asked).refused(3, "Standard input has no record")
+    run("update", "-", *asked, stdin=b"{nonsense\n").refused(3, "not JSON")
+    run("update", "-", *asked, stdin=lines(0, 1, user="bob").encode()).refused(3, "of 'bob', not of 'ada'")
+    rating = json.dumps({"user": "ada", "text": "x", "rating": 3, "prompt": "y"})
+    run("update", "-", *asked, stdin=rating.encode()).refused(3, "a rating alone is no choice")
+    run("update", "choices.jsonl", *asked)
+    (tmp_path / "more.jsonl").write_text(lines(6, 2))
+    with Store() as store:
+        store.keep_memory("ada", "{}")
+    run("update", "more.jsonl", *asked).refused(3, "no memory of an earlier fit", "--refit")
+    assert run("update", "more.jsonl", "--refit", *asked).code == 0
