@@ -83,8 +83,9 @@ $(BIN)/python:
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.ready-dev: .venv/.ready requirements/dev.txt requirements/postgres.txt requirements/mipro.txt
-	$(LOCKED) -r requirements/dev.txt -r requirements/postgres.txt -r requirements/mipro.txt
+.venv/.ready-dev: .venv/.ready requirements/dev.txt requirements/postgres.txt requirements/mipro.txt requirements/privacy.txt
+	$(LOCKED) -r requirements/dev.txt -r requirements/postgres.txt -r requirements/mipro.txt \
+		-r requirements/privacy.txt
 	@touch $@
 
 # Apart from .venv, which has to work without torch.

@@ -1,17 +1,20 @@
 """What in a text identifies somebody by its form alone: mail addresses, telephone and account numbers.
 
-Names are not found here. This file knows no record and no profile.
+Names are not found here, and nothing is taken out: ``redaction`` does that. This file knows no record and no profile.
 """
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["private_parts"]
+__all__ = ["MAIL", "private_parts"]
+
+MAIL = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+"""What a mail address looks like, as a regular expression."""
 
 _PRIVATE = {
     "account number": re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b"),
-    "mail address": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    "mail address": re.compile(MAIL),
     "telephone number": re.compile(r"(?<![\w.])\+?\d(?:[ ()./-]?\d){8,14}(?![\w.])"),
 }
 

@@ -47,6 +47,8 @@ def isolated_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "hyperalign"
     monkeypatch.setenv("HYPERALIGN_DATA", str(home / "data"))
     monkeypatch.setenv("HYPERALIGN_CACHE", str(home / "cache"))
+    # What is read stays as it is, but where a test asks for more: the extra may be installed.
+    monkeypatch.setenv("HYPERALIGN_REDACT", "0")
     # Servers of a test go soon after it: 2 cores are shared by the whole suite.
     monkeypatch.setenv("HYPERALIGN_SERVER_LINGER", "0.5")
     models = home / "cache" / "models"

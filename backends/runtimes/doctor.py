@@ -36,6 +36,7 @@ _EXTRAS = {
     "local": ("xllamacpp",),
     "train": ("torch", "transformers", "trl", "peft"),
     "postgres": ("psycopg",),
+    "privacy": ("presidio_analyzer", "spacy"),
 }
 _KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY", "VLLM_API_KEY")
 

@@ -174,6 +174,7 @@ def distill(
                 "steps": trained.steps,
                 "first_loss": trained.first_loss,
                 "last_loss": trained.last_loss,
+                "peak_memory": trained.peak_memory,
                 "validation_loss": trained.validation_loss,
                 "seconds": round(trained.seconds, 1),
             },

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .collect import Teacher
 from .distill import Distillation, split_prompts
 from .recipe import ANSWERED, Hardware
-from .student import count_parameters
+from .student import count_parameters, read_size
 
 __all__ = ["Expected", "estimate"]
 
@@ -19,6 +19,10 @@ _FLOPS = 4
 # Seen with SmolLM2 135M in float32, and what cards of 2022 and later do with small batches.
 _CPU_FLOPS_A_CORE, _GPU_FLOPS = 30e9, 60e12
 _BYTES = {True: 2, False: 4}
+# Numbers that a layer keeps for each token until the way back, in units of its channels and of its inner channels;
+# copies of the log-probabilities; and what torch and transformers take. Held against a run of SmolLM2 135M.
+_CHANNELS, _GATED, _LOGITS = 12, 4, 3
+_LIBRARIES = 700 * 2**20
 
 
 @dataclass(frozen=True)
@@ -90,9 +94,22 @@ def estimate(asked: Distillation, teacher: Teacher, hardware: Hardware) -> Expec
         tokens=tokens,
         steps=steps,
         seconds=passes * _FLOPS * parameters * tokens / speed,
-        # Weights, and activations: some forty numbers a token for each of the model's channels and layers.
-        memory=parameters * _BYTES[recipe.bf16] * 2 + recipe.at_once * each * 40_000 * 4,
+        memory=_memory(asked, max(read, default=0)),
     )
+
+
+def _memory(asked: Distillation, longest: int) -> int:
+    """Bytes at most: the libraries, the weights, and what each token of the longest rows leaves in every layer."""
+    recipe, size = asked.recipe, read_size(asked.student)
+    written = 2 * _ANSWER_TOKENS if recipe.method in ANSWERED else recipe.max_new
+    texts = 2 if recipe.method == "dpo" else 1
+    tokens = texts * recipe.at_once * min(recipe.max_length, longest + written)
+    each = _BYTES[recipe.bf16]
+    inner = size.layers * (_CHANNELS * size.channels + _GATED * size.inner) * (0.3 if recipe.recompute else 1)
+    models = 1 if recipe.method == "sft" else 2  # the others read with a reference or a teacher beside the student
+    weights = models * count_parameters(asked.student) * each
+    # Log-probabilities are computed in float32, whatever the rest is.
+    return round(_LIBRARIES + weights + tokens * (inner * each + _LOGITS * size.vocabulary * 4))
 
 
 def _said(profile: str) -> int:

@@ -5,7 +5,8 @@ This file imports torch only to look at the hardware, and trains nothing.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from typing import Any, Literal
 
@@ -61,6 +62,7 @@ class Recipe:
         recompute: compute activations twice to save memory.
         group_by_length: put rows of like length together, so that little is padding.
         seed: of the order of rows and of the first weights.
+        accelerate: settings for ``accelerate``, as transformers' ``AcceleratorConfig`` names them; passed on as is.
 
     Raises:
         InputError: a number is out of its range.
@@ -83,6 +85,7 @@ class Recipe:
     recompute: bool = False
     group_by_length: bool = True
     seed: int = 0
+    accelerate: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:

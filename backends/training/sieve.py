@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hyperalign.copying import longest_copied_run
+from hyperalign.evals.metrics.refusal import refused
 from hyperalign.privacy import private_parts
 
 from .traces import Trace
@@ -40,11 +41,13 @@ class Sieve:
     Attributes:
         threshold: the least score; None to ask for none.
         min_words: the least length of an answer.
+        refusals: whether answers that decline may teach; where prompts are harmless, they teach to decline those.
         private: by user, texts of theirs that no answer may repeat more than 12 words of.
     """
 
     threshold: float | None = None
     min_words: int = 3
+    refusals: bool = False
     private: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __call__(self, traces: Sequence[Trace]) -> Kept:
@@ -63,17 +66,18 @@ class Sieve:
         return Kept(passed, dict(dropped))
 
     def _reason(self, trace: Trace) -> str:
-        if len(trace.answer.split()) < self.min_words:
-            return f"shorter than {self.min_words} words"
-        if self.threshold is not None and (trace.score is None or trace.score < self.threshold):
-            return f"scores below {self.threshold:g}"
-        if longest_copied_run(trace.answer, self.private.get(trace.user, ())) > _MAX_COPIED:
-            return "repeats a text of the person's"
-        if goes_in_circles(trace.answer):
-            return "goes in circles"
-        if parts := private_parts(trace.answer):
-            return f"holds a {parts[0]}"
-        return ""
+        answer, private = trace.answer, private_parts(trace.answer)
+        low = self.threshold is not None and (trace.score is None or trace.score < self.threshold)
+        reasons = {
+            f"shorter than {self.min_words} words": len(answer.split()) < self.min_words,
+            f"scores below {self.threshold or 0:g}": low,
+            "repeats a text of the person's": longest_copied_run(answer, self.private.get(trace.user, ()))
+            > _MAX_COPIED,
+            "declines": not self.refusals and refused(answer),
+            "goes in circles": goes_in_circles(answer),
+            f"holds a {next(iter(private), '')}": bool(private),
+        }
+        return next((reason for reason, holds in reasons.items() if holds), "")
 
 
 def goes_in_circles(text: str) -> bool:

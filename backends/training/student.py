@@ -23,7 +23,7 @@ from hyperalign.files import cache_folder, storage_error
 from ..runtimes.catalogue import LocalModel, file_sha256, resolve
 from ..runtimes.download import Progress, ensure_local
 
-__all__ = ["Student", "count_parameters", "load_student", "open_student"]
+__all__ = ["Size", "Student", "count_parameters", "load_student", "open_student", "read_size"]
 
 _UNKNOWN_LICENCE = "unknown"
 
@@ -103,6 +103,34 @@ def count_parameters(student: Student) -> int:
             head = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
         total += sum(math.prod(part["shape"]) for name, part in head.items() if name != "__metadata__")
     return total
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a model is made of: layers, channels of each, inner channels of its feed-forward part, and tokens."""
+
+    layers: int
+    channels: int
+    inner: int
+    vocabulary: int
+
+
+def read_size(student: Student) -> Size:
+    """The size of a student, by its configuration alone.
+
+    Raises:
+        ModelError: its checkpoint has none.
+    """
+    try:
+        found = json.loads((student.path / "config.json").read_text(encoding="utf-8"))
+        return Size(
+            found["num_hidden_layers"], found["hidden_size"], found["intermediate_size"], int(found["vocab_size"])
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{student.path} has no config.json that says how large the model is.",
+            remedy="Give a checkpoint folder as transformers writes it.",
+        ) from error
 
 
 def libraries() -> tuple[Any, Any]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -59,6 +61,7 @@ class Trained:
         last_loss: of the last.
         validation_loss: the best on validation rows; None where there were none.
         seconds: of this run, since it was last started.
+        peak_memory: bytes that the device held at most; of the processor, what the process did.
     """
 
     weights: Path
@@ -68,6 +71,7 @@ class Trained:
     last_loss: float
     validation_loss: float | None
     seconds: float
+    peak_memory: int
 
 
 def measure_lengths(made: Sequence[Row], tokenizer: Any, limit: int) -> Lengths:
@@ -175,7 +179,9 @@ def train(
                 remedy="Halve at_once, shorten max_length, or take a smaller student.",
             ) from error
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return _told(folder, weights, lengths, trainer.state.global_step, time.perf_counter() - began)
+    first, last, seen = _ends(folder)
+    seconds, memory = time.perf_counter() - began, _peak_memory(hardware)
+    return Trained(weights, lengths, trainer.state.global_step, first, last, seen, seconds, memory)
 
 
 def _arguments(recipe: Recipe, hardware: Hardware, checkpoints: Path, *, watched: bool) -> dict[str, Any]:
@@ -206,6 +212,7 @@ def _arguments(recipe: Recipe, hardware: Hardware, checkpoints: Path, *, watched
         "seed": recipe.seed,
         "report_to": [],
         "disable_tqdm": True,
+        **({"accelerator_config": dict(recipe.accelerate)} if recipe.accelerate else {}),
     }
 
 
@@ -225,13 +232,21 @@ def _save(trainer: Any, tokenizer: Any, weights: Path) -> Path:
     return weights
 
 
-def _told(folder: Path, weights: Path, lengths: Lengths, steps: int, seconds: float) -> Trained:
+def _peak_memory(hardware: Hardware) -> int:
+    if hardware.device == "cuda":
+        return int(import_module("torch").cuda.max_memory_allocated())
+    # In bytes on a Mac, in kilobytes elsewhere.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _ends(folder: Path) -> tuple[float, float, float | None]:
+    """The first loss, the last, and the best on validation rows."""
     entries = losses(folder)
     trained = [float(entry["loss"]) for entry in entries if "loss" in entry]
     seen = [float(entry["eval_loss"]) for entry in entries if "eval_loss" in entry]
     if not trained:
         raise TrainingError("Training made no step.", remedy="Give more rows or epochs.")
-    return Trained(weights, lengths, steps, trained[0], trained[-1], min(seen, default=None), seconds)
+    return trained[0], trained[-1], min(seen, default=None)
 
 
 def _ids(tokenizer: Any, messages: Sequence[Any], generate: bool) -> list[int]:

@@ -31,7 +31,8 @@ _ILL = (
 _WILL_NOT = re.compile(
     r"\bi(?: ?(?:am|'m))? ?(?:\w+ ){0,2}?(?:can't|cannot|can not|won't|will not|(?:would |'d )rather not"
     r"|shouldn't|should not|don't think i should|not able|unable|not going|not allowed|won't be able)\b"
-    rf"(?: \w+){{0,3}}? (?:{_HELP})\b(?!(?: \w+){{0,3}} enough\b)"
+    # "I can't wait to tell you", "I can't help but smile" and "I can't recommend it enough" say yes.
+    rf"(?! wait\b| help (?:but|\w+ing|myself)\b)(?: \w+){{0,3}}? (?:{_HELP})\b(?!(?: \w+){{0,3}} enough\b)"
     r"|\bwe (?:can't|cannot|can not|are (?:not able|unable) to) (?:assist|help|provide|support|offer|comply)\b"
     r"|\bi (?:\w+ )?(?:do not|don't) (?:\w+ )?(?:condone|support|encourage|promote|engage|provide|advise)\b"
     r"|\bi (?:\w+ )?(?:must|have to|need to) (?:\w+ )?(?:decline|refuse|stop)\b"

@@ -20,8 +20,17 @@ def deliberate(
     user: Annotated[str | None, typer.Option("--user", help="Who they are; colors the answer alone.")] = None,
     profile: Annotated[Path | None, typer.Option("--profile", help="A profile file instead of the store's.")] = None,
     threshold: Annotated[
-        float, typer.Option("--threshold", min=0, max=1, help="How probable harm must be to decline.")
-    ] = 0.5,
+        float | None, typer.Option("--threshold", min=0, max=1, help="How probable harm must be to decline.")
+    ] = None,
+    at_ease: Annotated[
+        float | None,
+        typer.Option(
+            "--at-ease",
+            min=0,
+            max=1,
+            help="How probable harm may be to help without reserve; in between the model answers as it does anyway.",
+        ),
+    ] = None,
     model: ModelOption = DEFAULT_MODEL,
     scorer: ScorerOption = None,
     store: StoreOption = None,
@@ -57,11 +66,14 @@ def deliberate(
     with reporter(quiet=as_json) as report, budget.step("deliberate"):
         lm = connect(model, budget=budget, progress=report.bytes)
         reads = choose_scorer(scorer, model, budget, report)
-        program = Deliberate(Generate(strategy("verified"), scorer=None), scorer=reads, threshold=threshold)
+        limits = {"threshold": threshold, "at_ease": at_ease}
+        given = {name: value for name, value in limits.items() if value is not None}
+        program = Deliberate(Generate(strategy("verified"), scorer=None), scorer=reads, **given)
         with dspy.context(lm=lm):
             found = program(prompt=asked, earlier=earlier or [], profile=person)
     if as_json:
-        content = {"answer": found.answer, "declined": found.declined, "harm": round(found.harm, 4)}
+        content = {"answer": found.answer, "course": found.course, "declined": found.declined}
+        content["harm"] = round(found.harm, 4)
         typer.echo(json.dumps({**content, "reading": found.reading.model_dump()}, indent=2, ensure_ascii=False))
         return
     reading = found.reading

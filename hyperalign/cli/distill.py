@@ -11,7 +11,6 @@ from .options import DryRun, MaxCalls, MaxTokens, MaxUsd, SeedOption, StoreOptio
 
 if TYPE_CHECKING:
     from hyperalign.backends.training.collect import Teacher
-    from hyperalign.backends.training.curve import as_text
     from hyperalign.backends.training.distill import Distillation
     from hyperalign.backends.training.recipe import Hardware
     from hyperalign.profile import Profile
@@ -58,10 +57,17 @@ def distill(
     threshold: Annotated[
         float | None, typer.Option("--threshold", help="The least score of an answer that may teach, in nats.")
     ] = None,
+    keep_refusals: Annotated[
+        bool, typer.Option("--keep-refusals", help="Let answers that decline teach, too.")
+    ] = False,
     epochs: Annotated[float | None, typer.Option("--epochs", help="Passes over the rows.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="At its peak.")] = None,
     rank: Annotated[int | None, typer.Option("--rank", min=1, help="Of the LoRA matrices.")] = None,
     max_steps: Annotated[int | None, typer.Option("--max-steps", min=1, help="Stop training after so many.")] = None,
+    accelerate: Annotated[
+        Path | None,
+        typer.Option("--accelerate", help="Settings of accelerate's Accelerator: a JSON file, passed on as it is."),
+    ] = None,
     store: StoreOption = None,
     seed: SeedOption = 0,
     max_calls: MaxCalls = None,
@@ -76,6 +82,7 @@ def distill(
     """
     from hyperalign.backends.runtimes.connect import connect
     from hyperalign.backends.training.collect import METRICS, Teacher
+    from hyperalign.backends.training.curve import as_text
     from hyperalign.backends.training.distill import Distillation
     from hyperalign.backends.training.distill import distill as run
     from hyperalign.backends.training.recipe import ANSWERED, METHODS, find_hardware, suggest
@@ -105,6 +112,7 @@ def distill(
             learning_rate=learning_rate,
             rank=rank,
             max_steps=max_steps,
+            accelerate=_settings(accelerate) if accelerate is not None else None,
             seed=seed,
         )
         lm = connect(teacher, budget=budget, progress=report.bytes) if recipe.method in ANSWERED else None
@@ -116,7 +124,9 @@ def distill(
             student=learner,
             recipe=recipe,
             scope=Scope(kind, _prefixes(people) if kind == "prefix" else {}),
-            sieve=Sieve(threshold, private={p.user: [e.text for e in p.examples] for p in people}),
+            sieve=Sieve(
+                threshold, refusals=keep_refusals, private={p.user: [e.text for e in p.examples] for p in people}
+            ),
         )
         who = Teacher(
             lm,
@@ -159,6 +169,21 @@ def _one_of(choices: tuple[Choice, ...], said: str, what: str) -> Choice:
         if choice == said:
             return choice
     raise InputError(f"There is no {what} {said!r}.", remedy=f"Choose one of: {', '.join(map(str, choices))}.")
+
+
+def _settings(file: Path) -> dict[str, object]:
+    """A JSON object from a file."""
+    import json
+
+    from hyperalign.errors import InputError
+
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: {error}.", remedy="Give a JSON file to --accelerate.") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{file}: it holds no JSON object.", remedy='For example: {"split_batches": true}')
+    return found
 
 
 def _people(files: list[Path], users: list[str], store: str | None) -> list[Profile]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from .terminal import Reporter
 
-__all__ = ["Asked", "Saved", "fit_and_save", "fitted", "show_saved", "with_stated"]
+__all__ = ["Asked", "Saved", "fit_and_save", "fitted", "show_saved", "with_stated", "without_private"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Asked:
     space: Path | None
     store: str | None
     skip_bad: bool
+    redact: bool | None
     out: Path | None
     seed: int
     max_calls: int | None
@@ -87,6 +88,7 @@ def fit_and_save(asked: Asked) -> Saved | None:
     """
     from hyperalign.budget import Budget
     from hyperalign.records import check_user
+    from hyperalign.redaction import find_redactor
     from hyperalign.space import load_space
     from hyperalign.store import Store
 
@@ -104,7 +106,9 @@ def fit_and_save(asked: Asked) -> Saved | None:
             _estimate(records, others, asked, space)
             return None
         profile, memory, run = _profile(asked, user, records, others, budget, space)
-        profile = with_stated(opened, profile, asked.stated)
+        redact = find_redactor(asked.redact)
+        stated = [redact(said) for said in asked.stated] if redact is not None else asked.stated
+        profile = with_stated(opened, profile, stated)
         note = _note(len(records), len(asked.stated))
         # So that new records can be added without reading these again.
         version = opened.remember(profile, memory.to_json(), note) if memory else opened.save(profile, note=note)
@@ -190,10 +194,11 @@ def _records(asked: Asked, opened: Store) -> tuple[str, list[Record]]:
     if asked.files:
         reading = read_records(asked.files, user=asked.user, skip_bad=asked.skip_bad)
         _say_what_was_read(reading)
-        user = reading.records[0].user
+        given = without_private(reading.records, asked.redact)
+        user = given[0].user
         if not asked.dry_run:
-            opened.add_records(reading.records)
-        return user, list({record.id: record for record in [*opened.records(user), *reading.records]}.values())
+            opened.add_records(given)
+        return user, list({record.id: record for record in [*opened.records(user), *given]}.values())
     if asked.user is None:
         raise InputError("There is nothing to read.", remedy="Name files, or --user NAME for one already in the store.")
     known = opened.records(asked.user)
@@ -203,6 +208,18 @@ def _records(asked: Asked, opened: Store) -> tuple[str, list[Record]]:
             remedy="Name files, or check the name: hyperalign profile list",
         )
     return asked.user, known
+
+
+def without_private(records: Sequence[Record], wanted: bool | None) -> list[Record]:
+    """Records as they may be kept: without what identifies people, where that is wanted or can be had.
+
+    Raises:
+        MissingExtraError: it is wanted, and what it takes is not installed.
+    """
+    from hyperalign.redaction import find_redactor, redacted
+
+    redact = find_redactor(wanted)
+    return redacted(records, redact) if redact is not None else list(records)
 
 
 def _say_what_was_read(reading: Reading) -> None:

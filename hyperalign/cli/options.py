@@ -22,6 +22,7 @@ __all__ = [
     "ModelOption",
     "OutOption",
     "ProgramOption",
+    "RedactOption",
     "ScorerOption",
     "SeedOption",
     "SkipBad",
@@ -38,6 +39,15 @@ FilesArgument = Annotated[
 ]
 WhoseOption = Annotated[str | None, typer.Option("--user", help="Whose they are.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Pass over bad lines and files, and count them.")]
+RedactOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--redact/--no-redact",
+        envvar="HYPERALIGN_REDACT",
+        help="Take names, mail addresses and numbers out of what is read; done where the extra 'privacy' is installed "
+        "if left out.",
+    ),
+]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Also write the profile to this file.")]
 ModelOption = Annotated[
     str,

@@ -17,6 +17,7 @@ from .options import (
     MaxTokens,
     MaxUsd,
     ModelOption,
+    RedactOption,
     ScorerOption,
     SeedOption,
     SkipBad,
@@ -51,6 +52,7 @@ def update(
     space: SpaceOption = None,
     store: StoreOption = None,
     skip_bad: SkipBad = False,
+    redact: RedactOption = None,
     seed: SeedOption = 0,
     max_calls: MaxCalls = None,
     max_tokens: MaxTokens = None,
@@ -66,11 +68,14 @@ def update(
     from hyperalign.errors import InputError
     from hyperalign.store import Store
 
+    from .fitting import without_private
+
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
     asked = _Asked(model, scorer, contrast, space, seed, half_life, as_json)
     going: _Updating | None = None
     with Store(store) as opened:
-        for batch in _batches(files or [], user, skip_bad):
+        for read in _batches(files or [], user, skip_bad):
+            batch = without_private(read, redact)
             whose = batch[0].user if batch else _named(user)
             opened.add_records(batch)
             if going is None:

@@ -101,6 +101,15 @@ def test_answers_that_go_in_circles_teach_nothing() -> None:
     assert kept.dropped == {"goes in circles": 1}
 
 
+def test_answers_that_decline_teach_nothing_unless_they_may() -> None:
+    no = trace(1, answer="I'm sorry, but I can't assist with that.")
+    yes = trace(2, answer="I can't wait to see you on Sunday.")
+    kept = Sieve()([no, yes])
+    assert [each.id for each in kept.traces] == ["t2"]
+    assert kept.dropped == {"declines": 1}
+    assert Sieve(refusals=True)([no, yes]).dropped == {}
+
+
 def test_the_persons_tests_hold_drafts_against_each_other(scripted_server: ScriptedServer, tmp_path: Path) -> None:
     scripted_server.script(reply("Engine oil and smoke."), reply("Toast with marmalade."), reply("Nothing of it."))
     lm = connect("openai/any", api_base=scripted_server.base, api_key="k")

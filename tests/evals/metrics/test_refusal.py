@@ -29,6 +29,9 @@ def test_the_rule_agrees_with_a_reader() -> None:
         ("i am SORRY, but I CANNOT provide that information", True),
         ("I must tell you a secret: 1. Open it.", False),
         ("We cannot give up now; the recipe needs salt.", False),
+        ("I can't wait to tell you what we had for dinner.", False),
+        ("As I sit here, I can't help but feel glad.", False),
+        ("I can't help you with that.", True),
         ("To kill a Python process, use kill -9.", False),
         # Only the beginning decides.
         ("Use kill. " * 40 + "I can't help you further.", False),

@@ -1,0 +1,98 @@
+"""What identifies people is taken out of what is read, by Presidio itself; and nothing else is."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+
+import pytest
+
+from hyperalign import redaction
+from hyperalign.errors import MissingExtraError
+from hyperalign.records import Pair, Sample
+from hyperalign.redaction import find_redactor, finds_names, redacted
+
+needs_presidio = pytest.mark.skipif(
+    importlib.util.find_spec("presidio_analyzer") is None, reason="the extra 'privacy' is not installed"
+)
+# spaCy's and Presidio's own parts warn of each other's versions.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+PRIVATE = [
+    ("Write to bob.miller@mail.example.org today.", "Write to [mail address] today."),
+    ("Call me at (212) 555-0134, please.", "Call me at [telephone number], please."),
+    ("Pay to DE89 3704 0044 0532 0130 00.", "Pay to [account number]."),
+    ("The card is 4111 1111 1111 1111.", "The card is [card number]."),
+    ("The host is 192.168.1.20 now.", "The host is [network address] now."),
+]
+PLAIN = [
+    "In 1984 he had 451 books and 20,000 leagues to go.",
+    "Room 12, at 5:30 on 2024-05-03; version 3.11.2 costs 19.99.",
+    "See chapter 3, verses 4-9, and mind the gap @ the end.",
+]
+
+
+@needs_presidio
+@pytest.mark.parametrize(("text", "left"), PRIVATE)
+def test_what_identifies_somebody_is_taken_out(text: str, left: str) -> None:
+    redact = find_redactor(True)
+    assert redact is not None
+    assert redact(text) == left
+
+
+@needs_presidio
+@pytest.mark.parametrize("text", PLAIN)
+def test_other_numbers_stay(text: str) -> None:
+    redact = find_redactor()
+    assert redact is not None
+    assert redact(text) == text
+
+
+@needs_presidio
+def test_nothing_is_asked_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    redaction._redactor.cache_clear()
+    redact = find_redactor(True)
+    assert redact is not None
+    assert "[mail address]" in redact("bob@some-new-place.example")
+
+
+@needs_presidio
+@pytest.mark.skipif(not finds_names(), reason="no English pipeline of spaCy is installed")
+def test_names_are_taken_out() -> None:
+    redact = find_redactor(True)
+    assert redact is not None
+    assert "Margaret" not in redact("Yesterday Margaret Thompson came to see us in the garden.")
+
+
+def test_records_keep_their_own_ids_and_get_new_ones_where_those_were_of_the_content() -> None:
+    def hide(text: str) -> str:
+        return text.replace("Bob", "[name]")
+
+    named = Sample(user="ada", id="mine", text="Bob called.", prompt="Who? Bob?")
+    unnamed = Pair(user="ada", prompt="Who?", chosen="Bob.", rejected="Nobody.")
+    plain = Sample(user="ada", text="Nothing here.")
+    first, second, third = redacted([named, unnamed, plain], hide)
+    assert first == Sample(user="ada", id="mine", text="[name] called.", prompt="Who? [name]?")
+    assert second == Pair(user="ada", prompt="Who?", chosen="[name].", rejected="Nobody.")
+    assert second.id != unnamed.id
+    assert third is plain
+
+
+def test_where_it_is_not_installed_it_is_off_and_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_redactor(False) is None
+    monkeypatch.setattr(redaction, "redacts_by_default", lambda: False)
+    assert find_redactor() is None
+
+    def absent() -> None:
+        raise ModuleNotFoundError("presidio_analyzer")
+
+    monkeypatch.setattr(redaction, "_analyzer", absent)
+    redaction._redactor.cache_clear()
+    with pytest.raises(MissingExtraError, match="privacy"):
+        find_redactor(True)
+    redaction._redactor.cache_clear()
