@@ -19,7 +19,7 @@ from .style.measured import measured_style
 __all__ = ["carry_over", "flip", "forget_hypothesis", "forget_record", "set_leaning"]
 
 _SPACE = "space-"
-_STATED = "stated"
+_STATED, _EDITED = "stated", "edited"
 _TOLD = 5
 """Words in a row: a statement that repeats so many of a record's tells of it."""
 
@@ -156,7 +156,7 @@ def carry_over(old: Profile, new: Profile) -> Profile:
         old: the newest version before.
         new: what was fitted.
     """
-    stated = [each for each in old.hypotheses if each.source == _STATED]
+    stated = [each for each in old.hypotheses if each.source in {_STATED, _EDITED}]
     ids = {each.id for each in stated}
     names = {each.id.removeprefix(_SPACE) for each in stated}
     return new.model_copy(

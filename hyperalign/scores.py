@@ -8,7 +8,7 @@ functions of it. This file runs no model.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -164,12 +164,34 @@ class ScoreMatrix:
         )
         return replace(self, rows=tuple(rows))
 
+    def newest(self, user: str, count: int) -> ScoreMatrix:
+        """The matrix with a person's newest rows alone, and everybody else's.
+
+        Args:
+            user: whose; their rows stand in the order in which they came.
+            count: at most so many of them.
+        """
+        own = [i for i, row in enumerate(self.rows) if row.user == user]
+        gone = set(own[: max(0, len(own) - count)])
+        keep = [i for i in range(len(self.rows)) if i not in gone]
+        return replace(self, rows=tuple(self.rows[i] for i in keep), values=self.values[keep])
+
+    def only(self, columns: Collection[str]) -> ScoreMatrix:
+        """The matrix with some of its columns."""
+        keep = [i for i, column in enumerate(self.columns) if column in columns]
+        return replace(self, columns=tuple(self.columns[i] for i in keep), values=self.values[:, keep])
+
     def joined(self, other: ScoreMatrix) -> ScoreMatrix:
         """This matrix with another of the same test: rows and columns of both, and no cell where neither has one.
 
         Args:
             other: its rows come after these; a record that is in both keeps its place, and its new cells count.
+
+        Raises:
+            ValueError: the other is of another test, or of another scorer.
         """
+        if (self.test, self.scorer) != (other.test, other.scorer):
+            raise ValueError(f"cells of {self.test} by {self.scorer}, and of {other.test} by {other.scorer}")
         keys = list(dict.fromkeys((row.record, row.user) for row in (*self.rows, *other.rows)))
         columns = tuple(dict.fromkeys((*self.columns, *other.columns)))
         values = np.full((len(keys), len(columns)), np.nan)

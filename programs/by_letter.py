@@ -19,6 +19,8 @@ from .plain import PlainAdapter
 
 __all__ = ["probability_of_a"]
 
+_ALTERNATIVES = 5
+
 
 def probability_of_a(
     ask: dspy.Predict, turns: Sequence[Message], *, scorer: Scorer | None = None, lm: dspy.LM | None = None
@@ -42,7 +44,8 @@ def probability_of_a(
         context: list[Message] = [{"role": turn["role"], "content": turn["content"]} for turn in sent]
         a, b = (score.logprob for score in scorer.score(context, ["A", "B"]))
         return 1.0 / (1.0 + math.exp(min(b - a, 700.0)))
-    config = {"temperature": 0.0, "max_tokens": 16, "logprobs": True}
+    # Alternatives of the first token: one letter alone says only that it won, not by how much.
+    config = {"temperature": 0.0, "max_tokens": 16, "logprobs": True, "top_logprobs": _ALTERNATIVES}
     with dspy.context(adapter=PlainAdapter(), **({"lm": lm} if lm else {})):
         answer = ask(messages=turns, config=config)
     return share_of_a(answer.letter, getattr(answer, "logprobs", None))

@@ -15,7 +15,7 @@ from hyperalign.scores import Message, ScoreMatrix, Scorer
 
 from .excerpts import excerpt, sentences
 
-__all__ = ["find_evidence", "quotable_sentences", "speaks_for"]
+__all__ = ["find_evidence", "quotable_sentences", "quoted_from", "speaks_for"]
 
 READ_WORDS = 80
 MAX_SENTENCES = 3
@@ -52,6 +52,15 @@ def find_evidence(
     best = by_id[ids[int(cells.argmin() if turned else cells.argmax())]]
     quote = _most_telling(hypothesis, best, scorer)
     return hypothesis.model_copy(update={"evidence": [Evidence(quote=quote, record=best.id)]}) if quote else hypothesis
+
+
+def quoted_from(
+    hypothesis: Hypothesis, records: Sequence[Record], matrices: Sequence[ScoreMatrix], scorer: Scorer | None
+) -> Hypothesis:
+    """``find_evidence`` in the matrix where the hypothesis was tested."""
+    for matrix in matrices:
+        hypothesis = find_evidence(hypothesis, records, matrix, scorer)
+    return hypothesis
 
 
 def quotable_sentences(record: Record) -> list[str]:

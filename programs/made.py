@@ -54,21 +54,18 @@ def profile_of(
         before: what was believed until now: its examples may still be shown, and its records count as read.
         invented: quotes of the model that stand in no record.
     """
-    known = _known(before)
     direction = {name.removeprefix(SPACE_ID): p for name, p in chosen.direction.items()}
     shown = [*(before.examples if before else ()), *map(as_sample, records)]
     samples = {f"{EXAMPLE_ID}{sample.id}": sample for sample in shown}
     origin = before.provenance if before else Provenance()
     return Profile(
         user=records[0].user,
-        # A quote that an earlier profile had was checked then; its record may be gone from those at hand.
         hypotheses=[
             each
             for each in chosen.kept
-            if each.kind == "statement"
-            and ((each.id, each.statement) in known or check_evidence(each.evidence, records))
+            if each.kind == "statement" and _is_quoted(each, records, carried=before is not None)
         ],
-        examples=[samples[each.id] for each in chosen.kept if each.kind == "example"],
+        examples=[samples[each.id] for each in chosen.kept if each.id in samples],
         style=measured_style(records),
         dropped=chosen.dropped,
         direction=direction,
@@ -83,6 +80,14 @@ def profile_of(
             invented_quotes=origin.invented_quotes + invented,
         ),
     ).touched()
+
+
+def _is_quoted(hypothesis: Hypothesis, records: Sequence[Record], *, carried: bool) -> bool:
+    """Whether its quotes stand in the records; those of records that are not at hand any more were checked before."""
+    if not carried:
+        return check_evidence(hypothesis.evidence, records)
+    names = {record.id for record in records}
+    return check_evidence([item for item in hypothesis.evidence if item.record in names], records)
 
 
 def _known(before: Profile | None) -> dict[tuple[str, str], list[Evidence]]:

@@ -43,6 +43,7 @@ class Part:
         candidates: all hypotheses that were tried.
         matrices: one for each test; the person's rows stand in the order in which their records came.
         recent: the newest of their records, the newest last.
+        read: ids of all of their records that were read, the oldest first.
         about: for each scope, the records that fall under it, anybody's.
         failing: of the newest records, which spoke against what was believed when they came, since hypotheses were last
             proposed.
@@ -52,12 +53,14 @@ class Part:
     candidates: tuple[Candidate, ...] = ()
     matrices: tuple[ScoreMatrix, ...] = ()
     recent: tuple[Record, ...] = ()
+    read: tuple[str, ...] = ()
     about: Subjects = field(default_factory=dict)
     failing: tuple[bool, ...] = ()
 
     def with_records(self, records: Sequence[Record]) -> Part:
         """The same, with newer records; the oldest make room."""
-        return replace(self, recent=(*self.recent, *records)[-RECENT:])
+        read = dict.fromkeys((*self.read, *(record.id for record in records)))
+        return replace(self, recent=(*self.recent, *records)[-RECENT:], read=tuple(read))
 
     def as_data(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -73,6 +76,7 @@ class Part:
             ],
             "matrices": [json.loads(matrix.to_json()) for matrix in self.matrices],
             "recent": [_RECORD.dump_python(record, mode="json") for record in self.recent],
+            "read": list(self.read),
             "about": {scope: sorted(ids) for scope, ids in self.about.items()},
             "failing": list(self.failing),
         }
@@ -85,6 +89,7 @@ class Part:
             tuple(_candidate(each) for each in data["candidates"]),
             tuple(ScoreMatrix.from_json(json.dumps(each)) for each in data["matrices"]),
             tuple(_RECORD.validate_json(json.dumps(each)) for each in data["recent"]),
+            tuple(map(str, data["read"])),
             {str(scope): tuple(map(str, ids)) for scope, ids in data["about"].items()},
             tuple(bool(each) for each in data["failing"]),
         )
@@ -109,14 +114,14 @@ class Memory:
     @property
     def known(self) -> set[str]:
         """Ids of the person's records that were read, wait, or taught nothing."""
-        read = {
-            row.record
-            for part in self.parts.values()
-            for matrix in part.matrices
-            for row in matrix.rows
-            if row.user == part.profile.user
-        }
+        read = {name for part in self.parts.values() for name in part.read}
         return read | {record.id for record in self.waiting} | set(self.skipped)
+
+    @property
+    def texts(self) -> list[str]:
+        """Ids of the records whose texts are kept here."""
+        recent = [record for part in self.parts.values() for record in part.recent]
+        return [record.id for record in (*recent, *self.waiting)]
 
     def to_json(self) -> str:
         """As JSON."""

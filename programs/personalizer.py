@@ -15,7 +15,7 @@ import dspy
 from hyperalign.budget import Budget
 from hyperalign.contrast import Contrast, ShippedContrast, reference_records
 from hyperalign.errors import InputError
-from hyperalign.profile import Hypothesis, Profile
+from hyperalign.profile import Profile
 from hyperalign.records import Edit, Record, by_kind, only_choices, own_text
 from hyperalign.scores import ScoreMatrix, Scorer
 from hyperalign.space import Space, load_space
@@ -30,7 +30,7 @@ from .candidates import (
     untestable,
 )
 from .check import CheckEvidence
-from .evidence import find_evidence
+from .evidence import quoted_from
 from .extract import ExtractPreferences
 from .fit import Fit, together
 from .generate import Generate
@@ -192,7 +192,8 @@ class Personalizer(dspy.Module):
     def memory(self, parts: Mapping[str, Part], waiting: Sequence[Record] = (), skipped: Sequence[str] = ()) -> Memory:
         """What to remember, with what its cells depend on."""
         scorer = self.scorer
-        read = {"program": PROGRAM, "scorer": scorer.name if scorer else "", "space": self._space.fingerprint}
+        asked = str(getattr(self._model or dspy.settings.lm, "model", ""))
+        read = {"program": PROGRAM, "scorer": scorer.name if scorer else asked, "space": self._space.fingerprint}
         return Memory(parts, tuple(waiting), tuple(skipped), read)
 
     def others(self, user: str, records: Sequence[Record]) -> list[Record]:
@@ -313,7 +314,7 @@ class Personalizer(dspy.Module):
         scorer = self.scorer
         carried = with_evidence_of(before, chosen.kept)
         with self._budget.step("evidence"), self._context():
-            quoted = [_with_evidence(h, records, matrices, scorer) for h in carried]
+            quoted = [quoted_from(h, records, matrices, scorer) for h in carried]
             kept = self.check(quoted, against, scorer).hypotheses
         made = Made(
             model=str(getattr(self._model or dspy.settings.lm, "model", "")),
@@ -327,14 +328,6 @@ class Personalizer(dspy.Module):
 
     def _context(self) -> Any:
         return dspy.context(lm=self._model) if self._model is not None else dspy.context()
-
-
-def _with_evidence(
-    hypothesis: Hypothesis, records: Sequence[Record], matrices: Sequence[ScoreMatrix], scorer: Scorer | None
-) -> Hypothesis:
-    for matrix in matrices:
-        hypothesis = find_evidence(hypothesis, records, matrix, scorer)
-    return hypothesis
 
 
 def _examples(records: Sequence[Record], made_from: Sequence[Record]) -> list[Candidate]:

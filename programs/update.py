@@ -15,14 +15,15 @@ import numpy as np
 
 from hyperalign.errors import InputError
 from hyperalign.profile import Evidence, Hypothesis, Profile
-from hyperalign.records import Edit, Record, by_kind, only_choices, other_text, own_text
+from hyperalign.records import Edit, Record, by_kind, only_choices, other_text, own_text, prompt_of
 from hyperalign.scores import ScoreMatrix
 
 from .candidates import Candidate, from_examples, from_measurement, makers
 from .evidence import quotable_sentences
 from .fit import Fit, together
-from .memory import Memory, Part, kind_of
+from .memory import RECENT, Memory, Part, kind_of
 from .personalizer import CHOICES_TRIED, SHOWN_OTHERS, Personalizer
+from .scope import falls_under
 from .select import Subjects
 
 __all__ = ["HALF_LIFE", "Contradiction", "Updated", "update"]
@@ -39,6 +40,7 @@ _FAILING = 0.5
 _READ_AGAIN = 4
 _FREE = 8
 _AGAINST = 0.5
+_QUOTED_AGAINST = 3
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,8 @@ def _teaches_nothing(record: Record, memory: Memory) -> str:
     if other is not None and _bare(own_text(record)) == _bare(other):
         return "both of its texts say the same"
     recent = [each for part in memory.parts.values() for each in part.recent]
-    if any((own_text(each), other_text(each)) == (own_text(record), other) for each in recent):
+    said = (prompt_of(record), own_text(record), other)
+    if any((prompt_of(each), own_text(each), other_text(each)) == said for each in recent):
         return "it repeats a record that was just read"
     return ""
 
@@ -171,9 +174,10 @@ def _whole(parts: Mapping[str, Part], user: str) -> Profile:
 
 def _added(person: Personalizer, part: Part, new: Sequence[Record]) -> tuple[Part, list[Contradiction]]:
     """A part with new records of its kind: read, held against what was believed, and chosen anew."""
-    user = part.profile.user
-    others = person.others(user, new)
-    told = [each for each in part.candidates if each.hypothesis.kind == "statement"]
+    others = person.others(part.profile.user, new)
+    # What no test could ever judge is not read now either: it would have cells on the newest records alone.
+    tested = {column for matrix in part.matrices for column in matrix.columns}
+    told = [each for each in part.candidates if each.hypothesis.id in tested]
     read = [person.filled(test, told, new) for test in person.tests(told, new, others)]
     against, failing = _against(part, read, new)
     part = replace(
@@ -182,9 +186,7 @@ def _added(person: Personalizer, part: Part, new: Sequence[Record]) -> tuple[Par
         failing=(*part.failing, *failing)[-_LOOKED_AT:],
     ).with_records(new)
     part = _with_proposals(person, _with_measured(person, part, others), others)
-    if person.half_life is not None:
-        part = replace(part, matrices=tuple(_without_ancient(m, user, person.half_life) for m in part.matrices))
-    return _chosen_anew(person, part, others, against), against
+    return _chosen_anew(person, _pruned(part, person.half_life), others, against), against
 
 
 def _joined(part: Part, read: Sequence[ScoreMatrix]) -> Part:
@@ -200,6 +202,7 @@ def _against(part: Part, read: Sequence[ScoreMatrix], new: Sequence[Record]) -> 
     poles = {each.hypothesis.id: each.hypothesis.opposite for each in part.candidates}
     sums = dict.fromkeys((record.id for record in new), 0.0)
     found: list[Contradiction] = []
+    prompts = {record.id: prompt_of(record) for record in new}
     for hypothesis in part.profile.hypotheses:
         for matrix in read:
             old = before.get(matrix.test)
@@ -213,6 +216,9 @@ def _against(part: Part, read: Sequence[ScoreMatrix], new: Sequence[Record]) -> 
             sign = -1.0 if hypothesis.statement == poles.get(hypothesis.id) else 1.0
             ids, cells = matrix.of(hypothesis.id, lambda row: True)
             for record, cell in zip(ids, cells.tolist(), strict=True):
+                # Off its subject it claims nothing.
+                if not falls_under(prompts[record], hypothesis.scope):
+                    continue
                 apart = sign * (cell - usual) / scale if scale else 0.0
                 sums[record] += hypothesis.weight * apart
                 if apart < -_AGAINST:
@@ -224,13 +230,26 @@ def _against(part: Part, read: Sequence[ScoreMatrix], new: Sequence[Record]) -> 
 
 def _with_measured(person: Personalizer, part: Part, others: Sequence[Record]) -> Part:
     """What can be measured in the newest records and was not claimed yet: no model reads anything for it."""
+    rows = {row.record for matrix in part.matrices for row in matrix.rows if row.user == part.profile.user}
+    recent = [record for record in part.recent if record.id in rows]
+    made_from = [record for record in makers(recent, person.rules) if not isinstance(record, Edit)]
     known = {each.hypothesis.id for each in part.candidates}
-    made_from = [record for record in makers(part.recent, person.rules) if not isinstance(record, Edit)]
-    fresh = [each for each in from_measurement(made_from) if each.hypothesis.id not in known]
+    claimed = {(each.claim.feature, each.claim.direction) for each in part.candidates if each.claim}
+    fresh = [
+        _renamed(each) if each.hypothesis.id in known else each
+        for each in from_measurement(made_from)
+        if each.claim and (each.claim.feature, each.claim.direction) not in claimed
+    ]
     if not fresh:
         return part
-    read = [person.filled(test, fresh, [*part.recent, *others]) for test in person.tests(fresh, part.recent, others)]
+    read = [person.filled(test, fresh, [*recent, *others]) for test in person.tests(fresh, recent, others)]
     return _joined(replace(part, candidates=(*part.candidates, *fresh)), read)
+
+
+def _renamed(candidate: Candidate) -> Candidate:
+    """A measured claim beside an older one of the same feature, which it turns around."""
+    name = f"{candidate.hypothesis.id}-turned"
+    return replace(candidate, hypothesis=candidate.hypothesis.model_copy(update={"id": name}))
 
 
 def _with_proposals(person: Personalizer, part: Part, others: Sequence[Record]) -> Part:
@@ -246,7 +265,9 @@ def _with_proposals(person: Personalizer, part: Part, others: Sequence[Record]) 
         return part
     made_from = frozenset().union(*(each.made_from for each in fresh))
     again = [record for record in newest if record.id not in made_from][-_READ_AGAIN:]
-    return _joined(part, [person.filled(test, fresh, [*again]) for test in person.tests(fresh, again, others)])
+    # Beside other people's, without which nothing is judged.
+    read = [person.filled(test, fresh, [*again, *others[:_READ_AGAIN]]) for test in person.tests(fresh, again, others)]
+    return _joined(part, read)
 
 
 def _fewer(candidates: Sequence[Candidate], believed: Sequence[Hypothesis]) -> tuple[Candidate, ...]:
@@ -257,9 +278,15 @@ def _fewer(candidates: Sequence[Candidate], believed: Sequence[Hypothesis]) -> t
     return tuple(each for each in candidates if each.hypothesis.id not in gone)
 
 
-def _without_ancient(matrix: ScoreMatrix, user: str, half_life: float) -> ScoreMatrix:
-    own = [row.record for row in matrix.rows if row.user == user]
-    return matrix.without(set(own[: max(0, len(own) - round(_LIVES * half_life))]))
+def _pruned(part: Part, half_life: float | None) -> Part:
+    """Without the rows that count for nothing any more, and the columns of candidates that are gone."""
+    columns = {each.hypothesis.id for each in part.candidates}
+    user, matrices = part.profile.user, [matrix.only(columns) for matrix in part.matrices]
+    if half_life is not None:
+        matrices = [matrix.newest(user, max(RECENT, round(_LIVES * half_life))) for matrix in matrices]
+    alive = {row.record for matrix in matrices for row in matrix.rows}
+    about = {scope: tuple(name for name in ids if name in alive) for scope, ids in part.about.items()}
+    return replace(part, matrices=tuple(matrices), about=about)
 
 
 def _about(known: Subjects, new: Subjects) -> dict[str, tuple[str, ...]]:
@@ -288,4 +315,8 @@ def _noted(hypothesis: Hypothesis, against: Sequence[Contradiction], records: Se
         for quotes in [quotable_sentences(by_id[each.record])]
         if quotes
     ]
-    return hypothesis.model_copy(update={"evidence": [*hypothesis.evidence, *quoted]}) if quoted else hypothesis
+    if not quoted:
+        return hypothesis
+    known = [item for item in hypothesis.evidence if not item.supports]
+    kept = [item for item in hypothesis.evidence if item.supports]
+    return hypothesis.model_copy(update={"evidence": [*kept, *[*known, *quoted][-_QUOTED_AGAINST:]]})

@@ -28,6 +28,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from hyperalign.budget import Budget
+    from hyperalign.profile import Profile
     from hyperalign.programs.personalizer import Personalizer
     from hyperalign.programs.update import Updated
     from hyperalign.records import Record
@@ -77,10 +78,15 @@ def update(
         for read in _batches(files or [], user, skip_bad):
             batch = without_private(read, redact)
             whose = batch[0].user if batch else _named(user)
-            opened.add_records(batch)
+            if not _added(opened, batch, skip_bad):
+                continue
             if going is None:
                 going = _Updating(opened, whose, budget, asked, refit=refit)
-            going.go_on()
+            try:
+                going.go_on()
+            except BaseException:
+                going.finish()
+                raise
         if going is None:
             raise InputError("Standard input has no record.", remedy="Give one JSON object a line.")
         going.finish()
@@ -116,10 +122,14 @@ class _Updating:
         self._budget = budget
         self._asked = asked
         self._read: list[str] = []
+        self._quotable: dict[str, None] = {}
         self._version = 0
         self._person: Personalizer | None = None
         kept = None if refit else opened.memory(user)
         self._memory = Memory.from_json(kept, where=f"what is remembered of {user}") if kept is not None else None
+        # As it stands in the store: what somebody else writes meanwhile must not be overwritten.
+        self._kept = opened.memory(user)
+        self._unsaved: Profile | None = None
 
     def _started(self, todo: Sequence[Record]) -> Personalizer:
         """Connect to the model, when there is something to read."""
@@ -159,28 +169,40 @@ class _Updating:
             return
         self._person = self._person or self._started(todo)
         self._read += [record.id for record in todo]
-        # Before anything is asked: to forget a record is to find the runs that read it.
-        self._run.write("run.json", _json({"verb": "update", "user": self._user, **self._inputs(self._read)}))
+        remembered = self._memory.texts if self._memory is not None else []
+        self._quotable |= dict.fromkeys([*(record.id for record in todo), *remembered])
+        # Before anything is asked: to forget a record is to find the runs that may quote it.
+        inputs = self._inputs(list(self._quotable))
+        self._run.write("run.json", _json({"verb": "update", "user": self._user, **inputs}))
         with self._budget.tally() as spent:
             found = updated(self._person, self._memory, todo)
-        changed = bool(found.came or found.gone) or self._memory is None
-        self._keep(found, changed=changed)
+        self._keep(found)
         self._show(found, spent().tokens_in + spent().tokens_out)
 
     def _todo(self) -> list[Record]:
         known = self._memory.known if self._memory is not None else set()
         return [record for record in self._store.records(self._user) if record.id not in known]
 
-    def _keep(self, found: Updated, *, changed: bool) -> None:
+    def _keep(self, found: Updated) -> None:
+        """A version where statements came or went; else it waits for the end: a stream must not make one a line."""
+        new = self._memory is None
+        self._memory, self._unsaved = found.memory, found.profile if found.memory.parts else None
+        if self._unsaved is not None and (new or found.came or found.gone):
+            self._save()
+        else:
+            text = found.memory.to_json()
+            self._store.keep_memory(self._user, text, instead_of=self._kept)
+            self._kept = text
+
+    def _save(self) -> None:
         from .fitting import with_stated
 
-        self._memory = found.memory
-        if changed:
-            note = f"{len(found.taught)} new record(s)"
-            profile = with_stated(self._store, found.profile)
-            self._version = self._store.remember(profile, found.memory.to_json(), note)
-        else:
-            self._store.keep_memory(self._user, found.memory.to_json())
+        if self._unsaved is None or self._memory is None:
+            return
+        text, profile = self._memory.to_json(), with_stated(self._store, self._unsaved)
+        note = f"{len(self._read)} new record(s)"
+        self._version = self._store.remember(profile, text, note, instead_of=self._kept)
+        self._kept, self._unsaved = text, None
 
     def _show(self, found: Updated, tokens: int) -> None:
         from hyperalign.files import append_line
@@ -214,9 +236,10 @@ class _Updating:
             )
 
     def finish(self) -> None:
-        """Say where all of it is."""
+        """Save what is not saved yet, and say where all of it is."""
         from dataclasses import asdict
 
+        self._save()
         if self._person is None:
             if self._asked.as_json:
                 typer.echo(_json({"taught": []}, indent=None))
@@ -236,9 +259,25 @@ def _batches(files: Sequence[Path], user: str | None, skip_bad: bool) -> Iterato
 
     named = [file for file in files if str(file) != "-"]
     if named or not files:
-        yield read_records(named, user=user, skip_bad=skip_bad).records if named else []
+        records = read_records(named, user=user, skip_bad=skip_bad).records if named else []
+        user = records[0].user if records else user
+        yield records
     if len(named) < len(files):
         yield from _lines(user, skip_bad)
+
+
+def _added(opened: Store, batch: Sequence[Record], skip_bad: bool) -> bool:
+    """Whether new records could be kept; a bad one is passed over where that was asked for."""
+    from hyperalign.errors import RecordError
+
+    try:
+        opened.add_records(batch)
+    except RecordError as error:
+        if not skip_bad:
+            raise
+        typer.echo(f"Passed over: {error}", err=True)
+        return False
+    return True
 
 
 def _lines(user: str | None, skip_bad: bool) -> Iterator[list[Record]]:

@@ -6,6 +6,7 @@ This file knows SQLite and PostgreSQL, and nothing of people.
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..files import data_folder, storage_error
 from .faults import is_locked
 from .tables import SCHEMA_VERSION, Base, MetaRow
 
-__all__ = ["WRITES", "connected", "located", "prepare", "shown"]
+__all__ = ["WRITES", "connected", "located", "prepare", "scrub_sqlite", "shown"]
 
 BUSY_MS = 10_000
 WRITES = "hyperalign_writes"
@@ -103,6 +104,25 @@ def prepare(engine: Engine, name: str) -> None:
     with Session(engine) as session, session.begin():
         found = session.scalar(select(MetaRow.value).where(MetaRow.key == "schema_version"))
     _check_version(found, name)
+
+
+def scrub_sqlite(engine: Engine) -> bool:
+    """Wipe deleted text from a SQLite file; False where another process kept it open."""
+    raw = engine.raw_connection()
+    try:
+        cursor = raw.cursor()
+        # VACUUM rewrites every page, since a page may hold stale copies of rows that moved;
+        # the checkpoint then empties the write-ahead log, which holds the deleted rows too.
+        cursor.execute("VACUUM")
+        busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        cursor.close()
+    except sqlite3.OperationalError as error:
+        if is_locked(error):
+            return False
+        raise
+    finally:
+        raw.close()
+    return not busy
 
 
 def _sqlite(path: Path) -> URL:

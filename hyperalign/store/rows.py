@@ -13,16 +13,26 @@ from typing import Final
 from sqlalchemy import CursorResult, Delete, func, select
 from sqlalchemy.orm import Session
 
-from ..errors import RecordError
+from ..errors import RecordError, StorageError
 from ..profile import Profile
 from ..records import Edit, Pair, Record, Sample
 from .nouns import BundledVersion
-from .tables import RecordRow, VersionRow
+from .tables import MemoryRow, RecordRow, VersionRow
 
-__all__ = ["add_records", "add_versions", "append_version", "deleted", "record_of"]
+__all__ = [
+    "ANYTHING",
+    "add_records",
+    "add_versions",
+    "append_version",
+    "deleted",
+    "keep_memory",
+    "record_of",
+]
 
 _KINDS: Final[dict[str, type[Sample] | type[Pair] | type[Edit]]] = {"sample": Sample, "pair": Pair, "edit": Edit}
 _IDS_A_QUERY = 500
+ANYTHING: Final = "anything"
+"""What may be kept before, where it does not matter what."""
 
 
 def record_of(row: RecordRow) -> Record:
@@ -121,6 +131,21 @@ def amend_versions(session: Session, user: str, change: Callable[[Profile], Prof
             row.content = profile.to_json()
             changed.append(row.number)
     return tuple(changed)
+
+
+def keep_memory(session: Session, user: str, memory: str, instead_of: str | None) -> None:
+    """Keep what is needed to add a person's records, in place of what was read before.
+
+    Raises:
+        StorageError: something else is kept by now: another command has fitted, changed or forgotten meanwhile.
+    """
+    kept = session.scalar(select(MemoryRow.content).where(MemoryRow.user_id == user).with_for_update())
+    if instead_of not in {ANYTHING, kept}:
+        raise StorageError(
+            f"Another command has changed what is known of {user} meanwhile.",
+            remedy="Run the same again: records that were not read yet are read first.",
+        )
+    session.merge(MemoryRow(user_id=user, content=memory))
 
 
 def deleted(session: Session, statement: Delete) -> int:

@@ -8,7 +8,6 @@ model, and does not print.
 from __future__ import annotations
 
 import difflib
-import sqlite3
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,10 +22,10 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from ..errors import NotFoundError
 from ..profile import Profile
 from ..records import Record, check_user
-from .faults import is_locked, translated
+from .faults import translated
 from .nouns import Amended, Bundle, BundledVersion, Person, Removed, Version
-from .opening import WRITES, connected, located, prepare, shown
-from .rows import add_records, add_versions, amend_versions, append_version, deleted, record_of
+from .opening import WRITES, connected, located, prepare, scrub_sqlite, shown
+from .rows import ANYTHING, add_records, add_versions, amend_versions, append_version, deleted, keep_memory, record_of
 from .tables import MemoryRow, RecordRow, VersionRow
 
 __all__ = ["Store"]
@@ -156,27 +155,31 @@ class Store:
             raise self._no_profile(user, version)
         return Profile.from_json(row.content, where=f"version {row.number} of {user}")
 
-    def remember(self, profile: Profile, memory: str, note: str = "") -> int:
+    def remember(self, profile: Profile, memory: str, note: str = "", *, instead_of: str | None = ANYTHING) -> int:
         """Append a version of a profile, and keep what is needed to add records to it; what was kept before goes.
 
         Args:
             profile: whose user it is saved under.
             memory: text, as ``programs.memory`` writes it.
             note: why this version was made, in a few words.
+            instead_of: what was kept before, as it was read; whatever it is, if left out.
 
         Returns:
             The number of the new version.
+
+        Raises:
+            StorageError: something else is kept by now; nothing was saved.
         """
 
         def work(session: Session) -> int:
-            session.merge(MemoryRow(user_id=profile.user, content=memory))
+            keep_memory(session, profile.user, memory, instead_of)
             return append_version(session, profile, note, datetime.now(UTC))
 
         return self._write(work)
 
-    def keep_memory(self, user: str, memory: str) -> None:
-        """Keep what is needed to add records, where the profile stays as it is."""
-        self._write(lambda session: session.merge(MemoryRow(user_id=check_user(user), content=memory)))
+    def keep_memory(self, user: str, memory: str, *, instead_of: str | None = ANYTHING) -> None:
+        """Keep what is needed to add records, where the profile stays as it is; see ``remember``."""
+        self._write(lambda session: keep_memory(session, check_user(user), memory, instead_of))
 
     def memory(self, user: str) -> str | None:
         """What ``remember`` kept of a person; None where there is nothing, or something was forgotten since."""
@@ -258,7 +261,7 @@ class Store:
         """
         with translated(self.name):
             if self._engine.dialect.name == "sqlite":
-                return self._scrub_sqlite()
+                return scrub_sqlite(self._engine)
             with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 for table in (RecordRow, VersionRow, MemoryRow):
                     connection.execute(text(f"VACUUM FULL {table.__tablename__}"))
@@ -321,23 +324,6 @@ class Store:
     def _write_once(self, work: Callable[[Session], Result]) -> Result:
         with Session(self._writer, expire_on_commit=False) as session, session.begin():
             return work(session)
-
-    def _scrub_sqlite(self) -> bool:
-        raw = self._engine.raw_connection()
-        try:
-            cursor = raw.cursor()
-            # VACUUM rewrites every page, since a page may hold stale copies of rows that moved;
-            # the checkpoint then empties the write-ahead log, which holds the deleted rows too.
-            cursor.execute("VACUUM")
-            busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            cursor.close()
-        except sqlite3.OperationalError as error:
-            if is_locked(error):
-                return False
-            raise
-        finally:
-            raw.close()
-        return not busy
 
     def _no_profile(self, user: str, version: int | None) -> NotFoundError:
         known = {person.user: person for person in self.users()}

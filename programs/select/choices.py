@@ -8,14 +8,14 @@ rate of Stephens 2017). A statement that says much the same as a surer one is le
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyperalign.profile import Hypothesis, TestResult
-from hyperalign.scores import ScoreMatrix
+from hyperalign.scores import Row, ScoreMatrix
 
 from .effects import Effects, effects
 from .flips import one_way_p
@@ -48,19 +48,27 @@ def judge_choices(tried: Sequence[tuple[Hypothesis, ScoreMatrix]], user: str, ru
         user: whose profile this is; all other rows are the reference population.
         rules: what it takes.
     """
-    # Hypotheses of one matrix that saw the same choices share one model.
-    together: dict[tuple[int, tuple[str, ...]], list[tuple[Hypothesis, ScoreMatrix]]] = {}
+    # Hypotheses of one matrix that saw the same choices, the person's and others', share one model.
+    together: dict[tuple[int, tuple[str, ...], tuple[str, ...]], list[tuple[Hypothesis, ScoreMatrix]]] = {}
     for hypothesis, matrix in tried:
-        seen, _ = matrix.of(hypothesis.id, lambda row: row.user == user)
-        together.setdefault((id(matrix), tuple(seen)), []).append((hypothesis, matrix))
+        seen, beside = (tuple(matrix.of(hypothesis.id, part)[0]) for part in (_is(user), _is_not(user)))
+        together.setdefault((id(matrix), seen, beside), []).append((hypothesis, matrix))
     parts = [
         _judge([hypothesis for hypothesis, _ in alike], alike[0][1], list(seen), user, rules)
-        for (_, seen), alike in together.items()
+        for (_, seen, _), alike in together.items()
     ]
     return ByChoices(
         [judged for part in parts for judged in part.judged],
         {name: probability for part in parts for name, probability in part.direction.items()},
     )
+
+
+def _is(user: str) -> Callable[[Row], bool]:
+    return lambda row: row.user == user
+
+
+def _is_not(user: str) -> Callable[[Row], bool]:
+    return lambda row: row.user != user
 
 
 def _judge(

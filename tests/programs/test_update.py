@@ -196,6 +196,59 @@ def test_new_hypotheses_are_proposed_once_what_is_believed_fails(lm: dspy.LM, sc
     assert "Engine oil smoke." in statements(later.profile), "the other pole, as the choices have it now"
 
 
+def test_a_proposed_hypothesis_can_be_believed_and_breaks_nothing_later(
+    lm: dspy.LM, scripted_server: ScriptedServer
+) -> None:
+    said = '{"hypothesis": {"quote": "An engine with oil", "statement": "Engine smoke.", "opposite": "Toast jam."}}'
+    scripted_server.default = reply(said)
+    records = choices(140, turned_at=24)
+    fitter = person(lm)
+    memory = update(fitter, None, records[:24]).memory
+    believed = set()
+    for record in records[24:]:
+        found = update(fitter, memory, [record])
+        memory = found.memory
+        believed |= {h.statement for h in found.profile.hypotheses}
+    assert "Engine smoke." in believed, "it was read on other people's choices too"
+    assert "Engine oil smoke." in statements(found.profile), "the space is still judged once every row has both"
+    assert found.profile.direction["jam"] < 0.2
+
+
+def test_what_was_let_go_is_not_read_again(lm: dspy.LM) -> None:
+    scorer = Overlap()
+    fitter = person(lm, scorer, half_life=2.0)
+    records = choices(60)
+    memory = update(fitter, None, records).memory
+    memory = update(fitter, memory, choices(1, start=60)).memory
+    assert len([row for row in memory.parts["choices"].matrices[-1].rows if row.user == "ada"]) == RECENT
+    asked = len(scorer.asked)
+    assert len(update(fitter, memory, records).skipped) == 60
+    assert len(scorer.asked) == asked
+
+
+def test_ids_that_people_share_are_theirs_alone(lm: dspy.LM) -> None:
+    shared = [record.model_copy(update={"id": str(n)}) for n, record in enumerate(UNDECIDED)]
+    fitter = Personalizer(lm, scorer=Overlap(), contrast=People(shared), space=SPACE, reference=12, half_life=2.0)
+    mine = [record.model_copy(update={"id": str(n)}) for n, record in enumerate(choices(40))]
+    memory = update(fitter, None, mine[:38]).memory
+    found = update(fitter, memory, mine[38:])
+    others = [row for row in found.memory.parts["choices"].matrices[-1].rows if row.user != "ada"]
+    assert len(others) == 12
+    assert "Marmalade jam toast." in statements(found.profile)
+
+
+def test_a_quote_of_a_record_that_is_long_gone_still_counts(lm: dspy.LM) -> None:
+    fitter = person(lm)
+    records = choices(60)
+    found = update(fitter, None, records[:8])
+    (belief,) = [h for h in found.profile.hypotheses if h.statement == "Marmalade jam toast."]
+    later = streamed(fitter, records[8:], found.memory)
+    (still,) = [h for h in later.profile.hypotheses if h.statement == "Marmalade jam toast."]
+    assert still.evidence[0] == belief.evidence[0]
+    assert belief.evidence[0].record not in {record.id for record in later.memory.parts["choices"].recent}
+    assert sum(not item.supports for item in still.evidence) <= 3
+
+
 def test_too_few_records_wait(lm: dspy.LM) -> None:
     records = choices(5)
     found = update(person(lm), None, records[:3])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from hyperalign.errors import StorageError
 from hyperalign.store import Store
 from tests.fixtures.scripted_server import ScriptedServer
 
@@ -61,7 +64,27 @@ def test_a_stream_follows_a_taste_that_changed_and_saves_only_what_changed(
     folders = list((tmp_path / "hyperalign" / "data" / "runs").glob("update-ada-*"))
     assert len(folders) == 1
     assert len((folders[0] / "updates.jsonl").read_text().splitlines()) == 14
-    assert len(json.loads((folders[0] / "run.json").read_text())["records"]) == 14
+    named = set(json.loads((folders[0] / "run.json").read_text())["records"])
+    assert named > {name for each in told for name in each["taught"]}, "and those that it may quote"
+    with Store() as store:
+        latest = store.load("ada")
+    assert latest.provenance.records[-1] == told[-1]["taught"][0], "the last state is saved, whatever came or went"
+
+
+def test_what_another_command_changed_meanwhile_is_not_overwritten(run: Run, asked: list[str], tmp_path: Path) -> None:
+    run("update", "choices.jsonl", *asked)
+    with Store() as store:
+        before = store.memory("ada")
+        profile = store.load("ada")
+        store.keep_memory("ada", "{}", instead_of=before)
+        for keep in (
+            lambda: store.keep_memory("ada", "{}", instead_of=before),
+            lambda: store.remember(profile, "{}", instead_of=before),
+            lambda: store.remember(profile, "{}", instead_of=None),
+        ):
+            with pytest.raises(StorageError, match="Another command has changed"):
+                keep()
+        assert len(store.history("ada")) == 1
 
 
 def test_a_stranger_waits_until_four_records_came(run: Run, asked: list[str]) -> None:
@@ -106,3 +129,11 @@ def test_mistakes_are_told(run: Run, asked: list[str], tmp_path: Path) -> None:
         store.keep_memory("ada", "{}")
     run("update", "more.jsonl", *asked).refused(3, "no memory of an earlier fit", "--refit")
     assert run("update", "more.jsonl", "--refit", *asked).code == 0
+    changed = json.dumps({**json.loads(pair("ada", 9, True)), "id": "x"}) + "\n"
+    other = json.dumps({**json.loads(pair("ada", 10, True)), "id": "x"}) + "\n"
+    run("update", "-", *asked, stdin=changed.encode())
+    run("update", "-", *asked, stdin=other.encode()).refused(3, "already stands for another record")
+    done = run("update", "-", "--skip-bad", *asked, stdin=(other + lines(30, 1)).encode())
+    assert done.code == 0, done.err
+    assert "Passed over" in done.err
+    assert "1 record(s) read" in done.out
