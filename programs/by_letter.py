@@ -16,6 +16,7 @@ from hyperalign.scores import Message, Scorer
 
 from .letter import share_of_a
 from .plain import PlainAdapter
+from .wishes import granted
 
 __all__ = ["probability_of_a"]
 
@@ -45,7 +46,8 @@ def probability_of_a(
         a, b = (score.logprob for score in scorer.score(context, ["A", "B"]))
         return 1.0 / (1.0 + math.exp(min(b - a, 700.0)))
     # Alternatives of the first token: one letter alone says only that it won, not by how much.
-    config = {"temperature": 0.0, "max_tokens": 16, "logprobs": True, "top_logprobs": _ALTERNATIVES}
+    offered = granted(lm or dspy.settings.lm, logprobs=True, top_logprobs=_ALTERNATIVES)
+    config = {"temperature": 0.0, "max_tokens": 16, **offered}
     with dspy.context(adapter=PlainAdapter(), **({"lm": lm} if lm else {})):
         answer = ask(messages=turns, config=config)
     return share_of_a(answer.letter, getattr(answer, "logprobs", None))

@@ -22,6 +22,7 @@ from .own_scorer import ChosenScorer, resolve_scorer
 from .plain import PlainAdapter
 from .scope import narrowed
 from .strategies import PROFILE_WORDS, Strategy
+from .wishes import granted
 
 __all__ = ["MAX_TOKENS", "AnswerAsThePerson", "Generate", "choose_draft", "writing_settings"]
 
@@ -105,7 +106,7 @@ class Generate(dspy.Module):
     def _written(self, prompt: str, profile: Profile, number: int) -> str:
         config = writing_settings(dspy.settings.lm, self._max_tokens)
         if number:
-            config |= {"temperature": _DRAFT_TEMPERATURE, "seed": number}
+            config |= {"temperature": _DRAFT_TEMPERATURE, **granted(dspy.settings.lm, seed=number)}
         turns = self._strategy.condition(profile, prompt, self._budget)
         return str(self.answer(messages=turns, config=config).answer)
 

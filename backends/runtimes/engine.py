@@ -79,7 +79,8 @@ class _Shared:
     def supported_params(self) -> frozenset[str]:
         """The names of OpenAI's parameters that the model takes."""
         if self.target.kind in _SCHEMA_KINDS:
-            return frozenset(("temperature", "max_tokens", "top_p", "stop", "seed", "response_format", "logprobs"))
+            usual = ("temperature", "max_tokens", "top_p", "stop", "seed", "response_format")
+            return frozenset((*usual, "logprobs", "top_logprobs"))
         import litellm
 
         return frozenset(litellm.get_supported_openai_params(model=self.target.model) or ())

@@ -12,6 +12,7 @@ import pytest
 
 from hyperalign.backends.runtimes.connect import connect
 from hyperalign.backends.runtimes.scorers.opening import open_scorer
+from hyperalign.errors import ModelServerError
 from hyperalign.programs.score import fill
 from hyperalign.programs.testing.choice import ChoiceTest
 from hyperalign.programs.testing.example import ExampleTest
@@ -154,6 +155,15 @@ def test_log_probabilities_are_used_where_there_are_any(scripted_server: Scripte
     matrix = fill(choice(scripted_server, *steps), [JAM], ADA[:1], made_from={})
     assert matrix.values[0, 0] == pytest.approx((2 / 3 + 1 / 3) / 2 - 0.5)
     assert scripted_server.requests[0].body["logprobs"] is True
+    assert scripted_server.requests[0].body["top_logprobs"] == 5, "one letter alone says only that it won"
+
+
+@pytest.mark.parametrize("name", ["anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-flash", "openai/gpt-4o"])
+def test_a_hosted_model_is_asked_only_for_what_it_offers(name: str) -> None:
+    # Nobody listens there: a model that is asked for what it has not would be refused before that.
+    lm = connect(name, api_key="k", api_base="http://127.0.0.1:9", num_retries=0)
+    with pytest.raises(ModelServerError, match="could not be reached"):
+        fill(ChoiceTest(lm, {ADA[0].id: "Engine oil."}), [JAM], ADA[:1], made_from={})
 
 
 def test_log_probabilities_of_other_things_are_not(scripted_server: ScriptedServer) -> None:
