@@ -50,7 +50,7 @@ def _complaint(line: str) -> str:
         if words[0] not in members:
             return f"no command {words[0]!r}"
         command = members[words.pop(0)]
-    known = {option for parameter in command.params for option in parameter.opts} | {"--help", "--debug"}
+    known = {name for each in command.params for name in (*each.opts, *each.secondary_opts)} | {"--help", "--debug"}
     unknown = [word.split("=")[0] for word in words if re.match(r"--?[a-z]", word) and word.split("=")[0] not in known]
     return f"no option {', '.join(unknown)}" if unknown else ""
 
