@@ -27,7 +27,7 @@ from .generate import MAX_TOKENS, Generate, writing_settings
 from .own_scorer import ChosenScorer, resolve_scorer
 from .plain import PlainAdapter
 
-__all__ = ["Course", "Deliberate", "Reading", "bare_answer"]
+__all__ = ["AT_EASE", "THRESHOLD", "Course", "Deliberate", "Reading", "bare_answer"]
 
 Course = Literal["help", "answer", "decline"]
 THRESHOLD, AT_EASE = 0.5, 0.5

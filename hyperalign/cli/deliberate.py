@@ -50,7 +50,7 @@ def deliberate(
     from hyperalign.backends.runtimes.connect import connect
     from hyperalign.budget import Budget
     from hyperalign.errors import InputError
-    from hyperalign.programs.deliberate import Deliberate
+    from hyperalign.programs.deliberate import AT_EASE, THRESHOLD, Deliberate
     from hyperalign.programs.generate import Generate
     from hyperalign.programs.strategies import strategy
 
@@ -66,9 +66,10 @@ def deliberate(
     with reporter(quiet=as_json) as report, budget.step("deliberate"):
         lm = connect(model, budget=budget, progress=report.bytes)
         reads = choose_scorer(scorer, model, budget, report)
-        limits = {"threshold": threshold, "at_ease": at_ease}
-        given = {name: value for name, value in limits.items() if value is not None}
-        program = Deliberate(Generate(strategy("verified"), scorer=None), scorer=reads, **given)
+        limit = THRESHOLD if threshold is None else threshold
+        ease = min(AT_EASE, limit) if at_ease is None else at_ease
+        writer = Generate(strategy("verified"), scorer=None)
+        program = Deliberate(writer, scorer=reads, threshold=limit, at_ease=ease)
         with dspy.context(lm=lm):
             found = program(prompt=asked, earlier=earlier or [], profile=person)
     if as_json:
