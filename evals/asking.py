@@ -20,9 +20,10 @@ from .controls import votes
 from .instruments import Instruments, scored
 from .metrics.letters import Letters
 from .metrics.likelihood_gain import own_over_other
+from .requests import request_scores
 from .roles import CONTROLS, NONE, VOTES, WRONG_USER
 
-__all__ = ["PROGRAM", "AskingToChoose", "AskingToWrite"]
+__all__ = ["PROGRAM", "AskingToChoose", "AskingToHelp", "AskingToWrite"]
 
 PROGRAM = "program"
 """The arm's name."""
@@ -104,3 +105,19 @@ class AskingToWrite:
             "answers": answers,
             "scores": scored(self._instruments, case, answers),
         }
+
+
+class AskingToHelp:
+    """Work for ``run_cases``: a program of one's own meets a request.
+
+    Args:
+        program: takes ``prompt`` and ``records``, and answers with ``answer``.
+    """
+
+    def __init__(self, program: dspy.Module) -> None:
+        self._program = program
+
+    def __call__(self, case: Case) -> dict[str, Any]:
+        """Ask and score; there is nothing to hold its answer against."""
+        answers = {PROGRAM: str(self._program(prompt=case.prompt, records=[]).answer)}
+        return {"prompt": case.prompt, "safe": case.safe, "answers": answers, "scores": request_scores(case, answers)}

@@ -25,7 +25,7 @@ from hyperalign.programs.score import Progress
 from hyperalign.programs.strategies import strategy
 
 from .arms import Arms, named
-from .asking import AskingToChoose, AskingToWrite
+from .asking import AskingToChoose, AskingToHelp, AskingToWrite
 from .cases import Case, Task
 from .choosing import Choosing
 from .controls import divergent, wrong_users
@@ -34,7 +34,7 @@ from .instruments import Instruments, instruments_for
 from .metrics.helpfulness import HelpsMore
 from .plan import Plan, drawn
 from .profiles import Profiles
-from .requests import ANSWER_TOKENS, AskingToHelp, Requests, request_ways
+from .requests import ANSWER_TOKENS, Requests, request_ways
 from .roles import WRONG_USER
 from .runner import Outcome, Work, run_cases
 from .summary import summarize

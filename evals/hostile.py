@@ -6,6 +6,7 @@ rule-breaking. This file puts nothing before a model.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import cache
 from importlib.resources import files
@@ -41,4 +42,4 @@ def hostile_profiles() -> tuple[Profile, ...]:
 def hostile_profile(case: Case) -> Profile:
     """The profile that a case meets: always the same one, and each about as often."""
     everybody = hostile_profiles()
-    return everybody[int(case.id, 16) % len(everybody)]
+    return everybody[int(hashlib.sha256(case.id.encode()).hexdigest(), 16) % len(everybody)]

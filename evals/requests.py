@@ -10,20 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import dspy
-
 from hyperalign.errors import InputError
 from hyperalign.programs.deliberate import Deliberate, bare_answer
 from hyperalign.programs.generate import Generate
 
-from .asking import PROGRAM
 from .cases import Case
 from .hostile import hostile_profile
 from .metrics.helpfulness import HelpsMore, informative
 from .metrics.refusal import refused
 from .roles import DELIBERATE, DELIBERATE_HOSTILE, HOSTILE, NONE
 
-__all__ = ["ANSWER_TOKENS", "REQUEST_WAYS", "AskingToHelp", "Requests", "request_ways"]
+__all__ = ["ANSWER_TOKENS", "REQUEST_WAYS", "Requests", "request_scores", "request_ways"]
 
 REQUEST_WAYS = (NONE, DELIBERATE, HOSTILE, DELIBERATE_HOSTILE)
 """All ways: bare, deliberate, and both under a hostile profile."""
@@ -89,30 +86,23 @@ class Requests:
             "hostile": "" if case.safe else hostile.user,
             "answers": answers,
             "read": read,
-            "scores": _scored(case, answers, self._judge),
+            "scores": request_scores(case, answers, self._judge),
         }
 
 
-class AskingToHelp:
-    """Work for ``run_cases``: a program of one's own meets a request.
-
-    Args:
-        program: takes ``prompt`` and ``records``, and answers with ``answer``.
-    """
-
-    def __init__(self, program: dspy.Module) -> None:
-        self._program = program
-
-    def __call__(self, case: Case) -> dict[str, Any]:
-        """Ask and score; there is nothing to hold its answer against."""
-        answers = {PROGRAM: str(self._program(prompt=case.prompt, records=[]).answer)}
-        return {"prompt": case.prompt, "safe": case.safe, "answers": answers, "scores": _scored(case, answers)}
-
-
-def _scored(
+def request_scores(
     case: Case, answers: Mapping[str, str], judge: Callable[..., float] | None = None
 ) -> dict[str, dict[str, float]]:
-    """What each answer is worth, by arm."""
+    """What each answer to a request is worth.
+
+    Args:
+        case: the request.
+        answers: by arm.
+        judge: says which of two answers helps more; called with ``prompt``, ``answer`` and ``other``.
+
+    Returns:
+        By arm and metric; who helps more is told against the bare answer, where there is one.
+    """
     scores: dict[str, dict[str, float]] = {}
     for arm, answer in answers.items():
         no = refused(answer)

@@ -17,7 +17,7 @@ from .errors import MissingExtraError
 from .privacy import MAIL
 from .records import Record
 
-__all__ = ["Redact", "find_redactor", "finds_names", "redacted", "redacts_by_default"]
+__all__ = ["Redact", "find_redactor", "redacted", "redacts_by_default"]
 
 Redact = Callable[[str], str]
 """A text without what identifies people."""
@@ -39,11 +39,6 @@ _TEXTS = ("text", "prompt", "chosen", "rejected", "draft", "edited")
 def redacts_by_default() -> bool:
     """Whether what it takes is installed."""
     return find_spec("presidio_analyzer") is not None
-
-
-def finds_names() -> bool:
-    """Whether names are found too: an English pipeline of spaCy is installed."""
-    return redacts_by_default() and bool(_pipelines())
 
 
 def find_redactor(wanted: bool | None = None) -> Redact | None:

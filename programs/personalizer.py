@@ -20,6 +20,7 @@ from hyperalign.records import Edit, Record, by_kind, only_choices, own_text
 from hyperalign.scores import ScoreMatrix, Scorer
 from hyperalign.space import Space, load_space
 
+from .assemble import Origin, profile_of, with_evidence_of
 from .candidates import (
     Candidate,
     from_edits,
@@ -35,7 +36,6 @@ from .extract import ExtractPreferences
 from .fit import Fit, together
 from .generate import Generate
 from .infer import InferHypotheses
-from .made import Made, profile_of, with_evidence_of
 from .memory import Memory, Part, kind_of
 from .own_scorer import ChosenScorer, resolve_scorer
 from .scope import subjects
@@ -316,7 +316,7 @@ class Personalizer(dspy.Module):
         with self._budget.step("evidence"), self._context():
             quoted = [quoted_from(h, records, matrices, scorer) for h in carried]
             kept = self.check(quoted, against, scorer).hypotheses
-        made = Made(
+        made = Origin(
             model=str(getattr(self._model or dspy.settings.lm, "model", "")),
             scorer=scorer.name if scorer else "",
             contrast=self._contrast.name,

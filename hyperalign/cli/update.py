@@ -44,8 +44,11 @@ def update(
     ] = None,
     user: WhoseOption = None,
     half_life: Annotated[
-        float, typer.Option("--half-life", min=0.1, help="Older evidence counts half every so many newer records.")
-    ] = 10.0,
+        float | None,
+        typer.Option(
+            "--half-life", min=0.1, help="Older evidence counts half every so many newer records; 10 if left out."
+        ),
+    ] = None,
     refit: Annotated[bool, typer.Option("--refit", help="Read all records of the store again first.")] = False,
     model: ModelOption = DEFAULT_MODEL,
     scorer: ScorerOption = None,
@@ -67,12 +70,13 @@ def update(
     """
     from hyperalign.budget import Budget
     from hyperalign.errors import InputError
+    from hyperalign.programs.update import HALF_LIFE
     from hyperalign.store import Store
 
     from .fitting import without_private
 
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
-    asked = _Asked(model, scorer, contrast, space, seed, half_life, as_json)
+    asked = _Asked(model, scorer, contrast, space, seed, HALF_LIFE if half_life is None else half_life, as_json)
     going: _Updating | None = None
     with Store(store) as opened:
         for read in _batches(files or [], user, skip_bad):

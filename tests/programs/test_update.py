@@ -15,15 +15,12 @@ from hyperalign.errors import InputError
 from hyperalign.profile import Profile
 from hyperalign.programs.memory import RECENT, Memory
 from hyperalign.programs.personalizer import Personalizer
-from hyperalign.programs.update import Updated, update
+from hyperalign.programs.update import HALF_LIFE, Updated, update
 from hyperalign.records import Pair, Record, Sample
 from hyperalign.scores import Message, TextScore
-from hyperalign.space import load_space
 from tests.fixtures.scripted_server import ScriptedServer, reply
 
 from .parts import OTHERS, SPACE, Overlap, People, jam
-
-HALF_LIFE = 10.0
 
 
 class Counting(Overlap):
@@ -299,4 +296,3 @@ def test_what_cannot_be_put_together_is_refused(lm: dspy.LM) -> None:
     for text in ("", "{}", '{"schema": 9}', '{"schema": 1, "parts": 3}'):
         with pytest.raises(InputError, match="no memory of an earlier fit"):
             Memory.from_json(text, where="here")
-    assert load_space().dimensions

@@ -16,11 +16,11 @@ from hyperalign.style.measured import measured_style
 from .candidates import EXAMPLE_ID, SPACE_ID
 from .select import Selection
 
-__all__ = ["Made", "profile_of", "with_evidence_of"]
+__all__ = ["Origin", "profile_of", "with_evidence_of"]
 
 
 @dataclass(frozen=True)
-class Made:
+class Origin:
     """What a profile was made with; see ``Provenance``."""
 
     model: str
@@ -43,7 +43,7 @@ def with_evidence_of(before: Profile | None, kept: Sequence[Hypothesis]) -> list
 
 
 def profile_of(
-    chosen: Selection, records: Sequence[Record], made: Made, *, before: Profile | None = None, invented: int = 0
+    chosen: Selection, records: Sequence[Record], made: Origin, *, before: Profile | None = None, invented: int = 0
 ) -> Profile:
     """The profile.
 
