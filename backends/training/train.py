@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import sys
 import time
@@ -61,7 +60,7 @@ class Trained:
         last_loss: of the last.
         validation_loss: the best on validation rows; None where there were none.
         seconds: of this run, since it was last started.
-        peak_memory: bytes that the device held at most; of the processor, what the process did.
+        peak_memory: bytes that the device held at most; of the processor, what the process did; 0 where nothing tells.
     """
 
     weights: Path
@@ -235,8 +234,13 @@ def _save(trainer: Any, tokenizer: Any, weights: Path) -> Path:
 def _peak_memory(hardware: Hardware) -> int:
     if hardware.device == "cuda":
         return int(import_module("torch").cuda.max_memory_allocated())
+    try:
+        resource = import_module("resource")
+    except ImportError:  # on Windows there is none
+        return 0
     # In bytes on a Mac, in kilobytes elsewhere.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    peak: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _ends(folder: Path) -> tuple[float, float, float | None]:

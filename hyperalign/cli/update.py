@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["update"]
 
+_STREAM = "standard input"
+
 
 def update(
     files: Annotated[
@@ -66,7 +68,7 @@ def update(
     """Add new records to what is known of a person; only they are read.
 
     Records that were added to the store before and not read yet are read first, so that an update that was stopped goes
-    on. Without files those alone are read. A version is saved wherever what is believed has changed.
+    on. Without files those alone are read. A version is saved where statements came or went, and at the end.
     """
     from hyperalign.budget import Budget
     from hyperalign.errors import InputError
@@ -89,7 +91,7 @@ def update(
             try:
                 going.go_on()
             except BaseException:
-                going.finish()
+                going.keep()
                 raise
         if going is None:
             raise InputError("Standard input has no record.", remedy="Give one JSON object a line.")
@@ -146,6 +148,7 @@ class _Updating:
         from .terminal import reporter
 
         asked = self._asked
+        dimensions = load_space(asked.space) if asked.space is not None else None
         self._run = RunFolder("update", self._user, self._inputs([record.id for record in todo]))
         with reporter(quiet=asked.as_json) as report:
             judge = choose_scorer(asked.scorer, asked.model, self._budget, report)
@@ -153,7 +156,7 @@ class _Updating:
                 connect(asked.model, budget=self._budget, journal=self._run.journal, progress=report.bytes),
                 scorer=judge,
                 contrast=choose_contrast(asked.contrast, self._user, self._store, todo),
-                space=load_space(asked.space) if asked.space is not None else None,
+                space=dimensions,
                 half_life=asked.half_life,
                 budget=self._budget,
                 seed=asked.seed,
@@ -161,8 +164,8 @@ class _Updating:
 
     def _inputs(self, records: Sequence[str]) -> dict[str, Any]:
         asked = self._asked
-        told = {"model": asked.model, "scorer": asked.scorer, "half_life": asked.half_life, "seed": asked.seed}
-        return {**told, "records": list(records)}
+        decides = {name: value for name, value in vars(asked).items() if name != "as_json"}
+        return {**decides, "records": list(records)}
 
     def go_on(self) -> None:
         """Read what is new in the store."""
@@ -239,18 +242,23 @@ class _Updating:
                 f"  {len(found.memory.waiting)} record(s) wait for more: it takes four of a kind to fit anybody."
             )
 
-    def finish(self) -> None:
-        """Save what is not saved yet, and say where all of it is."""
+    def keep(self) -> None:
+        """Save what is not saved yet, and what it took."""
         from dataclasses import asdict
 
         self._save()
+        if self._person is not None:
+            self._run.write("cost.json", _json({step: asdict(usage) for step, usage in self._budget.by_step.items()}))
+
+    def finish(self) -> None:
+        """Save, and say where all of it is."""
+        self.keep()
         if self._person is None:
             if self._asked.as_json:
                 typer.echo(_json({"taught": []}, indent=None))
             else:
                 typer.echo(f"Nothing new of {self._user}.")
             return
-        self._run.write("cost.json", _json({step: asdict(usage) for step, usage in self._budget.by_step.items()}))
         self._run.finish({"records": len(self._read)})
         if not self._asked.as_json:
             saved = f"Saved as version {self._version} of {self._user}" if self._version else "What is believed stays"
@@ -296,15 +304,19 @@ def _lines(user: str | None, skip_bad: bool) -> Iterator[list[Record]]:
         if not line.strip():
             continue
         try:
-            record = parse_line(line, "-", number, whose)
+            record = parse_line(line, _STREAM, number, whose)
             if isinstance(record, Rating):
                 raise RecordError(
-                    f"standard input:{number}: a rating alone is no choice.",
+                    "a rating alone is no choice.",
+                    path=_STREAM,
+                    line=number,
                     remedy="Give ratings as a file, where two of one prompt make a pair.",
                 )
             if whose is not None and record.user != whose:
                 raise RecordError(
-                    f"standard input:{number}: this record is of {record.user!r}, not of {whose!r}.",
+                    f"this record is of {record.user!r}, not of {whose!r}.",
+                    path=_STREAM,
+                    line=number,
                     remedy="Stream one person's records.",
                 )
         except RecordError as error:

@@ -87,6 +87,20 @@ def test_what_another_command_changed_meanwhile_is_not_overwritten(run: Run, ask
         assert len(store.history("ada")) == 1
 
 
+def test_what_is_cut_off_is_not_called_done_and_goes_on(run: Run, asked: list[str], tmp_path: Path) -> None:
+    run("update", "choices.jsonl", *asked)
+    folders = {path.name for path in (tmp_path / "hyperalign" / "data" / "runs").iterdir()}
+    (tmp_path / "more.jsonl").write_text(lines(6, 2))
+    run("update", "more.jsonl", *asked, "--max-calls", "3").refused(6, "budget of 3 calls")
+    (cut,) = [path for path in (tmp_path / "hyperalign" / "data" / "runs").iterdir() if path.name not in folders]
+    assert (cut / "cost.json").is_file()
+    assert not (cut / "done.json").exists()
+    done = run("update", *asked)
+    assert done.code == 0, done.err
+    assert "2 record(s) read" in done.out
+    assert json.loads((cut / "done.json").read_text()) == {"records": 2}, "the same run went on"
+
+
 def test_a_stranger_waits_until_four_records_came(run: Run, asked: list[str]) -> None:
     done = run("update", "-", *asked, stdin=lines(0, 3).encode())
     assert done.code == 0, done.err
@@ -119,7 +133,7 @@ def test_mistakes_are_told(run: Run, asked: list[str], tmp_path: Path) -> None:
     run("update", "--model", "openai/x").refused(3, "There is nothing to read", "--user NAME")
     run("update", *asked).refused(4, "no records of 'ada'")
     run("update", "-", *asked).refused(3, "Standard input has no record")
-    run("update", "-", *asked, stdin=b"{nonsense\n").refused(3, "not JSON")
+    run("update", "-", *asked, stdin=b"{nonsense\n").refused(3, "standard input", "not JSON")
     run("update", "-", *asked, stdin=lines(0, 1, user="bob").encode()).refused(3, "of 'bob', not of 'ada'")
     rating = json.dumps({"user": "ada", "text": "x", "rating": 3, "prompt": "y"})
     run("update", "-", *asked, stdin=rating.encode()).refused(3, "a rating alone is no choice")
