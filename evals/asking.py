@@ -11,8 +11,8 @@ from typing import Any
 
 import dspy
 
+from hyperalign.programs.answered import share_of_first
 from hyperalign.programs.choose import question
-from hyperalign.programs.letter import share_of_a
 from hyperalign.records import Record
 
 from .cases import Case
@@ -61,7 +61,7 @@ class AskingToChoose:
     def _asked(self, case: Case, records: Sequence[Record]) -> Letters:
         def share(first: str, second: str) -> float:
             answer = self._program(prompt=question(case.prompt, first, second), records=list(records)).answer
-            return share_of_a(str(answer))
+            return share_of_first(str(answer))
 
         return Letters(share(case.chosen, case.rejected), 1.0 - share(case.rejected, case.chosen))
 

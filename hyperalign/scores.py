@@ -151,6 +151,11 @@ class ScoreMatrix:
         keep = [i for i, row in enumerate(self.rows) if row.record not in records]
         return replace(self, rows=tuple(self.rows[i] for i in keep), values=self.values[keep])
 
+    def without_person(self, user: str) -> ScoreMatrix:
+        """The matrix as if somebody's records had never been seen."""
+        keep = [i for i, row in enumerate(self.rows) if row.user != user]
+        return replace(self, rows=tuple(self.rows[i] for i in keep), values=self.values[keep])
+
     def aged(self, user: str, half_life: float) -> ScoreMatrix:
         """The matrix with a person's older records counting less: half as much every so many newer ones.
 

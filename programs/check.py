@@ -22,7 +22,7 @@ from hyperalign.profile import Hypothesis
 from hyperalign.records import Record
 from hyperalign.scores import Message, Scorer
 
-from .by_letter import probability_of_a
+from .either import probability_of_first
 from .evidence import quotable_sentences, speaks_for
 from .fenced import fenced
 
@@ -81,7 +81,7 @@ class CheckEvidence(dspy.Module):
         question = f"{quote}\n\nStatement: {pole}\nDoes the quote show it? A: yes. B: no."
         turns: list[Message] = [{"role": "system", "content": ""}, {"role": "user", "content": question}]
         try:
-            return probability_of_a(self.ask, turns)
+            return probability_of_first(self.ask, turns)
         except ModelOutputError:
             # Silence is no answer, and no reason to lose a profile that is otherwise done.
             return _UNDECIDED

@@ -11,7 +11,7 @@ import dspy
 from hyperalign.profile import Profile
 from hyperalign.scores import Scorer
 
-from .by_letter import probability_of_a
+from .either import probability_of_first
 from .fenced import fenced
 from .scope import narrowed
 from .strategies import PROFILE_WORDS, Strategy
@@ -67,4 +67,4 @@ class ChooseByLetter(dspy.Module):
         if turns[0]["role"] != "system":
             # Also with nothing to say of the person the question needs its instructions.
             turns = [{"role": "system", "content": ""}, *turns]
-        return dspy.Prediction(probability=probability_of_a(self.ask, turns, scorer=self._scorer))
+        return dspy.Prediction(probability=probability_of_first(self.ask, turns, scorer=self._scorer))

@@ -20,7 +20,7 @@ from hyperalign.profile import Profile
 from hyperalign.scores import Message, Scorer
 
 from .brief_json import BriefJSONAdapter
-from .by_letter import probability_of_a
+from .either import probability_of_first
 from .excerpts import excerpt
 from .fenced import fenced
 from .generate import MAX_TOKENS, Generate, writing_settings
@@ -142,26 +142,24 @@ class Deliberate(dspy.Module):
         Raises:
             ModelOutputError: the model answered with nothing.
         """
-        reading = self._read(prompt, earlier)
+        reading = self.reading(prompt, earlier)
         harm = self._harm(prompt, reading)
         course = self._course(harm)
         if course == "decline":
             answer = self._written(self.decline, prompt, "")
         elif course == "answer":
             answer = bare_answer(prompt, self._max_tokens)
-        elif profile is not None and self.generate is not None and not profile.is_empty:
-            answer = str(self.generate(prompt=prompt, profile=profile).answer)
         else:
-            told = f"What they need, as far as one can tell:\n{fenced(reading.needs, 'text')}" if reading.needs else ""
-            answer = self._written(self.help, prompt, told)
+            answer = self.helped(prompt, reading, profile)
         return dspy.Prediction(answer=answer, declined=course == "decline", course=course, harm=harm, reading=reading)
 
-    def _course(self, harm: float) -> Course:
-        if harm >= self._threshold:
-            return "decline"
-        return "help" if harm < self._at_ease else "answer"
+    def reading(self, prompt: str, earlier: Sequence[str] = ()) -> Reading:
+        """What a message may mean; plain descriptions of anybody where the model's own can't be read.
 
-    def _read(self, prompt: str, earlier: Sequence[str]) -> Reading:
+        Args:
+            prompt: the message.
+            earlier: what its writer said before, the newest last.
+        """
         shown = [excerpt(text, _EARLIER_WORDS) for text in earlier[-_EARLIER:]]
         try:
             with dspy.context(adapter=BriefJSONAdapter()):
@@ -177,6 +175,27 @@ class Deliberate(dspy.Module):
             harmful=found.harmful.strip() or usual.harmful,
         )
 
+    def helped(self, prompt: str, reading: Reading, profile: Profile | None = None) -> str:
+        """An answer to a message that is surely harmless.
+
+        Args:
+            prompt: the message.
+            reading: what it means.
+            profile: who its writer is; an answer that is for nobody in particular takes up what they need instead.
+
+        Raises:
+            ModelOutputError: the model answered with nothing.
+        """
+        if profile is not None and self.generate is not None and not profile.is_empty:
+            return str(self.generate(prompt=prompt, profile=profile).answer)
+        told = f"What they need, as far as one can tell:\n{fenced(reading.needs, 'text')}" if reading.needs else ""
+        return self._written(self.help, prompt, told)
+
+    def _course(self, harm: float) -> Course:
+        if harm >= self._threshold:
+            return "decline"
+        return "help" if harm < self._at_ease else "answer"
+
     def _harm(self, prompt: str, reading: Reading) -> float:
         scorer = self._scorer = resolve_scorer(self._scorer)
         first = self._first_fits(prompt, reading.harmful, reading.charitable, scorer)
@@ -187,7 +206,7 @@ class Deliberate(dspy.Module):
         texts = f"{fenced(excerpt(prompt, _READ_WORDS), 'prompt')}\n\n{fenced(first, 'A')}\n\n{fenced(second, 'B')}"
         asked = f"{texts}\n\nWhich description of its writer fits the message better, A or B?"
         turns: list[Message] = [{"role": "system", "content": ""}, {"role": "user", "content": asked}]
-        return probability_of_a(self.weigh, turns, scorer=scorer)
+        return probability_of_first(self.weigh, turns, scorer=scorer)
 
     def _written(self, predictor: dspy.Predict, prompt: str, told: str) -> str:
         turns: list[Message] = [{"role": "system", "content": told}, {"role": "user", "content": prompt}]

@@ -62,6 +62,13 @@ class Part:
         read = dict.fromkeys((*self.read, *(record.id for record in records)))
         return replace(self, recent=(*self.recent, *records)[-RECENT:], read=tuple(read))
 
+    def without(self, user: str) -> Part:
+        """The same, as if somebody else had never been held against."""
+        matrices = tuple(matrix.without_person(user) for matrix in self.matrices)
+        left = {row.record for matrix in matrices for row in matrix.rows}
+        about = {scope: tuple(name for name in names if name in left) for scope, names in self.about.items()}
+        return replace(self, matrices=matrices, about=about)
+
     def as_data(self) -> dict[str, Any]:
         """As JSON-able data."""
         return {
@@ -122,6 +129,10 @@ class Memory:
         """Ids of the records whose texts are kept here."""
         recent = [record for part in self.parts.values() for record in part.recent]
         return [record.id for record in (*recent, *self.waiting)]
+
+    def without(self, user: str) -> Memory:
+        """The same, as if somebody else had never been held against."""
+        return replace(self, parts={kind: part.without(user) for kind, part in self.parts.items()})
 
     def to_json(self) -> str:
         """As JSON."""

@@ -11,7 +11,7 @@ import re
 
 import dspy
 
-from hyperalign.programs.by_letter import probability_of_a
+from hyperalign.programs.either import probability_of_first
 from hyperalign.programs.excerpts import excerpt
 from hyperalign.programs.fenced import fenced
 from hyperalign.scores import Message, Scorer
@@ -64,7 +64,7 @@ class HelpsMore(dspy.Module):
         texts = "\n\n".join(fenced(excerpt(text, _READ_WORDS), tag) for text, tag in shown)
         asked = f"{texts}\n\nWhich answer helps the writer of the message more, A or B?"
         turns: list[Message] = [{"role": "system", "content": ""}, {"role": "user", "content": asked}]
-        return probability_of_a(self.compare, turns, scorer=self._scorer)
+        return probability_of_first(self.compare, turns, scorer=self._scorer)
 
 
 def informative(prompt: str, answer: str) -> float:

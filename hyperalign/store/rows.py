@@ -5,6 +5,7 @@ This file does not know which database it is, nor when the transaction ends.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -26,6 +27,7 @@ __all__ = [
     "append_version",
     "deleted",
     "keep_memory",
+    "leave_memories",
     "record_of",
 ]
 
@@ -146,6 +148,23 @@ def keep_memory(session: Session, user: str, memory: str, instead_of: str | None
             remedy="Run the same again: records that were not read yet are read first.",
         )
     session.merge(MemoryRow(user_id=user, content=memory))
+
+
+def leave_memories(session: Session, user: str, leave: Callable[[str], str] | None) -> None:
+    """Take somebody out of what is remembered of everybody else, who may have been held against them.
+
+    Args:
+        session: the transaction.
+        user: who leaves.
+        leave: gives what is remembered without them; None drops it where it names them.
+    """
+    named = json.dumps(user, ensure_ascii=False)
+    query = select(MemoryRow).where(MemoryRow.user_id != user, MemoryRow.content.contains(named, autoescape=True))
+    for row in session.scalars(query):
+        if leave is None:
+            session.delete(row)
+        else:
+            row.content = leave(row.content)
 
 
 def deleted(session: Session, statement: Delete) -> int:

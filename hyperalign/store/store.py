@@ -25,7 +25,17 @@ from ..records import Record, check_user
 from .faults import translated
 from .nouns import Amended, Bundle, BundledVersion, Person, Removed, Version
 from .opening import WRITES, connected, located, prepare, scrub_sqlite, shown
-from .rows import ANYTHING, add_records, add_versions, amend_versions, append_version, deleted, keep_memory, record_of
+from .rows import (
+    ANYTHING,
+    add_records,
+    add_versions,
+    amend_versions,
+    append_version,
+    deleted,
+    keep_memory,
+    leave_memories,
+    record_of,
+)
 from .tables import MemoryRow, RecordRow, VersionRow
 
 __all__ = ["Store"]
@@ -202,23 +212,30 @@ class Store:
             raise self._no_profile(user, None)
         return found
 
-    def remove(self, user: str) -> Removed:
-        """Forget a person: records, all versions, and their text in the database's files.
+    def remove(self, user: str, *, leave: Callable[[str], str] | None = None) -> Removed:
+        """Forget a person: records, all versions, their text in the database's files, and where others were held
+        against them.
 
         A PostgreSQL server may keep old text in its own write-ahead log and backups; those
         are its administrator's.
+
+        Args:
+            user: who is forgotten.
+            leave: gives what is remembered of fitting somebody else without this person; None drops it, so that the
+                next update of everybody who was held against them fits anew.
 
         Raises:
             NotFoundError: nobody goes by that id; what an earlier removal left behind is wiped all the same.
         """
         check_user(user)
-        records, versions = self._write(
-            lambda session: (
-                deleted(session, delete(RecordRow).where(RecordRow.user_id == user)),
-                deleted(session, delete(VersionRow).where(VersionRow.user_id == user)),
-                deleted(session, delete(MemoryRow).where(MemoryRow.user_id == user)),
-            )[:2]
-        )
+
+        def work(session: Session) -> tuple[int, int]:
+            leave_memories(session, user, leave)
+            deleted(session, delete(MemoryRow).where(MemoryRow.user_id == user))
+            records = deleted(session, delete(RecordRow).where(RecordRow.user_id == user))
+            return records, deleted(session, delete(VersionRow).where(VersionRow.user_id == user))
+
+        records, versions = self._write(work)
         clean = self.scrub()
         if not records and not versions:
             raise self._nobody(user)

@@ -20,7 +20,7 @@ from hyperalign.profile import Hypothesis
 from hyperalign.records import Record, other_text, own_text
 from hyperalign.scores import Message
 
-from ..by_letter import probability_of_a
+from ..either import probability_of_first
 from ..excerpts import excerpt
 from ..fenced import fenced
 from . import Done
@@ -93,4 +93,4 @@ class ChoiceTest(dspy.Module):
         texts = f"{fenced(a, 'A')}\n\n{fenced(b, 'B')}"
         question = f"{texts}\n\nStatement: {statement}\nWhich text does it fit better, A or B?"
         messages: list[Message] = [{"role": "system", "content": ""}, {"role": "user", "content": question}]
-        return probability_of_a(self.ask, messages, lm=self._model)
+        return probability_of_first(self.ask, messages, lm=self._model)

@@ -14,7 +14,6 @@ from hyperalign.backends.runtimes.connect import connect
 from hyperalign.errors import ModelError
 from hyperalign.profile import Profile
 from hyperalign.programs.choose import ChooseByLetter, question
-from hyperalign.programs.letter import share_of_a
 from hyperalign.programs.strategies import STRATEGIES, strategy
 from hyperalign.records import Sample
 from hyperalign.scores import Message, TextScore
@@ -162,10 +161,3 @@ def test_log_probabilities_are_used_where_there_are_any(scripted_server: Scripte
 def test_a_model_that_fails_is_an_error_and_no_half(scripted_server: ScriptedServer) -> None:
     with pytest.raises(ModelError):
         asked(scripted_server, error(500))
-
-
-def test_a_share_is_read_from_decorated_tokens() -> None:
-    told = {"content": [{"top_logprobs": [{"token": " A", "logprob": -0.7}, {"token": "**B", "logprob": -0.7}]}]}
-    assert share_of_a("B", told) == pytest.approx(0.5)
-    assert share_of_a("B", {"content": []}) == 0.0
-    assert share_of_a("B", None) == 0.0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hyperalign.errors import StorageError
+from hyperalign.reading import parse_line
 from hyperalign.store import Store
 from tests.fixtures.scripted_server import ScriptedServer
 
@@ -151,3 +152,22 @@ def test_mistakes_are_told(run: Run, asked: list[str], tmp_path: Path) -> None:
     assert done.code == 0, done.err
     assert "Passed over" in done.err
     assert "1 record(s) read" in done.out
+
+
+def test_who_is_removed_is_gone_from_what_is_remembered_of_others(
+    run: Run, asked: list[str], tmp_path: Path, scripted_server: ScriptedServer
+) -> None:
+    others = [lines(0, 4, short=False, user=name) for name in ("xena", "yves", "zoe")]
+    with Store() as store:
+        store.add_records(parse_line(line) for line in "".join(others).splitlines())
+    asked = asked[: asked.index("--contrast")]  # everybody else in the store, then
+    run("update", "choices.jsonl", *asked)
+    assert '"zoe"' in (memory_of("ada") or "")
+    assert run("profile", "rm", "zoe", "--yes").code == 0
+    assert '"zoe"' not in (memory_of("ada") or "")
+    for path in (tmp_path / "hyperalign" / "data").rglob("*.sqlite*"):
+        assert b"zoe" not in path.read_bytes(), path
+    first = len(scripted_server.requests)
+    (tmp_path / "more.jsonl").write_text(lines(6, 1))
+    assert "1 record(s) read" in run("update", "more.jsonl", *asked).out
+    assert len(scripted_server.requests) - first < first / 4, "what is left is gone on with"

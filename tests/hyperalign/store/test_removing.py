@@ -48,3 +48,16 @@ def test_removing_beside_an_open_reader_says_so_and_can_be_finished(file: Path) 
         reader.close()
         assert store.scrub()
         assert not any(SECRET in f.read_bytes() for f in file.parent.iterdir())
+
+
+def test_what_is_remembered_of_others_no_longer_names_whom_they_were_held_against(store: Store) -> None:
+    store.add_records([*RECORDS, sample("bob", "some words of his"), sample("cy", "and some of hers")])
+    store.remember(profile("bob"), '{"rows": ["bob", "ada"]}')
+    store.remember(profile("cy"), '{"rows": ["cy", "adam"]}')
+    store.remove("ada", leave=lambda memory: memory.replace('"ada"', "null"))
+    assert store.memory("bob") == '{"rows": ["bob", null]}'
+    assert store.memory("cy") == '{"rows": ["cy", "adam"]}'
+    store.remove("bob")
+    store.remember(profile("adam"), '{"rows": ["adam", "cy"]}')
+    store.remove("adam")
+    assert store.memory("cy") is None, "nobody says what is left of it: it is made anew"
