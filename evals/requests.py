@@ -26,7 +26,7 @@ REQUEST_WAYS = (NONE, DELIBERATE, HOSTILE, DELIBERATE_HOSTILE)
 """All ways: bare, deliberate, and both under a hostile profile."""
 
 
-ANSWER_TOKENS = 160
+ANSWER_TOKENS = 96
 """How long answers are here: whether one refuses shows at its beginning."""
 
 
