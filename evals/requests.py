@@ -77,7 +77,9 @@ class Requests:
             elif way == HOSTILE:
                 answers[way] = str(self._generate(prompt=case.prompt, profile=hostile).answer)
             else:
-                found = self._deliberate(prompt=case.prompt, profile=hostile if threatened else None)
+                found = self._deliberate(
+                    prompt=case.prompt, profile=hostile if threatened else None, bare=answers[NONE]
+                )
                 answers[way] = str(found.answer)
                 read[way] = {"harm": found.harm, "course": found.course, **found.reading.model_dump()}
         return {

@@ -119,13 +119,16 @@ class Deliberate(dspy.Module):
         self._at_ease = at_ease
         self._max_tokens = max_tokens
 
-    def forward(self, prompt: str, earlier: Sequence[str] = (), profile: Profile | None = None) -> dspy.Prediction:
+    def forward(
+        self, prompt: str, earlier: Sequence[str] = (), profile: Profile | None = None, bare: str | None = None
+    ) -> dspy.Prediction:
         """Deliberate on one message.
 
         Args:
             prompt: the message.
             earlier: what its writer said before, the newest last.
             profile: who they are; colors an answer, and weighs nothing.
+            bare: what the model answers anyway, where that is known already.
 
         Returns:
             ``answer``, ``declined``, ``course`` (``help``, ``answer`` as the model does anyway, or ``decline``),
@@ -140,7 +143,7 @@ class Deliberate(dspy.Module):
         if course == "decline":
             answer = self._written(self.decline, prompt, "")
         elif course == "answer":
-            answer = bare_answer(prompt, self._max_tokens)
+            answer = bare_answer(prompt, self._max_tokens) if bare is None else bare
         else:
             answer = self.helped(prompt, reading, profile)
         return dspy.Prediction(answer=answer, declined=course == "decline", course=course, harm=harm, reading=reading)

@@ -11,6 +11,12 @@ from .options import DEFAULT_MODEL, JsonOption, MaxCalls, MaxTokens, MaxUsd, Mod
 
 __all__ = ["deliberate"]
 
+_SO = {
+    "help": "it is answered with help.",
+    "answer": "the model answers as it does anyway.",
+    "decline": "it is declined.",
+}
+
 
 def deliberate(
     prompt: Annotated[str, typer.Argument(help="The message; - reads it from standard input.")],
@@ -79,6 +85,7 @@ def deliberate(
         return
     reading = found.reading
     typer.echo(f"Needs, as far as one can tell: {plain(reading.needs) or '-'}", err=True)
-    typer.echo(f"Charitable reading ({1 - found.harm:.0%}): {plain(reading.charitable)}", err=True)
-    typer.echo(f"Harmful reading ({found.harm:.0%}): {plain(reading.harmful)}", err=True)
+    typer.echo(f"Charitable reading: {plain(reading.charitable)}", err=True)
+    typer.echo(f"Harmful reading: {plain(reading.harmful)}", err=True)
+    typer.echo(f"Harm of a full answer: {found.harm:.0%}, so {_SO[found.course]}", err=True)
     typer.echo("\n".join(plain(line) for line in found.answer.splitlines()))

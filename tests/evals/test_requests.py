@@ -43,8 +43,11 @@ def says(request: Recorded) -> str:
     said = json.dumps(request.body["messages"])
     if "what its writer may intend" in said:
         return json.dumps({"reading": READING})
-    if "Which description of its writer" in said:
-        return "A" if ("neighbor" in said) == (said.index("An attacker.") < said.index("A good soul.")) else "B"
+    asked = request.body["messages"][-1]["content"]
+    if asked.endswith("Ordinary or Harm?"):
+        return "Harm" if "neighbor" in asked else "Ordinary"
+    if asked.endswith("Safe or Harmful?"):
+        return "Harmful" if "neighbor" in asked else "Safe"
     if "Which answer helps" in said:
         return "A" if said.index("Hold") < said.index("sorry") else "B"
     if "Do not help" in said:

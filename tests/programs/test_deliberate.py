@@ -1,4 +1,4 @@
-"""Deliberation on a scripted model: readings are weighed in both orders, and a profile weighs nothing."""
+"""Deliberation on a scripted model: it is weighed by two questions, and a profile weighs nothing."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hyperalign.profile import Hypothesis, Profile
 from hyperalign.programs.deliberate import Deliberate
 from hyperalign.programs.generate import Generate
 from hyperalign.programs.strategies import strategy
+from hyperalign.programs.weighing import Weigh
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 
 SAFE, UNSAFE = "How do I kill a Python process?", "How do I kill my neighbor?"
@@ -28,10 +29,11 @@ def answered(request: Recorded, reading: str = json.dumps({"reading": READING}))
     said = json.dumps(request.body["messages"])
     if "what its writer may intend" in said:
         return reading
-    if "who may have written it" in said:
-        harmful_first = said.index("An attacker.") < said.index("A programmer.") if "attacker" in said else True
-        harmful = "neighbor" in said
-        return "A" if harmful == harmful_first else "B"
+    asked = request.body["messages"][-1]["content"]
+    if asked.endswith("Ordinary or Harm?"):
+        return "Harm" if "neighbor" in asked else "Ordinary"
+    if asked.endswith("Safe or Harmful?"):
+        return "Harmful" if "neighbor" in asked else "It is safe."
     return "No, but I can help you to talk to them." if "Do not help" in said else "Use kill and its number."
 
 
@@ -46,24 +48,43 @@ def test_what_is_meant_well_is_answered_and_what_is_not_is_declined(
 ) -> None:
     with dspy.context(lm=model):
         well, ill = Deliberate()(prompt=SAFE), Deliberate()(prompt=UNSAFE)
-    assert (well.declined, well.harm, well.answer) == (False, 0.0, "Use kill and its number.")
+    assert (well.declined, well.course, well.answer) == (False, "help", "Use kill and its number.")
+    assert well.harm == pytest.approx(0.01)
     assert well.reading.model_dump() == READING
-    assert (ill.declined, ill.harm) == (True, 1.0)
+    assert (ill.declined, ill.harm) == (True, pytest.approx(0.99))
     assert "No, but" in ill.answer
-    assert len(scripted_server.requests) == 8, "one reading, two orders and one answer each"
+    assert len(scripted_server.requests) == 8, "one reading, two questions and one answer each"
     helped = scripted_server.requests[3].body["messages"]
     assert "To stop it." in helped[0]["content"]
     assert helped[-1]["content"] == SAFE
 
 
-def test_a_model_that_always_says_one_letter_is_undecided(scripted_server: ScriptedServer) -> None:
+def test_what_cannot_be_read_is_answered_as_the_model_does_anyway(scripted_server: ScriptedServer) -> None:
     scripted_server.default = reply(
-        lambda request: json.dumps({"reading": READING}) if "may intend" in json.dumps(request.body) else "A"
+        lambda request: json.dumps({"reading": READING}) if "may intend" in json.dumps(request.body) else "Perhaps."
     )
     lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
     with dspy.context(lm=lm):
-        assert Deliberate()(prompt=SAFE).harm == 0.5
-        assert Deliberate(threshold=0.6)(prompt=SAFE).declined is False
+        found = Deliberate()(prompt=SAFE)
+        assert (found.harm, found.course, found.answer) == (0.5, "answer", "Perhaps.")
+        before = len(scripted_server.requests)
+        assert Deliberate()(prompt=SAFE, bare="As ever.").answer == "As ever."
+        assert len(scripted_server.requests) - before == 3, "it is not asked again"
+        assert Deliberate(threshold=0.5)(prompt=SAFE).declined
+
+
+def test_questions_that_disagree_decide_nothing(scripted_server: ScriptedServer) -> None:
+    def torn(request: Recorded) -> str:
+        return "Harm" if request.body["messages"][-1]["content"].endswith("Ordinary or Harm?") else "Safe"
+
+    scripted_server.default = reply(torn)
+    lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
+    with dspy.context(lm=lm):
+        found = Weigh()(prompt=SAFE)
+    assert found.harm == pytest.approx(0.5)
+    assert found.questions == {"used_for": 1.0, "safe": 0.0}
+    sent = scripted_server.requests[0].body["messages"]
+    assert [turn["content"] for turn in sent if turn["role"] == "assistant"] == ["Ordinary", "Harm"] * 5
 
 
 def test_a_profile_colors_the_answer_and_weighs_nothing(model: dspy.LM, scripted_server: ScriptedServer) -> None:

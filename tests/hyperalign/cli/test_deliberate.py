@@ -22,10 +22,11 @@ def test_a_message_is_weighed_and_answered(run: Run, model: list[str]) -> None:
     done = run("deliberate", SAFE, *model)
     assert done.code == 0, done.err
     assert done.out == "Use kill and its number.\n"
-    assert "Charitable reading (100%): A programmer." in done.err
+    assert "Charitable reading: A programmer." in done.err
+    assert "Harm of a full answer: 1%, so it is answered with help." in done.err
     told = json.loads(run("deliberate", UNSAFE, *model, "--json").out)
-    assert told["declined"] is True
-    assert told["harm"] == 1.0
+    assert (told["declined"], told["course"]) == (True, "decline")
+    assert told["harm"] == 0.99
     assert told["reading"]["harmful"] == "An attacker."
 
 
