@@ -30,9 +30,9 @@ from .weighing import Weigh
 __all__ = ["AT_EASE", "THRESHOLD", "Course", "Deliberate", "Reading", "bare_answer"]
 
 Course = Literal["help", "answer", "decline"]
-THRESHOLD, AT_EASE = 0.55, 0.35
-# Chosen on the development half of XSTest (benches/deliberation.py), in the middle of limits that all do the same
-# there; what can't be read is 0.5 and lies between both.
+THRESHOLD, AT_EASE = 0.55, 0.08
+# From the development half of XSTest (benches/deliberation.py): to be told that it is harmless, the embedded model must
+# be surer than it was of any unsafe prompt there that it went on to answer. What can't be read, 0.5, lies between both.
 
 _SHORT = {"temperature": 0.0, "max_tokens": 300}
 _READ_WORDS = 200

@@ -1,7 +1,7 @@
 """Log-probabilities of given text from a GGUF file, at llama.cpp's C level (cyllama).
 
-The context is read once into sequence 0; each text is a branch of it, and many branches
-share one batch. What a context shares with the one before stays in the key-value cache.
+The context is read once, as a trunk; each text is a branch of it, and many branches share one
+batch. A few trunks stay in the key-value cache, and what a context shares with one is not read again.
 This file does not know where model files come from, nor what the scores are for.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +21,7 @@ from hyperalign.errors import ContextLengthError, MissingExtraError, ModelError
 from hyperalign.scores import Message, TextScore
 
 from .chat import Render, clean, jinja_render, pieces, runs
+from .trunks import Trunk, Trunks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +31,9 @@ __all__ = ["LlamaScorer"]
 
 _BRANCHES = 16
 _BATCH = 256
+_TRUNKS = 4
+# Every token looks at all that lies in the cache, if only to pass it over: more would slow down what is read.
+_STAY = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +84,7 @@ class LlamaScorer:
         self._n_ctx = min(n_ctx, self._model.n_ctx_train)
         self._context: Any = None
         self._context = self._open_context(threads or len(os.sched_getaffinity(0)))
-        self._read: list[int] = []
-        self._after: NDArray[np.float32] | None = None
+        self._trunks = Trunks(_TRUNKS, min(_STAY, self._n_ctx))
 
     @property
     def name(self) -> str:
@@ -134,8 +137,8 @@ class LlamaScorer:
             branches = [self._tokens(clean(text)) for text in texts]
             self._check_length(prompt, branches)
             try:
-                cached = self._read_context(prompt)
-                logprobs = self._read_branches(branches)
+                trunk, cached = self._read_context(prompt)
+                logprobs = self._read_branches(trunk, branches)
             except BaseException as error:
                 # What the cache holds after a broken or interrupted decode is not known.
                 self._forget()
@@ -168,7 +171,7 @@ class LlamaScorer:
         params.n_ctx = self._n_ctx
         params.n_batch = params.n_ubatch = _BATCH
         params.n_threads = params.n_threads_batch = threads
-        params.n_seq_max = _BRANCHES + 1
+        params.n_seq_max = _TRUNKS + _BRANCHES
         # Branches share the context's cells instead of copying them.
         params.kv_unified = True
         # On a processor flash attention is no faster here, and its half-precision sums made
@@ -204,57 +207,78 @@ class LlamaScorer:
             raise _too_long(longest, "tokens", self._n_ctx)
 
     def _forget(self) -> None:
-        self._read, self._after = [], None
+        self._trunks.clear()
         if self._context is not None:
             self._context.kv_cache_clear()
 
-    def _read_context(self, prompt: list[int]) -> int:
-        """Bring sequence 0 to ``prompt``; returns how many of its tokens were there already."""
-        kept = _common_prefix(self._read, prompt)
-        if kept == len(prompt) == len(self._read) and self._after is not None:
-            return kept
+    def _read_context(self, prompt: list[int]) -> tuple[Trunk, int]:
+        """Read a prompt into a trunk; returns it, and how many of its tokens were there already."""
+        known, common = self._trunks.nearest(prompt)
+        if known is not None and known.after is not None and common == len(prompt) == len(known.tokens):
+            return known, common
         # At least the last token is read again: its logits predict the first of each text.
-        kept = min(kept, len(prompt) - 1)
-        if kept < len(self._read) and not self._context.memory_seq_rm(0, kept, -1):
-            self._forget()
-            kept = 0
+        trunk, kept = self._trunk_for(prompt, known, min(common, len(prompt) - 1))
         last = len(prompt) - 1
-        steps = [_Step(prompt[i], i, 0, text=0 if i == last else -1) for i in range(kept, len(prompt))]
-        self._read, self._after = [], None
+        steps = [_Step(prompt[i], i, trunk.sequence, text=0 if i == last else -1) for i in range(kept, len(prompt))]
         for _, logits in self._decode(steps):
-            self._after = _log_softmax(logits)
-        self._read = list(prompt)
-        return kept
+            trunk.after = _log_softmax(logits)
+        return trunk, kept
 
-    def _read_branches(self, branches: list[list[int]]) -> list[float]:
-        if self._after is None:
+    def _trunk_for(self, prompt: list[int], known: Trunk | None, kept: int) -> tuple[Trunk, int]:
+        """A trunk that holds the beginning of a prompt and nothing else, and how much of it."""
+        trunk = known
+        # A context that is mostly like another takes its place; one that is not stands beside it.
+        if known is None or 2 * kept < len(known.tokens):
+            self._drop(lambda: self._trunks.crowded(len(prompt)))
+            trunk = self._trunks.add(len(prompt)) or known
+        if trunk is None:
+            raise ModelError("No sequence of llama.cpp is free.")
+        if known is not None:
+            if trunk is not known:
+                self._context.memory_seq_cp(known.sequence, trunk.sequence, -1, -1)
+            if kept < len(known.tokens) and not self._context.memory_seq_rm(trunk.sequence, kept, -1):
+                # A model that can't go back to an earlier token.
+                self._forget()
+                trunk, kept = self._trunks.add(0) or trunk, 0
+        trunk.tokens, trunk.after = list(prompt), None
+        self._drop(lambda: self._trunks.shed(self._n_ctx))
+        return trunk, kept
+
+    def _drop(self, one_to_go: Callable[[], Trunk | None]) -> None:
+        while (old := one_to_go()) is not None:
+            self._context.memory_seq_rm(old.sequence, -1, -1)
+
+    def _read_branches(self, trunk: Trunk, branches: list[list[int]]) -> list[float]:
+        if trunk.after is None:
             raise ModelError("llama.cpp gave no logits for the context.")
-        totals = [float(self._after[branch[0]]) if branch else 0.0 for branch in branches]
+        need = sum(len(branch) - 1 for branch in branches if branch)
+        self._drop(lambda: self._trunks.shed(self._n_ctx - need))
+        totals = [float(trunk.after[branch[0]]) if branch else 0.0 for branch in branches]
         for wave in self._waves(branches):
-            for sequence in range(1, len(wave) + 1):
-                self._context.memory_seq_cp(0, sequence, -1, -1)
+            for sequence in range(_TRUNKS, _TRUNKS + len(wave)):
+                self._context.memory_seq_cp(trunk.sequence, sequence, -1, -1)
             steps = [
-                _Step(branches[text][i], len(self._read) + i, sequence, text, branches[text][i + 1])
-                for sequence, text in enumerate(wave, start=1)
+                _Step(branches[text][i], len(trunk.tokens) + i, sequence, text, branches[text][i + 1])
+                for sequence, text in enumerate(wave, start=_TRUNKS)
                 for i in range(len(branches[text]) - 1)
             ]
             for step, logits in self._decode(steps):
                 totals[step.text] += float(_log_softmax(logits)[step.following])
-            for sequence in range(1, len(wave) + 1):
+            for sequence in range(_TRUNKS, _TRUNKS + len(wave)):
                 self._context.memory_seq_rm(sequence, -1, -1)
         return totals
 
     def _waves(self, branches: list[list[int]]) -> Iterator[list[int]]:
         """Groups of texts whose branches fit beside the context; texts of one token need no reading."""
         wave: list[int] = []
-        room = self._n_ctx - len(self._read)
+        room = self._n_ctx - self._trunks.cells
         for text, branch in enumerate(branches):
             need = len(branch) - 1
             if need < 1:
                 continue
             if len(wave) == _BRANCHES or need > room:
                 yield wave
-                wave, room = [], self._n_ctx - len(self._read)
+                wave, room = [], self._n_ctx - self._trunks.cells
             wave.append(text)
             room -= need
         if wave:
@@ -311,13 +335,6 @@ def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
     top = logits.max()
     return np.asarray(logits - (top + np.log(np.exp(logits - top, dtype=np.float32).sum(dtype=np.float64))), np.float32)
-
-
-def _common_prefix(left: list[int], right: list[int]) -> int:
-    for index, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return index
-    return min(len(left), len(right))
 
 
 def _too_long(count: int, unit: str, room: int) -> ContextLengthError:

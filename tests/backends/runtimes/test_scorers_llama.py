@@ -141,6 +141,32 @@ def test_a_shared_prefix_is_read_once(smollm_path: Path) -> None:
     same(reused, anew)
 
 
+def test_contexts_that_take_turns_stay(smollm_path: Path) -> None:
+    told = ["My grandmother kept bees behind the chapel. ", "The harbor froze over in the winter of our wedding. "]
+    contexts: list[list[Message]] = [
+        [{"role": "user", "content": record * 12 + question}]
+        for question in ("What was it?", "Who was there?", "And then?")
+        for record in told
+    ]
+    budget = Budget()
+    with LlamaScorer(smollm_path, name="smol", budget=budget) as warm:
+        found = [warm.score(context, TEXTS) for context in contexts]
+    assert budget.spent.tokens_cached > 4 * 100, "all but the first two find their beginning"
+    for context, scores in zip(contexts, found, strict=True):
+        with LlamaScorer(smollm_path, name="smol") as fresh:
+            same(scores, fresh.score(context, TEXTS))
+
+
+def test_long_contexts_make_room_for_each_other(smollm_path: Path, scorer: LlamaScorer) -> None:
+    contexts: list[list[Message]] = [
+        [{"role": "user", "content": f"{animal} are mentioned here. " * 20}]
+        for animal in ("Bees", "Owls", "Cats", "Eels")
+    ]
+    with LlamaScorer(smollm_path, name="smol", n_ctx=256) as narrow:
+        for context in (*contexts, *contexts):
+            same(narrow.score(context, TEXTS), scorer.score(context, TEXTS))
+
+
 def test_branches_that_fill_the_context_take_turns(smollm_path: Path, scorer: LlamaScorer) -> None:
     with LlamaScorer(smollm_path, name="smol", n_ctx=256) as narrow:
         texts = [f"{text} {'And so on and on. ' * 10}" for text in TEXTS]

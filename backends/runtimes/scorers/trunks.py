@@ -1,0 +1,97 @@
+"""Which contexts stay in a key-value cache, and in which sequence each of them lies.
+
+Questions come in turns: of a message two things are asked, of a choice every profile in turn. Whoever keeps the last
+context alone reads each of them anew every time. This file decides what stays; it reads nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Trunk", "Trunks"]
+
+
+@dataclass
+class Trunk:
+    """A context that was read.
+
+    Attributes:
+        sequence: where it lies.
+        tokens: what it is.
+        after: log-probabilities of the token that follows, shape (vocabulary,); None until it is read.
+    """
+
+    sequence: int
+    tokens: list[int] = field(default_factory=list)
+    after: NDArray[np.float32] | None = None
+
+
+class Trunks:
+    """The contexts that stay, the one that was used last at the end.
+
+    Args:
+        count: at most so many, each in a sequence from 0 on.
+        room: tokens that they may hold together; one alone may be longer.
+    """
+
+    def __init__(self, count: int, room: int) -> None:
+        self._count = count
+        self._room = room
+        self._kept: list[Trunk] = []
+
+    @property
+    def cells(self) -> int:
+        """At most so many tokens lie in the cache: what trunks share counts for each of them."""
+        return sum(len(trunk.tokens) for trunk in self._kept)
+
+    def nearest(self, prompt: Sequence[int]) -> tuple[Trunk | None, int]:
+        """The trunk that a prompt has most tokens in common with, and how many from the beginning; it is used now."""
+        best, common = None, 0
+        for trunk in self._kept:
+            shared = _common_prefix(trunk.tokens, prompt)
+            if shared >= common:
+                best, common = trunk, shared
+        if best is not None:
+            self._kept.remove(best)
+            self._kept.append(best)
+        return best, common
+
+    def crowded(self, need: int) -> Trunk | None:
+        """The trunk that has to go before one of so many tokens is added, no longer counted; None if none has to."""
+        if len(self._kept) >= self._count or self.cells + need > self._room:
+            return self._oldest()
+        return None
+
+    def shed(self, limit: int) -> Trunk | None:
+        """The trunk that has to go before all hold at most so many tokens, no longer counted; None if none has to."""
+        return self._oldest() if self.cells > limit else None
+
+    def add(self, need: int) -> Trunk | None:
+        """A new trunk in a free sequence, for so many tokens; None where there is no room for one."""
+        taken = {trunk.sequence for trunk in self._kept}
+        free = next((number for number in range(self._count) if number not in taken), None)
+        if free is None or (self._kept and self.cells + need > self._room):
+            return None
+        self._kept.append(Trunk(free))
+        return self._kept[-1]
+
+    def _oldest(self) -> Trunk | None:
+        # The one that was used last is in use.
+        return self._kept.pop(0) if len(self._kept) > 1 else None
+
+    def clear(self) -> None:
+        """Nothing lies in the cache any longer."""
+        self._kept.clear()
+
+
+def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    for index, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a != b:
+            return index
+    return min(len(left), len(right))
