@@ -1,9 +1,8 @@
 """How probable it is that a full answer to a message would do harm.
 
 Two questions are put of the message alone, each after the same worked examples: what an answer would be used for, and
-whether it is safe. Small models say "harm" of nearly everything at first; examples of both kinds, which sound alike,
-put them right (few-shot calibration in the sense of Zhao et al. 2021). Who wrote the message plays no part. This file
-answers no message.
+whether it is safe. Without them a small model finds harm in nearly everything; pairs that sound alike show it where the
+line runs. Who wrote the message plays no part. This file answers no message.
 """
 
 from __future__ import annotations
