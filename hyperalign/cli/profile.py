@@ -182,12 +182,16 @@ def rm(
     as_json: JsonOption = False,
 ) -> None:
     """Remove a person for good: records, all versions, their runs, and their text in the database's files."""
+    from ..errors import InputError
     from ..programs.memory import Memory
     from ..runs import evals_with, remove_runs
     from .show import counted
 
-    def left(memory: str) -> str:
-        return Memory.from_json(memory, where="what is remembered of somebody else").without(user).to_json()
+    def without(memory: str) -> str | None:
+        try:
+            return Memory.from_json(memory, where="what is remembered of somebody else").without(user).to_json()
+        except InputError:
+            return None  # of another version: nothing may stand in the way of removing somebody
 
     with _opened(store) as opened:
         if not yes:
@@ -197,7 +201,7 @@ def rm(
                 typer.confirm(f"Remove {what} of {user} for good?", abort=True, err=True)
         # Runs first: if they can't be removed, the same command can be given again.
         runs = remove_runs(user)
-        removed = opened.remove(user, leave=left)
+        removed = opened.remove(user, without=without)
     if as_json:
         _print_json({"user": user, **asdict(removed), "runs": runs})
     else:

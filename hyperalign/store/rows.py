@@ -27,8 +27,8 @@ __all__ = [
     "append_version",
     "deleted",
     "keep_memory",
-    "leave_memories",
     "record_of",
+    "take_out_of_memories",
 ]
 
 _KINDS: Final[dict[str, type[Sample] | type[Pair] | type[Edit]]] = {"sample": Sample, "pair": Pair, "edit": Edit}
@@ -150,21 +150,22 @@ def keep_memory(session: Session, user: str, memory: str, instead_of: str | None
     session.merge(MemoryRow(user_id=user, content=memory))
 
 
-def leave_memories(session: Session, user: str, leave: Callable[[str], str] | None) -> None:
+def take_out_of_memories(session: Session, user: str, without: Callable[[str], str | None] | None) -> None:
     """Take somebody out of what is remembered of everybody else, who may have been held against them.
 
     Args:
         session: the transaction.
-        user: who leaves.
-        leave: gives what is remembered without them; None drops it where it names them.
+        user: who is taken out.
+        without: gives what is remembered without them, or None to drop it; if it is None itself, all is dropped.
     """
     named = json.dumps(user, ensure_ascii=False)
     query = select(MemoryRow).where(MemoryRow.user_id != user, MemoryRow.content.contains(named, autoescape=True))
     for row in session.scalars(query):
-        if leave is None:
+        left = without(row.content) if without is not None else None
+        if left is None:
             session.delete(row)
         else:
-            row.content = leave(row.content)
+            row.content = left
 
 
 def deleted(session: Session, statement: Delete) -> int:

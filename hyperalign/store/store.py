@@ -33,8 +33,8 @@ from .rows import (
     append_version,
     deleted,
     keep_memory,
-    leave_memories,
     record_of,
+    take_out_of_memories,
 )
 from .tables import MemoryRow, RecordRow, VersionRow
 
@@ -212,7 +212,7 @@ class Store:
             raise self._no_profile(user, None)
         return found
 
-    def remove(self, user: str, *, leave: Callable[[str], str] | None = None) -> Removed:
+    def remove(self, user: str, *, without: Callable[[str], str | None] | None = None) -> Removed:
         """Forget a person: records, all versions, their text in the database's files, and where others were held
         against them.
 
@@ -221,8 +221,8 @@ class Store:
 
         Args:
             user: who is forgotten.
-            leave: gives what is remembered of fitting somebody else without this person; None drops it, so that the
-                next update of everybody who was held against them fits anew.
+            without: gives what is remembered of fitting somebody else without this person, or None to drop it, so that
+                their next update fits anew; if it is None itself, all that names this person is dropped.
 
         Raises:
             NotFoundError: nobody goes by that id; what an earlier removal left behind is wiped all the same.
@@ -230,7 +230,7 @@ class Store:
         check_user(user)
 
         def work(session: Session) -> tuple[int, int]:
-            leave_memories(session, user, leave)
+            take_out_of_memories(session, user, without)
             deleted(session, delete(MemoryRow).where(MemoryRow.user_id == user))
             records = deleted(session, delete(RecordRow).where(RecordRow.user_id == user))
             return records, deleted(session, delete(VersionRow).where(VersionRow.user_id == user))

@@ -171,3 +171,8 @@ def test_who_is_removed_is_gone_from_what_is_remembered_of_others(
     (tmp_path / "more.jsonl").write_text(lines(6, 1))
     assert "1 record(s) read" in run("update", "more.jsonl", *asked).out
     assert len(scripted_server.requests) - first < first / 4, "what is left is gone on with"
+
+    with Store() as store:
+        store.keep_memory("ada", '{"schema": 0, "rows": ["yves"]}')
+    assert run("profile", "rm", "yves", "--yes").code == 0
+    assert memory_of("ada") is None, "what nobody can read any longer is made anew"

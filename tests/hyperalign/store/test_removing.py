@@ -54,7 +54,7 @@ def test_what_is_remembered_of_others_no_longer_names_whom_they_were_held_agains
     store.add_records([*RECORDS, sample("bob", "some words of his"), sample("cy", "and some of hers")])
     store.remember(profile("bob"), '{"rows": ["bob", "ada"]}')
     store.remember(profile("cy"), '{"rows": ["cy", "adam"]}')
-    store.remove("ada", leave=lambda memory: memory.replace('"ada"', "null"))
+    store.remove("ada", without=lambda memory: memory.replace('"ada"', "null"))
     assert store.memory("bob") == '{"rows": ["bob", null]}'
     assert store.memory("cy") == '{"rows": ["cy", "adam"]}'
     store.remove("bob")
