@@ -1,7 +1,7 @@
 """What people decide about their own profile: a leaning set or flipped, a hypothesis or a record forgotten.
 
-Pure functions from one profile to another; nothing is asked of a model. What somebody set is marked as stated, and is
-carried over when they are fitted again. This file knows no store.
+Pure functions from one profile to another; nothing is asked of a model. What somebody set is marked as stated, what
+they took out is silenced, and both are carried over when they are fitted again. This file knows no store.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from difflib import get_close_matches
 
 from .copying import longest_copied_run
 from .errors import InputError, NotFoundError
-from .profile import Aspect, Evidence, Hypothesis, Profile, TestResult
+from .profile import SPACE_ID, Aspect, Evidence, Hypothesis, Profile, TestResult
 from .records import Record, Sample, quotable_text
 from .space import Space, known_poles, load_space
 from .style.measured import measured_style
 
-__all__ = ["carry_over", "flip", "forget_hypothesis", "forget_record", "set_leaning"]
+__all__ = ["carry_over", "flip", "forget_hypothesis", "forget_record", "set_leaning", "silence"]
 
-_SPACE = "space-"
 _STATED, _EDITED = "stated", "edited"
 _TOLD = 5
 """Words in a row: a statement that repeats so many of a record's tells of it."""
@@ -30,7 +29,7 @@ def set_leaning(profile: Profile, name: str, probability: float, space: Space | 
     Args:
         profile: theirs.
         name: of the dimension.
-        probability: of its high pole; 0.5 takes the dimension out.
+        probability: of its high pole; 0.5 takes the dimension out, and no later fit brings it back.
         space: has the words of the poles; the shipped one if None.
 
     Raises:
@@ -44,7 +43,9 @@ def set_leaning(profile: Profile, name: str, probability: float, space: Space | 
         close = get_close_matches(name, poles, n=3)
         hint = f"Did you mean {' or '.join(close)}?" if close else "See docs/space.md for all of them."
         raise InputError(f"There is no dimension {name!r}.", remedy=hint)
-    key = f"{_SPACE}{name}"
+    key = f"{SPACE_ID}{name}"
+    if probability == 0.5:
+        return silence(profile, [key]).touched()
     others = [each for each in profile.hypotheses if each.id != key]
     dropped = [each for each in profile.dropped if each.id != key]
     high, low = poles[name].high, poles[name].low
@@ -59,8 +60,9 @@ def set_leaning(profile: Profile, name: str, probability: float, space: Space | 
     )
     return profile.model_copy(
         update={
-            "hypotheses": [said, *others] if probability != 0.5 else others,
+            "hypotheses": [said, *others],
             "dropped": dropped,
+            "silenced": [each for each in profile.silenced if each != key],
             "direction": {**profile.direction, name: probability},
         }
     ).touched()
@@ -80,7 +82,7 @@ def flip(profile: Profile, name: str, space: Space | None = None) -> Profile:
     """
     if name in profile.direction:
         return set_leaning(profile, name, round(1 - profile.direction[name], 6), space)
-    key = name if any(each.id == name for each in profile.hypotheses) else f"{_SPACE}{name}"
+    key = name if any(each.id == name for each in profile.hypotheses) else f"{SPACE_ID}{name}"
     found = next((each for each in profile.hypotheses if each.id == key), None)
     if found is None:
         raise _nothing_of(profile, name)
@@ -99,25 +101,28 @@ def flip(profile: Profile, name: str, space: Space | None = None) -> Profile:
     return profile.model_copy(update={"hypotheses": kept}).touched()
 
 
+def silence(profile: Profile, ids: Sequence[str]) -> Profile:
+    """A profile that says nothing of some hypotheses, and keeps saying nothing of them when the person is fitted again.
+
+    Args:
+        profile: somebody's.
+        ids: of the hypotheses; those of the space also as a direction.
+    """
+    return profile.model_copy(update={"silenced": list(dict.fromkeys([*profile.silenced, *ids]))}).without_silenced()
+
+
 def forget_hypothesis(profile: Profile, name: str) -> Profile | None:
-    """A profile without a hypothesis, kept or dropped; None if there is none of that id.
+    """A profile without a hypothesis, kept or dropped, for good; None if there is none of that id.
 
     Args:
         profile: somebody's.
         name: the hypothesis' id, or its dimension's name.
     """
-    ids = {name, f"{_SPACE}{name}"}
-    kept, dropped = ([each for each in part if each.id not in ids] for part in (profile.hypotheses, profile.dropped))
-    direction = {
-        key: value for key, value in profile.direction.items() if key not in {n.removeprefix(_SPACE) for n in ids}
+    there = {each.id for each in [*profile.hypotheses, *profile.dropped]} | {
+        SPACE_ID + key for key in profile.direction
     }
-    if (len(kept), len(dropped), len(direction)) == (
-        len(profile.hypotheses),
-        len(profile.dropped),
-        len(profile.direction),
-    ):
-        return None
-    return profile.model_copy(update={"hypotheses": kept, "dropped": dropped, "direction": direction})
+    ids = [each for each in (name, f"{SPACE_ID}{name}") if each in there]
+    return silence(profile, ids) if ids else None
 
 
 def forget_record(profile: Profile, record: Record, remaining: Sequence[Record]) -> Profile | None:
@@ -150,7 +155,7 @@ def forget_record(profile: Profile, record: Record, remaining: Sequence[Record])
 
 
 def carry_over(old: Profile, new: Profile) -> Profile:
-    """A newly fitted profile with what its person had set by hand in the old one.
+    """A newly fitted profile with what its person had set by hand in the old one, and without what they took out.
 
     Args:
         old: the newest version before.
@@ -158,14 +163,15 @@ def carry_over(old: Profile, new: Profile) -> Profile:
     """
     stated = [each for each in old.hypotheses if each.source in {_STATED, _EDITED}]
     ids = {each.id for each in stated}
-    names = {each.id.removeprefix(_SPACE) for each in stated}
+    names = {each.id.removeprefix(SPACE_ID) for each in stated}
     return new.model_copy(
         update={
             "hypotheses": [*stated, *(each for each in new.hypotheses if each.id not in ids)],
             "dropped": [each for each in new.dropped if each.id not in ids],
             "direction": {**new.direction, **{n: p for n, p in old.direction.items() if n in names}},
+            "silenced": [each for each in old.silenced if each not in ids],
         }
-    )
+    ).without_silenced()
 
 
 def _without(hypotheses: Sequence[Hypothesis], record: Record) -> list[Hypothesis]:

@@ -17,6 +17,8 @@ from .errors import ProfileError
 from .records import Record, Sample, check_user, quotable_text
 
 __all__ = [
+    "EXAMPLE_ID",
+    "SPACE_ID",
     "Aspect",
     "Evidence",
     "Hypothesis",
@@ -29,6 +31,9 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: Final = 1
+SPACE_ID: Final = "space-"
+EXAMPLE_ID: Final = "example-"
+"""How ids begin of hypotheses that are a dimension's pole, and of those that are a record, shown as it is."""
 _SURE: Final = 0.75
 
 Aspect = Literal["communication", "personality", "style", "preference", "background"]
@@ -157,6 +162,9 @@ class Profile(_Noun):
     stated: Annotated[list[str], Field(description="preferences in the person's own words; never dropped")] = []
     style: dict[str, Measurement] = {}
     dropped: list[Hypothesis] = []
+    silenced: Annotated[
+        list[str], Field(description="ids of hypotheses that the person took out; no later fit brings them back")
+    ] = []
     direction: Annotated[dict[str, float], Field(description="preference space: dimension to probability")] = {}
     poles: Annotated[dict[str, Poles], Field(description="of dimensions of one's own: what their ends say")] = {}
     provenance: Provenance = Provenance()
@@ -209,6 +217,7 @@ class Profile(_Noun):
             *_diff_hypotheses("dropped: ", self.dropped, other.dropped),
             *_diff_examples(self.examples, other.examples),
             *_diff_plain("stated: ", self.stated, other.stated),
+            *_diff_plain("silenced: ", self.silenced, other.silenced),
             *_diff_numbers("style", _values(self.style), _values(other.style)),
             *_diff_numbers("direction", self.direction, other.direction),
             *_diff_poles(self.poles, other.poles),
@@ -230,8 +239,8 @@ class Profile(_Noun):
         dropped = _by_id([*self.dropped, *other.dropped])
         for gone in other.dropped:
             kept.pop(gone.id, None)
-        for back in other.hypotheses:
-            kept[back.id] = back
+        back = _by_id(other.hypotheses)
+        kept |= back
         records = dict.fromkeys([*self.provenance.records, *other.provenance.records])
         return other.model_copy(
             update={
@@ -240,9 +249,22 @@ class Profile(_Noun):
                 "stated": list(dict.fromkeys([*self.stated, *other.stated])),
                 "style": {**self.style, **other.style},
                 "dropped": [h for h in dropped.values() if h.id not in kept],
+                "silenced": list(dict.fromkeys([*(n for n in self.silenced if n not in back), *other.silenced])),
                 "direction": {**self.direction, **other.direction},
                 "poles": {**self.poles, **other.poles},
                 "provenance": other.provenance.model_copy(update={"records": list(records)}),
+            }
+        ).without_silenced()
+
+    def without_silenced(self) -> Profile:
+        """A copy that says nothing of what is silenced."""
+        gone = set(self.silenced)
+        return self.model_copy(
+            update={
+                "hypotheses": [each for each in self.hypotheses if each.id not in gone],
+                "dropped": [each for each in self.dropped if each.id not in gone],
+                "examples": [each for each in self.examples if EXAMPLE_ID + each.id not in gone],
+                "direction": {name: p for name, p in self.direction.items() if SPACE_ID + name not in gone},
             }
         )
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hyperalign.profile import Evidence, Hypothesis, Profile, Provenance, check_evidence
+from hyperalign.profile import EXAMPLE_ID, SPACE_ID, Evidence, Hypothesis, Profile, Provenance, check_evidence
 from hyperalign.records import Record, as_sample
 from hyperalign.space import Space, own_poles
 from hyperalign.style.measured import measured_style
 
-from .candidates import EXAMPLE_ID, SPACE_ID
 from .select import Selection
 
 __all__ = ["Origin", "profile_of", "with_evidence_of"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hyperalign.profile import Evidence, Hypothesis
+from hyperalign.profile import EXAMPLE_ID, SPACE_ID, Evidence, Hypothesis
 from hyperalign.records import Edit, Record, as_sample, only_choices, own_text
 from hyperalign.space import Space
 from hyperalign.style import StyleClaim, claims, shifts
@@ -19,8 +19,6 @@ from .select import Rules
 
 __all__ = ["Candidate", "from_edits", "from_examples", "from_measurement", "from_space", "makers", "untestable"]
 
-SPACE_ID = "space-"
-EXAMPLE_ID = "example-"
 EXAMPLE_WORDS = 80
 MAX_CLAIMS = 12
 

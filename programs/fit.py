@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from hyperalign.profile import Hypothesis, Profile
+from hyperalign.profile import EXAMPLE_ID, Hypothesis, Profile
 from hyperalign.scores import ScoreMatrix
 
-from .candidates import EXAMPLE_ID
 from .memory import Memory
 from .select import drop
 

@@ -34,7 +34,7 @@ def set_(
 ) -> None:
     """Say how a person leans, whatever their records say; 0.5 takes a dimension out.
 
-    It is marked as stated, and stays when they are fitted again. 'hyperalign profile show' has what leans.
+    Both stay when they are fitted again. 'hyperalign profile show' has what leans.
     """
     from ..control import set_leaning
     from ..store import Store
@@ -71,7 +71,10 @@ def forget(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Forget a record or a hypothesis: in every version, with all that rests on it alone, and the runs that read it."""
+    """Forget a record or a hypothesis: in every version, with all that rests on it alone, and the runs that read it.
+
+    A hypothesis that was forgotten is not found again.
+    """
     from ..control import forget_hypothesis, forget_record
     from ..errors import NotFoundError
     from ..runs import evals_with, remove_runs
@@ -93,6 +96,8 @@ def forget(
             lambda profile: forget_record(profile, found, rest) if found else forget_hypothesis(profile, name),
             record=name if found else None,
         )
+        if amended.versions and not found:
+            _keep_silent(opened, user, name)
         gone = before - _said(opened, user)
     if not found and not amended.versions:
         raise NotFoundError(
@@ -112,6 +117,18 @@ def forget(
             typer.echo(f"An eval of several people may hold it too; delete it by hand: {folder}", err=True)
     if amended.traces_left:
         typer.echo(TRACES_LEFT, err=True)
+
+
+def _keep_silent(opened: Store, user: str, name: str) -> None:
+    """Where earlier versions alone said it, the newest one has to know, since that is what fits go on from."""
+    from ..control import silence
+    from ..profile import SPACE_ID
+
+    newest = opened.load(user)
+    ids = {each for number in opened.history(user) for each in opened.load(user, number.number).silenced}
+    missing = [each for each in (name, f"{SPACE_ID}{name}") if each in ids and each not in newest.silenced]
+    if missing:
+        opened.save(silence(newest, missing).touched(), note="took a hypothesis out")
 
 
 def _leaning(text: str) -> tuple[str, float]:

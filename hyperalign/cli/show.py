@@ -89,6 +89,8 @@ def render_profile(profile: Profile, *, show_all: bool = False) -> RenderableTyp
         parts += [_heading("Leanings"), *_leanings(profile, show_all), Text()]
     if profile.style:
         parts += [_style(profile, show_all)]
+    if profile.silenced:
+        parts += [_heading("Taken out by hand"), Text(f"  {plain(', '.join(profile.silenced))}", style="dim"), Text()]
     if profile.dropped:
         parts += [_heading(f"Dropped ({len(profile.dropped)})"), *_dropped(profile.dropped, show_all)]
     while isinstance(parts[-1], Text) and not parts[-1]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hyperalign.control import carry_over, flip, forget_hypothesis, forget_record, set_leaning
+from hyperalign.control import carry_over, flip, forget_hypothesis, forget_record, set_leaning, silence
 from hyperalign.errors import InputError, NotFoundError
 from hyperalign.profile import Evidence, Hypothesis, Profile, Provenance, TestResult
 from hyperalign.records import Pair, Record, Sample
@@ -127,3 +127,31 @@ def test_what_was_set_by_hand_outlives_a_fit() -> None:
     assert [each.source for each in new.hypotheses if each.id == "space-warm"] == ["stated"]
     assert new.direction == {"warm": 0.0, "brief": 0.4}
     assert carry_over(PROFILE, fitted) == fitted, "nothing was set"
+
+
+def test_what_was_taken_out_stays_out_until_it_is_set_again() -> None:
+    fitted = PROFILE
+    out = set_leaning(PROFILE, "warm", 0.5)
+    assert out.silenced == ["space-warm"]
+    assert out.direction == {"brief": 0.3}
+    again = carry_over(out, fitted)
+    assert "space-warm" not in {each.id for each in again.hypotheses}
+    assert again.direction == {"brief": 0.3}
+    assert again.silenced == ["space-warm"], "also for the fit after that"
+    back = carry_over(set_leaning(again, "warm", 0.8), fitted)
+    assert back.direction["warm"] == 0.8
+    assert not back.silenced
+    forgotten = forget_hypothesis(PROFILE, "free-3")
+    assert forgotten is not None
+    assert not carry_over(forgotten, fitted).dropped
+    shown = silence(PROFILE, ["example-r1"])
+    assert not shown.examples
+    assert not carry_over(shown, fitted).examples
+    assert PROFILE.diff(out)[:1] == ["- Warm and friendly."]
+    assert "+ silenced: space-warm" in PROFILE.diff(out)
+    merged = PROFILE.merge(out)
+    assert merged.silenced == ["space-warm"]
+    assert {each.id for each in merged.hypotheses} == {"free-1", "free-2"}
+    assert "warm" not in merged.direction
+    assert out.merge(PROFILE).silenced == [], "who says it later is right"
+    assert "warm" in out.merge(PROFILE).direction

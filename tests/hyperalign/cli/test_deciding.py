@@ -75,3 +75,13 @@ def test_a_forgotten_hypothesis_is_named(store: Path) -> None:
     assert f"gone: {first.statement}" in said
     assert first.id not in {each.id for each in Store(store).load("ada").hypotheses}
     assert CliRunner().invoke(app, ["forget", "ada", "x"], input="n\n").exit_code == 1
+
+
+def test_what_an_earlier_version_alone_said_is_not_found_again_either(store: Path) -> None:
+    with Store(store) as opened:
+        found = opened.load("ada")
+        (first, *rest) = found.hypotheses
+        opened.save(found.model_copy(update={"hypotheses": rest, "dropped": []}))
+    run("forget", "ada", first.id, "--yes")
+    assert Store(store).load("ada").silenced == [first.id]
+    assert first.id in run("show", "ada")
