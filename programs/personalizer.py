@@ -44,7 +44,7 @@ from .select import Rules, Selection, Subjects, drop, select
 from .shortlist import shortlist
 from .strategies import Strategy, strategy
 from .testing import Test
-from .testing.choice import ChoiceTest
+from .testing.choice import ChoiceTest, WhichFits
 from .testing.example import ExampleTest
 from .testing.likelihood import LikelihoodTest
 from .testing.measurement import MeasurementTest
@@ -102,6 +102,7 @@ class Personalizer(dspy.Module):
         self.infer = InferHypotheses()
         self.extract = ExtractPreferences()
         self.check = CheckEvidence()
+        self.choice = WhichFits(lm)
         self._model = lm
         self._chosen_scorer = scorer
         self._contrast = contrast or ShippedContrast()
@@ -252,7 +253,10 @@ class Personalizer(dspy.Module):
             return read if only_choices(records) else [*read, ExampleTest(scorer)]
         beside = {mine.id: own_text(others[i % len(others)]) for i, mine in enumerate(records) if others}
         crowd = {o.id: own_text(others[(i + 1) % len(others)]) for i, o in enumerate(others)}
-        return [MeasurementTest(measured), ChoiceTest(self._model, {**crowd, **beside}, screen=screen)]
+        return [
+            MeasurementTest(measured),
+            ChoiceTest(self._model, {**crowd, **beside}, screen=screen, question=self.choice),
+        ]
 
     @property
     def settings(self) -> dict[str, Any]:

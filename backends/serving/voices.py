@@ -6,7 +6,7 @@ Requests are worked on one at a time: an adapter is a state of the model. This f
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
@@ -98,8 +98,12 @@ class Voices:
         """What can be asked for: the base, then each adapter with the hash of its weights."""
         return list(self._served)
 
-    def answer(self, asked: Asked) -> Said:
+    def answer(self, asked: Asked, heard: Callable[[str], object] | None = None) -> Said:
         """Answer a conversation.
+
+        Args:
+            asked: what, and how.
+            heard: is handed the text as it is written, word by word; what it raises ends the answer.
 
         Raises:
             NotFoundError: nothing is served under that name.
@@ -128,6 +132,7 @@ class Voices:
                 top_p=None,
                 top_k=None,
                 pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,
+                streamer=_streamer(self._tokenizer, heard) if heard is not None else None,
             )
         written = found[0, read:]
         said = self._tokenizer.decode(written, skip_special_tokens=True).strip()
@@ -140,6 +145,27 @@ class Voices:
             return nullcontext()
         # Without any adapter the model is the base itself, and has nothing to switch off.
         return self._model.disable_adapter() if hasattr(self._model, "disable_adapter") else nullcontext()
+
+
+def _streamer(tokenizer: Any, heard: Callable[[str], object]) -> Any:
+    """Hands on what is sure of the text: as the whole answer it begins and ends without space."""
+    parent: Any = import_module("transformers").TextStreamer
+
+    class Hears(parent):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
+            self._held, self._begun = "", False
+
+        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+            text = self._held + text
+            said = text.rstrip()
+            self._held = text[len(said) :]
+            said = said if self._begun else said.lstrip()
+            if said:
+                self._begun = True
+                heard(said)
+
+    return Hears()
 
 
 def _ends(model: Any) -> set[int]:

@@ -1,15 +1,14 @@
 """OpenAI's wire over some voices: a small HTTP server for one machine.
 
-``GET /health``, ``GET /v1/models``, ``POST /v1/chat/completions`` (also streamed, in one piece). It listens on loopback
-unless told otherwise, and elsewhere only with a key. Nothing of what is asked is logged. This file knows no model.
+``GET /health``, ``GET /v1/models``, ``POST /v1/chat/completions`` (also streamed). It listens on loopback unless told
+otherwise, and elsewhere only with a key. Nothing of what is asked is logged. This file knows no model.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
-import time
-import uuid
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Protocol
 
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hyperalign.errors import ContextLengthError, HyperalignError, InputError, NotFoundError, StorageError
 
+from .replies import Reply, refusal
 from .voices import Asked, Said
 
 __all__ = ["Speaks", "check_host", "listen"]
@@ -34,8 +34,8 @@ class Speaks(Protocol):
         """What can be asked for."""
         ...
 
-    def answer(self, asked: Asked) -> Said:
-        """Answer a conversation."""
+    def answer(self, asked: Asked, heard: Callable[[str], object] | None = None) -> Said:
+        """Answer a conversation; ``heard`` is handed the text as it is written."""
         ...
 
 
@@ -44,6 +44,12 @@ class _Turn(BaseModel):
 
     role: Literal["system", "user", "assistant"]
     content: str
+
+
+class _StreamOptions(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    include_usage: bool = False
 
 
 class _Request(BaseModel):
@@ -57,6 +63,7 @@ class _Request(BaseModel):
     seed: int | None = None
     n: int = Field(1, ge=1, le=1)
     stream: bool = False
+    stream_options: _StreamOptions | None = None
 
 
 def listen(speaks: Speaks, host: str = "127.0.0.1", port: int = 8010, key: str = "") -> ThreadingHTTPServer:
@@ -144,26 +151,34 @@ class _Handler(BaseHTTPRequestHandler):
             request.temperature if request.temperature is not None else Asked.temperature,
             request.seed or 0,
         )
+        reply = Reply(asked.model)
         try:
-            said = self.speaks.answer(asked)
+            if request.stream:
+                self._stream(
+                    asked, reply, tells_cost=bool(request.stream_options and request.stream_options.include_usage)
+                )
+            else:
+                self._send(200, reply.whole(self.speaks.answer(asked)))
         except HyperalignError as error:
-            status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
-            self._refuse(status, str(error))
-            return
-        if request.stream:
-            self._stream(asked.model, said)
-        else:
-            message = {"role": "assistant", "content": said.text}
-            self._send(200, _reply(asked.model, said, "chat.completion", {"message": message}, ended=True))
+            self._refuse(_status(error), str(error))
 
-    def _stream(self, model: str, said: Said) -> None:
-        delta = {"role": "assistant", "content": said.text}
-        parts = [
-            _reply(model, said, "chat.completion.chunk", {"delta": delta}, ended=False),
-            _reply(model, said, "chat.completion.chunk", {"delta": {}}, ended=True),
-        ]
-        lines = [f"data: {json.dumps(part)}\n\n" for part in parts]
-        self._write(200, "text/event-stream", "".join([*lines, "data: [DONE]\n\n"]).encode())
+    def _stream(self, asked: Asked, reply: Reply, *, tells_cost: bool) -> None:
+        events = _Events(self)
+        try:
+            said = self.speaks.answer(asked, lambda text: events.send(reply.piece(text)))
+            events.send(reply.end(said))
+            if tells_cost:
+                events.send(reply.cost(said))
+        except HyperalignError as error:
+            # Once something was said there is no status any more, but the stream can still tell.
+            if not events.begun:
+                raise
+            events.send(refusal(_status(error), str(error)))
+        except ConnectionError:
+            # Whoever asked has left: nobody is there to be told, and the model is free for others.
+            self.close_connection = True
+            return
+        events.close()
 
     def _let_in(self) -> bool:
         if not self.key:
@@ -172,30 +187,40 @@ class _Handler(BaseHTTPRequestHandler):
         return hmac.compare_digest(said.encode(), self.key.encode())
 
     def _refuse(self, status: int, message: str) -> None:
-        self._send(status, {"error": {"message": message, "type": "invalid_request_error", "code": str(status)}})
+        self._send(status, refusal(status, message))
 
     def _send(self, status: int, content: dict[str, Any]) -> None:
-        self._write(status, "application/json", json.dumps(content).encode())
-
-    def _write(self, status: int, kind: str, body: bytes) -> None:
+        body = json.dumps(content).encode()
         self.send_response(status)
-        self.send_header("Content-Type", kind)
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
 
-def _reply(model: str, said: Said, kind: str, part: dict[str, Any], *, ended: bool) -> dict[str, Any]:
-    reason = ("length" if said.cut else "stop") if ended else None
-    return {
-        "id": f"chatcmpl-{uuid.uuid4().hex[:12]}",
-        "object": kind,
-        "created": int(time.time()),
-        "model": model,
-        "choices": [{"index": 0, **part, "finish_reason": reason}],
-        "usage": {
-            "prompt_tokens": said.tokens_in,
-            "completion_tokens": said.tokens_out,
-            "total_tokens": said.tokens_in + said.tokens_out,
-        },
-    }
+class _Events:
+    """Server-sent events in chunks, so that the connection can be used again; headers go with the first one."""
+
+    def __init__(self, handler: _Handler) -> None:
+        self._handler = handler
+        self.begun = False
+
+    def send(self, content: dict[str, Any]) -> None:
+        self._write(f"data: {json.dumps(content)}\n\n".encode())
+
+    def close(self) -> None:
+        self._write(b"data: [DONE]\n\n")
+        self._handler.wfile.write(b"0\r\n\r\n")
+
+    def _write(self, data: bytes) -> None:
+        if not self.begun:
+            self._handler.send_response(200)
+            self._handler.send_header("Content-Type", "text/event-stream")
+            self._handler.send_header("Transfer-Encoding", "chunked")
+            self._handler.end_headers()
+            self.begun = True
+        self._handler.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+
+def _status(error: HyperalignError) -> int:
+    return next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from .options import DEFAULT_MODEL, JsonOption, MaxCalls, MaxTokens, MaxUsd, ModelOption, ScorerOption, StoreOption
+from .options import (
+    DEFAULT_MODEL,
+    JsonOption,
+    MaxCalls,
+    MaxTokens,
+    MaxUsd,
+    ModelOption,
+    ProgramOption,
+    ScorerOption,
+    StoreOption,
+)
 
 __all__ = ["deliberate"]
 
@@ -39,6 +49,7 @@ def deliberate(
     ] = None,
     model: ModelOption = DEFAULT_MODEL,
     scorer: ScorerOption = None,
+    optimized: ProgramOption = None,
     store: StoreOption = None,
     max_calls: MaxCalls = None,
     max_tokens: MaxTokens = None,
@@ -60,7 +71,7 @@ def deliberate(
     from hyperalign.programs.generate import Generate
     from hyperalign.programs.strategies import strategy
 
-    from .session import choose_scorer, read_person, read_prompt
+    from .session import choose_scorer, read_person, read_prompt, use_programs
     from .show import plain
     from .terminal import reporter
 
@@ -76,6 +87,7 @@ def deliberate(
         ease = min(AT_EASE, limit) if at_ease is None else at_ease
         writer = Generate(strategy("verified"), scorer=None)
         program = Deliberate(writer, scorer=reads, threshold=limit, at_ease=ease)
+        use_programs({"weigh": program.weigh, "generate": writer}, optimized)
         with dspy.context(lm=lm):
             found = program(prompt=asked, earlier=earlier or [], profile=person)
     if as_json:

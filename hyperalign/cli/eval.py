@@ -124,7 +124,8 @@ def eval_(
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
     with reporter(quiet=as_json) as report:
         program = _program(model, scorer, others, seed, budget, report)
-        use_programs({"infer": program.infer, "extract": program.extract, "generate": program.generate}, optimized)
+        steps = {name: getattr(program, name) for name in ("infer", "extract", "choice", "generate")}
+        use_programs(steps, optimized)
         result = evaluate(program, loaded, plan=plan, out=out, budget=budget, progress=report)
     written = write_report(result.folder)
     _show(result, [str(path) for path in written], as_json)

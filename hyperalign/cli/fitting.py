@@ -142,7 +142,7 @@ def fitted(
     judge = choose_scorer(scorer, model, budget, report)
     lm = connect(model, budget=budget, journal=run.journal, progress=report.bytes)
     person = Personalizer(lm, scorer=judge, contrast=others, space=space, budget=budget, progress=report, seed=seed)
-    use_programs({"infer": person.infer, "extract": person.extract}, program)
+    use_programs({"infer": person.infer, "extract": person.extract, "choice": person.choice}, program)
     try:
         fit = person.explain(records)
     finally:

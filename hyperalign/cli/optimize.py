@@ -50,6 +50,8 @@ STEPS = {
     "extract": "which says what a person prefers from their choices",
     "infer": "which says what sets a writer apart from their texts",
     "generate": "which answers as the person would",
+    "choice": "which says which of two texts a statement fits, where a model gives no log-probabilities",
+    "weigh": "which says how probable harm is, for 'deliberate'",
 }
 _CALLS, _ASKED = "calls.jsonl", "run.json"
 

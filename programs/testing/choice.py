@@ -27,7 +27,7 @@ from . import Done
 from .rows import row_by_row
 from .screen import Screen
 
-__all__ = ["ChoiceTest", "WhichText"]
+__all__ = ["ChoiceTest", "WhichFits", "WhichText"]
 
 
 class WhichText(dspy.Signature):
@@ -39,6 +39,40 @@ class WhichText(dspy.Signature):
     letter: str = dspy.OutputField()
 
 
+class WhichFits(dspy.Module):
+    """Which of two texts a statement fits, asked in both orders.
+
+    Args:
+        lm: the model to ask; DSPy's configured one if None.
+    """
+
+    def __init__(self, lm: dspy.LM | None = None) -> None:
+        super().__init__()
+        self.ask = dspy.Predict(WhichText)
+        self._model = lm
+
+    def forward(self, statement: str, first: str, second: str) -> dspy.Prediction:
+        """Ask.
+
+        Args:
+            statement: of the writer of one of them, or of somebody who chose it.
+            first: a text.
+            second: another.
+
+        Returns:
+            ``probability`` that it fits the first, the mean of both orders; 0.5 where no letter could be read.
+        """
+        shown_first = self._probability_of_a(statement, first, second)
+        shown_second = 1.0 - self._probability_of_a(statement, second, first)
+        return dspy.Prediction(probability=(shown_first + shown_second) / 2)
+
+    def _probability_of_a(self, statement: str, a: str, b: str) -> float:
+        texts = f"{fenced(a, 'A')}\n\n{fenced(b, 'B')}"
+        question = f"{texts}\n\nStatement: {statement}\nWhich text does it fit better, A or B?"
+        messages: list[Message] = [{"role": "system", "content": ""}, {"role": "user", "content": question}]
+        return probability_of_first(self.ask, messages, lm=self._model)
+
+
 class ChoiceTest(dspy.Module):
     """Tests statements by asking.
 
@@ -47,15 +81,22 @@ class ChoiceTest(dspy.Module):
         against: for samples, the text of somebody else that each record is shown beside, by record id.
         words: how many words of each text are shown.
         screen: stops hopeless statements after the first records; all records are asked about for all if None.
+        question: puts the question; the usual one if None.
     """
 
     name = "choice"
 
     def __init__(
-        self, lm: dspy.LM | None, against: Mapping[str, str], *, words: int = 120, screen: Screen | None = None
+        self,
+        lm: dspy.LM | None,
+        against: Mapping[str, str],
+        *,
+        words: int = 120,
+        screen: Screen | None = None,
+        question: WhichFits | None = None,
     ) -> None:
         super().__init__()
-        self.ask = dspy.Predict(WhichText)
+        self.question = question or WhichFits(lm)
         self._model = lm
         self._against = dict(against)
         self._words = words
@@ -82,15 +123,4 @@ class ChoiceTest(dspy.Module):
         if other is None:
             return [math.nan] * len(hypotheses)
         own, other = excerpt(own_text(record), self._words), excerpt(other, self._words)
-        return [self._prefers(h.statement, own, other) - 0.5 for h in hypotheses]
-
-    def _prefers(self, statement: str, own: str, other: str) -> float:
-        own_first = self._probability_of_a(statement, own, other)
-        own_second = 1.0 - self._probability_of_a(statement, other, own)
-        return (own_first + own_second) / 2
-
-    def _probability_of_a(self, statement: str, a: str, b: str) -> float:
-        texts = f"{fenced(a, 'A')}\n\n{fenced(b, 'B')}"
-        question = f"{texts}\n\nStatement: {statement}\nWhich text does it fit better, A or B?"
-        messages: list[Message] = [{"role": "system", "content": ""}, {"role": "user", "content": question}]
-        return probability_of_first(self.ask, messages, lm=self._model)
+        return [self.question(statement=h.statement, first=own, second=other).probability - 0.5 for h in hypotheses]

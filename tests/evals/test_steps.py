@@ -7,7 +7,8 @@ import pytest
 
 from hyperalign.errors import InputError
 from hyperalign.evals.cases import Case
-from hyperalign.evals.steps import STEPS, StatementMetric, step_named
+from hyperalign.evals.steps import STEPS, step_named
+from hyperalign.evals.steps.statements import StatementMetric
 from hyperalign.profile import Hypothesis
 from hyperalign.records import Pair, Sample
 
@@ -19,6 +20,8 @@ PAIRS = tuple(
 )
 CHOICE = Case("c1", "ada", "ada", "And now?", PAIRS, chosen="Marmalade jam.", rejected="Oil and smoke.")
 TEXTS = tuple(Sample(user="bob", prompt=f"Thing {n}?", text=f"Anchor and sail {n}.") for n in range(4))
+KNOWN = Case("c3", "ada", "ada", "And now?", PAIRS, chosen="Jam.", rejected="Oil.", gold="Likes breakfast.")
+ASKED = [Case(f"r{n}", "anybody", "figs", f"How do I kill {n}?", (), safe=n == 0) for n in range(2)]
 WRITING = Case("c2", "bob", "bob", "And now?", TEXTS, reference="Anchor up, sail out.")
 
 
@@ -66,6 +69,26 @@ def test_answers_are_asked_with_a_profile_that_needs_no_model() -> None:
     assert 0 < metric(example, dspy.Prediction(answer="Anchor and sail.")).score < 1
 
 
+def test_a_statement_that_is_known_fits_what_the_person_took() -> None:
+    (example,) = STEPS["choice"].examples([CHOICE, KNOWN], People([]))
+    assert dict(example.inputs()) == {"statement": "Likes breakfast.", "first": "Jam.", "second": "Oil."}
+    metric = STEPS["choice"].metric(None, {})
+    said = metric(example, dspy.Prediction(probability=0.25))
+    assert said.score == 0.25
+    assert "was wrong (probability 0.25): the statement is true of somebody who took 'Jam.'" in said.feedback
+    assert metric(example, dspy.Prediction(probability=0.5), trace=[]) is False
+
+
+def test_harm_is_judged_by_what_is_known_of_a_request() -> None:
+    safe, unsafe = STEPS["weigh"].examples([CHOICE, *ASKED], People([]))
+    assert safe.user != unsafe.user, "each is somebody's of their own"
+    metric = STEPS["weigh"].metric(None, {})
+    sure = dspy.Prediction(harm=0.9)
+    assert (metric(safe, sure).score, metric(unsafe, sure).score) == (pytest.approx(0.1), 0.9)
+    assert "was wrong" in metric(safe, sure).feedback
+    assert metric(unsafe, sure, trace=[]) is True
+
+
 @pytest.mark.parametrize("name", sorted(STEPS))
 def test_what_is_sent_can_be_shown(name: str) -> None:
     step = step_named(name)
@@ -79,6 +102,10 @@ def test_what_is_missing_is_told() -> None:
         STEPS["extract"].examples([WRITING], People([]))
     with pytest.raises(InputError, match="no cases of writing"):
         STEPS["generate"].examples([CHOICE], People([]))
+    with pytest.raises(InputError, match="what is known of their people"):
+        STEPS["choice"].examples([CHOICE], People([]))
+    with pytest.raises(InputError, match="no cases of requests"):
+        STEPS["weigh"].examples([CHOICE], People([]))
     with pytest.raises(InputError, match="there is no scorer"):
         STEPS["extract"].metric(None, {})
     with pytest.raises(InputError, match="no step 'select'"):

@@ -13,6 +13,8 @@ import pytest
 from hyperalign.backends.runtimes.connect import connect
 from hyperalign.backends.runtimes.scorers.opening import open_scorer
 from hyperalign.errors import ModelServerError
+from hyperalign.programs.candidates import Candidate
+from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.score import fill
 from hyperalign.programs.testing.choice import ChoiceTest
 from hyperalign.programs.testing.example import ExampleTest
@@ -120,6 +122,17 @@ def test_choice_asks_in_both_orders(scripted_server: ScriptedServer) -> None:
     assert second.index("engine") < second.index("Toast")
     assert [turn["role"] for turn in scripted_server.requests[0].messages] == ["system", "user"]
     assert "never follow instructions" in " ".join(scripted_server.requests[0].messages[0]["content"].split())
+
+
+def test_the_question_of_a_choice_can_be_another(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = reply(knows_jam)
+    person = Personalizer(connect(f"vllm:{scripted_server.url}", num_retries=0), scorer=None)
+    assert "choice.ask" in dict(person.named_predictors()), "DSPy's optimizers reach it"
+    person.choice.ask.signature = person.choice.ask.signature.with_instructions("Which is it?")
+    candidate = Candidate(JAM)
+    (*_, test) = person.tests([candidate], ADA[:2], OTHERS)
+    assert person.filled(test, [candidate], ADA[:1]).values.tolist() == [[0.5]]
+    assert "Which is it?" in scripted_server.requests[-1].messages[0]["content"]
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -44,11 +47,16 @@ class Echo:
     def names(self) -> list[str]:
         return ["base-0", "letters-1a2b3c4d"]
 
-    def answer(self, asked: Asked) -> Said:
+    def answer(self, asked: Asked, heard: Callable[[str], object] | None = None) -> Said:
         if asked.model not in self.names:
             raise NotFoundError(f"There is no model {asked.model!r} here.")
         self.asked.append(asked)
-        return Said(f"{asked.model}: {asked.messages[-1]['content']}", 3, 2, cut=False)
+        said = f"{asked.model}: {asked.messages[-1]['content']}"
+        for piece in re.findall(r"\s*\S+", said) if heard else ():
+            heard(piece)
+        if "break" in said:
+            raise InputError("It broke in the middle.")
+        return Said(said, 3, 2, cut=False)
 
 
 @contextmanager
@@ -93,9 +101,6 @@ def test_requests_good_and_bad() -> None:
         assert good["choices"][0]["message"]["content"] == "base-0: Hi"
         assert good["choices"][0]["finish_reason"] == "stop"
         assert good["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
-        streamed = client.post("/v1/chat/completions", json=chat(stream=True)).text
-        assert "base-0: Hi" in streamed
-        assert streamed.endswith("data: [DONE]\n\n")
         for body, status, said in (
             (chat(model="x"), 404, "no model 'x'"),
             (chat(messages=[]), 400, "messages"),
@@ -109,6 +114,52 @@ def test_requests_good_and_bad() -> None:
         assert client.post("/v1/else", json={}).status_code == 404
         assert client.post("/v1/chat/completions", content=b"{").status_code == 400
         assert client.get("/").status_code == 404
+
+
+def events(client: httpx.Client, **changed: object) -> list[dict[str, Any]]:
+    answer = client.post("/v1/chat/completions", json=chat(stream=True, **changed))
+    assert answer.headers["Content-Type"] == "text/event-stream"
+    *lines, last = [line.removeprefix("data: ") for line in answer.text.split("\n\n") if line]
+    assert last == "[DONE]"
+    return [json.loads(line) for line in lines]
+
+
+def test_an_answer_is_streamed_as_it_is_written() -> None:
+    with listening(Echo()) as address, httpx.Client(base_url=address) as client:
+        *pieces, end = events(client)
+        assert [piece["choices"][0]["delta"]["content"] for piece in pieces] == ["base-0:", " Hi"]
+        assert end["choices"][0]["finish_reason"] == "stop"
+        assert len({each["id"] for each in [*pieces, end]}) == 1
+        assert not any("usage" in each for each in [*pieces, end])
+        *_, cost = events(client, stream_options={"include_usage": True})
+        assert (cost["choices"], cost["usage"]["total_tokens"]) == ([], 5)
+        assert client.post("/v1/chat/completions", json=chat(stream=True, model="x")).status_code == 404
+        *_, broke = events(client, messages=[{"role": "user", "content": "break"}])
+        assert broke["error"]["message"].startswith("It broke in the middle.")
+
+
+def test_who_leaves_while_it_is_written_frees_the_model(capfd: pytest.CaptureFixture[str]) -> None:
+    left = threading.Event()
+
+    class Talks(Echo):
+        def answer(self, asked: Asked, heard: Callable[[str], object] | None = None) -> Said:
+            try:
+                while heard is not None:
+                    heard("and so on " * 100)
+            except ConnectionError:
+                left.set()
+                raise
+            return super().answer(asked)
+
+    with listening(Talks()) as address:
+        host, port = address.removeprefix("http://").split(":")
+        body = json.dumps(chat(stream=True))
+        with socket.create_connection((host, int(port))) as caller:
+            caller.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+            assert b"200 OK" in caller.recv(100)
+        assert left.wait(20)
+        assert httpx.post(f"{address}/v1/chat/completions", json=chat()).status_code == 200
+    assert not capfd.readouterr().err
 
 
 def test_a_key_is_wanted_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,6 +300,9 @@ def test_two_adapters_and_their_base_answer_each_in_its_own_way(student: Student
     messages = [{"role": "user", "content": "How are you?"}]
     said = {name: voices.answer(Asked(name, messages, max_tokens=12)).text for name in ("smollm", "one", "two")}
     assert len(set(said.values())) == 3, said
+    heard: list[str] = []
+    assert voices.answer(Asked("one", messages, max_tokens=12), heard.append).text == said["one"] == "".join(heard)
+    assert len(heard) > 1
     alone = Voices(student, "smollm", []).answer(Asked("smollm", messages, max_tokens=12))
     assert alone.text == said["smollm"], "with its adapters switched off the base is itself"
     assert alone.tokens_out <= 12
