@@ -7,11 +7,9 @@ and has no score. This file does not know what a case asks or how it is scored.
 
 from __future__ import annotations
 
-import contextvars
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from hyperalign.errors import (
     UnknownModelError,
 )
 from hyperalign.files import append_line, read_journal
+from hyperalign.side_by_side import side_by_side
 
 from .cases import Case
 
@@ -83,29 +82,16 @@ def run_cases(
     known = {outcome.case: outcome for outcome in read_outcomes(path) if not outcome.error}
     waiting = [case for case in cases if case.id not in known]
     done = len(cases) - len(waiting)
-    with ThreadPoolExecutor(max_workers=max(1, concurrency)) as pool:
-        # Each thread gets the caller's context: DSPy keeps its settings there.
-        futures: list[Future[Outcome]] = [
-            pool.submit(contextvars.copy_context().run, _one, work, case) for case in waiting
-        ]
-        try:
-            for future in as_completed(futures):
-                outcome = future.result()
-                append_line(path, json.dumps(vars(outcome)))
-                known[outcome.case] = outcome
-                done += 1
-                if progress is not None:
-                    progress("cases", done, len(cases))
-        except HyperalignError:
-            # Cases in the air are waited for, and kept where they end well: nothing is paid for twice.
-            pool.shutdown(wait=True, cancel_futures=True)
-            for future in futures:
-                if not future.cancelled() and future.exception() is None and future.result().case not in known:
-                    append_line(path, json.dumps(vars(future.result())))
-            raise
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+
+    def keep(outcome: Outcome) -> None:
+        nonlocal done
+        append_line(path, json.dumps(vars(outcome)))
+        known[outcome.case] = outcome
+        done += 1
+        if progress is not None:
+            progress("cases", done, len(cases))
+
+    side_by_side(lambda case: _one(work, case), waiting, keep, at_once=concurrency)
     return [known[case.id] for case in cases]
 
 

@@ -8,10 +8,7 @@ knows no runtime and no training.
 
 from __future__ import annotations
 
-import contextvars
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +22,7 @@ from hyperalign.programs.judge import Judge
 from hyperalign.programs.score import Progress
 from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
 from hyperalign.scores import Scorer
+from hyperalign.side_by_side import side_by_side
 from hyperalign.style import likeness
 
 from .traces import Trace, append_trace, profile_hash, read_traces, trace_id
@@ -116,39 +114,19 @@ def collect(
     done = len(wanted) - len(waiting)
     budget = budget or Budget()
 
-    failed = threading.Event()
+    def answer(name: str) -> Trace:
+        with budget.step("traces"), dspy.context(lm=teacher.lm):
+            return _answered(name, teacher, *wanted[name])
 
-    def answer(name: str) -> Trace | None:
-        if failed.is_set():
-            return None
-        try:
-            with budget.step("traces"), dspy.context(lm=teacher.lm):
-                return _answered(name, teacher, *wanted[name])
-        except BaseException:
-            failed.set()
-            raise
+    def keep(trace: Trace) -> None:
+        nonlocal done
+        append_trace(path, trace)
+        known[trace.id] = trace
+        done += 1
+        if progress is not None:
+            progress("traces", done, len(wanted))
 
-    with ThreadPoolExecutor(max_workers=max(1, teacher.at_once)) as pool:
-        # Each thread gets the caller's context: DSPy keeps its settings there.
-        futures = [pool.submit(contextvars.copy_context().run, answer, name) for name in waiting]
-        try:
-            for future in as_completed(futures):
-                if (trace := future.result()) is None:
-                    continue
-                append_trace(path, trace)
-                known[trace.id] = trace
-                done += 1
-                if progress is not None:
-                    progress("traces", done, len(wanted))
-        except BaseException as error:
-            # Answers in the air are waited for, and kept where they end well: nothing is paid for twice.
-            pool.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
-            for future in futures:
-                if future.done() and not future.cancelled() and future.exception() is None:
-                    late = future.result()
-                    if late is not None and late.id not in known:
-                        append_trace(path, late)
-            raise
+    side_by_side(answer, waiting, keep, at_once=teacher.at_once)
     return [known[name] for name in wanted]
 
 

@@ -1,0 +1,61 @@
+"""Work in threads: everything is kept once, and what is in the air when something fails is not lost."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+
+import pytest
+
+from hyperalign.side_by_side import side_by_side
+
+WHO: contextvars.ContextVar[str] = contextvars.ContextVar("WHO")
+
+
+def test_everything_is_kept_once_and_no_more_at_a_time_than_asked() -> None:
+    at_work, most, guard = 0, 0, threading.Lock()
+    met = threading.Barrier(3, timeout=20)
+
+    def work(number: int) -> str:
+        nonlocal at_work, most
+        with guard:
+            at_work += 1
+            most = max(most, at_work)
+        met.wait()  # three at a time, or this breaks
+        with guard:
+            at_work -= 1
+        return f"{WHO.get()} {number}"
+
+    WHO.set("ada")
+    kept: list[str] = []
+    side_by_side(work, range(6), kept.append, at_once=3)
+    assert sorted(kept) == [f"ada {number}" for number in range(6)]
+    assert most == 3
+
+
+def test_a_failure_ends_it_and_what_is_in_the_air_is_kept() -> None:
+    begun: list[int] = []
+    failed = threading.Event()
+
+    def work(number: int) -> int:
+        begun.append(number)
+        if number == 1:
+            failed.set()
+            raise ValueError("no such word")
+        assert failed.wait(20)
+        return number
+
+    kept: list[int] = []
+    with pytest.raises(ValueError, match="no such word"):
+        side_by_side(work, range(50), kept.append, at_once=2)
+    assert 0 in kept
+    assert len(begun) < 10, "nothing new is begun"
+    assert sorted(kept) == sorted(set(begun) - {1})
+
+
+def test_what_can_not_be_kept_ends_it() -> None:
+    def keep(number: int) -> None:
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        side_by_side(lambda number: number, range(3), keep)
