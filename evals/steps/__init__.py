@@ -37,13 +37,15 @@ class Step:
     """A step of the loop that can be optimized.
 
     Attributes:
-        name: of the part of ``Personalizer`` that it is.
+        name: of the part of ``Personalizer`` or ``Deliberate`` that it is.
         build: makes the program as it is.
         examples: of cases; other people come from the contrast.
         metric: of a scorer, which some steps need, and of texts by user.
         adapter: puts the question into words, to show what is sent.
         shown: examples of people who may stand in prompts: the example people that ship.
         scored: whether the metric wants a scorer.
+        told: where it is asked with a conversation, what stands before the question; to show what is sent.
+        asked: the question itself.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Step:
     adapter: Callable[[], dspy.Adapter]
     shown: Callable[[], list[dspy.Example]]
     scored: bool = True
+    told: str = ""
+    asked: str = "{prompt}"
 
     def sent(self, program: dspy.Module) -> dict[str, tuple[dict[str, str], ...]]:
         """What each predictor sends, with its inputs as their names in braces."""
@@ -61,12 +65,12 @@ class Step:
     def _sent(self, predictor: Any) -> tuple[dict[str, str], ...]:
         signature = predictor.signature
         if "messages" in signature.input_fields:
-            told = {"role": "system", "content": "{what the strategy says of the person}"}
-            inputs: dict[str, Any] = {"messages": [told, {"role": "user", "content": "{prompt}"}]}
+            turns = (("system", self.told), ("user", self.asked))
+            inputs: dict[str, Any] = {"messages": [{"role": role, "content": text} for role, text in turns]}
         else:
             inputs = {name: f"{{{name}}}" for name in signature.input_fields}
-        turns: list[dict[str, Any]] = self.adapter().format(signature, predictor.demos, inputs)
-        return tuple({"role": str(turn["role"]), "content": str(turn["content"])} for turn in turns)
+        sent: list[dict[str, Any]] = self.adapter().format(signature, predictor.demos, inputs)
+        return tuple({"role": str(turn["role"]), "content": str(turn["content"])} for turn in sent)
 
 
 STEPS: Mapping[str, Step] = {
@@ -80,9 +84,14 @@ STEPS: Mapping[str, Step] = {
         PlainAdapter,
         list,
         scored=False,
+        told="{what the strategy says of the person}",
     ),
-    "choice": Step("choice", WhichFits, fitting, fits, PlainAdapter, list, scored=False),
-    "weigh": Step("weigh", Weigh, messages, harm, PlainAdapter, list, scored=False),
+    "choice": Step(
+        "choice", WhichFits, fitting, fits, PlainAdapter, list, scored=False, asked="{A, B and the statement}"
+    ),
+    "weigh": Step(
+        "weigh", Weigh, messages, harm, PlainAdapter, list, scored=False, asked="{the message, and both answers}"
+    ),
 }
 """By name, as the command line has them."""
 
