@@ -161,6 +161,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, reply.whole(self.speaks.answer(asked)))
         except HyperalignError as error:
             self._refuse(_status(error), str(error))
+        except ConnectionError:
+            # Whoever asked has left: nobody is there to be told, and the model is free for others.
+            self.close_connection = True
 
     def _stream(self, asked: Asked, reply: Reply, *, tells_cost: bool) -> None:
         events = _Events(self)
@@ -174,10 +177,6 @@ class _Handler(BaseHTTPRequestHandler):
             if not events.begun:
                 raise
             events.send(refusal(_status(error), str(error)))
-        except ConnectionError:
-            # Whoever asked has left: nobody is there to be told, and the model is free for others.
-            self.close_connection = True
-            return
         events.close()
 
     def _let_in(self) -> bool:
