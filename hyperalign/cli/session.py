@@ -49,8 +49,14 @@ def choose_scorer(scorer: str | None, model: str, budget: Budget, report: Report
         return None
 
 
-def choose_contrast(path: Path | None, user: str, store: Store | None, like: Sequence[Record]) -> Contrast:
-    """Other people: the folder named, else other users of the store if they are enough, else the example people.
+def choose_contrast(path: Path | None, user: str, store: Store, like: Sequence[Record] | None = None) -> Contrast:
+    """Other people: the folder named, else other users of the store; where those are too few, the example people.
+
+    Args:
+        path: the folder; None for none.
+        user: whom the others are held against.
+        store: who else is known. Of each kind of record it is asked by itself whether there are enough.
+        like: the person's records; None where it is not known yet of which kinds they will be.
 
     Raises:
         InputError: the folder holds nobody.
@@ -59,12 +65,24 @@ def choose_contrast(path: Path | None, user: str, store: Store | None, like: Seq
 
     if path is not None:
         return FolderContrast(path)
-    if store is not None:
-        kinds = {type(record) for record in like}
-        others = [record for record in store.other_records(user, _OTHERS_READ) if type(record) in kinds]
-        if len({record.user for record in others}) >= _MIN_PEOPLE and len(others) >= _MIN_RECORDS:
-            return StoreContrast(lambda _user: others)
-    return ShippedContrast()
+    shipped = ShippedContrast()
+    known, examples = store.other_records(user, _OTHERS_READ), shipped.records(user)
+    others: list[Record] = []
+    lacking: list[Record] = []
+    for kind in dict.fromkeys(type(record) for record in (like if like is not None else [*known, *examples])):
+        theirs = [record for record in known if type(record) is kind]
+        if _enough(theirs):
+            others += theirs
+        else:
+            lacking += [record for record in examples if type(record) is kind]
+    if not others:
+        return shipped
+    name = "other users of the store"
+    return StoreContrast(lambda _: [*others, *lacking], name=f"{name}, and {shipped.name}" if lacking else name)
+
+
+def _enough(others: Sequence[Record]) -> bool:
+    return len({record.user for record in others}) >= _MIN_PEOPLE and len(others) >= _MIN_RECORDS
 
 
 def read_prompt(given: str) -> str:

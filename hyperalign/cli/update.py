@@ -155,7 +155,8 @@ class _Updating:
             return Personalizer(
                 connect(asked.model, budget=self._budget, journal=self._run.journal, progress=report.bytes),
                 scorer=judge,
-                contrast=choose_contrast(asked.contrast, self._user, self._store, todo),
+                # Of any kind: a stream's next record may be of another than its first.
+                contrast=choose_contrast(asked.contrast, self._user, self._store),
                 space=dimensions,
                 half_life=asked.half_life,
                 budget=self._budget,
