@@ -6,7 +6,8 @@ is known only of people who wrote something.
 **Kept statements** read every two answers beside each other, as they read the person's own choices (the test by
 likelihood). If a statement's cells there lie about its tested gain when the person's choice comes first, and about the
 opposite when it comes second, a cell c speaks for the first answer with 2 * gain * c / variance nats of log-odds.
-Statements overlap, so their log-odds are averaged and not added.
+Statements overlap, so their log-odds are averaged and not added. What somebody said of themselves (a leaning that was
+set or flipped by hand) has no test, and counts as one whose test was clear.
 
 Where nothing of the person has held, all answers are equally probable. This file knows no runtime: the scorer is
 handed in.
@@ -36,6 +37,9 @@ __all__ = ["Judge"]
 
 _INTERVAL = 3.29
 """A 90 % interval has so many standard errors."""
+_SAID = 0.8
+"""Nats of log-odds by nat of a cell, where somebody said so: choices lie one spread of single choices to either side,
+and cells of the embedded model spread by 2.5 nats (the median over statements kept of choices)."""
 
 
 class Judge(dspy.Module):
@@ -100,10 +104,10 @@ def _odds(
 
 
 def _nats_a_cell(statement: Hypothesis) -> float:
-    """Log-odds that one nat of a cell is worth; 0 for what was never tested."""
+    """Log-odds that one nat of a cell is worth; of what was never tested, but said, by its weight alone."""
     test = statement.test
     if test is None:
-        return 0.0
+        return _SAID * statement.weight
     error = max((test.high - test.low) / _INTERVAL, 1e-6)
     variance = error**2 * max(1, len(test.records))
     # The tested gain is shrunken by what is believed of it; without bounds one odd cell would decide alone.

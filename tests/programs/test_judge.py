@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from hyperalign.control import flip, set_leaning
 from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis, Measurement, Profile, TestResult
 from hyperalign.programs.judge import Judge
+from hyperalign.space import Dimension, Space
 
 from .parts import Overlap
 
@@ -54,6 +56,22 @@ def test_what_is_surer_weighs_more() -> None:
 
 
 POLES = (JAM.statement, JAM.opposite)
+
+
+def test_what_somebody_set_by_hand_decides_and_flipping_it_turns_the_choice_around() -> None:
+    space = Space(
+        name="foods", dimensions=[Dimension(name="jam", aspect="style", source="", high=POLES[0], low=POLES[1])]
+    )
+    judge = Judge(Overlap())
+    fond = set_leaning(Profile(user="ada"), "jam", 0.95, space)
+    likes = judge(prompt="", answers=ANSWERS[:2], profile=fond).probabilities
+    hates = judge(prompt="", answers=ANSWERS[:2], profile=flip(fond, "jam", space)).probabilities
+    assert likes[1] > 0.7 > 0.3 > hates[1]
+    barely = judge(prompt="", answers=ANSWERS[:2], profile=set_leaning(fond, "jam", 0.55, space)).probabilities
+    assert likes[1] > barely[1] > 0.5, "as sure as they said"
+    # A statement of the tests that somebody turned around is theirs now, and no longer silent.
+    turned = flip(FOND, JAM.id)
+    assert judge(prompt="", answers=ANSWERS[:2], profile=turned).best == 0
 
 
 def test_without_a_kept_statement_all_are_equally_probable() -> None:
