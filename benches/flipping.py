@@ -2,17 +2,18 @@
 controllability).
 
 Pairs of P-Soups turn on warmth, pairs of ``examples/axes`` on another dimension each. Before every pair stands a
-profile of two set leanings: warmth, and the axis of the pair (of a P-Soups pair, one of those axes in turn). The choice
-is the answer that the profile raises above the other, in nats per token over the prompt alone. Then warmth is flipped.
-It prints Markdown. Run it from the repository's folder with:
-python -m benches.flipping --data friendly_unfriendly.json --pairs 24
+profile of two set leanings: warmth, and the axis of the pair (of a P-Soups pair, one of those axes in turn). There are
+three ways to choose: what ``judge`` takes, which reads both answers for the two statements; the answer that the profile
+before the prompt raises above the other, in nats per token over the prompt alone; and the same over the profile turned
+around, in which what any word about manner does falls out. Then warmth is flipped. It prints Markdown.
+Run it from the repository's folder with: python -m benches.flipping --data friendly_unfriendly.json --pairs 24
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,18 +21,20 @@ from hyperalign.backends.runtimes.scorers.opening import open_scorer
 from hyperalign.budget import Budget
 from hyperalign.contrast import FolderContrast
 from hyperalign.control import flip, set_leaning
+from hyperalign.evals.controls import inverted
 from hyperalign.evals.metrics.likelihood_gain import margin
 from hyperalign.evals.report.wording import figure
 from hyperalign.evals.statistics import estimate
 from hyperalign.evals.tables import figures
 from hyperalign.evals.tasks import load_task
 from hyperalign.profile import Profile
+from hyperalign.programs.judge import Judge
 from hyperalign.programs.strategies import PROFILE_WORDS, strategy
 from hyperalign.records import Pair
 from hyperalign.scores import Scorer
 from hyperalign.space import Space, load_space
 
-__all__ = ["Turning", "choice"]
+__all__ = ["Turning", "against_the_inverse", "by_judge", "by_likelihood"]
 
 AXES = Path("examples/axes")
 FLIPPED = "warm"
@@ -48,14 +51,32 @@ class Turning:
     leaning: float
 
 
-def choice(scorer: Scorer, case: Turning, profile: Profile) -> float:
+def by_judge(scorer: Scorer, case: Turning, profile: Profile) -> float:
+    """How probable the first answer is, from -0.5 to 0.5, by the statements of the profile."""
+    found = Judge(scorer)(prompt=case.prompt, answers=[case.first, case.second], profile=profile)
+    return float(found.probabilities[0]) - 0.5
+
+
+def by_likelihood(scorer: Scorer, case: Turning, profile: Profile) -> float:
     """How much more a profile raises the first answer than the second, in nats per token over the prompt alone."""
+    return _apart(scorer, case, profile, "verified") - _apart(scorer, case, profile, "none")
 
-    def apart(name: str) -> float:
-        turns = [turn for turn in strategy(name).condition(profile, case.prompt, PROFILE_WORDS) if turn["content"]]
-        return margin(*scorer.score(turns, [case.first, case.second])).mean
 
-    return apart("verified") - apart("none")
+def against_the_inverse(scorer: Scorer, case: Turning, profile: Profile) -> float:
+    """How much more a profile raises the first answer than the second, in nats per token over its inverse."""
+    return _apart(scorer, case, profile, "verified") - _apart(scorer, case, inverted(profile), "verified")
+
+
+def _apart(scorer: Scorer, case: Turning, profile: Profile, name: str) -> float:
+    turns = [turn for turn in strategy(name).condition(profile, case.prompt, PROFILE_WORDS) if turn["content"]]
+    return margin(*scorer.score(turns, [case.first, case.second])).mean
+
+
+WAYS: dict[str, Callable[[Scorer, Turning, Profile], float]] = {
+    "by `judge`": by_judge,
+    "by likelihood": by_likelihood,
+    "against the profile turned around": against_the_inverse,
+}
 
 
 def _both(space: Space, case: Turning) -> Profile:
@@ -100,14 +121,22 @@ def main() -> None:
         ),
         "pairs that turn on another dimension": _on_axes(asked.pairs, asked.seed),
     }
-    print("| warmth flipped | choices that changed |\n|---|---|")
+    print(f"| choices that changed when warmth was flipped | {' | '.join(WAYS)} |")
+    print("|---" * (1 + len(WAYS)) + "|")
     for name, cases in parts.items():
-        changed: dict[str, list[float]] = {}
-        for number, case in enumerate(cases):
-            profile = _both(space, case)
-            before, after = choice(scorer, case, profile), choice(scorer, case, flip(profile, FLIPPED, space))
-            changed[str(number)] = [float((before > 0) != (after > 0))]
-        print(f"| {len(cases)} {name} | {figure('accuracy', figures(estimate(changed, share=True)))} |", flush=True)
+        shares = [_changed(scorer, cases, way, space) for way in WAYS.values()]
+        print(f"| {len(cases)} {name} | {' | '.join(shares)} |", flush=True)
+
+
+def _changed(
+    scorer: Scorer, cases: Sequence[Turning], way: Callable[[Scorer, Turning, Profile], float], space: Space
+) -> str:
+    changed: dict[str, list[float]] = {}
+    for number, case in enumerate(cases):
+        profile = _both(space, case)
+        before, after = way(scorer, case, profile), way(scorer, case, flip(profile, FLIPPED, space))
+        changed[str(number)] = [float((before > 0) != (after > 0))]
+    return figure("accuracy", figures(estimate(changed, share=True)))
 
 
 if __name__ == "__main__":
