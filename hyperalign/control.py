@@ -11,14 +11,14 @@ from difflib import get_close_matches
 
 from .copying import longest_copied_run
 from .errors import InputError, NotFoundError
-from .profile import SPACE_ID, Aspect, Evidence, Hypothesis, Profile, TestResult
+from .profile import BY_HAND, SPACE_ID, Aspect, Evidence, Hypothesis, Profile, TestResult
 from .records import Record, Sample, quotable_text
 from .space import Space, known_poles, load_space
 from .style.measured import measured_style
 
 __all__ = ["carry_over", "flip", "forget_hypothesis", "forget_record", "set_leaning", "silence"]
 
-_STATED, _EDITED = "stated", "edited"
+_STATED, _EDITED = BY_HAND
 _TOLD = 5
 """Words in a row: a statement that repeats so many of a record's tells of it."""
 
@@ -161,7 +161,7 @@ def carry_over(old: Profile, new: Profile) -> Profile:
         old: the newest version before.
         new: what was fitted.
     """
-    stated = [each for each in old.hypotheses if each.source in {_STATED, _EDITED}]
+    stated = [each for each in old.hypotheses if each.source in BY_HAND]
     ids = {each.id for each in stated}
     names = {each.id.removeprefix(SPACE_ID) for each in stated}
     return new.model_copy(

@@ -17,6 +17,7 @@ from .errors import ProfileError
 from .records import Record, Sample, check_user, quotable_text
 
 __all__ = [
+    "BY_HAND",
     "EXAMPLE_ID",
     "SPACE_ID",
     "Aspect",
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: Final = 1
+BY_HAND = ("stated", "edited")
+"""Sources of what somebody said of themselves, and no test found."""
 SPACE_ID: Final = "space-"
 EXAMPLE_ID: Final = "example-"
 """How ids begin of hypotheses that are a dimension's pole, and of those that are a record, shown as it is."""

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperalign.errors import InputError
-from hyperalign.profile import Hypothesis, Profile
+from hyperalign.profile import BY_HAND, Hypothesis, Profile
 from hyperalign.records import Pair
 from hyperalign.scores import Scorer
 from hyperalign.style import likeness
@@ -104,10 +104,10 @@ def _odds(
 
 
 def _nats_a_cell(statement: Hypothesis) -> float:
-    """Log-odds that one nat of a cell is worth; of what was never tested, but said, by its weight alone."""
+    """Log-odds that one nat of a cell is worth: 0 for what was never tested, unless somebody said it."""
     test = statement.test
     if test is None:
-        return _SAID * statement.weight
+        return _SAID * statement.weight if statement.source in BY_HAND else 0.0
     error = max((test.high - test.low) / _INTERVAL, 1e-6)
     variance = error**2 * max(1, len(test.records))
     # The tested gain is shrunken by what is believed of it; without bounds one odd cell would decide alone.

@@ -74,6 +74,12 @@ def test_what_somebody_set_by_hand_decides_and_flipping_it_turns_the_choice_arou
     assert judge(prompt="", answers=ANSWERS[:2], profile=turned).best == 0
 
 
+def test_what_no_test_and_nobody_said_is_silent() -> None:
+    guess = JAM.model_copy(update={"test": None, "source": "inferred"})
+    found = Judge(Overlap())(prompt="", answers=ANSWERS[:2], profile=Profile(user="ada", hypotheses=[guess]))
+    assert found.probabilities == pytest.approx([0.5, 0.5])
+
+
 def test_without_a_kept_statement_all_are_equally_probable() -> None:
     scorer = Overlap()
     found = Judge(scorer)(prompt="What news?", answers=ANSWERS, profile=Profile(user="ada", stated=["Be brief."]))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hyperalign.backends.training.adapters import open_adapter
+from hyperalign.backends.training.student import Student
 from tests.fixtures.scripted_server import ScriptedServer, reply
 from tests.hyperalign.cli.conftest import Run, run
 
@@ -20,8 +21,15 @@ pytestmark = [needs_train, pytest.mark.filterwarnings("default")]
 
 
 def test_a_distillation_from_its_estimate_to_its_losses(
-    run: Run, scripted_server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run,
+    scripted_server: ScriptedServer,
+    student: Student,
+    isolated_folders: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # The command names its student as a user does, and finds the checkpoint that is there already.
+    (isolated_folders / "cache" / "checkpoints").symlink_to(student.path.parent)
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     monkeypatch.setenv("OPENAI_API_BASE", scripted_server.base)
     scripted_server.default = reply(answer)
