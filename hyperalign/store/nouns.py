@@ -149,7 +149,7 @@ class StoreLike(Protocol):
         ...
 
     def other_records(self, user: str, limit: int) -> list[Record]:
-        """Up to ``limit`` records of everybody else, the people taking turns."""
+        """Up to ``limit`` records of each kind of everybody else, the people taking turns."""
         ...
 
     def users(self) -> list[Person]:

@@ -111,15 +111,24 @@ class Store:
 
         Args:
             user: whose records to leave out.
-            limit: the most records to return.
+            limit: the most records to return of each kind, so that many texts crowd out no choice.
         """
-        turn = func.row_number().over(partition_by=RecordRow.user_id, order_by=RecordRow.number)
-        ranked = select(RecordRow.number, turn.label("turn")).where(RecordRow.user_id != user).subquery()
+        own = func.row_number().over(
+            partition_by=[RecordRow.user_id, RecordRow.kind],
+            order_by=RecordRow.number,
+        )
+        turns = (
+            select(RecordRow.number, RecordRow.kind, RecordRow.user_id, own.label("turn"))
+            .where(RecordRow.user_id != user)
+            .subquery()
+        )
+        place = func.row_number().over(partition_by=turns.c.kind, order_by=[turns.c.turn, turns.c.user_id])
+        ranked = select(turns.c.number, place.label("place")).subquery()
         query = (
             select(RecordRow)
             .join(ranked, ranked.c.number == RecordRow.number)
-            .order_by(ranked.c.turn, RecordRow.user_id)
-            .limit(limit)
+            .where(ranked.c.place <= limit)
+            .order_by(ranked.c.place, RecordRow.kind)
         )
         return self._read(lambda session: [record_of(row) for row in session.scalars(query)])
 

@@ -9,7 +9,7 @@ from hyperalign.errors import (
     RecordError,
     UserIdError,
 )
-from hyperalign.records import Sample
+from hyperalign.records import Pair, Sample
 from hyperalign.store import Person, Store, StoreLike
 
 from ..people import LETTER, RECORDS, profile
@@ -62,6 +62,18 @@ def test_other_people_take_turns_in_a_fixed_order(store: Store) -> None:
     assert store.other_records("ada", 4) == store.other_records("ada", 4)
     assert len(store.other_records("ada", 100)) == 6
     assert len(store.other_records("a stranger", 100)) == 9
+
+
+def test_many_texts_of_others_crowd_out_none_of_their_choices(store: Store) -> None:
+    pairs = [
+        Pair(user=user, prompt=f"Question {n}?", chosen=f"{user} {n}", rejected="No.")
+        for user in ("bob", "cy")
+        for n in range(3)
+    ]
+    store.add_records([*(sample(user, f"{user} {n}") for user in ("bob", "cy") for n in range(50)), *pairs])
+    others = store.other_records("ada", 4)
+    assert [r.chosen for r in others if isinstance(r, Pair)] == ["bob 0", "cy 0", "bob 1", "cy 1"]
+    assert [r.text for r in others if isinstance(r, Sample)] == ["bob 0", "cy 0", "bob 1", "cy 1"]
 
 
 # Profiles
