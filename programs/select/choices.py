@@ -18,7 +18,7 @@ from hyperalign.profile import Hypothesis, TestResult
 from hyperalign.scores import Row, ScoreMatrix
 
 from .effects import Effects, effects
-from .flips import one_way_p
+from .flips import any_one_way_p, one_way_p
 from .rules import Judged, Rules, rounded, turned
 
 __all__ = ["ByChoices", "judge_choices", "much_the_same"]
@@ -53,10 +53,16 @@ def judge_choices(tried: Sequence[tuple[Hypothesis, ScoreMatrix]], user: str, ru
     for hypothesis, matrix in tried:
         seen, beside = (tuple(matrix.of(hypothesis.id, part)[0]) for part in (_is(user), _is_not(user)))
         together.setdefault((id(matrix), seen, beside), []).append((hypothesis, matrix))
-    parts = [
-        _judge([hypothesis for hypothesis, _ in alike], alike[0][1], list(seen), user, rules)
+    # Statements made from some of the choices are tested by the others alone. What coins may do goes by all of them.
+    limit = rules.chance(max((_worth(matrix.weights([], user)) for _, matrix in tried), default=1.0))
+    weighed = [
+        _weigh([hypothesis for hypothesis, _ in alike], alike[0][1], list(seen), user, rules, limit=limit)
         for (_, seen, _), alike in together.items()
     ]
+    tested = [each for each in weighed if isinstance(each, _Weighed)]
+    # Each group by itself is one more chance for coins: all of them together must point one way, too.
+    gate = any_one_way_p(_aligned(tested), seed=rules.seed)
+    parts = [each if isinstance(each, ByChoices) else _judge(each, max(gate, each.one_way), rules) for each in weighed]
     return ByChoices(
         [judged for part in parts for judged in part.judged],
         {name: probability for part in parts for name, probability in part.direction.items()},
@@ -71,9 +77,38 @@ def _is_not(user: str) -> Callable[[Row], bool]:
     return lambda row: row.user != user
 
 
-def _judge(
-    hypotheses: Sequence[Hypothesis], matrix: ScoreMatrix, records: list[str], user: str, rules: Rules
-) -> ByChoices:
+@dataclass(frozen=True)
+class _Weighed:
+    """Statements that saw the same choices, and what came out.
+
+    Attributes:
+        hypotheses: the statements.
+        matrix: where their cells are.
+        cells: shape (choices, statements), the person's and then other people's.
+        records: the person's choices.
+        others: how many of other people's.
+        effects: how far the person leans.
+        told: the person's cells, shape (choices, statements), in units of noise: as they are, and beyond everybody's
+            taste.
+        one_way: how often coins point one way as clearly.
+        limit: how often they may.
+    """
+
+    hypotheses: Sequence[Hypothesis]
+    matrix: ScoreMatrix
+    cells: NDArray[np.float64]
+    records: list[str]
+    others: int
+    effects: Effects
+    told: Sequence[NDArray[np.float64]]
+    one_way: float
+    limit: float
+
+
+def _weigh(
+    hypotheses: Sequence[Hypothesis], matrix: ScoreMatrix, records: list[str], user: str, rules: Rules, *, limit: float
+) -> _Weighed | ByChoices:
+    """What the choices say of statements; what is dropped, where they are too few."""
     columns = [hypothesis.id for hypothesis in hypotheses]
     own, weights = matrix.complete(columns, user), matrix.weights(columns, user)
     people = dict.fromkeys(row.user for row in matrix.rows if row.user != user)
@@ -86,24 +121,28 @@ def _judge(
     common = weights @ own / weights.sum() - found.raw
     told = [weights[:, None] * (own - shift) / found.scale for shift in (0.0, common)]
     one_way = max(one_way_p(each, seed=rules.seed) for each in told)
-    # What old choices count for is not seen as often by chance as so many new ones would be.
-    worth = float(weights.sum() ** 2 / (weights @ weights))
-    leanings = _Leanings(matrix, records, count, found, one_way, rules.chance(worth))
-    return ByChoices(
-        _kept_or_not(hypotheses, leanings, np.vstack([own, *others]), rules), _direction(hypotheses, found)
-    )
+    return _Weighed(hypotheses, matrix, np.vstack([own, *others]), records, count, found, told, one_way, limit)
 
 
-@dataclass(frozen=True)
-class _Leanings:
-    """What some hypotheses were judged by: the person's records, how many of others', what came out, the limit of p."""
+def _worth(weights: NDArray[np.float64]) -> float:
+    """As how many new choices some count that may be old: those are not seen as often by chance."""
+    return float(weights.sum() ** 2 / (weights @ weights)) if weights.any() else 1.0
 
-    matrix: ScoreMatrix
-    records: list[str]
-    others: int
-    effects: Effects
-    one_way: float
-    limit: float
+
+def _aligned(weighed: Sequence[_Weighed]) -> list[list[NDArray[np.float64]]]:
+    """What each group was told, with a row for each of the person's choices: empty where it did not see one."""
+    place = {record: at for at, record in enumerate(dict.fromkeys(name for each in weighed for name in each.records))}
+    aligned = []
+    for each in weighed:
+        seen = [np.full((len(place), cells.shape[1]), np.nan) for cells in each.told]
+        for whole, cells in zip(seen, each.told, strict=True):
+            whole[[place[record] for record in each.records]] = cells
+        aligned.append(seen)
+    return aligned
+
+
+def _judge(weighed: _Weighed, one_way: float, rules: Rules) -> ByChoices:
+    return ByChoices(_kept_or_not(weighed, one_way, rules), _direction(weighed.hypotheses, weighed.effects))
 
 
 def _direction(hypotheses: Sequence[Hypothesis], leanings: Effects) -> dict[str, float]:
@@ -114,26 +153,25 @@ def _direction(hypotheses: Sequence[Hypothesis], leanings: Effects) -> dict[str,
     }
 
 
-def _kept_or_not(
-    hypotheses: Sequence[Hypothesis], leanings: _Leanings, cells: NDArray[np.float64], rules: Rules
-) -> list[Judged]:
+def _kept_or_not(weighed: _Weighed, one_way: float, rules: Rules) -> list[Judged]:
     """The surest first: each is kept while the mean probability of a wrong sign stays within the rate."""
+    hypotheses = weighed.hypotheses
     wrong = np.array(
         [
             min(p, 1 - p) if hypothesis.source == "space" else 1 - p
-            for hypothesis, p in zip(hypotheses, leanings.effects.positive, strict=True)
+            for hypothesis, p in zip(hypotheses, weighed.effects.positive, strict=True)
         ]
     )
-    alike = much_the_same(cells)
+    alike = much_the_same(weighed.cells)
     judged: list[Judged] = []
     kept: dict[int, Hypothesis] = {}
     for at in np.argsort(wrong, kind="stable").tolist():
         # Only what is kept counts: a statement that is left out anyway must not lend its sureness to the next.
         q = (sum(float(wrong[other]) for other in kept) + float(wrong[at])) / (len(kept) + 1)
-        hypothesis = _tested(hypotheses[at], at, q, float(wrong[at]), leanings)
+        hypothesis = _tested(hypotheses[at], at, q, float(wrong[at]), weighed)
         like = next((said for other, said in kept.items() if alike[at, other]), None)
-        if leanings.one_way > leanings.limit:
-            reason = f"the choices do not point one way (p {leanings.one_way:.2f})"
+        if one_way > weighed.limit:
+            reason = f"the choices do not point one way (p {one_way:.2f})"
         elif wrong[at] >= 0.5:
             reason = "fits other people at least as well"
         elif q > rules.wrong_signs or wrong[at] > rules.wrong_each:
@@ -161,21 +199,21 @@ def much_the_same(cells: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray(np.abs(products) > _ALIKE * np.outer(lengths, lengths))
 
 
-def _tested(hypothesis: Hypothesis, at: int, q: float, wrong: float, leanings: _Leanings) -> Hypothesis:
-    found = leanings.effects
+def _tested(hypothesis: Hypothesis, at: int, q: float, wrong: float, weighed: _Weighed) -> Hypothesis:
+    found = weighed.effects
     gain, noise = float(found.raw[at]), float(found.noise[at])
     # Not the raw gain's sign: what is believed of it decides which pole is said.
     if hypothesis.source == "space" and found.mean[at] < 0:
         hypothesis, gain = turned(hypothesis), -gain
     result = TestResult(
-        test=leanings.matrix.test,
+        test=weighed.matrix.test,
         gain=rounded(gain),
         low=rounded(gain - _INTERVAL * noise),
         high=rounded(gain + _INTERVAL * noise),
         p=rounded(wrong),
         q=rounded(min(1.0, q)),
-        records=leanings.records,
-        reference_records=leanings.others,
-        scorer=leanings.matrix.scorer,
+        records=weighed.records,
+        reference_records=weighed.others,
+        scorer=weighed.matrix.scorer,
     )
     return hypothesis.model_copy(update={"test": result, "weight": rounded(max(0.0, 1 - 2 * wrong))})

@@ -9,11 +9,12 @@ manner, of the difference of the two means. This file runs no model.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["apart_p", "one_way_p"]
+__all__ = ["any_one_way_p", "apart_p", "one_way_p"]
 
 _EXACT_UP_TO = 12
 _DRAWN = 2_000
@@ -31,6 +32,25 @@ def one_way_p(cells: NDArray[np.float64], *, seed: int = 0) -> float:
     """
     lengths = _lengths(_flips(len(cells), seed), cells)
     return float(np.mean(lengths >= lengths[0] - 1e-9))
+
+
+def any_one_way_p(groups: Sequence[Sequence[NDArray[np.float64]]], *, seed: int = 0) -> float:
+    """Probability that coin tosses point one way as much as the clearest of several groups of statements says.
+
+    Each exchange is of one person's choices, so it is made in all groups at once; the clearest group counts in each, so
+    that to ask several groups lets coins through no oftener than to ask one (min-p, Westfall and Young 1993).
+
+    Args:
+        groups: of each, its cells in one or more ways to see them, all of which must point one way; each of shape
+            (choices, statements), with all of the person's choices in one order: what a group did not see is NaN.
+        seed: draws the exchanges where there are too many.
+    """
+    if not groups:
+        return 1.0
+    flips = _flips(max(len(cells) for seen in groups for cells in seen), seed)
+    by_group = [np.max([_exceeded(_lengths(flips, cells)) for cells in seen], axis=0) for seen in groups]
+    clearest = np.min(by_group, axis=0)
+    return float(np.mean(clearest <= clearest[0] + 1e-9))
 
 
 def apart_p(cells: NDArray[np.float64], inside: NDArray[np.bool_], *, seed: int = 0) -> NDArray[np.float64]:
@@ -53,6 +73,11 @@ def apart_p(cells: NDArray[np.float64], inside: NDArray[np.bool_], *, seed: int 
     usual = [max(float((share**2) @ (np.nan_to_num(cells) ** 2).sum(axis=1)), 1e-12) for share in shares]
     apart = np.array([_lengths(flips * share, cells) / length for share, length in zip(shares, usual, strict=True)])
     return np.asarray(np.mean(apart.max(axis=0) >= apart[:, :1] - 1e-9, axis=1), dtype=np.float64)
+
+
+def _exceeded(lengths: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each length, the share of all that are at least as long."""
+    return 1.0 - np.searchsorted(np.sort(lengths), lengths - 1e-9) / len(lengths)
 
 
 def _flips(count: int, seed: int) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from benches.simulated import MIXING, SPACE, USER, Cells, Person, as_matrix, peo
 from hyperalign.profile import Hypothesis
 from hyperalign.programs.select import Rules, Selection, select
 from hyperalign.programs.select.effects import Prior, effects
-from hyperalign.programs.select.flips import one_way_p
+from hyperalign.programs.select.flips import any_one_way_p, one_way_p
 
 from ..parts import statement
 
@@ -82,6 +82,62 @@ def test_a_hypothesis_is_not_judged_by_the_choices_that_it_was_made_from() -> No
     assert tested.test is not None
     assert tested.test.records == ["r1", "r3", "r5", "r7"]
     assert "h0" not in chosen.direction, "only the space has directions"
+
+
+def test_coins_may_do_no_more_where_half_the_choices_made_the_statements() -> None:
+    rng = np.random.default_rng(13)
+    found = 0
+    for _ in range(200):
+        # Sixteen choices by coins, half of which are left to test what the other half made.
+        own = read(rng, 16) * rng.choice([-1.0, 1.0], size=(16, 1))
+        own[::2] = np.nan
+        free = [statement(f"h{i}") for i in range(own.shape[1])]
+        found += bool(selected(own, people(rng), free, Rules(permutations=999)).kept)
+    assert found <= 0.1 * 200, "one in twenty, and not one in five as with eight choices"
+
+
+def test_coins_get_in_no_oftener_by_several_doors() -> None:
+    rng = np.random.default_rng(14)
+    found = 0
+    for _ in range(120):
+        matrices, hypotheses = [], []
+        coins = rng.choice([-1.0, 1.0], size=(16, 1))
+        for group in range(4):
+            own, others = read(rng, 16) * coins, people(rng)
+            if group:
+                own[group % 2 :: 2] = np.nan
+            named = [h.model_copy(update={"id": f"g{group}-{h.id}"}) for h in SPACE]
+            hypotheses += named
+            matrices.append(as_matrix(Person(own, others), named, paired=True))
+        found += bool(select(hypotheses, matrices, USER, Rules(permutations=999)).kept)
+    assert found <= 0.1 * 120, "one in twenty, and not one in six for four groups of statements"
+
+
+def test_what_half_the_choices_show_plainly_needs_nothing_of_statements_that_see_coins() -> None:
+    rng = np.random.default_rng(12)
+    # Every second choice agrees with itself, for two free statements; the space, which saw all, sees coins.
+    own = np.hstack([read(rng, 16) * rng.choice([-1.0, 1.0], size=(16, 1)), np.full((16, 2), 3.0)])
+    own[::2, -2:] = np.nan
+    others = [np.hstack([cells, rng.normal(size=(2, 2))]) for cells in people(rng)]
+    chosen = selected(own, others, [*SPACE, statement("free"), statement("other")])
+    assert [h.id for h in chosen.kept] == ["free", "other"]
+    assert any("do not point one way" in h.dropped_because for h in chosen.dropped)
+
+
+def test_the_clearest_of_several_groups_is_as_rare_as_its_p_says() -> None:
+    rng = np.random.default_rng(15)
+    ps = np.array(
+        [
+            any_one_way_p([[rng.normal(size=(10, 4))], [rng.normal(size=(10, 1))], [np.zeros((10, 2))]])
+            for _ in range(400)
+        ]
+    )
+    for level in (0.05, 0.2, 0.5):
+        assert np.mean(ps <= level) == pytest.approx(level, abs=0.06)
+    agreeing = np.ones((8, 2))
+    assert any_one_way_p([[agreeing]]) == one_way_p(agreeing) == 1 / 128
+    assert any_one_way_p([[agreeing], [np.zeros((8, 3))]]) == 1 / 128, "what says nothing costs nothing"
+    assert any_one_way_p([]) == 1.0
 
 
 def test_leanings_are_shrunken_and_more_so_with_less_to_go_on() -> None:
