@@ -108,6 +108,9 @@ def _nats_a_cell(statement: Hypothesis) -> float:
     test = statement.test
     if test is None:
         return _SAID * statement.weight if statement.source in BY_HAND else 0.0
+    if test.test != "likelihood":
+        # Its bounds are in the other test's unit (shares of a choice), and say nothing of how far likelihoods spread.
+        return _SAID * statement.weight
     error = max((test.high - test.low) / _INTERVAL, 1e-6)
     variance = error**2 * max(1, len(test.records))
     # The tested gain is shrunken by what is believed of it; without bounds one odd cell would decide alone.

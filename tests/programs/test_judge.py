@@ -58,6 +58,19 @@ def test_what_is_surer_weighs_more() -> None:
 POLES = (JAM.statement, JAM.opposite)
 
 
+def test_a_statement_that_was_tested_by_choice_is_as_sure_as_its_weight_and_no_surer() -> None:
+    # Gains and bounds of that test are shares of a choice, and answers are judged by nats.
+    shares = {"test": "choice", "gain": 0.4, "low": 0.3, "high": 0.5}
+    by_choice = JAM.model_copy(update={"test": JAM.test.model_copy(update=shares) if JAM.test else None})
+    seen, unseen = (
+        Judge(Overlap())(prompt="", answers=ANSWERS[:2], profile=Profile(user="ada", hypotheses=[each])).decided[0][1]
+        for each in (by_choice, by_choice.model_copy(update={"weight": 0.3}))
+    )
+    assert seen == pytest.approx(3 * unseen)
+    likely = Judge(Overlap())(prompt="", answers=ANSWERS[:2], profile=Profile(user="ada", hypotheses=[JAM])).decided
+    assert 0.2 < seen / likely[0][1] < 5
+
+
 def test_what_somebody_set_by_hand_decides_and_flipping_it_turns_the_choice_around() -> None:
     space = Space(
         name="foods", dimensions=[Dimension(name="jam", aspect="style", source="", high=POLES[0], low=POLES[1])]
