@@ -18,7 +18,7 @@ from hyperalign.records import Record
 from .cases import Case
 from .controls import inverted
 from .profiles import NOBODY, untested
-from .roles import CONTROLS, GOLD, INVERTED, NONE, WRONG_USER, curve_point
+from .roles import CONTROLS, GOLD, INVERTED, NONE, WRONG_USER, curve_point, main_of
 
 __all__ = ["BARE", "Arm", "Arms", "named", "needs_fit"]
 
@@ -96,8 +96,8 @@ class Arms:
 
     @property
     def main(self) -> str | None:
-        """The strategy that controls are made under: ``verified`` where it is there, else the last one."""
-        return "verified" if "verified" in self.strategies else next(reversed(self.strategies), None)
+        """The strategy that controls are made under."""
+        return main_of(list(self.strategies))
 
     def of(self, case: Case) -> list[Arm]:
         """All arms of a case, strategies first.

@@ -15,7 +15,7 @@ from hyperalign.programs.answered import share_of_first
 from hyperalign.programs.choose import question
 from hyperalign.records import Record
 
-from .cases import Case
+from .cases import Case, Kind
 from .controls import votes
 from .instruments import Instruments, scored
 from .metrics.letters import Letters
@@ -23,10 +23,27 @@ from .metrics.likelihood_gain import own_over_other
 from .requests import request_scores
 from .roles import CONTROLS, NONE, VOTES, WRONG_USER
 
-__all__ = ["PROGRAM", "AskingToChoose", "AskingToHelp", "AskingToWrite"]
+__all__ = ["PROGRAM", "AskingToChoose", "AskingToHelp", "AskingToWrite", "not_asked"]
 
 PROGRAM = "program"
 """The arm's name."""
+
+# What is written has no votes in any run; of a request the verdict says that there is nothing to hold it against.
+_ASKED: Mapping[Kind, Collection[str]] = {
+    "choice": (WRONG_USER, VOTES),
+    "writing": (NONE, WRONG_USER, VOTES),
+    "request": CONTROLS,
+}
+
+
+def not_asked(kind: Kind, controls: Collection[str]) -> list[str]:
+    """Those of some controls that are missing where any program is asked.
+
+    Args:
+        kind: of the task.
+        controls: which of ``CONTROLS`` are on.
+    """
+    return [control for control in CONTROLS if control in controls and control not in _ASKED[kind]]
 
 
 class AskingToChoose:

@@ -11,6 +11,7 @@ from typing import Any
 from hyperalign.errors import InputError
 
 from .folder import read_json
+from .roles import role_of
 from .runner import Outcome, read_outcomes
 from .statistics import clusters_needed, difference, estimate, holm, sign_flip_p
 from .tables import Scores, figures, is_share, sizes, tables_of
@@ -27,8 +28,8 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
 
     Returns:
         ``task``, ``cases`` (how many both have) and ``strategies``: by name and metric, the ``first``'s and the
-        ``second``'s figures, their paired ``difference`` with its interval, a two-sided sign-flip ``p``, ``p_holm``
-        (adjusted over the strategies), and ``clusters_needed`` to settle it.
+        ``second``'s figures, their paired ``difference`` with its interval, a two-sided sign-flip ``p``,
+        ``clusters_needed`` to settle it, and of strategies with their whole history ``p_holm`` (adjusted over those).
 
     Raises:
         InputError: a folder holds no run, the tasks differ, or no case is in both.
@@ -73,7 +74,9 @@ def _row(metric: str, first: Scores, second: Scores) -> dict[str, Any]:
 
 
 def _adjust(found: dict[str, dict[str, Any]]) -> None:
-    for metric in {metric for metrics in found.values() for metric in metrics}:
-        rows = {arm: metrics[metric] for arm, metrics in found.items() if metric in metrics}
+    # Controls, ceilings and points of a curve make no claim, and would only water down those that do.
+    claims = {arm: metrics for arm, metrics in found.items() if role_of(arm) == "strategy" and "@" not in arm}
+    for metric in {metric for metrics in claims.values() for metric in metrics}:
+        rows = {arm: metrics[metric] for arm, metrics in claims.items() if metric in metrics}
         for arm, p in holm({arm: row["p"] for arm, row in rows.items()}).items():
             rows[arm]["p_holm"] = round(p, 5)

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import dspy
+from dspy.utils.exceptions import AdapterParseError
 
 from hyperalign.budget import Budget
-from hyperalign.errors import InputError, ModelError
+from hyperalign.errors import InputError, ModelError, ModelOutputError
 from hyperalign.programs.deliberate import Deliberate
 from hyperalign.programs.generate import Generate
 from hyperalign.programs.own_scorer import resolve_scorer
@@ -25,7 +26,7 @@ from hyperalign.programs.score import Progress
 from hyperalign.programs.strategies import strategy
 
 from .arms import Arms, named
-from .asking import AskingToChoose, AskingToHelp, AskingToWrite
+from .asking import AskingToChoose, AskingToHelp, AskingToWrite, not_asked
 from .cases import Case, Task
 from .choosing import Choosing
 from .controls import divergent, wrong_users
@@ -103,7 +104,8 @@ def evaluate(
     strategies = named(plan.strategies) if isinstance(program, Personalizer) and not asks_for_help else {}
     strangers = wrong_users(cases, plan.seed) if WRONG_USER in plan.controls and not asks_for_help else {}
     instruments = instruments_for(task, cases)
-    folder = EvalFolder(Path(out) if out is not None else None, _asked(program, task, plan, cases))
+    beside = {"concurrency": plan.concurrency}
+    folder = EvalFolder(Path(out) if out is not None else None, _asked(program, task, plan, cases), beside=beside)
     work: Work
     if asks_for_help:
         work = _meeting_requests(program, ways)
@@ -131,6 +133,7 @@ def evaluate(
         model=_model(program),
         seed=plan.seed,
         controls=list(plan.controls),
+        not_asked=[] if isinstance(program, Personalizer) else not_asked(task.kind, plan.controls),
         personas={case.user: case.persona for case in cases},
         divergent=divergent(cases),
         usage=folder.cost(),
@@ -163,11 +166,17 @@ def _as_it_is(program: dspy.Module, plan: Plan, strangers: Mapping[str, Case], i
 
 
 def _counted(work: Work, budget: Budget) -> Work:
-    """The same work, which also says what each case has cost."""
+    """The same work, which also says what each case has cost.
+
+    An answer that can't be read is an error of its case, as it may come from a program that is not ours.
+    """
 
     def counting(case: Case) -> dict[str, Any]:
         with budget.step("cases"), budget.tally() as spent:
-            found = work(case)
+            try:
+                found = work(case)
+            except AdapterParseError as error:
+                raise ModelOutputError("The answer was not in the form asked for.") from error
         usage = spent()
         return {**found, "tokens": {"in": usage.tokens_in, "out": usage.tokens_out, "cached": usage.tokens_cached}}
 

@@ -27,13 +27,14 @@ class EvalFolder:
     Args:
         out: where; a folder among the runs of the data folder, named by what is asked, if None.
         asked: all that decides the result, as JSON-able data with a ``task``.
+        beside: what is told of the first sitting and decides nothing: another run may differ in it.
 
     Raises:
         InputError: another run, or something else, lies there.
         StorageError: it can't be written.
     """
 
-    def __init__(self, out: Path | None, asked: Mapping[str, Any]) -> None:
+    def __init__(self, out: Path | None, asked: Mapping[str, Any], *, beside: Mapping[str, Any] | None = None) -> None:
         text = json.dumps(asked, indent=2, ensure_ascii=False) + "\n"
         fingerprint = hashlib.sha256(text.encode()).hexdigest()[:10]
         name = "".join(letter if letter.isalnum() else "-" for letter in str(asked["task"]))[:40]
@@ -50,7 +51,8 @@ class EvalFolder:
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise InputError(f"{self.path}: something else lies there.", remedy="Choose another --out.")
         else:
-            write_whole(mark, text)
+            told = {**asked, **(beside or {})}
+            write_whole(mark, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
 
     @property
     def cases(self) -> Path:

@@ -1,6 +1,6 @@
 """The other people of a benchmark: what a profile's hypotheses are tested against.
 
-They are people who were not drawn, so that no report user is anybody's reference; where all were
+They are people who were not drawn, so that nobody who is reported on is anybody else's reference; where all were
 drawn, they are each other's. Nothing that a case asks about is among their records.
 """
 
@@ -36,13 +36,18 @@ class OtherPeople:
             for record in case.records:
                 if not asked & {own_text(record), other_text(record)}:
                     people.setdefault(case.user, {})[record.id] = record
+        # Also of the drawn, whose records are no part of the reference.
+        self._own: dict[str, set[tuple[str, str, str]]] = {}
+        for theirs in people.values():
+            for record in theirs.values():
+                self._own.setdefault(record.user, set()).add(_content(record))
         undrawn = {user: theirs for user, theirs in people.items() if user not in users}
         enough = len(undrawn) >= _MIN_PEOPLE and sum(map(len, undrawn.values())) >= _MIN_RECORDS
         self._records = [record for theirs in (undrawn if enough else people).values() for record in theirs.values()]
 
     def records(self, user: str) -> list[Record]:
         """Records of everybody but ``user``; what two people share is there once, and not if it is the user's too."""
-        mine = {_content(record) for record in self._records if record.user == user}
+        mine = self._own.get(user, set())
         found: dict[tuple[str, str, str], Record] = {}
         for record in self._records:
             content = _content(record)

@@ -27,6 +27,7 @@ __all__ = [
     "Role",
     "controls_without",
     "curve_point",
+    "main_of",
     "role_of",
     "vote_arm",
 ]
@@ -59,6 +60,11 @@ def role_of(arm: str) -> Role:
     if arm in _CEILINGS:
         return "ceiling"
     return "control" if arm in BEATEN or arm in _ASSAULTS else "strategy"
+
+
+def main_of(strategies: Sequence[str]) -> str | None:
+    """The strategy that controls are made under: ``verified`` where it is there, else the last one."""
+    return "verified" if "verified" in strategies else next(reversed(strategies), None)
 
 
 def controls_without(off: Sequence[str]) -> list[str]:

@@ -15,13 +15,15 @@ from hyperalign.budget import Usage
 
 from .cases import Kind, Task
 from .equity import equity
-from .roles import BEATEN, CONTROLS, NONE, role_of
+from .roles import BEATEN, CONTROLS, NONE, WRONG_USER, main_of, role_of
 from .runner import Outcome
 from .statistics import Estimate, clusters_needed, difference, estimate, holm, mcnemar, sign_flip_p
 from .tables import Scores, Tables, figures, is_share, sizes, tables_of
 
-__all__ = ["summarize"]
+__all__ = ["SURE", "summarize"]
 
+SURE = 0.05
+"""The highest p of a win."""
 _PRIMARY: Mapping[Kind, str] = {"choice": "accuracy", "writing": "author_logprob", "request": "handled"}
 _YES_OR_NO = ("refused_safe", "complied_unsafe")
 _OWN_OVER_OTHER = {"accuracy": "own_over_other", "pick": "pick_own_over_other"}
@@ -34,6 +36,7 @@ def summarize(
     model: str,
     seed: int,
     controls: Sequence[str] = CONTROLS,
+    not_asked: Sequence[str] = (),
     personas: Mapping[str, str] | None = None,
     divergent: Sequence[str] = (),
     usage: Mapping[str, Usage] | None = None,
@@ -47,6 +50,7 @@ def summarize(
         model: the name of the model that answered or scored.
         seed: of the draws.
         controls: which of ``CONTROLS`` were on.
+        not_asked: those of them that such a program is not asked.
         personas: the persona of each user, where people have one: equity is over those.
         divergent: ids of cases about which people differ.
         usage: what each step spent.
@@ -72,6 +76,7 @@ def summarize(
         "note": task.note(),
         "controls": [arm for arm in arms if role_of(arm) != "strategy"],
         "switched_off": [control for control in CONTROLS if control not in controls],
+        "not_asked": list(not_asked),
         "strategies": _figures_of(arms),
         "against": _against(arms, primary),
         "wins": _wins(arms, primary),
@@ -134,7 +139,8 @@ def _against(arms: Tables, primary: str) -> dict[str, Any]:
 def _wins(arms: Tables, primary: str) -> dict[str, Any]:
     """A strategy wins if it beats every control that there is, and its own profile beats a stranger's.
 
-    The p of all of them at once is the largest (Berger 1982), and is adjusted over strategies (Holm 1979).
+    Of what is written, a stranger's answer is there under the main strategy alone: no other one can win. The p of all
+    of them at once is the largest (Berger 1982), and is adjusted over strategies (Holm 1979).
     """
     beaten = {control: arms[control][primary] for control in BEATEN if primary in arms.get(control, {})}
     tests: dict[str, dict[str, float]] = {}
@@ -147,12 +153,15 @@ def _wins(arms: Tables, primary: str) -> dict[str, Any]:
             own = metrics[held]
             chance = {cluster: [0.5] * len(values) for cluster, values in own.items()}
             tests.setdefault(arm, {})["another's profile"] = sign_flip_p(own, chance)
+    main = main_of([arm for arm in arms if role_of(arm) == "strategy"])
+    unmet = {arm for arm in tests if WRONG_USER in beaten and arm != main and held not in arms[arm]}
     adjusted = holm({arm: max(found.values()) for arm, found in tests.items()})
     return {
         arm: {
             "p_holm": round(adjusted[arm], 5),
-            "won": adjusted[arm] <= 0.05,
+            "won": adjusted[arm] <= SURE and arm not in unmet,
             "weakest_against": max(found, key=lambda control: found[control]),
+            **({"stranger_under": main} if arm in unmet else {}),
         }
         for arm, found in tests.items()
     }

@@ -14,6 +14,7 @@ from typing import Any
 from ..folder import read_json
 from ..roles import NONE, WRONG_USER, role_of
 from ..runner import Outcome, read_outcomes
+from ..summary import SURE
 from .charts import Row
 from .wording import figure
 
@@ -132,6 +133,8 @@ def _warnings(summary: Mapping[str, Any]) -> list[str]:
     said = []
     if summary["switched_off"]:
         said.append(f"Controls were switched off: {', '.join(summary['switched_off'])}.")
+    if summary.get("not_asked"):
+        said.append(f"Controls that such a program is not asked are missing: {', '.join(summary['not_asked'])}.")
     if summary["cases"]["errors"]:
         said.append(f"{summary['cases']['errors']} case(s) ended in an error and have no score.")
     if summary["cluster"]["n"] < 6:
@@ -146,9 +149,13 @@ def _verdict(arm: str, summary: Mapping[str, Any]) -> str:
     against = found["weakest_against"]
     if found["won"]:
         return f"Beats every control in this run (p = {found['p_holm']:.3f}, closest: {against})."
+    under = found.get("stranger_under")
+    unmet = f" No stranger's answer was written for it, only under {under}; so it can't win." if under else ""
+    if under and found["p_holm"] <= SURE:
+        return f"Beats the controls that it met (p = {found['p_holm']:.3f}, closest: {against}).{unmet}"
     settle = (summary["against"].get(against, {}).get(arm) or {}).get("clusters_needed")
     more = f" If the difference is as found, about {settle} clusters would settle it." if settle else ""
-    return f"Not shown to help: it does not beat {against} (p = {found['p_holm']:.2f}).{more}"
+    return f"Not shown to help: it does not beat {against} (p = {found['p_holm']:.2f}).{more}{unmet}"
 
 
 def _people(outcomes: Sequence[Outcome], metric: str) -> dict[str, list[float]]:

@@ -2,7 +2,7 @@
 
 Each person's last quarter of records (by their order) are cases, the rest make the profile: what
 came later is predicted from what came before. Pairs and edits make choice cases, samples with a
-prompt make writing cases.
+prompt make writing cases; a file holds one kind or the other.
 """
 
 from __future__ import annotations
@@ -28,20 +28,29 @@ class OwnRecords:
         data: a JSONL file of samples, pairs or edits.
 
     Raises:
-        InputError: it holds no person with at least four usable records.
+        InputError: samples and choices stand in it side by side, or it holds no person with at least four usable
+            records.
     """
 
     unit = "person"
 
     def __init__(self, data: Path) -> None:
         self.name = data.stem
+        given = FolderContrast(data).records("")
         # What is there twice could be learned from and asked about.
         once: dict[str, dict[tuple[str, str, str | None], Record]] = {}
-        for record in FolderContrast(data).records(""):
+        for record in given:
             content = (prompt_of(record), own_text(record), other_text(record))
             once.setdefault(record.user, {}).setdefault(content, record)
         people = {user: list(theirs.values()) for user, theirs in once.items()}
-        choices = sum(other_text(record) is not None for theirs in people.values() for record in theirs)
+        choices = sum(other_text(record) is not None for record in given)
+        if 0 < choices < len(given):
+            # To ask about one kind alone would drop the other without a word.
+            raise InputError(
+                f"{data}: choices ({choices}; pairs, edits and ratings make them) and samples ({len(given) - choices}) "
+                "stand in one file, and a task asks about one kind.",
+                remedy="Make a file of each kind, and run each by itself.",
+            )
         self.kind: Kind = "choice" if choices else "writing"
         self._people = {user: usable for user, theirs in people.items() if len(usable := self._usable(theirs)) >= 4}
         if not self._people:

@@ -71,7 +71,7 @@ def comparison_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
                 _brief(figure(metric, found["first"])),
                 _brief(figure(metric, found["second"])),
                 _brief(gap(metric, found["difference"])),
-                f"{found['p_holm']:.3f}",
+                f"{found['p_holm']:.3f}" if "p_holm" in found else "",
                 "" if needed is None else str(needed),
             )
     return table

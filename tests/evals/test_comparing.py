@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from hyperalign.cli.show_eval import comparison_table
 from hyperalign.errors import InputError
 from hyperalign.evals.comparing import compare
 from hyperalign.evals.runner import Outcome
@@ -64,6 +67,28 @@ def test_p_is_adjusted_over_strategies(tmp_path: Path) -> None:
     assert found["sure"]["accuracy"]["p"] == pytest.approx(2 / 64, abs=1e-5)
     assert found["sure"]["accuracy"]["p_holm"] == pytest.approx(4 / 64, abs=1e-5)
     assert found["unsure"]["accuracy"]["p_holm"] == 1.0
+
+
+def test_p_is_not_adjusted_for_what_is_no_strategy(tmp_path: Path) -> None:
+    beside = ("none", "wrong-user", "inverted", "vote-length", "gold", "own-text", "verified@4")
+
+    def all_at(folder: Path, score: float) -> Path:
+        scores = {arm: {"accuracy": score} for arm in ("verified", "few-shot", *beside)}
+        return finished(folder, Given([]), [Outcome(u, u, u, {"scores": scores}) for u in "abcdef"])
+
+    found = compare(all_at(tmp_path / "a", 0.0), all_at(tmp_path / "b", 1.0))["strategies"]
+    assert set(found) == {"verified", "few-shot", *beside}
+    for strategy in ("verified", "few-shot"):
+        row = found[strategy]["accuracy"]
+        assert (row["p"], row["p_holm"]) == (pytest.approx(2 / 64, abs=1e-5), pytest.approx(4 / 64, abs=1e-5))
+    for arm in beside:
+        assert found[arm]["accuracy"]["p"] == pytest.approx(2 / 64, abs=1e-5)
+        assert "p_holm" not in found[arm]["accuracy"], "it makes no claim"
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(comparison_table(found))
+    rows = {line.split()[0]: line for line in console.export_text().splitlines() if "accuracy" in line}
+    assert set(rows) == {"verified", "few-shot", *beside}
+    assert [arm for arm, line in rows.items() if "0.062" in line] == ["verified", "few-shot"]
 
 
 def test_cases_that_failed_in_either_are_not_compared_and_later_tries_count(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,21 @@ def test_a_folder_of_another_run_is_refused_and_told_why(choices: Task, texts: T
         assert "--out" in str(refused.value.remedy)
     assert (tmp_path / "run" / "eval.json").read_bytes() == before
     ask(seed=1, concurrency=4)
+
+
+def test_how_many_ran_at_a_time_is_kept_and_decides_nothing(choices: Task, tmp_path: Path) -> None:
+    plan = {"seed": 1, "controls": ()}
+    folders = {evaluate(FirstWords(), choices, plan=Plan(**plan, concurrency=count)).folder for count in (3, 5)}
+    (folder,) = folders
+    mark = folder / "eval.json"
+    asked = json.loads(mark.read_text())
+    assert asked.pop("concurrency") == 3, "of the first sitting"
+    # A folder from before it was kept.
+    mark.write_text(json.dumps(asked))
+    program = FirstWords()
+    evaluate(program, choices, plan=Plan(**plan, concurrency=1), out=folder)
+    assert program.asked == []
+    assert json.loads(mark.read_text()) == asked
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(choices: Task, tmp_path: Path) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import dspy
+import pytest
 
 from hyperalign.budget import Budget
+from hyperalign.errors import ModelError
 from hyperalign.evals import Plan, evaluate
 from hyperalign.evals.cases import Task
 from tests.fixtures.scripted_server import ScriptedServer, reply
 
-from .parts import FirstWords, personalizer
+from .parts import FirstWords, listed, personalizer
 from .test_summary import SCHEMA
 
 
@@ -25,6 +27,7 @@ def test_choices_of_any_program(choices: Task, tmp_path: Path) -> None:
     # Texts of others share no word with either answer; then it says A, and both orders disagree.
     assert arms["wrong-user"]["order_consistency"]["mean"] < 1.0
     assert arms["program"]["own_over_other"]["mean"] > 0.5
+    assert (result.summary["switched_off"], result.summary["not_asked"]) == ([], ["none", "inverted", "gold"])
     assert len(program.asked) == 6 * 4, "own and a stranger's records, in both orders"
     for outcome in result.outcomes:
         shown = [prompt for prompt, _ in program.asked if outcome.found["chosen"] in prompt]
@@ -47,6 +50,7 @@ def test_writing_of_any_program(texts: Task, tmp_path: Path) -> None:
     assert arms["program"]["copied_words"]["mean"] == arms["program"]["words"]["mean"] > 20
     assert arms["none"]["copied_words"]["mean"] < 5
     assert len(program.asked) == 4 * 3
+    assert result.summary["not_asked"] == ["inverted", "gold"]
 
 
 def test_controls_of_a_program_can_be_off(choices: Task, texts: Task, tmp_path: Path) -> None:
@@ -54,6 +58,7 @@ def test_controls_of_a_program_can_be_off(choices: Task, texts: Task, tmp_path: 
     assert set(chosen.summary["strategies"]) == {"program"}
     assert chosen.summary["switched_off"] == ["none", "wrong-user", "inverted", "votes", "gold"]
     assert chosen.summary["wins"] == {}
+    assert chosen.summary["not_asked"] == [], "what was switched off is told once"
     program = FirstWords()
     wrote = evaluate(program, texts, plan=Plan(controls=("wrong-user",)), out=tmp_path / "b")
     assert set(wrote.summary["strategies"]) == {"program", "wrong-user", "own-text"}
@@ -75,3 +80,25 @@ def test_a_program_s_own_model_is_named_and_paid_for(
     assert {answer for outcome in result.outcomes for answer in outcome.found["answers"].values()} == {"So it was."}
     assert all(outcome.found["tokens"]["in"] == 30 for outcome in result.outcomes), "three arms of ten tokens"
     assert sum(step["calls"] for step in result.summary["cost"].values()) == 12
+
+
+def test_an_answer_that_cannot_be_read_is_an_error_of_its_case(
+    scripted_server: ScriptedServer, texts: Task, tmp_path: Path
+) -> None:
+    readable = "[[ ## answer ## ]]\nSo it was.\n[[ ## completed ## ]]"
+    program = dspy.Predict("prompt, records -> answer")
+    plan = Plan(controls=("none",), concurrency=1)
+    with dspy.context(lm=personalizer(scripted_server).lm):
+        scripted_server.default = reply(lambda request: "I would rather not say.")
+        with pytest.raises(ModelError, match=r"All 4 cases ended in an error; .* not in the form asked for"):
+            evaluate(program, texts, plan=plan, out=tmp_path / "run")
+        assert set(listed(tmp_path / "run", "cases.jsonl", "error")) == {
+            "ModelOutputError: The answer was not in the form asked for."
+        }
+        scripted_server.default = reply(
+            lambda request: "I would rather not say." if "number 6" in request.prompt else readable
+        )
+        again = evaluate(program, texts, plan=plan, out=tmp_path / "run")
+    assert again.summary["cases"] == {"scored": 2, "errors": 2}
+    assert again.summary["strategies"]["program"]["author_logprob"]["n_cases"] == 2, "an error is no score"
+    assert [bool(outcome.error) for outcome in again.outcomes] == [True, False, True, False]

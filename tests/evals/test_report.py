@@ -294,6 +294,10 @@ def test_a_writing_run_is_told(scripted_server: ScriptedServer, tmp_path: Path) 
     assert "author log-probability" in markdown
     assert "The judges name the author of the people's own texts in 100 % of cases by style" in html
     assert "Only 2 clusters" in markdown.splitlines()[0]
+    assert "is not asked" not in markdown.splitlines()[0]
+    told = dict(re.findall(r"- \*\*(.*?)\*\*: (.*)", markdown))
+    assert "No stranger's answer was written for it, only under verified" in told["few-shot"]
+    assert "No stranger" not in told["verified"]
     assert len(charts_in(html)) == 6, "four plots, the people, and a curve"
     view = load_view(result.folder)
     for case in [*view.worst, *view.best]:
@@ -311,11 +315,30 @@ def test_writing_without_a_bare_answer_has_nothing_to_be_called_harm(tmp_path: P
     assert "There is no control to hold it against." in html
 
 
+def test_who_met_no_stranger_is_told_not_to_have_won(tmp_path: Path) -> None:
+    task = GivenTexts([Case("1", "a", "a", "p", (), reference="r")], {})
+    means = {"few-shot": -0.1, "verified": -0.2, "none": -0.9, "wrong-user": -0.8}
+    scores = {arm: {"author_logprob": mean} for arm, mean in means.items()}
+    found = {"prompt": "p", "reference": "r", "answers": {}, "scores": scores}
+    markdown, html = reported(tmp_path / "run", [Outcome(user, user, user, found) for user in USERS], task)
+    verdicts = dict(load_view(tmp_path / "run").verdicts)
+    assert verdicts["verified"].startswith("Beats every control in this run")
+    assert verdicts["few-shot"] == (
+        "Beats the controls that it met (p = 0.008, closest: none). "
+        "No stranger's answer was written for it, only under verified; so it can't win."
+    )
+    assert verdicts["few-shot"] in markdown
+    assert verdicts["few-shot"] in "".join(Page(html).texts)
+
+
 def test_any_program_s_run_is_told(tmp_path: Path) -> None:
     task = load_task(str(jsonl(tmp_path / "choices.jsonl", pairs())))
     result = evaluate(FirstWords(), task, out=tmp_path / "run")
-    html = write_report(result.folder)[1].read_text()
+    markdown, html = (path.read_text() for path in write_report(result.folder))
     loads_nothing(Page(html), html)
+    said = "Controls that such a program is not asked are missing: none, inverted, gold."
+    assert said in markdown.splitlines()[0]
+    assert said in html
     assert load_view(result.folder).main == "program"
 
 

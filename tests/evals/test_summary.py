@@ -195,6 +195,29 @@ def test_who_does_as_well_with_another_s_profile_has_not_won() -> None:
     assert set(wins) == {"verified", "hypotheses"}, "a control does not win"
 
 
+def test_of_what_is_written_only_the_strategy_that_met_a_stranger_wins() -> None:
+    task = GivenTexts([Case("1", "a", "a", "p", (), reference="r")], {})
+
+    def wins(*names: str, **controls: float) -> dict[str, Any]:
+        means = {**dict.fromkeys(names, -0.1), **{arm.replace("_", "-"): mean for arm, mean in controls.items()}}
+        scores = {arm: {"author_logprob": mean} for arm, mean in means.items()}
+        outcomes = [Outcome(user, user, user, {"scores": scores}) for user in USERS]
+        found: dict[str, Any] = found_in(outcomes, task=task)["wins"]
+        return found
+
+    found = wins("few-shot", "verified", "hypotheses", none=-0.9, wrong_user=-0.8)
+    assert {arm for arm, each in found.items() if each["won"]} == {"verified"}
+    assert {each["p_holm"] for each in found.values()} == {round(3 / 2**12, 5)}, "all of them beat all"
+    assert {arm: each.get("stranger_under") for arm, each in found.items()} == {
+        "few-shot": "verified", "verified": None, "hypotheses": "verified"
+    }  # fmt: skip
+    # Without it the last one is what controls are made under.
+    last = wins("hypotheses", "few-shot", none=-0.9, wrong_user=-0.8)
+    assert [arm for arm, each in last.items() if each["won"]] == ["few-shot"]
+    # Where nobody met a stranger, as the control was off, the report's first line says so.
+    assert all(each["won"] for each in wins("few-shot", "verified", none=-0.9).values())
+
+
 def test_gold_need_not_be_beaten_and_what_one_wins_is_adjusted_for_the_others() -> None:
     arms = {f"s{number}": 1.0 for number in range(4)}
     few = USERS[:6]

@@ -190,6 +190,19 @@ def test_own_samples_with_prompts_are_written_again(tmp_path: Path) -> None:
         OwnRecords(path)
 
 
+def test_samples_and_choices_in_one_file_are_refused_and_none_vanishes(tmp_path: Path) -> None:
+    path = tmp_path / "both.jsonl"
+    letters = [{"user": "ada", "prompt": f"Q{i}?", "text": f"A letter, number {i}."} for i in range(6)]
+    one = {"user": "ada", "prompt": "Which?", "chosen": "This one.", "rejected": "That one."}
+    draft = {"user": "bob", "prompt": "Go on.", "draft": "This is.", "edited": "So it is."}
+    path.write_text("\n".join(map(json.dumps, [*letters, one, draft])))
+    with pytest.raises(InputError, match=r"both\.jsonl: choices \(2; .*\) and samples \(6\)") as refused:
+        OwnRecords(path)
+    assert "a file of each kind" in str(refused.value.remedy)
+    path.write_text("\n".join(map(json.dumps, letters)))
+    assert OwnRecords(path).kind == "writing"
+
+
 @pytest.mark.parametrize("make", [Squality, C50, Traits])
 def test_what_is_not_there_or_not_that_is_said(make: Callable[[Path], Task], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing"):
