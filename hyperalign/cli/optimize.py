@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .optimizing import CALLS, People, examples_of, print_verdict, reported
 from .options import (
     DEFAULT_MODEL,
     DryRun,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     import dspy
 
     from hyperalign.budget import Budget
-    from hyperalign.evals.cases import Part
     from hyperalign.evals.steps import Step
     from hyperalign.programs.optimizing.artifact import Artifact
 
@@ -53,19 +53,7 @@ STEPS = {
     "choice": "which says which of two texts a statement fits, where a model gives no log-probabilities",
     "weigh": "which says how probable harm is, for 'deliberate'",
 }
-_CALLS, _ASKED = "calls.jsonl", "run.json"
-
-
-@dataclass(frozen=True)
-class _People:
-    """Whose cases."""
-
-    task: str
-    data: str | None
-    form: str | None
-    users: int | None
-    cases: int | None
-    seed: int
+_ASKED = "run.json"
 
 
 @dataclass(frozen=True)
@@ -105,7 +93,7 @@ def _command(step: str) -> Callable[..., None]:
     ) -> None:
         from hyperalign.budget import Budget
 
-        people = _People(task, data, form, users, cases, seed)
+        people = People(task, data, form, users, cases, seed)
         asked = _Search(optimizer, rounds, model, reflection, scorer)
         if dry_run:
             _estimate(step, people, asked)
@@ -174,112 +162,81 @@ def report(
 
     artifact = read_artifact(folder)
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
-    found = _report(artifact, folder, _People(task, data, form, users, cases, seed), model, scorer, budget)
+    console = Console()
+    people = People(task, data, form, users, cases, seed)
+    found, verdict = reported(artifact, folder, people, model, scorer, budget)
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    console = Console()
     console.print(cost_table(budget))
     tuned = "the model that it was tuned for" if found["model"] == artifact.model else f"tuned for {artifact.model}"
     console.print(f"\n{found['task']}, report people, with {found['model']} ({tuned}):", soft_wrap=True, markup=False)
-    _table(found, console)
+    if not verdict.compared:
+        console.print(f"Nothing to compare: {verdict.reason}.", soft_wrap=True, markup=False)
+    print_verdict(verdict, found["note"], console)
 
 
-def _run(step: str, people: _People, asked: _Search, out: Path, budget: Budget, *, resume: bool) -> None:
+def _run(step: str, people: People, asked: _Search, out: Path, budget: Budget, *, resume: bool) -> None:
+    import json
+
     from rich.console import Console
 
     from hyperalign.backends.runtimes.connect import connect
     from hyperalign.evals.steps import step_named
+    from hyperalign.files import write_whole
     from hyperalign.programs.optimizing.artifact import write_artifact
-    from hyperalign.programs.optimizing.search import search
+    from hyperalign.programs.optimizing.search import check_search, search
     from hyperalign.runs import Journal
 
     from .session import choose_scorer
     from .terminal import cost_table, reporter
 
     what = step_named(step)
-    name, examples, texts = _examples(what, people, "development")
-    _open(out, {"step": step, **asdict(people), **asdict(asked)}, resume=resume)
-    journal = Journal(out / _CALLS)
+    found = examples_of(what, people, "development")
+    as_asked = {"step": step, **asdict(people), **asdict(asked)}
+    _check_same(out, as_asked, resume=resume)
+    journal = Journal(out / CALLS)
     with reporter() as told:
         lm = connect(asked.model, budget=budget, journal=journal, progress=told.bytes)
-        judge = choose_scorer(asked.scorer, asked.model, budget, told) if what.scored else None
         writer = lm
         if asked.reflection:
             writer = connect(asked.reflection, budget=budget, journal=journal, progress=told.bytes)
+        begun: dict[str, Any] = {
+            "trainset": found.examples,
+            "optimizer": asked.optimizer,
+            "lm": lm,
+            "reflection": writer,
+            "demos": what.shown(),
+            "seed": people.seed,
+        }
+        check_search(what.build(), **begun)
+        judge = choose_scorer(asked.scorer, asked.model, budget, told) if what.scored else None
+        metric = what.metric(judge, found.texts)
+        # What can't begin leaves nothing, so that the corrected command is not another search.
+        write_whole(out / _ASKED, json.dumps(as_asked, indent=2) + "\n")
         artifact = search(
             what.build(),
-            trainset=examples,
-            metric=what.metric(judge, texts),
-            optimizer=asked.optimizer,
-            lm=lm,
-            reflection=writer,
-            demos=what.shown(),
+            **begun,
+            metric=metric,
             rounds=asked.rounds,
-            seed=people.seed,
             budget=budget,
             step=step,
-            task=name,
+            task=found.task,
             progress=told,
         )
-    artifact = artifact.model_copy(update={"sent": what.sent(_with(what, artifact))})
+    artifact = artifact.model_copy(update={"sent": what.sent(_with(what, artifact)), "note": found.note})
     write_artifact(out, artifact)
     console = Console()
     console.print(cost_table(budget))
     verdict = artifact.verdict
-    console.print(f"\n{len(artifact.tried)} candidate(s) were tried on {len(artifact.users['train'])} people.")
-    _table(verdict.model_dump(), console)
+    run = sum("refused" not in each for each in artifact.tried)
+    console.print(f"\n{run} candidate(s) were tried on {len(artifact.users['train'])} people.")
+    if artifact.refused:
+        counts = ", ".join(f"{count} {why}" for why, count in artifact.refused.items())
+        console.print(f"Proposals that were not tried: {counts}.", soft_wrap=True, markup=False)
+    print_verdict(verdict, artifact.note, console)
     console.print(f"{'Kept' if verdict.kept else 'Not kept'}: {verdict.reason}.", soft_wrap=True, markup=False)
     console.print(f"Everything is in {out}; what changed is in changes.md.", soft_wrap=True, markup=False)
-
-
-def _report(
-    artifact: Artifact, folder: Path, people: _People, model: str, scorer: str | None, budget: Budget
-) -> dict[str, Any]:
-    import json
-    from hashlib import sha256
-
-    import dspy
-
-    from hyperalign.backends.runtimes.connect import connect
-    from hyperalign.evals.steps import step_named
-    from hyperalign.files import write_whole
-    from hyperalign.programs.optimizing.artifact import apply
-    from hyperalign.programs.optimizing.verdict import decide
-    from hyperalign.programs.optimizing.watched import Watched
-    from hyperalign.runs import Journal
-
-    from .session import choose_scorer
-    from .terminal import reporter
-
-    what = step_named(artifact.step)
-    name, examples, texts = _examples(what, people, "report")
-    asked = sha256(json.dumps([model, scorer, asdict(people)]).encode()).hexdigest()[:8]
-    with reporter() as told:
-        lm = connect(model, budget=budget, journal=Journal(folder / f"report-{asked}-{_CALLS}"), progress=told.bytes)
-        judge = choose_scorer(scorer, model, budget, told) if what.scored else None
-        metric = Watched(what.metric(judge, texts), progress=told)
-        before, after = what.build(), what.build()
-        apply(before, artifact.before, where=str(folder))
-        apply(after, artifact.found, where=str(folder))
-        with dspy.context(lm=lm), budget.step("report"):
-            verdict = decide(metric.measure(before, examples), metric.measure(after, examples), [])
-    found = {"task": name, "model": str(lm.model), **verdict.model_dump(exclude={"kept", "reason"})}
-    write_whole(folder / f"report-{asked}.json", json.dumps(found, indent=2, ensure_ascii=False) + "\n")
-    return found
-
-
-def _examples(what: Step, people: _People, part: Part) -> tuple[str, list[dspy.Example], dict[str, list[str]]]:
-    """A task's name, the examples of some of its people, and texts by user."""
-    from hyperalign.evals.others import OtherPeople
-    from hyperalign.evals.plan import Plan, drawn
-    from hyperalign.evals.tasks import load_task
-
-    task = load_task(people.task, data=people.data, form=people.form)
-    chosen = drawn(task, Plan(part=part, users=people.users, cases_each=people.cases, seed=people.seed))
-    others = OtherPeople(task.cases(seed=people.seed), chosen)
-    texts = {user: list(theirs) for user, theirs in task.texts().items()} if hasattr(task, "texts") else {}
-    return task.name, what.examples(chosen, others), texts
 
 
 def _with(what: Step, artifact: Artifact) -> dspy.Module:
@@ -290,50 +247,32 @@ def _with(what: Step, artifact: Artifact) -> dspy.Module:
     return program
 
 
-def _open(out: Path, asked: dict[str, Any], *, resume: bool) -> None:
-    """Begin a search in a folder, or go on with the same one."""
+def _check_same(out: Path, asked: dict[str, Any], *, resume: bool) -> None:
+    """Whether a folder is free for a search, or holds the same one, to go on with."""
     import json
 
     from hyperalign.errors import InputError, NotFoundError
-    from hyperalign.files import write_whole
 
-    file = out / _ASKED
+    file, calls = out / _ASKED, out / CALLS
     if not file.is_file():
         if resume:
             raise NotFoundError(f"There is no search in {out} to go on with.", remedy="Leave --resume out to begin.")
-        write_whole(file, json.dumps(asked, indent=2) + "\n")
         return
     before = json.loads(file.read_text(encoding="utf-8"))
-    if changed := sorted(name for name in asked if before.get(name) != asked[name]):
+    changed = sorted(name for name in asked if before.get(name) != asked[name])
+    # A search without one answer, such as of a model that was not there, has nothing that another could spoil.
+    if changed and (resume or (calls.is_file() and calls.stat().st_size)):
         raise InputError(
             f"The search in {out} was begun with another {', '.join(changed)}.",
             remedy="Give the same command to go on with it, or another --out.",
         )
 
 
-def _estimate(step: str, people: _People, asked: _Search) -> None:
+def _estimate(step: str, people: People, asked: _Search) -> None:
     from hyperalign.evals.steps import step_named
 
-    _, examples, _ = _examples(step_named(step), people, "development")
+    examples = examples_of(step_named(step), people, "development").examples
     half = len(examples) // 2
     most = 2 * (len(examples) - half) + half + asked.rounds * (8 + half + 1)
     typer.echo(f"{len(examples)} example(s) of {len({e.user for e in examples})} people. Nothing was done.")
     typer.echo(f"  at most about {most:,} calls: half of the people are searched on, {asked.rounds} candidate(s) tried")
-
-
-def _table(found: dict[str, Any], console: Any) -> None:
-    from rich.table import Table
-
-    table = Table("", "before", "after", "difference", box=None, padding=(0, 2, 0, 0))
-    reach = f"{found['difference']:+.3f} (95 %: {found['low']:+.3f} to {found['high']:+.3f})"
-    table.add_row(f"score, {found['people']} people", f"{found['before']:.3f}", f"{found['after']:.3f}", reach)
-    longer = found["tokens_after"] / found["tokens_before"] if found["tokens_before"] else 1.0
-    table.add_row(
-        "tokens an answer", f"{found['tokens_before']:.0f}", f"{found['tokens_after']:.0f}", f"{longer:.2f} times"
-    )
-    console.print(table)
-    console.print(
-        f"So many people would have shown a difference of {found['detectable']:.3f} in four of five searches.",
-        soft_wrap=True,
-        markup=False,
-    )

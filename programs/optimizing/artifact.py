@@ -20,7 +20,7 @@ from hyperalign.files import write_whole
 
 from .verdict import Verdict
 
-__all__ = ["Artifact", "Prompt", "apply", "prompts_of", "read_artifact", "write_artifact"]
+__all__ = ["Artifact", "Prompt", "apply", "prompts_of", "read_artifact", "same_prompts", "write_artifact"]
 
 _ARTIFACT, _PROMPTS = "artifact.json", "prompts.json"
 
@@ -55,11 +55,13 @@ class Artifact(BaseModel):
         model: that the prompts were tuned for.
         reflection: the model that wrote instructions; empty if none did.
         task: what they were tuned on, in the caller's words.
+        note: what a reader of the figures must know of those people; may be empty.
         seed: of the split and the search.
         users: who was in which part.
         versions: of the libraries.
         verdict: what came of it.
-        tried: each candidate with its score on the training people.
+        tried: each candidate with its score on the training people, and each proposal that was not run on all of them,
+            with the reason; without its words where they gave somebody away.
         refused: proposals that were not run, by reason.
         spent: calls, tokens and money by step.
         prompts: that are to be used: the new ones if they were kept, else those that were there.
@@ -76,6 +78,7 @@ class Artifact(BaseModel):
     model: str = ""
     reflection: str = ""
     task: str = ""
+    note: str = ""
     seed: int = 0
     users: Mapping[str, tuple[str, ...]]
     versions: Mapping[str, str]
@@ -100,6 +103,13 @@ def prompts_of(program: dspy.Module) -> dict[str, Prompt]:
             demos=tuple(_plain(demo) for demo in predictor.demos),
         )
         for name, predictor in program.named_predictors()
+    }
+
+
+def same_prompts(one: Mapping[str, Prompt], other: Mapping[str, Prompt]) -> bool:
+    """Whether two programs are told the same; the names of signatures tell nothing, and DSPy changes them."""
+    return {name: (prompt.instructions, prompt.demos) for name, prompt in one.items()} == {
+        name: (prompt.instructions, prompt.demos) for name, prompt in other.items()
     }
 
 
@@ -206,17 +216,19 @@ def _changes(artifact: Artifact) -> str:
         "",
         "| | before | after |",
         "|---|---|---|",
-        f"| score of {verdict.people} people not searched on | {verdict.before:.3f} | {verdict.after:.3f} |",
-        f"| tokens an answer | {verdict.tokens_before:.0f} | {verdict.tokens_after:.0f} |",
+        f"| score of {verdict.people} people not searched on | {verdict.before:.3f} | {_after(verdict, 'after', 3)} |",
+        f"| tokens an answer | {verdict.tokens_before:.0f} | {_after(verdict, 'tokens_after', 0)} |",
         "",
-        f"Difference {verdict.difference:+.3f} (95 %: {verdict.low:+.3f} to {verdict.high:+.3f}). So many people would "
-        f"have shown a difference of {verdict.detectable:.3f} in four of five searches.",
+        f"Difference {verdict.difference:+.3f} (95 %: {verdict.low:+.3f} to {verdict.high:+.3f}). {verdict.power}"
+        if verdict.compared
+        else f"There was nothing to compare. {verdict.power}",
         "",
+        *([artifact.note, ""] if artifact.note else []),
     ]
     for name, found in artifact.found.items():
         old = artifact.before[name]
         lines += [f"## {name}", ""]
-        if found == old:
+        if same_prompts({name: found}, {name: old}):
             lines += ["As it was.", ""]
             continue
         diff = difflib.unified_diff(
@@ -231,6 +243,10 @@ def _changes(artifact: Artifact) -> str:
             "",
         ]
     return "\n".join(lines)
+
+
+def _after(verdict: Verdict, name: str, places: int) -> str:
+    return f"{getattr(verdict, name):.{places}f}" if verdict.compared else ""
 
 
 def _sentences(text: str) -> list[str]:

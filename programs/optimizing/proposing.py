@@ -8,25 +8,34 @@ runs no step.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 import dspy
+from dspy.utils.exceptions import AdapterParseError
 
 from hyperalign.errors import ModelOutputError
 
+from ..brief_json import BriefJSONAdapter
 from ..excerpts import excerpt
 from ..fenced import fenced
+from ..wishes import granted
+from .faults import ending
 from .leaks import LeakCheck
 
-__all__ = ["Reflected", "Written", "written_for"]
+__all__ = ["Reflected", "Written", "all_written", "written_for"]
 
 _LEAST_WORDS = 6
 _LONGER = 1.5
 _SPARE_WORDS = 40
 _GIVE_UP = 6
 _SHOWN_WORDS = 120
+_TOKENS, _TOKENS_A_WORD = 400, 2
+"""An answer may be that long: a small model that loops would write until its context is full."""
+_ROUNDS = 1_000  # more than a search has, so that no two seeds share a question's
+_MARKER = re.compile(r"\[\[ ?## ?\w+ ?## ?\]\]")
 
 Texts = dict[str, str]
 Shown = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -52,54 +61,75 @@ class Reflected:
     Args:
         lm: the model that reflects.
         leaks: what no instruction may hold.
+        seed: of the search; each question has its own from it, so that a search can be made again.
 
     Attributes:
         refused: why what it proposed was not taken, by reason.
+        turned_down: those proposals, with the words of what gives nobody away.
+        fault: what the model failed with, if it can't be used; it proposes nothing more.
     """
 
-    def __init__(self, lm: dspy.LM, leaks: LeakCheck) -> None:
+    def __init__(self, lm: dspy.LM, leaks: LeakCheck, seed: int = 0) -> None:
         self._ask = dspy.Predict(BetterInstruction)
         self._lm = lm
         self._leaks = leaks
+        self._seed = seed
+        self._asked = 0
         self._useless = 0
         self.refused: dict[str, int] = {}
+        self.turned_down: list[dict[str, Any]] = []
+        self.fault: Exception | None = None
 
     @property
-    def fault(self) -> ModelOutputError | None:
-        """What is wrong if six proposals in a row were of no use."""
-        if self._useless < _GIVE_UP:
-            return None
-        counts = ", ".join(f"{count} {why}" for why, count in self.refused.items())
-        return ModelOutputError(
-            f"The model that reflects proposes nothing of use ({counts}).",
-            remedy="Give a larger --reflection model, or --optimizer variants, which needs none.",
-        )
+    def exhausted(self) -> bool:
+        """Whether six proposals in a row were of no use."""
+        return self._useless >= _GIVE_UP
 
     def __call__(self, candidate: Texts, reflective_dataset: Shown, components_to_update: list[str]) -> Texts:
-        """A new text for each part that is to be changed; the old one where nothing usable was proposed."""
-        return {name: self._better(candidate[name], reflective_dataset.get(name, ())) for name in components_to_update}
+        """A new text for each part that is to be changed; none where nothing usable was proposed."""
+        found = {}
+        for name in components_to_update:
+            # GEPA goes on after whatever a proposer raises: it is kept, and raised when GEPA has ended.
+            try:
+                new = self._better(candidate[name], reflective_dataset.get(name, ())) if self.fault is None else ""
+            except Exception as error:  # noqa: BLE001, RUF100 - also what no model should do is told of
+                self.fault = ending(error) or error
+                return {}
+            if new:
+                found[name] = new
+        return found
 
     def _better(self, old: str, shown: Sequence[Mapping[str, Any]]) -> str:
-        with dspy.context(lm=self._lm, adapter=dspy.ChatAdapter(use_json_adapter_fallback=False)):
-            try:
-                new = str(self._ask(instruction=old, examples=_told(shown)).better).strip().strip("`").strip()
-            except (dspy.utils.exceptions.AdapterParseError, ModelOutputError):
-                new = ""
-        reason = self._unfit(old, new)
+        self._asked += 1
+        longest = int(_LONGER * len(old.split())) + _SPARE_WORDS
+        config = {
+            "max_tokens": max(_TOKENS, _TOKENS_A_WORD * longest),
+            **granted(self._lm, seed=abs(self._seed) * _ROUNDS + self._asked),
+        }
+        new = ""
+        try:
+            with dspy.context(lm=self._lm, adapter=BriefJSONAdapter()):
+                new = _bare(str(self._ask(instruction=old, examples=_told(shown), config=config).better))
+            reason = self._unfit(old, new, longest)
+        except (AdapterParseError, ModelOutputError):
+            reason = "not in the form asked for"
         if not reason:
             self._useless = 0
             return new
         self.refused[reason] = self.refused.get(reason, 0) + 1
         self._useless += 1
-        return old
+        said = excerpt(new, _SHOWN_WORDS)
+        # What gives somebody away does not go into a file that is shown to others either.
+        self.turned_down.append({"refused": reason} | ({"proposed": said} if said and not self._leaks(said) else {}))
+        return ""
 
-    def _unfit(self, old: str, new: str) -> str:
-        words = len(new.split())
-        if words < _LEAST_WORDS:
+    def _unfit(self, old: str, new: str, longest: int) -> str:
+        words = new.split()
+        if len(words) < _LEAST_WORDS:
             return "too short"
-        if words > _LONGER * len(old.split()) + _SPARE_WORDS:
+        if len(words) > longest:
             return "too long"
-        if new == old:
+        if words == old.split():
             return "the same"
         return "leaking" if self._leaks(new) else ""
 
@@ -114,7 +144,9 @@ class Written:
     def __init__(self, texts: Mapping[str, Sequence[str]]) -> None:
         self._left = {name: list(each) for name, each in texts.items()}
         self.refused: dict[str, int] = {}
-        self.fault = None
+        self.turned_down: list[dict[str, Any]] = []
+        self.fault: Exception | None = None
+        self.exhausted = False
 
     @property
     def count(self) -> int:
@@ -122,21 +154,35 @@ class Written:
         return sum(map(len, self._left.values()))
 
     def __call__(self, candidate: Texts, reflective_dataset: Shown, components_to_update: list[str]) -> Texts:
-        """The next text of each part; the old one where there is none left."""
-        del reflective_dataset
-        return {
-            name: self._left[name].pop(0) if self._left.get(name) else candidate[name] for name in components_to_update
-        }
+        """The next text of each part; none where none is left."""
+        del candidate, reflective_dataset
+        return {name: self._left[name].pop(0) for name in components_to_update if self._left.get(name)}
+
+
+def all_written() -> list[str]:
+    """All instructions that ship, of any step."""
+    return [text for texts in _shipped().values() for text in texts]
 
 
 def written_for(program: dspy.Module) -> dict[str, list[str]]:
     """The instructions that ship for a program's predictors, by the predictor's name."""
-    shipped = json.loads(files(__package__).joinpath("variants.json").read_text(encoding="utf-8"))
+    shipped = _shipped()
     return {
         name: shipped[predictor.signature.__name__]
         for name, predictor in program.named_predictors()
         if predictor.signature.__name__ in shipped
     }
+
+
+def _shipped() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = json.loads(files(__package__).joinpath("variants.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _bare(said: str) -> str:
+    """An instruction without DSPy's field markers, which small models repeat, and what stands after it."""
+    parts = [part.strip().strip("`").strip() for part in _MARKER.split(said)]
+    return next((part for part in parts if part), "")
 
 
 def _told(shown: Sequence[Mapping[str, Any]]) -> str:

@@ -17,17 +17,21 @@ import dspy
 
 from hyperalign.budget import Budget
 from hyperalign.errors import BudgetExceededError
-from hyperalign.records import Record
+from hyperalign.records import Record, other_text, own_text, prompt_of
 
 from ..score import Progress
-from .artifact import Artifact, apply, prompts_of
+from .artifact import Artifact, apply, prompts_of, same_prompts
+from .faults import Ended, Faults
 from .leaks import LeakCheck
-from .optimizers import Setting, searched
+from .optimizers import check_wants, searched
 from .people import split_people
-from .verdict import Verdict, decide
-from .watched import Measured, Metric, Watched
+from .proposing import all_written
+from .setting import Found, Setting
+from .spending import purse_of
+from .verdict import decide, nothing
+from .watched import Metric, Watched
 
-__all__ = ["optimize", "search"]
+__all__ = ["check_search", "optimize", "search"]
 
 _TEXTS = ("prompt", "chosen", "rejected", "reference")
 
@@ -80,7 +84,8 @@ def search(
         demos: examples of people who may be shown in prompts; nobody of the training set ever is.
         rounds: how many candidates are tried, at most.
         seed: of the split and the search.
-        budget: what the models book in.
+        budget: caps what the search spends: all models from ``connect`` book in it, whatever budget they have
+            otherwise. If None it is that of ``lm``.
         step: for the artifact: which step of the loop this is.
         task: for the artifact: what it is tuned on.
         progress: told of the search.
@@ -88,48 +93,43 @@ def search(
     Raises:
         InputError: the training set is empty or of fewer than four people; the metric raises, gives no number, or the
             same one for all; the optimizer lacks what it needs.
-        ModelError: a model can't be used, or the one that reflects proposes nothing of use.
+        ModelError: a model can't be used.
         BudgetExceededError: a cap was reached.
     """
-    budget = budget or Budget()
+    check_search(program, trainset=trainset, optimizer=optimizer, lm=lm, reflection=reflection, demos=demos, seed=seed)
+    purse = purse_of(budget, lm or dspy.settings.lm)
+    budget = purse.budget
+    reflection = purse.model(reflection or lm or dspy.settings.lm)
+    lm = purse.model(lm or dspy.settings.lm)
+    metered = purse.program(program)
     parts = split_people(trainset, seed=seed)
-    leaks = LeakCheck(_records(trainset), known=_told(program), more=_texts(trainset))
+    leaks = LeakCheck(_records(trainset), known=_known(program, demos), more=_texts(trainset))
     watched = Watched(metric, expected=len(parts.train) * (rounds + 1), progress=progress)
     with dspy.context(lm=lm) if lm is not None else dspy.context():
         with budget.step("validation"):
-            before = watched.measure(program, parts.validation)
+            before = watched.measure(metered, parts.validation)
         setting = Setting(
-            program=program,
+            program=metered,
             train=parts.train,
             metric=watched,
-            reflection=reflection or lm or dspy.settings.lm,
+            reflection=reflection,
             leaks=leaks,
             demos=demos,
             rounds=rounds,
             seed=seed,
             over=lambda: _over(budget) or watched.constant,
         )
-        try:
-            with budget.step("search"):
-                found = searched(optimizer, setting)
-        except Exception:
-            # What ended the search says more than what an optimizer makes of it.
-            watched.check()
-            budget.check()
-            raise
-        watched.check()
-        budget.check()
-        watched.check_varied()
+        found = _searched(optimizer, setting, budget)
         told = [f"{leak} in {name}" for name, text in _prompts(found.program) for leak in leaks(text)]
-        same = prompts_of(found.program) == prompts_of(program)
+        same = same_prompts(prompts_of(found.program), prompts_of(program))
         with budget.step("validation"):
             after = before if same else watched.measure(found.program, parts.validation)
-    verdict = _nothing(before) if same else decide(before, after, told)
+    verdict = nothing(before, _why_nothing(found)) if same else decide(before, after, told)
     return Artifact(
         step=step,
         optimizer=optimizer if isinstance(optimizer, str) else type(optimizer).__name__,
-        model=str(getattr(lm or dspy.settings.lm, "model", "")),
-        reflection=str(getattr(setting.reflection, "model", "")) if optimizer in ("gepa", "mipro") else "",
+        model=str(getattr(lm, "model", "")),
+        reflection=str(getattr(reflection, "model", "")) if optimizer in ("gepa", "mipro") else "",
         task=task,
         seed=seed,
         users={name: tuple(users) for name, users in parts.users().items()},
@@ -144,9 +144,53 @@ def search(
     )
 
 
-def _nothing(before: Sequence[Measured]) -> Verdict:
-    same = decide(before, before, [])
-    return same.model_copy(update={"reason": "no improvement found: nothing that was tried did better in the search"})
+def check_search(
+    program: dspy.Module,
+    *,
+    trainset: Sequence[dspy.Example],
+    optimizer: str | Any,
+    lm: dspy.LM | None = None,
+    reflection: dspy.LM | None = None,
+    demos: Sequence[dspy.Example] = (),
+    seed: int = 0,
+) -> None:
+    """Whether a search can begin, before anything is spent; its arguments are those of ``search``.
+
+    Raises:
+        InputError: the training set is empty or of fewer than four people, or the optimizer lacks what it needs.
+        MissingExtraError: the optimizer wants a package that is not installed.
+    """
+    split_people(trainset, seed=seed)
+    check_wants(optimizer, program, reflects=(reflection or lm or dspy.settings.lm) is not None, demos=demos)
+
+
+def _searched(optimizer: str | Any, setting: Setting, budget: Budget) -> Found:
+    watched = setting.metric
+    try:
+        with budget.step("search"), dspy.context(callbacks=[*dspy.settings.callbacks, Faults(watched.tell)]):
+            found = searched(optimizer, setting)
+    except (Exception, Ended):
+        # What ended the search says more than what an optimizer makes of it.
+        watched.check()
+        budget.check()
+        raise
+    watched.check()
+    budget.check()
+    watched.check_varied()
+    return found
+
+
+def _why_nothing(found: Found) -> str:
+    if found.ended:
+        return (
+            f"no improvement found: {found.ended}; give a larger --reflection model, or take --optimizer variants, "
+            "which needs none"
+        )
+    # The first are the prompts as they were.
+    if found.refused and sum("refused" not in each for each in found.tried) <= 1:
+        counts = ", ".join(f"{count} {why}" for why, count in found.refused.items())
+        return f"no improvement found: nothing that was proposed was of use ({counts})"
+    return "no improvement found: nothing that was tried did better in the search"
 
 
 def _over(budget: Budget) -> bool:
@@ -158,15 +202,22 @@ def _over(budget: Budget) -> bool:
 
 
 def _records(examples: Iterable[dspy.Example]) -> list[Record]:
-    return list({record.id: record for example in examples for record in example.get("records", ())}.values())
+    """All records in examples, also those of other people that theirs are held against."""
+    held = (value for example in examples for _, value in example.items())
+    each = (one for value in held for one in (value if isinstance(value, list | tuple) else (value,)))
+    # Of two people with the same ids, both: an id is unique in one person's records.
+    return list({(one.user, one.id): one for one in each if isinstance(one, Record)}.values())
 
 
 def _texts(examples: Iterable[dspy.Example]) -> list[str]:
     return [str(example[name]) for example in examples for name in _TEXTS if name in example]
 
 
-def _told(program: dspy.Module) -> list[str]:
-    return [text for _, text in _prompts(program)]
+def _known(program: dspy.Module, demos: Iterable[dspy.Example]) -> list[str]:
+    """What was there before the search: the program's own words, written instructions, people who may be shown."""
+    told = [text for _, text in _prompts(program)]
+    shown = [text for each in _records(demos) for text in (prompt_of(each), own_text(each), other_text(each) or "")]
+    return [*told, *all_written(), *shown, *_texts(demos)]
 
 
 def _prompts(program: dspy.Module) -> list[tuple[str, str]]:

@@ -8,19 +8,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import fmean
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
+from hyperalign.errors import InputError
+
 from .watched import Measured
 
-__all__ = ["Verdict", "decide"]
+__all__ = ["Verdict", "decide", "nothing"]
 
 MOST_TOKENS = 1.2
 """How many times as many tokens an answer may take."""
 _LEVEL = 0.95
 _POWER = 0.8
+_LEAST_PEOPLE = 2
+_NIL = 1e-9  # what rounding leaves of equal scores
+
+Scores = npt.NDArray[np.float64]
 
 
 class Verdict(BaseModel):
@@ -29,13 +37,17 @@ class Verdict(BaseModel):
     Attributes:
         kept: whether the new prompts are used.
         reason: why, or why not, in a sentence.
-        before: mean score of the validation people with the prompts as they were.
+        before: the people's mean score with the prompts as they were; a person's is the mean of their examples.
         after: with the new ones.
-        difference: the people's mean difference.
+        difference: of the two.
         low: lower end of its 95 % interval.
         high: upper end.
         people: how many there were.
-        detectable: the difference that so many people would have shown in four of five searches, spread as they were.
+        detectable: the difference that so many people would have shown in four of five searches, spread as they were;
+            None where that can't be said, as everybody's score is the same.
+        bound: whether ``detectable`` is an upper bound, from the spread of people's scores alone: of two prompts whose
+            scores have nothing to do with each other.
+        compared: whether there was anything to compare with the prompts as they were.
         tokens_before: of an answer, prompt included.
         tokens_after: with the new prompts.
     """
@@ -50,9 +62,27 @@ class Verdict(BaseModel):
     low: float
     high: float
     people: int
-    detectable: float
+    detectable: float | None
+    bound: bool = False
+    compared: bool = True
     tokens_before: float
     tokens_after: float
+
+    @property
+    def power(self) -> str:
+        """What so many people would have shown, in a sentence."""
+        if self.detectable is None:
+            return (
+                "Everybody's score is the same with the prompts as they were, so that it can't be said what difference "
+                f"{self.people} people would have shown."
+            )
+        shown = f"{self.detectable:.3f}" if self.detectable >= 0.001 else f"{self.detectable:.1g}"
+        if self.bound:
+            return (
+                f"The difference that {self.people} people would have shown in four of five searches is at most "
+                f"{shown}, by the spread of their scores."
+            )
+        return f"So many people would have shown a difference of {shown} in four of five searches."
 
 
 def decide(before: Sequence[Measured], after: Sequence[Measured], leaks: Sequence[str]) -> Verdict:
@@ -62,11 +92,12 @@ def decide(before: Sequence[Measured], after: Sequence[Measured], leaks: Sequenc
         before: under the prompts as they were.
         after: under the new ones, example by example.
         leaks: what the new prompts give away, in words.
+
+    Raises:
+        InputError: they are of fewer than two people.
     """
-    apart: dict[str, list[float]] = {}
-    for old, new in zip(before, after, strict=True):
-        apart.setdefault(old.user, []).append(new.score - old.score)
-    means = np.array([fmean(values) for values in apart.values()])
+    olds, news = _by_person(before), _by_person(after)
+    means = news - olds
     error = float(means.std(ddof=1) / math.sqrt(len(means)))
     mean, reach = float(means.mean()), float(stats.t.ppf((1 + _LEVEL) / 2, len(means) - 1))
     low, high = mean - reach * error, mean + reach * error
@@ -83,13 +114,66 @@ def decide(before: Sequence[Measured], after: Sequence[Measured], leaks: Sequenc
     return Verdict(
         kept=not leaks and low > 0 and longer <= MOST_TOKENS,
         reason=reason,
-        before=fmean(each.score for each in before),
-        after=fmean(each.score for each in after),
+        before=float(olds.mean()),
+        after=float(news.mean()),
         difference=mean,
         low=low,
         high=high,
         people=len(means),
-        detectable=(reach + float(stats.t.ppf(_POWER, len(means) - 1))) * error,
+        **_detectable(olds, error),
         tokens_before=tokens_before,
         tokens_after=tokens_after,
     )
+
+
+def nothing(before: Sequence[Measured], reason: str) -> Verdict:
+    """The verdict where there is nothing to compare: the search came to the prompts that were there.
+
+    Args:
+        before: scores under them.
+        reason: why nothing was found, in a sentence.
+
+    Raises:
+        InputError: they are of fewer than two people.
+    """
+    olds = _by_person(before)
+    tokens = fmean(each.tokens for each in before)
+    return Verdict(
+        kept=False,
+        reason=reason,
+        before=float(olds.mean()),
+        after=float(olds.mean()),
+        difference=0.0,
+        low=0.0,
+        high=0.0,
+        people=len(olds),
+        **_detectable(olds, 0.0),
+        compared=False,
+        tokens_before=tokens,
+        tokens_after=tokens,
+    )
+
+
+def _detectable(scores: Scores, error: float) -> dict[str, Any]:
+    """What could have been seen: by the difference's standard error, else by that of two unrelated scores."""
+    bound = error <= _NIL
+    if bound:
+        error = math.sqrt(2 / len(scores)) * float(scores.std(ddof=1))
+    if error <= _NIL:
+        return {"detectable": None, "bound": False}
+    quantiles = sum(float(stats.t.ppf(share, len(scores) - 1)) for share in ((1 + _LEVEL) / 2, _POWER))
+    return {"detectable": quantiles * error, "bound": bound}
+
+
+def _by_person(measured: Sequence[Measured]) -> Scores:
+    """Each person's mean score, in the order of their first examples."""
+    scores: dict[str, list[float]] = {}
+    for each in measured:
+        scores.setdefault(each.user, []).append(each.score)
+    if len(scores) < _LEAST_PEOPLE:
+        raise InputError(
+            f"There {'is' if len(scores) == 1 else 'are'} {len(scores)} {'person' if len(scores) == 1 else 'people'} "
+            "to compare prompts on.",
+            remedy=f"Give at least {_LEAST_PEOPLE}: an interval over people wants several.",
+        )
+    return np.array([fmean(theirs) for theirs in scores.values()])

@@ -15,9 +15,10 @@ from typing import Any
 
 import dspy
 
-from hyperalign.errors import ContextLengthError, HyperalignError, InputError, ModelOutputError
+from hyperalign.errors import HyperalignError, InputError
 
 from ..score import Progress
+from .faults import ending, judging
 
 __all__ = ["Measured", "Metric", "Watched"]
 
@@ -46,7 +47,7 @@ class Measured:
 
 
 class Watched:
-    """A metric that remembers its first fault.
+    """A metric that remembers the first fault of a search, its own or the program's.
 
     Args:
         metric: the user's.
@@ -78,8 +79,7 @@ class Watched:
         try:
             said = self._said(gold, pred, trace, pred_name, pred_trace)
         except HyperalignError as error:
-            with self._lock:
-                self.fault = self.fault or error
+            self.tell(error)
             return dspy.Prediction(score=0.0, feedback="")
         if self._progress is not None and self._asked <= self._expected:
             self._progress("search", self._asked, self._expected)
@@ -98,9 +98,8 @@ class Watched:
                 with dspy.context(track_usage=True):
                     answer = program(**example.inputs())
             except Exception as error:
-                # An answer that is none is this example's; a model that can't be used is everybody's.
-                if isinstance(error, HyperalignError) and not isinstance(error, ModelOutputError | ContextLengthError):
-                    raise
+                if (fault := ending(error)) is not None:
+                    raise fault from fault.__cause__
                 found.append(Measured(str(example.user), 0.0, f"The program failed: {type(error).__name__}."))
                 continue
             said = self._said(example, answer, None, None, None)
@@ -109,6 +108,11 @@ class Watched:
             if self._progress is not None:
                 self._progress("measure", number, len(examples))
         return found
+
+    def tell(self, fault: HyperalignError) -> None:
+        """Remember a fault; the first is the one that is raised."""
+        with self._lock:
+            self.fault = self.fault or fault
 
     def check(self) -> None:
         """Raise the first fault, if there was one.
@@ -134,7 +138,8 @@ class Watched:
 
     def _said(self, gold: dspy.Example, *rest: Any) -> Any:
         try:
-            said = self._metric(*(gold, *rest)[: self._arguments])
+            with judging():
+                said = self._metric(*(gold, *rest)[: self._arguments])
         except HyperalignError:
             raise
         except Exception as error:

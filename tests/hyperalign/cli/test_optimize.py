@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from hyperalign.cli.optimizing import People, examples_of
+from hyperalign.evals.steps import step_named
 from hyperalign.programs.optimizing.artifact import read_artifact
-from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
+from tests.fixtures.scripted_server import Recorded, ScriptedServer, error, reply
 
 from .conftest import Run
 
@@ -35,7 +37,7 @@ def people(path: Path) -> Path:
 def answered(request: Recorded) -> str:
     said = json.dumps(request.body["messages"])
     if "better instruction" in said:
-        return f"[[ ## better ## ]]\n{BETTER}\n\n[[ ## completed ## ]]"
+        return json.dumps({"better": BETTER})
     return WARM.format(1) if "greeting first" in said else "The matter is under review at present and will be told."
 
 
@@ -54,6 +56,8 @@ def test_a_search_leaves_what_it_did_and_found(
     done = run(*asked)
     assert done.code == 0, done.err
     assert "candidate(s) were tried on" in done.out
+    assert "Each person's last quarter of records is asked about" in done.out, "what is known of the people"
+    assert read_artifact(tmp_path / "out").note in done.out
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} == {
         "artifact.json", "calls.jsonl", "changes.md", "prompts.json", "prompts.md", "run.json",
@@ -92,6 +96,70 @@ def test_it_is_reported_on_people_that_no_search_has_seen(run: Run, asked: list[
     assert {"before", "after", "difference", "low", "high", "detectable"} <= found.keys()
     text = run("optimize", "report", str(tmp_path / "out"), "--task", asked[3], "--model", model)
     assert "the model that it was tuned for" in text.out
+
+
+def test_a_null_says_what_could_have_been_seen(
+    run: Run, asked: list[str], scripted_server: ScriptedServer, tmp_path: Path
+) -> None:
+    scripted_server.default = reply(
+        lambda request: "Hm." if "better instruction" in json.dumps(request.body["messages"]) else answered(request)
+    )
+    # Somebody who writes coldly is among those who decide: their scores are not all the same.
+    done = run(*asked, "--seed", "3")
+    assert done.code == 0, done.err
+    assert "Not kept: no improvement found: nothing that was proposed was of use (2 not in the form" in done.out
+    assert "Proposals that were not tried: 2 not in the form asked for." in done.out
+    changes = (tmp_path / "out" / "changes.md").read_text(encoding="utf-8")
+    for said in (done.out, changes):
+        assert "people would have shown in four of five searches is at most 0." in said
+        assert "at most 0.000" not in said
+    assert "There was nothing to compare." in changes
+    del scripted_server.requests[:]
+    report = ("optimize", "report", str(tmp_path / "out"), "--task", asked[3], *asked[4:6])
+    told = run(*report)
+    assert "Nothing to compare: the search found no other prompts than those that were there." in told.out
+    people_asked = 16 - sum(map(len, read_artifact(tmp_path / "out").users.values()))
+    assert len(scripted_server.requests) == 2 * people_asked, "measured once"
+    found = json.loads(run(*report, "--json").out)
+    assert not found["compared"]
+    assert found["detectable"] > 0
+    assert found["bound"]
+
+
+def test_nobody_of_the_search_is_in_its_report(run: Run, asked: list[str], tmp_path: Path) -> None:
+    assert run(*asked).code == 0
+    file = tmp_path / "out" / "artifact.json"
+    data = json.loads(file.read_text())
+    everybody = [f"p{who}" for who in range(16)]
+    data["users"]["train"] = everybody
+    file.write_text(json.dumps(data))
+    report = run("optimize", "report", str(tmp_path / "out"), "--task", asked[3], *asked[4:6])
+    report.refused(3, "fewer than 2 report people whom the search has not seen")
+
+
+def test_nobody_of_the_report_is_in_the_search(tmp_path: Path) -> None:
+    asked_of = People(str(people(tmp_path / "people.jsonl")), None, None, 2, None, 0)
+    of_search = examples_of(step_named("infer"), asked_of, "development").examples
+    of_report = examples_of(step_named("infer"), asked_of, "report").examples
+    met, told = ({each.user for example in part for each in (*example.others, *example.against)}
+                 for part in (of_search, of_report))  # fmt: skip
+    assert met
+    assert told
+    assert not met & told
+
+
+def test_a_search_that_could_not_begin_is_no_search(
+    run: Run, asked: list[str], scripted_server: ScriptedServer, tmp_path: Path
+) -> None:
+    run(*asked, "--optimizer", "copro").refused(3, "There is no optimizer 'copro'")
+    run(*asked, "--optimizer", "bootstrap").refused(3, "nobody whose examples may be shown")
+    assert not (tmp_path / "out").exists()
+    assert not scripted_server.requests
+    usual = scripted_server.default
+    scripted_server.default = error(404)
+    assert run(*asked, "--rounds", "3").code == 5
+    scripted_server.default = usual
+    assert run(*asked).code == 0, "nothing had been answered yet"
 
 
 def test_what_was_kept_is_used(run: Run, asked: list[str], scripted_server: ScriptedServer, tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import dspy
 
 from hyperalign.backends.runtimes.connect import connect
 from hyperalign.budget import Budget
-from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
+from tests.fixtures.scripted_server import Recorded, ScriptedServer, Step, reply
 
 POLITE = "Answer each question politely, and say please, in one short sentence that fits."
 
@@ -25,7 +26,7 @@ def answered(request: Recorded, better: str = POLITE) -> str:
     if "proposed_instruction" in said:
         return field("proposed_instruction", better) if better != "Hm." else "Hm."
     if "better instruction" in said:
-        return field("better", better)
+        return json.dumps({"better": better})
     return field("answer", "Yes, please do." if "politely" in said else "Do it.")
 
 
@@ -57,3 +58,16 @@ def model(server: ScriptedServer, budget: Budget | None = None, journal: Any = N
     """The scripted model, ready to be asked."""
     server.default = reply(lambda request: answered(request, better))
     return connect("openai/any", api_base=server.base, api_key="k", num_retries=0, budget=budget, journal=journal)
+
+
+def but(server: ScriptedServer, when: Callable[[Recorded], bool], instead: Step) -> None:
+    """From now on the server does something else with some requests."""
+    usual = server.default
+    server.default = Step(
+        "but", lambda handler, request: (instead if when(request) else usual).action(handler, request)
+    )
+
+
+def reflects(request: Recorded) -> bool:
+    """Whether a request asks for a new instruction."""
+    return "better instruction" in json.dumps(request.body["messages"])

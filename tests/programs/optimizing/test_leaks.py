@@ -7,6 +7,7 @@ import random
 import pytest
 
 from hyperalign.programs.optimizing.leaks import LeakCheck
+from hyperalign.programs.optimizing.proposing import all_written
 from hyperalign.records import Pair, Record, Sample
 
 KNOWN = "Compare the answers that one person chose with those that they turned down, and say what the person prefers."
@@ -118,3 +119,41 @@ def test_what_the_prompt_said_before_is_no_leak() -> None:
     said = LeakCheck(PEOPLE, known=["Tobias sang to the wasps."])
     assert not said("As when Tobias sang to the wasps.")
     assert str(said("Ask Szymon.")[0]) == "a name: 'szymon'"
+
+
+# Posts as people write them who talk of books, games and films: most of their capitals are titles'.
+_TITLES = [
+    "True Crime and the Trust Guide", "End of the Letters", "The Opposite Answer", "A Rhythm for the Reader",
+    "Tone and Temper: The Complete Manner", "Order and Detail", "Picture the Message", "Playful Turn",
+    "The Stranger Guesses", "Cooler Decision", "Habit and Phrase", "Say Praise Again", "Careful Difference",
+    "Reverse Taste: A Game of Rows", "The Shared Mark", "Technical Steps for the Serious", "Somebody Deceived",
+]  # fmt: skip
+
+
+def titled(number: int) -> Sample:
+    one, two, three = (_TITLES[(number * step + step) % len(_TITLES)] for step in (1, 5, 11))
+    text = (
+        f'{one}\nI bought "{two}" at the station. My list: {three}. Has anybody here finished The {one.split()[-1]} '
+        f"Trilogy? I lent {two} to Katarzyna, who never gives books back. 2. {three}\n"
+    )
+    return Sample(user=f"reader-{number}", id=f"post-{number:03}", prompt=f"{three}: worth it?", text=text)
+
+
+def test_titles_are_no_names_and_what_ships_is_never_a_leak() -> None:
+    people = [titled(number) for number in range(80)]
+    alone = LeakCheck(people, known=[KNOWN])
+    assert {leak.kind for leak in alone("As Katarzyna would put it.")} == {"name"}
+    assert {leak.kind for leak in alone("Lend it to Katarzyna's friends.")} == {"name"}
+    alarms = [(text, found) for text in (*all_written(), *clean()) if (found := alone(text))]
+    assert len(alarms) <= 2, alarms
+    shipped = LeakCheck(people, known=[KNOWN, *all_written()])
+    assert not [text for text in all_written() if shipped(text)]
+    assert shipped("As Katarzyna would put it.")
+
+
+def test_a_name_in_many_forms_of_sentences() -> None:
+    said = "Dear Ottilie,\nhe was with Bertrand. My friend Anneliese Kowalczyk visited the mill. I saw Mrs. Haverstock."
+    check = LeakCheck([], more=[said])
+    for name in ("Ottilie", "Bertrand", "Anneliese", "Kowalczyk", "Haverstock"):
+        assert check(f"As {name} says."), name
+    assert not check("As a friend of the mill says, dear.")
