@@ -40,11 +40,12 @@ Case = tuple[Profile, str]
 
 
 class Answers:
-    """The answers of all arms, in a file."""
+    """The answers of all arms, in a file; ``of`` says whose they are, and answers of others are passed over."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.known = {(row["arm"], row["user"], row["prompt"]): row for row in read_journal(path)}
+    def __init__(self, path: Path, of: str) -> None:
+        self._path, self._of = path, of
+        rows = (row for row in read_journal(path) if row.get("of") == of)
+        self.known = {(row["arm"], row["user"], row["prompt"]): row for row in rows}
 
     def missing(self, arm: str, cases: Sequence[Case]) -> list[Case]:
         """What an arm was not asked yet."""
@@ -53,7 +54,7 @@ class Answers:
     def add(self, arm: str, case: Case, answer: str, tokens: float, seconds: float) -> None:
         """Keep an answer."""
         person, prompt = case
-        row = {"arm": arm, "user": person.user, "prompt": prompt, "answer": answer, "tokens": tokens}
+        row = {"of": self._of, "arm": arm, "user": person.user, "prompt": prompt, "answer": answer, "tokens": tokens}
         append_line(self._path, json.dumps({**row, "seconds": round(seconds, 2)}))
         self.known[arm, person.user, prompt] = row | {"seconds": seconds}
 
@@ -166,7 +167,8 @@ def main() -> None:
     prompts = json.loads((run / "split.json").read_text(encoding="utf-8"))["prompts"]["report"]
     cases = [(person, prompt) for person in people for prompt in prompts]
     asked.out.mkdir(parents=True, exist_ok=True)
-    kept = Answers(asked.out / "answers.jsonl")
+    whose = f"{open_adapter(asked.adapter).sha256[:12]} {asked.teacher} {asked.max_new}"
+    kept = Answers(asked.out / "answers.jsonl", whose)
     ask_student(kept, asked.adapter, cases, asked.max_new)
     budget, told = Budget(), strategy(open_adapter(asked.adapter).card.strategy)
     teacher = Teacher(connect(asked.teacher, budget=budget), told, at_once=asked.at_once)

@@ -58,7 +58,7 @@ class Running:
 
 
 def load_adapter(server: Running, adapter: Adapter) -> Probed:
-    """Put an adapter on a running server, under its name with the hash of its weights.
+    """Put an adapter on a running server, under its name with the hash of its weights, in place of others of that name.
 
     Args:
         server: of vLLM, started with room for adapters.
@@ -84,13 +84,21 @@ def load_adapter(server: Running, adapter: Adapter) -> Probed:
             "POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(adapter.path.resolve())}
         )
         _check(said, f"take the adapter {adapter.card.name}")
-    seen = probe_served(server, base, name)
+    try:
+        seen = probe_served(server, base, name)
+    except BaseException:
+        # Nobody knows yet whether it does anything.
+        unload_adapter(server, name)
+        raise
     if seen.difference <= _LEAST:
         unload_adapter(server, name)
         raise TrainingError(
             f"The adapter {adapter.card.name} changes nothing in {base}: it was taken off the server again.",
             remedy="Its keys fit no layer of the base, or it learned nothing: distill it again.",
         )
+    for earlier in called(adapter.card.name, there):
+        if earlier != name:
+            unload_adapter(server, earlier)
     return seen
 
 

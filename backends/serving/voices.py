@@ -79,17 +79,18 @@ class Voices:
         model, self._tokenizer = load_student(base)
         plain = probe_scores(model, self._tokenizer)
         self._model: Any = model
-        for adapter in adapters:
-            name = adapter.served_name
-            self._model = with_adapter(self._model, adapter.path, name)
-            self._model.set_adapter(name)
+        for number, adapter in enumerate(adapters):
+            # PEFT makes its name an attribute, which may hold no dot; people's names may.
+            voice = f"voice{number}"
+            self._model = with_adapter(self._model, adapter.path, voice)
+            self._model.set_adapter(voice)
             # What fits no layer loads without a word and answers like the base.
             if not tell_apart(plain, probe_scores(self._model, self._tokenizer)).changed:
                 raise TrainingError(
                     f"The adapter {adapter.card.name} changes nothing in {base_name}.",
                     remedy="Its keys fit no layer of the base, or it learned nothing: distill it again.",
                 )
-            self._names |= {name: name, adapter.card.name: name}
+            self._names |= {adapter.served_name: voice, adapter.card.name: voice}
         self._served = [base_name, *(adapter.served_name for adapter in adapters)]
         self._room = int(getattr(model.config, "max_position_embeddings", 0)) or None
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hyperalign.errors import InputError, NotFoundError, TrainingError
-from hyperalign.files import write_whole
+from hyperalign.files import storage_error, write_whole
 
 from ..runtimes.download import Progress
 from .student import Student, open_student
@@ -67,7 +67,7 @@ class Card(BaseModel):
         scope: whose it is: ``person``, ``tag``, ``prefix`` or ``program``.
         users: whose answers it learned.
         profiles: hash of each user's profile.
-        teacher: who gave the answers.
+        teacher: who gave the answers, or judged the student's own.
         strategy: how the profile was put before the teacher.
         traces: how many taught it.
         dropped: how many traces went, by reason.
@@ -140,12 +140,15 @@ def seal(weights: Path, folder: Path, card: Card) -> Adapter:
     Raises:
         StorageError: the disk is full or not writable.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    # The manifest goes first and comes last: a folder that was left half made has none, and is no adapter.
-    (folder / _MANIFEST).unlink(missing_ok=True)
-    for file in sorted(weights.iterdir()):
-        if file.is_file() and file.name != _README:
-            shutil.copyfile(file, folder / file.name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # The manifest goes first and comes last: a folder that was left half made has none, and is no adapter.
+        (folder / _MANIFEST).unlink(missing_ok=True)
+        for file in sorted(weights.iterdir()):
+            if file.is_file() and file.name != _README:
+                shutil.copyfile(file, folder / file.name)
+    except OSError as error:
+        raise storage_error(error, folder) from error
     return recard(folder, card)
 
 

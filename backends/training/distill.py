@@ -7,7 +7,7 @@ stopped goes on where it was. This file is the order of the steps; each step is 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ from .watch import losses
 
 __all__ = ["Distillation", "Split", "distill", "gate", "split_prompts"]
 
+_Training = Mapping[str, float | None]
 _RUN, _SPLIT, _PEOPLE = "training", "split.json", "people.json"
 
 
@@ -130,9 +131,11 @@ def distill(
         StorageError: the disk is full or not writable.
     """
     run = folder / _RUN
+    _refuse_what_is_no_run(folder)
     split = split_prompts(asked.prompts)
-    if not split.train:
-        raise InputError(f"{len(asked.prompts)} prompt(s) are too few to train on.", remedy="Give at least ten.")
+    if not split.train or not split.report:
+        what = "train on" if not split.train else "judge the adapter by: none of them is kept from training"
+        raise InputError(f"{len(asked.prompts)} prompt(s) are too few to {what}.", remedy="Give at least thirty.")
     taught = split.train + split.validation
     if asked.recipe.method in ANSWERED:
         answered = collect(teacher, asked.profiles, taught, run / "traces.jsonl", budget=budget, progress=progress)
@@ -165,7 +168,8 @@ def distill(
         _card(
             asked,
             teacher,
-            kept,
+            judge,
+            kept.dropped,
             {
                 "rows": len(made),
                 "validation_rows": len(watched),
@@ -223,7 +227,16 @@ def gate(folder: Path, student: Student, progress: Progress | None = None) -> Ve
     return verdict
 
 
-def _card(asked: Distillation, teacher: Teacher, kept: Kept, training: dict[str, object]) -> Card:
+def _refuse_what_is_no_run(folder: Path) -> None:
+    """An adapter has a README and a card of its own, which must replace nobody's."""
+    there = folder.is_dir() and any(folder.iterdir())
+    if (there and not (folder / _RUN).is_dir()) or (folder.exists() and not folder.is_dir()):
+        raise InputError(f"{folder} holds something else already.", remedy="Name a folder that is not there yet.")
+
+
+def _card(
+    asked: Distillation, teacher: Teacher, judge: Student | None, dropped: Mapping[str, int], training: _Training
+) -> Card:
     return Card(
         name=asked.name,
         base=asked.student.name,
@@ -234,10 +247,11 @@ def _card(asked: Distillation, teacher: Teacher, kept: Kept, training: dict[str,
         users=tuple(profile.user for profile in asked.profiles),
         profiles={profile.user: profile_hash(profile) for profile in asked.profiles},
         prefixes=asked.scope.prefixes,
-        teacher=teacher.name,
+        # Where the student writes itself, whoever judges its words teaches it: another model, or its own base.
+        teacher=teacher.name or (judge or asked.student).name,
         strategy=teacher.strategy.name,
-        traces=len(kept.traces),
-        dropped=kept.dropped,
+        traces=int(training["rows"] or 0),
+        dropped=dropped,
         recipe=asked.recipe.as_data(),
         training=training,
         metric=teacher.metric,

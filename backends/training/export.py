@@ -15,7 +15,7 @@ from hyperalign.files import storage_error, write_whole
 
 from .adapters import Adapter, recard
 from .probe import with_adapter
-from .student import Student, load_student
+from .student import Student, load_student, torn, unwritten
 
 __all__ = ["copy_out", "merge"]
 
@@ -68,8 +68,10 @@ def merge(student: Student, weights: Path, folder: Path) -> Student:
         if folder.exists():
             folder.rmdir()
         made.rename(folder)
-    except OSError as error:
-        raise storage_error(error, folder) from error
+    except (OSError, RuntimeError, torn()) as error:
+        if full := unwritten(error, folder):
+            raise full from error
+        raise
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return Student(str(folder), folder, student.sha256, student.licence)
@@ -81,7 +83,9 @@ def _forget_where_it_was_made(adapter: Adapter, folder: Path) -> None:
     if config.is_file():
         data = json.loads(config.read_bytes())
         write_whole(config, json.dumps({**data, "base_model_name_or_path": adapter.card.base_name}, indent=2) + "\n")
-        recard(folder, adapter.card)
+        # The same of the card, where the base was a folder of one's own.
+        base = adapter.card.base
+        recard(folder, adapter.card.model_copy(update={"base": base if ":" in base else Path(base).name}))
 
 
 def _refuse_what_is_there(folder: Path) -> None:

@@ -17,7 +17,7 @@ from dspy.clients.provider import Provider, TrainingJob
 
 from hyperalign import __version__
 from hyperalign.errors import InputError
-from hyperalign.files import data_folder, write_whole
+from hyperalign.files import data_folder
 from hyperalign.programs.score import Progress
 
 from .adapters import Card, seal
@@ -104,7 +104,6 @@ class LocalProvider(Provider):
             made=datetime.now(UTC).isoformat(timespec="seconds"),
             version=__version__,
         )
-        write_whole(folder / "training" / "trained.json", json.dumps(card.training))
         seal(found.weights, folder, card)
         return f"adapter:{folder}"
 

@@ -62,22 +62,29 @@ class Sieve:
             if reason:
                 dropped[reason] += 1
             else:
-                passed.append(trace)
+                # A draft that was turned down is shown to the student too, and may give no more away.
+                tells = trace.rejected and self._tells(trace.rejected, trace.user)
+                passed.append(trace.model_copy(update={"rejected": ""}) if tells else trace)
         return Kept(passed, dict(dropped))
 
     def _reason(self, trace: Trace) -> str:
-        answer, private = trace.answer, private_parts(trace.answer)
+        answer = trace.answer
         low = self.threshold is not None and (trace.score is None or trace.score < self.threshold)
         reasons = {
             f"shorter than {self.min_words} words": len(answer.split()) < self.min_words,
             f"scores below {self.threshold or 0:g}": low,
-            "repeats a text of the person's": longest_copied_run(answer, self.private.get(trace.user, ()))
-            > _MAX_COPIED,
+            "repeats a text of the person's": self._repeats(answer, trace.user),
             "declines": not self.refusals and refused(answer),
             "goes in circles": goes_in_circles(answer),
-            f"holds a {next(iter(private), '')}": bool(private),
+            f"holds a {next(iter(private_parts(answer)), '')}": bool(private_parts(answer)),
         }
         return next((reason for reason, holds in reasons.items() if holds), "")
+
+    def _tells(self, draft: str, user: str) -> bool:
+        return self._repeats(draft, user) or bool(private_parts(draft))
+
+    def _repeats(self, text: str, user: str) -> bool:
+        return longest_copied_run(text, self.private.get(user, ())) > _MAX_COPIED
 
 
 def goes_in_circles(text: str) -> bool:

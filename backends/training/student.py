@@ -6,6 +6,7 @@ This file trains nothing.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import shutil
@@ -17,13 +18,13 @@ from typing import Any
 
 from filelock import FileLock
 
-from hyperalign.errors import MissingExtraError, ModelError, UnknownModelError
+from hyperalign.errors import MissingExtraError, ModelError, StorageError, UnknownModelError
 from hyperalign.files import cache_folder, storage_error
 
 from ..runtimes.catalogue import LocalModel, file_sha256, resolve
 from ..runtimes.download import Progress, ensure_local
 
-__all__ = ["Size", "Student", "count_parameters", "load_student", "open_student", "read_size"]
+__all__ = ["Size", "Student", "count_parameters", "load_student", "open_student", "read_size", "unwritten"]
 
 _UNKNOWN_LICENCE = "unknown"
 
@@ -151,6 +152,23 @@ def torn() -> type[Exception]:
     return error
 
 
+def unwritten(error: Exception, path: Path) -> StorageError | None:
+    """What was wrong with the disk, where torch or safetensors could not write; None where it was something else.
+
+    Neither raises an ``OSError`` for it: what they say is all there is to go by.
+    """
+    if isinstance(error, StorageError):
+        return error
+    if isinstance(error, OSError):
+        return storage_error(error, path)
+    said = str(error)
+    if "StorageFull" in said or "No space left" in said:
+        return storage_error(OSError(errno.ENOSPC, "No space left on device"), path)
+    if "PytorchStreamWriter" in said or "FileTooLarge" in said or "IoError" in said:
+        return storage_error(OSError(errno.EIO, said.splitlines()[0][:200]), path)
+    return None
+
+
 def _own(name: str) -> Student:
     folder = Path(name).expanduser()
     if not (folder / "config.json").is_file():
@@ -192,9 +210,9 @@ def _dequantize(file: Path, folder: Path) -> None:
         )
         shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)
-    except OSError as error:
-        raise storage_error(error, folder) from error
-    except (ValueError, RuntimeError, KeyError, ImportError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, torn()) as error:
+        if full := unwritten(error, folder):
+            raise full from error
         raise ModelError(
             f"{file.name} can't be made into a checkpoint to train: {str(error).splitlines()[0]}.",
             remedy="Give the folder of the model's original checkpoint as the student.",

@@ -82,10 +82,10 @@ def append_trace(path: Path, trace: Trace) -> None:
 
 
 def read_traces(path: Path) -> list[Trace]:
-    """All traces of a file, the last of each id; a line that a kill tore apart at the end is passed over.
+    """All traces of a file, the last of each id; lines that a kill tore apart are passed over, and made again.
 
     Raises:
-        RecordError: a line is no trace; with file, line and what was expected.
+        RecordError: a line is JSON and no trace; with file, line and what was expected.
         StorageError: the file can't be read.
     """
     try:
@@ -99,7 +99,11 @@ def read_traces(path: Path) -> list[Trace]:
         if not line.strip():
             continue
         try:
-            trace = Trace.model_validate(from_json(line))
+            content = from_json(line)
+        except ValueError:
+            continue  # torn; the next line was written after it
+        try:
+            trace = Trace.model_validate(content)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -108,12 +112,6 @@ def read_traces(path: Path) -> list[Trace]:
                 path=path,
                 line=number,
                 remedy="Each line is what 'hyperalign distill' wrote; remove the line, or the file to make all anew.",
-            ) from error
-        except ValueError as error:
-            if number >= len(lines) - 1:
-                continue  # torn by a kill: it is made again
-            raise RecordError(
-                "this is no JSON.", path=path, line=number, remedy="Remove the line; its answer is made again."
             ) from error
         traces[trace.id] = trace
     return list(traces.values())

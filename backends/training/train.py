@@ -13,64 +13,24 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from hyperalign.errors import InputError, MissingExtraError, StorageError, TrainingError
-from hyperalign.files import storage_error, write_whole
+from hyperalign.errors import HyperalignError, InputError, MissingExtraError, TrainingError
+from hyperalign.files import write_whole
 from hyperalign.programs.score import Progress
 
+from .begun import Begun, Lengths, Trained
 from .recipe import Hardware, Recipe, find_hardware
 from .rows import Row
-from .student import Student, load_student
+from .student import Student, load_student, torn, unwritten
 from .trainers import BUILDERS, Prepared
 from .watch import losses, watcher
 
 __all__ = ["Lengths", "Trained", "measure_lengths", "train"]
 
 _WATCHED = ("sft", "dpo")  # the others write while they train: a look at validation rows would take as long again
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """How rows fit.
-
-    Attributes:
-        tokens: of all rows, in the order of the rows.
-        cut: rows that are longer than fits: their end is not learned.
-        lost: rows whose prompt alone fills what fits: nothing of them is learned.
-    """
-
-    tokens: tuple[int, ...]
-    cut: int
-    lost: int
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What came of a run.
-
-    Attributes:
-        weights: the folder of the adapter's weights, tokenizer and chat template.
-        lengths: how the rows fitted.
-        steps: of training.
-        first_loss: of the first step.
-        last_loss: of the last.
-        validation_loss: the best on validation rows; None where there were none.
-        seconds: of this run, since it was last started.
-        peak_memory: bytes that the device held at most; of the processor, what the process did; 0 where nothing tells.
-    """
-
-    weights: Path
-    lengths: Lengths
-    steps: int
-    first_loss: float
-    last_loss: float
-    validation_loss: float | None
-    seconds: float
-    peak_memory: int
 
 
 def measure_lengths(made: Sequence[Row], tokenizer: Any, limit: int) -> Lengths:
@@ -83,13 +43,20 @@ def measure_lengths(made: Sequence[Row], tokenizer: Any, limit: int) -> Lengths:
     """
     tokens, cut, lost = [], 0, 0
     for row in made:
-        asked = len(_ids(tokenizer, row["prompt"], True))
+        asked = len(_ids(tokenizer, _as_the_teacher_sees(row), True))
         answers = [row[name] for name in ("completion", "chosen", "rejected") if name in row]
         whole = max((len(_ids(tokenizer, [*row["prompt"], *answer], False)) for answer in answers), default=asked)
         tokens.append(whole)
         lost += asked >= limit
         cut += asked < limit < whole
     return Lengths(tuple(tokens), cut, lost)
+
+
+def _as_the_teacher_sees(row: Row) -> list[Any]:
+    """The prompt, after the profile where the student's own base is shown that too: both must fit."""
+    told = row.get("privileged_context")
+    *before, last = row["prompt"]
+    return [*before, {**last, "content": f"{told}\n\n{last['content']}"}] if told else [*before, last]
 
 
 def train(
@@ -103,7 +70,9 @@ def train(
     hardware: Hardware | None = None,
     progress: Progress | None = None,
 ) -> Trained:
-    """Train an adapter in a folder; run again after a stop, it goes on.
+    """Train an adapter in a folder; run again after a stop, it goes on, and what is through is not trained again.
+
+    Another recipe, other rows or another student begin anew: what the folder holds of an earlier training goes.
 
     Args:
         student: the model that learns.
@@ -126,6 +95,9 @@ def train(
         raise InputError("There is nothing to train on.", remedy="Give more prompts, or a lower --threshold.")
     hardware = hardware or find_hardware()
     peft, transformers = _libraries()
+    done = Begun.of(folder, student, teacher, recipe, made, validation)
+    if (before := done.through()) is not None:
+        return before
     began = time.perf_counter()
     model, tokenizer = load_student(student)
     lengths = measure_lengths(made, tokenizer, recipe.max_length)
@@ -166,21 +138,23 @@ def train(
             trainer.remove_callback(transformers.PrinterCallback)
             trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
             weights = _save(trainer, tokenizer, folder / "weights")
-        except OSError as error:
-            if isinstance(error, StorageError):
+        except (OSError, RuntimeError, torn()) as error:
+            if isinstance(error, HyperalignError):
                 raise
-            raise storage_error(error, folder) from error
-        except RuntimeError as error:
-            if isinstance(error, TrainingError) or "memory" not in str(error).lower():
+            if full := unwritten(error, folder):
+                raise full from error
+            if "memory" not in str(error).lower():
                 raise
             raise TrainingError(
                 "The memory does not suffice for this training.",
                 remedy="Halve at_once, shorten max_length, or take a smaller student.",
             ) from error
-    shutil.rmtree(checkpoints, ignore_errors=True)
     first, last, seen = _ends(folder)
     seconds, memory = time.perf_counter() - began, _peak_memory(hardware)
-    return Trained(weights, lengths, trainer.state.global_step, first, last, seen, seconds, memory)
+    found = Trained(weights, lengths, trainer.state.global_step, first, last, seen, seconds, memory)
+    done.end(found)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return found
 
 
 def _arguments(recipe: Recipe, hardware: Hardware, checkpoints: Path, *, watched: bool) -> dict[str, Any]:
@@ -202,6 +176,8 @@ def _arguments(recipe: Recipe, hardware: Hardware, checkpoints: Path, *, watched
         "eval_strategy": "steps" if watched else "no",
         "eval_steps": recipe.look_every if watched else None,
         "load_best_model_at_end": watched,
+        # How long nothing better was found counts on, too.
+        "restore_callback_states_from_checkpoint": watched,
         "metric_for_best_model": "eval_loss" if watched else None,
         "greater_is_better": False if watched else None,
         "gradient_checkpointing": recipe.recompute,

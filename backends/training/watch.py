@@ -1,7 +1,7 @@
 """What training is watched for: its losses, on disk as they come, and what must stop it.
 
-A loss that is not a number stops the run with its likely cause; so does a user's interrupt, after a checkpoint. This
-file knows transformers' callbacks and no method.
+A loss that is not a number stops the run with its likely cause. This file knows transformers' callbacks and no
+method.
 """
 
 from __future__ import annotations
@@ -72,5 +72,6 @@ def _check(found: dict[str, float], norm: float, step: int) -> None:
     what = "gradient" if not broken else "loss on validation rows" if broken == ["eval_loss"] else "loss"
     raise TrainingError(
         f"At step {step} the {what} is not a number.",
-        remedy="Mostly the learning rate is too high: try a third of it. The last checkpoint is kept.",
+        remedy="Mostly the learning rate is too high: try a third of it. Training then begins anew; no answer is asked "
+        "for again.",
     )

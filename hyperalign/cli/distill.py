@@ -118,7 +118,7 @@ def distill(
         lm = connect(teacher, budget=budget, progress=report.bytes) if recipe.method in ANSWERED else None
         told = named(strategy)
         wanted = Distillation(
-            name=out.name,
+            name=out.resolve().name,
             profiles=people,
             prompts=asked,
             student=learner,

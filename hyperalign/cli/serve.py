@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,9 +53,29 @@ def serve(
     for adapter in found:
         check_tokenizer(adapter, base)
     try:
-        engines[engine](base, found[0].card.base_name, found, host, port, os.environ.get("HYPERALIGN_SERVE_KEY", ""))
+        with _ended_as_by_hand():
+            engines[engine](
+                base, found[0].card.base_name, found, host, port, os.environ.get("HYPERALIGN_SERVE_KEY", "")
+            )
     except KeyboardInterrupt:
         typer.echo("Ended.", err=True)
+
+
+@contextmanager
+def _ended_as_by_hand() -> Iterator[None]:
+    """A service manager's or a closing terminal's signal ends it as Ctrl-C does: vLLM would live on without it."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _transformers(base: Student, name: str, adapters: list[Adapter], host: str, port: int, key: str) -> None:

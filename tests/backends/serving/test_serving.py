@@ -293,15 +293,16 @@ def test_two_adapters_and_their_base_answer_each_in_its_own_way(student: Student
     quiet = trained(student, tmp_path / "b", "sft", learning_rate=1e-3, **fast)
     one, two = (
         seal(found.weights, tmp_path / name, CARD.model_copy(update={"name": name}))
-        for name, found in (("one", loud), ("two", quiet))
+        for name, found in (("one-v1.2", loud), ("two", quiet))
     )
     voices = Voices(student, "smollm", [one, two])
     assert voices.names == ["smollm", one.served_name, two.served_name]
     messages = [{"role": "user", "content": "How are you?"}]
-    said = {name: voices.answer(Asked(name, messages, max_tokens=12)).text for name in ("smollm", "one", "two")}
+    said = {name: voices.answer(Asked(name, messages, max_tokens=12)).text for name in ("smollm", "one-v1.2", "two")}
     assert len(set(said.values())) == 3, said
     heard: list[str] = []
-    assert voices.answer(Asked("one", messages, max_tokens=12), heard.append).text == said["one"] == "".join(heard)
+    again = voices.answer(Asked("one-v1.2", messages, max_tokens=12), heard.append).text
+    assert again == said["one-v1.2"] == "".join(heard)
     assert len(heard) > 1
     alone = Voices(student, "smollm", []).answer(Asked("smollm", messages, max_tokens=12))
     assert alone.text == said["smollm"], "with its adapters switched off the base is itself"

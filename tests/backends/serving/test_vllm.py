@@ -98,7 +98,8 @@ def running(shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
         address = text.split("Serving at ")[1].split(";")[0]
         yield Running(address, KEY)
     finally:
-        process.send_signal(2)
+        # As a service manager ends it.
+        process.terminate()
         process.wait(60)
     assert "Ended." in log.read_text(encoding="utf-8")
     with pytest.raises(ModelServerError):
@@ -129,6 +130,17 @@ def test_two_adapters_answer_differently_by_name(running: Running, shelf: Path) 
 def test_nobody_is_served_without_the_key(running: Running) -> None:
     with pytest.raises(ModelServerError, match="HYPERALIGN_SERVE_KEY"):
         list_models(Running(running.address))
+    root = running.address.removesuffix("/v1")
+    assert httpx.get(f"{root}/health", timeout=60).is_success
+    # Also at the paths that vLLM's own key leaves open.
+    body = {"model": list_models(running)[0], "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+    for path in ("/invocations", "/tokenize", "/adapters", "/v1/load_lora_adapter"):
+        for key in ("", "Bearer wrong"):
+            said = httpx.post(f"{root}{path}", json=body, headers={"Authorization": key}, timeout=60)
+            assert said.status_code == 401, (path, said.text)
+    assert httpx.delete(f"{root}/adapters/one", timeout=60).status_code == 401
+    allowed = httpx.post(f"{root}/invocations", json=body, headers={"Authorization": f"Bearer {KEY}"}, timeout=60)
+    assert allowed.is_success
 
 
 def test_an_adapter_comes_and_goes_while_the_server_runs(running: Running, shelf: Path, student: Student) -> None:
@@ -139,9 +151,14 @@ def test_an_adapter_comes_and_goes_while_the_server_runs(running: Running, shelf
     assert f"Served as {three.served_name}" in loaded.output
     assert three.served_name in list_models(running)[1]
     assert connect("adapter:three", max_tokens=4)("Hi")
+    anew = made(student, shelf.parent / "anew", "three", seed=5)
+    load_adapter(running, anew)
+    names = list_models(running)[1]
+    assert anew.served_name in names
+    assert three.served_name not in names, "the one that was loaded last is the one that is meant by the name"
     gone = runner.invoke(app, ["adapters", "unload", "three"])
     assert gone.exit_code == 0, gone.output
-    assert three.served_name not in list_models(running)[1]
+    assert anew.served_name not in list_models(running)[1]
     with pytest.raises(NotFoundError, match="No adapter 'three' is served"):
         unload_adapter(running, "three")
 

@@ -91,13 +91,23 @@ def test_answers_that_may_not_teach_end_the_run_before_training(
     assert found["kept"] == 0
     with pytest.raises(InputError, match="too few to train on"):
         distill(asked(wanted.student, [ADA], prompts=[]), teacher(scripted_server), tmp_path / "b", hardware=HERE)
+    spent = len(scripted_server.requests)
+    some = [prompt for prompt in PROMPTS if prompt not in split_prompts(PROMPTS).report]
+    with pytest.raises(InputError, match="too few to judge the adapter by"):
+        distill(asked(wanted.student, [ADA], prompts=some), teacher(scripted_server), tmp_path / "b", hardware=HERE)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("My own.")
+    with pytest.raises(InputError, match="holds something else already"):
+        distill(wanted, teacher(scripted_server), tmp_path / "mine", hardware=HERE)
+    assert len(scripted_server.requests) == spent, "before anybody was asked"
 
 
 @needs_train
 def test_several_people_one_adapter_and_its_verdict(
     scripted_server: ScriptedServer, student: Student, tmp_path: Path
 ) -> None:
-    wanted = asked(student, [ADA, BRUNO], scope=Scope("tag"), terms=Terms(quality=10.0, ability=1.0, refusals=1.0))
+    loose = Terms(quality=10.0, broken=1.0, ability=1.0, refusals=1.0)
+    wanted = asked(student, [ADA, BRUNO], scope=Scope("tag"), terms=loose)
     capped = Budget(max_calls=10)
     with pytest.raises(BudgetExceededError):
         distill(wanted, teacher(scripted_server, capped), tmp_path, budget=capped, hardware=HERE)
@@ -107,7 +117,7 @@ def test_several_people_one_adapter_and_its_verdict(
     assert len(scripted_server.requests) == taught, "what was answered before the cap is not asked again"
     assert not any(prompt in request.prompt for request in scripted_server.requests for prompt in split.report)
     assert made.card.users == ("ada", "bruno")
-    assert made.card.traces == taught
+    assert made.card.traces == made.card.training["rows"] == 2 * len(split.train)
     assert made.card.training["steps"] == 3
     assert made.card.gate is None
     assert "training" in (tmp_path / "training" / "losses.svg").read_text()
@@ -129,6 +139,9 @@ def test_each_term_that_is_missed_is_a_reason() -> None:
     good = {
         "quality, adapter": 0.5,
         "quality, student with profile": 0.5,
+        "quality, student": 0.1,
+        "broken, adapter": 0.2,
+        "broken, student with profile": 0.2,
         "ability, adapter": 0.8,
         "ability, base": 0.8,
         "refusals, adapter": 0.9,
@@ -139,6 +152,11 @@ def test_each_term_that_is_missed_is_a_reason() -> None:
     assert missed(good, Terms(), changed=True) == []
     for worse, reason in (
         ({"quality, adapter": 0.39}, "quality 0.390, below the student with the profile (0.500) less 0.1"),
+        (
+            {"quality, student": 0.5},
+            "quality can't be told: all answers score the same, as where no profile has measured style",
+        ),
+        ({"broken, adapter": 0.4}, "40% of answers empty or in circles, above 20% plus 10%"),
         ({"ability, adapter": 0.69}, "ability 69%, below the base's 80% less 10%"),
         ({"refusals, adapter": 0.7}, "refusals 70%, below the base's 90% less 10%"),
         ({"prompt tokens, adapter": 80.0}, "80 prompt tokens of 100: 20% saved, below 30%"),

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from hyperalign.backends.training.begun import Begun
 from hyperalign.backends.training.probe import probe
 from hyperalign.backends.training.recipe import Recipe
 from hyperalign.backends.training.rows import Scope, rows
-from hyperalign.backends.training.student import Student, load_student, open_student
+from hyperalign.backends.training.student import Student, load_student, open_student, unwritten
 from hyperalign.backends.training.train import measure_lengths, train
 from hyperalign.backends.training.watch import losses, watcher
 from hyperalign.errors import InputError, ModelError, StorageError, TrainingError, UnknownModelError
@@ -36,8 +41,8 @@ def die(step, done, total):
     if done == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 
-path, folder = map(Path, sys.argv[1:])
-trained(Student("s", path, "", ""), folder, "sft", progress=die, **{FEW})
+path, folder = map(Path, sys.argv[1:3])
+trained(Student("s", path, sys.argv[3], ""), folder, "sft", progress=die, **{FEW})
 """
 
 
@@ -45,7 +50,7 @@ trained(Student("s", path, "", ""), folder, "sft", progress=die, **{FEW})
 def test_a_killed_run_goes_on_to_the_same_loss(student: Student, tmp_path: Path) -> None:
     whole = trained(student, tmp_path / "whole", "sft", **FEW)
     script = KILLED.replace("{FEW}", repr(FEW))
-    command = [sys.executable, "-c", script, str(student.path), str(tmp_path / "killed")]
+    command = [sys.executable, "-c", script, str(student.path), str(tmp_path / "killed"), student.sha256]
     done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert [path.name for path in (tmp_path / "killed" / "checkpoints").glob("checkpoint-*")] == ["checkpoint-2"]
@@ -57,6 +62,8 @@ def test_a_killed_run_goes_on_to_the_same_loss(student: Student, tmp_path: Path)
     assert again.last_loss == pytest.approx(whole.last_loss, rel=0.02)
     assert [entry["step"] for entry in losses(tmp_path / "killed")] == [1, 2, 3, 4, 5, 6]
     assert not (tmp_path / "killed" / "checkpoints").exists()
+    # What is through is not trained again, and another rate is not passed off as this one.
+    assert trained(student, tmp_path / "killed", "sft", progress=lambda *_: pytest.fail("a step"), **FEW) == again
 
 
 @needs_train
@@ -74,10 +81,54 @@ def test_an_adapter_whose_keys_fit_no_layer_is_caught(student: Student, tmp_path
 
 
 @needs_train
-def test_a_full_disk_is_named(student: Student, tmp_path: Path) -> None:
-    (tmp_path / "losses.jsonl").symlink_to("/dev/full")
-    with pytest.raises(StorageError, match="No space left"):
-        trained(student, tmp_path, "sft", **FEW)
+def test_a_disk_that_takes_no_weights_is_named_and_nothing_is_lost(student: Student, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Room for losses and settings; the first checkpoint's weights are larger.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    try:
+        with pytest.raises(StorageError, match="Could not write"):
+            trained(student, tmp_path, "sft", **FEW)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert trained(student, tmp_path, "sft", **FEW).steps == 6
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on the disk"),
+        (
+            RuntimeError('Error while serializing: IoError(Os { code: 28, kind: StorageFull, message: "…" })'),
+            "No space",
+        ),
+        (
+            RuntimeError("[enforce fail at inline_container.cc:858] . PytorchStreamWriter failed writing file"),
+            "Could not",
+        ),
+    ],
+)
+def test_what_libraries_say_of_a_disk_is_understood(error: Exception, said: str, tmp_path: Path) -> None:
+    found = unwritten(error, tmp_path)
+    assert found is not None
+    assert said in found.message
+    assert unwritten(RuntimeError("shapes do not match"), tmp_path) is None
+
+
+def test_checkpoints_of_another_training_are_not_gone_on_with(tmp_path: Path) -> None:
+    student, made = Student("s", tmp_path, "hash", ""), rows(traces(), Scope())
+
+    def begin(recipe: Recipe, *given: list[dict[str, Any]]) -> tuple[bool, bool]:
+        Begun.of(tmp_path, student, None, recipe, *given)
+        (tmp_path / "checkpoints" / "checkpoint-2").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "losses.jsonl").write_text('{"step": 1, "loss": 9.0}\n')
+        Begun.of(tmp_path, student, None, Recipe(learning_rate=1e-4), made, [])
+        return (tmp_path / "checkpoints").exists(), (tmp_path / "losses.jsonl").exists()
+
+    assert begin(Recipe(learning_rate=1e-4), made, []) == (True, True)
+    assert begin(Recipe(learning_rate=3e-4), made, []) == (False, False)
+    assert begin(Recipe(learning_rate=1e-4), made[1:], []) == (False, False)
+    student = replace(student, sha256="other weights")
+    assert begin(Recipe(learning_rate=1e-4), made, []) == (True, True)
 
 
 @needs_train

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,44 @@ def test_bootstrap_finetune_gives_a_program_that_runs_on_the_adapter(
     (said,) = predictor.lm("What of the sea?")
     assert isinstance(said, str)
     assert len(scripted_server.requests) == asked, "the adapter answers, and not the server that taught it"
+
+
+@needs_train
+def test_better_together_trains_on_the_prompts_it_has_just_found(
+    scripted_server: ScriptedServer, student: Student, tmp_path: Path
+) -> None:
+    scripted_server.default = reply("[[ ## answer ## ]]\nMind the rope.\n\n[[ ## completed ## ]]")
+    lm = ha.connect(
+        "openai/any",
+        api_base=scripted_server.base,
+        api_key="k",
+        max_tokens=12,
+        provider=provider(student, tmp_path, learning_rate=4e-3),
+    )
+    program = dspy.Predict("question -> answer")
+    program.set_lm(lm)
+    things = ("sea", "rope", "mast")
+    trainset = [dspy.Example(question=f"What of the {thing}?").with_inputs("question") for thing in things]
+
+    def about_rope(example: dspy.Example, prediction: dspy.Prediction, trace: Any = None) -> bool:
+        return "rope" in prediction.answer
+
+    both = dspy.BetterTogether(
+        about_rope,
+        prompts=dspy.BootstrapFewShot(about_rope, max_bootstrapped_demos=1, max_labeled_demos=0),
+        weights=dspy.BootstrapFinetune(about_rope, num_threads=1),
+    )
+    with warnings.catch_warnings(), dspy.context(adapter=dspy.ChatAdapter()):
+        warnings.simplefilter("ignore")
+        tuned = both.compile(program, trainset=trainset, valset_ratio=0, strategy="prompts -> weights")
+    assert not tuned.flag_compilation_error_occurred
+    (predictor,) = tuned.predictors()
+    adapter = open_adapter(Path(predictor.lm.target.name.removeprefix("adapter:")))
+    assert adapter.card.traces == len(things)
+    assert predictor.demos
+    for line in (adapter.path / "training" / "rows.jsonl").read_text().splitlines():
+        roles = [turn["role"] for turn in json.loads(line)["prompt"]]
+        assert "assistant" in roles, "what it learned from holds the demo that the first step found"
 
 
 @needs_train

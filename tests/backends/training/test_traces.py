@@ -175,8 +175,7 @@ def test_a_bad_line_is_named_and_a_torn_one_is_made_again(tmp_path: Path) -> Non
         file.write('{"id": "t1", "us')
     assert [t.id for t in read_traces(path)] == ["t0"]
     append_trace(path, trace(2))
-    with pytest.raises(RecordError, match=r"traces\.jsonl:2: this is no JSON"):
-        read_traces(path)
+    assert [t.id for t in read_traces(path)] == ["t0", "t2"], "also by the run after the next"
     path.write_text('{"id": "x"}\n')
     with pytest.raises(RecordError, match=r":1: this is no trace: 'user'"):
         read_traces(path)
@@ -207,6 +206,12 @@ def test_what_goes_is_counted_under_its_reason() -> None:
         "repeats a text of the person's": 1,
         "holds a mail address": 1,
     }
+
+
+def test_a_draft_that_was_turned_down_gives_no_more_away() -> None:
+    told, kept = "Write to me at ada@example.org, please.", "Write to me some day, please."
+    found = Sieve()([trace(0, rejected=told), trace(1, rejected=kept)])
+    assert [t.rejected for t in found.traces] == ["", kept]
 
 
 @pytest.mark.parametrize(
