@@ -162,9 +162,9 @@ def unwritten(error: Exception, path: Path) -> StorageError | None:
     if isinstance(error, OSError):
         return storage_error(error, path)
     said = str(error)
-    if "StorageFull" in said or "No space left" in said:
+    if "No space left" in said or "StorageFull" in said:
         return storage_error(OSError(errno.ENOSPC, "No space left on device"), path)
-    if "PytorchStreamWriter" in said or "FileTooLarge" in said or "IoError" in said:
+    if "PytorchStreamWriter" in said or "while serializing" in said:
         return storage_error(OSError(errno.EIO, said.splitlines()[0][:200]), path)
     return None
 

@@ -106,12 +106,13 @@ def test_answers_that_may_not_teach_end_the_run_before_training(
 def test_several_people_one_adapter_and_its_verdict(
     scripted_server: ScriptedServer, student: Student, tmp_path: Path
 ) -> None:
+    folder = tmp_path / "letters"
     loose = Terms(quality=10.0, broken=1.0, ability=1.0, refusals=1.0)
     wanted = asked(student, [ADA, BRUNO], scope=Scope("tag"), terms=loose)
     capped = Budget(max_calls=10)
     with pytest.raises(BudgetExceededError):
-        distill(wanted, teacher(scripted_server, capped), tmp_path, budget=capped, hardware=HERE)
-    made = distill(wanted, teacher(scripted_server), tmp_path, hardware=HERE)
+        distill(wanted, teacher(scripted_server, capped), folder, budget=capped, hardware=HERE)
+    made = distill(wanted, teacher(scripted_server), folder, hardware=HERE)
     split = split_prompts(PROMPTS)
     taught = 2 * len([*split.train, *split.validation])
     assert len(scripted_server.requests) == taught, "what was answered before the cap is not asked again"
@@ -120,19 +121,19 @@ def test_several_people_one_adapter_and_its_verdict(
     assert made.card.traces == made.card.training["rows"] == 2 * len(split.train)
     assert made.card.training["steps"] == 3
     assert made.card.gate is None
-    assert "training" in (tmp_path / "training" / "losses.svg").read_text()
-    assert "Short sentences" not in (tmp_path / "training" / "rows.jsonl").read_text()
-    verdict = gate(tmp_path, student)
+    assert "training" in (folder / "training" / "losses.svg").read_text()
+    assert "Short sentences" not in (folder / "training" / "rows.jsonl").read_text()
+    verdict = gate(folder, student)
     assert verdict.passed, verdict.reasons
     figures = verdict.figures
     assert figures["prompts"] == 2 * len(split.report)
     assert figures["prompt tokens, adapter"] < 0.7 * figures["prompt tokens, student with profile"]
     assert figures["probe, nats a token"] > 1e-4
-    assert open_adapter(tmp_path).card.gate == verdict
+    assert open_adapter(folder).card.gate == verdict
 
     other = Student(student.name, student.path, "other weights", "")
     with pytest.raises(InputError, match="trained on other weights"):
-        gate(tmp_path, other)
+        gate(folder, other)
 
 
 def test_each_term_that_is_missed_is_a_reason() -> None:
