@@ -21,7 +21,7 @@ __all__ = ["Effects", "Prior", "effects"]
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """How far people differ; fitted on development people, never on those that are reported.
+    """How far people differ: set by hand, looking at development people, never at those that are reported.
 
     Attributes:
         between: variance of people's leanings, in variances of single choices.
