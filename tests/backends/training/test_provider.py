@@ -28,20 +28,19 @@ def provider(student: Student, out: Path, **choices: Any) -> LocalProvider:
     return found
 
 
+def taught(server: ScriptedServer, by: LocalProvider) -> dspy.Predict:
+    """A program whose model can be trained: it says the same of everything."""
+    server.default = reply("[[ ## answer ## ]]\nMind the rope.\n\n[[ ## completed ## ]]")
+    program = dspy.Predict("question -> answer")
+    program.set_lm(ha.connect("openai/any", api_base=server.base, api_key="k", max_tokens=12, provider=by))
+    return program
+
+
 @needs_train
 def test_bootstrap_finetune_gives_a_program_that_runs_on_the_adapter(
     scripted_server: ScriptedServer, student: Student, tmp_path: Path
 ) -> None:
-    scripted_server.default = reply("[[ ## answer ## ]]\nMind the rope.\n\n[[ ## completed ## ]]")
-    lm = ha.connect(
-        "openai/any",
-        api_base=scripted_server.base,
-        api_key="k",
-        max_tokens=12,
-        provider=provider(student, tmp_path, learning_rate=4e-3),
-    )
-    program = dspy.Predict("question -> answer")
-    program.set_lm(lm)
+    program = taught(scripted_server, provider(student, tmp_path, learning_rate=4e-3))
     trainset = [dspy.Example(question=f"What of the {thing}?").with_inputs("question") for thing in ("sea", "rope")]
     with warnings.catch_warnings(), dspy.context(adapter=dspy.ChatAdapter()):
         warnings.simplefilter("ignore")
@@ -62,16 +61,7 @@ def test_bootstrap_finetune_gives_a_program_that_runs_on_the_adapter(
 def test_better_together_trains_on_the_prompts_it_has_just_found(
     scripted_server: ScriptedServer, student: Student, tmp_path: Path
 ) -> None:
-    scripted_server.default = reply("[[ ## answer ## ]]\nMind the rope.\n\n[[ ## completed ## ]]")
-    lm = ha.connect(
-        "openai/any",
-        api_base=scripted_server.base,
-        api_key="k",
-        max_tokens=12,
-        provider=provider(student, tmp_path, learning_rate=4e-3),
-    )
-    program = dspy.Predict("question -> answer")
-    program.set_lm(lm)
+    program = taught(scripted_server, provider(student, tmp_path, learning_rate=4e-3))
     things = ("sea", "rope", "mast")
     trainset = [dspy.Example(question=f"What of the {thing}?").with_inputs("question") for thing in things]
 

@@ -71,3 +71,8 @@ def but(server: ScriptedServer, when: Callable[[Recorded], bool], instead: Step)
 def reflects(request: Recorded) -> bool:
     """Whether a request asks for a new instruction."""
     return "better instruction" in json.dumps(request.body["messages"])
+
+
+def asked(**changed: Any) -> dict[str, Any]:
+    """What a search is asked for, with some of it changed."""
+    return {"trainset": examples(), "metric": metric, "rounds": 3, **changed}

@@ -1,45 +1,29 @@
-"""Searches on a scripted model: what is kept, what is not, and what bad input says."""
+"""Searches on a scripted model: what is kept and what is not, and how a stopped one goes on."""
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from pathlib import Path
 from typing import Any
 
 import dspy
 import pytest
-from dspy.utils.exceptions import LMAuthError
 
 from hyperalign.budget import Budget
 from hyperalign.errors import (
     BudgetExceededError,
     InputError,
     MissingExtraError,
-    MissingKeyError,
-    ModelError,
     ModelOutputError,
-    ModelServerError,
-    UnknownModelError,
 )
 from hyperalign.programs import optimize
 from hyperalign.programs.optimizing.artifact import apply, prompts_of, read_artifact, write_artifact
-from hyperalign.programs.optimizing.faults import Ended, Faults, ending, judging
-from hyperalign.programs.optimizing.leaks import LeakCheck
 from hyperalign.programs.optimizing.people import split_people
-from hyperalign.programs.optimizing.proposing import Reflected
 from hyperalign.programs.optimizing.search import search
-from hyperalign.programs.optimizing.watched import Watched
-from hyperalign.records import Sample
 from hyperalign.runs import Journal
-from tests.fixtures.scripted_server import Recorded, ScriptedServer, error, reply
+from tests.fixtures.scripted_server import ScriptedServer
 
-from .politely import POLITE, but, examples, metric, model, program, reflects
-
-
-def asked(**changed: Any) -> dict[str, Any]:
-    return {"trainset": examples(), "metric": metric, "rounds": 3, **changed}
+from .politely import POLITE, asked, examples, model, program
 
 
 def test_what_helps_others_too_is_kept(scripted_server: ScriptedServer) -> None:
@@ -139,221 +123,6 @@ def test_one_of_dspys_own_optimizers_may_be_given(scripted_server: ScriptedServe
     assert found.optimizer == "LabeledFewShot"
     assert not found.verdict.kept
     assert "gives away" in found.verdict.reason, "its demonstrations are people of the training set"
-
-
-# Bad input
-
-
-@pytest.mark.parametrize(
-    ("trainset", "said"),
-    [
-        ([], "training set is empty"),
-        (examples(1), "of 1 person"),
-        (examples(3), "of 3 people"),
-        ([example.without("user") for example in examples()], "Example 1 of the training set has no 'user'"),
-    ],
-)
-def test_too_few_people(trainset: list[dspy.Example], said: str, scripted_server: ScriptedServer) -> None:
-    with pytest.raises(InputError, match=said):
-        search(program(), **asked(lm=model(scripted_server), trainset=trainset))
-    assert not scripted_server.requests
-
-
-def failing(gold: Any, pred: Any, trace: Any = None) -> float:
-    return 1 / 0
-
-
-@pytest.mark.parametrize(
-    ("bad", "said"),
-    [
-        (failing, "The metric raised ZeroDivisionError on an example of 'person-"),
-        (lambda gold, pred, trace=None: math.nan, "The metric gave nan"),
-        (lambda gold, pred, trace=None: "good", "The metric gave 'good'"),
-        (lambda gold, pred, trace=None: 0.5, "The metric gave 0.5 to each of"),
-    ],
-)
-def test_a_metric_that_is_none(bad: Any, said: str, scripted_server: ScriptedServer) -> None:
-    with pytest.raises(InputError, match=said):
-        search(program(), **asked(lm=model(scripted_server), metric=bad))
-
-
-def test_a_metric_that_fails_half_way_ends_the_search(scripted_server: ScriptedServer) -> None:
-    calls = []
-
-    def late(gold: Any, pred: Any, trace: Any = None, name: Any = None, steps: Any = None) -> Any:
-        calls.append(gold)
-        return metric(gold, pred) if len(calls) < 12 else failing(gold, pred)
-
-    with pytest.raises(InputError, match="The metric raised ZeroDivisionError"):
-        search(program(), **asked(lm=model(scripted_server), metric=late))
-
-
-def test_an_answer_that_is_none_is_one_examples_failure(scripted_server: ScriptedServer) -> None:
-    class Moody(dspy.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.ask = program()
-
-        def forward(self, question: str) -> Any:
-            if question.startswith("Question 1"):
-                raise ModelOutputError("The model answered with nothing.")
-            return self.ask(question=question)
-
-    watched = Watched(metric)
-    with dspy.context(lm=model(scripted_server)):
-        found = watched.measure(Moody(), examples(2))
-    assert [each.feedback for each in found[1::2]] == ["The program failed: ModelOutputError."] * 2
-    assert all("please" in each.feedback for each in found[::2])
-
-
-def test_a_budget_that_is_too_small(scripted_server: ScriptedServer) -> None:
-    for cap in (1, 12):
-        budget = Budget(max_calls=cap)
-        with pytest.raises(BudgetExceededError, match="budget of"):
-            search(program(), **asked(lm=model(scripted_server, budget), budget=budget))
-        assert budget.spent.calls == cap
-
-
-def test_a_budget_caps_models_that_were_connected_without_one(scripted_server: ScriptedServer, tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "calls.jsonl")
-    lm = model(scripted_server, journal=journal)
-    own = program()
-    own.lm = lm
-    for count, given in enumerate(({"lm": lm}, {"reflection": lm, "program": own}), start=1):
-        budget = Budget(max_calls=12)
-        with pytest.raises(BudgetExceededError, match="budget of 12 calls"):
-            search(**asked(**{"program": program(), "budget": budget, **given}))
-        assert budget.spent.calls == 12
-        assert len(scripted_server.requests) == 12 * count
-    assert lm.budget is None, "the model of the caller is as it was"
-    assert own.lm is lm
-    assert len(journal) > 0
-
-
-def test_an_optimizer_that_there_is_not(scripted_server: ScriptedServer) -> None:
-    with pytest.raises(InputError, match="There is no optimizer 'copro'"):
-        search(program(), **asked(lm=model(scripted_server), optimizer="copro"))
-    assert not scripted_server.requests
-
-
-# What the model that reflects is asked, and what is made of its answers
-
-
-def test_an_improvement_is_kept_though_nothing_else_was_of_use(scripted_server: ScriptedServer) -> None:
-    lm = model(scripted_server, better="Hm.")
-    asked_before: list[bool] = []
-
-    def first(request: Recorded) -> bool:
-        asked_before.append(reflects(request))
-        return asked_before[-1] and sum(asked_before) == 1
-
-    but(scripted_server, first, reply(json.dumps({"better": POLITE})))
-    found = search(program(), **asked(lm=lm, rounds=12))
-    assert found.verdict.kept
-    assert found.prompts["self"].instructions == POLITE
-    assert found.refused == {"too short": 6}
-
-
-def test_what_is_asked_of_it_has_limits_and_comes_again(scripted_server: ScriptedServer) -> None:
-    lm = model(scripted_server, better="Answer every question with great care and some patience, always.")
-    for _ in range(2):
-        search(program(), **asked(lm=lm, seed=7))
-    bodies = [request.body for request in scripted_server.requests if reflects(request)]
-    first, second = bodies[: len(bodies) // 2], bodies[len(bodies) // 2 :]
-    assert first == second
-    assert len({body["seed"] for body in first}) == len(first) == 3
-    assert all(body["max_tokens"] == 400 for body in first)
-    assert all("JSON object" in json.dumps(body["messages"]) for body in first)
-
-
-def test_field_markers_and_space_make_no_new_instruction(scripted_server: ScriptedServer) -> None:
-    marked = f"[[ ## better ## ]]\n{POLITE}\n\n[[ ## completed ## ]]"
-    assert search(program(), **asked(lm=model(scripted_server, better=marked))).found["self"].instructions == POLITE
-    lm = model(scripted_server, better=POLITE.replace(" ", "\n "))
-    reflected = Reflected(lm, LeakCheck([]))
-    assert reflected({"self": POLITE}, {}, ["self"]) == {}
-    assert reflected.refused == {"the same": 1}
-
-
-def test_what_is_not_new_is_not_run(scripted_server: ScriptedServer) -> None:
-    search(program(), **asked(lm=model(scripted_server, better="Hm."), rounds=2))
-    # Before on 8 examples of either half; by round 4 answers to reflect on, and the question.
-    assert len(scripted_server.requests) == 8 + 8 + 2 * (4 + 1)
-    del scripted_server.requests[:]
-    search(program(), **asked(lm=model(scripted_server), rounds=1))
-    # The 4 examples that a candidate was first run on are not run again among all 8.
-    assert len(scripted_server.requests) == 8 + 8 + (4 + 1 + 4) + 4 + 8
-
-
-def test_candidates_that_did_no_better_are_told_of(scripted_server: ScriptedServer) -> None:
-    better = "Answer every question with great care and some patience, always."
-    found = search(program(), **asked(lm=model(scripted_server, better=better), rounds=1))
-    assert [set(each) for each in found.tried] == [{"instructions", "score"}, {"instructions", "few", "few_before"}]
-    assert found.tried[1]["instructions"] == {"self": better}
-    assert found.tried[1]["few"] <= found.tried[1]["few_before"]
-
-
-def test_other_peoples_texts_and_held_answers_give_somebody_away_too(scripted_server: ScriptedServer) -> None:
-    said = Sample(user="stranger", text="I went to the mill with Haverstock before the rain came.")
-    for part in ({"others": [said]}, {"against": [said]}, {"held": said}):
-        lm = model(scripted_server, better="Answer politely, as Haverstock would, and always say please.")
-        texts = [example.copy(**part) for example in examples()]
-        found = search(program(), **asked(lm=lm, trainset=texts, rounds=1))
-        assert found.refused == {"leaking": 1}
-
-
-# Models that can't be used
-
-
-def test_a_model_that_cannot_reflect_is_no_null(scripted_server: ScriptedServer) -> None:
-    for instead, kind in ((error(401, "No such key."), MissingKeyError), (error(404), UnknownModelError)):
-        lm = model(scripted_server)
-        but(scripted_server, reflects, instead)
-        del scripted_server.requests[:]
-        with pytest.raises(kind):
-            search(program(), **asked(lm=lm, rounds=8))
-        assert sum(map(reflects, scripted_server.requests)) == 1, "it is asked no more"
-
-
-@pytest.mark.parametrize("optimizer", ["gepa", "bootstrap", "mipro"])
-def test_a_server_that_dies_in_a_search_ends_it(optimizer: str, scripted_server: ScriptedServer) -> None:
-    lm = model(scripted_server)
-    but(scripted_server, lambda request: len(scripted_server.requests) > 13, error(503, "Down."))
-    shown = [example.copy(user="example", cares=False) for example in examples(4, 1)]
-    with pytest.raises(ModelServerError, match=r"Down\."):
-        search(program(), **asked(lm=lm, optimizer=optimizer, demos=shown))
-    assert len(scripted_server.requests) == 14, "it is asked no more"
-
-
-def test_what_a_program_or_a_metric_catches_is_no_fault() -> None:
-    class Broken(dspy.Module):
-        def forward(self) -> Any:
-            raise ModelServerError("Down.")
-
-    class Careful(dspy.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.part = Broken()
-
-        def forward(self) -> Any:
-            try:
-                return self.part()
-            except ModelServerError:
-                return "fine"
-
-    told: list[Any] = []
-    with dspy.context(callbacks=[Faults(told.append)]):
-        assert Careful()() == "fine"
-        with judging(), pytest.raises(ModelServerError):
-            Broken()()
-        assert not told
-        with pytest.raises(Ended):
-            Broken()()
-    assert [str(fault) for fault in told] == ["Down."]
-    plain = ending(LMAuthError("No key.", model="any"))
-    assert isinstance(plain, ModelError)
-    assert ending(ModelOutputError("Nothing.")) is None
-    assert ending(ValueError()) is None
 
 
 def test_people_are_split_once_and_for_all() -> None:
