@@ -9,15 +9,26 @@ format.
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from hyperalign.errors import InputError
 from hyperalign.records import Record
 
-__all__ = ["Case", "Kind", "Part", "Task", "WritingTask", "case_id", "choose_users"]
+__all__ = [
+    "Case",
+    "Kind",
+    "Part",
+    "Task",
+    "WritingTask",
+    "case_id",
+    "choose_users",
+    "fingerprint",
+    "records_id",
+]
 
 Kind = Literal["choice", "writing", "request"]
 Part = Literal["development", "report"]
@@ -127,6 +138,17 @@ class WritingTask(Task, Protocol):
 def case_id(*parts: str) -> str:
     """A short id from what makes a case what it is."""
     return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def records_id(records: Sequence[Record]) -> str:
+    """A short id of some records, by all that is in them: a file may be changed under the ids that it gives."""
+    return case_id(*(json.dumps(record.model_dump(mode="json"), sort_keys=True) for record in records))
+
+
+def fingerprint(cases: Iterable[Case]) -> str:
+    """A short id of some cases, by all that is in them."""
+    whole = [asdict(case) | {"records": records_id(case.records)} for case in cases]
+    return case_id(*(json.dumps(case, sort_keys=True) for case in whole))
 
 
 def choose_users(cases: Iterable[Case], users: int | None, seed: int) -> list[Case]:

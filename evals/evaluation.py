@@ -27,7 +27,7 @@ from hyperalign.programs.strategies import strategy
 
 from .arms import Arms, named
 from .asking import AskingToChoose, AskingToHelp, AskingToWrite, not_asked
-from .cases import Case, Task
+from .cases import Case, Task, WritingTask, case_id, fingerprint, records_id
 from .choosing import Choosing
 from .controls import divergent, wrong_users
 from .folder import EvalFolder
@@ -110,7 +110,7 @@ def evaluate(
     if asks_for_help:
         work = _meeting_requests(program, ways)
     elif isinstance(program, Personalizer):
-        histories = {tuple(record.id for record in case.records) for case in cases}
+        histories = {records_id(case.records) for case in cases}
         expected = len(histories) * (1 + len(plan.curve))
         profiles = Profiles(program.fit, folder.profiles, expected=expected, progress=progress)
         arms = Arms(strategies, profiles, strangers=strangers, controls=plan.controls, curve=tuple(plan.curve))
@@ -189,7 +189,8 @@ def _asked(program: dspy.Module, task: Task, plan: Plan, cases: Sequence[Case]) 
     asked = {name: value for name, value in vars(plan).items() if name != "concurrency"}
     return {
         "task": task.name,
-        "cases": hashlib.sha256("\n".join(case.id for case in cases).encode()).hexdigest()[:16],
+        "cases": fingerprint(cases),
+        "texts": case_id(json.dumps(task.texts(), sort_keys=True)) if isinstance(task, WritingTask) else "",
         "program": type(program).__name__,
         "state": _state(program),
         "model": _model(program),

@@ -16,7 +16,7 @@ from hyperalign.programs.score import Progress
 from hyperalign.records import Record, as_sample
 from hyperalign.runs import Journal
 
-from .cases import case_id
+from .cases import records_id
 
 __all__ = ["NOBODY", "Fitter", "Profiles", "untested"]
 
@@ -54,7 +54,7 @@ class Profiles:
         """
         if not records:
             return NOBODY
-        key = case_id(records[0].user, *(record.id for record in records))
+        key = records_id(records)
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import pytest
 
 from hyperalign.errors import InputError
 from hyperalign.evals import Plan, Result, evaluate
-from hyperalign.evals.cases import Task
+from hyperalign.evals.cases import Case, Task
+from hyperalign.evals.tasks import load_task
 from hyperalign.programs.select import Rules
 from hyperalign.records import Pair, Sample
 from tests.fixtures.scripted_server import ScriptedServer
 from tests.programs.parts import People
 
-from .parts import FirstWords, pairs, personalizer
+from .parts import TEXTS, FirstWords, GivenTexts, jsonl, pairs, personalizer
 
 
 class Careless(dspy.Module):
@@ -88,6 +90,34 @@ def test_a_folder_of_another_run_is_refused_and_told_why(choices: Task, texts: T
         assert "--out" in str(refused.value.remedy)
     assert (tmp_path / "run" / "eval.json").read_bytes() == before
     ask(seed=1, concurrency=4)
+
+
+def test_a_text_changed_under_its_id_makes_another_run(tmp_path: Path) -> None:
+    """Or what was measured on the one text would be told of the other."""
+
+    def ask(records: Sequence[Pair | Sample]) -> Result:
+        task = load_task(str(jsonl(tmp_path / "own.jsonl", records)))
+        return evaluate(FirstWords(), task, plan=Plan(controls=()), out=tmp_path / "run")
+
+    known = pairs()
+    ask(known)
+    ask(known)
+    for place, changed in ((0, {"rejected": "Another one."}), (-1, {"prompt": "Say something else."})):
+        mended = list(known)
+        mended[place] = known[place].model_copy(update=changed)
+        with pytest.raises(InputError, match=r"differs in cases\."):
+            ask(mended)
+
+
+def test_other_texts_to_judge_by_make_another_run(tmp_path: Path) -> None:
+    case = Case("1", "ada", "ada", "Write.", (), reference="r")
+
+    def ask(texts: Mapping[str, Sequence[str]]) -> Result:
+        return evaluate(FirstWords(), GivenTexts([case], texts), plan=Plan(controls=()), out=tmp_path / "run")
+
+    ask(TEXTS | {"ada": TEXTS["hed"]})
+    with pytest.raises(InputError, match=r"differs in texts\."):
+        ask(TEXTS | {"ada": TEXTS["blu"]})
 
 
 def test_how_many_ran_at_a_time_is_kept_and_decides_nothing(choices: Task, tmp_path: Path) -> None:

@@ -52,6 +52,14 @@ def test_the_same_text_by_two_people_is_two_profiles(tmp_path: Path) -> None:
     assert fits.fitted == [("ada", 1), ("bob", 1)]
 
 
+def test_other_texts_under_the_same_ids_are_another_profile(tmp_path: Path) -> None:
+    fits = Fits()
+    profiles = Profiles(fits, tmp_path / "profiles.jsonl")
+    for text in ("As it was.", "As it was mended."):
+        profiles([Sample(user="ada", id="letter-1", text=text)])
+    assert fits.fitted == [("ada", 1), ("ada", 1)]
+
+
 def test_threads_that_want_one_profile_wait_for_one_fit(tmp_path: Path) -> None:
     fits = Fits(0.05)
     told: list[tuple[str, int, int]] = []
