@@ -63,6 +63,10 @@ def eval_(
     curve: Annotated[str, typer.Option("--curve", help="Also learn from so many records each: 1,2,4,8,16.")] = "",
     letters: Annotated[bool, typer.Option("--letters", help="Also ask for choices by letter, in both orders.")] = False,
     best_of: Annotated[int, typer.Option("--best-of", min=1, help="Drafts to choose a written answer from.")] = 1,
+    reference: Annotated[
+        int,
+        typer.Option("--reference", min=1, help="Records of other people to test against; infer and extract take 6."),
+    ] = _REFERENCE,
     model: ModelOption = DEFAULT_MODEL,
     scorer: ScorerOption = None,
     optimized: ProgramOption = None,
@@ -119,11 +123,11 @@ def eval_(
     asked = drawn(loaded, plan)
     others = OtherPeople(loaded.cases(seed=seed), asked)
     if dry_run:
-        _say_expected(expected(asked, others, plan, reference=_REFERENCE), len(asked), model, as_json)
+        _say_expected(expected(asked, others, plan, reference=reference), len(asked), model, as_json)
         return
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
     with reporter(quiet=as_json) as report:
-        program = _program(model, scorer, others, seed, budget, report)
+        program = _program(model, scorer, others, reference, seed, budget, report)
         steps = {name: getattr(program, name) for name in ("infer", "extract", "choice", "generate")}
         use_programs(steps, optimized)
         result = evaluate(program, loaded, plan=plan, out=out, budget=budget, progress=report)
@@ -132,7 +136,7 @@ def eval_(
 
 
 def _program(
-    model: str, scorer: str | None, others: Contrast, seed: int, budget: Budget, report: Reporter
+    model: str, scorer: str | None, others: Contrast, reference: int, seed: int, budget: Budget, report: Reporter
 ) -> Personalizer:
     from hyperalign.backends.runtimes.connect import connect
     from hyperalign.programs.personalizer import Personalizer
@@ -141,7 +145,7 @@ def _program(
 
     judge = choose_scorer(scorer, model, budget, report)
     lm = connect(model, budget=budget, progress=report.bytes)
-    return Personalizer(lm, scorer=judge, contrast=others, reference=_REFERENCE, budget=budget, seed=seed)
+    return Personalizer(lm, scorer=judge, contrast=others, reference=reference, budget=budget, seed=seed)
 
 
 def _part(name: str | None) -> Part | None:

@@ -133,6 +133,18 @@ def test_a_dry_run_asks_nobody_and_writes_nothing(
     assert not (tmp_path / "a").exists()
 
 
+def test_how_many_others_one_is_held_against_is_told_of_the_cost_and_of_the_run(
+    run: Run, asked: list[str], tmp_path: Path
+) -> None:
+    few, usual = (
+        json.loads(run(*asked, "--dry-run", "--json", "--strategy", "verified", *more).out)["score"]["tokens_in"]
+        for more in (["--reference", "2"], [])
+    )
+    assert few < usual
+    assert run(*asked, "--out", tmp_path / "a", "--reference", "2").code == 0
+    run(*asked, "--out", tmp_path / "a").refused(3, "differs in state")
+
+
 def test_controls_are_switched_off_by_name_and_the_report_says_so(run: Run, asked: list[str], tmp_path: Path) -> None:
     done = run(*asked, "--out", tmp_path / "a", "--without", "votes,wrong-user")
     assert done.code == 0, done.err
