@@ -13,7 +13,7 @@ import dspy
 
 from hyperalign.programs.answered import share_of_first
 from hyperalign.programs.choose import question
-from hyperalign.records import Record
+from hyperalign.records import Record, own_text
 
 from .cases import Case, Kind
 from .controls import votes
@@ -113,6 +113,7 @@ class AskingToWrite:
             shown[NONE] = []
         if stranger is not None:
             shown[WRONG_USER] = list(stranger.records)
+        strangers = {} if stranger is None else {WRONG_USER: [own_text(record) for record in stranger.records]}
         answers = {
             arm: str(self._program(prompt=case.prompt, records=records).answer) for arm, records in shown.items()
         }
@@ -120,7 +121,7 @@ class AskingToWrite:
             "prompt": case.prompt,
             "reference": case.reference,
             "answers": answers,
-            "scores": scored(self._instruments, case, answers),
+            "scores": scored(self._instruments, case, answers, strangers),
         }
 
 

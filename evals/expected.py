@@ -81,7 +81,8 @@ def _asked(arm: str, case: Case, plan: Plan) -> Usage:
     profile = 0 if arm == NONE else min(PROFILE_WORDS, raw) if arm == "few-shot" else _STATEMENT_WORDS
     context = round((profile + len(case.prompt.split())) * TOKENS_PER_WORD)
     if case.reference:
-        return Usage(calls=plan.best_of, tokens_in=context * plan.best_of, tokens_out=_ANSWER_TOKENS * plan.best_of)
+        drafts = plan.best_of if needs_fit(arm) else 1
+        return Usage(calls=drafts, tokens_in=context * drafts, tokens_out=_ANSWER_TOKENS * drafts)
     answers = round((len(case.chosen.split()) + len(case.rejected.split())) * TOKENS_PER_WORD)
     asked = Usage(calls=1, tokens_in=context + answers)
     if plan.letters:

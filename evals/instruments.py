@@ -92,13 +92,19 @@ def _texts(task: WritingTask, cases: Sequence[Case]) -> dict[str, list[str]]:
     return {author: rest if len(rest) >= _ENOUGH else list(task.texts()[author]) for author, rest in unshown.items()}
 
 
-def scored(instruments: Instruments, case: Case, answers: Mapping[str, str]) -> dict[str, dict[str, float]]:
+def scored(
+    instruments: Instruments,
+    case: Case,
+    answers: Mapping[str, str],
+    strangers: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, dict[str, float]]:
     """What the instruments say of each answer, and which answers win; what the prompt began with is not counted.
 
     Args:
         instruments: of the task's authors.
         case: what was asked.
         answers: by arm.
+        strangers: by arm, the texts of somebody else that it was shown: copies of those count too.
     """
     shown = [own_text(record) for record in case.records]
     scores: dict[str, dict[str, float]] = {}
@@ -106,7 +112,7 @@ def scored(instruments: Instruments, case: Case, answers: Mapping[str, str]) -> 
         text = _unasked(answer, case.prompt)
         scores[arm] = {
             **instruments.measure(text, case.user),
-            "copied_words": float(longest_copied_run(text, shown)),
+            "copied_words": float(longest_copied_run(text, [*shown, *(strangers or {}).get(arm, ())])),
             "words": float(len(text.split())),
         }
     for arm, own in scores.items():

@@ -18,7 +18,8 @@ from hyperalign.programs.strategies import PROFILE_WORDS
 from .arms import BARE, Arm, Arms
 from .cases import Case
 from .instruments import Instruments, scored
-from .roles import NONE
+from .metrics.authorship import UNSEEN
+from .roles import NONE, WRONG_USER
 
 __all__ = ["Writing"]
 
@@ -27,7 +28,7 @@ class Writing:
     """Work for ``run_cases``: writes and measures the answers to one case.
 
     Called with a case, it returns ``prompt``, ``reference``, ``answers`` and what was ``said`` of the person (by arm),
-    and ``scores`` (by arm and metric).
+    ``scores`` (by arm and metric) and, of several drafts, those that were ``not_chosen`` (by arm).
 
     Args:
         arms: strategies and controls.
@@ -57,26 +58,40 @@ class Writing:
         arms = self._arms.of(case)
         if NONE in self._arms.controls:
             arms = [BARE, *arms]
-        written: dict[str, str] = {}
+        written: dict[str, list[str]] = {}
         answers: dict[str, str] = {}
+        drafts: dict[str, list[str]] = {}
         for arm in arms:
             # Where no profile won, several arms ask the very same: one answer serves them, and they tie.
             sent = json.dumps(arm.strategy.condition(arm.profile, case.prompt, PROFILE_WORDS))
             if sent not in written or self._best_of > 1:
                 written[sent] = self._write(arm, case)
-            answers[arm.name] = written[sent]
+            answers[arm.name], *drafts[arm.name] = written[sent]
+        strangers = {
+            arm.name: [example.text for example in arm.profile.examples] for arm in arms if arm.name == WRONG_USER
+        }
         return {
             "prompt": case.prompt,
             "reference": case.reference,
             "answers": answers,
+            **({"not_chosen": drafts} if self._best_of > 1 else {}),
             "said": {
                 arm.name: arm.strategy.condition(narrowed(arm.profile, case.prompt), "…", PROFILE_WORDS) for arm in arms
             },
-            "scores": scored(self._instruments, case, answers),
+            "scores": scored(self._instruments, case, answers, strangers),
         }
 
-    def _write(self, arm: Arm, case: Case) -> str:
-        program = Generate(arm.strategy, best_of=self._best_of, scorer=self._scorer)
+    def _write(self, arm: Arm, case: Case) -> list[str]:
+        """The answer, and after it the drafts that were not chosen."""
+        # What the judge reads must not choose: a draft would win by its judge's own measure.
+        unseen = {name: value for name, value in arm.profile.style.items() if name in UNSEEN}
+        profile = arm.profile.model_copy(update={"style": unseen})
+        # Of whom nothing is known, no draft is better than the first.
+        best_of = self._best_of if unseen or profile.hypotheses else 1
+        program = Generate(arm.strategy, best_of=best_of, scorer=self._scorer)
         if self._answer is not None:
             program.answer = self._answer
-        return str(program(prompt=case.prompt, profile=arm.profile).answer)
+        told = program(prompt=case.prompt, profile=profile)
+        rest = list(told.drafts)
+        rest.remove(told.answer)
+        return [str(told.answer), *map(str, rest)]

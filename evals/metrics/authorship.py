@@ -15,10 +15,13 @@ from typing import Any, Literal
 from hyperalign.errors import InputError
 from hyperalign.style.lexicon import function_words
 
-__all__ = ["FAMILIES", "Authorship", "Family", "masked"]
+__all__ = ["FAMILIES", "UNSEEN", "Authorship", "Family", "masked"]
 
 Family = Literal["style", "characters"]
 FAMILIES: tuple[Family, ...] = ("style", "characters")
+UNSEEN = frozenset({"word_letters", "long_words"})
+"""Measured features that ``style`` knows nothing of, as it sees no letter of what a text is about: what may choose
+among drafts that it will judge."""
 
 _TOKEN = re.compile(r"\n{2,}|\w+(?:['’]\w+)*|[^\w\s]")
 _LEAST_TEXTS = 2

@@ -48,6 +48,9 @@ def test_writing_of_any_program(texts: Task, tmp_path: Path) -> None:
     # It answers with the first record of whomever it is shown.
     assert arms["program"]["win_rate_vs_none"]["mean"] == arms["program"]["win_rate_vs_wrong_user"]["mean"] == 1.0
     assert arms["program"]["copied_words"]["mean"] == arms["program"]["words"]["mean"] > 20
+    assert arms["wrong-user"]["copied_words"]["mean"] == arms["wrong-user"]["words"]["mean"], (
+        "of the stranger it was shown"
+    )
     assert arms["none"]["copied_words"]["mean"] < 5
     assert len(program.asked) == 4 * 3
     assert result.summary["not_asked"] == ["inverted", "gold"]

@@ -46,9 +46,13 @@ def test_controls_and_strangers_are_counted() -> None:
 
 
 def test_writing_is_generated_and_drafts_multiply_it() -> None:
-    one, three = cost(WRITTEN)["answers"], cost(WRITTEN, best_of=3)["answers"]
-    assert (one.calls, one.tokens_out) == (2, 800)
-    assert (three.calls, three.tokens_in, three.tokens_out) == (6, 3 * one.tokens_in, 2400)
+    raw, raw_three = cost(WRITTEN)["answers"], cost(WRITTEN, best_of=3)["answers"]
+    assert (raw.calls, raw.tokens_out) == (2, 800)
+    assert raw_three == raw, "nothing chooses where nothing is tested"
+    both = ("few-shot", "verified")
+    one, three = cost(WRITTEN, strategies=both)["answers"], cost(WRITTEN, strategies=both, best_of=3)["answers"]
+    assert (three.calls, three.tokens_out) == (5, 2000)
+    assert three.tokens_in - raw.tokens_in == 3 * (one.tokens_in - raw.tokens_in)
     assert cost(WRITTEN, controls=("wrong-user",))["answers"].calls == 3, "no stranger is written for each strategy"
 
 

@@ -14,7 +14,7 @@ from hyperalign.evals.controls import wrong_users
 from hyperalign.evals.instruments import Instruments, _unasked, scored
 from hyperalign.evals.roles import OWN_TEXT
 from hyperalign.evals.writing import Writing
-from hyperalign.profile import Hypothesis, Profile
+from hyperalign.profile import Hypothesis, Measurement, Profile
 from hyperalign.programs.strategies import strategy
 from hyperalign.records import Record, Sample
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
@@ -95,6 +95,22 @@ def test_copying_shows(instruments: Instruments) -> None:
     assert scores["b"]["copied_words"] <= 1
 
 
+def test_what_is_copied_from_a_stranger_shows_under_the_stranger_s_profile_alone(
+    scripted_server: ScriptedServer, instruments: Instruments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing is written anew for having copied: what is measured here is the copy.
+    monkeypatch.setattr("hyperalign.programs.generate.MAX_COPIED", 1_000)
+    copy = TEXTS["blu"][1]
+    scripted_server.default = reply(lambda request: copy)
+    with dspy.context(lm=personalizer(scripted_server).lm):
+        few_shot = Arms({"few-shot": strategy("few-shot")}, profile_of, strangers=wrong_users(CASES, 1))
+        found = Writing(few_shot, instruments)(HED)
+    assert set(found["answers"].values()) == {copy}
+    copied = {arm: scores["copied_words"] for arm, scores in found["scores"].items() if arm != OWN_TEXT}
+    assert copied["wrong-user"] == len(copy.split())
+    assert copied["none"] == copied["few-shot"] < 5, "of nobody else's profile is anything counted"
+
+
 def test_instruments_say_how_far_they_can_be_trusted(instruments: Instruments) -> None:
     assert instruments.accuracy(CASES) == {"style": 1.0, "characters": 1.0}
     swapped = [Case("x", "blu", "blu", "p", (), reference=HED.reference)]
@@ -157,6 +173,25 @@ def test_of_several_drafts_one_is_kept(scripted_server: ScriptedServer, instrume
     scripted_server.default = reply(lambda request: f"Draft {next(drafts)} is full of doubt.")
     with dspy.context(lm=personalizer(scripted_server).lm):
         found = Writing(arms(controls=()), instruments, best_of=3, scorer=Overlap())(HED)
-    assert len(scripted_server.requests) == 6
-    assert found["answers"]["few-shot"] in {f"Draft {number} is full of doubt." for number in range(3)}
-    assert found["answers"]["verified"] in {f"Draft {number} is full of doubt." for number in range(3, 6)}
+    assert len(scripted_server.requests) == 4
+    assert found["answers"]["few-shot"] == "Draft 0 is full of doubt.", "raw records choose no draft"
+    assert found["not_chosen"]["few-shot"] == []
+    verified = [found["answers"]["verified"], *found["not_chosen"]["verified"]]
+    assert sorted(verified) == [f"Draft {number} is full of doubt." for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(("feature", "value", "chosen"), [("long_words", 0.9, 1), ("exclamations", 50.0, 0)])
+def test_what_the_judge_reads_chooses_no_draft(
+    scripted_server: ScriptedServer, instruments: Instruments, feature: str, value: float, chosen: int
+) -> None:
+    """By its own measure a draft would win for nothing: exclamation marks are the judge's, letters are not."""
+    drafts = ["It was so. It was here.", "Extraordinary! Magnificent! Unbelievable!"]
+    told = iter(drafts)
+    scripted_server.default = reply(lambda request: next(told))
+    measured = Measurement(value=value, reference=0.1, z=4.0, spread=0.5)
+    loud = Profile(user="hed", style={feature: measured})
+    verified = Arms({"verified": strategy("verified")}, lambda records: loud, controls=())
+    with dspy.context(lm=personalizer(scripted_server).lm):
+        found = Writing(verified, instruments, best_of=2)(HED)
+    assert found["answers"]["verified"] == drafts[chosen]
+    assert len(scripted_server.requests) == 1 + chosen, "what nothing can choose among is not written"

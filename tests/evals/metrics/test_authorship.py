@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from hyperalign.errors import InputError
-from hyperalign.evals.metrics.authorship import FAMILIES, Authorship, Family, cut, masked
+from hyperalign.evals.metrics.authorship import FAMILIES, UNSEEN, Authorship, Family, cut, masked
+from hyperalign.style import measure
 from tests.evals.parts import BLUNT, GARDEN, HEDGER, SEA, written
 
 HABITS = {"hed": HEDGER, "blu": BLUNT}
@@ -92,6 +93,16 @@ def test_only_the_beginning_counts() -> None:
     judge = Authorship(texts(SAME), "style", words=60)
     own, other = written(HEDGER, SEA, 200, 20), written(BLUNT, SEA, 200, 20)
     assert judge.logprob(own, "hed") == judge.logprob(f"{cut(own, 60)} {other}", "hed")
+
+
+def test_what_it_cannot_see_is_what_no_mask_shows() -> None:
+    plain = "We saw a cat. It sat by a big old oak, and then (why?) it ran off to Rome; I let it go."
+    grand = plain.replace("cat", "crocodile").replace("oak", "catafalque").replace("Rome", "Constantinople")
+    assert masked(plain) == masked(grand)
+    one, other = measure(plain), measure(grand)
+    assert {name for name in UNSEEN if one[name] != other[name]} == UNSEEN
+    # Reading ease is made of letters and of sentences, which it does see.
+    assert {name for name in one if one[name] != other[name]} == UNSEEN | {"reading_ease"}
 
 
 def test_masked_by_example() -> None:
