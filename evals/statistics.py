@@ -20,7 +20,17 @@ from scipy import stats
 
 from hyperalign.errors import InputError
 
-__all__ = ["Change", "Estimate", "clusters_needed", "difference", "estimate", "holm", "mcnemar", "sign_flip_p"]
+__all__ = [
+    "Change",
+    "Estimate",
+    "clusters_needed",
+    "difference",
+    "estimate",
+    "holm",
+    "mcnemar",
+    "ratio",
+    "sign_flip_p",
+]
 
 _EXACT_UP_TO = 14
 _DRAWN_FLIPS = 10_000
@@ -112,6 +122,37 @@ def difference(ours: ByCluster, theirs: ByCluster, *, level: float = 0.95) -> Es
         InputError: the cases are not the same.
     """
     return estimate(_paired(ours, theirs), level=level)
+
+
+def ratio(ours: ByCluster, whole: ByCluster, *, level: float = 0.95) -> Estimate:
+    """How much of a distance is covered: one mean over another, both over clusters, with Fieller's interval (1954).
+
+    Args:
+        ours: what is covered, by cluster.
+        whole: the distance itself, on the same cases in the same order.
+        level: share of intervals that should hold the truth.
+
+    Returns:
+        The ratio; its ends are NaN where the distance may as well be nothing, as then no finite interval would do.
+
+    Raises:
+        InputError: the cases are not the same, or the distance is zero.
+    """
+    _paired(ours, whole)
+    part, distance = cluster_means({name: ours[name] for name in whole}), cluster_means(whole)
+    clusters, cases = len(distance), sum(len(values) for values in whole.values())
+    above, below = float(part.mean()), float(distance.mean())
+    if below == 0:
+        raise InputError("There is no distance to cover.", remedy="Compare with something that is above chance.")
+    if clusters < 2:
+        return Estimate(above / below, math.nan, math.nan, clusters, cases)
+    spread = np.cov(part, distance) / clusters * float(stats.t.ppf((1 + level) / 2, clusters - 1)) ** 2
+    # All ratios r at which the mean of part - r * distance is not told from zero: between the roots of a parabola.
+    curve, slope, at_zero = below**2 - spread[1, 1], above * below - spread[0, 1], above**2 - spread[0, 0]
+    if curve <= 0:
+        return Estimate(above / below, math.nan, math.nan, clusters, cases)
+    half = math.sqrt(max(0.0, slope**2 - curve * at_zero))
+    return Estimate(above / below, (slope - half) / curve, (slope + half) / curve, clusters, cases)
 
 
 def mcnemar(ours: Sequence[bool], theirs: Sequence[bool], *, level: float = 0.95) -> Change:

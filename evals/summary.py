@@ -15,9 +15,9 @@ from hyperalign.budget import Usage
 
 from .cases import Kind, Task
 from .equity import equity
-from .roles import BEATEN, CONTROLS, NONE, WRONG_USER, main_of, role_of
+from .roles import BEATEN, CONTROLS, GOLD, NONE, WRONG_USER, main_of, role_of
 from .runner import Outcome
-from .statistics import Estimate, clusters_needed, difference, estimate, holm, mcnemar, sign_flip_p
+from .statistics import Estimate, clusters_needed, difference, estimate, holm, mcnemar, ratio, sign_flip_p
 from .tables import Scores, Tables, figures, is_share, sizes, tables_of
 
 __all__ = ["SURE", "summarize"]
@@ -26,6 +26,7 @@ SURE = 0.05
 """The highest p of a win."""
 _PRIMARY: Mapping[Kind, str] = {"choice": "accuracy", "writing": "author_logprob", "request": "handled"}
 _YES_OR_NO = ("refused_safe", "complied_unsafe")
+_BY_CHANCE_HALF = ("accuracy", "own_over_other", "pick")
 _OWN_OVER_OTHER = {"accuracy": "own_over_other", "pick": "pick_own_over_other"}
 
 
@@ -84,6 +85,8 @@ def summarize(
         "curves": _curves(curves, arms),
         "cost": {step: asdict(spent) for step, spent in (usage or {}).items()},
     }
+    if covered := _covered(tables):
+        summary["covered"] = covered
     chosen = set(divergent)
     parts = {
         "divergent": [outcome for outcome in scored if outcome.case in chosen],
@@ -165,6 +168,23 @@ def _wins(arms: Tables, primary: str) -> dict[str, Any]:
         }
         for arm, found in tests.items()
     }
+
+
+def _covered(tables: Tables) -> dict[str, dict[str, Any]]:
+    """How much of the way from chance to gold each strategy covers, at every number of records."""
+    found: dict[str, dict[str, Any]] = {}
+    for metric, gold in tables.get(GOLD, {}).items():
+        way = _above_chance(gold)
+        if not metric.startswith(_BY_CHANCE_HALF) or estimate(way).mean <= 0:
+            continue
+        for arm, table in tables.items():
+            if role_of(arm) == "strategy" and metric in table and sizes(table[metric]) == sizes(gold):
+                found.setdefault(arm, {})[metric] = figures(ratio(_above_chance(table[metric]), way))
+    return found
+
+
+def _above_chance(scores: Scores) -> Scores:
+    return {cluster: [value - 0.5 for value in values] for cluster, values in scores.items()}
 
 
 def _compared(arms: Tables, metric: str, theirs: Scores) -> dict[str, Scores]:

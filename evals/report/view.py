@@ -72,6 +72,12 @@ class View:
         """All metrics that some arm has, in the order of first appearance."""
         return list(dict.fromkeys(metric for arm in self.summary["strategies"].values() for metric in arm))
 
+    @property
+    def covered(self) -> list[str]:
+        """The metrics of which it is told how much of the way to gold is covered."""
+        told = {metric for arm in self.summary.get("covered", {}).values() for metric in arm}
+        return [metric for metric in self.metrics if metric in told]
+
 
 def load_view(folder: Path) -> View:
     """Read a run's folder.

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..tables import is_share
 
-__all__ = ["figure", "gap", "metric_name"]
+__all__ = ["figure", "gap", "metric_name", "with_records"]
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -37,6 +37,12 @@ _NAMES = {
 def metric_name(metric: str) -> str:
     """A metric in words."""
     return _NAMES.get(metric, metric.replace("_", " "))
+
+
+def with_records(arm: str) -> str:
+    """An arm in words; at a number of records, that too."""
+    name, _, count = arm.partition("@")
+    return f"{name}, {count} records" if count else name
 
 
 def figure(metric: str, found: Mapping[str, Any] | None) -> str:

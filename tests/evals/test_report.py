@@ -129,6 +129,18 @@ def test_a_run_is_told_whole(tmp_path: Path) -> None:
     assert write_report(tmp_path / "run")[1].read_text() == html, "the same run, the same report"
 
 
+def test_the_way_to_gold_is_told_where_there_is_gold(tmp_path: Path) -> None:
+    arms = ({"verified": float(n > 3), "verified@4": float(n > 2), "gold": float(n > 1)} for n in range(8))
+    golden = [scored(f"c{n}", user, **found) for n, (user, found) in enumerate(zip(USERS, arms, strict=True))]
+    markdown, html = reported(tmp_path / "run", golden)
+    rows = [line.split(" |")[:2] for line in markdown.splitlines() if line.startswith("| verified")]
+    # Gold is not told from chance by eight people: nothing is said of how sure the ratio is.
+    assert ["| verified", " 0 %"] in rows
+    assert ["| verified, 4 records", " 50 %"] in rows
+    assert "On the way from chance to gold" in html
+    assert "way from chance to gold" not in reported(tmp_path / "none", PLAIN)[0]
+
+
 @pytest.mark.parametrize("off", [("votes",), ("none", "wrong-user", "inverted", "votes", "gold")])
 def test_controls_that_are_off_stand_first(tmp_path: Path, off: Sequence[str]) -> None:
     on = [control for control in CONTROLS if control not in off]
@@ -251,7 +263,7 @@ def test_hostile_texts_are_text_in_markdown(tmp_path: Path) -> None:
 def test_one_cluster_has_no_interval_and_is_told_all_the_same(tmp_path: Path) -> None:
     markdown, html = reported(tmp_path / "run", [scored("c", "ada", margin=0.2, verified=1.0, gold=1.0)])
     assert "| verified | 100 % |" in markdown
-    assert " to " not in markdown[markdown.index("## Figures") : markdown.index("## Against")]
+    assert not re.search(r"\d to ", markdown[markdown.index("## Figures") : markdown.index("## Against")])
     (plot, *_) = charts_in(html)
     assert not [part for part in plot if "whisker" in part.get("class", "")]
     assert len([part for part in plot if part.tag == "circle"]) == 2

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperalign.errors import InputError
-from hyperalign.evals.statistics import clusters_needed, difference, estimate, holm, mcnemar, sign_flip_p
+from hyperalign.evals.statistics import clusters_needed, difference, estimate, holm, mcnemar, ratio, sign_flip_p
 from hyperalign.evals.summary import _wins
 from hyperalign.evals.tables import Tables
 
@@ -186,3 +186,41 @@ def test_mcnemar_counts_what_changed() -> None:
     assert mcnemar([True, False], [True, False]).p == 1.0
     with pytest.raises(InputError, match="not the same"):
         mcnemar([True], [])
+
+
+def test_a_ratio_s_interval_holds_what_can_not_be_told_from_it() -> None:
+    ours = {"a": [0.3, 0.5], "b": [0.1], "c": [0.4], "d": [0.2]}
+    whole = {"d": [0.5], "a": [0.5, 0.5], "b": [0.3], "c": [0.4]}
+    found = ratio(ours, whole)
+    assert found.mean == pytest.approx(1.1 / 1.7)
+    assert found.low < found.mean < found.high
+    assert (found.n_clusters, found.n_cases) == (4, 5)
+    # By definition: at either end the covered part is just not told from that share of the whole.
+    for end, sign in ((found.low, 1), (found.high, -1)):
+        left = {name: [a - end * b for a, b in zip(ours[name], whole[name], strict=True)] for name in ours}
+        edge = estimate(left)
+        assert (edge.low if sign > 0 else edge.high) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_ratio_to_what_may_be_nothing_has_no_finite_interval() -> None:
+    found = ratio({"a": [0.2], "b": [0.3]}, {"a": [0.5], "b": [-0.1]})
+    assert found.mean == pytest.approx(0.5 / 0.4)
+    assert math.isnan(found.low) and math.isnan(found.high)
+    alone = ratio({"a": [0.2]}, {"a": [0.4]})
+    assert alone.mean == pytest.approx(0.5)
+    assert math.isnan(alone.low)
+    with pytest.raises(InputError, match="no distance"):
+        ratio({"a": [0.2]}, {"a": [0.0]})
+    with pytest.raises(InputError, match="same cases"):
+        ratio({"a": [0.2]}, {"b": [0.2]})
+
+
+def test_ratios_cover_the_truth_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(5)
+    held = 0
+    for _ in range(RUNS):
+        whole = rng.normal(0.35, 0.2, 12)
+        part = 0.8 * whole + rng.normal(0, 0.15, 12)
+        found = ratio({str(i): [v] for i, v in enumerate(part)}, {str(i): [v] for i, v in enumerate(whole)})
+        held += math.isnan(found.low) or found.low <= 0.8 <= found.high
+    assert 0.93 <= held / RUNS <= 0.97

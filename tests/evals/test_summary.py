@@ -58,6 +58,30 @@ def test_the_schema_is_one_and_refuses_what_is_no_summary() -> None:
         assert not SCHEMA.is_valid(bad)
 
 
+def test_how_much_of_the_way_to_gold_is_covered() -> None:
+    """At every number of records; not of what gold does not reach, nor of what has no chance of one half."""
+
+    def told(case: str, user: str, verified: float, early: float, gold: float) -> Outcome:
+        both = {"accuracy": verified, "own_over_other": 1.0, "order_consistency": 1.0}
+        ceiling = {"accuracy": gold, "own_over_other": 0.5, "order_consistency": 1.0}
+        found = outcome(case, user, verified=both, gold=ceiling, wrong_user=0.0)
+        return Outcome(case, user, user, {"scores": {**found.found["scores"], "verified@4": {"accuracy": early}}})
+
+    summary = found_in(
+        [
+            told(f"{case}{user}", user, verified, 0.5, 1.0)
+            for user in "abcdef"
+            for case, verified in ((1, 1.0), (2, 0.5))
+        ]
+    )
+    assert set(summary["covered"]) == {"verified", "verified@4"}
+    assert summary["covered"]["verified@4"]["accuracy"]["mean"] == 0.0
+    assert list(summary["covered"]["verified"]) == ["accuracy"]
+    share = summary["covered"]["verified"]["accuracy"]
+    assert (share["mean"], share["low"], share["high"], share["n_clusters"], share["n_cases"]) == (0.5, 0.5, 0.5, 6, 12)
+    assert "covered" not in found_in([outcome("1", "ada", verified=1.0, wrong_user=0.0)])
+
+
 def test_figures_by_hand() -> None:
     summary = found_in(
         [
