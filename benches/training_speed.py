@@ -2,20 +2,26 @@
 
 It begins with TRL's own defaults and makes one choice after the other, so that each row of the table has all choices
 above it. All have the same LoRA, learning rate, seed and rows a step; the held-out loss is on the same validation rows.
-It prints Markdown. Run it from the repository's folder with: python -m benches.training_speed adapters/letters/training
+Each has a process of its own, so that what it held at most is its own as well. What a device could do is what a large
+matrix product reaches on it, in bfloat16 where it computes in that; what is counted as done are four operations a
+parameter and token, forward and back, since frozen weights have no gradients. It prints Markdown. Run it from the
+repository's folder with: python -m benches.training_speed adapters/letters/training
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import tempfile
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from hyperalign.backends.training.recipe import find_hardware, suggest
+from hyperalign.backends.training.hardware import Hardware, find_hardware, peak_memory
+from hyperalign.backends.training.recipe import suggest
 from hyperalign.backends.training.rows import Row, Scope, dataset, part_of, rows
 from hyperalign.backends.training.sieve import Sieve
 from hyperalign.backends.training.student import count_parameters, load_student, open_student
@@ -24,6 +30,21 @@ from hyperalign.backends.training.train import measure_lengths
 
 BATCH = 8
 RATE = 1e-3
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch took.
+
+    Attributes:
+        seconds: without loading the student.
+        loss: on the validation rows, after it.
+        memory: bytes that the device held at most.
+    """
+
+    seconds: float
+    loss: float
+    memory: int
 
 
 def choices(at_once: int) -> dict[str, dict[str, Any]]:
@@ -40,11 +61,12 @@ def choices(at_once: int) -> dict[str, dict[str, Any]]:
     }
 
 
-def run(student: str, train: list[Row], watched: list[Row], changed: dict[str, Any]) -> tuple[float, float]:
-    """Seconds of one epoch, and the held-out loss after it."""
+def run(student: str, train: list[Row], watched: list[Row], changed: dict[str, Any]) -> Epoch:
+    """Train an epoch with what is changed, and look at the held-out loss."""
     import peft
     import trl
 
+    hardware = find_hardware()
     model, tokenizer = load_student(open_student(student))
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -59,7 +81,7 @@ def run(student: str, train: list[Row], watched: list[Row], changed: dict[str, A
             "report_to": [],
             "disable_tqdm": True,
             "seed": 0,
-            "use_cpu": find_hardware().device == "cpu",
+            "use_cpu": hardware.device == "cpu",
             **changed,
         }
         trainer = trl.SFTTrainer(
@@ -72,11 +94,27 @@ def run(student: str, train: list[Row], watched: list[Row], changed: dict[str, A
         )
         began = time.perf_counter()
         trainer.train()
-        seconds = time.perf_counter() - began
-        loss = float(trainer.evaluate()["eval_loss"])
-    del trainer, model
-    gc.collect()
-    return seconds, loss
+        seconds, memory = time.perf_counter() - began, peak_memory(hardware)
+        return Epoch(seconds, float(trainer.evaluate()["eval_loss"]), memory)
+
+
+def product_speed(hardware: Hardware) -> float:
+    """Operations a second of a large matrix product, in the type that training computes in."""
+    import torch
+
+    on_card = hardware.device == "cuda"
+    size, times = (8192, 50) if on_card else (2048, 5)
+    kind = torch.bfloat16 if hardware.bf16 else torch.float32
+    left, right = (torch.randn(size, size, device=hardware.device, dtype=kind) for _ in range(2))
+    took = 0.0
+    for count in (3, times):  # the first to warm up
+        began = time.perf_counter()
+        for _ in range(count):
+            left @ right
+        if on_card:
+            torch.cuda.synchronize()
+        took = time.perf_counter() - began
+    return 2 * size**3 * times / took
 
 
 def main() -> None:
@@ -96,18 +134,33 @@ def main() -> None:
     student = open_student(asked.student)
     _, tokenizer = load_student(student)
     tokens = sum(measure_lengths(train, tokenizer, 1024).tokens)
-    hardware = find_hardware()
-    at_once = suggest("sft", count_parameters(student), hardware).at_once
-    print(f"{len(train)} rows, {tokens:,} tokens, {len(watched)} validation rows, {hardware.device}.\n")
-    print("| | seconds | tokens a second | times as fast | held-out loss |\n|---|---|---|---|---|")
+    hardware, parameters = find_hardware(), count_parameters(student)
+    at_once = suggest("sft", parameters, hardware).at_once
+    able = product_speed(hardware)
+    print(
+        f"{len(train)} rows, {tokens:,} tokens, {len(watched)} validation rows, {hardware.device}; a matrix product in "
+        f"{'bfloat16' if hardware.bf16 else 'float32'} reaches {able / 1e12:.2f} TFLOP/s.\n"
+    )
+    print("| | seconds | tokens a second | times as fast | held-out loss | memory, GB | of a matrix product's speed |")
+    print("|---|---|---|---|---|---|---|")
     changed: dict[str, Any] = {}
     first = 0.0
-    for name, change in choices(at_once).items():
-        changed |= change
-        seconds, loss = run(asked.student, train, watched, changed)
-        first = first or seconds
-        cells = [name, f"{seconds:.0f}", f"{tokens / seconds:.0f}", f"{first / seconds:.2f}", f"{loss:.3f}"]
-        print(f"| {' | '.join(cells)} |", flush=True)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as alone:
+        for name, change in choices(at_once).items():
+            changed |= change
+            epoch = alone.submit(run, asked.student, train, watched, dict(changed)).result()
+            first = first or epoch.seconds
+            done = 4 * parameters * tokens / epoch.seconds
+            cells = [
+                name,
+                f"{epoch.seconds:.0f}",
+                f"{tokens / epoch.seconds:.0f}",
+                f"{first / epoch.seconds:.2f}",
+                f"{epoch.loss:.3f}",
+                f"{epoch.memory / 1e9:.1f}",
+                f"{done / able:.0%}",
+            ]
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

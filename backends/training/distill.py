@@ -24,7 +24,8 @@ from .adapters import Adapter, Card, Verdict, check_base, open_adapter, recard, 
 from .collect import METRICS, Teacher, collect, unanswered
 from .curve import as_picture
 from .gate import Terms, judge
-from .recipe import ANSWERED, Hardware, Recipe
+from .hardware import Hardware
+from .recipe import ANSWERED, Recipe
 from .rows import Scope, export, part_of, rows
 from .sieve import Kept, Sieve
 from .student import Student

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from .collect import Teacher
 from .distill import Distillation, split_prompts
-from .recipe import ANSWERED, Hardware
+from .hardware import Hardware
+from .recipe import ANSWERED
 from .student import count_parameters, read_size
 
 __all__ = ["Expected", "estimate"]

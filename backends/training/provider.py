@@ -21,7 +21,8 @@ from hyperalign.files import data_folder
 from hyperalign.programs.score import Progress
 
 from .adapters import Card, seal
-from .recipe import Hardware, find_hardware, suggest
+from .hardware import Hardware, find_hardware
+from .recipe import suggest
 from .rows import Row, export
 from .student import count_parameters, open_student
 from .train import train

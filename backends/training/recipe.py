@@ -1,18 +1,19 @@
 """How an adapter is trained: every choice in one place, with defaults by the student's size and the hardware found.
 
-This file imports torch only to look at the hardware, and trains nothing.
+This file trains nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from importlib import import_module
 from typing import Any, Literal
 
 from hyperalign.errors import InputError
 
-__all__ = ["ANSWERED", "METHODS", "Hardware", "Method", "Recipe", "find_hardware", "suggest"]
+from .hardware import Hardware
+
+__all__ = ["ANSWERED", "METHODS", "Method", "Recipe", "suggest"]
 
 Method = Literal["sft", "dpo", "context", "on-policy"]
 METHODS: tuple[Method, ...] = ("sft", "dpo", "context", "on-policy")
@@ -21,21 +22,6 @@ ANSWERED: tuple[Method, ...] = ("sft", "dpo")
 
 _SMALL = 300_000_000  # parameters
 _ROOMY = 40 * 2**30  # bytes of a device on which activations need not be computed twice
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """Where training runs.
-
-    Attributes:
-        device: ``cpu`` or ``cuda``.
-        bf16: whether it computes in bfloat16 at full speed.
-        memory: bytes of the device, or of the machine where it is the processor.
-    """
-
-    device: Literal["cpu", "cuda"]
-    bf16: bool
-    memory: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +94,6 @@ class Recipe:
         return asdict(self)
 
 
-def find_hardware() -> Hardware:
-    """What this machine trains on; the processor where torch is not installed or sees no card."""
-    try:
-        torch = import_module("torch")
-    except ImportError:
-        return Hardware("cpu", False, _machine_memory())
-    if torch.cuda.is_available():
-        memory = int(torch.cuda.get_device_properties(0).total_memory)
-        return Hardware("cuda", bool(torch.cuda.is_bf16_supported()), memory)
-    return Hardware("cpu", _fast_bf16_on_cpu(torch), _machine_memory())
-
-
 def suggest(method: Method, parameters: int, hardware: Hardware, **chosen: Any) -> Recipe:
     """Defaults by size: small students need higher rates and bear larger batches.
 
@@ -146,18 +120,3 @@ def suggest(method: Method, parameters: int, hardware: Hardware, **chosen: Any) 
         recompute=not on_cpu and not small and hardware.memory < _ROOMY,
     )
     return replace(default, **{name: value for name, value in chosen.items() if value is not None})
-
-
-def _fast_bf16_on_cpu(torch: Any) -> bool:
-    # Elsewhere bfloat16 is emulated, and several times slower than float32.
-    ask = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(ask()) if ask is not None else False
-
-
-def _machine_memory() -> int:
-    import os
-
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,8 @@ from hyperalign.files import write_whole
 from hyperalign.programs.score import Progress
 
 from .begun import Begun, Lengths, Trained
-from .recipe import Hardware, Recipe, find_hardware
+from .hardware import Hardware, find_hardware, peak_memory
+from .recipe import Recipe
 from .rows import Row
 from .student import Student, load_student, torn, unwritten
 from .trainers import BUILDERS, Prepared
@@ -150,7 +150,7 @@ def train(
                 remedy="Halve at_once, shorten max_length, or take a smaller student.",
             ) from error
     first, last, seen = _ends(folder)
-    seconds, memory = time.perf_counter() - began, _peak_memory(hardware)
+    seconds, memory = time.perf_counter() - began, peak_memory(hardware)
     found = Trained(weights, lengths, trainer.state.global_step, first, last, seen, seconds, memory)
     done.end(found)
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -205,18 +205,6 @@ def _save(trainer: Any, tokenizer: Any, weights: Path) -> Path:
     # A pickle, and of no use to anybody.
     (weights / "training_args.bin").unlink(missing_ok=True)
     return weights
-
-
-def _peak_memory(hardware: Hardware) -> int:
-    if hardware.device == "cuda":
-        return int(import_module("torch").cuda.max_memory_allocated())
-    try:
-        resource = import_module("resource")
-    except ImportError:  # on Windows there is none
-        return 0
-    # In bytes on a Mac, in kilobytes elsewhere.
-    peak: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _ends(folder: Path) -> tuple[float, float, float | None]:

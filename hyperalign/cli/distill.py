@@ -12,7 +12,7 @@ from .options import DryRun, MaxCalls, MaxTokens, MaxUsd, SeedOption, StoreOptio
 if TYPE_CHECKING:
     from hyperalign.backends.training.collect import Teacher
     from hyperalign.backends.training.distill import Distillation
-    from hyperalign.backends.training.recipe import Hardware
+    from hyperalign.backends.training.hardware import Hardware
     from hyperalign.profile import Profile
 
 __all__ = ["distill"]
@@ -85,7 +85,8 @@ def distill(
     from hyperalign.backends.training.curve import as_text
     from hyperalign.backends.training.distill import Distillation
     from hyperalign.backends.training.distill import distill as run
-    from hyperalign.backends.training.recipe import ANSWERED, METHODS, find_hardware, suggest
+    from hyperalign.backends.training.hardware import find_hardware
+    from hyperalign.backends.training.recipe import ANSWERED, METHODS, suggest
     from hyperalign.backends.training.rows import SCOPES, Scope
     from hyperalign.backends.training.sieve import Sieve
     from hyperalign.backends.training.student import count_parameters, open_student

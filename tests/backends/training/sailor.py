@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from hyperalign.backends.training.recipe import Hardware, Method, Recipe
+from hyperalign.backends.training.hardware import Hardware
+from hyperalign.backends.training.recipe import Method, Recipe
 from hyperalign.backends.training.rows import Scope, rows
 from hyperalign.backends.training.student import Student
 from hyperalign.backends.training.traces import Trace
