@@ -47,7 +47,7 @@ def test_the_better_draft_is_learned(student: Student, tmp_path: Path) -> None:
 
 
 def test_what_the_profile_does_is_learned_without_it(student: Student, tmp_path: Path) -> None:
-    found = trained(student, tmp_path, "context", learning_rate=3e-3, max_steps=10)
+    found = trained(student, tmp_path, "context", learning_rate=3e-3, max_steps=10, max_new=10)
     # Each step is on words that the student has just drawn: single losses are noisy.
     assert min(entry["loss"] for entry in losses(tmp_path)[-3:]) <= found.first_loss / 2
     assert probe(student, found.weights).changed
