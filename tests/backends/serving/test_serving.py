@@ -313,12 +313,12 @@ def test_two_adapters_and_their_base_answer_each_in_its_own_way(student: Student
 
 @needs_train
 @pytest.mark.filterwarnings("default")
-def test_an_adapter_that_changes_nothing_is_not_served(student: Student, tmp_path: Path) -> None:
+def test_an_adapter_that_changes_nothing_is_not_served(shallow: Student, tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
-    found = trained(student, tmp_path / "run", "sft", max_steps=1, batch=1, at_once=1)
+    found = trained(shallow, tmp_path / "run", "sft", max_steps=1, batch=1, at_once=1)
     file = found.weights / "adapter_model.safetensors"
     save_file({name: value * 0 for name, value in load_file(file).items()}, file)
     empty = seal(found.weights, tmp_path / "empty", CARD)
     with pytest.raises(TrainingError, match="letters changes nothing in smollm"):
-        Voices(student, "smollm", [empty])
+        Voices(shallow, "smollm", [empty])

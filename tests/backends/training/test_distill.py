@@ -104,11 +104,11 @@ def test_answers_that_may_not_teach_end_the_run_before_training(
 
 @needs_train
 def test_several_people_one_adapter_and_its_verdict(
-    scripted_server: ScriptedServer, student: Student, tmp_path: Path
+    scripted_server: ScriptedServer, shallow: Student, tmp_path: Path
 ) -> None:
     folder = tmp_path / "letters"
     loose = Terms(quality=10.0, broken=1.0, ability=1.0, refusals=1.0)
-    wanted = asked(student, [ADA, BRUNO], scope=Scope("tag"), terms=loose)
+    wanted = asked(shallow, [ADA, BRUNO], scope=Scope("tag"), terms=loose)
     capped = Budget(max_calls=10)
     with pytest.raises(BudgetExceededError):
         distill(wanted, teacher(scripted_server, capped), folder, budget=capped, hardware=HERE)
@@ -123,7 +123,7 @@ def test_several_people_one_adapter_and_its_verdict(
     assert made.card.gate is None
     assert "training" in (folder / "training" / "losses.svg").read_text()
     assert "Short sentences" not in (folder / "training" / "rows.jsonl").read_text()
-    verdict = gate(folder, student)
+    verdict = gate(folder, shallow)
     assert verdict.passed, verdict.reasons
     figures = verdict.figures
     assert figures["prompts"] == 2 * len(split.report)
@@ -131,7 +131,7 @@ def test_several_people_one_adapter_and_its_verdict(
     assert figures["probe, nats a token"] > 1e-4
     assert open_adapter(folder).card.gate == verdict
 
-    other = Student(student.name, student.path, "other weights", "")
+    other = Student(shallow.name, shallow.path, "other weights", "")
     with pytest.raises(InputError, match="trained on other weights"):
         gate(folder, other)
 

@@ -23,6 +23,7 @@ from hyperalign.backends.training.recipe import Recipe
 from hyperalign.backends.training.rows import Scope, rows
 from hyperalign.backends.training.student import Student, load_student, open_student, unwritten
 from hyperalign.backends.training.train import measure_lengths, train
+from hyperalign.backends.training.trainers import on_policy
 from hyperalign.backends.training.watch import losses, watcher
 from hyperalign.errors import InputError, ModelError, StorageError, TrainingError, UnknownModelError
 
@@ -47,15 +48,15 @@ trained(Student("s", path, sys.argv[3], ""), folder, "sft", progress=die, **{FEW
 
 
 @needs_train
-def test_a_killed_run_goes_on_to_the_same_loss(student: Student, tmp_path: Path) -> None:
-    whole = trained(student, tmp_path / "whole", "sft", **FEW)
+def test_a_killed_run_goes_on_to_the_same_loss(shallow: Student, tmp_path: Path) -> None:
+    whole = trained(shallow, tmp_path / "whole", "sft", **FEW)
     script = KILLED.replace("{FEW}", repr(FEW))
-    command = [sys.executable, "-c", script, str(student.path), str(tmp_path / "killed"), student.sha256]
+    command = [sys.executable, "-c", script, str(shallow.path), str(tmp_path / "killed"), shallow.sha256]
     done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert [path.name for path in (tmp_path / "killed" / "checkpoints").glob("checkpoint-*")] == ["checkpoint-2"]
     steps: list[int] = []
-    again = trained(student, tmp_path / "killed", "sft", progress=lambda _, done, __: steps.append(done), **FEW)
+    again = trained(shallow, tmp_path / "killed", "sft", progress=lambda _, done, __: steps.append(done), **FEW)
     assert steps == [3, 4, 5, 6], "the first two steps are not made again"
     assert again.steps == whole.steps == 6
     assert again.first_loss == pytest.approx(whole.first_loss, rel=1e-4)
@@ -63,34 +64,34 @@ def test_a_killed_run_goes_on_to_the_same_loss(student: Student, tmp_path: Path)
     assert [entry["step"] for entry in losses(tmp_path / "killed")] == [1, 2, 3, 4, 5, 6]
     assert not (tmp_path / "killed" / "checkpoints").exists()
     # What is through is not trained again, and another rate is not passed off as this one.
-    assert trained(student, tmp_path / "killed", "sft", progress=lambda *_: pytest.fail("a step"), **FEW) == again
+    assert trained(shallow, tmp_path / "killed", "sft", progress=lambda *_: pytest.fail("a step"), **FEW) == again
 
 
 @needs_train
-def test_an_adapter_whose_keys_fit_no_layer_is_caught(student: Student, tmp_path: Path) -> None:
+def test_an_adapter_whose_keys_fit_no_layer_is_caught(shallow: Student, tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
-    found = trained(student, tmp_path, "sft", **{**FEW, "max_steps": 1})
+    found = trained(shallow, tmp_path, "sft", **{**FEW, "max_steps": 1})
     file = found.weights / "adapter_model.safetensors"
     save_file({name.replace("base_model.model.", "wrong."): value for name, value in load_file(file).items()}, file)
     with pytest.raises(TrainingError, match="does not fit its base"):
-        probe(student, found.weights)
+        probe(shallow, found.weights)
     file.write_bytes(b"no tensors at all")
     with pytest.raises(TrainingError, match="does not fit its base"):
-        probe(student, found.weights)
+        probe(shallow, found.weights)
 
 
 @needs_train
-def test_a_disk_that_takes_no_weights_is_named_and_nothing_is_lost(student: Student, tmp_path: Path) -> None:
+def test_a_disk_that_takes_no_weights_is_named_and_nothing_is_lost(shallow: Student, tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     # Room for losses and settings; the first checkpoint's weights are larger.
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
     try:
         with pytest.raises(StorageError, match="Could not write"):
-            trained(student, tmp_path, "sft", **FEW)
+            trained(shallow, tmp_path, "sft", **FEW)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert trained(student, tmp_path, "sft", **FEW).steps == 6
+    assert trained(shallow, tmp_path, "sft", **FEW).steps == 6
 
 
 @pytest.mark.parametrize(
@@ -146,10 +147,10 @@ def test_a_loss_that_is_no_number_stops_with_its_cause(tmp_path: Path) -> None:
 
 
 @needs_train
-def test_broken_weights_stop_training_at_the_first_step(student: Student, tmp_path: Path) -> None:
+def test_broken_weights_stop_training_at_the_first_step(shallow: Student, tmp_path: Path) -> None:
     import torch
 
-    model, tokenizer = load_student(student)
+    model, tokenizer = load_student(shallow)
     with torch.no_grad():
         model.model.norm.weight.fill_(math.nan)
     model.save_pretrained(tmp_path / "broken")
@@ -159,16 +160,16 @@ def test_broken_weights_stop_training_at_the_first_step(student: Student, tmp_pa
 
 
 @needs_train
-def test_rows_that_do_not_fit_are_refused_before_training(student: Student, tmp_path: Path) -> None:
+def test_rows_that_do_not_fit_are_refused_before_training(shallow: Student, tmp_path: Path) -> None:
     recipe = Recipe(max_length=8)
     with pytest.raises(InputError, match="No prompt fits into 8 tokens"):
-        train(student, rows(traces(), Scope()), recipe, tmp_path, hardware=HERE)
+        train(shallow, rows(traces(), Scope()), recipe, tmp_path, hardware=HERE)
     assert json.loads((tmp_path / "lengths.json").read_text())["lost"] == len(traces())
 
 
 @needs_train
-def test_rows_that_are_cut_and_lost_are_counted(student: Student) -> None:
-    _, tokenizer = load_student(student)
+def test_rows_that_are_cut_and_lost_are_counted(shallow: Student) -> None:
+    _, tokenizer = load_student(shallow)
     made = rows(traces(), Scope())
     fits = measure_lengths(made, tokenizer, 1_000)
     assert (fits.cut, fits.lost) == (0, 0)
@@ -176,6 +177,14 @@ def test_rows_that_are_cut_and_lost_are_counted(student: Student) -> None:
     longest, asked = max(fits.tokens), min(fits.tokens) // 2
     assert measure_lengths(made, tokenizer, longest - 1).cut >= 1
     assert measure_lengths(made, tokenizer, asked).lost >= 1
+
+
+def test_a_judge_of_another_vocabulary_is_refused() -> None:
+    own, theirs = (SimpleNamespace(config=SimpleNamespace(vocab_size=size)) for size in (49_152, 151_936))
+    with pytest.raises(InputError, match="The teacher has 151,936 tokens in its vocabulary, the student 49,152"):
+        on_policy.build(SimpleNamespace(model=own, teacher=theirs))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="'on-policy' needs a teacher with weights"):
+        on_policy.build(SimpleNamespace(model=own, teacher=None))  # type: ignore[arg-type]
 
 
 def test_nothing_to_train_on(tmp_path: Path) -> None:
@@ -191,10 +200,10 @@ def test_a_student_that_is_not_there(tmp_path: Path) -> None:
 
 
 @needs_train
-def test_a_checkpoint_that_is_not_whole_is_named(student: Student, tmp_path: Path) -> None:
+def test_a_checkpoint_that_is_not_whole_is_named(shallow: Student, tmp_path: Path) -> None:
     folder = tmp_path / "torn"
     folder.mkdir()
-    for file in student.path.iterdir():
+    for file in shallow.path.iterdir():
         if file.suffix != ".safetensors":
             shutil.copy(file, folder)
     (folder / "model.safetensors").write_bytes(b"torn")

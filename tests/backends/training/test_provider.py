@@ -38,9 +38,9 @@ def taught(server: ScriptedServer, by: LocalProvider) -> dspy.Predict:
 
 @needs_train
 def test_bootstrap_finetune_gives_a_program_that_runs_on_the_adapter(
-    scripted_server: ScriptedServer, student: Student, tmp_path: Path
+    scripted_server: ScriptedServer, shallow: Student, tmp_path: Path
 ) -> None:
-    program = taught(scripted_server, provider(student, tmp_path, learning_rate=4e-3))
+    program = taught(scripted_server, provider(shallow, tmp_path, learning_rate=4e-3))
     trainset = [dspy.Example(question=f"What of the {thing}?").with_inputs("question") for thing in ("sea", "rope")]
     with warnings.catch_warnings(), dspy.context(adapter=dspy.ChatAdapter()):
         warnings.simplefilter("ignore")
@@ -59,9 +59,9 @@ def test_bootstrap_finetune_gives_a_program_that_runs_on_the_adapter(
 
 @needs_train
 def test_better_together_trains_on_the_prompts_it_has_just_found(
-    scripted_server: ScriptedServer, student: Student, tmp_path: Path
+    scripted_server: ScriptedServer, shallow: Student, tmp_path: Path
 ) -> None:
-    program = taught(scripted_server, provider(student, tmp_path, learning_rate=4e-3))
+    program = taught(scripted_server, provider(shallow, tmp_path, learning_rate=4e-3))
     things = ("sea", "rope", "mast")
     trainset = [dspy.Example(question=f"What of the {thing}?").with_inputs("question") for thing in things]
 
@@ -87,9 +87,9 @@ def test_better_together_trains_on_the_prompts_it_has_just_found(
 
 
 @needs_train
-def test_the_same_rows_are_trained_on_once(student: Student, tmp_path: Path) -> None:
+def test_the_same_rows_are_trained_on_once(shallow: Student, tmp_path: Path) -> None:
     row = {"messages": [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Ahoy there, sailor."}]}
-    train = provider(student, tmp_path)
+    train = provider(shallow, tmp_path)
     first = train.finetune(None, "any", [row], "chat", {"learning_rate": 1e-3})  # type: ignore[arg-type]
     written = open_adapter(Path(first.removeprefix("adapter:"))).card.made
     again = train.finetune(None, "any", [row], "chat", {"learning_rate": 1e-3})  # type: ignore[arg-type]
