@@ -16,7 +16,7 @@ from typing import Protocol
 from .errors import InputError, RecordError, UserIdError
 from .ratings import with_pairs
 from .reading import parse_line, read_records
-from .records import Rating, Record, check_user, only_choices, prompt_of
+from .records import Rating, Record, check_user, only_choices, prompt_of, without_repeats
 
 __all__ = ["Contrast", "FolderContrast", "ShippedContrast", "StoreContrast", "reference_records"]
 
@@ -114,6 +114,7 @@ def reference_records(contrast: Contrast, user: str, like: Sequence[Record], cou
     people: dict[str, list[Record]] = {}
     for record in _like(contrast.records(user), like):
         people.setdefault(record.user, []).append(record)
+    people = {name: without_repeats(theirs) for name, theirs in people.items()}
     for theirs in people.values():
         theirs.sort(key=lambda record: prompt_of(record) not in prompts)
     # Person 1 starts with prompt 1, person 2 with prompt 2, …: few records cover many prompts.

@@ -26,11 +26,13 @@ __all__ = [
     "as_sample",
     "by_kind",
     "check_user",
+    "content_of",
     "only_choices",
     "other_text",
     "own_text",
     "prompt_of",
     "quotable_text",
+    "without_repeats",
 ]
 
 Text = Annotated[str, StringConstraints(strip_whitespace=False, min_length=1, pattern=r"\S")]
@@ -168,6 +170,20 @@ def by_kind(records: Sequence[Record]) -> list[list[Record]]:
 def prompt_of(record: Record) -> str:
     """What the text answers; empty where nothing is known."""
     return record.prompt or ""
+
+
+def content_of(record: Record) -> tuple[str, str, str | None]:
+    """What a record says: the prompt, the text stood behind, and the one turned down; a copy under another id says the
+    same."""
+    return prompt_of(record), own_text(record), other_text(record)
+
+
+def without_repeats(records: Iterable[Record]) -> list[Record]:
+    """Records in their order; of those that say the same, the first: said twice it is no more evidence than once."""
+    first: dict[tuple[str, str, str | None], Record] = {}
+    for record in records:
+        first.setdefault(content_of(record), record)
+    return list(first.values())
 
 
 def quotable_text(record: Record) -> str:

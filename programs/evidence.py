@@ -24,16 +24,21 @@ _MARKUP = re.compile(r"^#|\||^`|--\w")
 
 
 def find_evidence(
-    hypothesis: Hypothesis, records: Sequence[Record], matrix: ScoreMatrix, scorer: Scorer | None
+    hypothesis: Hypothesis,
+    records: Sequence[Record],
+    matrix: ScoreMatrix,
+    scorer: Scorer | None,
+    *,
+    turned: bool = False,
 ) -> Hypothesis:
     """Give a hypothesis the quote it lacks.
 
     Args:
         hypothesis: a kept statement.
         records: the person's records.
-        matrix: where it was tested: the record with the highest cell (the lowest, for a statement that
-            was turned to its other pole) is quoted.
+        matrix: where it was tested: the record with the highest cell is quoted.
         scorer: picks the sentence; without one it is the record's longest.
+        turned: the statement says the opposite of what was tested, so the record with the lowest cell is quoted.
 
     Returns:
         The hypothesis, with a quote if it had none and a record to quote is left.
@@ -43,23 +48,27 @@ def find_evidence(
     # What holds on one subject alone is quoted from the records on that.
     on_subject = [record for record in records if not hypothesis.scope or record.id in hypothesis.test.records]
     by_id = {record.id: record for record in on_subject}
-    ids, cells = matrix.of(hypothesis.id, lambda row: row.record in by_id)
+    # Somebody else's record may have the same id.
+    users = {record.user for record in records}
+    ids, cells = matrix.of(hypothesis.id, lambda row: row.user in users and row.record in by_id)
     if not ids:
         return hypothesis
-    users = {record.user for record in records}
-    others = matrix.of(hypothesis.id, lambda row: row.user not in users)[1]
-    turned = len(others) > 0 and float(cells.mean()) < float(others.mean())
     best = by_id[ids[int(cells.argmin() if turned else cells.argmax())]]
     quote = _most_telling(hypothesis, best, scorer)
     return hypothesis.model_copy(update={"evidence": [Evidence(quote=quote, record=best.id)]}) if quote else hypothesis
 
 
 def quoted_from(
-    hypothesis: Hypothesis, records: Sequence[Record], matrices: Sequence[ScoreMatrix], scorer: Scorer | None
+    hypothesis: Hypothesis,
+    records: Sequence[Record],
+    matrices: Sequence[ScoreMatrix],
+    scorer: Scorer | None,
+    *,
+    turned: bool = False,
 ) -> Hypothesis:
     """``find_evidence`` in the matrix where the hypothesis was tested."""
     for matrix in matrices:
-        hypothesis = find_evidence(hypothesis, records, matrix, scorer)
+        hypothesis = find_evidence(hypothesis, records, matrix, scorer, turned=turned)
     return hypothesis
 
 

@@ -16,7 +16,7 @@ from hyperalign.budget import Budget
 from hyperalign.contrast import Contrast, ShippedContrast, reference_records
 from hyperalign.errors import InputError
 from hyperalign.profile import Profile
-from hyperalign.records import Edit, Record, by_kind, only_choices, own_text
+from hyperalign.records import Edit, Record, by_kind, only_choices, own_text, without_repeats
 from hyperalign.scores import ScoreMatrix, Scorer
 from hyperalign.space import Space, load_space
 
@@ -158,17 +158,24 @@ class Personalizer(dspy.Module):
         return self.explain(records).profile
 
     def explain(self, records: Sequence[Record]) -> Fit:
-        """``fit``, with all candidates and score matrices beside the profile."""
+        """``fit``, with all candidates and score matrices beside the profile.
+
+        A record that says what an earlier one says is left out: it would count twice in the tests.
+        """
         user = _one_user(records)
+        distinct = without_repeats(records)
         # Each is held against other people's of its kind: what somebody writes and what they choose are two questions.
-        fits = [self._fitted(user, part) for part in by_kind(records)]
-        return fits[0] if len(fits) == 1 else together(*fits)
+        fits = [self._fitted(user, part) for part in by_kind(distinct)]
+        found = fits[0] if len(fits) == 1 else together(*fits)
+        read = {record.id for record in distinct}
+        repeats = dict.fromkeys(record.id for record in records if record.id not in read)
+        return replace(found, memory=replace(found.memory, skipped=tuple(repeats)))
 
     def _fitted(self, user: str, records: Sequence[Record]) -> Fit:
         """Fit from texts alone, or from choices alone."""
         made_from = makers(records, self._rules)
-        others = self.others(user, records)
-        free, invented, unreadable = self.proposed(made_from, others[-SHOWN_OTHERS:])
+        against, shown = self.others(user, records)
+        free, invented, unreadable = self.proposed(made_from, shown)
         candidates = [
             *free,
             # What somebody corrected is half the draft's; what they changed in it is theirs.
@@ -177,10 +184,11 @@ class Personalizer(dspy.Module):
             *_examples(records, made_from),
             *from_space(shortlist(self._space, records)),
         ]
-        against = others[: self._reference]
         hopeless = untestable(candidates, records, against, self._rules)
         tested = [each for each in candidates if each.hypothesis.id not in hopeless]
-        matrices = [self.filled(test, tested, [*records, *against]) for test in self.tests(tested, records, against)]
+        matrices = [
+            self.filled(test, tested, [*records, *against], user) for test in self.tests(tested, records, against)
+        ]
         about = subjects(self._space, [*records, *against])
         chosen = self.selected(tested, matrices, user, about)
         hypotheses = [candidate.hypothesis for candidate in candidates]
@@ -197,9 +205,18 @@ class Personalizer(dspy.Module):
         read = {"program": PROGRAM, "scorer": scorer.name if scorer else asked, "space": self._space.fingerprint}
         return Memory(parts, tuple(waiting), tuple(skipped), read)
 
-    def others(self, user: str, records: Sequence[Record]) -> list[Record]:
-        """Other people's records that are like some of a person's; the first of them are those to test against."""
-        return reference_records(self._contrast, user, records, max(self._reference, SHOWN_OTHERS))
+    def others(self, user: str, records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+        """Other people's records that are like some of a person's: those to test against, and those to show the model.
+
+        None is among both: a statement that was made to be untrue of a record gains by being tested on it.
+        """
+        if only_choices(records):
+            # A choice shows what it was made against; nobody else's is shown beside it.
+            return reference_records(self._contrast, user, records, self._reference), []
+        found = reference_records(self._contrast, user, records, self._reference + SHOWN_OTHERS)
+        # Where others are few, most of them test.
+        shown = max(0, min(SHOWN_OTHERS, max(len(found) - self._reference, (len(found) - 1) // 3)))
+        return found[: len(found) - shown], found[len(found) - shown :]
 
     def about(self, records: Sequence[Record]) -> Subjects:
         """What records are about, by the space's words."""
@@ -288,12 +305,12 @@ class Personalizer(dspy.Module):
         self._chosen_scorer = resolve_scorer(self._chosen_scorer, self._model)
         return self._chosen_scorer
 
-    def filled(self, test: Test, candidates: Sequence[Candidate], records: Sequence[Record]) -> ScoreMatrix:
-        """The cells of some candidates on some records, anybody's."""
+    def filled(self, test: Test, candidates: Sequence[Candidate], records: Sequence[Record], user: str) -> ScoreMatrix:
+        """The cells of some candidates of a person on some records, anybody's."""
         made_from = {candidate.hypothesis.id: candidate.made_from for candidate in candidates}
         hypotheses = [candidate.hypothesis for candidate in candidates]
         with self._budget.step("score"):
-            return fill(test, hypotheses, records, made_from=made_from, progress=self._progress)
+            return fill(test, hypotheses, records, made_from=made_from, user=user, progress=self._progress)
 
     def believed(
         self,
@@ -318,7 +335,7 @@ class Personalizer(dspy.Module):
         scorer = self.scorer
         carried = with_evidence_of(before, chosen.kept)
         with self._budget.step("evidence"), self._context():
-            quoted = [quoted_from(h, records, matrices, scorer) for h in carried]
+            quoted = [quoted_from(h, records, matrices, scorer, turned=h.id in chosen.turned) for h in carried]
             kept = self.check(quoted, against, scorer).hypotheses
         made = Origin(
             model=str(getattr(self._model or dspy.settings.lm, "model", "")),

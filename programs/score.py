@@ -28,6 +28,7 @@ def fill(
     records: Sequence[Record],
     *,
     made_from: Mapping[str, Collection[str]],
+    user: str | None = None,
     progress: Progress | None = None,
 ) -> ScoreMatrix:
     """Run one test on all records.
@@ -37,13 +38,18 @@ def fill(
         hypotheses: candidates; those that the test can't judge are left out.
         records: the person's and other people's.
         made_from: for each hypothesis id, ids of the records it was made from.
+        user: whose records those are: somebody else's may have the same id; None for whoever's.
         progress: told after each record.
 
     Returns:
         The matrix: ``records`` x the hypotheses the test applies to.
     """
     columns = [h for h in hypotheses if test.applies(h)]
-    wanted = np.array([[r.id not in made_from.get(h.id, ()) for h in columns] for r in records], dtype=np.bool_)
+
+    def made(hypothesis: Hypothesis, record: Record) -> bool:
+        return user in {None, record.user} and record.id in made_from.get(hypothesis.id, ())
+
+    wanted = np.array([[not made(h, r) for h in columns] for r in records], dtype=np.bool_)
 
     def done(rows: int) -> None:
         if progress is not None:

@@ -8,21 +8,21 @@ on the newest few records. This file is handed a ``Personalizer``; it knows no r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from hyperalign.errors import InputError
 from hyperalign.profile import Evidence, Hypothesis, Profile
-from hyperalign.records import Edit, Record, by_kind, only_choices, other_text, own_text, prompt_of
+from hyperalign.records import Edit, Record, by_kind, content_of, only_choices, other_text, own_text, prompt_of
 from hyperalign.scores import ScoreMatrix
 
 from .candidates import Candidate, from_examples, from_measurement, makers
 from .evidence import quotable_sentences
 from .fit import Fit, together
 from .memory import RECENT, Memory, Part, kind_of
-from .personalizer import CHOICES_TRIED, SHOWN_OTHERS, Personalizer
+from .personalizer import CHOICES_TRIED, Personalizer
 from .scope import falls_under
 from .select import Subjects
 
@@ -101,8 +101,9 @@ def update(person: Personalizer, memory: Memory | None, records: Sequence[Record
             f"{dict(fresh.settings)}: their figures can't be put together.",
             remedy="Use the same --model and --scorer as before, or fit anew with --refit.",
         )
-    skipped = {record.id: reason for record in records if (reason := _teaches_nothing(record, memory))}
-    new = list({record.id: record for record in records if record.id not in skipped}.values())
+    given = {record.id: record for record in records}
+    skipped = _skipped(given.values(), memory)
+    new = [record for name, record in given.items() if name not in skipped]
     parts, waiting, contradictions = dict(memory.parts), list(memory.waiting), list[Contradiction]()
     for some in by_kind(new):
         kind = kind_of(some)
@@ -140,24 +141,29 @@ def _user(memory: Memory, records: Sequence[Record]) -> str:
     return users[0]
 
 
-def _teaches_nothing(record: Record, memory: Memory) -> str:
+def _skipped(records: Iterable[Record], memory: Memory) -> dict[str, str]:
+    """Which records are not worth reading, each with the reason."""
+    recent = [each for part in memory.parts.values() for each in part.recent]
+    seen = {content_of(each) for each in (*recent, *memory.waiting)}
+    reasons: dict[str, str] = {}
+    for record in records:
+        if reason := _teaches_nothing(record, memory, seen):
+            reasons[record.id] = reason
+        seen.add(content_of(record))
+    return reasons
+
+
+def _teaches_nothing(record: Record, memory: Memory, seen: Container[tuple[str, str, str | None]]) -> str:
     """Why a record is not worth reading; empty if it is."""
     if record.id in memory.skipped:
         return "it taught nothing before"
     if record.id in memory.known:
         return "it was read before"
     other = other_text(record)
-    if other is not None and _bare(own_text(record)) == _bare(other):
+    # Not so where capitals or layout differ: that may be all that was corrected.
+    if other is not None and own_text(record).strip() == other.strip():
         return "both of its texts say the same"
-    recent = [each for part in memory.parts.values() for each in part.recent]
-    said = (prompt_of(record), own_text(record), other)
-    if any((prompt_of(each), own_text(each), other_text(each)) == said for each in recent):
-        return "it repeats a record that was just read"
-    return ""
-
-
-def _bare(text: str) -> str:
-    return " ".join(text.lower().split())
+    return "it repeats a record that was just read" if content_of(record) in seen else ""
 
 
 def _whole(parts: Mapping[str, Part], user: str) -> Profile:
@@ -174,18 +180,19 @@ def _whole(parts: Mapping[str, Part], user: str) -> Profile:
 
 def _added(person: Personalizer, part: Part, new: Sequence[Record]) -> tuple[Part, list[Contradiction]]:
     """A part with new records of its kind: read, held against what was believed, and chosen anew."""
-    others = person.others(part.profile.user, new)
+    user = part.profile.user
+    others, shown = person.others(user, new)
     # What no test could ever judge is not read now either: it would have cells on the newest records alone.
     tested = {column for matrix in part.matrices for column in matrix.columns}
     told = [each for each in part.candidates if each.hypothesis.id in tested]
-    read = [person.filled(test, told, new) for test in person.tests(told, new, others)]
+    read = [person.filled(test, told, new, user) for test in person.tests(told, new, others)]
     against, failing = _against(part, read, new)
     part = replace(
         _joined(part, read),
         about=_about(part.about, person.about(new)),
         failing=(*part.failing, *failing)[-_LOOKED_AT:],
     ).with_records(new)
-    part = _with_proposals(person, _with_measured(person, part, others), others)
+    part = _with_proposals(person, _with_measured(person, part, others), others, shown)
     return _chosen_anew(person, _pruned(part, person.half_life), others, against), against
 
 
@@ -242,7 +249,8 @@ def _with_measured(person: Personalizer, part: Part, others: Sequence[Record]) -
     ]
     if not fresh:
         return part
-    read = [person.filled(test, fresh, [*recent, *others]) for test in person.tests(fresh, recent, others)]
+    user = part.profile.user
+    read = [person.filled(test, fresh, [*recent, *others], user) for test in person.tests(fresh, recent, others)]
     return _joined(replace(part, candidates=(*part.candidates, *fresh)), read)
 
 
@@ -252,12 +260,12 @@ def _renamed(candidate: Candidate) -> Candidate:
     return replace(candidate, hypothesis=candidate.hypothesis.model_copy(update={"id": name}))
 
 
-def _with_proposals(person: Personalizer, part: Part, others: Sequence[Record]) -> Part:
+def _with_proposals(person: Personalizer, part: Part, others: Sequence[Record], shown: Sequence[Record]) -> Part:
     """New hypotheses where most of the newest records failed what is believed; at most one question to the model."""
     if len(part.failing) < _LOOKED_AT or np.mean(part.failing) < _FAILING:
         return part
     newest = part.recent[-_LOOKED_AT:]
-    free, _, _ = person.proposed(makers(newest, person.rules), others[-SHOWN_OTHERS:])
+    free, _, _ = person.proposed(makers(newest, person.rules), shown)
     known = {each.hypothesis.id for each in part.candidates}
     fresh = [each for each in free if each.hypothesis.id not in known]
     part = replace(part, failing=(), candidates=_fewer((*part.candidates, *fresh), part.profile.hypotheses))
@@ -266,7 +274,8 @@ def _with_proposals(person: Personalizer, part: Part, others: Sequence[Record]) 
     made_from = frozenset().union(*(each.made_from for each in fresh))
     again = [record for record in newest if record.id not in made_from][-_READ_AGAIN:]
     # Beside other people's, without which nothing is judged.
-    read = [person.filled(test, fresh, [*again, *others[:_READ_AGAIN]]) for test in person.tests(fresh, again, others)]
+    rows, user = [*again, *others[:_READ_AGAIN]], part.profile.user
+    read = [person.filled(test, fresh, rows, user) for test in person.tests(fresh, again, others)]
     return _joined(part, read)
 
 

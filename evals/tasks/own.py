@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hyperalign.contrast import FolderContrast
 from hyperalign.errors import InputError
-from hyperalign.records import Record, Sample, other_text, own_text, prompt_of
+from hyperalign.records import Record, Sample, other_text, own_text, prompt_of, without_repeats
 
 from ..cases import Case, Kind, case_id
 
@@ -38,11 +38,10 @@ class OwnRecords:
         self.name = data.stem
         given = FolderContrast(data).records("")
         # What is there twice could be learned from and asked about.
-        once: dict[str, dict[tuple[str, str, str | None], Record]] = {}
+        people: dict[str, list[Record]] = {}
         for record in given:
-            content = (prompt_of(record), own_text(record), other_text(record))
-            once.setdefault(record.user, {}).setdefault(content, record)
-        people = {user: list(theirs.values()) for user, theirs in once.items()}
+            people.setdefault(record.user, []).append(record)
+        people = {user: without_repeats(theirs) for user, theirs in people.items()}
         choices = sum(other_text(record) is not None for record in given)
         if 0 < choices < len(given):
             # To ask about one kind alone would drop the other without a word.

@@ -60,7 +60,9 @@ def select(
     ]
     kept, surplus = _budgeted([hypothesis for hypothesis, reason in judged if not reason], rules)
     dropped += [*surplus, *(drop(hypothesis, reason) for hypothesis, reason in judged if reason)]
-    return Selection(kept, dropped, by_choices.direction)
+    originals = {hypothesis.id: hypothesis for hypothesis in hypotheses}
+    turned = {each.id for each in kept if each.id in originals and each.statement != originals[each.id].statement}
+    return Selection(kept, dropped, by_choices.direction, frozenset(turned))
 
 
 def _matrix_of(hypothesis: Hypothesis, matrices: Sequence[ScoreMatrix]) -> ScoreMatrix | None:

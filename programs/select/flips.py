@@ -41,16 +41,21 @@ def any_one_way_p(groups: Sequence[Sequence[NDArray[np.float64]]], *, seed: int 
     that to ask several groups lets coins through no oftener than to ask one (min-p, Westfall and Young 1993).
 
     Args:
-        groups: of each, its cells in one or more ways to see them, all of which must point one way; each of shape
-            (choices, statements), with all of the person's choices in one order: what a group did not see is NaN.
+        groups: of each, its cells in one or more ways to see them, the same for all; each way must point one way, and
+            the largest p counts. Each is of shape (choices, statements), with all of the person's choices in one order:
+            what a group did not see is NaN.
         seed: draws the exchanges where there are too many.
     """
     if not groups:
         return 1.0
     flips = _flips(max(len(cells) for seen in groups for cells in seen), seed)
-    by_group = [np.max([_exceeded(_lengths(flips, cells)) for cells in seen], axis=0) for seen in groups]
-    clearest = np.min(by_group, axis=0)
-    return float(np.mean(clearest <= clearest[0] + 1e-9))
+    ps = []
+    # Each way by itself: coins exchange what a person chose, and not what others like, so that only the first way has a
+    # p that is as small by coins as it says.
+    for way in zip(*groups, strict=True):
+        clearest = np.min([_exceeded(_lengths(flips, cells)) for cells in way], axis=0)
+        ps.append(float(np.mean(clearest <= clearest[0] + 1e-9)))
+    return max(ps)
 
 
 def apart_p(cells: NDArray[np.float64], inside: NDArray[np.bool_], *, seed: int = 0) -> NDArray[np.float64]:

@@ -99,11 +99,13 @@ class Selection:
         dropped: what did not, each with its reason.
         direction: of each dimension of the space that was tested on choices, by hypothesis id: how probable it is that
             the person leans to its high pole.
+        turned: ids of those kept whose opposite was tested, and is what they say now.
     """
 
     kept: list[Hypothesis] = field(default_factory=list)
     dropped: list[Hypothesis] = field(default_factory=list)
     direction: dict[str, float] = field(default_factory=dict)
+    turned: frozenset[str] = frozenset()
 
 
 def drop(hypothesis: Hypothesis, reason: str) -> Hypothesis:

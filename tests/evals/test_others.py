@@ -59,29 +59,22 @@ def test_what_a_drawn_case_asks_about_is_nobody_s_record() -> None:
     ], "what the undrawn are asked about does no harm"
 
 
-def test_what_people_share_is_there_once_and_never_beside_the_person_s_own() -> None:
-    shared = "We all say so."
-    everybody = [case(user, (*three(user), *wrote(user, shared))) for user in ("ada", "bob", "cal", "dan")]
+def test_who_agrees_with_the_person_stays_beside_who_does_not() -> None:
+    def chose(user: str, chosen: str, rejected: str) -> tuple[Record, ...]:
+        return (*three(user), Pair(user=user, prompt="Which?", chosen=chosen, rejected=rejected))
+
+    # Were those who agree left out, what everybody prefers would set everybody apart.
+    everybody = [case(user, chose(user, "Coffee.", "Tea.")) for user in ("ada", "bob", "cal", "dan", "eve")]
+    everybody.append(case("fay", chose("fay", "Tea.", "Coffee.")))
     for drawn in (everybody, everybody[:1]):
-        assert shared not in told(OtherPeople(everybody, drawn), "ada"), "ada says so too, drawn or not"
-    # The same words as an answer to something else are another record.
-    everybody[0] = case("ada", (*three("ada"), Sample(user="ada", prompt="Else?", text=shared)))
-    for drawn in (everybody, everybody[:1]):
-        assert told(OtherPeople(everybody, drawn), "ada").count(shared) == 1
+        taken = [text for text in told(OtherPeople(everybody, drawn), "ada") if text in {"Coffee.", "Tea."}]
+        assert taken == ["Coffee."] * 4 + ["Tea."]
 
 
-def test_a_drawn_person_s_own_choice_is_nobody_else_s_whatever_its_id() -> None:
-    def chose(user: str, name: str, rejected: str = "Tea.") -> Pair:
-        return Pair(user=user, id=name, prompt="Which?", chosen="Coffee.", rejected=rejected)
-
-    everybody = [
-        case("ada", (*three("ada"), chose("ada", "1"))),
-        case("bob", (*three("bob"), chose("bob", "2"), chose("bob", "3", rejected="Milk."))),
-        case("cal", three("cal")),
-    ]
-    theirs = OtherPeople(everybody, everybody[:1]).records("ada")
-    assert [record.rejected for record in theirs if isinstance(record, Pair)] == ["Milk."], "another choice stays"
-    assert len(theirs) == 7
+def test_what_one_person_says_twice_is_there_once() -> None:
+    said = Sample(user="bob", id="again", prompt="Well?", text="bob wrote 0.")
+    everybody = [case("ada", three("ada")), case("bob", (*three("bob"), said)), case("cal", three("cal"))]
+    assert told(OtherPeople(everybody, everybody[:1]), "ada").count("bob wrote 0.") == 1
 
 
 def test_a_record_that_many_cases_show_is_there_once() -> None:

@@ -135,7 +135,7 @@ def test_evidence_is_the_sentence_that_speaks_most_from_the_record_that_does() -
     assert found.record == "ada-1"
     assert found.quote in ADA[1].text
     # Turned to its other pole, a statement is quoted from the record with the lowest cell.
-    (found,) = find_evidence(hypothesis, ADA, cells(-1, -2, 3, 3), None).evidence
+    (found,) = find_evidence(hypothesis, ADA, cells(1, -2, -3, -3), None, turned=True).evidence
     assert found.record == "ada-1"
     assert check_evidence([found], ADA)
 

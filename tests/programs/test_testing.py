@@ -131,7 +131,7 @@ def test_the_question_of_a_choice_can_be_another(scripted_server: ScriptedServer
     person.choice.ask.signature = person.choice.ask.signature.with_instructions("Which is it?")
     candidate = Candidate(JAM)
     (*_, test) = person.tests([candidate], ADA[:2], OTHERS)
-    assert person.filled(test, [candidate], ADA[:1]).values.tolist() == [[0.5]]
+    assert person.filled(test, [candidate], ADA[:1], "ada").values.tolist() == [[0.5]]
     assert "Which is it?" in scripted_server.requests[-1].messages[0]["content"]
 
 

@@ -153,7 +153,7 @@ def test_what_teaches_nothing_is_skipped_and_said(lm: dspy.LM) -> None:
     records = choices(8)
     memory = update(fitter, None, records).memory
     asked = len(scorer.asked)
-    same = Pair(user="ada", prompt="Say it.", chosen="The same.", rejected=" the  SAME.")
+    same = Pair(user="ada", prompt="Say it.", chosen="The same.", rejected=" The same.\n")
     again = records[-1].model_copy(update={"id": "another"})
     found = update(fitter, memory, [records[0], same, again])
     assert found.taught == []
