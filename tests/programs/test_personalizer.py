@@ -61,6 +61,31 @@ def test_what_sets_a_person_apart_is_kept_with_its_evidence(scripted_server: Scr
     assert profile.provenance.contrast == "a few people"
 
 
+def test_what_is_said_twice_is_no_more_evidence_than_once(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = reply(proposal("TOAST and jam, again"))
+    copies = [record.model_copy(update={"id": f"copy-{record.id}"}) for record in ADA[4:]]
+    once, twice = (fitted(scripted_server, records) for records in (ADA, [*ADA, *copies]))
+    assert [h.test for h in twice.profile.hypotheses] == [h.test for h in once.profile.hypotheses]
+    assert twice.profile.provenance.records == once.profile.provenance.records
+    assert set(twice.memory.skipped) == {copy.id for copy in copies}, "so that no update reads them"
+
+
+@pytest.mark.parametrize(("known", "tested", "shown"), [(12, 6, 3), (8, 6, 2), (6, 5, 1), (3, 3, 0), (0, 0, 0)])
+def test_what_the_model_is_shown_of_others_tests_nothing(
+    scripted_server: ScriptedServer, known: int, tested: int, shown: int
+) -> None:
+    scripted_server.default = reply(proposal("TOAST and jam, again"))
+    others = [Sample(user=f"o{at % 3}", text=f"Nobody knows number{at} of these.") for at in range(known)]
+    person = Personalizer(scripted(scripted_server), scorer=Overlap(), contrast=People(others), space=SPACE)
+    against, beside = person.others("ada", ADA)
+    assert (len(against), len(beside)) == (tested, shown)
+    fit = person.explain(ADA)
+    asked = "".join(request.prompt for request in scripted_server.requests)
+    rows = {row.record for matrix in fit.matrices for row in matrix.rows}
+    assert {record.id for record in others if record.text in asked}.isdisjoint(rows)
+    assert all(record.text in asked for record in beside)
+
+
 def test_what_holds_on_one_subject_is_kept_for_it_with_a_quote_from_there(scripted_server: ScriptedServer) -> None:
     scripted_server.default = reply("no hypothesis")
     mail = Dimension(name="mail", aspect="style", source="test", high="Stamp.", low="Phone.", words=("letter", "mail"))

@@ -78,6 +78,11 @@ def test_a_hypothesis_never_sees_what_it_was_made_from() -> None:
     assert matrix.of("b", lambda row: True)[0] == ["ada-0", "ada-1", "ada-2", "ada-3", "o0"]
     assert matrix.rows[-1] == Row("o0", "other0")
     assert told[-1] == ("test by lengths", 5, 5)
+    # Somebody else's record may have the same id: two people who chose alike have.
+    theirs = OTHERS[0].model_copy(update={"id": "ada-0"})
+    same = fill(Lengths(), [statement("a")], [*ADA, theirs], made_from={"a": {"ada-0", "ada-2"}}, user="ada")
+    assert same.of("a", lambda row: row.user != "ada")[0] == ["ada-0"]
+    assert same.of("a", lambda row: row.user == "ada")[0] == ["ada-1", "ada-3"]
 
 
 def test_nothing_to_fill_is_no_trouble() -> None:
@@ -138,6 +143,10 @@ def test_evidence_is_the_sentence_that_speaks_most_from_the_record_that_does() -
     (found,) = find_evidence(hypothesis, ADA, cells(1, -2, -3, -3), None, turned=True).evidence
     assert found.record == "ada-1"
     assert check_evidence([found], ADA)
+    # The strongest cell of the person's own, whatever somebody else's record of that id has.
+    rows = (Row("ada-0", "ada"), Row("ada-1", "ada"), Row("ada-0", "other0"))
+    matrix = ScoreMatrix("likelihood", "m", rows, ("toast",), np.array([[3.0], [9.0], [12.0]]))
+    assert find_evidence(hypothesis, ADA, matrix, None).evidence[0].record == "ada-1"
 
 
 def test_evidence_is_left_alone_where_there_is_some_or_nothing_to_quote() -> None:
