@@ -64,12 +64,13 @@ def _scored(folder: Path) -> dict[str, Outcome]:
 def _row(metric: str, first: Scores, second: Scores) -> dict[str, Any]:
     apart = difference(second, first)
     better, worse = sign_flip_p(second, first), sign_flip_p(first, second)
+    p = min(1.0, 2 * min(better, worse))
     return {
         "first": figures(estimate(first, share=is_share(metric))),
         "second": figures(estimate(second, share=is_share(metric))),
         "difference": figures(apart),
-        "p": round(min(1.0, 2 * min(better, worse)), 5),
-        "clusters_needed": clusters_needed(apart),
+        "p": round(p, 5),
+        "clusters_needed": clusters_needed(apart, p, sided=2),
     }
 
 

@@ -70,17 +70,26 @@ def votes(case: Case) -> dict[str, dict[str, float]]:
 
 
 def inverted(profile: Profile) -> Profile:
-    """The same profile with every kept statement turned to its opposite and measured style mirrored about the usual;
-    statements that have no opposite are left out.
+    """The same profile with every statement turned to its opposite, its direction reversed and measured style mirrored
+    about the usual; statements that have no opposite are left out.
 
     Examples and stated preferences are left out too: nobody wrote their opposite.
 
     Args:
         profile: the person's own.
     """
-    turned = [_turned(hypothesis) for hypothesis in profile.hypotheses if hypothesis.opposite]
-    style = {name: _mirrored(measurement) for name, measurement in profile.style.items()}
-    return profile.model_copy(update={"hypotheses": turned, "style": style, "examples": [], "stated": []})
+    # What was dropped, too: strategies that test nothing say it.
+    turned, dropped = (
+        [_turned(hypothesis) for hypothesis in some if hypothesis.opposite]
+        for some in (profile.hypotheses, profile.dropped)
+    )
+    changed = {
+        "hypotheses": turned,
+        "dropped": dropped,
+        "direction": {name: 1.0 - probability for name, probability in profile.direction.items()},
+        "style": {name: _mirrored(measurement) for name, measurement in profile.style.items()},
+    }
+    return profile.model_copy(update={**changed, "examples": [], "stated": []})
 
 
 def _turned(hypothesis: Hypothesis) -> Hypothesis:

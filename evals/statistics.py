@@ -215,23 +215,32 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p_values}
 
 
-def clusters_needed(found: Estimate, *, level: float = 0.95, power: float = 0.8) -> int | None:
+def clusters_needed(
+    found: Estimate, p: float, *, claims: int = 1, sided: int = 1, level: float = 0.95, power: float = 0.8
+) -> int | None:
     """How many clusters would settle whether a difference is real, if it and its spread are as found.
 
     Args:
         found: a difference with its interval.
+        p: of it, by flipping signs, adjusted over the claims; the question is open where it is above 1 - ``level``.
+        claims: how many p values are adjusted together.
+        sided: 1 where only what is above zero is claimed, 2 for either way.
         level: of that interval, and of the one to come.
         power: chance that the coming interval excludes zero.
 
     Returns:
-        At least as many as there were if the question is open; None where no number would do.
+        More than there were if the question is open, and no fewer than can have so small a p; None where no number
+        would do.
     """
-    if found.n_clusters < 2 or found.mean == 0 or math.isnan(found.low):
+    if found.n_clusters < 2 or found.mean == 0 or math.isnan(found.low) or (sided == 1 and found.mean < 0):
         return None
     t = float(stats.t.ppf((1 + level) / 2, found.n_clusters - 1))
     spread = (found.high - found.mean) / t * math.sqrt(found.n_clusters)
     reach = float(stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(power))
-    return max(2, math.ceil((reach * spread / found.mean) ** 2))
+    # All flips together can make p no smaller than this.
+    fewest = math.ceil(math.log2(claims * sided / (1 - level)))
+    more = found.n_clusters + 1 if p > 1 - level else 2
+    return max(fewest, more, math.ceil((reach * spread / found.mean) ** 2))
 
 
 def cluster_means(scores: ByCluster) -> NDArray[np.float64]:

@@ -132,7 +132,7 @@ def _against(arms: Tables, primary: str) -> dict[str, Any]:
             arm: {
                 **figures(differences[arm]),
                 "p_holm": round(adjusted[arm], 5),
-                "clusters_needed": clusters_needed(differences[arm]),
+                "clusters_needed": clusters_needed(differences[arm], adjusted[arm], claims=len(ours)),
             }
             for arm in ours
         }

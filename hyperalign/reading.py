@@ -82,7 +82,8 @@ def read_records(
         if known is None:
             items[item.user, item.id] = item
             users.setdefault(item.user, where)
-        elif known == item:
+        # Said again at another time it is the same, and has the same id where that is made of the content.
+        elif known.model_copy(update={"time": item.time}) == item:
             repeated += 1
         else:
             problem = RecordError(

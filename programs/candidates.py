@@ -84,7 +84,9 @@ def from_space(space: Space) -> list[Candidate]:
 
 def from_measurement(records: Sequence[Record]) -> list[Candidate]:
     """What the numbers of some records claim, each with the sentence that shows it most."""
-    return _measured("measured", claims([own_text(record) for record in records], limit=MAX_CLAIMS), records)
+    # What somebody writes and what they like to read are two claims.
+    kind = "chosen" if records and only_choices(records) else "measured"
+    return _measured(kind, claims([own_text(record) for record in records], limit=MAX_CLAIMS), records)
 
 
 def from_edits(records: Sequence[Record]) -> list[Candidate]:

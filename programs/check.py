@@ -23,7 +23,7 @@ from hyperalign.records import Record
 from hyperalign.scores import Message, Scorer
 
 from .either import probability_of_first
-from .evidence import quotable_sentences, speaks_for
+from .evidence import MAX_SENTENCES, quotable_sentences, speaks_for
 from .fenced import fenced
 
 __all__ = ["CheckEvidence", "DoesItShow"]
@@ -42,7 +42,7 @@ class DoesItShow(dspy.Signature):
 
 
 class CheckEvidence(dspy.Module):
-    """Says how far quotes support the statements that they are given for, at no more than two short calls each."""
+    """Says how far quotes support the statements that they are given for, by a few short calls each."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,15 +89,29 @@ class CheckEvidence(dspy.Module):
 
 def _by_likelihood(hypotheses: Sequence[Hypothesis], others: Sequence[Record], scorer: Scorer) -> list[float]:
     """How sure it is, by statement; nothing where nobody else wrote anything."""
-    said = [sentence for record in others for sentence in quotable_sentences(record)[:1]]
-    # No more of them than statements: two calls each, in all.
-    beside = [speaks_for(sentence, hypotheses, scorer) for sentence in said[: min(len(hypotheses), _MAX_BESIDE)]]
+    picked = [hypothesis.source == "space" for hypothesis in hypotheses]
+    # A quote that was picked for its statement is held against sentences that were picked for it as well.
+    tried = MAX_SENTENCES if any(picked) else 1
+    said = [found[:tried] for record in others if (found := quotable_sentences(record))]
+    # No more people's than there are statements, so that the calls stay few.
+    beside = [
+        _telling([speaks_for(sentence, hypotheses, scorer) for sentence in some], picked)
+        for some in said[: min(len(hypotheses), _MAX_BESIDE)]
+    ]
     if not beside:
         return []
     usual = [fmean(nats) for nats in zip(*beside, strict=True)]
     own = [_spoken(hypothesis, scorer) for hypothesis in hypotheses]
     # As if two causes were equally probable before: that the quote shows it, and that it says what anybody's would.
     return [1.0 / (1.0 + math.exp(min(theirs - nats, 700.0))) for nats, theirs in zip(own, usual, strict=True)]
+
+
+def _telling(sentences: Sequence[Sequence[float]], picked: Sequence[bool]) -> list[float]:
+    """What somebody else's sentences say of each statement: the most telling one, or the first where none is picked."""
+    return [
+        max(nats) if is_picked else nats[0]
+        for nats, is_picked in zip(zip(*sentences, strict=True), picked, strict=True)
+    ]
 
 
 def _spoken(hypothesis: Hypothesis, scorer: Scorer) -> float:

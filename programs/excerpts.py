@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["excerpt", "find_quote", "sentences"]
+__all__ = ["UNSPACED", "excerpt", "find_quote", "sentences"]
 
-_SENTENCE = re.compile(r"\S.*?(?:[.!?…]+[\"'”’)\]]*(?=\s|$)|$)", re.DOTALL)
-_WORD = re.compile(r"\w+")
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+"""Thai, Lao, Burmese, Khmer, kana and Chinese put no space between words: each character is taken for one."""
+
+_CLOSING = r"[\"'”’)\]」』）]*"
+_END = rf"(?:[.!?…]+{_CLOSING}(?=\s|$)|[。！？]+{_CLOSING})"
+_SENTENCE = re.compile(rf"\S.*?(?:{_END}|$)", re.DOTALL)
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
+# What is longer than any word (a key, an address) counts as several.
+_TOKEN = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]{{1,40}}")
 
 
 def excerpt(text: str, words: int) -> str:
@@ -24,11 +31,12 @@ def excerpt(text: str, words: int) -> str:
         A verbatim beginning of ``text``, without space around it.
     """
     text = text.strip()
-    tokens = list(re.finditer(r"\S+", text))
+    tokens = list(_TOKEN.finditer(text))
     if len(tokens) <= words:
         return text
     cut = text[: tokens[words - 1].end()]
-    ends = [match.end() for match in re.finditer(r"[.!?…][\"'”’)\]]*(?=\s)", cut)]
+    # Where the cut itself is an end, nothing need be taken off.
+    ends = [match.end() for match in re.finditer(_END, cut) if match.end() < len(cut)]
     return cut[: ends[-1]] if ends and ends[-1] >= len(cut) // 2 else cut
 
 

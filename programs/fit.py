@@ -36,12 +36,15 @@ class Fit:
 def together(texts: Fit, choices: Fit) -> Fit:
     """What somebody's texts and their choices say, as one.
 
-    What either kept is kept. A dimension that both kept is said once, as the choices have it: they show what the person
-    wants to read. Style is measured in what they wrote, and their own texts are shown before answers that they chose.
+    What either kept is kept. A dimension or a number of which both kept something is said once, as the choices have it:
+    they show what the person wants to read. Style is measured in what they wrote, and their own texts are shown before
+    answers that they chose.
     """
     written, chosen = texts.profile, choices.profile
-    kept = _by_id([*written.hypotheses, *chosen.hypotheses])
-    dropped = _by_id([*written.dropped, *chosen.dropped, *(_unshown(choices) if written.examples else ())])
+    again = _said_again(written.hypotheses, chosen.hypotheses)
+    kept = _by_id([*(each for each in written.hypotheses if each.id not in again), *chosen.hypotheses])
+    unshown = _unshown(choices) if written.examples else ()
+    dropped = _by_id([*written.dropped, *again.values(), *chosen.dropped, *unshown])
     origin = written.provenance
     profile = written.model_copy(
         update={
@@ -65,6 +68,20 @@ def together(texts: Fit, choices: Fit) -> Fit:
         texts.unreadable + choices.unreadable,
         replace(texts.memory, parts={**texts.memory.parts, **choices.memory.parts}),
     )
+
+
+def _said_again(written: Iterable[Hypothesis], chosen: Iterable[Hypothesis]) -> dict[str, Hypothesis]:
+    """What numbers say of texts where they say something of choices; by id, with the reason."""
+    said = {_feature(each): each.statement for each in chosen if each.source == "measured"}
+    return {
+        each.id: drop(each, f"their choices say: '{said[_feature(each)]}'")
+        for each in written
+        if each.source == "measured" and _feature(each) in said
+    }
+
+
+def _feature(measured: Hypothesis) -> str:
+    return measured.id.partition("-")[2]
 
 
 def _unshown(choices: Fit) -> Iterable[Hypothesis]:

@@ -16,10 +16,11 @@ from hyperalign.profile import Profile
 from hyperalign.records import Record, prompt_of
 from hyperalign.space import Space
 
+from .excerpts import UNSPACED
+
 __all__ = ["falls_under", "narrowed", "subjects", "touches"]
 
-# Thai, Lao, Burmese, Khmer, kana and Chinese put no space between words: each character is taken for one.
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
 def touches(text: str, beginnings: Iterable[str]) -> bool:

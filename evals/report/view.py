@@ -143,8 +143,10 @@ def _warnings(summary: Mapping[str, Any]) -> list[str]:
         said.append(f"Controls that such a program is not asked are missing: {', '.join(summary['not_asked'])}.")
     if summary["cases"]["errors"]:
         said.append(f"{summary['cases']['errors']} case(s) ended in an error and have no score.")
-    if summary["cluster"]["n"] < 6:
-        said.append(f"Only {summary['cluster']['n']} clusters: intervals are wide, and nothing can be settled.")
+    if (clusters := summary["cluster"]["n"]) < 6:
+        # By flipping the signs of four, p is 1/16 at the least.
+        settled = "hardly anything" if clusters == 5 else "nothing"
+        said.append(f"Only {clusters} clusters: intervals are wide, and {settled} can be settled.")
     return said
 
 

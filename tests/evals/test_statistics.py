@@ -107,14 +107,32 @@ def test_holm_by_hand() -> None:
 
 def test_how_many_people_would_settle_it() -> None:
     open_question = estimate({str(i): [value] for i, value in enumerate([-1.0, 0.0, 1.0, 1.0])})
-    needed = clusters_needed(open_question)
+    needed = clusters_needed(open_question, 0.25)
     assert needed is not None
     assert needed > 4
     rng = np.random.default_rng(3)
     drawn = rng.normal(0.25, math.sqrt(11 / 12), size=(400, needed))
     settled = np.mean([estimate({str(i): [v] for i, v in enumerate(row)}).low > 0 for row in drawn])
     assert 0.7 <= settled <= 0.9
-    assert clusters_needed(estimate({"a": [1.0], "b": [-1.0]})) is None
+    assert clusters_needed(estimate({"a": [1.0], "b": [-1.0]}), 0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("differences", "p", "claims", "sided", "needed"),
+    [
+        ([3.0, 1.0, 2.0], 0.125, 1, 1, 5),  # of four p is 1/16 at the least
+        ([3.0, 1.0, 2.0], 0.25, 1, 2, 6),
+        ([3.0, 1.0, 2.0], 0.5, 4, 1, 7),
+        ([1.0, 1.1, 0.9, 1.0, 1.2, 0.8, 1.0], 0.06, 1, 1, 8),  # open, so more than there were
+        ([1.0, 1.1, 0.9, 1.0, 1.2, 0.8, 1.0], 0.01, 1, 1, 5),
+        ([-0.5, -0.3, -0.4, -0.5, -0.3, -0.4], 1.0, 1, 1, None),  # what is worse is not going to win
+    ],
+)
+def test_what_settles_it_can_settle_it(
+    differences: list[float], p: float, claims: int, sided: int, needed: int | None
+) -> None:
+    found = estimate({str(i): [value] for i, value in enumerate(differences)})
+    assert clusters_needed(found, p, claims=claims, sided=sided) == needed
 
 
 def test_no_case_is_an_error() -> None:

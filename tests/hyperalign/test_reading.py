@@ -199,6 +199,9 @@ def test_one_id_for_two_records_is_refused(tmp_path: Path) -> None:
 def test_the_same_record_twice_counts_once(tmp_path: Path) -> None:
     reading = read_records([write(tmp_path, "c.jsonl", f"{line()}\n{line()}\n")])
     assert (len(reading.records), reading.repeated) == (1, 1)
+    later = [line(time=f"2024-01-0{day}T10:00:00") for day in (1, 2)]
+    reading = read_records([write(tmp_path, "d.jsonl", "\n".join(later))])
+    assert (len(reading.records), reading.repeated) == (1, 1), "also where it was said at another time"
 
 
 def test_two_people_in_one_file_must_be_told_apart(tmp_path: Path) -> None:

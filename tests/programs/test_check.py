@@ -80,6 +80,15 @@ def test_a_scorer_holds_the_quote_against_other_people_s_sentences() -> None:
     assert found.evidence[0].checked == 0.5, "a model that likes the statement whatever it reads supports nothing"
 
 
+def test_a_quote_that_was_picked_is_held_against_sentences_that_are_picked() -> None:
+    text = "The rain fell all day long on the little town by the sea. Toast and jam again, she wrote."
+    others = [Sample(user="bob", text=text)]
+    for source, holds in (("inferred", True), ("space", False)):
+        asked = JAMMY.model_copy(update={"source": source})
+        (found,) = CheckEvidence()([asked], others, Overlap()).hypotheses
+        assert found.evidence[0].holds_up is holds
+
+
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_a_scorer_is_asked_no_more_than_twice_a_statement(count: int) -> None:
     scorer = Overlap()

@@ -21,6 +21,15 @@ def test_an_excerpt_ends_at_a_sentence_in_its_second_half() -> None:
     assert excerpt("   ", 5) == ""
 
 
+def test_where_no_space_parts_words_each_character_is_one() -> None:
+    text = "这是一个很长的中文文本。我今天去了市场，买了果酱！明天再去。" * 50
+    assert excerpt(text, 30) == "这是一个很长的中文文本。我今天去了市场，买了果酱！"
+    assert sentences(text)[:2] == ["这是一个很长的中文文本。", "我今天去了市场，买了果酱！"]
+    assert find_quote("买了果酱", text) == "买了果酱"
+    assert find_quote("买了黄油", text) is None
+    assert len(excerpt("word " + "x" * 10_000, 5)) < 200, "what is no word is not read whole"
+
+
 @given(st.text(), st.integers(1, 20))
 def test_an_excerpt_is_a_verbatim_beginning_within_its_words(text: str, words: int) -> None:
     cut = excerpt(text, words)

@@ -1,0 +1,23 @@
+"""What texts and choices say together."""
+
+from __future__ import annotations
+
+from hyperalign.profile import Hypothesis, Profile
+from hyperalign.programs.fit import Fit, together
+
+
+def measured(name: str, statement: str) -> Hypothesis:
+    return Hypothesis(id=name, statement=statement, opposite=f"Not: {statement}", aspect="style", source="measured")
+
+
+def fit(*kept: Hypothesis) -> Fit:
+    return Fit(Profile(user="ada", hypotheses=list(kept)), list(kept), [])
+
+
+def test_a_number_is_said_once_as_the_choices_have_it_and_the_other_says_why_it_went() -> None:
+    texts = fit(measured("measured-sentence_words", "Short sentences."), measured("measured-digits", "Gives figures."))
+    choices = fit(measured("chosen-sentence_words", "Long sentences."))
+    profile = together(texts, choices).profile
+    assert [h.statement for h in profile.hypotheses] == ["Gives figures.", "Long sentences."]
+    (gone,) = profile.dropped
+    assert (gone.statement, gone.dropped_because) == ("Short sentences.", "their choices say: 'Long sentences.'")
