@@ -28,7 +28,9 @@ _DELIBERATION_TOKENS = 250
 _READING_TOKENS = 120
 
 
-def expected(cases: Sequence[Case], others: Contrast, plan: Plan, *, reference: int) -> dict[str, Usage]:
+def expected(
+    cases: Sequence[Case], others: Contrast, plan: Plan, *, reference: int, by_choice: bool = False
+) -> dict[str, Usage]:
     """Expected usage by step.
 
     Args:
@@ -36,6 +38,7 @@ def expected(cases: Sequence[Case], others: Contrast, plan: Plan, *, reference: 
         others: the other people of the task.
         plan: what is asked.
         reference: how many of the others' records hypotheses are tested against.
+        by_choice: the model offers no log-probabilities of text, and is asked for letters.
     """
     if any(case.safe is not None for case in cases):
         return _requests(cases, [str(each) for each in plan.strategies])
@@ -45,7 +48,7 @@ def expected(cases: Sequence[Case], others: Contrast, plan: Plan, *, reference: 
     if any(needs_fit(name) for name in strategies):
         histories = {case.records[0].user: case.records for case in cases if case.records}
         for user, records in histories.items():
-            fit = one_fit(records, reference_records(others, user, records, reference))
+            fit = one_fit(records, reference_records(others, user, records, reference), by_choice=by_choice)
             for step, usage in fit.items():
                 found[step] = sum([usage] * points, found.get(step, Usage()))
     arms = [name for name in strategies for _ in range(points)]
@@ -54,7 +57,7 @@ def expected(cases: Sequence[Case], others: Contrast, plan: Plan, *, reference: 
     for case in cases:
         step = "answers" if case.reference else "choices"
         names = [*arms, *controls, NONE, *([] if case.reference else strangers)]
-        found[step] = sum((_asked(name, case, plan) for name in names), found.get(step, Usage()))
+        found[step] = sum((_asked(name, case, plan, by_choice) for name in names), found.get(step, Usage()))
     return found
 
 
@@ -75,7 +78,7 @@ def _requests(cases: Sequence[Case], names: Sequence[str]) -> dict[str, Usage]:
     return found
 
 
-def _asked(arm: str, case: Case, plan: Plan) -> Usage:
+def _asked(arm: str, case: Case, plan: Plan, by_choice: bool) -> Usage:
     """One arm of one case."""
     raw = sum(len(own_text(record).split()) for record in case.records)
     profile = 0 if arm == NONE else min(PROFILE_WORDS, raw) if arm == "few-shot" else _STATEMENT_WORDS
@@ -84,7 +87,9 @@ def _asked(arm: str, case: Case, plan: Plan) -> Usage:
         drafts = plan.best_of if needs_fit(arm) else 1
         return Usage(calls=drafts, tokens_in=context * drafts, tokens_out=_ANSWER_TOKENS * drafts)
     answers = round((len(case.chosen.split()) + len(case.rejected.split())) * TOKENS_PER_WORD)
-    asked = Usage(calls=1, tokens_in=context + answers)
-    if plan.letters:
-        asked = asked + Usage(calls=2, tokens_in=2 * (context + answers), tokens_out=2)
-    return asked
+    # In both orders.
+    letters = Usage(calls=2, tokens_in=2 * (context + answers), tokens_out=2)
+    if by_choice:
+        return letters
+    likelihood = Usage(calls=1, tokens_in=context + answers)
+    return likelihood + letters if plan.letters else likelihood

@@ -1,6 +1,6 @@
-"""From a folder of somebody's texts to an answer in their manner, on an embedded model.
+"""From somebody's texts to an answer in their manner, on an embedded model.
 
-Run it with: python examples/first_steps.py examples/letters/ada ada "Decline the invitation."
+Run it with: python examples/first_steps.py examples/people/ada.jsonl ada "Decline the invitation."
 The first run fetches the model, about 1.1 GB; a smaller one can be named as the last argument.
 """
 
@@ -17,7 +17,8 @@ def first_steps(
     """Fit one person and answer one prompt for them.
 
     Args:
-        folder: their texts, as text, Markdown or JSONL files; eight or more say most.
+        folder: their texts, as a file or a folder of text, Markdown or JSONL; of fewer than six hardly anything can be
+            tested, eight or more say most.
         user: what to call them.
         prompt: what to answer.
         model: also ``anthropic/…``, ``vllm:http://127.0.0.1:8000`` or any other name ``connect`` knows.

@@ -99,7 +99,7 @@ def update(person: Personalizer, memory: Memory | None, records: Sequence[Record
         raise InputError(
             f"What is remembered of {user} was made by {dict(memory.settings)}, and these tests are by "
             f"{dict(fresh.settings)}: their figures can't be put together.",
-            remedy="Use the same --model and --scorer as before, or fit anew with --refit.",
+            remedy="Use the same --model, --scorer and --space as before, or fit anew with --refit.",
         )
     given = {record.id: record for record in records}
     skipped = _skipped(given.values(), memory)

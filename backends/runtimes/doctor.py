@@ -35,6 +35,7 @@ _LOW_SPACE_BYTES = 200 << 20
 _EXTRAS = {
     "local": ("xllamacpp",),
     "train": ("torch", "transformers", "trl", "peft"),
+    "mipro": ("optuna",),
     "postgres": ("psycopg",),
     "privacy": ("presidio_analyzer", "spacy"),
 }
@@ -109,14 +110,15 @@ def _extras() -> Iterator[Check]:
 
 
 def _log_probabilities() -> Check:
-    for module, what in (("cyllama", "llama.cpp's C level"), ("torch", "transformers")):
-        if importlib.util.find_spec(module) is not None:
-            return Check("log-probabilities", "ok", f"of given text, by {what}")
+    if importlib.util.find_spec("cyllama") is not None:
+        return Check("log-probabilities", "ok", "of given text, by llama.cpp's C level")
+    # As the extra's marker has it: elsewhere to install it brings nothing.
+    can_be_had = sys.version_info[:2] == (3, 11) and platform.system() == "Linux"
     return Check(
         "log-probabilities",
         "missing",
-        "of given text need cyllama, transformers, or a vLLM server",
-        "pip install 'hyperalign[local]'",
+        "of given text need cyllama (Python 3.11 on Linux), or a vLLM server: --scorer vllm:ADDRESS",
+        "pip install 'hyperalign[local]'" if can_be_had else "",
     )
 
 

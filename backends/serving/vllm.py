@@ -54,7 +54,8 @@ def find_vllm() -> Path:
     raise MissingExtraError(
         "Serving with vLLM",
         "serve",
-        hint="in an environment of its own, and set HYPERALIGN_VLLM_PYTHON to the path of its Python",
+        hint="in an environment of its own (from a checkout: pip install '.[serve]'), and set HYPERALIGN_VLLM_PYTHON "
+        "to the path of its Python",
     )
 
 

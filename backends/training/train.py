@@ -106,7 +106,7 @@ def train(
     write_whole(folder / "lengths.json", json.dumps(counted))
     if lengths.lost == len(made):
         raise InputError(
-            f"No prompt fits into {recipe.max_length} tokens.", remedy="Shorten the prompts, or raise max_length."
+            f"No prompt fits into {recipe.max_length} tokens.", remedy="Shorten the prompts, or raise --max-length."
         )
     watched = list(validation) if recipe.method in _WATCHED else []
     callbacks = [watcher(folder, progress)]
@@ -147,7 +147,7 @@ def train(
                 raise
             raise TrainingError(
                 "The memory does not suffice for this training.",
-                remedy="Halve at_once, shorten max_length, or take a smaller student.",
+                remedy="Take a smaller student, or a smaller --max-length (in Python also a smaller at_once).",
             ) from error
     first, last, seen = _ends(folder)
     seconds, memory = time.perf_counter() - began, peak_memory(hardware)

@@ -13,7 +13,7 @@ from hyperalign.errors import InputError
 __all__ = ["located"]
 
 _ON_THE_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_WANTED = ["*.json", "*.jsonl", "*.txt"]
+_WANTED = ["*.json", "*.jsonl", "*.csv", "*.txt"]
 
 
 def located(data: str) -> Path:

@@ -52,6 +52,7 @@ class OwnRecords:
             )
         self.kind: Kind = "choice" if choices else "writing"
         self._people = {user: usable for user, theirs in people.items() if len(usable := self._usable(theirs)) >= 4}
+        self._left_out = len(people) - len(self._people)
         if not self._people:
             raise InputError(
                 f"{data}: nobody in it has four records to learn from and be asked about.",
@@ -65,7 +66,9 @@ class OwnRecords:
 
     def note(self) -> str:
         """What is asked."""
-        return "Each person's last quarter of records is asked about; the rest made the profile."
+        said = "Each person's last quarter of records is asked about; the rest made the profile."
+        few = "records that can be asked about" if self.kind == "choice" else "samples with a prompt"
+        return f"{said} {self._left_out} with fewer than four {few} are left out." if self._left_out else said
 
     def texts(self) -> dict[str, list[str]]:
         """What each person wrote, without what is asked about."""

@@ -64,6 +64,9 @@ def distill(
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="At its peak.")] = None,
     rank: Annotated[int | None, typer.Option("--rank", min=1, help="Of the LoRA matrices.")] = None,
     max_steps: Annotated[int | None, typer.Option("--max-steps", min=1, help="Stop training after so many.")] = None,
+    max_length: Annotated[
+        int | None, typer.Option("--max-length", min=1, help="Tokens of a row; longer ones are cut. 1,024 if left out.")
+    ] = None,
     accelerate: Annotated[
         Path | None,
         typer.Option("--accelerate", help="Settings of accelerate's Accelerator: a JSON file, passed on as it is."),
@@ -113,6 +116,7 @@ def distill(
             learning_rate=learning_rate,
             rank=rank,
             max_steps=max_steps,
+            max_length=max_length,
             accelerate=_settings(accelerate) if accelerate is not None else None,
             seed=seed,
         )

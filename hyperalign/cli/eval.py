@@ -101,7 +101,7 @@ def eval_(
     from hyperalign.evals.roles import controls_without
     from hyperalign.evals.tasks import load_task
 
-    from .session import use_programs
+    from .session import asks_by_choice, use_programs
     from .terminal import reporter
 
     # Answers are cut at a length on purpose; DSPy would say so of each.
@@ -123,7 +123,8 @@ def eval_(
     asked = drawn(loaded, plan)
     others = OtherPeople(loaded.cases(seed=seed), asked)
     if dry_run:
-        _say_expected(expected(asked, others, plan, reference=reference), len(asked), model, as_json)
+        cost = expected(asked, others, plan, reference=reference, by_choice=asks_by_choice(model, scorer))
+        _say_expected(cost, len(asked), model, as_json)
         return
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
     with reporter(quiet=as_json) as report:

@@ -101,7 +101,7 @@ def fit_and_save(asked: Asked) -> Saved | None:
     budget = Budget(max_calls=asked.max_calls, max_tokens=asked.max_tokens, max_usd=asked.max_usd)
     with Store(asked.store) as opened:
         user, records = _records(asked, opened)
-        others = choose_contrast(asked.contrast, user, opened, records)
+        others = choose_contrast(asked.contrast, user, opened, records, redact=asked.redact)
         if asked.dry_run:
             _estimate(records, others, asked, space)
             return None
@@ -306,13 +306,14 @@ def _estimate(records: list[Record], others: Contrast, asked: Asked, space: Spac
     from hyperalign.programs.estimate import REFERENCE_RECORDS, estimate
     from hyperalign.records import by_kind
 
+    from .session import asks_by_choice
+
     against = [
         other
         for part in by_kind(records)
         for other in reference_records(others, records[0].user, part, REFERENCE_RECORDS)
     ]
-    by_choice = asked.scorer == "none" or not (asked.scorer or asked.model).startswith(("local:", "vllm:"))
-    expected = estimate(records, against, by_choice=by_choice, space=space)
+    expected = estimate(records, against, by_choice=asks_by_choice(asked.model, asked.scorer), space=space)
     if asked.as_json:
         typer.echo(_as_json({step: asdict(usage) for step, usage in expected.items()}))
         return

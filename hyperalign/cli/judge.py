@@ -48,7 +48,8 @@ def judge(
         reads = choose_scorer(scorer, model, budget, report)
         if reads is None:
             raise InputError(
-                f"{model} gives no log-probabilities of text.", remedy="Name one that does: --scorer local:NAME."
+                f"{model} gives no log-probabilities of text.",
+                remedy="Name one that does: --scorer local:NAME (Python 3.11 on Linux) or --scorer vllm:ADDRESS.",
             )
         found = Judge(reads)(prompt=asked, answers=answer, profile=person)
     if as_json:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .terminal import Reporter
 
-__all__ = ["choose_contrast", "choose_scorer", "read_person", "read_prompt", "use_programs"]
+__all__ = ["asks_by_choice", "choose_contrast", "choose_scorer", "read_person", "read_prompt", "use_programs"]
 
 _MIN_PEOPLE = 2
 _MIN_RECORDS = 6
@@ -49,7 +49,14 @@ def choose_scorer(scorer: str | None, model: str, budget: Budget, report: Report
         return None
 
 
-def choose_contrast(path: Path | None, user: str, store: Store, like: Sequence[Record] | None = None) -> Contrast:
+def choose_contrast(
+    path: Path | None,
+    user: str,
+    store: Store,
+    like: Sequence[Record] | None = None,
+    *,
+    redact: bool | None = None,
+) -> Contrast:
     """Other people: the folder named, else other users of the store; where those are too few, the example people.
 
     Args:
@@ -57,14 +64,23 @@ def choose_contrast(path: Path | None, user: str, store: Store, like: Sequence[R
         user: whom the others are held against.
         store: who else is known. Of each kind of record it is asked by itself whether there are enough.
         like: the person's records; None where it is not known yet of which kinds they will be.
+        redact: whether the folder's people are read without what identifies them; None for wherever it can be had.
 
     Raises:
         InputError: the folder holds nobody.
+        MissingExtraError: redaction is wanted, and not installed.
     """
+    from functools import cache
+
     from hyperalign.contrast import FolderContrast, ShippedContrast, StoreContrast
+    from hyperalign.redaction import find_redactor, redacted
 
     if path is not None:
-        return FolderContrast(path)
+        folder, taking_out = FolderContrast(path), find_redactor(redact)
+        if taking_out is None:
+            return folder
+        # Once for each person: it takes its time, and they are asked for again and again.
+        return StoreContrast(cache(lambda user: tuple(redacted(folder.records(user), taking_out))), name=folder.name)
     shipped = ShippedContrast()
     known, examples = store.other_records(user, _OTHERS_READ), shipped.records(user)
     others: list[Record] = []
@@ -79,6 +95,11 @@ def choose_contrast(path: Path | None, user: str, store: Store, like: Sequence[R
         return shipped
     name = "other users of the store"
     return StoreContrast(lambda _: [*others, *lacking], name=f"{name}, and {shipped.name}" if lacking else name)
+
+
+def asks_by_choice(model: str, scorer: str | None) -> bool:
+    """Whether tests will ask a model to choose, since nothing named gives log-probabilities of text."""
+    return scorer == "none" or not (scorer or model).startswith(("local:", "vllm:"))
 
 
 def _enough(others: Sequence[Record]) -> bool:

@@ -78,7 +78,8 @@ def update(
     from .fitting import without_private
 
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
-    asked = _Asked(model, scorer, contrast, space, seed, HALF_LIFE if half_life is None else half_life, as_json)
+    life = HALF_LIFE if half_life is None else half_life
+    asked = _Asked(model, scorer, contrast, space, redact, seed, life, as_json)
     going: _Updating | None = None
     with Store(store) as opened:
         for read in _batches(files or [], user, skip_bad):
@@ -106,6 +107,7 @@ class _Asked:
     scorer: str | None
     contrast: Path | None
     space: Path | None
+    redact: bool | None
     seed: int
     half_life: float
     as_json: bool
@@ -156,7 +158,7 @@ class _Updating:
                 connect(asked.model, budget=self._budget, journal=self._run.journal, progress=report.bytes),
                 scorer=judge,
                 # Of any kind: a stream's next record may be of another than its first.
-                contrast=choose_contrast(asked.contrast, self._user, self._store),
+                contrast=choose_contrast(asked.contrast, self._user, self._store, redact=asked.redact),
                 space=dimensions,
                 half_life=asked.half_life,
                 budget=self._budget,

@@ -35,6 +35,16 @@ def test_letters_are_asked_for_in_both_orders_too() -> None:
     assert (asked.calls, asked.tokens_in, asked.tokens_out) == (3 * silent.calls, 3 * silent.tokens_in, 2 * 2)
 
 
+def test_a_model_without_log_probabilities_is_asked_for_letters_alone_and_more_often() -> None:
+    read, chosen = (
+        expected([BARE], People(OTHERS), replace(ALONE, strategies=("verified",)), reference=6, by_choice=by_choice)
+        for by_choice in (False, True)
+    )
+    assert chosen["choices"].calls == 2 * read["choices"].calls
+    assert chosen["choices"].tokens_out == chosen["choices"].calls
+    assert chosen["score"].calls > 10 * read["score"].calls
+
+
 def test_controls_and_strangers_are_counted() -> None:
     calls = {
         "alone": cost(BARE)["choices"].calls,

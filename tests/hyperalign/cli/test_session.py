@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from hyperalign.cli.session import choose_contrast
-from hyperalign.records import Pair, Record, Sample
+from hyperalign.records import Pair, Record, Sample, own_text
 from hyperalign.store import Store
 
 PAIR = Pair(user="ada", prompt="Why?", chosen="So.", rejected="Because it always was.")
@@ -20,6 +21,15 @@ def texts(user: str, count: int) -> list[Record]:
 
 def pairs(user: str, count: int) -> list[Record]:
     return [Pair(user=user, prompt=f"{n}?", chosen=f"Yes, {n}.", rejected=f"No, {n}.") for n in range(count)]
+
+
+def test_a_folder_s_people_are_redacted_as_the_person_is(tmp_path: Path) -> None:
+    (tmp_path / "bob.jsonl").write_text('{"text": "Write to bob@example.org, he said."}\n')
+    with Store() as store:
+        bare, redacted = (choose_contrast(tmp_path, "ada", store, redact=wanted) for wanted in (False, True))
+        assert bare.name == redacted.name
+        texts = [own_text(found.records("ada")[0]) for found in (bare, redacted)]
+    assert texts == ["Write to bob@example.org, he said.", "Write to [mail address], he said."]
 
 
 @pytest.mark.parametrize(
