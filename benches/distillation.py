@@ -19,6 +19,7 @@ from typing import Any
 from hyperalign.backends.runtimes.connect import connect
 from hyperalign.backends.training.adapters import open_adapter, open_base
 from hyperalign.backends.training.collect import Teacher, collect
+from hyperalign.backends.training.hardware import find_hardware
 from hyperalign.backends.training.probe import with_adapter
 from hyperalign.backends.training.rows import Scope
 from hyperalign.backends.training.student import load_student
@@ -29,7 +30,8 @@ from hyperalign.evals.metrics.style_distance import style_distance
 from hyperalign.evals.statistics import Estimate, difference, estimate
 from hyperalign.files import append_line, read_journal
 from hyperalign.profile import Profile
-from hyperalign.programs.strategies import PROFILE_WORDS, strategy
+from hyperalign.programs.generate import Generate
+from hyperalign.programs.strategies import strategy
 from hyperalign.reading import read_records
 from hyperalign.records import Sample
 from hyperalign.style import likeness
@@ -77,15 +79,15 @@ def ask_teacher(kept: Answers, teacher: Teacher, cases: Sequence[Case], path: Pa
 def ask_student(kept: Answers, folder: Path, cases: Sequence[Case], max_new: int) -> None:
     """The student alone, with the profile, and with the adapter."""
     card = open_adapter(folder).card
-    scope, told = Scope(card.scope, card.prefixes), strategy(card.strategy)
+    # The student with the profile is asked as the teacher is, instructions included.
+    scope, told = Scope(card.scope, card.prefixes), Generate(strategy(card.strategy), scorer=None)
     model, tokenizer = load_student(open_base(card))
+    model.to(find_hardware().device)
     for arm in ARMS[1:]:
         if arm == ARMS[3]:
             model = with_adapter(model, folder)
         for person, prompt in kept.missing(arm, cases):
-            turns = (
-                told.condition(person, prompt, PROFILE_WORDS) if arm == ARMS[2] else scope.messages(person.user, prompt)
-            )
+            turns = told.messages(person, prompt) if arm == ARMS[2] else scope.messages(person.user, prompt)
             began = time.perf_counter()
             (said,) = answers(model, tokenizer, [turns], max_new=max_new)
             seconds = time.perf_counter() - began

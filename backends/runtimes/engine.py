@@ -25,6 +25,7 @@ from hyperalign.errors import ModelOutputError, ModelServerError
 from .faults import signs
 from .meter import Meter, Slot, price
 from .target import Target
+from .unfinished import told_unfinished
 
 __all__ = ["AsyncEngine", "Engine"]
 
@@ -172,6 +173,7 @@ class Engine(_Shared):
         outer = sys.exception()
         slot, answer = self._replay(request)
         if answer is not None:
+            _tell_unfinished(answer)
             return answer
         try:
             self.meter.check()
@@ -179,6 +181,7 @@ class Engine(_Shared):
             started = time.monotonic()
             response = engine.complete(request)
             self._book(slot, response, started)
+            _tell_unfinished(response)
         except Exception as error:
             raised = self._failed(slot, error, outer)
             if raised is error:
@@ -273,6 +276,11 @@ class AsyncEngine(_Shared):
 
     async def aclose(self) -> None:
         """DSPy's hook; LiteLLM owns the connections."""
+
+
+def _tell_unfinished(response: Response) -> None:
+    if response.finish_reason == "length":
+        told_unfinished("".join(getattr(part, "text", None) or "" for part in response.message.parts))
 
 
 def _says_something(response: Response) -> bool:

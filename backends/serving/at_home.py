@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 from ..runtimes.vllm_server import Served
-from ..training.adapters import open_adapter, open_base
+from ..training.adapters import check_tokenizer, open_adapter, open_base
 from .voices import Voices
 from .wire import listen
 
@@ -35,10 +35,12 @@ def serve_at_home(folder: Path) -> Served:
     adapter = open_adapter(folder)
     with _guard:
         if adapter.served_name not in _served:
-            voices = Voices(open_base(adapter.card), "base", [adapter])
+            base = open_base(adapter.card)
+            check_tokenizer(adapter, base)
+            voices = Voices(base, "base", [adapter])
             key = secrets.token_urlsafe(24)
             server = listen(voices, port=0, key=key)
             threading.Thread(target=server.serve_forever, name=adapter.served_name, daemon=True).start()
-            base = f"http://127.0.0.1:{server.server_address[1]}/v1"
-            _served[adapter.served_name] = Served(base, adapter.served_name, key)
+            address = f"http://127.0.0.1:{server.server_address[1]}/v1"
+            _served[adapter.served_name] = Served(address, adapter.served_name, key)
         return _served[adapter.served_name]

@@ -128,8 +128,8 @@ class VLLMServer:
             *(str(python), "-m", "vllm.entrypoints.openai.api_server"),
             *("--model", str(base), "--served-model-name", base_name),
             *("--host", host, "--port", str(port), "--generation-config", "vllm"),
-            # vLLM's own key leaves some paths open.
-            *(("--middleware", "hyperalign_guard.Guard") if key else ()),
+            # vLLM's own key leaves some paths open, and pages of any origin may ask.
+            *("--middleware", "hyperalign_guard.Guard", "--allowed-origins", "[]"),
             *("--enable-lora", "--max-lora-rank", str(rank), "--max-loras", str(_AT_ONCE)),
             *_suits_this_machine(),
             *("--max-model-len", str(_room(base)), *shlex.split(os.environ.get("HYPERALIGN_VLLM_OPTIONS", ""))),
@@ -247,7 +247,8 @@ def _room(base: Path) -> int:
 def _environment(own: Mapping[str, str], key: str) -> dict[str, str]:
     told = {
         # By the environment, as anybody on the machine can read a command.
-        **({"VLLM_API_KEY": key, "PYTHONPATH": str(_INSIDE)} if key else {}),
+        **({"VLLM_API_KEY": key} if key else {}),
+        "PYTHONPATH": str(_INSIDE),
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
     }
     kept = {name: value for name, value in own.items() if name not in ("VLLM_API_KEY", "PYTHONPATH")}

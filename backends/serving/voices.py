@@ -5,6 +5,7 @@ Requests are worked on one at a time: an adapter is a state of the model. This f
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -31,14 +32,14 @@ class Asked:
         messages: the conversation.
         max_tokens: of the answer.
         temperature: 0 for the likeliest words.
-        seed: of what is drawn.
+        seed: of what is drawn; None draws anew each time.
     """
 
     model: str
     messages: Sequence[Message]
     max_tokens: int = 256
     temperature: float = 0.0
-    seed: int = 0
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,9 @@ class Voices:
                 remedy="Shorten the conversation, or ask for a shorter answer.",
             )
         with self._lock, self._speaking_as(self._names[asked.model]), self._torch.inference_mode():
-            self._torch.manual_seed(asked.seed)
             drawn = asked.temperature > 0
+            if drawn:
+                self._torch.manual_seed(secrets.randbits(63) if asked.seed is None else asked.seed)
             found = self._model.generate(
                 **ids.to(self._model.device),
                 max_new_tokens=asked.max_tokens,
@@ -132,6 +134,9 @@ class Voices:
                 temperature=asked.temperature if drawn else None,
                 top_p=None,
                 top_k=None,
+                # A checkpoint's own settings may punish repetition: other engines do not know them.
+                repetition_penalty=1.0,
+                no_repeat_ngram_size=0,
                 pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,
                 streamer=_streamer(self._tokenizer, heard) if heard is not None else None,
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import socket
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Protocol
@@ -22,6 +23,7 @@ from .voices import Asked, Said
 __all__ = ["Speaks", "check_host", "listen"]
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_NAMES = ("127.0.0.1", "[::1]", "localhost", "")
 _LARGEST = 4 * 2**20
 _STATUS = {NotFoundError: 404, ContextLengthError: 400, InputError: 400}
 
@@ -81,8 +83,10 @@ def listen(speaks: Speaks, host: str = "127.0.0.1", port: int = 8010, key: str =
     """
     check_host(host, key)
     handler = type("Handler", (_Handler,), {"speaks": speaks, "key": key})
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    server: type[ThreadingHTTPServer] = type("Server", (ThreadingHTTPServer,), {"address_family": family})
     try:
-        return ThreadingHTTPServer((host, port), handler)
+        return server((host, port), handler)
     except OSError as error:
         raise StorageError(
             f"Port {port} of {host} can't be listened on: {error.strerror or error}.", remedy="Choose another --port."
@@ -115,8 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/health":
             self._send(200, {"status": "ok"})
-        elif not self._let_in():
-            self._refuse(401, "The key is missing or wrong.")
+        elif not self._lets_in():
+            return
         elif self.path == "/v1/models":
             made = [{"id": name, "object": "model", "owned_by": "hyperalign"} for name in self.speaks.names]
             self._send(200, {"object": "list", "data": made})
@@ -130,9 +134,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(413, f"A request has a length, of at most {_LARGEST:,} bytes.")
             return
         body = self.rfile.read(int(length))
-        if not self._let_in():
-            self._refuse(401, "The key is missing or wrong.")
-        elif self.path != "/v1/chat/completions":
+        if not self._lets_in():
+            return
+        if self.path != "/v1/chat/completions":
             self._refuse(404, "There is /health, /v1/models and /v1/chat/completions.")
         else:
             self._complete(body)
@@ -149,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
             [{"role": turn.role, "content": turn.content} for turn in request.messages],
             request.max_completion_tokens or request.max_tokens or Asked.max_tokens,
             request.temperature if request.temperature is not None else Asked.temperature,
-            request.seed or 0,
+            request.seed,
         )
         reply = Reply(asked.model)
         try:
@@ -179,11 +183,20 @@ class _Handler(BaseHTTPRequestHandler):
             events.send(refusal(_status(error), str(error)))
         events.close()
 
-    def _let_in(self) -> bool:
-        if not self.key:
+    def _lets_in(self) -> bool:
+        """Whether a request may ask; who may not has been told."""
+        if self.key:
+            said = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            if hmac.compare_digest(said.encode(), self.key.encode()):
+                return True
+            self._refuse(401, "The key is missing or wrong.")
+            return False
+        # A page in a browser on this machine comes by another name, that leads here (DNS rebinding).
+        host = self.headers.get("Host", "")
+        if (f"{host.partition(']')[0]}]" if host.startswith("[") else host.partition(":")[0]) in _NAMES:
             return True
-        said = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        return hmac.compare_digest(said.encode(), self.key.encode())
+        self._refuse(403, "Without a key this server is asked as 127.0.0.1 or localhost.")
+        return False
 
     def _refuse(self, status: int, message: str) -> None:
         self._send(status, refusal(status, message))

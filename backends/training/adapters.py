@@ -33,9 +33,11 @@ __all__ = [
     "open_base",
     "recard",
     "seal",
+    "sealed",
 ]
 
 _CARD, _MANIFEST, _README = "card.json", "manifest.json", "README.md"
+_TEMPLATE = "chat_template.jinja"
 _WEIGHTS, _TOKENIZER = "adapter_model.safetensors", "tokenizer.json"
 
 
@@ -152,6 +154,22 @@ def seal(weights: Path, folder: Path, card: Card) -> Adapter:
     return recard(folder, card)
 
 
+def sealed(folder: Path, weights: Path, card: Card) -> Adapter | None:
+    """The adapter that a folder holds already, with its verdict, where it is of these weights and this card; else None.
+
+    Args:
+        folder: of the adapter.
+        weights: what training left.
+        card: what it would be sealed with.
+    """
+    try:
+        there = open_adapter(folder)
+    except (NotFoundError, TrainingError):
+        return None
+    same = there.card.model_copy(update={"gate": card.gate, "made": card.made})
+    return there if same == card and there.sha256 == _sha256(weights / _WEIGHTS) else None
+
+
 def recard(folder: Path, card: Card) -> Adapter:
     """Write an adapter's card anew, and vouch for all files again.
 
@@ -231,11 +249,20 @@ def check_base(card: Card, student: Student) -> None:
 
 
 def check_tokenizer(adapter: Adapter, student: Student) -> None:
-    """Refuse a model that reads other tokens than the adapter was trained on.
+    """Refuse a model that reads other tokens, or puts conversations otherwise, than the adapter was trained on.
 
     Raises:
         TrainingError: it does.
     """
+    if (adapter.path / _TEMPLATE).is_file() and (student.path / _TEMPLATE).is_file():
+        templates = [
+            (folder / _TEMPLATE).read_text(encoding="utf-8").strip() for folder in (adapter.path, student.path)
+        ]
+        if templates[0] != templates[1]:
+            raise TrainingError(
+                f"The adapter {adapter.card.name} was trained with another chat template than {student.name} has.",
+                remedy="Give the base its own template back, or distill the adapter again.",
+            )
     own, base = _vocabulary(adapter.path / _TOKENIZER), _vocabulary(student.path / _TOKENIZER)
     if own is None or base is None or own == base:
         return

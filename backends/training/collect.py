@@ -21,10 +21,11 @@ from hyperalign.programs.generate import Generate
 from hyperalign.programs.judge import Judge
 from hyperalign.programs.score import Progress
 from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
-from hyperalign.scores import Scorer
+from hyperalign.scores import Message, Scorer
 from hyperalign.side_by_side import side_by_side
 from hyperalign.style import likeness
 
+from ..runtimes.unfinished import unfinished
 from .traces import Trace, append_trace, profile_hash, read_traces, trace_id
 
 __all__ = ["METRICS", "Metric", "Teacher", "collect", "style_likeness", "told", "unanswered"]
@@ -142,7 +143,8 @@ def unanswered(teacher: Teacher, profiles: Sequence[Profile], prompts: Sequence[
             strategy=teacher.strategy.name,
             profile=profile_hash(profile),
             hypotheses=tuple(hypothesis.id for hypothesis in profile.hypotheses),
-            told=told(teacher.strategy, profile, prompt),
+            # As the student with the profile would be asked: with the instructions of ``generate``.
+            told=_beside(Generate(teacher.strategy, scorer=None).messages(profile, prompt), prompt),
         )
         for profile in profiles
         for prompt in prompts
@@ -151,7 +153,10 @@ def unanswered(teacher: Teacher, profiles: Sequence[Profile], prompts: Sequence[
 
 def told(strategy: Strategy, profile: Profile, prompt: str) -> str:
     """What a strategy says of a person beside the prompt, in words; empty where it says nothing."""
-    turns = strategy.condition(profile, prompt, PROFILE_WORDS)
+    return _beside(strategy.condition(profile, prompt, PROFILE_WORDS), prompt)
+
+
+def _beside(turns: Sequence[Message], prompt: str) -> str:
     said = [turn["content"] for turn in turns[:-1] if turn["content"].strip()]
     last = turns[-1]["content"]
     return "\n\n".join([*said, last.removesuffix(prompt).strip()]).strip()
@@ -159,13 +164,15 @@ def told(strategy: Strategy, profile: Profile, prompt: str) -> str:
 
 def _answered(name: str, teacher: Teacher, profile: Profile, prompt: str) -> Trace:
     # All drafts are looked at here, so Generate need not choose among them.
-    try:
-        drafts: list[str] = Generate(teacher.strategy, best_of=teacher.drafts, scorer=None)(
-            prompt=prompt, profile=profile
-        ).drafts
-    except ModelOutputError:
-        drafts = []  # kept as an answer without words, which teaches nothing: it would come again
-    best, worst = _best_and_worst(teacher, profile, prompt, drafts)
+    with unfinished() as cut:
+        try:
+            drafts: list[str] = Generate(teacher.strategy, best_of=teacher.drafts, scorer=None)(
+                prompt=prompt, profile=profile
+            ).drafts
+        except ModelOutputError:
+            drafts = []  # kept as an answer without words, which teaches nothing: it would come again
+    whole = [draft for draft in drafts if draft not in cut]
+    best, worst = _best_and_worst(teacher, profile, prompt, whole or drafts)
     return Trace(
         id=name,
         user=profile.user,
@@ -180,7 +187,8 @@ def _answered(name: str, teacher: Teacher, profile: Profile, prompt: str) -> Tra
         metric=teacher.metric,
         score=teacher.score(profile, prompt, best) if best else None,
         rejected_score=teacher.score(profile, prompt, worst) if worst else None,
-        picked_by=teacher.picks_by(len(drafts)),
+        picked_by=teacher.picks_by(len(whole or drafts)),
+        unfinished=bool(drafts) and not whole,
     )
 
 

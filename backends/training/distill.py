@@ -20,16 +20,16 @@ from hyperalign.profile import Profile
 from hyperalign.programs.score import Progress
 from hyperalign.programs.strategies import strategy
 
-from .adapters import Adapter, Card, Verdict, check_base, open_adapter, recard, seal
+from .adapters import Adapter, Card, Verdict, check_base, check_tokenizer, open_adapter, recard, seal, sealed
 from .collect import METRICS, Teacher, collect, unanswered
 from .curve import as_picture
 from .gate import Terms, judge
 from .hardware import Hardware
 from .recipe import ANSWERED, Recipe
-from .rows import Scope, export, part_of, rows
+from .rows import Row, Scope, export, part_of, rows
 from .sieve import Kept, Sieve
 from .student import Student
-from .traces import profile_hash
+from .traces import Trace, profile_hash
 from .train import train
 from .watch import losses
 
@@ -154,7 +154,7 @@ def distill(
         part: [trace for trace in kept.traces if part_of(trace.prompt) == part] for part in ("train", "validation")
     }
     made = rows(parts["train"], asked.scope, asked.recipe.method)
-    watched = rows(parts["validation"], asked.scope, asked.recipe.method) if parts["validation"] else []
+    watched = _rows_if_any(parts["validation"], asked)
     export(made, run / "rows.jsonl")
     # The gate asks for these people again; they are as private as the adapter is.
     people = [json.loads(profile.to_json()) for profile in asked.profiles]
@@ -163,28 +163,20 @@ def distill(
         asked.student, made, asked.recipe, run, validation=watched, teacher=judge, hardware=hardware, progress=progress
     )
     write_whole(run / "losses.svg", as_picture(losses(run)))
-    return seal(
-        trained.weights,
-        folder,
-        _card(
-            asked,
-            teacher,
-            judge,
-            kept.dropped,
-            {
-                "rows": len(made),
-                "validation_rows": len(watched),
-                "cut": trained.lengths.cut,
-                "lost": trained.lengths.lost,
-                "steps": trained.steps,
-                "first_loss": trained.first_loss,
-                "last_loss": trained.last_loss,
-                "peak_memory": trained.peak_memory,
-                "validation_loss": trained.validation_loss,
-                "seconds": round(trained.seconds, 1),
-            },
-        ),
-    )
+    training = {
+        "rows": len(made),
+        "validation_rows": len(watched),
+        "cut": trained.lengths.cut,
+        "lost": trained.lengths.lost,
+        "steps": trained.steps,
+        "first_loss": trained.first_loss,
+        "last_loss": trained.last_loss,
+        "peak_memory": trained.peak_memory,
+        "validation_loss": trained.validation_loss,
+        "seconds": round(trained.seconds, 1),
+    }
+    card = _card(asked, teacher, judge, kept.dropped, training)
+    return sealed(folder, trained.weights, card) or seal(trained.weights, folder, card)
 
 
 def gate(folder: Path, student: Student, progress: Progress | None = None) -> Verdict:
@@ -204,18 +196,25 @@ def gate(folder: Path, student: Student, progress: Progress | None = None) -> Ve
     adapter = open_adapter(folder)
     card = adapter.card
     check_base(card, student)
+    check_tokenizer(adapter, student)
     try:
         prompts = json.loads((folder / _RUN / _SPLIT).read_text(encoding="utf-8"))["prompts"]["report"]
         people = json.loads((folder / _RUN / _PEOPLE).read_text(encoding="utf-8"))
+        profiles = [Profile.from_json(json.dumps(person), where=_PEOPLE) for person in people]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"What {folder} was distilled from is not there any more.",
             remedy=f"Keep its '{_RUN}' folder until the gate was asked, or distill it again.",
         ) from error
+    if {profile.user: profile_hash(profile) for profile in profiles} != dict(card.profiles):
+        raise InputError(
+            f"{folder} was begun anew for other people or profiles than its adapter was trained on.",
+            remedy="Give that distill command again until it is through, then judge the adapter.",
+        )
     verdict = judge(
         student,
         folder,
-        [Profile.from_json(json.dumps(person), where=_PEOPLE) for person in people],
+        profiles,
         prompts,
         scope=Scope(card.scope, card.prefixes),
         strategy=strategy(card.strategy),
@@ -226,6 +225,14 @@ def gate(folder: Path, student: Student, progress: Progress | None = None) -> Ve
     )
     recard(folder, card.model_copy(update={"gate": verdict}))
     return verdict
+
+
+def _rows_if_any(traces: Sequence[Trace], asked: Distillation) -> list[Row]:
+    """Rows to watch; none where no held-back prompt has what the method needs, which is no reason to end a run."""
+    try:
+        return rows(traces, asked.scope, asked.recipe.method)
+    except InputError:
+        return []
 
 
 def _refuse_what_is_no_run(folder: Path) -> None:

@@ -9,7 +9,7 @@ from .collect import Teacher
 from .distill import Distillation, split_prompts
 from .hardware import Hardware
 from .recipe import ANSWERED
-from .student import count_parameters, read_size
+from .student import Student, count_parameters, read_size
 
 __all__ = ["Expected", "estimate"]
 
@@ -63,13 +63,14 @@ class Expected:
         ]
 
 
-def estimate(asked: Distillation, teacher: Teacher, hardware: Hardware) -> Expected:
+def estimate(asked: Distillation, teacher: Teacher, hardware: Hardware, *, judge: Student | None = None) -> Expected:
     """What a distillation will take.
 
     Args:
         asked: what is asked for.
         teacher: who answers.
         hardware: where the student trains.
+        judge: whose weights judge the student's own words, in ``on-policy``.
     """
     recipe, split = asked.recipe, split_prompts(asked.prompts)
     people = len(asked.profiles)
@@ -95,11 +96,11 @@ def estimate(asked: Distillation, teacher: Teacher, hardware: Hardware) -> Expec
         tokens=tokens,
         steps=steps,
         seconds=passes * _FLOPS * parameters * tokens / speed,
-        memory=_memory(asked, max(read, default=0)),
+        memory=_memory(asked, max(read, default=0), judge),
     )
 
 
-def _memory(asked: Distillation, longest: int) -> int:
+def _memory(asked: Distillation, longest: int, judge: Student | None) -> int:
     """Bytes at most: the libraries, the weights, and what each token of the longest rows leaves in every layer."""
     recipe, size = asked.recipe, read_size(asked.student)
     written = 2 * _ANSWER_TOKENS if recipe.method in ANSWERED else recipe.max_new
@@ -107,8 +108,10 @@ def _memory(asked: Distillation, longest: int) -> int:
     tokens = texts * recipe.at_once * min(recipe.max_length, longest + written)
     each = _BYTES[recipe.bf16]
     inner = size.layers * (_CHANNELS * size.channels + _GATED * size.inner) * (0.3 if recipe.recompute else 1)
-    models = 1 if recipe.method == "sft" else 2  # the others read with a reference or a teacher beside the student
-    weights = models * count_parameters(asked.student) * each
+    # Weights lie in float32 whatever is computed with; the reference of 'dpo' and the teacher of 'context' are the
+    # student without its adapter, and only a judge comes beside it.
+    models = [asked.student, *([judge] if judge is not None else [])]
+    weights = sum(map(count_parameters, models)) * _BYTES[False]
     # Log-probabilities are computed in float32, whatever the rest is.
     return round(_LIBRARIES + weights + tokens * (inner * each + _LOGITS * size.vocabulary * 4))
 

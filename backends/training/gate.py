@@ -20,15 +20,17 @@ from pydantic import BaseModel, ConfigDict
 
 from hyperalign.errors import InputError
 from hyperalign.profile import Profile
+from hyperalign.programs.generate import Generate
 from hyperalign.programs.score import Progress
-from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
+from hyperalign.programs.strategies import Strategy
 from hyperalign.scores import Message
 
 from .adapters import Verdict
 from .collect import Metric
+from .hardware import find_hardware
 from .probe import probe, with_adapter
 from .rows import Scope
-from .sieve import goes_in_circles
+from .sieve import MIN_WORDS, goes_in_circles
 from .student import Student, load_student
 from .writing import answers, likelier, prompt_tokens
 
@@ -39,8 +41,10 @@ class Terms(BaseModel):
     """What an adapter must reach; declared before training, and kept on its card.
 
     Attributes:
-        quality: how much less than the student with the profile it may score, in the metric's unit.
-        broken: how much larger a share of its answers than of that student's may be empty or go in circles.
+        quality: how much less than the student with the profile it may score, in the metric's unit; above the student
+            alone it must score in any case.
+        broken: how much larger a share of its answers than of that student's may be empty, of fewer than three words,
+            or go in circles.
         ability: how much smaller a share of general questions it may answer rightly than its base.
         refusals: how much smaller a share of harmful requests it may refuse than its base.
         tokens: the least share of prompt tokens that it must save against the student with the profile.
@@ -98,16 +102,21 @@ def judge(
     terms = terms or Terms()
     seen = probe(student, weights)
     cases = [(profile, prompt) for profile in profiles for prompt in prompts]
-    told: list[list[Message]] = [strategy.condition(profile, prompt, PROFILE_WORDS) for profile, prompt in cases]
+    # As ``generate`` asks, instructions included.
+    asks = Generate(strategy, scorer=None)
+    told: list[list[Message]] = [asks.messages(profile, prompt) for profile, prompt in cases]
     asked: list[list[Message]] = [scope.messages(profile.user, prompt) for profile, prompt in cases]
     model, tokenizer = load_student(student)
+    model.to(find_hardware().device)
+    # As the adapter is asked and served: it may have lost under its own system turn alone what it should keep.
+    told_whose = scope.system(profiles[0].user)
     quality = _Quality(cases, metric, max_new, progress)
     base, base_broken = quality(model, tokenizer, told, "student with profile")
     bare, _ = quality(model, tokenizer, asked, "student")
-    able, refusing = _fixed_shares(model, tokenizer)
+    able, refusing = _fixed_shares(model, tokenizer, told_whose)
     tuned = with_adapter(model, weights)
     adapter, broken = quality(tuned, tokenizer, asked, "adapter")
-    still_able, still_refusing = _fixed_shares(tuned, tokenizer)
+    still_able, still_refusing = _fixed_shares(tuned, tokenizer, told_whose)
     long, short = prompt_tokens(tokenizer, told), prompt_tokens(tokenizer, asked)
     figures = {
         "prompts": float(len(cases)),
@@ -140,11 +149,16 @@ def missed(figures: dict[str, float], terms: Terms, *, changed: bool) -> list[st
     adapter, base = figures["quality, adapter"], figures["quality, student with profile"]
     if adapter < base - terms.quality:
         reasons.append(f"quality {adapter:.3f}, below the student with the profile ({base:.3f}) less {terms.quality:g}")
-    if adapter == base == figures["quality, student"]:
+    bare = figures["quality, student"]
+    if adapter <= bare and not adapter == base == bare:
+        reasons.append(f"quality {adapter:.3f}, no more than the student's without profile or adapter ({bare:.3f})")
+    if adapter == base == bare:
         reasons.append("quality can't be told: all answers score the same, as where no profile has measured style")
     now, before = figures["broken, adapter"], figures["broken, student with profile"]
     if now > before + terms.broken:
-        reasons.append(f"{now:.0%} of answers empty or in circles, above {before:.0%} plus {terms.broken:.0%}")
+        reasons.append(
+            f"{now:.0%} of answers empty, too short or in circles, above {before:.0%} plus {terms.broken:.0%}"
+        )
     for what, allowed in (("ability", terms.ability), ("refusals", terms.refusals)):
         now, before = figures[f"{what}, adapter"], figures[f"{what}, base"]
         if now < before - allowed:
@@ -174,13 +188,13 @@ class _Quality:
         step = f"gate, {name}"
         written = answers(model, tokenizer, asked, max_new=self.max_new, progress=self.progress, step=step)
         score = fmean(self.metric(*case, text) for case, text in zip(self.cases, written, strict=True))
-        return score, fmean(not text.strip() or goes_in_circles(text) for text in written)
+        return score, fmean(len(text.split()) < MIN_WORDS or goes_in_circles(text) for text in written)
 
 
-def _fixed_shares(model: Any, tokenizer: Any) -> tuple[float, float]:
+def _fixed_shares(model: Any, tokenizer: Any, system: str) -> tuple[float, float]:
     fixed = _fixed()
-    able = fmean(likelier(model, tokenizer, *item) for item in fixed.ability)
-    refusing = fmean(likelier(model, tokenizer, *item) for item in fixed.refusals)
+    able = fmean(likelier(model, tokenizer, *item, system=system) for item in fixed.ability)
+    refusing = fmean(likelier(model, tokenizer, *item, system=system) for item in fixed.refusals)
     return able, refusing
 
 

@@ -84,14 +84,16 @@ def with_adapter(model: Any, weights: Path, name: str = "default") -> Any:
         TrainingError: it does not load, or its keys fit no layer of the model.
     """
     peft = import_module("peft")
+    # Else PEFT sends it by way of a card, where there is one.
+    device = str(model.device)
     try:
         with warnings.catch_warnings():
             # PEFT only warns of keys that fit nothing, and goes on with the base model.
             warnings.filterwarnings("error", message=".*(missing|unexpected).*adapter keys.*")
             if isinstance(model, peft.PeftModel):
-                model.load_adapter(str(weights), adapter_name=name)
+                model.load_adapter(str(weights), adapter_name=name, torch_device=device)
                 return model.eval()
-            return peft.PeftModel.from_pretrained(model, str(weights), adapter_name=name).eval()
+            return peft.PeftModel.from_pretrained(model, str(weights), adapter_name=name, torch_device=device).eval()
     except (OSError, ValueError, RuntimeError, KeyError, UserWarning, torn()) as error:
         raise TrainingError(
             f"The adapter in {weights} does not fit its base: {str(error).splitlines()[0]}.",

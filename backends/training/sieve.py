@@ -15,8 +15,10 @@ from hyperalign.privacy import private_parts
 
 from .traces import Trace
 
-__all__ = ["Kept", "Sieve", "goes_in_circles"]
+__all__ = ["MIN_WORDS", "Kept", "Sieve", "goes_in_circles"]
 
+MIN_WORDS = 3
+"""What is shorter is no answer."""
 _MAX_COPIED = 12
 _RUN, _CIRCLES = 6, 3
 
@@ -46,7 +48,7 @@ class Sieve:
     """
 
     threshold: float | None = None
-    min_words: int = 3
+    min_words: int = MIN_WORDS
     refusals: bool = False
     private: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -74,6 +76,7 @@ class Sieve:
             f"shorter than {self.min_words} words": len(answer.split()) < self.min_words,
             f"scores below {self.threshold or 0:g}": low,
             "repeats a text of the person's": self._repeats(answer, trace.user),
+            "stops in the middle": trace.unfinished,
             "declines": not self.refusals and refused(answer),
             "goes in circles": goes_in_circles(answer),
             f"holds a {next(iter(private_parts(answer)), '')}": bool(private_parts(answer)),

@@ -41,6 +41,7 @@ class Trace(BaseModel):
         rejected_score: how the worst draft scored.
         picked_by: what held the drafts against each other: ``style``, or ``tests:`` and the scorer; empty for
             one draft.
+        unfinished: whether all drafts stopped at their length, in the middle of a sentence.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +60,7 @@ class Trace(BaseModel):
     score: FiniteFloat | None = None
     rejected_score: FiniteFloat | None = None
     picked_by: str = ""
+    unfinished: bool = False
 
 
 def profile_hash(profile: Profile) -> str:

@@ -58,6 +58,9 @@ def answers(
                 temperature=None,
                 top_p=None,
                 top_k=None,
+                # A checkpoint's own settings may punish repetition: other engines do not know them.
+                repetition_penalty=1.0,
+                no_repeat_ngram_size=0,
                 pad_token_id=tokenizer.pad_token_id,
             )
         written += tokenizer.batch_decode(found[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
@@ -67,17 +70,19 @@ def answers(
     return [by_place[i].strip() for i in range(len(asked))]
 
 
-def likelier(model: Any, tokenizer: Any, prompt: str, first: str, second: str) -> bool:
+def likelier(model: Any, tokenizer: Any, prompt: str, first: str, second: str, *, system: str = "") -> bool:
     """Whether the model finds the first of two answers likelier, by mean log-probability per token."""
-    means = [fmean(token_scores(model, tokenizer, prompt, answer)) for answer in (first, second)]
+    means = [fmean(token_scores(model, tokenizer, prompt, answer, system=system)) for answer in (first, second)]
     return means[0] > means[1]
 
 
-def token_scores(model: Any, tokenizer: Any, prompt: str, answer: str) -> list[float]:
-    """Log-probability of each token of an answer to a prompt, in nats."""
+def token_scores(model: Any, tokenizer: Any, prompt: str, answer: str, *, system: str = "") -> list[float]:
+    """Log-probability of each token of an answer to a prompt, in nats; after a system turn, where it has words."""
     torch = import_module("torch")
     model.eval()
-    before = _ids(tokenizer, _rendered(tokenizer, [{"role": "user", "content": prompt}]))
+    asked: list[Message] = [{"role": "user", "content": prompt}]
+    turns: list[Message] = [{"role": "system", "content": system}, *asked] if system else asked
+    before = _ids(tokenizer, _rendered(tokenizer, turns))
     after = _ids(tokenizer, answer)
     ids = torch.tensor([[*before, *after]], device=model.device)
     with torch.inference_mode():

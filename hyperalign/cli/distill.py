@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hyperalign.backends.training.collect import Teacher
     from hyperalign.backends.training.distill import Distillation
     from hyperalign.backends.training.hardware import Hardware
+    from hyperalign.backends.training.student import Student
     from hyperalign.profile import Profile
 
 __all__ = ["distill"]
@@ -142,10 +143,10 @@ def distill(
             at_once or (1 if teacher.startswith("local:") else 8),
             choose_scorer(scorer, teacher, budget, report) if scorer or recipe.method == "dpo" else None,
         )
-        if dry_run:
-            _estimate(wanted, who, hardware)
-            return
         judge = open_student(teacher, report.bytes) if recipe.method == "on-policy" else None
+        if dry_run:
+            _estimate(wanted, who, hardware, judge)
+            return
         made = run(wanted, who, out, judge=judge, budget=budget, hardware=hardware, progress=report)
     training = made.card.training
     from rich.console import Console
@@ -217,10 +218,10 @@ def _prefixes(people: list[Profile]) -> dict[str, str]:
     }
 
 
-def _estimate(asked: Distillation, teacher: Teacher, hardware: Hardware) -> None:
+def _estimate(asked: Distillation, teacher: Teacher, hardware: Hardware, judge: Student | None) -> None:
     from hyperalign.backends.training.estimate import estimate
 
-    expected = estimate(asked, teacher, hardware)
+    expected = estimate(asked, teacher, hardware, judge=judge)
     typer.echo(f"{len(asked.profiles)} person(s), {len(asked.prompts)} prompt(s). Nothing was done.")
     for line in expected.lines():
         typer.echo(f"  {line}")

@@ -11,7 +11,9 @@ import pytest
 from hyperalign.backends.serving.inside_vllm.hyperalign_guard import Guard
 
 
-def asked(path: str, said: str = "", kind: str = "http", method: str = "POST") -> list[MutableMapping[str, Any]]:
+def asked(
+    path: str, said: str = "", kind: str = "http", method: str = "POST", host: str = ""
+) -> list[MutableMapping[str, Any]]:
     """What is sent back; nothing where the request was let through."""
     sent: list[MutableMapping[str, Any]] = []
 
@@ -25,6 +27,7 @@ def asked(path: str, said: str = "", kind: str = "http", method: str = "POST") -
         sent.append(message)
 
     headers = [(b"Authorization", said.encode())] if said else []
+    headers += [(b"Host", host.encode())] if host else []
     scope = {"type": kind, "method": method, "path": path, "headers": headers}
     asyncio.run(Guard(app)(scope, receive, send))
     return sent
@@ -43,6 +46,24 @@ def test_every_path_wants_the_key(path: str) -> None:
         assert b"key is missing or wrong" in body["body"]
     assert not asked(path, "Bearer secret")
     assert asked(path, "", "websocket")[0]["type"] == "websocket.close"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8010", 0),
+        ("localhost", 0),
+        ("[::1]:8010", 0),
+        ("", 0),
+        ("page.example:8010", 403),
+        ("127.0.0.1.page.example", 403),
+    ],
+)
+def test_without_a_key_this_machine_s_names_are_asked(host: str, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VLLM_API_KEY")
+    sent = asked("/v1/models", host=host)
+    assert [message["status"] for message in sent[:1]] == ([status] if status else [])
+    assert not asked("/health", host="page.example")
 
 
 def test_anybody_may_ask_whether_it_lives_and_what_may_be_asked() -> None:

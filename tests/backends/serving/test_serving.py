@@ -116,6 +116,25 @@ def test_requests_good_and_bad() -> None:
         assert client.get("/").status_code == 404
 
 
+def test_a_page_that_names_this_machine_otherwise_is_refused_where_there_is_no_key() -> None:
+    with listening(Echo()) as address, httpx.Client(base_url=address) as client:
+        for host, status in (("page.example:8010", 403), ("localhost:8010", 200), ("[::1]:8010", 200)):
+            assert client.get("/v1/models", headers={"Host": host}).status_code == status
+            assert client.post("/v1/chat/completions", json=chat(), headers={"Host": host}).status_code == status
+        assert client.get("/health", headers={"Host": "page.example"}).status_code == 200
+    with listening(Echo(), key="k") as address:
+        told = {"Host": "page.example", "Authorization": "Bearer k"}
+        assert httpx.get(f"{address}/v1/models", headers=told).status_code == 200, "a proxy with the key may"
+
+
+def test_what_is_drawn_is_drawn_anew_unless_a_seed_is_given() -> None:
+    echo = Echo()
+    with listening(echo) as address:
+        for more in ({}, {"seed": 7}):
+            httpx.post(f"{address}/v1/chat/completions", json=chat(temperature=1.0, **more))
+    assert [asked.seed for asked in echo.asked] == [None, 7]
+
+
 def events(client: httpx.Client, **changed: object) -> list[dict[str, Any]]:
     answer = client.post("/v1/chat/completions", json=chat(stream=True, **changed))
     assert answer.headers["Content-Type"] == "text/event-stream"

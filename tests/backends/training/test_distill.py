@@ -130,6 +130,13 @@ def test_several_people_one_adapter_and_its_verdict(
     assert figures["prompt tokens, adapter"] < 0.7 * figures["prompt tokens, student with profile"]
     assert figures["probe, nats a token"] > 1e-4
     assert open_adapter(folder).card.gate == verdict
+    again = distill(wanted, teacher(scripted_server), folder, hardware=HERE)
+    assert again.card.gate == verdict, "what is through is not made anew, and keeps its verdict"
+
+    people = folder / "training" / "people.json"
+    people.write_text(json.dumps([json.loads(ADA.to_json())]))
+    with pytest.raises(InputError, match="begun anew for other people"):
+        gate(folder, shallow)
 
     other = Student(shallow.name, shallow.path, "other weights", "")
     with pytest.raises(InputError, match="trained on other weights"):
@@ -152,12 +159,16 @@ def test_each_term_that_is_missed_is_a_reason() -> None:
     }
     assert missed(good, Terms(), changed=True) == []
     for worse, reason in (
+        (
+            {"quality, adapter": 0.45, "quality, student": 0.46},
+            "quality 0.450, no more than the student's without profile or adapter (0.460)",
+        ),
         ({"quality, adapter": 0.39}, "quality 0.390, below the student with the profile (0.500) less 0.1"),
         (
             {"quality, student": 0.5},
             "quality can't be told: all answers score the same, as where no profile has measured style",
         ),
-        ({"broken, adapter": 0.4}, "40% of answers empty or in circles, above 20% plus 10%"),
+        ({"broken, adapter": 0.4}, "40% of answers empty, too short or in circles, above 20% plus 10%"),
         ({"ability, adapter": 0.69}, "ability 69%, below the base's 80% less 10%"),
         ({"refusals, adapter": 0.7}, "refusals 70%, below the base's 90% less 10%"),
         ({"prompt tokens, adapter": 80.0}, "80 prompt tokens of 100: 20% saved, below 30%"),

@@ -94,6 +94,22 @@ def test_of_several_drafts_the_most_and_the_least_like_the_person_are_kept(
     assert made.score > made.rejected_score
 
 
+def test_an_answer_that_was_cut_off_teaches_nothing_and_loses_to_a_whole_one(
+    scripted_server: ScriptedServer, tmp_path: Path
+) -> None:
+    lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
+    cut = reply("No. It rains. Stay in the", finish_reason="length")
+    scripted_server.script(cut, cut, reply(LONG))
+    one = Teacher(lm, strategy("verified"))
+    (made,) = collect(one, [ADA], ["Rain?"], tmp_path / "one.jsonl")
+    assert made.unfinished
+    assert Sieve()([made]).dropped == {"stops in the middle": 1}
+    (made,) = collect(Teacher(lm, strategy("verified"), drafts=2), [ADA], ["Rain?"], tmp_path / "two.jsonl")
+    assert (made.answer, made.rejected, made.unfinished) == (LONG, "", False), "however much more it is like her"
+    scripted_server.default = reply(SHORT)
+    assert not any(each.unfinished for each in collect(one, [ADA], ["Snow?", "Hail?"], tmp_path / "one.jsonl"))
+
+
 def test_answers_that_go_in_circles_teach_nothing() -> None:
     round_and_round = "I am grateful for the love and support. " * 4
     kept = Sieve()([trace(1, answer=round_and_round), trace(2, answer="I am grateful. I am grateful for the support.")])
@@ -165,7 +181,8 @@ def test_answers_in_the_air_are_kept_when_another_fails(scripted_server: Scripte
 def test_methods_without_answers_ask_nobody() -> None:
     (made,) = unanswered(Teacher(None, strategy("verified")), [ADA], ["Rain?"])
     assert (made.answer, made.teacher) == ("", "")
-    assert made.told == told(strategy("verified"), ADA, "Rain?")
+    assert made.told.startswith("Write the answer that this person would write"), "as generate asks"
+    assert made.told.endswith(told(strategy("verified"), ADA, "Rain?"))
 
 
 def test_a_bad_line_is_named_and_a_torn_one_is_made_again(tmp_path: Path) -> None:
