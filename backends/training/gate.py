@@ -41,8 +41,8 @@ class Terms(BaseModel):
     """What an adapter must reach; declared before training, and kept on its card.
 
     Attributes:
-        quality: how much less than the student with the profile it may score, in the metric's unit; above the student
-            alone it must score in any case.
+        quality: how much less than the student with the profile it may score, in the metric's unit.
+        gain: it must score more than so much above the student without profile or adapter.
         broken: how much larger a share of its answers than of that student's may be empty, of fewer than three words,
             or go in circles.
         ability: how much smaller a share of general questions it may answer rightly than its base.
@@ -53,6 +53,7 @@ class Terms(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     quality: float = 0.1
+    gain: float = 0.0
     broken: float = 0.1
     ability: float = 0.1
     refusals: float = 0.1
@@ -150,8 +151,11 @@ def missed(figures: dict[str, float], terms: Terms, *, changed: bool) -> list[st
     if adapter < base - terms.quality:
         reasons.append(f"quality {adapter:.3f}, below the student with the profile ({base:.3f}) less {terms.quality:g}")
     bare = figures["quality, student"]
-    if adapter <= bare and not adapter == base == bare:
-        reasons.append(f"quality {adapter:.3f}, no more than the student's without profile or adapter ({bare:.3f})")
+    if adapter <= bare + terms.gain and not adapter == base == bare:
+        more = f" plus {terms.gain:g}" if terms.gain else ""
+        reasons.append(
+            f"quality {adapter:.3f}, no more than the student's without profile or adapter ({bare:.3f}){more}"
+        )
     if adapter == base == bare:
         reasons.append("quality can't be told: all answers score the same, as where no profile has measured style")
     now, before = figures["broken, adapter"], figures["broken, student with profile"]

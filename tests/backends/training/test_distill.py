@@ -107,7 +107,7 @@ def test_several_people_one_adapter_and_its_verdict(
     scripted_server: ScriptedServer, shallow: Student, tmp_path: Path
 ) -> None:
     folder = tmp_path / "letters"
-    loose = Terms(quality=10.0, broken=1.0, ability=1.0, refusals=1.0)
+    loose = Terms(quality=10.0, gain=-10.0, broken=1.0, ability=1.0, refusals=1.0)
     wanted = asked(shallow, [ADA, BRUNO], scope=Scope("tag"), terms=loose)
     capped = Budget(max_calls=10)
     with pytest.raises(BudgetExceededError):

@@ -33,7 +33,7 @@ __all__ = ["run"]  # the fixture
 
 pytestmark = [needs_train, pytest.mark.filterwarnings("default")]
 
-TWO_STEPS = replace(RECIPE, max_steps=2, max_new=6)
+TWO_STEPS = replace(RECIPE, max_steps=2, max_new=6, max_length=256)
 
 
 def made_rows(folder: Path) -> list[dict[str, Any]]:
