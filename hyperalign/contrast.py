@@ -7,6 +7,7 @@ example people that ship. This file knows where they are, and nothing of how the
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 from itertools import chain, zip_longest
@@ -100,6 +101,9 @@ class ShippedContrast:
 def reference_records(contrast: Contrast, user: str, like: Sequence[Record], count: int) -> list[Record]:
     """Choose other people's records to compare with: the same kind, like prompts, all people in turn.
 
+    People come in the order of their names' hashes: that of a file may go by who they are, and its first few people be
+    all of one kind.
+
     Args:
         contrast: where they come from.
         user: the person who is compared.
@@ -114,13 +118,17 @@ def reference_records(contrast: Contrast, user: str, like: Sequence[Record], cou
     people: dict[str, list[Record]] = {}
     for record in _like(contrast.records(user), like):
         people.setdefault(record.user, []).append(record)
-    people = {name: without_repeats(theirs) for name, theirs in people.items()}
+    people = {name: without_repeats(people[name]) for name in sorted(people, key=_hashed)}
     for theirs in people.values():
         theirs.sort(key=lambda record: prompt_of(record) not in prompts)
     # Person 1 starts with prompt 1, person 2 with prompt 2, …: few records cover many prompts.
     turned = [theirs[i % len(theirs) :] + theirs[: i % len(theirs)] for i, theirs in enumerate(people.values())]
     in_turn = chain.from_iterable(zip_longest(*turned))
     return [record for record in in_turn if record is not None][:count]
+
+
+def _hashed(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def _like(records: Sequence[Record], like: Sequence[Record]) -> list[Record]:

@@ -77,9 +77,19 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
 def test_reference_records_take_people_in_turn() -> None:
     others = People(*(sample(user, number=i) for user in ("b", "c", "d") for i in range(4)))
     picked = reference_records(others, "a", [sample("a")], 6)
-    assert [record.user for record in picked] == ["b", "c", "d", "b", "c", "d"]
+    users = [record.user for record in picked]
+    assert set(users[:3]) == {"b", "c", "d"}
+    assert users[3:] == users[:3]
     assert len({record.id for record in picked}) == 6
     assert reference_records(others, "a", [sample("a")], 99) != []
+
+
+def test_reference_records_do_not_take_who_stands_first_in_a_file() -> None:
+    users = [f"{kind}{number}" for kind in ("north", "south") for number in range(40)]
+    picked = reference_records(People(*(sample(user) for user in users)), "a", [sample("a")], 12)
+    again = reference_records(People(*(sample(user) for user in reversed(users))), "a", [sample("a")], 12)
+    assert [record.user for record in again] == [record.user for record in picked]
+    assert 3 <= sum(record.user.startswith("north") for record in picked) <= 9
 
 
 def test_reference_records_answer_the_same_prompts_first_and_cover_many() -> None:
