@@ -26,11 +26,12 @@ def write(folder: Path, *names: str) -> list[Path]:
 
 
 def others(folder: Path) -> Path:
-    """A contrast of three people with one short text each: few questions, and none asked twice."""
+    """A contrast of four people with one short text each, three to test on and one to show: few questions."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
         "bob": "Pump broke. Fixed it. Send parts.",
         "cal": "No. The report is late again. Noted.",
+        "eve": "Paid the bill. Closed the account. Done.",
         "dan": "Rain since Monday. The road is closed. Take the train.",
     }
     for name, text in texts.items():
