@@ -229,18 +229,17 @@ def clusters_needed(
         power: chance that the coming interval excludes zero.
 
     Returns:
-        More than there were if the question is open, and no fewer than can have so small a p; None where no number
-        would do.
+        More than there were, and no fewer than can have so small a p; None where it is settled, or no number would do.
     """
-    if found.n_clusters < 2 or found.mean == 0 or math.isnan(found.low) or (sided == 1 and found.mean < 0):
+    settled = p <= 1 - level or (sided == 1 and found.mean < 0)
+    if settled or found.n_clusters < 2 or found.mean == 0 or math.isnan(found.low):
         return None
     t = float(stats.t.ppf((1 + level) / 2, found.n_clusters - 1))
     spread = (found.high - found.mean) / t * math.sqrt(found.n_clusters)
     reach = float(stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(power))
     # All flips together can make p no smaller than this.
     fewest = math.ceil(math.log2(claims * sided / (1 - level)))
-    more = found.n_clusters + 1 if p > 1 - level else 2
-    return max(fewest, more, math.ceil((reach * spread / found.mean) ** 2))
+    return max(fewest, found.n_clusters + 1, math.ceil((reach * spread / found.mean) ** 2))
 
 
 def cluster_means(scores: ByCluster) -> NDArray[np.float64]:
