@@ -163,6 +163,7 @@ def test_own_records_are_asked_about_in_their_order(tmp_path: Path) -> None:
     path.write_text("\n".join(map(json.dumps, lines)))
     task = OwnRecords(path)
     assert (task.name, task.kind) == ("mine", "choice")
+    assert "1 with fewer than four records that can be asked about are left out" in task.note()
     cases = task.cases()
     assert [(case.user, case.prompt) for case in cases] == [
         ("ada", "Q6?"),
