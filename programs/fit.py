@@ -81,7 +81,8 @@ def _said_again(written: Iterable[Hypothesis], chosen: Iterable[Hypothesis]) -> 
 
 
 def _feature(measured: Hypothesis) -> str:
-    return measured.id.partition("-")[2]
+    # What an update turned around is of the same feature.
+    return measured.id.partition("-")[2].removesuffix("-turned")
 
 
 def _unshown(choices: Fit) -> Iterable[Hypothesis]:

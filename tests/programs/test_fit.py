@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.programs.fit import Fit, together
 
@@ -14,8 +16,10 @@ def fit(*kept: Hypothesis) -> Fit:
     return Fit(Profile(user="ada", hypotheses=list(kept)), list(kept), [])
 
 
-def test_a_number_is_said_once_as_the_choices_have_it_and_the_other_says_why_it_went() -> None:
-    texts = fit(measured("measured-sentence_words", "Short sentences."), measured("measured-digits", "Gives figures."))
+@pytest.mark.parametrize("suffix", ["", "-turned"])
+def test_a_number_is_said_once_as_the_choices_have_it_and_the_other_says_why_it_went(suffix: str) -> None:
+    short = measured(f"measured-sentence_words{suffix}", "Short sentences.")
+    texts = fit(short, measured("measured-digits", "Gives figures."))
     choices = fit(measured("chosen-sentence_words", "Long sentences."))
     profile = together(texts, choices).profile
     assert [h.statement for h in profile.hypotheses] == ["Gives figures.", "Long sentences."]
