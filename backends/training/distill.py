@@ -28,7 +28,7 @@ from .hardware import Hardware
 from .recipe import ANSWERED, Recipe
 from .rows import Row, Scope, export, part_of, rows
 from .sieve import Kept, Sieve
-from .student import Student
+from .student import Student, check_turns
 from .traces import Trace, profile_hash
 from .train import train
 from .watch import losses
@@ -137,6 +137,7 @@ def distill(
     if not split.train or not split.report:
         what = "train on" if not split.train else "judge the adapter by: none of them is kept from training"
         raise InputError(f"{len(asked.prompts)} prompt(s) are too few to {what}.", remedy="Give at least thirty.")
+    check_turns(asked.student)
     taught = split.train + split.validation
     if asked.recipe.method in ANSWERED:
         answered = collect(teacher, asked.profiles, taught, run / "traces.jsonl", budget=budget, progress=progress)

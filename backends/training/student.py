@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from jinja2 import TemplateError
 
 from hyperalign.errors import MissingExtraError, ModelError, StorageError, UnknownModelError
 from hyperalign.files import cache_folder, storage_error
@@ -24,7 +25,17 @@ from hyperalign.files import cache_folder, storage_error
 from ..runtimes.catalogue import LocalModel, file_sha256, resolve
 from ..runtimes.download import Progress, ensure_local
 
-__all__ = ["Size", "Student", "count_parameters", "load_student", "open_student", "read_size", "unwritten"]
+__all__ = [
+    "Size",
+    "Student",
+    "check_turns",
+    "count_parameters",
+    "load_student",
+    "load_tokenizer",
+    "open_student",
+    "read_size",
+    "unwritten",
+]
 
 _UNKNOWN_LICENCE = "unknown"
 
@@ -81,19 +92,52 @@ def load_student(student: Student, dtype: str = "float32") -> tuple[Any, Any]:
     """
     torch, transformers = libraries()
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(student.path)
         model = transformers.AutoModelForCausalLM.from_pretrained(student.path, dtype=getattr(torch, dtype))
     except (OSError, ValueError, RuntimeError, KeyError, torn()) as error:
-        raise ModelError(
-            f"The checkpoint in {student.path} does not load: {str(error).splitlines()[0]}.",
-            remedy="Remove the folder, if it is in the cache; else check that it is a whole checkpoint.",
-        ) from error
+        raise _does_not_load(student, error) from error
+    return model, load_tokenizer(student)
+
+
+def load_tokenizer(student: Student) -> Any:
+    """Its tokenizer alone, with a chat template.
+
+    Raises:
+        MissingExtraError: torch or transformers is not installed.
+        ModelError: it does not load, or has no chat template.
+    """
+    _, transformers = libraries()
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(student.path)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise _does_not_load(student, error) from error
     if not tokenizer.chat_template:
         raise ModelError(
             f"The checkpoint in {student.path} has no chat template.",
             remedy="Choose the instruction-tuned checkpoint of the model.",
         )
-    return model, tokenizer
+    return tokenizer
+
+
+def check_turns(student: Student) -> None:
+    """Refuse a student that can't be told whose manner is asked for, before anybody is asked to teach it.
+
+    Raises:
+        MissingExtraError: torch or transformers is not installed.
+        ModelError: its tokenizer does not load, or its chat template takes no system turn.
+    """
+    tokenizer = load_tokenizer(student)
+    told = "Write for the person."
+    turns = [{"role": "system", "content": told}, {"role": "user", "content": "How are you?"}]
+    try:
+        rendered = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        said = "" if told in rendered else "it leaves it out"
+    except TemplateError as error:
+        said = str(error)
+    if said:
+        raise ModelError(
+            f"The chat template of {student.name} takes no system turn: {said}.",
+            remedy="Choose another student: profiles, tags and prefixes are told in the system turn.",
+        )
 
 
 def count_parameters(student: Student) -> int:
@@ -167,6 +211,13 @@ def unwritten(error: Exception, path: Path) -> StorageError | None:
     if "PytorchStreamWriter" in said or "while serializing" in said:
         return storage_error(OSError(errno.EIO, said.splitlines()[0][:200]), path)
     return None
+
+
+def _does_not_load(student: Student, error: Exception) -> ModelError:
+    return ModelError(
+        f"The checkpoint in {student.path} does not load: {str(error).splitlines()[0]}.",
+        remedy="Remove the folder, if it is in the cache; else check that it is a whole checkpoint.",
+    )
 
 
 def _own(name: str) -> Student:

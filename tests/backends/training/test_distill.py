@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from hyperalign.backends.training.rows import Scope
 from hyperalign.backends.training.sieve import Sieve
 from hyperalign.backends.training.student import Student
 from hyperalign.budget import Budget
-from hyperalign.errors import BudgetExceededError, InputError
+from hyperalign.errors import BudgetExceededError, InputError, ModelError
 from hyperalign.profile import Hypothesis, Measurement, Profile
 from hyperalign.programs.strategies import strategy
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
@@ -81,25 +83,53 @@ def test_who_and_what_is_asked_for_is_checked_first(tmp_path: Path) -> None:
         asked(nobody, [ADA, BRUNO])
 
 
+@needs_train
 def test_answers_that_may_not_teach_end_the_run_before_training(
-    scripted_server: ScriptedServer, tmp_path: Path
+    scripted_server: ScriptedServer, shallow: Student, tmp_path: Path
 ) -> None:
-    wanted = asked(Student("s", tmp_path, "", ""), [ADA], sieve=Sieve(threshold=1e9))
+    wanted = asked(shallow, [ADA], sieve=Sieve(threshold=1e9))
     with pytest.raises(InputError, match=r"None of \d+ answer\(s\) may teach: \d+ scores below 1e\+09"):
         distill(wanted, teacher(scripted_server), tmp_path / "a", hardware=HERE)
     found = json.loads((tmp_path / "a" / "training" / "split.json").read_text())
     assert found["kept"] == 0
+
+
+def test_too_few_prompts_and_folders_of_others_end_the_run_before_anybody_is_asked(
+    scripted_server: ScriptedServer, tmp_path: Path
+) -> None:
+    nobody = Student("s", tmp_path, "", "")
     with pytest.raises(InputError, match="too few to train on"):
-        distill(asked(wanted.student, [ADA], prompts=[]), teacher(scripted_server), tmp_path / "b", hardware=HERE)
-    spent = len(scripted_server.requests)
+        distill(asked(nobody, [ADA], prompts=[]), teacher(scripted_server), tmp_path / "b", hardware=HERE)
     some = [prompt for prompt in PROMPTS if prompt not in split_prompts(PROMPTS).report]
     with pytest.raises(InputError, match="too few to judge the adapter by"):
-        distill(asked(wanted.student, [ADA], prompts=some), teacher(scripted_server), tmp_path / "b", hardware=HERE)
+        distill(asked(nobody, [ADA], prompts=some), teacher(scripted_server), tmp_path / "b", hardware=HERE)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "README.md").write_text("My own.")
     with pytest.raises(InputError, match="holds something else already"):
-        distill(wanted, teacher(scripted_server), tmp_path / "mine", hardware=HERE)
-    assert len(scripted_server.requests) == spent, "before anybody was asked"
+        distill(asked(nobody, [ADA]), teacher(scripted_server), tmp_path / "mine", hardware=HERE)
+    assert not scripted_server.requests
+
+
+@needs_train
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ raise_exception('System role not supported') }}", "takes no system turn: System role not supported"),
+        (
+            "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}",
+            "takes no system turn: it leaves it out",
+        ),
+    ],
+)
+def test_a_student_that_takes_no_system_turn_is_refused_before_anybody_is_asked(
+    template: str, said: str, scripted_server: ScriptedServer, shallow: Student, tmp_path: Path
+) -> None:
+    shutil.copytree(shallow.path, tmp_path / "gem")
+    (tmp_path / "gem" / "chat_template.jinja").write_text(template)
+    wanted = asked(replace(shallow, path=tmp_path / "gem"), [ADA])
+    with pytest.raises(ModelError, match=said):
+        distill(wanted, teacher(scripted_server), tmp_path / "a", hardware=HERE)
+    assert not scripted_server.requests
 
 
 @needs_train
