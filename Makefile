@@ -40,15 +40,16 @@ test-train: .venv-train/.ready ## Train adapters for real steps, on a small mode
 test-vllm: .venv-train/.ready .venv-vllm/.ready ## Serve adapters with a real vLLM, in an environment of its own
 	HYPERALIGN_VLLM_PYTHON="$(abspath $(VLLM_PYTHON))" $(TRAIN)/python -m pytest tests/backends/serving/test_vllm.py $(ARGS)
 
-check: .venv/.ready-dev ## Format, lint, and strict types of the installed package
+check: .venv/.ready-dev ## Format, lint, and strict types of the installed package and of the benches
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	@# What pip installs is what is checked: a package that is not in the wheel is not seen here either.
 	rm -rf build $(TYPED)
 	$(PIP) install --no-deps --no-build-isolation --target $(TYPED) .
 	rm -rf build
+	cp -r benches $(TYPED)
 	@set -o pipefail; cd $(TYPED) && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache \
-		-p hyperalign | sed -E 's#^hyperalign/(backends|evals|programs)/#\1/#'
+		-p hyperalign -p benches | sed -E 's#^hyperalign/(backends|evals|programs)/#\1/#'
 
 cov: .venv/.ready-dev ## All tests, with the lines that none of them runs
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)

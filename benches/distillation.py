@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from hyperalign.backends.runtimes.connect import connect
@@ -108,11 +109,7 @@ def scores(
 
 def table(kept: Answers, cases: Sequence[Case], people: Sequence[Path]) -> Iterator[str]:
     """The table and what follows from it, as Markdown."""
-    texts = {
-        path.stem: [record.text for record in read_records([path], user=path.stem) if isinstance(record, Sample)]
-        for path in people
-    }
-    authors = Authorship(texts, words=WORDS)
+    authors = Authorship(own_texts(people), words=WORDS)
     nats = scores(kept, cases, lambda person, answer: likeness(answer, person.style))
     far = scores(kept, cases, lambda person, answer: style_distance(answer, person))
     named = scores(kept, cases, lambda person, answer: float(authors.author(answer) == person.user))
@@ -122,8 +119,8 @@ def table(kept: Answers, cases: Sequence[Case], people: Sequence[Path]) -> Itera
         rows = [kept.known[arm, person.user, prompt] for person, prompt in cases]
         share = estimate(named[arm], share=True)
         cells = [
-            _said(estimate(nats[arm]), 2),
-            _said(estimate(far[arm]), 2),
+            said(estimate(nats[arm]), 2),
+            said(estimate(far[arm]), 2),
             f"{share.mean:.0%} ({share.low:.0%} to {share.high:.0%})",
             f"{_mean(row['tokens'] for row in rows):.0f}",
             f"{_mean(row['seconds'] for row in rows):.1f}",
@@ -133,22 +130,32 @@ def table(kept: Answers, cases: Sequence[Case], people: Sequence[Path]) -> Itera
     gain = difference(nats[ARMS[3]], nats[ARMS[1]])
     most = difference(nats[ARMS[0]], nats[ARMS[1]])
     told = difference(nats[ARMS[3]], nats[ARMS[2]])
-    yield f"- the adapter over the student alone: {_said(gain, 2)} nats"
-    yield f"- the teacher with profile over the student alone: {_said(most, 2)} nats"
+    yield f"- the adapter over the student alone: {said(gain, 2)} nats"
+    yield f"- the teacher with profile over the student alone: {said(most, 2)} nats"
     yield f"- the adapter's gain as a share of the teacher's: {gain.mean / most.mean:.0%}"
     wanted = {prompt: [0.9 * t + 0.1 * s for t, s in zip(nats[ARMS[0]][prompt], nats[ARMS[1]][prompt], strict=True)]
               for prompt in nats[ARMS[0]]}  # fmt: skip
-    yield f"- the adapter over 90 % of that gain: {_said(difference(nats[ARMS[3]], wanted), 2)} nats"
-    yield f"- the adapter over the student with profile: {_said(told, 2)} nats"
+    yield f"- the adapter over 90 % of that gain: {said(difference(nats[ARMS[3]], wanted), 2)} nats"
+    yield f"- the adapter over the student with profile: {said(told, 2)} nats"
 
 
-def _said(found: Estimate, digits: int) -> str:
+def own_texts(files: Sequence[Path]) -> dict[str, list[str]]:
+    """By person, what they wrote: ``NAME.jsonl`` of each."""
+    return {
+        path.stem: [
+            record.text for record in read_records([path], user=path.stem).records if isinstance(record, Sample)
+        ]
+        for path in files
+    }
+
+
+def said(found: Estimate, digits: int) -> str:
+    """A mean with its interval."""
     return f"{found.mean:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"
 
 
-def _mean(values: Any) -> float:
-    numbers = list(values)
-    return sum(numbers) / len(numbers)
+def _mean(values: Iterable[Any]) -> float:
+    return fmean(float(value) for value in values)
 
 
 def main() -> None:

@@ -143,7 +143,7 @@ def power(size: float | None, count: int, how_many: int, *, paired: bool, seed: 
 
 def _way(rng: np.random.Generator, size: float | None) -> Leaning:
     if size is None:
-        return SPREAD * rng.normal(size=FACTORS)
+        return np.asarray(SPREAD * rng.normal(size=FACTORS))
     way = np.zeros(FACTORS)
     way[rng.integers(FACTORS)] = size * rng.choice((-1.0, 1.0))
     return way
@@ -154,7 +154,7 @@ def _paired(matrix: ScoreMatrix) -> bool:
 
 
 def _without_gaps(matrix: ScoreMatrix) -> tuple[list[Hypothesis], Cells]:
-    full = ~np.isnan(matrix.values).any(axis=0)
+    full = np.asarray(~np.isnan(matrix.values).any(axis=0))
     return two_poled([name for name, whole in zip(matrix.columns, full, strict=True) if whole]), matrix.values[:, full]
 
 

@@ -18,12 +18,13 @@ from typing import Any, Literal
 
 from hyperalign.errors import InputError, MissingExtraError
 from hyperalign.files import write_whole
+from hyperalign.profile import Profile
 from hyperalign.scores import Message
 
 from .recipe import Method
 from .traces import Trace
 
-__all__ = ["SCOPES", "Part", "Row", "Scope", "ScopeKind", "dataset", "export", "part_of", "rows"]
+__all__ = ["SCOPES", "Part", "Row", "Scope", "ScopeKind", "dataset", "export", "part_of", "prefix", "rows"]
 
 Part = Literal["train", "validation", "report"]
 ScopeKind = Literal["person", "tag", "prefix", "program"]
@@ -65,6 +66,24 @@ class Scope:
         said = self.system(user)
         asked: list[Message] = [{"role": "user", "content": prompt}]
         return [{"role": "system", "content": said}, *asked] if said else asked
+
+
+def prefix(person: Profile) -> str:
+    """A person in a few words, for the scope of that name: their three surest statements.
+
+    Args:
+        person: whom to describe; they need not be among those who are trained on.
+
+    Raises:
+        InputError: nothing is believed of them.
+    """
+    surest = sorted(person.hypotheses, key=lambda hypothesis: -hypothesis.weight)[:3]
+    if not surest:
+        raise InputError(
+            f"The profile of {person.user!r} holds no statement to describe them by.",
+            remedy="Give more of their records to 'hyperalign infer' or 'extract', or choose --scope tag.",
+        )
+    return f"Write as a person like this: {' '.join(hypothesis.statement for hypothesis in surest)}"
 
 
 def part_of(prompt: str, *, validation: float = 0.1, report: float = 0.1) -> Part:

@@ -91,7 +91,7 @@ def distill(
     from hyperalign.backends.training.distill import distill as run
     from hyperalign.backends.training.hardware import find_hardware
     from hyperalign.backends.training.recipe import ANSWERED, METHODS, suggest
-    from hyperalign.backends.training.rows import SCOPES, Scope
+    from hyperalign.backends.training.rows import SCOPES, Scope, prefix
     from hyperalign.backends.training.sieve import Sieve
     from hyperalign.backends.training.student import count_parameters, open_student
     from hyperalign.backends.training.watch import losses
@@ -129,7 +129,7 @@ def distill(
             prompts=asked,
             student=learner,
             recipe=recipe,
-            scope=Scope(kind, _prefixes(people) if kind == "prefix" else {}),
+            scope=Scope(kind, {person.user: prefix(person) for person in people} if kind == "prefix" else {}),
             sieve=Sieve(
                 threshold, refusals=keep_refusals, private={p.user: [e.text for e in p.examples] for p in people}
             ),
@@ -207,15 +207,6 @@ def _people(files: list[Path], users: list[str], store: str | None) -> list[Prof
     if not found:
         raise InputError("There is nobody to distill.", remedy="Give --profiles FOLDER, or --user NAME.")
     return found
-
-
-def _prefixes(people: list[Profile]) -> dict[str, str]:
-    """Three surest statements of each: short enough to be said with every prompt."""
-    return {
-        person.user: "Write as a person like this: "
-        + " ".join(h.statement for h in sorted(person.hypotheses, key=lambda h: -h.weight)[:3])
-        for person in people
-    }
 
 
 def _estimate(asked: Distillation, teacher: Teacher, hardware: Hardware, judge: Student | None) -> None:

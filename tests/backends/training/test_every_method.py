@@ -17,7 +17,7 @@ from hyperalign.backends.training.collect import Teacher
 from hyperalign.backends.training.distill import distill, split_prompts
 from hyperalign.backends.training.probe import probe_scores, with_adapter
 from hyperalign.backends.training.recipe import Recipe
-from hyperalign.backends.training.rows import Scope, rows
+from hyperalign.backends.training.rows import Scope, prefix, rows
 from hyperalign.backends.training.student import Student, load_student, open_student
 from hyperalign.backends.training.train import Trained, train
 from hyperalign.backends.training.watch import losses
@@ -84,7 +84,7 @@ def test_a_student_that_writes_itself_asks_nobody(
 def test_a_prefix_says_who_is_meant_and_the_merged_model_writes_as_the_adapter(
     scripted_server: ScriptedServer, shallow: Student, run: Run, tmp_path: Path
 ) -> None:
-    told = {"ada": "Write as a person like this: short sentences.", "bruno": "Write as a person like this: ropes."}
+    told = {person.user: prefix(person) for person in (ADA, BRUNO)}
     wanted = asked(shallow, [ADA, BRUNO], scope=Scope("prefix", told), recipe=TWO_STEPS)
     folder = tmp_path / "letters"
     made = distill(wanted, teacher(scripted_server), folder, hardware=HERE)

@@ -9,7 +9,7 @@ import pytest
 
 from hyperalign.backends.runtimes.connect import connect
 from hyperalign.backends.training.collect import Teacher, collect, told, unanswered
-from hyperalign.backends.training.rows import Scope, export, part_of, rows
+from hyperalign.backends.training.rows import Scope, export, part_of, prefix, rows
 from hyperalign.backends.training.sieve import Sieve
 from hyperalign.backends.training.traces import Trace, append_trace, read_traces
 from hyperalign.errors import InputError, ModelError, RecordError
@@ -256,6 +256,17 @@ def test_the_student_is_never_shown_the_profile() -> None:
     assert rows([trace()], Scope("tag"))[0]["prompt"][0] == {"role": "system", "content": "Write for ada."}
     with pytest.raises(InputError, match="no prefix for 'ada'"):
         rows([trace()], Scope("prefix"))
+
+
+def test_a_prefix_is_a_persons_three_surest_statements() -> None:
+    said = [
+        Hypothesis(id=f"h{i}", statement=f"Statement {i}.", aspect="style", source="inferred", weight=weight)
+        for i, weight in enumerate((0.2, 0.9, 0.1, 0.5))
+    ]
+    described = prefix(Profile(user="eve", hypotheses=said))
+    assert described == "Write as a person like this: Statement 1. Statement 3. Statement 0."
+    with pytest.raises(InputError, match="'eve' holds no statement"):
+        prefix(Profile(user="eve"))
 
 
 def test_each_method_has_its_rows() -> None:

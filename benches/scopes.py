@@ -1,0 +1,170 @@
+"""Which scope wins: adapters of several scopes beside each other, for whom they were trained on and for others.
+
+Each adapter answers the prompts that no one of them was trained on, told of the person what its scope tells; beside
+them the student alone, and with the words of a prefix but without an adapter. One of scope ``person`` or ``tag`` can't
+be told of somebody else. Answers are kept as they end, and an interrupted run goes on. Intervals are over prompts. It
+prints Markdown. Run it from the repository's folder, in the environment that trains, with:
+python -m benches.scopes adapters/ada adapters/all --profiles people --people examples/people --out runs/scopes
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hyperalign.backends.training.adapters import Adapter, check_base, open_adapter, open_base
+from hyperalign.backends.training.hardware import find_hardware
+from hyperalign.backends.training.probe import with_adapter
+from hyperalign.backends.training.rows import Scope, prefix
+from hyperalign.backends.training.student import Student, load_student
+from hyperalign.backends.training.writing import answers, prompt_tokens
+from hyperalign.errors import InputError
+from hyperalign.evals.metrics.authorship import Authorship, cut
+from hyperalign.evals.statistics import difference, estimate
+from hyperalign.profile import Profile
+from hyperalign.style import likeness
+
+from .distillation import WORDS, Answers, Case, own_texts, said
+
+ALONE, TOLD = "student alone", "student with the prefix"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Who answers, and for whom.
+
+    Attributes:
+        name: of it; an adapter's carries its weights.
+        scope: what it is told of a person.
+        trained: users whose answers it was trained on.
+        adapter: its folder; None for the student itself.
+    """
+
+    name: str
+    scope: Scope
+    trained: Sequence[str] = ()
+    adapter: Adapter | None = None
+
+    def answers_for(self, user: str) -> bool:
+        """Whether there is anything to tell it of a person."""
+        return user in self.trained or self.scope.kind in {"prefix", "program"}
+
+
+def arms_of(adapters: Sequence[Adapter], people: Sequence[Profile]) -> list[Arm]:
+    """The student itself, and each adapter."""
+    described = {person.user: prefix(person) for person in people}
+    found = [Arm(ALONE, Scope("program")), Arm(TOLD, Scope("prefix", described))]
+    for adapter in adapters:
+        card = adapter.card
+        scope = Scope(card.scope, described | dict(card.prefixes))
+        found.append(Arm(adapter.served_name, scope, card.users, adapter))
+    return found
+
+
+def shared_prompts(folders: Sequence[Path]) -> list[str]:
+    """Prompts that were kept from the training of every adapter."""
+    of_each = [
+        json.loads((folder / "training" / "split.json").read_text(encoding="utf-8"))["prompts"]["report"]
+        for folder in folders
+    ]
+    return [prompt for prompt in of_each[0] if all(prompt in other for other in of_each[1:])]
+
+
+def ask(kept: Answers, arm: Arm, base: Student, cases: Sequence[Case], most: int) -> None:
+    """Let one of them answer what it was not asked yet; the same question is answered once for everybody."""
+    missing = kept.missing(arm.name, [case for case in cases if arm.answers_for(case[0].user)])
+    if not missing:
+        return
+    model, tokenizer = load_student(base)
+    model.to(find_hardware().device)
+    if arm.adapter is not None:
+        model = with_adapter(model, arm.adapter.path)
+    same: dict[str, tuple[str, float, float]] = {}
+    for person, prompt in missing:
+        turns = arm.scope.messages(person.user, prompt)
+        asked = json.dumps(turns)
+        if asked not in same:
+            began = time.perf_counter()
+            (answer,) = answers(model, tokenizer, [turns], max_new=most)
+            same[asked] = (answer, prompt_tokens(tokenizer, [turns]), time.perf_counter() - began)
+        kept.add(arm.name, (person, prompt), *same[asked])
+
+
+def table(
+    kept: Answers, arms: Sequence[Arm], people: Sequence[Profile], prompts: Sequence[str], authors: Authorship
+) -> Iterator[str]:
+    """A row for whom each was trained on, and a row for the others, as Markdown."""
+    yield "| | scope | for | like the person, nats | over the student alone | taken for theirs | prompt tokens |"
+    yield "|---|---|---|---|---|---|---|"
+    for arm in arms:
+        for known in (True, False):
+            some = [p for p in people if arm.answers_for(p.user) and (p.user in arm.trained) == known]
+            if some:
+                yield _row(kept, arm, some, prompts, authors)
+
+
+def _row(kept: Answers, arm: Arm, people: Sequence[Profile], prompts: Sequence[str], authors: Authorship) -> str:
+    nats: dict[str, list[float]] = {prompt: [] for prompt in prompts}
+    before: dict[str, list[float]] = {prompt: [] for prompt in prompts}
+    named: dict[str, list[float]] = {prompt: [] for prompt in prompts}
+    tokens: list[float] = []
+    for person in people:
+        for prompt in prompts:
+            row: Mapping[str, Any] = kept.known[arm.name, person.user, prompt]
+            answer = cut(row["answer"], WORDS)
+            alone = cut(kept.known[ALONE, person.user, prompt]["answer"], WORDS)
+            nats[prompt].append(likeness(answer, person.style))
+            before[prompt].append(likeness(alone, person.style))
+            named[prompt].append(float(authors.author(answer) == person.user))
+            tokens.append(row["tokens"])
+    share = estimate(named, share=True)
+    stranger = arm.adapter is not None and people[0].user not in arm.trained
+    cells = [
+        arm.name,
+        arm.scope.kind if arm.adapter else "",
+        ", ".join(person.user for person in people) + (" (not trained on)" if stranger else ""),
+        said(estimate(nats), 2),
+        said(difference(nats, before), 2) if arm.name != ALONE else "",
+        f"{share.mean:.0%} ({share.low:.0%} to {share.high:.0%})",
+        f"{sum(tokens) / len(tokens):.0f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Ask what is missing, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("adapters", type=Path, nargs="+", help="folders of adapters of one base, with their training")
+    parser.add_argument("--profiles", type=Path, required=True, help="NAME.json of everybody who is asked for")
+    parser.add_argument("--people", type=Path, required=True, help="the people's own texts: NAME.jsonl of each")
+    parser.add_argument("--out", type=Path, required=True, help="where the answers are kept")
+    parser.add_argument("--max-new", type=int, default=140, help="tokens of an answer")
+    asked = parser.parse_args()
+    people = [
+        Profile.from_json(path.read_text(encoding="utf-8"), where=str(path))
+        for path in sorted(asked.profiles.glob("*.json"))
+    ]
+    if not people:
+        raise InputError(f"{asked.profiles} holds no profile.", remedy="Write them with 'hyperalign profile export'.")
+    adapters = [open_adapter(folder) for folder in asked.adapters]
+    base = open_base(adapters[0].card)
+    for adapter in adapters:
+        check_base(adapter.card, base)
+    prompts = shared_prompts(asked.adapters)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    arms = arms_of(adapters, people)
+    kept = Answers(asked.out / "answers.jsonl", f"{base.sha256[:12]} {asked.max_new}")
+    for arm in arms:
+        ask(kept, arm, base, [(person, prompt) for person in people for prompt in prompts], asked.max_new)
+    authors = Authorship(own_texts([asked.people / f"{person.user}.jsonl" for person in people]), words=WORDS)
+    print(f"{len(people)} people, {len(prompts)} prompt(s) that nobody was trained on.\n")
+    print("\n".join(table(kept, arms, people, prompts, authors)))
+
+
+if __name__ == "__main__":
+    main()
