@@ -37,17 +37,20 @@ from .simulated import (
     coins,
     dealt,
     exchanged,
+    groups_of_coins,
     people,
     read,
 )
 from .simulated import statements as two_poled
 
-__all__ = ["Found", "null", "power", "real_null"]
+__all__ = ["Found", "null", "null_of_groups", "power", "real_null"]
 
 COUNTS = (4, 8, 16, 32)
 SIZES = (0.25, 0.5, 1.0)
 OTHERS = 6
 """Other people, with two records each."""
+TASTE = 1.5
+"""What other people share where they share a taste, in the unit of a cell."""
 SPREAD = Prior().between ** 0.5
 """How far people differ in each of the five things, as selection takes it."""
 
@@ -105,7 +108,7 @@ def judged(
 ) -> Judged:
     """What selection keeps of a person; ``truth`` has the sign of each statement."""
     kept = select(hypotheses, [as_matrix(person, hypotheses, paired=paired)], USER, RULES).kept
-    said = [hypothesis.test.p for hypothesis in kept if hypothesis.test]
+    said = _said(kept)
     if truth is None:
         return Judged(said, [])
     high = {hypothesis.id: (hypothesis.statement, at) for at, hypothesis in enumerate(hypotheses)}
@@ -119,6 +122,13 @@ def null(count: int, how_many: int, *, paired: bool, seed: int = 0) -> Found:
     chance = coins if paired else exchanged
     drawn = (Person(read(rng, count, rng.normal(size=FACTORS)), people(rng, OTHERS)) for _ in range(how_many))
     return Found([judged(chance(rng, person), paired=paired) for person in drawn])
+
+
+def null_of_groups(count: int, how_many: int, *, taste: float = 0.0, seed: int = 0) -> Found:
+    """Choices by coins that four groups of statements see, as free ones and measures stand beside the space."""
+    rng = np.random.default_rng([seed, count, 2])
+    drawn = (groups_of_coins(rng, count, taste=taste) for _ in range(how_many))
+    return Found([Judged(_said(select(*seen, USER, RULES).kept), []) for seen in drawn])
 
 
 def real_null(matrix: ScoreMatrix, count: int, how_many: int, *, seed: int = 0) -> Found:
@@ -141,6 +151,10 @@ def power(size: float | None, count: int, how_many: int, *, paired: bool, seed: 
     return Found(found)
 
 
+def _said(kept: Sequence[Hypothesis]) -> list[float]:
+    return [hypothesis.test.p for hypothesis in kept if hypothesis.test]
+
+
 def _way(rng: np.random.Generator, size: float | None) -> Leaning:
     if size is None:
         return np.asarray(SPREAD * rng.normal(size=FACTORS))
@@ -161,6 +175,11 @@ def _without_gaps(matrix: ScoreMatrix) -> tuple[list[Hypothesis], Cells]:
 def _simulated(pool: Executor, paired: bool, for_null: int, for_power: int) -> Iterator[str]:
     kind, chance = ("choices", "tossed coins") if paired else ("texts", "dealt anew")
     nothing = [pool.submit(null, count, for_null, paired=paired) for count in COUNTS]
+    grouped = {
+        name: [pool.submit(null_of_groups, count, for_power, taste=taste) for count in COUNTS]
+        for name, taste in (("four groups", 0.0), ("four groups, others share a taste", TASTE))
+        if paired
+    }
     leaning = {
         f"lean by {size}" if size else "lean as people do": [
             pool.submit(power, size, count, for_power, paired=paired) for count in COUNTS
@@ -169,7 +188,7 @@ def _simulated(pool: Executor, paired: bool, for_null: int, for_power: int) -> I
     }
     yield from _head(f"something is kept, by {kind}", COUNTS)
     yield _row(chance, f"{for_null:,}", [_percent(*found.result().share) for found in nothing])
-    for name, each in leaning.items():
+    for name, each in (grouped | leaning).items():
         yield _row(name, for_power, [_percent(*found.result().share) for found in each])
     yield ""
     yield from _head(f"wrong signs among what is kept, by {kind}", COUNTS)

@@ -28,6 +28,7 @@ __all__ = [
     "coins",
     "dealt",
     "exchanged",
+    "groups_of_coins",
     "people",
     "read",
     "statements",
@@ -101,3 +102,28 @@ def as_matrix(person: Person, hypotheses: Sequence[Hypothesis] = SPACE, *, paire
     rows += [Row(f"o{n}-{i}", f"p{n}", paired) for n, cells in enumerate(person.others) for i in range(len(cells))]
     columns = tuple(hypothesis.id for hypothesis in hypotheses)
     return ScoreMatrix("likelihood", "m@1", tuple(rows), columns, np.vstack([person.own, *person.others]))
+
+
+def groups_of_coins(
+    rng: np.random.Generator, count: int, *, taste: float = 0.0
+) -> tuple[list[Hypothesis], list[ScoreMatrix]]:
+    """Choices by coins as four groups of statements see them: the first saw all, each other one half of them.
+
+    Args:
+        rng: of everything that is drawn.
+        count: of the person's choices.
+        taste: what other people share, in the unit of a cell: nothing that coins exchange.
+
+    Returns:
+        All statements, and a matrix for each group.
+    """
+    tossed = rng.choice((-1.0, 1.0), size=(count, 1))
+    found, matrices = [], []
+    for group in range(4):
+        own, others = read(rng, count) * tossed, [cells + taste for cells in people(rng)]
+        if group:
+            own[group % 2 :: 2] = np.nan
+        named = statements([f"g{group}-{hypothesis.id}" for hypothesis in SPACE])
+        found += named
+        matrices.append(as_matrix(Person(own, others), named, paired=True))
+    return found, matrices

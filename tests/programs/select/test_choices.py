@@ -96,25 +96,6 @@ def test_coins_may_do_no_more_where_half_the_choices_made_the_statements() -> No
     assert found <= 0.1 * 200, "one in twenty, and not one in five as with eight choices"
 
 
-@pytest.mark.parametrize("taste", [0.0, 1.5])
-def test_coins_get_in_no_oftener_by_several_doors(taste: float) -> None:
-    rng = np.random.default_rng(14)
-    found = 0
-    for _ in range(120):
-        matrices, hypotheses = [], []
-        coins = rng.choice([-1.0, 1.0], size=(16, 1))
-        for group in range(4):
-            # What other people like is nothing that coins exchange.
-            own, others = read(rng, 16) * coins, [cells + taste for cells in people(rng)]
-            if group:
-                own[group % 2 :: 2] = np.nan
-            named = [h.model_copy(update={"id": f"g{group}-{h.id}"}) for h in SPACE]
-            hypotheses += named
-            matrices.append(as_matrix(Person(own, others), named, paired=True))
-        found += bool(select(hypotheses, matrices, USER, Rules(permutations=999)).kept)
-    assert found <= 0.1 * 120, "one in twenty, and not one in six for four groups of statements"
-
-
 def test_what_half_the_choices_show_plainly_needs_nothing_of_statements_that_see_coins() -> None:
     rng = np.random.default_rng(12)
     # Every second choice agrees with itself, for two free statements; the space, which saw all, sees coins.

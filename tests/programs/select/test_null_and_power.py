@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benches.null_and_power import Found, null, power, real_null
+from benches.null_and_power import TASTE, Found, null, null_of_groups, power, real_null
 from benches.simulated import SPACE, USER, Person, as_matrix, people, read
 from hyperalign.programs.select import Rules, select
 
@@ -25,6 +25,12 @@ def at_most(rate: float, found: Found) -> bool:
 @pytest.mark.parametrize(("count", "people"), [(16, 300), (32, 100)])
 def test_of_choices_by_tossed_coins_hardly_anything_is_kept(count: int, people: int) -> None:
     assert at_most(0.05, null(count, people, paired=True))
+
+
+@pytest.mark.parametrize("taste", [0.0, TASTE])
+def test_coins_get_in_no_oftener_by_several_groups_of_statements(taste: float) -> None:
+    # One in six came in, when each of four groups had a gate of its own.
+    assert at_most(0.05, null_of_groups(16, 120, taste=taste))
 
 
 def test_with_few_choices_the_stated_share_of_tossed_coins_passes_and_no_more() -> None:
