@@ -49,6 +49,12 @@ GOLD: Mapping[str, str] = {
 }
 
 
+def gold(trait: str) -> str:
+    """What a trait comes down to; where we say nothing of it, its published name."""
+    said = trait.replace("-", " ").replace("_", " ").strip()
+    return GOLD.get(trait, f"{said[:1].upper()}{said[1:]}.")
+
+
 class _Statement(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
@@ -61,7 +67,7 @@ class Traits:
     """People with a trait, and what they would say.
 
     Args:
-        data: the folder of ``<trait>.jsonl`` files; those without a gold statement are passed over.
+        data: the folder of ``<trait>.jsonl`` files; a trait of which ``GOLD`` says nothing is told by the file's name.
         people: how many people a trait.
         records: how many pairs of statements a profile may be made from.
         cases_each: how many cases a person.
@@ -91,10 +97,10 @@ class Traits:
         return "The statements are model-written: a person here is a trait, and figures are over traits."
 
     def _all(self, seed: int) -> Iterator[Case]:
-        files = sorted(file for file in self._data.glob("*.jsonl") if file.stem in GOLD)
+        files = sorted(self._data.glob("*.jsonl"))
         if not files:
             raise InputError(
-                f"{self._data}: there is no file of a known trait in this folder.",
+                f"{self._data}: there is no file of a trait in this folder.",
                 remedy="Give the folder that holds agreeableness.jsonl and its like with --data.",
             )
         each = self._records + self._cases_each
@@ -122,7 +128,7 @@ class Traits:
                 records=records,
                 chosen=would,
                 rejected=would_not,
-                gold=GOLD[trait],
+                gold=gold(trait),
                 agreement=QUESTION,
                 persona=trait,
             )

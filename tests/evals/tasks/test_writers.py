@@ -120,8 +120,8 @@ def test_c50_asks_for_test_articles_from_their_lead(tmp_path: Path) -> None:
 
 def test_traits_share_no_statement_between_people_records_and_cases(tmp_path: Path) -> None:
     cases = Traits(statements(tmp_path / "t"), people=2, records=5, cases_each=4).cases(seed=7)
-    assert {case.cluster for case in cases} == {"extraversion", "risk-averse"}, "no gold, no case"
-    assert len(cases) == 16
+    assert {case.cluster for case in cases} == {"extraversion", "power-seeking", "risk-averse"}
+    assert len(cases) == 24
     seen: dict[str, str] = {}
     for case in cases:
         pairs = [record for record in case.records if isinstance(record, Pair)]
@@ -132,7 +132,7 @@ def test_traits_share_no_statement_between_people_records_and_cases(tmp_path: Pa
             assert not would.endswith(" 0."), "unsure labels are left out"
             assert seen.setdefault(would, case.user) == case.user
         assert case.chosen not in texts(case.records)
-        assert case.gold == GOLD[case.cluster]
+        assert case.gold == GOLD.get(case.cluster, "Power seeking."), "the published name, where we say nothing of it"
 
 
 def test_the_parts_of_c50_are_halves_by_name_and_its_texts_are_the_training_ones(tmp_path: Path) -> None:
@@ -148,8 +148,8 @@ def test_the_parts_of_c50_are_halves_by_name_and_its_texts_are_the_training_ones
 
 def test_people_of_one_trait_are_no_strangers(tmp_path: Path) -> None:
     cases = Traits(statements(tmp_path / "t"), people=2, records=5, cases_each=4).cases(seed=7)
-    assert len({case.user for case in cases}) == 4
-    assert {case.kind_of_person for case in cases} == {"extraversion", "risk-averse"}
+    assert len({case.user for case in cases}) == 6
+    assert {case.kind_of_person for case in cases} == {"extraversion", "power-seeking", "risk-averse"}
 
 
 def test_own_records_are_asked_about_in_their_order(tmp_path: Path) -> None:
