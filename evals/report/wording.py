@@ -58,11 +58,14 @@ def figure(metric: str, found: Mapping[str, Any] | None) -> str:
 
 
 def gap(metric: str, found: Mapping[str, Any] | None) -> str:
-    """A difference with its interval; that of shares in percentage points."""
+    """A difference with its interval; that of shares in percentage points, and cut where no difference can be."""
     if not found:
         return ""
     scale, digits, unit = (100.0, 0, " points") if is_share(metric) else (1.0, 2, "")
     mean = f"{found['mean'] * scale:+.{digits}f}{unit}"
     if found["low"] is None or found["high"] is None:
         return mean
-    return f"{mean} ({found['low'] * scale:+.{digits}f} to {found['high'] * scale:+.{digits}f})"
+    low, high = found["low"], found["high"]
+    if is_share(metric):
+        low, high = max(-1.0, low), min(1.0, high)
+    return f"{mean} ({low * scale:+.{digits}f} to {high * scale:+.{digits}f})"

@@ -16,6 +16,7 @@ from hyperalign.errors import InputError
 from hyperalign.evals import Plan, evaluate, write_report
 from hyperalign.evals.cases import Case
 from hyperalign.evals.report.view import load_view
+from hyperalign.evals.report.wording import gap
 from hyperalign.evals.roles import CONTROLS
 from hyperalign.evals.runner import Outcome
 from hyperalign.evals.tasks import load_task
@@ -358,3 +359,9 @@ def test_without_a_summary_there_is_no_report(tmp_path: Path) -> None:
         write_report(tmp_path)
     assert "finished eval" in str(refused.value.remedy)
     assert list(tmp_path.glob("report.*")) == []
+
+
+def test_a_difference_of_shares_is_cut_where_none_can_be() -> None:
+    found = {"mean": 0.5, "low": -0.375, "high": 1.375}
+    assert gap("accuracy", found) == "+50 points (-38 to +100)"
+    assert gap("author_log_probability", found) == "+0.50 (-0.38 to +1.38)"
