@@ -341,3 +341,16 @@ def test_an_adapter_that_changes_nothing_is_not_served(shallow: Student, tmp_pat
     empty = seal(found.weights, tmp_path / "empty", CARD)
     with pytest.raises(TrainingError, match="letters changes nothing in smollm"):
         Voices(shallow, "smollm", [empty])
+
+
+@needs_train
+@pytest.mark.filterwarnings("default")
+def test_a_real_voice_draws_anew_unless_a_seed_is_given(shallow: Student) -> None:
+    voices = Voices(shallow, "smollm", [])
+
+    def drawn(seed: int | None) -> str:
+        asked = [{"role": "user", "content": "How are you?"}]
+        return voices.answer(Asked("smollm", asked, max_tokens=8, temperature=1.0, seed=seed)).text
+
+    assert drawn(7) == drawn(7) != drawn(8)
+    assert drawn(None) != drawn(None)

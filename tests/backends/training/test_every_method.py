@@ -40,14 +40,17 @@ def made_rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "training" / "rows.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.parametrize("watched", [True, False])
 def test_of_two_drafts_the_one_that_is_more_like_the_person_teaches(
-    scripted_server: ScriptedServer, shallow: Student, tmp_path: Path
+    watched: bool, scripted_server: ScriptedServer, shallow: Student, tmp_path: Path
 ) -> None:
+    held_back = split_prompts(PROMPTS).validation
     drafts: dict[str, int] = {}
 
     def two(request: Recorded) -> str:
         drafts[request.prompt] = number = drafts.get(request.prompt, 0) + 1
-        if number % 2:
+        alike = not watched and any(prompt in request.prompt for prompt in held_back)
+        if number % 2 and not alike:
             return "It goes on and on in one single sentence that has no end in sight, which nobody ever reads at all."
         return "It is short. It is good. It ends."
 
@@ -60,8 +63,11 @@ def test_of_two_drafts_the_one_that_is_more_like_the_person_teaches(
     for row in made_rows(folder):
         assert row["chosen"][0]["content"].startswith("It is short."), "what Ada writes: sentences of four words"
         assert row["rejected"][0]["content"].startswith("It goes on")
-    # Both are learned: the held-back prompts have the same two drafts.
-    assert float(str(made.card.training["validation_loss"])) < 0.6
+    if watched:  # Both are learned: the held-back prompts have the same two drafts.
+        assert float(str(made.card.training["validation_loss"])) < 0.6
+    else:  # Where their drafts are alike there is nothing to watch, which is no reason to end.
+        assert made.card.training["validation_rows"] == 0
+        assert made.card.training["validation_loss"] is None
 
 
 @pytest.mark.parametrize("method", ["context", "on-policy"])
