@@ -21,13 +21,13 @@ pytestmark = [needs_train, pytest.mark.filterwarnings("default")]
 def sailor(student: Student, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Student]:
     """An adapter that knows the answers by heart, and the checkpoint that it makes with its base."""
     folder = tmp_path_factory.mktemp("sailor")
-    found = trained(student, folder, "sft", learning_rate=3e-3, max_steps=8)
+    found = trained(student, folder, "sft", learning_rate=3e-3, max_steps=6)
     return found, merge(student, found.weights, folder / "merged")
 
 
 def test_answers_are_learned_by_heart(student: Student, sailor: tuple[Trained, Student]) -> None:
     found, merged = sailor
-    assert found.steps == 8
+    assert found.steps == 6
     assert found.last_loss <= found.first_loss / 2
     assert not list(found.weights.glob("*.bin")), "no pickle"
     assert {"adapter_model.safetensors", "adapter_config.json", "chat_template.jinja"} <= {
@@ -40,7 +40,7 @@ def test_answers_are_learned_by_heart(student: Student, sailor: tuple[Trained, S
 
 
 def test_the_better_draft_is_learned(student: Student, tmp_path: Path) -> None:
-    found = trained(student, tmp_path, "dpo", learning_rate=3e-3, max_steps=4)
+    found = trained(student, tmp_path, "dpo", learning_rate=3e-3, max_steps=3)
     assert found.first_loss == pytest.approx(0.693, abs=0.01), "before the first step both drafts are as good"
     assert found.last_loss <= found.first_loss / 2
     assert probe(student, found.weights).changed
