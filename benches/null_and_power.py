@@ -176,8 +176,8 @@ def _simulated(pool: Executor, paired: bool, for_null: int, for_power: int) -> I
     kind, chance = ("choices", "tossed coins") if paired else ("texts", "dealt anew")
     nothing = [pool.submit(null, count, for_null, paired=paired) for count in COUNTS]
     grouped = {
-        name: [pool.submit(null_of_groups, count, for_power, taste=taste) for count in COUNTS]
-        for name, taste in (("four groups", 0.0), ("four groups, others share a taste", TASTE))
+        name: [pool.submit(null_of_groups, count, for_null, taste=taste) for count in COUNTS]
+        for name, taste in (("the same, four groups", 0.0), ("the same, others share a taste", TASTE))
         if paired
     }
     leaning = {
@@ -187,8 +187,9 @@ def _simulated(pool: Executor, paired: bool, for_null: int, for_power: int) -> I
         for size in (*SIZES, None)
     }
     yield from _head(f"something is kept, by {kind}", COUNTS)
-    yield _row(chance, f"{for_null:,}", [_percent(*found.result().share) for found in nothing])
-    for name, each in (grouped | leaning).items():
+    for name, each in ({chance: nothing} | grouped).items():
+        yield _row(name, f"{for_null:,}", [_percent(*found.result().share) for found in each])
+    for name, each in leaning.items():
         yield _row(name, for_power, [_percent(*found.result().share) for found in each])
     yield ""
     yield from _head(f"wrong signs among what is kept, by {kind}", COUNTS)
