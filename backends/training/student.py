@@ -132,7 +132,7 @@ def check_turns(student: Student) -> None:
         rendered = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
         said = "" if told in rendered else "it leaves it out"
     except TemplateError as error:
-        said = str(error)
+        said = str(error) or "it refuses one"
     if said:
         raise ModelError(
             f"The chat template of {student.name} takes no system turn: {said}.",

@@ -115,6 +115,7 @@ def test_too_few_prompts_and_folders_of_others_end_the_run_before_anybody_is_ask
     ("template", "said"),
     [
         ("{{ raise_exception('System role not supported') }}", "takes no system turn: System role not supported"),
+        ("{{ raise_exception('') }}", "takes no system turn: it refuses one"),
         (
             "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}",
             "takes no system turn: it leaves it out",
