@@ -177,7 +177,7 @@ def _simulated(pool: Executor, paired: bool, for_null: int, for_power: int) -> I
     nothing = [pool.submit(null, count, for_null, paired=paired) for count in COUNTS]
     grouped = {
         name: [pool.submit(null_of_groups, count, for_null, taste=taste) for count in COUNTS]
-        for name, taste in (("the same, four groups", 0.0), ("the same, others share a taste", TASTE))
+        for name, taste in (("tossed coins, four groups", 0.0), ("four groups, others share a taste", TASTE))
         if paired
     }
     leaning = {

@@ -207,9 +207,7 @@ def test_an_unknown_form_is_said(tmp_path: Path) -> None:
     assert caught.value.remedy == "Choose all, demo, pair or ugc."
 
 
-@pytest.mark.skipif(
-    not PSOUPS.exists(), reason=f"the published file {PSOUPS.name} is no part of the project, and is not here"
-)
+@pytest.mark.skipif(not PSOUPS.exists(), reason=f"{PSOUPS.name} is no part of the project, and is not here")
 def test_the_published_file() -> None:
     cases = AlignX(PSOUPS).cases()
     assert len({case.cluster for case in cases}) == 128

@@ -53,9 +53,7 @@ def test_what_is_not_the_published_form_is_said_with_its_line(text: str, said: s
         read(tmp_path)
 
 
-@pytest.mark.skipif(
-    not SHARED.is_dir(), reason="the published prompts of XSTest are no part of the project, and are not here"
-)
+@pytest.mark.skipif(not SHARED.is_dir(), reason="XSTest's prompts are no part of the project, and are not here")
 def test_the_real_prompts() -> None:
     cases = read(SHARED)
     assert len({case.id for case in cases}) == len(cases) > 200

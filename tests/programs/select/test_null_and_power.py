@@ -30,7 +30,7 @@ def test_of_choices_by_tossed_coins_hardly_anything_is_kept(count: int, people: 
 @pytest.mark.parametrize("taste", [0.0, TASTE])
 def test_coins_get_in_no_oftener_by_several_groups_of_statements(taste: float) -> None:
     # One in six came in, when each of four groups had a gate of its own.
-    assert at_most(0.05, null_of_groups(16, 120, taste=taste))
+    assert at_most(0.05, null_of_groups(16, 300, taste=taste))
 
 
 def test_with_few_choices_the_stated_share_of_tossed_coins_passes_and_no_more() -> None:
