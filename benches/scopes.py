@@ -52,12 +52,14 @@ class Arm:
 
     def answers_for(self, user: str) -> bool:
         """Whether there is anything to tell it of a person."""
-        return user in self.trained or self.scope.kind in {"prefix", "program"}
+        if self.scope.kind == "prefix":
+            return user in self.scope.prefixes
+        return user in self.trained or self.scope.kind == "program"
 
 
 def arms_of(adapters: Sequence[Adapter], people: Sequence[Profile]) -> list[Arm]:
-    """The student itself, and each adapter."""
-    described = {person.user: prefix(person) for person in people}
+    """The student itself, and each adapter. Of whom nothing is believed has no prefix, and no arm that needs one."""
+    described = {person.user: prefix(person) for person in people if person.hypotheses}
     found = [Arm(ALONE, Scope("program")), Arm(TOLD, Scope("prefix", described))]
     for adapter in adapters:
         card = adapter.card
@@ -156,6 +158,8 @@ def main() -> None:
     for adapter in adapters:
         check_base(adapter.card, base)
     prompts = shared_prompts(asked.adapters)
+    if not prompts:
+        raise InputError("No prompt was kept from all these adapters.", remedy="Distill them from the same prompts.")
     asked.out.mkdir(parents=True, exist_ok=True)
     arms = arms_of(adapters, people)
     kept = Answers(asked.out / "answers.jsonl", f"{base.sha256[:12]} {asked.max_new}")

@@ -36,7 +36,7 @@ def serve_at_home(folder: Path) -> Served:
     with _guard:
         if adapter.served_name not in _served:
             base = open_base(adapter.card)
-            check_tokenizer(adapter, base)
+            check_tokenizer(adapter, base.path)
             voices = Voices(base, "base", [adapter])
             key = secrets.token_urlsafe(24)
             server = listen(voices, port=0, key=key)

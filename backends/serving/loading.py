@@ -7,6 +7,7 @@ are scored on the server, under both names. This file starts no server.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,7 +18,7 @@ from hyperalign.scores import Message
 from ..runtimes.adapter_server import called
 from ..runtimes.scorers.vllm import VLLMScorer
 from ..runtimes.vllm_server import error_message
-from ..training.adapters import Adapter
+from ..training.adapters import Adapter, check_tokenizer
 from ..training.probe import PROBE, Probed
 
 __all__ = ["Running", "list_models", "load_adapter", "probe_served", "unload_adapter"]
@@ -69,7 +70,8 @@ def load_adapter(server: Running, adapter: Adapter) -> Probed:
 
     Raises:
         InputError: it is of another base than the server's.
-        TrainingError: the server refuses it, or it changes nothing there; then it is taken off again.
+        TrainingError: the server's base reads other tokens or has another chat template, the server refuses the
+            adapter, or it changes nothing there; then it is taken off again.
         ModelServerError: the server does not answer, or takes no adapters while it runs.
     """
     base, there = list_models(server)
@@ -79,6 +81,8 @@ def load_adapter(server: Running, adapter: Adapter) -> Probed:
             f"The server's base is {base}, and the adapter {adapter.card.name} is of {adapter.card.base_name}.",
             remedy="Start a server for it: hyperalign serve --engine vllm --adapters FOLDER",
         )
+    if checkpoint := _checkpoint(server):
+        check_tokenizer(adapter, checkpoint)
     if name not in there:
         said = server.ask(
             "POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(adapter.path.resolve())}
@@ -126,13 +130,28 @@ def list_models(server: Running) -> tuple[str, list[str]]:
     Raises:
         ModelServerError: it does not answer, or not as vLLM does.
     """
+    base, *others = _models(server)
+    return base["id"], [model["id"] for model in others]
+
+
+def _checkpoint(server: Running) -> Path | None:
+    """The folder of a server's base; None where it is not to be seen from here."""
+    folder = Path(_models(server)[0]["root"])
+    return folder if folder.is_absolute() and folder.is_dir() else None
+
+
+def _models(server: Running) -> list[dict[str, str]]:
+    """What a server says of its models, the base first."""
     answer = server.ask("GET", "/v1/models")
     try:
-        models = answer.raise_for_status().json()["data"]
+        models = [
+            {name: str(model.get(name) or "") for name in ("id", "root", "parent")}
+            for model in answer.raise_for_status().json()["data"]
+        ]
         # vLLM names the base of each adapter as its parent.
-        bases = [str(model["id"]) for model in models if not model.get("parent")]
-        return bases[0], [str(model["id"]) for model in models if model.get("parent")]
-    except (httpx.HTTPStatusError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        base = next(model for model in models if not model["parent"])
+        return [base, *(model for model in models if model["parent"])]
+    except (httpx.HTTPStatusError, ValueError, KeyError, TypeError, StopIteration, AttributeError) as error:
         raise ModelServerError(
             f"The server of adapters did not list its models ({answer.status_code}).",
             remedy="Is it one of 'hyperalign serve --engine vllm'? A key goes into HYPERALIGN_SERVE_KEY.",

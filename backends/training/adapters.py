@@ -248,27 +248,30 @@ def check_base(card: Card, student: Student) -> None:
         )
 
 
-def check_tokenizer(adapter: Adapter, student: Student) -> None:
-    """Refuse a model that reads other tokens, or puts conversations otherwise, than the adapter was trained on.
+def check_tokenizer(adapter: Adapter, checkpoint: Path) -> None:
+    """Refuse a base that reads other tokens, or puts conversations otherwise, than the adapter was trained on.
+
+    Args:
+        adapter: whole.
+        checkpoint: the folder of the base that it is to be put on.
 
     Raises:
         TrainingError: it does.
     """
-    if (adapter.path / _TEMPLATE).is_file() and (student.path / _TEMPLATE).is_file():
-        templates = [
-            (folder / _TEMPLATE).read_text(encoding="utf-8").strip() for folder in (adapter.path, student.path)
-        ]
+    base = adapter.card.base
+    if (adapter.path / _TEMPLATE).is_file() and (checkpoint / _TEMPLATE).is_file():
+        templates = [(folder / _TEMPLATE).read_text(encoding="utf-8").strip() for folder in (adapter.path, checkpoint)]
         if templates[0] != templates[1]:
             raise TrainingError(
-                f"The adapter {adapter.card.name} was trained with another chat template than {student.name} has.",
+                f"The adapter {adapter.card.name} was trained with another chat template than {base} has.",
                 remedy="Give the base its own template back, or distill the adapter again.",
             )
-    own, base = _vocabulary(adapter.path / _TOKENIZER), _vocabulary(student.path / _TOKENIZER)
-    if own is None or base is None or own == base:
+    own, other = _vocabulary(adapter.path / _TOKENIZER), _vocabulary(checkpoint / _TOKENIZER)
+    if own is None or other is None or own == other:
         return
-    differ = sum(own.get(word) != base.get(word) for word in own.keys() | base.keys())
+    differ = sum(own.get(word) != other.get(word) for word in own.keys() | other.keys())
     raise TrainingError(
-        f"The adapter {adapter.card.name} was trained on other tokens than {student.name} reads: {differ} differ.",
+        f"The adapter {adapter.card.name} was trained on other tokens than {base} reads: {differ} differ.",
         remedy="Give the base its own tokenizer back, or distill the adapter again.",
     )
 

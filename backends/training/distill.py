@@ -197,7 +197,7 @@ def gate(folder: Path, student: Student, progress: Progress | None = None) -> Ve
     adapter = open_adapter(folder)
     card = adapter.card
     check_base(card, student)
-    check_tokenizer(adapter, student)
+    check_tokenizer(adapter, student.path)
     try:
         prompts = json.loads((folder / _RUN / _SPLIT).read_text(encoding="utf-8"))["prompts"]["report"]
         people = json.loads((folder / _RUN / _PEOPLE).read_text(encoding="utf-8"))

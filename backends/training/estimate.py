@@ -1,17 +1,21 @@
-"""What a distillation will take, before it takes it: calls, tokens, minutes and memory. It runs no model."""
+"""What a distillation will take, before it takes it: calls, tokens, minutes and memory, and how to make it fit.
+
+It runs no model.
+"""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from .collect import Teacher
 from .distill import Distillation, split_prompts
 from .hardware import Hardware
-from .recipe import ANSWERED
+from .recipe import ANSWERED, Recipe
 from .student import Student, count_parameters, read_size
 
-__all__ = ["Expected", "estimate"]
+__all__ = ["Expected", "estimate", "fitted"]
 
 _TOKENS_A_WORD = 1.4
 _ANSWER_TOKENS = 200
@@ -24,6 +28,8 @@ _BYTES = {True: 2, False: 4}
 # copies of the log-probabilities; and what torch and transformers take. Held against a run of SmolLM2 135M.
 _CHANNELS, _GATED, _LOGITS = 12, 4, 3
 _LIBRARIES = 700 * 2**20
+# Others use the memory too, and an estimate is no measurement.
+_ROOM = 0.9
 
 
 @dataclass(frozen=True)
@@ -96,13 +102,42 @@ def estimate(asked: Distillation, teacher: Teacher, hardware: Hardware, *, judge
         tokens=tokens,
         steps=steps,
         seconds=passes * _FLOPS * parameters * tokens / speed,
-        memory=_memory(asked, max(read, default=0), judge),
+        memory=_memory(asked, recipe, judge),
     )
 
 
-def _memory(asked: Distillation, longest: int, judge: Student | None) -> int:
+def fitted(asked: Distillation, hardware: Hardware, *, judge: Student | None = None) -> Distillation:
+    """The same, with fewer rows in memory at a time, or activations computed twice, where it would not fit otherwise.
+
+    A step adds up as many rows as before, so that it teaches the same. What does not fit at all is left as small as it
+    gets: ``estimate`` tells.
+
+    Args:
+        asked: what is asked for.
+        hardware: where the student trains.
+        judge: whose weights judge the student's own words, in ``on-policy``.
+    """
+    recipe = asked.recipe
+    for smaller in _smaller(recipe):
+        if not hardware.memory or _memory(asked, recipe, judge) <= _ROOM * hardware.memory:
+            break
+        recipe = smaller
+    return replace(asked, recipe=recipe)
+
+
+def _smaller(recipe: Recipe) -> Iterator[Recipe]:
+    """Recipes that need less and less; single rows come last, as they use a device worst."""
+    while recipe.at_once > 2:
+        recipe = replace(recipe, at_once=recipe.at_once // 2)
+        yield recipe
+    yield (recipe := replace(recipe, recompute=True))
+    yield replace(recipe, at_once=1)
+
+
+def _memory(asked: Distillation, recipe: Recipe, judge: Student | None) -> int:
     """Bytes at most: the libraries, the weights, and what each token of the longest rows leaves in every layer."""
-    recipe, size = asked.recipe, read_size(asked.student)
+    split, size = split_prompts(asked.prompts), read_size(asked.student)
+    longest = max((_tokens(prompt) for prompt in [*split.train, *split.validation]), default=0)
     written = 2 * _ANSWER_TOKENS if recipe.method in ANSWERED else recipe.max_new
     texts = 2 if recipe.method == "dpo" else 1
     tokens = texts * recipe.at_once * min(recipe.max_length, longest + written)

@@ -109,8 +109,8 @@ def judge(
     asked: list[list[Message]] = [scope.messages(profile.user, prompt) for profile, prompt in cases]
     model, tokenizer = load_student(student)
     model.to(find_hardware().device)
-    # As the adapter is asked and served: it may have lost under its own system turn alone what it should keep.
-    told_whose = scope.system(profiles[0].user)
+    # As the adapter is asked and served: it may have lost under one of its system turns alone what it should keep.
+    told_whose = sorted({scope.system(profile.user) for profile in profiles})
     quality = _Quality(cases, metric, max_new, progress)
     base, base_broken = quality(model, tokenizer, told, "student with profile")
     bare, _ = quality(model, tokenizer, asked, "student")
@@ -195,11 +195,14 @@ class _Quality:
         return score, fmean(len(text.split()) < MIN_WORDS or goes_in_circles(text) for text in written)
 
 
-def _fixed_shares(model: Any, tokenizer: Any, system: str) -> tuple[float, float]:
+def _fixed_shares(model: Any, tokenizer: Any, systems: Sequence[str]) -> tuple[float, float]:
+    """What share of general questions it answers rightly and of harmful requests it refuses, over all system turns."""
+
+    def share(items: Sequence[tuple[str, str, str]]) -> float:
+        return fmean(likelier(model, tokenizer, *item, system=system) for system in systems for item in items)
+
     fixed = _fixed()
-    able = fmean(likelier(model, tokenizer, *item, system=system) for item in fixed.ability)
-    refusing = fmean(likelier(model, tokenizer, *item, system=system) for item in fixed.refusals)
-    return able, refusing
+    return share(fixed.ability), share(fixed.refusals)
 
 
 @cache

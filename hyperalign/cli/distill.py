@@ -89,6 +89,7 @@ def distill(
     from hyperalign.backends.training.curve import as_text
     from hyperalign.backends.training.distill import Distillation
     from hyperalign.backends.training.distill import distill as run
+    from hyperalign.backends.training.estimate import fitted
     from hyperalign.backends.training.hardware import find_hardware
     from hyperalign.backends.training.recipe import ANSWERED, METHODS, suggest
     from hyperalign.backends.training.rows import SCOPES, Scope, prefix
@@ -144,6 +145,7 @@ def distill(
             choose_scorer(scorer, teacher, budget, report) if scorer or recipe.method == "dpo" else None,
         )
         judge = open_student(teacher, report.bytes) if recipe.method == "on-policy" else None
+        wanted = fitted(wanted, hardware, judge=judge)
         if dry_run:
             _estimate(wanted, who, hardware, judge)
             return
@@ -216,3 +218,8 @@ def _estimate(asked: Distillation, teacher: Teacher, hardware: Hardware, judge: 
     typer.echo(f"{len(asked.profiles)} person(s), {len(asked.prompts)} prompt(s). Nothing was done.")
     for line in expected.lines():
         typer.echo(f"  {line}")
+    if 0 < hardware.memory < expected.memory:
+        typer.echo(
+            f"That is more than the {hardware.memory / 2**30:.1f} GiB here: "
+            "choose a smaller student, or cut rows with --max-length."
+        )

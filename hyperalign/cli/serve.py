@@ -51,7 +51,7 @@ def serve(
     with reporter() as report:
         base = open_base(found[0].card, report.bytes)
     for adapter in found:
-        check_tokenizer(adapter, base)
+        check_tokenizer(adapter, base.path)
     try:
         with _ended_as_by_hand():
             engines[engine](

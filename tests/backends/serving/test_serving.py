@@ -233,8 +233,7 @@ def test_what_must_not_be_served_is_refused(tmp_path: Path) -> None:
 def test_other_tokens_than_the_bases_are_refused(tmp_path: Path) -> None:
     folder, base = adapter(tmp_path, "one"), tmp_path / "base"
     base.mkdir()
-    student = Student("local:x", base, "b1", "")
-    check_tokenizer(open_adapter(folder), student)  # nothing is known of either
+    check_tokenizer(open_adapter(folder), base)  # nothing is known of either
 
     def speak(where: Path, words: dict[str, int]) -> None:
         added = [{"id": 9, "content": "<|im_end|>"}]
@@ -242,13 +241,13 @@ def test_other_tokens_than_the_bases_are_refused(tmp_path: Path) -> None:
 
     speak(base, {"a": 0, "b": 1, "c": 2})
     speak(folder, {"a": 0, "b": 1, "c": 2})
-    check_tokenizer(recard(folder, CARD), student)
+    check_tokenizer(recard(folder, CARD), base)
     speak(folder, {"a": 0, "b": 2, "c": 1})
-    with pytest.raises(TrainingError, match="other tokens than local:x reads: 2 differ"):
-        check_tokenizer(recard(folder, CARD), student)
+    with pytest.raises(TrainingError, match="other tokens than local:smollm2-135m-instruct reads: 2 differ"):
+        check_tokenizer(recard(folder, CARD), base)
     (base / "tokenizer.json").write_text("{")
     with pytest.raises(TrainingError, match="can't be read"):
-        check_tokenizer(open_adapter(folder), student)
+        check_tokenizer(open_adapter(folder), base)
 
 
 # vLLM, as far as it can be seen without it

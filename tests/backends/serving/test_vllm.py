@@ -179,6 +179,12 @@ def test_what_does_not_fit_is_refused_with_its_reason(running: Running, shelf: P
     )
     with pytest.raises(TrainingError, match="can't take the adapter torn"):
         load_adapter(running, torn)
+    template = "{% for turn in messages %}{{ turn.content }}{% endfor %}"
+    otherwise = changed(
+        open_adapter(shelf / "one"), "otherwise", lambda weights: (weights / "chat_template.jinja").write_text(template)
+    )
+    with pytest.raises(TrainingError, match="otherwise was trained with another chat template"):
+        load_adapter(running, otherwise)
     other = Adapter(large.path, large.card.model_copy(update={"base_sha256": "0" * 64}), large.sha256)
     with pytest.raises(InputError, match="The server's base is"):
         load_adapter(running, other)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hyperalign.backends.training.adapters import open_adapter
+from hyperalign.backends.training.hardware import Hardware
 from hyperalign.backends.training.student import Student
 from tests.fixtures.scripted_server import ScriptedServer, reply
 from tests.hyperalign.cli.conftest import Run, run
@@ -41,6 +42,10 @@ def test_a_distillation_from_its_estimate_to_its_losses(
     expected = run("distill", *asked, "--dry-run")
     assert expected.code == 0, expected.err
     assert "GiB" in expected.out
+    assert "That is more than" not in expected.out
+    with monkeypatch.context() as small:
+        small.setattr("hyperalign.backends.training.hardware.find_hardware", lambda: Hardware("cpu", False, 2**27))
+        assert "That is more than the 0.1 GiB here: choose a smaller student" in run("distill", *asked, "--dry-run").out
     assert not scripted_server.requests
     done = run("distill", *asked, "--max-steps", "1", "--accelerate", "accelerate.json")
     assert done.code == 0, done.err

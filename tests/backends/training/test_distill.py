@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from hyperalign.backends.training.recipe import Recipe
 from hyperalign.backends.training.rows import Scope
 from hyperalign.backends.training.sieve import Sieve
 from hyperalign.backends.training.student import Student
+from hyperalign.backends.training.writing import likelier
 from hyperalign.budget import Budget
 from hyperalign.errors import BudgetExceededError, InputError, ModelError
 from hyperalign.profile import Hypothesis, Measurement, Profile
@@ -135,7 +137,7 @@ def test_a_student_that_takes_no_system_turn_is_refused_before_anybody_is_asked(
 
 @needs_train
 def test_several_people_one_adapter_and_its_verdict(
-    scripted_server: ScriptedServer, shallow: Student, tmp_path: Path
+    scripted_server: ScriptedServer, shallow: Student, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "letters"
     loose = Terms(quality=10.0, gain=-10.0, broken=1.0, ability=1.0, refusals=1.0)
@@ -154,8 +156,16 @@ def test_several_people_one_adapter_and_its_verdict(
     assert made.card.gate is None
     assert "training" in (folder / "training" / "losses.svg").read_text()
     assert "Short sentences" not in (folder / "training" / "rows.jsonl").read_text()
+    told: set[str] = set()
+
+    def noted(*asked: Any, system: str) -> bool:
+        told.add(system)
+        return likelier(*asked, system=system)
+
+    monkeypatch.setattr("hyperalign.backends.training.gate.likelier", noted)
     verdict = gate(folder, shallow)
     assert verdict.passed, verdict.reasons
+    assert told == {"Write for ada.", "Write for bruno."}, "fixed questions stand under everybody's system turn"
     figures = verdict.figures
     assert figures["prompts"] == 2 * len(split.report)
     assert figures["prompt tokens, adapter"] < 0.7 * figures["prompt tokens, student with profile"]
