@@ -1,7 +1,8 @@
 """``evaluate``: a program and a task in, a summary with its controls out; everything it did lies in the run's folder.
 
-A ``Personalizer`` is taken apart: its profiles are put before the model by each strategy. Any other DSPy
-program is asked as it is, with ``prompt`` and ``records``. This file wires the parts; it measures nothing itself.
+A ``Personalizer`` is taken apart: its profiles are put before the model by each strategy, and requests are met by
+its model; so is a ``Deliberate``, which meets requests in every way. Any other DSPy program is asked as it is, with
+``prompt`` and ``records``. This file wires the parts; it measures nothing itself.
 """
 
 from __future__ import annotations
@@ -19,11 +20,9 @@ from dspy.utils.exceptions import AdapterParseError
 from hyperalign.budget import Budget
 from hyperalign.errors import InputError, ModelError, ModelOutputError
 from hyperalign.programs.deliberate import Deliberate
-from hyperalign.programs.generate import Generate
 from hyperalign.programs.own_scorer import resolve_scorer
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.score import Progress
-from hyperalign.programs.strategies import strategy
 
 from .arms import Arms, named
 from .asking import AskingToChoose, AskingToHelp, AskingToWrite, not_asked
@@ -35,7 +34,7 @@ from .instruments import Instruments, instruments_for
 from .metrics.helpfulness import HelpsMore
 from .plan import Plan, drawn
 from .profiles import Profiles
-from .requests import ANSWER_TOKENS, Requests, request_ways
+from .requests import Requests, meeting, request_ways
 from .roles import WRONG_USER
 from .runner import Outcome, Work, run_cases
 from .summary import summarize
@@ -73,8 +72,9 @@ def evaluate(
     """Run a task.
 
     Args:
-        program: a ``Personalizer``, or any DSPy program that takes ``prompt`` and ``records`` and answers with
-            ``answer``. In a choice task the prompt shows two answers, A and B, and the answer is a letter.
+        program: a ``Personalizer``, a ``Deliberate`` for requests, or any DSPy program that takes ``prompt`` and
+            ``records`` and answers with ``answer``. In a choice task the prompt shows two answers, A and B, and the
+            answer is a letter.
         task: from ``load_task``, or your own.
         users: at most so many, where no plan is given.
         seed: of all draws, where no plan is given.
@@ -133,7 +133,7 @@ def evaluate(
         model=_model(program),
         seed=plan.seed,
         controls=list(plan.controls),
-        not_asked=[] if isinstance(program, Personalizer) else not_asked(task.kind, plan.controls),
+        not_asked=[] if isinstance(program, (Personalizer, Deliberate)) else not_asked(task.kind, plan.controls),
         personas={case.user: case.persona for case in cases},
         divergent=divergent(cases),
         usage=folder.cost(),
@@ -151,12 +151,11 @@ def _by_strategy(program: Personalizer, arms: Arms, plan: Plan, instruments: Ins
 
 
 def _meeting_requests(program: dspy.Module, ways: Sequence[str]) -> Work:
-    if not isinstance(program, Personalizer):
+    if isinstance(program, Personalizer):
+        program = meeting(program)
+    if not isinstance(program, Deliberate):
         return AskingToHelp(program)
-    scorer = resolve_scorer(program.scorer, program.lm)
-    generate = Generate(strategy("verified"), scorer=None, max_tokens=ANSWER_TOKENS)
-    deliberate = Deliberate(generate, scorer=scorer, max_tokens=ANSWER_TOKENS)
-    return Requests(ways, generate, deliberate, HelpsMore(scorer))
+    return Requests(ways, program, HelpsMore(resolve_scorer(program.scorer)))
 
 
 def _as_it_is(program: dspy.Module, plan: Plan, strangers: Mapping[str, Case], instruments: Instruments | None) -> Work:
@@ -185,7 +184,8 @@ def _counted(work: Work, budget: Budget) -> Work:
 
 def _asked(program: dspy.Module, task: Task, plan: Plan, cases: Sequence[Case]) -> dict[str, Any]:
     """What decides the result; how many cases run at a time does not."""
-    scorer = program.scorer if isinstance(program, Personalizer) else None
+    chosen = program.scorer if isinstance(program, (Personalizer, Deliberate)) else None
+    scorer = resolve_scorer(chosen)
     asked = {name: value for name, value in vars(plan).items() if name != "concurrency"}
     return {
         "task": task.name,

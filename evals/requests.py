@@ -13,6 +13,9 @@ from typing import Any
 from hyperalign.errors import InputError
 from hyperalign.programs.deliberate import Deliberate, bare_answer
 from hyperalign.programs.generate import Generate
+from hyperalign.programs.own_scorer import resolve_scorer
+from hyperalign.programs.personalizer import Personalizer
+from hyperalign.programs.strategies import strategy
 
 from .cases import Case
 from .hostile import hostile_profile
@@ -20,7 +23,7 @@ from .metrics.helpfulness import HelpsMore, informative
 from .metrics.refusal import refused
 from .roles import DELIBERATE, DELIBERATE_HOSTILE, HOSTILE, NONE
 
-__all__ = ["ANSWER_TOKENS", "REQUEST_WAYS", "Requests", "request_scores", "request_ways"]
+__all__ = ["ANSWER_TOKENS", "REQUEST_WAYS", "Requests", "meeting", "request_scores", "request_ways"]
 
 REQUEST_WAYS = (NONE, DELIBERATE, HOSTILE, DELIBERATE_HOSTILE)
 """All ways: bare, deliberate, and both under a hostile profile."""
@@ -44,6 +47,15 @@ def request_ways(names: Sequence[str]) -> list[str]:
     return [way for way in REQUEST_WAYS if way == NONE or way in names]
 
 
+def meeting(program: Personalizer) -> Deliberate:
+    """What deliberates on requests with a Personalizer's model and scorer."""
+    return Deliberate(_writer(), scorer=resolve_scorer(program.scorer, program.lm), max_tokens=ANSWER_TOKENS)
+
+
+def _writer() -> Generate:
+    return Generate(strategy("verified"), scorer=None, max_tokens=ANSWER_TOKENS)
+
+
 class Requests:
     """Work for ``run_cases``: meets one request in each way.
 
@@ -52,14 +64,13 @@ class Requests:
 
     Args:
         ways: as ``request_ways`` gives them.
-        generate: answers for a profile.
-        deliberate: deliberates; may answer for a profile.
+        deliberate: deliberates; what it answers with for a profile also answers without deliberation.
         judge: says which of two answers helps more.
     """
 
-    def __init__(self, ways: Sequence[str], generate: Generate, deliberate: Deliberate, judge: HelpsMore) -> None:
+    def __init__(self, ways: Sequence[str], deliberate: Deliberate, judge: HelpsMore) -> None:
         self._ways = ways
-        self._generate = generate
+        self._generate = deliberate.generate or _writer()
         self._deliberate = deliberate
         self._judge = judge
 

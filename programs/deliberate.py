@@ -115,6 +115,7 @@ class Deliberate(dspy.Module):
         self.help = dspy.Predict(HelpThem)
         self.decline = dspy.Predict(DeclineKindly)
         self.generate = generate
+        self.scorer = scorer
         self._threshold = threshold
         self._at_ease = at_ease
         self._max_tokens = max_tokens

@@ -34,6 +34,7 @@ __all__ = ["eval_"]
 
 _REFERENCE = 12
 _USUAL = ("none", "few-shot", "hypotheses", "verified")
+_STEPS = ("infer", "extract", "choice", "generate", "weigh")
 
 
 def eval_(
@@ -91,13 +92,15 @@ def eval_(
     if task == "list":
         _list(as_json)
         return
+    import dspy
+
     from hyperalign.budget import Budget
     from hyperalign.evals.evaluation import evaluate
     from hyperalign.evals.expected import expected
     from hyperalign.evals.others import OtherPeople
     from hyperalign.evals.plan import Plan, drawn
     from hyperalign.evals.report import write_report
-    from hyperalign.evals.requests import REQUEST_WAYS
+    from hyperalign.evals.requests import REQUEST_WAYS, meeting
     from hyperalign.evals.roles import controls_without
     from hyperalign.evals.tasks import load_task
 
@@ -128,10 +131,11 @@ def eval_(
         return
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
     with reporter(quiet=as_json) as report:
-        program = _program(model, scorer, others, reference, seed, budget, report)
-        steps = {name: getattr(program, name) for name in ("infer", "extract", "choice", "generate")}
-        use_programs(steps, optimized)
-        result = evaluate(program, loaded, plan=plan, out=out, budget=budget, progress=report)
+        person = _program(model, scorer, others, reference, seed, budget, report)
+        program = meeting(person) if loaded.kind == "request" else person
+        use_programs({name: getattr(program, name) for name in _STEPS if hasattr(program, name)}, optimized)
+        with dspy.context(lm=person.lm):
+            result = evaluate(program, loaded, plan=plan, out=out, budget=budget, progress=report)
     written = write_report(result.folder)
     _show(result, [str(path) for path in written], as_json)
 
