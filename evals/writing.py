@@ -78,7 +78,7 @@ class Writing:
             "said": {
                 arm.name: arm.strategy.condition(narrowed(arm.profile, case.prompt), "…", PROFILE_WORDS) for arm in arms
             },
-            "scores": scored(self._instruments, case, answers, strangers),
+            "scores": scored(self._instruments, case, answers, strangers, drafts),
         }
 
     def _write(self, arm: Arm, case: Case) -> list[str]:

@@ -22,6 +22,7 @@ _NAMES = {
     "helps_more": "helps more than none",
     "informative": "informative (proxy)",
     "order_consistency": "orders agree",
+    "over_its_drafts": "log-probability over the mean of its drafts",
     "own_over_other": "own over other",
     "own_over_other_sum": "own over other, summed",
     "pick": "picks",

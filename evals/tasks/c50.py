@@ -6,6 +6,7 @@ and Stamatatos 2006). All authors write wire news: what sets one apart is small 
 
 from __future__ import annotations
 
+import html
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,7 +55,7 @@ class C50:
     def texts(self) -> dict[str, list[str]]:
         """All training articles."""
         folders = sorted(folder for folder in (self._data / "C50train").iterdir() if folder.is_dir())
-        return {_user(folder.name): [read_text(path) for path in _articles(folder)] for folder in folders}
+        return {_user(folder.name): [_read(path) for path in _articles(folder)] for folder in folders}
 
     def _all(self, seed: int) -> Iterator[Case]:
         train, test = self._data / "C50train", self._data / "C50test"
@@ -70,7 +71,7 @@ class C50:
             if len(known) < self._records:
                 continue
             records = tuple(
-                Sample(user=_user(author), id=case_id(str(path.name)), text=read_text(path))
+                Sample(user=_user(author), id=case_id(str(path.name)), text=_read(path))
                 for path in draw.sample(known, self._records)
             )
             for path in draw.sample(asked, min(self._cases_each, len(asked))):
@@ -78,7 +79,7 @@ class C50:
                 yield self._case(author, path, records, development=number < len(authors) // 2)
 
     def _case(self, author: str, path: Path, records: tuple[Sample, ...], *, development: bool) -> Case:
-        article = read_text(path).strip()
+        article = _read(path).strip()
         lead = " ".join(article.split()[:_LEAD_WORDS])
         return Case(
             id=case_id(author, path.name),
@@ -89,6 +90,11 @@ class C50:
             reference=article,
             development=development,
         )
+
+
+def _read(path: Path) -> str:
+    """An article; the corpus writes an ampersand as markup does, and no answer would."""
+    return html.unescape(read_text(path))
 
 
 def _user(author: str) -> str:

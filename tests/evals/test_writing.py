@@ -48,20 +48,23 @@ def instruments() -> Instruments:
         ("Go on with:\n\nThe old cat\nsat", "  The  old cat sat\non the mat.", "on the mat."),
         ("Write of cats.", "The old cat sat on the mat.", "The old cat sat on the mat."),
         ("Go on with: The old cat sat", "An old cat sat on the mat.", "An old cat sat on the mat."),
-        # It must be the prompt's end: its beginning or middle is nobody's lead.
-        ("The old cat sat. Go on.", "The old cat sat. And then?", "The old cat sat. And then?"),
+        # Wherever it stands in the prompt and in the answer, and however it is written there.
+        ("The old cat sat. Go on.", "The old cat sat. And then?", "And then?"),
+        ("Go on with: The old cat sat", "So it was: THE OLD CAT SAT, and slept.", "So it was: and slept."),
+        ("Go on with: The old cat sat down", "The old cat sat. The young one stood.", "The young one stood."),
+        ("Go on with: the cat’s old mat", "The cat's old mat lay there.", "lay there."),
         # A word or two in common is chance.
         ("Write about the rain", "the rain fell.", "the rain fell."),
-        # The longest lead counts, not the last words alone.
         ("Go on with: so it is as it is so it is as it", "so it is as it is so it is as it was", "was"),
-        # Nothing but the lead: an answer all the same.
-        ("Go on with: The old cat sat", "The old cat sat", "The old cat sat"),
+        # Nothing but the lead says nothing, also when it is said twice.
+        ("Go on with: The old cat sat", "The old cat sat", ""),
+        ("Go on with: The old cat sat", "The old cat sat. The old cat sat.", ""),
         ("", "Anything.", "Anything."),
         ("Say it.", "", ""),
     ],
 )
 def test_what_the_prompt_gave_is_not_counted(prompt: str, answer: str, rest: str) -> None:
-    assert _unasked(answer, prompt) == rest
+    assert " ".join(_unasked(answer, prompt).split()) == rest
 
 
 def test_the_lead_is_nobody_s_in_scores_and_in_the_reference(instruments: Instruments) -> None:
@@ -87,6 +90,21 @@ def test_wins_follow_the_judge_and_ties_count_half(instruments: Instruments) -> 
     assert "win_rate_vs_none" not in scores["none"], "nothing wins against itself"
     assert scores["verified"]["burrows_delta"] < scores["none"]["burrows_delta"]
     assert set(scores[OWN_TEXT]) == {"author_logprob", "author_logprob_characters", "burrows_delta"}
+
+
+def test_a_choice_among_drafts_is_held_against_their_mean(instruments: Instruments) -> None:
+    own, other = written(HEDGER, SEA, 8), written(BLUNT, SEA, 8)
+    best, worst = (instruments.measure(text, "hed")["author_logprob"] for text in (own, other))
+    scores = scored(instruments, HED, {"verified": own, "none": other}, turned_down={"verified": [other], "none": []})
+    assert scores["verified"]["over_its_drafts"] == pytest.approx((best - worst) / 2)
+    assert "over_its_drafts" not in scores["none"], "of one draft none was chosen"
+
+
+def test_a_longer_text_is_not_nearer_for_its_length(instruments: Instruments) -> None:
+    text = written(HEDGER, SEA, 8, sentences=40)
+    longer = f"{text} {written(BLUNT, SEA, 9, sentences=40)}"
+    assert len(text.split()) > 200
+    assert instruments.measure(longer, "hed") == instruments.measure(text, "hed")
 
 
 def test_copying_shows(instruments: Instruments) -> None:

@@ -45,7 +45,9 @@ def articles(folder: Path, authors: int = 3, each: int = 5) -> Path:
             place = folder / part / f"Author O'{author}"
             place.mkdir(parents=True)
             for number in range(each):
-                (place / f"{number}.txt").write_text(f"{part} {author}/{number}. " + "Markets fell again today. " * 20)
+                (place / f"{number}.txt").write_text(
+                    f"{part} {author}/{number}. " + "Shares of A &amp; B fell again. " * 20
+                )
     return folder
 
 
@@ -116,6 +118,8 @@ def test_c50_asks_for_test_articles_from_their_lead(tmp_path: Path) -> None:
         assert len(case.prompt.split()) < 60
         assert len(texts(case.records)) == 4
         assert all(text.startswith("C50train") for text in texts(case.records))
+        assert not any("&amp;" in text for text in (case.prompt, case.reference, *texts(case.records)))
+        assert "A & B fell" in case.prompt
 
 
 def test_traits_share_no_statement_between_people_records_and_cases(tmp_path: Path) -> None:
@@ -143,7 +147,7 @@ def test_the_parts_of_c50_are_halves_by_name_and_its_texts_are_the_training_ones
     assert not isinstance(Traits(tmp_path), WritingTask)
     known = task.texts()
     assert {author: len(theirs) for author, theirs in known.items()} == dict.fromkeys(parts, 5)
-    assert all(text.startswith("C50train") for theirs in known.values() for text in theirs)
+    assert all(text.startswith("C50train") and "&amp;" not in text for theirs in known.values() for text in theirs)
 
 
 def test_people_of_one_trait_are_no_strangers(tmp_path: Path) -> None:
