@@ -2,8 +2,11 @@
 
 Four writers answer the same prompts: the teacher with the profile before it, the student alone, the student with the
 profile, and the student with the adapter and no profile. Answers are kept as they end, and an interrupted run goes on.
-Each is cut to the same number of words before it is scored, so that no limit of tokens decides. Intervals are over
-prompts. It prints Markdown. Run it from the repository's folder with:
+Each is cut to the same number of words before it is scored, and scored by what the beginning of a text shows, so that
+no limit of tokens decides. The teacher is asked as ``generate`` asks: what copies an example is written anew, and its
+runtime's own settings for writing hold; the student writes greedily. Prompt tokens are the student's, also of the
+teacher's prompt; seconds are those of an answer, the teacher's with so many at a time as were asked for. Intervals are
+over prompts. It prints Markdown. Run it from the repository's folder with:
 python -m benches.distillation adapters/letters --people examples/people --teacher vllm:http://127.0.0.1:8000 --out runs
 """
 
@@ -12,30 +15,36 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import dspy
+
 from hyperalign.backends.runtimes.connect import connect
-from hyperalign.backends.training.adapters import open_adapter, open_base
-from hyperalign.backends.training.collect import Teacher, collect
+from hyperalign.backends.training.adapters import Adapter, open_adapter, open_base
 from hyperalign.backends.training.hardware import find_hardware
 from hyperalign.backends.training.probe import with_adapter
 from hyperalign.backends.training.rows import Scope
+from hyperalign.backends.training.sieve import MIN_WORDS, goes_in_circles
 from hyperalign.backends.training.student import load_student
 from hyperalign.backends.training.writing import answers, prompt_tokens
-from hyperalign.budget import Budget
+from hyperalign.copying import longest_copied_run
+from hyperalign.errors import InputError, ModelOutputError
 from hyperalign.evals.metrics.authorship import Authorship, cut
 from hyperalign.evals.metrics.style_distance import style_distance
-from hyperalign.evals.statistics import Estimate, difference, estimate
+from hyperalign.evals.statistics import Estimate, difference, estimate, ratio
 from hyperalign.files import append_line, read_journal
 from hyperalign.profile import Profile
 from hyperalign.programs.generate import Generate
 from hyperalign.programs.strategies import strategy
 from hyperalign.reading import read_records
 from hyperalign.records import Sample
-from hyperalign.style import likeness
+from hyperalign.side_by_side import side_by_side
+from hyperalign.style import likeness, of_beginnings
+from hyperalign.style.claims import MAX_DEVIATIONS
 
 ARMS = ("teacher with profile", "student", "student with profile", "student with adapter")
 WORDS = 100
@@ -62,37 +71,57 @@ class Answers:
         self.known[arm, person.user, prompt] = row | {"seconds": seconds}
 
 
-def ask_teacher(kept: Answers, teacher: Teacher, cases: Sequence[Case], path: Path, budget: Budget) -> None:
-    """The teacher with the profile; tokens and seconds are means over what was asked now."""
-    missing = kept.missing(ARMS[0], cases)
-    if not missing:
-        return
-    began = time.perf_counter()
-    people = list({person.user: person for person, _ in cases}.values())
-    found = collect(teacher, people, list(dict.fromkeys(prompt for _, prompt in cases)), path, budget=budget)
-    calls = max(1, budget.spent.calls)
-    said = {(trace.user, trace.prompt): trace.answer for trace in found}
-    for person, prompt in missing:
-        tokens, seconds = budget.spent.tokens_in / calls, (time.perf_counter() - began) / calls
-        kept.add(ARMS[0], (person, prompt), said[person.user, prompt], tokens, seconds)
+@dataclass(frozen=True)
+class Asked:
+    """What everybody is asked.
+
+    Attributes:
+        cases: people and prompts.
+        program: puts the profile before who is told of it.
+        tokenizer: the student's.
+        kept: the answers.
+    """
+
+    cases: Sequence[Case]
+    program: Generate
+    tokenizer: Any
+    kept: Answers
 
 
-def ask_student(kept: Answers, folder: Path, cases: Sequence[Case], max_new: int) -> None:
-    """The student alone, with the profile, and with the adapter."""
-    card = open_adapter(folder).card
-    # The student with the profile is asked as the teacher is, instructions included.
-    scope, told = Scope(card.scope, card.prefixes), Generate(strategy(card.strategy), scorer=None)
-    model, tokenizer = load_student(open_base(card))
-    model.to(find_hardware().device)
+def ask_teacher(asked: Asked, lm: dspy.LM, at_once: int) -> None:
+    """The teacher with the profile; an answer that is none stays one."""
+
+    def ask(case: Case) -> tuple[Case, str, float]:
+        person, prompt = case
+        began = time.perf_counter()
+        with dspy.context(lm=lm):
+            try:
+                answer = str(asked.program(prompt=prompt, profile=person).answer)
+            except ModelOutputError:
+                answer = ""
+        return case, answer, time.perf_counter() - began
+
+    def keep(found: tuple[Case, str, float]) -> None:
+        (person, prompt), answer, seconds = found
+        tokens = prompt_tokens(asked.tokenizer, [asked.program.messages(person, prompt)])
+        asked.kept.add(ARMS[0], (person, prompt), answer, tokens, seconds)
+
+    side_by_side(ask, asked.kept.missing(ARMS[0], asked.cases), keep, at_once=at_once)
+
+
+def ask_student(asked: Asked, adapter: Adapter, model: Any, max_new: int) -> None:
+    """The student alone, with the profile, and with the adapter, told of the person what its scope tells."""
+    scope, alone = Scope(adapter.card.scope, adapter.card.prefixes), Scope("program")
     for arm in ARMS[1:]:
         if arm == ARMS[3]:
-            model = with_adapter(model, folder)
-        for person, prompt in kept.missing(arm, cases):
-            turns = told.messages(person, prompt) if arm == ARMS[2] else scope.messages(person.user, prompt)
+            model = with_adapter(model, adapter.path)
+        for person, prompt in asked.kept.missing(arm, asked.cases):
+            told = scope if arm == ARMS[3] else alone
+            turns = asked.program.messages(person, prompt) if arm == ARMS[2] else told.messages(person.user, prompt)
             began = time.perf_counter()
-            (said,) = answers(model, tokenizer, [turns], max_new=max_new)
+            (said,) = answers(model, asked.tokenizer, [turns], max_new=max_new)
             seconds = time.perf_counter() - began
-            kept.add(arm, (person, prompt), said, prompt_tokens(tokenizer, [turns]), seconds)
+            asked.kept.add(arm, (person, prompt), said, prompt_tokens(asked.tokenizer, [turns]), seconds)
 
 
 def scores(
@@ -107,36 +136,75 @@ def scores(
     return found
 
 
-def table(kept: Answers, cases: Sequence[Case], people: Sequence[Path]) -> Iterator[str]:
+def table(kept: Answers, cases: Sequence[Case], texts: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """The table and what follows from it, as Markdown."""
-    authors = Authorship(own_texts(people), words=WORDS)
-    nats = scores(kept, cases, lambda person, answer: likeness(answer, person.style))
-    far = scores(kept, cases, lambda person, answer: style_distance(answer, person))
+    authors = Authorship(texts, words=WORDS)
+    nats = scores(kept, cases, lambda person, answer: likeness(answer, of_beginnings(person.style)))
+    far = scores(kept, cases, _distance)
     named = scores(kept, cases, lambda person, answer: float(authors.author(answer) == person.user))
-    yield "| | like the person, nats | style distance | taken for theirs | prompt tokens | seconds |"
-    yield "|---|---|---|---|---|---|"
+    yield (
+        "| | like the person, nats | style distance | taken for theirs | no answer | longest copied run | words "
+        "| prompt tokens | seconds |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|"
     for arm in ARMS:
         rows = [kept.known[arm, person.user, prompt] for person, prompt in cases]
+        copied = [longest_copied_run(row["answer"], texts[row["user"]]) for row in rows]
         share = estimate(named[arm], share=True)
         cells = [
             said(estimate(nats[arm]), 2),
             said(estimate(far[arm]), 2),
             f"{share.mean:.0%} ({share.low:.0%} to {share.high:.0%})",
+            f"{sum(map(no_answer, (row['answer'] for row in rows)))} of {len(rows)}",
+            f"{_mean(copied):.1f}, at most {max(copied)}",
+            f"{_mean(len(row['answer'].split()) for row in rows):.0f}",
             f"{_mean(row['tokens'] for row in rows):.0f}",
             f"{_mean(row['seconds'] for row in rows):.1f}",
         ]
         yield f"| {arm} | {' | '.join(cells)} |"
     yield ""
-    gain = difference(nats[ARMS[3]], nats[ARMS[1]])
-    most = difference(nats[ARMS[0]], nats[ARMS[1]])
-    told = difference(nats[ARMS[3]], nats[ARMS[2]])
-    yield f"- the adapter over the student alone: {said(gain, 2)} nats"
-    yield f"- the teacher with profile over the student alone: {said(most, 2)} nats"
-    yield f"- the adapter's gain as a share of the teacher's: {gain.mean / most.mean:.0%}"
-    wanted = {prompt: [0.9 * t + 0.1 * s for t, s in zip(nats[ARMS[0]][prompt], nats[ARMS[1]][prompt], strict=True)]
-              for prompt in nats[ARMS[0]]}  # fmt: skip
-    yield f"- the adapter over 90 % of that gain: {said(difference(nats[ARMS[3]], wanted), 2)} nats"
-    yield f"- the adapter over the student with profile: {said(told, 2)} nats"
+    gain, most = _over(nats[ARMS[3]], nats[ARMS[1]]), _over(nats[ARMS[0]], nats[ARMS[1]])
+    yield f"- the adapter over the student alone: {said(estimate(gain), 2)} nats"
+    yield f"- the teacher with profile over the student alone: {said(estimate(most), 2)} nats"
+    if estimate(most).mean > 0:
+        part = ratio(gain, most)
+        yield f"- the adapter's gain as a share of the teacher's: {part.mean:.0%} ({part.low:.0%} to {part.high:.0%})"
+    else:
+        yield "- the teacher gains nothing over the student alone: there is no share of it"
+    wanted = {prompt: [0.9 * value for value in most[prompt]] for prompt in most}
+    yield f"- the adapter over 90 % of the teacher's gain: {said(difference(gain, wanted), 2)} nats"
+    yield f"- the adapter over the student with profile: {said(difference(nats[ARMS[3]], nats[ARMS[2]]), 2)} nats"
+    yield (
+        f"- the judge of authors learned from the {sum(map(len, texts.values()))} texts that the profiles were made "
+        f"from, so that copies are taken for theirs; without the text that it is asked about it names "
+        f"{right(texts):.0%} of their authors, by chance {1 / len(texts):.0%}"
+    )
+
+
+def no_answer(text: str) -> bool:
+    """Whether a text is empty, of a word or two, or goes in circles."""
+    return len(text.split()) < MIN_WORDS or goes_in_circles(text)
+
+
+def right(texts: Mapping[str, Sequence[str]]) -> float:
+    """Share of the people's own texts whose author the judge names without having seen them."""
+    found = [
+        Authorship({**texts, user: [*theirs[:i], *theirs[i + 1 :]]}, words=WORDS).author(text) == user
+        for user, theirs in texts.items()
+        for i, text in enumerate(theirs)
+    ]
+    return _mean(found)
+
+
+def _distance(person: Profile, answer: str) -> float:
+    """Of what is no answer, the most there is: where nothing was measured nothing would be far."""
+    if len(answer.split()) < MIN_WORDS:
+        return MAX_DEVIATIONS
+    return style_distance(answer, person.model_copy(update={"style": of_beginnings(person.style)}))
+
+
+def _over(ours: Mapping[str, list[float]], theirs: Mapping[str, list[float]]) -> dict[str, list[float]]:
+    return {prompt: [a - b for a, b in zip(ours[prompt], theirs[prompt], strict=True)] for prompt in ours}
 
 
 def own_texts(files: Sequence[Path]) -> dict[str, list[str]]:
@@ -175,16 +243,22 @@ def main() -> None:
     ]
     prompts = json.loads((run / "split.json").read_text(encoding="utf-8"))["prompts"]["report"]
     cases = [(person, prompt) for person in people for prompt in prompts]
+    adapter = open_adapter(asked.adapter)
+    lm = connect(asked.teacher)
+    if lm.model != adapter.card.teacher:
+        raise InputError(
+            f"{asked.teacher} is {lm.model}, and the adapter's teacher was {adapter.card.teacher}.",
+            remedy="Give that one with --teacher.",
+        )
+    texts = own_texts([asked.people / f"{person.user}.jsonl" for person in people])
     asked.out.mkdir(parents=True, exist_ok=True)
-    whose = f"{open_adapter(asked.adapter).sha256[:12]} {asked.teacher} {asked.max_new}"
-    kept = Answers(asked.out / "answers.jsonl", whose)
-    ask_student(kept, asked.adapter, cases, asked.max_new)
-    budget, told = Budget(), strategy(open_adapter(asked.adapter).card.strategy)
-    teacher = Teacher(connect(asked.teacher, budget=budget), told, at_once=asked.at_once)
-    ask_teacher(kept, teacher, cases, asked.out / "teacher.jsonl", budget)
-    files = [asked.people / f"{person.user}.jsonl" for person in people]
+    kept = Answers(asked.out / "answers.jsonl", f"{adapter.sha256[:12]} {lm.model} {asked.max_new}")
+    model, tokenizer = load_student(open_base(adapter.card))
+    all_of_them = Asked(cases, Generate(strategy(adapter.card.strategy), scorer=None), tokenizer, kept)
+    ask_teacher(all_of_them, lm, asked.at_once)
+    ask_student(all_of_them, adapter, model.to(find_hardware().device), asked.max_new)
     print(f"{len(people)} people, {len(prompts)} prompts that nobody was trained on.\n")
-    print("\n".join(table(kept, cases, files)))
+    print("\n".join(table(kept, cases, texts)))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from hyperalign.errors import InputError
 from hyperalign.evals.metrics.authorship import Authorship, cut
 from hyperalign.evals.statistics import difference, estimate
 from hyperalign.profile import Profile
-from hyperalign.style import likeness
+from hyperalign.style import likeness, of_beginnings
 
 from .distillation import WORDS, Answers, Case, own_texts, said
 
@@ -120,8 +120,9 @@ def _row(kept: Answers, arm: Arm, people: Sequence[Profile], prompts: Sequence[s
             row: Mapping[str, Any] = kept.known[arm.name, person.user, prompt]
             answer = cut(row["answer"], WORDS)
             alone = cut(kept.known[ALONE, person.user, prompt]["answer"], WORDS)
-            nats[prompt].append(likeness(answer, person.style))
-            before[prompt].append(likeness(alone, person.style))
+            shown = of_beginnings(person.style)
+            nats[prompt].append(likeness(answer, shown))
+            before[prompt].append(likeness(alone, shown))
             named[prompt].append(float(authors.author(answer) == person.user))
             tokens.append(row["tokens"])
     share = estimate(named, share=True)
@@ -145,7 +146,7 @@ def main() -> None:
     parser.add_argument("--profiles", type=Path, required=True, help="NAME.json of everybody who is asked for")
     parser.add_argument("--people", type=Path, required=True, help="the people's own texts: NAME.jsonl of each")
     parser.add_argument("--out", type=Path, required=True, help="where the answers are kept")
-    parser.add_argument("--max-new", type=int, default=140, help="tokens of an answer")
+    parser.add_argument("--max-new", type=int, default=200, help="tokens of an answer")
     asked = parser.parse_args()
     people = [
         Profile.from_json(path.read_text(encoding="utf-8"), where=str(path))
@@ -153,6 +154,7 @@ def main() -> None:
     ]
     if not people:
         raise InputError(f"{asked.profiles} holds no profile.", remedy="Write them with 'hyperalign profile export'.")
+    texts = own_texts([asked.people / f"{person.user}.jsonl" for person in people])
     adapters = [open_adapter(folder) for folder in asked.adapters]
     base = open_base(adapters[0].card)
     for adapter in adapters:
@@ -165,7 +167,7 @@ def main() -> None:
     kept = Answers(asked.out / "answers.jsonl", f"{base.sha256[:12]} {asked.max_new}")
     for arm in arms:
         ask(kept, arm, base, [(person, prompt) for person in people for prompt in prompts], asked.max_new)
-    authors = Authorship(own_texts([asked.people / f"{person.user}.jsonl" for person in people]), words=WORDS)
+    authors = Authorship(texts, words=WORDS)
     print(f"{len(people)} people, {len(prompts)} prompt(s) that nobody was trained on.\n")
     print("\n".join(table(kept, arms, people, prompts, authors)))
 

@@ -1,11 +1,13 @@
 """What each choice of a recipe gives in speed, beside ``SFTTrainer`` as it comes: an epoch over the same rows.
 
 It begins with TRL's own defaults and makes one choice after the other, so that each row of the table has all choices
-above it. All have the same LoRA, learning rate, seed and rows a step; the held-out loss is on the same validation rows.
-Each has a process of its own, so that what it held at most is its own as well. What a device could do is what a large
-matrix product reaches on it, in bfloat16 where it computes in that; what is counted as done are four operations a
-parameter and token, forward and back, since frozen weights have no gradients. It prints Markdown. Run it from the
-repository's folder with: python -m benches.training_speed adapters/letters/training
+above it; a choice that changes nothing here is left out. All have the same LoRA, learning rate, seed and rows a step;
+the held-out loss is on the same validation rows in the same order, and the last row is run with two further seeds to
+tell how much of a difference in it is noise. Each has a process of its own, so that what it held at most is its own
+as well. What a device could do is what a large matrix product reaches on it, in bfloat16 where it computes in that;
+what is counted as done are four operations a parameter and token, forward and back, since frozen weights have no
+gradients. It prints Markdown. Run it from the repository's folder with: python -m benches.training_speed
+adapters/letters/training
 """
 
 from __future__ import annotations
@@ -49,15 +51,14 @@ class Epoch:
 
 def choices(at_once: int) -> dict[str, dict[str, Any]]:
     """What is changed, one after the other; each name has what it changes."""
+    emulated = not find_hardware().bf16
+    in_parts = {"per_device_train_batch_size": at_once, "gradient_accumulation_steps": BATCH // at_once}
     return {
         "TRL's defaults": {},
-        "computes as fast as this machine can (no emulated bfloat16)": {"bf16": find_hardware().bf16},
+        **({"computes in float32 (no emulated bfloat16)": {"bf16": False}} if emulated else {}),
         "activations are kept, not computed twice": {"gradient_checkpointing": False},
         "rows of like length together": {"train_sampling_strategy": "group_by_length"},
-        f"{at_once} rows at once, steps added up": {
-            "per_device_train_batch_size": at_once,
-            "gradient_accumulation_steps": BATCH // at_once,
-        },
+        **({f"{at_once} rows at once, steps added up": in_parts} if at_once < BATCH else {}),
     }
 
 
@@ -95,6 +96,8 @@ def run(student: str, train: list[Row], watched: list[Row], changed: dict[str, A
         began = time.perf_counter()
         trainer.train()
         seconds, memory = time.perf_counter() - began, peak_memory(hardware)
+        # Rows are held out in batches as they come: sorted by length, the last batch would weigh more.
+        trainer.args.train_sampling_strategy = "random"
         return Epoch(seconds, float(trainer.evaluate()["eval_loss"]), memory)
 
 
@@ -122,15 +125,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("training", type=Path, help="the 'training' folder of an adapter: its traces are the rows")
     parser.add_argument("--student", default="local:smollm2-135m-instruct")
-    parser.add_argument("--rows", type=int, default=96, help="of the training part, the first of each person in turn")
+    parser.add_argument("--rows", type=int, default=96, help="of the training part, evenly taken")
     asked = parser.parse_args()
     kept = Sieve()(read_traces(asked.training / "traces.jsonl")).traces
     made = {
         part: rows([trace for trace in kept if part_of(trace.prompt) == part], Scope("tag"), "sft")
         for part in ("train", "validation")
     }
-    step = max(1, len(made["train"]) // asked.rows)
-    train, watched = made["train"][::step][: asked.rows], made["validation"]
+    everybody, watched = made["train"], made["validation"]
+    count = min(asked.rows, len(everybody))
+    train = [everybody[i * len(everybody) // count] for i in range(count)]
     student = open_student(asked.student)
     _, tokenizer = load_student(student)
     tokens = sum(measure_lengths(train, tokenizer, 1024).tokens)
@@ -161,6 +165,9 @@ def main() -> None:
                 f"{done / able:.0%}",
             ]
             print(f"| {' | '.join(cells)} |", flush=True)
+        again = [alone.submit(run, asked.student, train, watched, {**changed, "seed": seed}) for seed in (1, 2)]
+        seen = ", ".join(f"{each.result().loss:.3f}" for each in again)
+        print(f"\nThe last row's held-out loss with two other seeds: {seen}.")
 
 
 if __name__ == "__main__":

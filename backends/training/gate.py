@@ -24,6 +24,7 @@ from hyperalign.programs.generate import Generate
 from hyperalign.programs.score import Progress
 from hyperalign.programs.strategies import Strategy
 from hyperalign.scores import Message
+from hyperalign.style import of_beginnings
 
 from .adapters import Verdict
 from .collect import Metric
@@ -111,7 +112,9 @@ def judge(
     model.to(find_hardware().device)
     # As the adapter is asked and served: it may have lost under one of its system turns alone what it should keep.
     told_whose = sorted({scope.system(profile.user) for profile in profiles})
-    quality = _Quality(cases, metric, max_new, progress)
+    # Answers are cut at a number of tokens: to have come to an end by then is no likeness.
+    judged = [(profile.model_copy(update={"style": of_beginnings(profile.style)}), prompt) for profile, prompt in cases]
+    quality = _Quality(judged, metric, max_new, progress)
     base, base_broken = quality(model, tokenizer, told, "student with profile")
     bare, _ = quality(model, tokenizer, asked, "student")
     able, refusing = _fixed_shares(model, tokenizer, told_whose)

@@ -48,10 +48,13 @@ def watcher(folder: Path, progress: Progress | None = None) -> Any:
             append_line(folder / LOSSES, json.dumps({"step": state.global_step, **found, "seconds": seconds}))
             _check(found, float(logs.get("grad_norm", 0.0)), state.global_step)
 
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            del args, control
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
             if progress is not None:
                 progress("training", state.global_step, state.max_steps)
+            # The last steps count too, also where they are fewer than lie between two looks.
+            if state.global_step >= state.max_steps and args.eval_strategy != "no":
+                control.should_evaluate = True
+            return control
 
     return Watcher()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from .claims import STANDS_APART, StyleClaim, claims, distance
 from .estimates import Estimate, estimate
 from .features import FEATURES, Feature, Features, measure, measure_all
-from .likeness import Measured, likeness
+from .likeness import Measured, likeness, of_beginnings
 from .reference import FeatureReference, Reference, Source, build_reference, cut_excerpt, load_reference
 from .shifts import shifts
 
@@ -33,5 +33,6 @@ __all__ = [
     "load_reference",
     "measure",
     "measure_all",
+    "of_beginnings",
     "shifts",
 ]

@@ -11,13 +11,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from statistics import fmean
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from .features import FEATURES, measure
 from .parsed import words_of
 from .reference import Reference, load_reference
 
-__all__ = ["Measured", "likeness"]
+__all__ = ["Measured", "likeness", "of_beginnings"]
+
+Kind = TypeVar("Kind")
+# What the beginning of a text does not show, however like its writer it is.
+_OF_WHOLE_TEXTS = frozenset({"paragraph_words", "sign_off"})
 
 # One odd feature, such as a single dash in a short text, must not decide alone.
 _MOST_NATS = 2.0
@@ -63,6 +67,15 @@ def likeness(text: str, style: Mapping[str, Measured], reference: Reference | No
         nats = max(-_MOST_NATS, min(_MOST_NATS, person - anybody))
         families.setdefault(FEATURES[name].family, []).append(nats)
     return _TEMPER * sum(map(fmean, families.values()))
+
+
+def of_beginnings(style: Mapping[str, Kind]) -> dict[str, Kind]:
+    """The part of a person's style that the beginning of a text shows: all but how it ends and how it is laid out.
+
+    Args:
+        style: features by name, measured on whole texts.
+    """
+    return {name: value for name, value in style.items() if name not in _OF_WHOLE_TEXTS}
 
 
 def _log_density(distance: float, variance: float) -> float:
