@@ -18,8 +18,9 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from hyperalign.copying import longest_copied_run
 from hyperalign.errors import InputError
-from hyperalign.records import Pair, Record, Sample
+from hyperalign.records import Pair, Record, Sample, own_text
 from hyperalign.space import ALIGNX_DIMENSIONS
 
 from ..cases import Case, Kind, case_id
@@ -29,6 +30,8 @@ __all__ = ["AlignX", "Form"]
 
 Form = Literal["all", "demo", "pair", "ugc"]
 """What a profile may be made from: choices, posts, a description of the person, or all that a row has."""
+_FEW_PERSONAS = 10
+_QUOTED_WORDS = 3
 
 
 class _Choice(BaseModel):
@@ -99,13 +102,21 @@ class AlignX:
         return kept
 
     def note(self) -> str:
-        """How few personas there are, where they are few."""
-        everybody = {case.kind_of_person for case in self._distinct()}
-        if len(everybody) > 10:
+        """How few personas and earlier choices there are, where they are few, and whether those give them away."""
+        found = self._distinct()
+        everybody = {case.kind_of_person for case in found}
+        if len(everybody) > _FEW_PERSONAS:
             return ""
+        choices = {frozenset((r.chosen, r.rejected)) for case in found for r in case.records if isinstance(r, Pair)}
+        telling = {(case.gold, own_text(r)) for case in found for r in case.records if case.gold}
+        telling = {(gold, text) for gold, text in telling if longest_copied_run(gold, [text]) >= _QUOTED_WORDS}
+        quoting = sum(any((case.gold, own_text(r)) in telling for r in case.records) for case in found)
+        quoted = f" In {quoting} of its {len(found)} rows an earlier choice quotes what the file says of the person."
         return (
-            f"This file has {len(everybody)} persona{'s' * (len(everybody) != 1)}: intervals are over test pairs, "
-            "and say nothing of personas that it does not have."
+            f"This file has {len(everybody)} persona{'s' * (len(everybody) != 1)}"
+            + f" and, for the people of all parts, {len(choices)} distinct earlier choice{'s' * (len(choices) != 1)}"
+            + ": intervals are over test pairs, and say nothing of others."
+            + quoted * (quoting > 0)
         )
 
     def _distinct(self) -> list[Case]:

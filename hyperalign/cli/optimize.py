@@ -133,14 +133,14 @@ def show(folder: FolderArgument) -> None:
 @app.command()
 def report(
     folder: FolderArgument,
-    task: TaskOption,
+    task: Annotated[str | None, typer.Option("--task", help="As of the search, whose is taken if left out.")] = None,
     data: DataOption = None,
     form: FormOption = None,
     users: UsersOption = None,
     cases: CasesOption = None,
     model: ModelOption = DEFAULT_MODEL,
     scorer: ScorerOption = None,
-    seed: SeedOption = 0,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the draws; the search's if left out.")] = None,
     max_calls: MaxCalls = None,
     max_tokens: MaxTokens = None,
     max_usd: MaxUsd = None,
@@ -148,8 +148,9 @@ def report(
 ) -> None:
     """Measure what was found on report people.
 
-    They are the task's own, whom no search has seen. Beside what was found, kept or not, the prompts as they were are
-    measured. Under another --model than it was tuned for, this says whether it carries over.
+    They are all whom the search's own task has and the search has not seen, where nobody else is asked for. Beside what
+    was found, kept or not, the prompts as they were are measured. Under another --model than it was tuned for, this
+    says whether it carries over.
     """
     import json
 
@@ -163,7 +164,7 @@ def report(
     artifact = read_artifact(folder)
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
     console = Console()
-    people = People(task, data, form, users, cases, seed)
+    people = _report_people(folder, People(task or "", data, form, users, cases, seed or 0), seeded=seed is not None)
     found, verdict = reported(artifact, folder, people, model, scorer, budget)
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
@@ -174,6 +175,30 @@ def report(
     if not verdict.compared:
         console.print(f"Nothing to compare: {verdict.reason}.", soft_wrap=True, markup=False)
     print_verdict(verdict, found["note"], console)
+    if others := len(found["other_reports"]):
+        console.print(
+            f"{others} other report(s) lie in {folder}: figures of the first count.", soft_wrap=True, markup=False
+        )
+
+
+def _report_people(folder: Path, said: People, *, seeded: bool) -> People:
+    """Whom a report is about: of the search's task, where no other one is named."""
+    import json
+
+    from hyperalign.errors import InputError
+
+    file = folder / _ASKED
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if not (said.task or before):
+        raise InputError(
+            f"{folder} does not say on what it was searched.", remedy="Give --task, and --data where it has some."
+        )
+    if said.task and said.task != before.get("task"):
+        return said
+    asked = {name: value for name, value in asdict(said).items() if value is not None and value != ""}
+    asked = asked if seeded else {name: value for name, value in asked.items() if name != "seed"}
+    # Of a search's people there may be few; of those of its report there are never too many.
+    return People(**{name: before.get(name) for name in asdict(said)} | {"users": None} | asked)
 
 
 def _run(step: str, people: People, asked: _Search, out: Path, budget: Budget, *, resume: bool) -> None:
@@ -275,4 +300,8 @@ def _estimate(step: str, people: People, asked: _Search) -> None:
     half = len(examples) // 2
     most = 2 * (len(examples) - half) + half + asked.rounds * (8 + half + 1)
     typer.echo(f"{len(examples)} example(s) of {len({e.user for e in examples})} people. Nothing was done.")
-    typer.echo(f"  at most about {most:,} calls: half of the people are searched on, {asked.rounds} candidate(s) tried")
+    typer.echo(
+        f"  at most about {most:,} answers: half of the people are searched on, {asked.rounds} candidate(s) tried"
+    )
+    if step_named(step).scored:
+        typer.echo(f"  and up to {2 * most:,} readings of texts, which count as calls, for what they are judged by")

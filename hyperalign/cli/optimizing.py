@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import dspy
 
     from hyperalign.budget import Budget
-    from hyperalign.evals.cases import Part
+    from hyperalign.evals.cases import Case, Part
     from hyperalign.evals.steps import Step
     from hyperalign.programs.optimizing.artifact import Artifact
     from hyperalign.programs.optimizing.verdict import Verdict
@@ -69,13 +69,23 @@ def examples_of(what: Step, people: People, part: Part, without: Collection[str]
     # Nobody is held against people of the other part: those of a search would have met those of its report.
     others = OtherPeople((case for case in task.cases(seed=people.seed) if case.part == part), chosen)
     texts = {user: list(theirs) for user, theirs in task.texts().items()} if hasattr(task, "texts") else {}
-    examples = [example for example in what.examples(chosen, others) if str(example.user) not in without]
+    # Who has the very records of somebody who was searched on, if in another order, is no other person.
+    seen = {_contents(case) for case in task.cases(seed=people.seed) if case.user in without}
+    met = {*without, *(case.user for case in chosen if _contents(case) in seen)}
+    examples = [example for example in what.examples(chosen, others) if str(example.user) not in met]
     if part == "report" and len({str(example.user) for example in examples}) < _LEAST_REPORTED:
         raise InputError(
             f"{people.task} has fewer than {_LEAST_REPORTED} report people whom the search has not seen.",
             remedy="Give another --task or --data, or more --users.",
         )
     return Asked(task.name, examples, texts, task.note())
+
+
+def _contents(case: Case) -> frozenset[tuple[str, str | None]]:
+    """A person's records without their order."""
+    from hyperalign.records import other_text, own_text
+
+    return frozenset((own_text(record), other_text(record)) for record in case.records)
 
 
 def reported(
@@ -107,7 +117,7 @@ def reported(
     from hyperalign.evals.steps import step_named
     from hyperalign.files import write_whole
     from hyperalign.programs.optimizing.artifact import apply, same_prompts
-    from hyperalign.programs.optimizing.verdict import decide, nothing
+    from hyperalign.programs.optimizing.verdict import decide, example_by_example, nothing
     from hyperalign.programs.optimizing.watched import Watched
     from hyperalign.runs import Journal
 
@@ -127,12 +137,25 @@ def reported(
         with dspy.context(lm=lm), budget.step("report"):
             was = metric.measure(before, held.examples)
             if same_prompts(artifact.found, artifact.before):
+                now = was
                 verdict = nothing(was, "the search found no other prompts than those that were there")
             else:
-                verdict = decide(was, metric.measure(after, held.examples), [])
+                now = metric.measure(after, held.examples)
+                verdict = decide(was, now, [])
     figures = verdict.model_dump(exclude={"kept", "reason"})
-    found = {"task": held.task, "model": str(lm.model), "note": held.note, **figures, "power": verdict.power}
-    write_whole(folder / f"report-{asked}.json", json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    file = folder / f"report-{asked}.json"
+    found = {
+        "task": held.task,
+        "model": str(lm.model),
+        "asked": asdict(people),
+        "note": held.note,
+        **figures,
+        "power": verdict.power,
+        # Whoever reports until it looks well has looked often.
+        "other_reports": sorted(path.name for path in folder.glob("report-*.json") if path != file),
+        "examples": example_by_example(was, now),
+    }
+    write_whole(file, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     return found, verdict
 
 

@@ -60,6 +60,7 @@ class Artifact(BaseModel):
         users: who was in which part.
         versions: of the libraries.
         verdict: what came of it.
+        validation: what each example of the people who decided scored and took, before and after.
         tried: each candidate with its score on the training people, and each proposal that was not run on all of them,
             with the reason; without its words where they gave somebody away.
         refused: proposals that were not run, by reason.
@@ -83,6 +84,7 @@ class Artifact(BaseModel):
     users: Mapping[str, tuple[str, ...]]
     versions: Mapping[str, str]
     verdict: Verdict
+    validation: tuple[dict[str, Any], ...] = ()
     tried: tuple[dict[str, Any], ...] = ()
     refused: Mapping[str, int] = {}
     spent: Mapping[str, Any] = {}

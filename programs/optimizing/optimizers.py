@@ -92,7 +92,8 @@ def searched(name: str | Any, setting: Setting) -> Found:
 
 
 def _gepa(setting: Setting) -> Found:
-    return evolved(setting, Reflected(setting.reflection, setting.leaks, setting.seed), setting.rounds)
+    originals = instructions_of(setting.program)
+    return evolved(setting, Reflected(setting.reflection, setting.leaks, setting.seed, originals), setting.rounds)
 
 
 def _variants(setting: Setting) -> Found:

@@ -28,6 +28,8 @@ from .leaks import LeakCheck
 __all__ = ["Reflected", "Written", "all_written", "written_for"]
 
 _LEAST_WORDS = 6
+_PLACE = "the better instruction, and nothing else"
+"""What stands in the form for the instruction: small models copy it."""
 _LONGER = 1.5
 _SPARE_WORDS = 40
 _GIVE_UP = 6
@@ -52,7 +54,7 @@ class BetterInstruction(dspy.Signature):
 
     instruction: str = dspy.InputField(desc="the instruction as it is")
     examples: str = dspy.InputField(desc="what was answered under it, and what was wrong with that")
-    better: str = dspy.OutputField(desc="the better instruction, and nothing else")
+    better: str = dspy.OutputField(desc=_PLACE)
 
 
 class Reflected:
@@ -62,6 +64,8 @@ class Reflected:
         lm: the model that reflects.
         leaks: what no instruction may hold.
         seed: of the search; each question has its own from it, so that a search can be made again.
+        originals: the instructions before the search, by part: what is proposed may be so much longer than those, and
+            not than what was proposed before it; what it is to be better than, if None.
 
     Attributes:
         refused: why what it proposed was not taken, by reason.
@@ -69,7 +73,8 @@ class Reflected:
         fault: what the model failed with, if it can't be used; it proposes nothing more.
     """
 
-    def __init__(self, lm: dspy.LM, leaks: LeakCheck, seed: int = 0) -> None:
+    def __init__(self, lm: dspy.LM, leaks: LeakCheck, seed: int = 0, originals: Texts | None = None) -> None:
+        self._originals = originals or {}
         self._ask = dspy.Predict(BetterInstruction)
         self._lm = lm
         self._leaks = leaks
@@ -91,7 +96,7 @@ class Reflected:
         for name in components_to_update:
             # GEPA goes on after whatever a proposer raises: it is kept, and raised when GEPA has ended.
             try:
-                new = self._better(candidate[name], reflective_dataset.get(name, ())) if self.fault is None else ""
+                new = self._better(name, candidate[name], reflective_dataset.get(name, ())) if not self.fault else ""
             except Exception as error:  # noqa: BLE001, RUF100 - also what no model should do is told of
                 self.fault = ending(error) or error
                 return {}
@@ -99,9 +104,9 @@ class Reflected:
                 found[name] = new
         return found
 
-    def _better(self, old: str, shown: Sequence[Mapping[str, Any]]) -> str:
+    def _better(self, name: str, old: str, shown: Sequence[Mapping[str, Any]]) -> str:
         self._asked += 1
-        longest = int(_LONGER * len(old.split())) + _SPARE_WORDS
+        longest = int(_LONGER * len(self._originals.get(name, old).split())) + _SPARE_WORDS
         config = {
             "max_tokens": max(_TOKENS, _TOKENS_A_WORD * longest),
             **granted(self._lm, seed=abs(self._seed) * _ROUNDS + self._asked),
@@ -125,6 +130,8 @@ class Reflected:
 
     def _unfit(self, old: str, new: str, longest: int) -> str:
         words = new.split()
+        if new.strip(" .").lower() == _PLACE:
+            return "not in the form asked for"
         if len(words) < _LEAST_WORDS:
             return "too short"
         if len(words) > longest:

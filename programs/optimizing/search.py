@@ -28,7 +28,7 @@ from .people import split_people
 from .proposing import all_written
 from .setting import Found, Setting
 from .spending import purse_of
-from .verdict import decide, nothing
+from .verdict import decide, example_by_example, nothing
 from .watched import Metric, Watched
 
 __all__ = ["check_search", "optimize", "search"]
@@ -135,6 +135,7 @@ def search(
         users={name: tuple(users) for name, users in parts.users().items()},
         versions={name: version(name) for name in ("hyperalign", "dspy", "gepa")},
         verdict=verdict,
+        validation=example_by_example(before, after),
         tried=tuple(found.tried),
         refused=dict(found.refused),
         spent={name: asdict(usage) for name, usage in budget.by_step.items()},

@@ -19,7 +19,7 @@ from hyperalign.errors import InputError
 
 from .watched import Measured
 
-__all__ = ["Verdict", "decide", "nothing"]
+__all__ = ["Verdict", "decide", "example_by_example", "nothing"]
 
 MOST_TOKENS = 1.2
 """How many times as many tokens an answer may take."""
@@ -151,6 +151,20 @@ def nothing(before: Sequence[Measured], reason: str) -> Verdict:
         compared=False,
         tokens_before=tokens,
         tokens_after=tokens,
+    )
+
+
+def example_by_example(before: Sequence[Measured], after: Sequence[Measured]) -> tuple[dict[str, Any], ...]:
+    """What each example scored and took under both, so that figures can be split by what people are like afterwards."""
+    return tuple(
+        {
+            "user": old.user,
+            "before": round(old.score, 6),
+            "after": round(new.score, 6),
+            "tokens_before": old.tokens,
+            "tokens_after": new.tokens,
+        }
+        for old, new in zip(before, after, strict=True)
     )
 
 

@@ -44,8 +44,17 @@ def test_a_row_is_a_case_and_a_repeated_row_is_none(tmp_path: Path) -> None:
     assert first.cluster == turned.cluster, "the same two answers, whichever is preferred"
     assert "SECRET" not in repr(first)
     assert first.kind_of_person != turned.kind_of_person
-    assert "2 personas:" in task.note()
-    assert "1 persona:" in written(tmp_path / "b.json", row()).note()
+    assert "2 personas and, for the people of all parts, 1 distinct earlier choice:" in task.note()
+    assert "1 persona and" in written(tmp_path / "b.json", row()).note()
+
+
+def test_what_gives_a_person_away_is_told(tmp_path: Path) -> None:
+    told = {"prompt": "Warm how?", "chosen": "I was told: be as WARM, as can be.", "rejected": "Hm."}
+    plain = row(ground_truth_persona="Be as warm as can be.", prompt="Greet him.")
+    quoting = plain | {"Pair-wise Comparative Feedback": [told], "prompt": "Greet her."}
+    assert "quotes what the file says" not in written(tmp_path / "a.json", plain).note()
+    said = "In 1 of its 2 rows an earlier choice quotes what the file says of the person."
+    assert written(tmp_path / "b.json", plain, quoting).note().endswith(said)
 
 
 def test_a_case_never_stands_in_its_own_history(tmp_path: Path) -> None:

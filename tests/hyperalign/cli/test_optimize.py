@@ -88,14 +88,24 @@ def test_the_same_command_asks_nothing_again(
 def test_it_is_reported_on_people_that_no_search_has_seen(run: Run, asked: list[str], tmp_path: Path) -> None:
     assert run(*asked).code == 0
     model = asked[asked.index("--model") + 1]
-    reported = run("optimize", "report", str(tmp_path / "out"), "--task", asked[3], "--model", model, "--json")
+    reported = run("optimize", "report", str(tmp_path / "out"), "--model", model, "--json")
     assert reported.code == 0, reported.err
     found = json.loads(reported.out)
+    assert found["asked"]["task"] == asked[3], "the search's own task"
+    assert found["other_reports"] == []
+    searched_on = {user for theirs in read_artifact(tmp_path / "out").users.values() for user in theirs}
+    assert searched_on.isdisjoint(each["user"] for each in found["examples"])
+    assert found["after"] == pytest.approx(
+        sum(each["after"] for each in found["examples"]) / len(found["examples"]), abs=1e-5
+    )
     users = read_artifact(tmp_path / "out").users
     assert found["people"] == 16 - sum(map(len, users.values()))
     assert {"before", "after", "difference", "low", "high", "detectable"} <= found.keys()
     text = run("optimize", "report", str(tmp_path / "out"), "--task", asked[3], "--model", model)
     assert "the model that it was tuned for" in text.out
+    assert "other report" not in text.out, "the same one again"
+    again = run("optimize", "report", str(tmp_path / "out"), "--model", model, "--seed", "5")
+    assert "1 other report(s) lie in" in again.out
 
 
 def test_a_null_says_what_could_have_been_seen(

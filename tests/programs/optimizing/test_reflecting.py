@@ -49,6 +49,19 @@ def test_field_markers_and_space_make_no_new_instruction(scripted_server: Script
     assert reflected.refused == {"the same": 1}
 
 
+def test_neither_the_form_itself_nor_what_grows_and_grows_is_an_instruction(scripted_server: ScriptedServer) -> None:
+    copied = Reflected(model(scripted_server, better="The better instruction, and nothing else."), LeakCheck([]))
+    assert copied({"self": POLITE}, {}, ["self"]) == {}
+    assert copied.refused == {"not in the form asked for": 1}
+    long = " ".join(f"word{n}" for n in range(len(POLITE.split()) + 60))
+    lm = model(scripted_server, better=long)
+    longer = " ".join(f"other{n}" for n in range(len(POLITE.split()) + 39))
+    assert Reflected(lm, LeakCheck([]))({"self": longer}, {}, ["self"]) == {"self": long}
+    held = Reflected(lm, LeakCheck([]), originals={"self": POLITE})
+    assert held({"self": longer}, {}, ["self"]) == {}
+    assert held.refused == {"too long": 1}
+
+
 def test_what_is_not_new_is_not_run(scripted_server: ScriptedServer) -> None:
     search(program(), **asked(lm=model(scripted_server, better="Hm."), rounds=2))
     # Before on 8 examples of either half; by round 4 answers to reflect on, and the question.
