@@ -195,10 +195,12 @@ def _report_people(folder: Path, said: People, *, seeded: bool) -> People:
         )
     if said.task and said.task != before.get("task"):
         return said
-    asked = {name: value for name, value in asdict(said).items() if value is not None and value != ""}
-    asked = asked if seeded else {name: value for name, value in asked.items() if name != "seed"}
+    chosen = {name: value for name, value in asdict(said).items() if value}
+    if seeded:
+        chosen["seed"] = said.seed
     # Of a search's people there may be few; of those of its report there are never too many.
-    return People(**{name: before.get(name) for name in asdict(said)} | {"users": None} | asked)
+    asked: dict[str, Any] = {name: before.get(name) for name in asdict(said)} | {"users": None} | chosen
+    return People(**asked)
 
 
 def _run(step: str, people: People, asked: _Search, out: Path, budget: Budget, *, resume: bool) -> None:
