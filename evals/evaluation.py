@@ -127,13 +127,14 @@ def evaluate(
             f"All {len(outcomes)} cases ended in an error; the first: {outcomes[0].error}",
             remedy=f"{folder.cases} has them all. Run the same again to try once more.",
         )
+    taken_apart = isinstance(program, Personalizer) or (asks_for_help and isinstance(program, Deliberate))
     summary = summarize(
         task,
         outcomes,
         model=_model(program),
         seed=plan.seed,
         controls=list(plan.controls),
-        not_asked=[] if isinstance(program, (Personalizer, Deliberate)) else not_asked(task.kind, plan.controls),
+        not_asked=[] if taken_apart else not_asked(task.kind, plan.controls),
         personas={case.user: case.persona for case in cases},
         divergent=divergent(cases),
         usage=folder.cost(),
