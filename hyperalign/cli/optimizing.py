@@ -152,11 +152,19 @@ def reported(
         **figures,
         "power": verdict.power,
         # Whoever reports until it looks well has looked often.
-        "other_reports": sorted(path.name for path in folder.glob("report-*.json") if path != file),
+        "other_reports": _others(folder, file, str(lm.model)),
         "examples": example_by_example(was, now),
     }
     write_whole(file, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     return found, verdict
+
+
+def _others(folder: Path, file: Path, model: str) -> list[str]:
+    """The names of other reports of the same model: under another one it is another question."""
+    import json
+
+    found = [path for path in sorted(folder.glob("report-*.json")) if path != file]
+    return [path.name for path in found if json.loads(path.read_text(encoding="utf-8")).get("model") == model]
 
 
 def print_verdict(verdict: Verdict, note: str, console: Any) -> None:
