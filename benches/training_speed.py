@@ -96,7 +96,7 @@ def run(student: str, train: list[Row], watched: list[Row], changed: dict[str, A
         began = time.perf_counter()
         trainer.train()
         seconds, memory = time.perf_counter() - began, peak_memory(hardware)
-        # Rows are held out in batches as they come: sorted by length, the last batch would weigh more.
+        # A batch's mean counts once, however full it is: in order of length the last one would weigh otherwise.
         trainer.args.train_sampling_strategy = "random"
         return Epoch(seconds, float(trainer.evaluate()["eval_loss"]), memory)
 

@@ -34,7 +34,7 @@ from .instruments import Instruments, instruments_for
 from .metrics.helpfulness import HelpsMore
 from .plan import Plan, drawn
 from .profiles import Profiles
-from .requests import Requests, meeting, request_ways
+from .requests import Requests, deliberating, request_ways
 from .roles import WRONG_USER
 from .runner import Outcome, Work, run_cases
 from .summary import summarize
@@ -153,7 +153,7 @@ def _by_strategy(program: Personalizer, arms: Arms, plan: Plan, instruments: Ins
 
 def _meeting_requests(program: dspy.Module, ways: Sequence[str]) -> Work:
     if isinstance(program, Personalizer):
-        program = meeting(program)
+        program = deliberating(program)
     if not isinstance(program, Deliberate):
         return AskingToHelp(program)
     return Requests(ways, program, HelpsMore(resolve_scorer(program.scorer)))

@@ -23,7 +23,7 @@ from .metrics.helpfulness import HelpsMore, informative
 from .metrics.refusal import refused
 from .roles import DELIBERATE, DELIBERATE_HOSTILE, HOSTILE, NONE
 
-__all__ = ["ANSWER_TOKENS", "REQUEST_WAYS", "Requests", "meeting", "request_scores", "request_ways"]
+__all__ = ["ANSWER_TOKENS", "REQUEST_WAYS", "Requests", "deliberating", "request_scores", "request_ways"]
 
 REQUEST_WAYS = (NONE, DELIBERATE, HOSTILE, DELIBERATE_HOSTILE)
 """All ways: bare, deliberate, and both under a hostile profile."""
@@ -47,8 +47,8 @@ def request_ways(names: Sequence[str]) -> list[str]:
     return [way for way in REQUEST_WAYS if way == NONE or way in names]
 
 
-def meeting(program: Personalizer) -> Deliberate:
-    """What deliberates on requests with a Personalizer's model and scorer."""
+def deliberating(program: Personalizer) -> Deliberate:
+    """A program that deliberates on requests with a Personalizer's model and scorer."""
     return Deliberate(_writer(), scorer=resolve_scorer(program.scorer, program.lm), max_tokens=ANSWER_TOKENS)
 
 

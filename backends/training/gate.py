@@ -111,16 +111,16 @@ def judge(
     model, tokenizer = load_student(student)
     model.to(find_hardware().device)
     # As the adapter is asked and served: it may have lost under one of its system turns alone what it should keep.
-    told_whose = sorted({scope.system(profile.user) for profile in profiles})
+    systems = sorted({scope.system(profile.user) for profile in profiles})
     # Answers are cut at a number of tokens: to have come to an end by then is no likeness.
     judged = [(profile.model_copy(update={"style": of_beginnings(profile.style)}), prompt) for profile, prompt in cases]
     quality = _Quality(judged, metric, max_new, progress)
     base, base_broken = quality(model, tokenizer, told, "student with profile")
     bare, _ = quality(model, tokenizer, asked, "student")
-    able, refusing = _fixed_shares(model, tokenizer, told_whose)
+    able, refusing = _fixed_shares(model, tokenizer, systems)
     tuned = with_adapter(model, weights)
     adapter, broken = quality(tuned, tokenizer, asked, "adapter")
-    still_able, still_refusing = _fixed_shares(tuned, tokenizer, told_whose)
+    still_able, still_refusing = _fixed_shares(tuned, tokenizer, systems)
     long, short = prompt_tokens(tokenizer, told), prompt_tokens(tokenizer, asked)
     figures = {
         "prompts": float(len(cases)),

@@ -100,7 +100,7 @@ def eval_(
     from hyperalign.evals.others import OtherPeople
     from hyperalign.evals.plan import Plan, drawn
     from hyperalign.evals.report import write_report
-    from hyperalign.evals.requests import REQUEST_WAYS, meeting
+    from hyperalign.evals.requests import REQUEST_WAYS, deliberating
     from hyperalign.evals.roles import controls_without
     from hyperalign.evals.tasks import load_task
 
@@ -132,7 +132,7 @@ def eval_(
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
     with reporter(quiet=as_json) as report:
         person = _program(model, scorer, others, reference, seed, budget, report)
-        program = meeting(person) if loaded.kind == "request" else person
+        program = deliberating(person) if loaded.kind == "request" else person
         use_programs({name: getattr(program, name) for name in _STEPS if hasattr(program, name)}, optimized)
         with dspy.context(lm=person.lm):
             result = evaluate(program, loaded, plan=plan, out=out, budget=budget, progress=report)

@@ -19,6 +19,7 @@ from hyperalign.backends.training.recipe import Recipe
 from hyperalign.backends.training.rows import Scope
 from hyperalign.backends.training.sieve import Sieve
 from hyperalign.backends.training.student import Student
+from hyperalign.backends.training.watch import losses
 from hyperalign.backends.training.writing import likelier
 from hyperalign.budget import Budget
 from hyperalign.errors import BudgetExceededError, InputError, ModelError
@@ -153,6 +154,8 @@ def test_several_people_one_adapter_and_its_verdict(
     assert made.card.users == ("ada", "bruno")
     assert made.card.traces == made.card.training["rows"] == 2 * len(split.train)
     assert made.card.training["steps"] == 3
+    looked = [each["step"] for each in losses(folder / "training") if "eval_loss" in each]
+    assert looked == [2, 3], "the last steps are looked at, too, though they are fewer than lie between two looks"
     assert made.card.gate is None
     assert "training" in (folder / "training" / "losses.svg").read_text()
     assert "Short sentences" not in (folder / "training" / "rows.jsonl").read_text()

@@ -9,6 +9,7 @@ import pytest
 
 from hyperalign.cli.optimizing import People, examples_of
 from hyperalign.evals.steps import step_named
+from hyperalign.evals.tasks.alignx import AlignX
 from hyperalign.programs.optimizing.artifact import read_artifact
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, error, reply
 
@@ -145,6 +146,29 @@ def test_nobody_of_the_search_is_in_its_report(run: Run, asked: list[str], tmp_p
     file.write_text(json.dumps(data))
     report = run("optimize", "report", str(tmp_path / "out"), "--task", asked[3], *asked[4:6])
     report.refused(3, "fewer than 2 report people whom the search has not seen")
+
+
+def test_who_has_the_very_records_of_somebody_searched_on_is_no_other_person(tmp_path: Path) -> None:
+    def history(*numbers: int) -> list[dict[str, str]]:
+        return [{"prompt": f"Question {n}?", "chosen": f"Yes, {n}.", "rejected": f"No, {n}."} for n in numbers]
+
+    rows = [
+        {
+            "prompt": f"Greet {pair}.",
+            "chosen": "Dear!",
+            "rejected": "What.",
+            "Pair-wise Comparative Feedback": history(*numbers),
+        }
+        for pair in range(40)
+        for numbers in ((1, 2, 3), (3, 1, 2), (4, 5, 6), (7, 8, 9))
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    asked_of = People("alignx", str(tmp_path / "a.json"), None, None, None, 0)
+    first, *others = dict.fromkeys(case.user for case in AlignX(tmp_path / "a.json").cases())
+    everybody = examples_of(step_named("extract"), asked_of, "report").examples
+    assert {str(each.user) for each in everybody} == {first, *others}
+    left = examples_of(step_named("extract"), asked_of, "report", without={first}).examples
+    assert {str(each.user) for each in left} == set(others[1:]), "nor who has their records in another order"
 
 
 def test_nobody_of_the_report_is_in_the_search(tmp_path: Path) -> None:
