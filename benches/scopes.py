@@ -14,7 +14,9 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from hyperalign.backends.training.adapters import Adapter, check_base, open_adapter, open_base
@@ -100,31 +102,47 @@ def ask(kept: Answers, arm: Arm, base: Student, cases: Sequence[Case], most: int
 def table(
     kept: Answers, arms: Sequence[Arm], people: Sequence[Profile], prompts: Sequence[str], authors: Authorship
 ) -> Iterator[str]:
-    """A row for whom each was trained on, and a row for the others, as Markdown."""
+    """A row for whom each was trained on, for the others, and for each person; then every two adapters, as Markdown."""
     yield "| | scope | for | like the person, nats | over the student alone | taken for theirs | prompt tokens |"
     yield "|---|---|---|---|---|---|---|"
     for arm in arms:
         for known in (True, False):
             some = [p for p in people if arm.answers_for(p.user) and (p.user in arm.trained) == known]
-            if some:
-                yield _row(kept, arm, some, prompts, authors)
+            for group in [some] * bool(some) + [[person] for person in some] * (len(some) > 1):
+                yield _row(kept, arm, group, prompts, authors)
+    yield ""
+    for first, second in combinations((arm for arm in arms if arm.adapter), 2):
+        both = [person for person in people if first.answers_for(person.user) and second.answers_for(person.user)]
+        for person in both:
+            ours, theirs = (_nats(kept, arm, [person], prompts) for arm in (first, second))
+            more = said(difference(ours, theirs), 2)
+            yield f"- {_told(first, person)} over {_told(second, person)}, for {person.user}: {more} nats"
+
+
+def _told(arm: Arm, person: Profile) -> str:
+    return arm.name if person.user in arm.trained else f"{arm.name} (not trained on)"
+
+
+def _nats(kept: Answers, arm: Arm, people: Sequence[Profile], prompts: Sequence[str]) -> dict[str, list[float]]:
+    """By prompt, how much the beginnings of the answers are like the people."""
+    return {
+        prompt: [
+            likeness(cut(kept.known[arm.name, person.user, prompt]["answer"], WORDS), of_beginnings(person.style))
+            for person in people
+        ]
+        for prompt in prompts
+    }
 
 
 def _row(kept: Answers, arm: Arm, people: Sequence[Profile], prompts: Sequence[str], authors: Authorship) -> str:
-    nats: dict[str, list[float]] = {prompt: [] for prompt in prompts}
-    before: dict[str, list[float]] = {prompt: [] for prompt in prompts}
-    named: dict[str, list[float]] = {prompt: [] for prompt in prompts}
-    tokens: list[float] = []
-    for person in people:
-        for prompt in prompts:
-            row: Mapping[str, Any] = kept.known[arm.name, person.user, prompt]
-            answer = cut(row["answer"], WORDS)
-            alone = cut(kept.known[ALONE, person.user, prompt]["answer"], WORDS)
-            shown = of_beginnings(person.style)
-            nats[prompt].append(likeness(answer, shown))
-            before[prompt].append(likeness(alone, shown))
-            named[prompt].append(float(authors.author(answer) == person.user))
-            tokens.append(row["tokens"])
+    rows: dict[str, list[tuple[Profile, Mapping[str, Any]]]] = {
+        prompt: [(person, kept.known[arm.name, person.user, prompt]) for person in people] for prompt in prompts
+    }
+    named = {
+        prompt: [float(authors.author(cut(row["answer"], WORDS)) == person.user) for person, row in of_one]
+        for prompt, of_one in rows.items()
+    }
+    nats = _nats(kept, arm, people, prompts)
     share = estimate(named, share=True)
     stranger = arm.adapter is not None and people[0].user not in arm.trained
     cells = [
@@ -132,9 +150,11 @@ def _row(kept: Answers, arm: Arm, people: Sequence[Profile], prompts: Sequence[s
         arm.scope.kind if arm.adapter else "",
         ", ".join(person.user for person in people) + (" (not trained on)" if stranger else ""),
         said(estimate(nats), 2),
-        said(difference(nats, before), 2) if arm.name != ALONE else "",
+        said(difference(nats, _nats(kept, Arm(ALONE, Scope("program")), people, prompts)), 2)
+        if arm.name != ALONE
+        else "",
         f"{share.mean:.0%} ({share.low:.0%} to {share.high:.0%})",
-        f"{sum(tokens) / len(tokens):.0f}",
+        f"{fmean(row['tokens'] for of_one in rows.values() for _, row in of_one):.0f}",
     ]
     return f"| {' | '.join(cells)} |"
 

@@ -19,6 +19,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from hyperalign.budget import Budget
 from hyperalign.errors import InputError, ModelError, ModelOutputError
+from hyperalign.files import alone_in
 from hyperalign.programs.deliberate import Deliberate
 from hyperalign.programs.own_scorer import resolve_scorer
 from hyperalign.programs.personalizer import Personalizer
@@ -90,6 +91,7 @@ def evaluate(
         InputError: the task's data, the plan or the folder do not fit, or a plan and its parts are both given.
         BudgetExceededError: a cap was reached; what is done is kept.
         ModelError: the model can't be used at all, or every case ended in an error.
+        StorageError: another process is at work in the folder, or it can't be written.
     """
     if plan is not None and (users is not None or seed):
         raise InputError("A plan is given, and users or seed beside it.", remedy="Put them into the plan.")
@@ -118,7 +120,7 @@ def evaluate(
     else:
         work = _as_it_is(program, plan, strangers, instruments)
     model = program.lm if isinstance(program, Personalizer) else None
-    with folder.sitting(budget), dspy.context(**({"lm": model} if model else {})):
+    with alone_in(folder.path), folder.sitting(budget), dspy.context(**({"lm": model} if model else {})):
         outcomes = run_cases(
             cases, _counted(work, budget), folder.cases, concurrency=plan.concurrency, progress=progress
         )

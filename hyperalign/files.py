@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and the folders hyperalign keeps.
+"""Files written whole or not at all, folders that one process at a time writes in, and those that hyperalign keeps.
 
 This file does not know what is in the files.
 """
@@ -10,14 +10,16 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import platformdirs
+from filelock import FileLock, Timeout
 
 from .errors import StorageError
 
-__all__ = ["append_line", "cache_folder", "data_folder", "read_journal", "storage_error", "write_whole"]
+__all__ = ["alone_in", "append_line", "cache_folder", "data_folder", "read_journal", "storage_error", "write_whole"]
 
 _ELSEWHERE = "Choose another folder with HYPERALIGN_DATA, HYPERALIGN_CACHE or the command's own option."
 
@@ -133,6 +135,35 @@ def read_journal(path: Path) -> Iterator[Any]:
             yield json.loads(line)
         except json.JSONDecodeError:
             continue
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep every other process out of a run's folder: two that go on with one run would ask and pay for all twice.
+
+    The operating system lets go of it when a process ends, however it ends, so that nothing must be cleared away.
+
+    Args:
+        folder: made if missing.
+
+    Raises:
+        StorageError: another process is in it, or it is not writable.
+    """
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise StorageError(
+            f"Another process is at work in {folder}.",
+            remedy="Wait until it is done, or stop it; the same command then goes on where it was.",
+        ) from error
+    except OSError as error:
+        raise storage_error(error, folder) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _last_byte(file: BinaryIO) -> bytes:

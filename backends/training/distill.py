@@ -15,7 +15,7 @@ from pathlib import Path
 from hyperalign import __version__
 from hyperalign.budget import Budget
 from hyperalign.errors import InputError
-from hyperalign.files import write_whole
+from hyperalign.files import alone_in, write_whole
 from hyperalign.profile import Profile
 from hyperalign.programs.score import Progress
 from hyperalign.programs.strategies import strategy
@@ -129,7 +129,7 @@ def distill(
         BudgetExceededError: a cap was reached; what was answered is kept.
         MissingExtraError: the 'train' extra is not installed.
         TrainingError: training went wrong.
-        StorageError: the disk is full or not writable.
+        StorageError: the disk is full or not writable, or another process is at work in the folder.
     """
     run = folder / _RUN
     _refuse_what_is_no_run(folder)
@@ -139,45 +139,53 @@ def distill(
         raise InputError(f"{len(asked.prompts)} prompt(s) are too few to {what}.", remedy="Give at least thirty.")
     check_turns(asked.student)
     taught = split.train + split.validation
-    if asked.recipe.method in ANSWERED:
-        answered = collect(teacher, asked.profiles, taught, run / "traces.jsonl", budget=budget, progress=progress)
-        kept = asked.sieve(answered)
-    else:
-        answered = unanswered(teacher, asked.profiles, taught)
-        kept = Kept(answered, {})
-    _report(run, kept, split)
-    if not kept.traces:
-        raise InputError(
-            f"None of {len(answered)} answer(s) may teach: {_reasons(kept)}.",
-            remedy=f"See {run / 'traces.jsonl'}; a lower --threshold or another --teacher may help.",
+    with alone_in(run):
+        if asked.recipe.method in ANSWERED:
+            answered = collect(teacher, asked.profiles, taught, run / "traces.jsonl", budget=budget, progress=progress)
+            kept = asked.sieve(answered)
+        else:
+            answered = unanswered(teacher, asked.profiles, taught)
+            kept = Kept(answered, {})
+        _report(run, kept, split)
+        if not kept.traces:
+            raise InputError(
+                f"None of {len(answered)} answer(s) may teach: {_reasons(kept)}.",
+                remedy=f"See {run / 'traces.jsonl'}; a lower --threshold or another --teacher may help.",
+            )
+        parts = {
+            part: [trace for trace in kept.traces if part_of(trace.prompt) == part] for part in ("train", "validation")
+        }
+        made = rows(parts["train"], asked.scope, asked.recipe.method)
+        watched = _rows_if_any(parts["validation"], asked)
+        export(made, run / "rows.jsonl")
+        # The gate asks for these people again; they are as private as the adapter is.
+        people = [json.loads(profile.to_json()) for profile in asked.profiles]
+        write_whole(run / _PEOPLE, json.dumps(people, ensure_ascii=False))
+        trained = train(
+            asked.student,
+            made,
+            asked.recipe,
+            run,
+            validation=watched,
+            teacher=judge,
+            hardware=hardware,
+            progress=progress,
         )
-    parts = {
-        part: [trace for trace in kept.traces if part_of(trace.prompt) == part] for part in ("train", "validation")
-    }
-    made = rows(parts["train"], asked.scope, asked.recipe.method)
-    watched = _rows_if_any(parts["validation"], asked)
-    export(made, run / "rows.jsonl")
-    # The gate asks for these people again; they are as private as the adapter is.
-    people = [json.loads(profile.to_json()) for profile in asked.profiles]
-    write_whole(run / _PEOPLE, json.dumps(people, ensure_ascii=False))
-    trained = train(
-        asked.student, made, asked.recipe, run, validation=watched, teacher=judge, hardware=hardware, progress=progress
-    )
-    write_whole(run / "losses.svg", as_picture(losses(run)))
-    training = {
-        "rows": len(made),
-        "validation_rows": len(watched),
-        "cut": trained.lengths.cut,
-        "lost": trained.lengths.lost,
-        "steps": trained.steps,
-        "first_loss": trained.first_loss,
-        "last_loss": trained.last_loss,
-        "peak_memory": trained.peak_memory,
-        "validation_loss": trained.validation_loss,
-        "seconds": round(trained.seconds, 1),
-    }
-    card = _card(asked, teacher, judge, kept.dropped, training)
-    return sealed(folder, trained.weights, card) or seal(trained.weights, folder, card)
+        write_whole(run / "losses.svg", as_picture(losses(run)))
+        training = {
+            "rows": len(made),
+            "validation_rows": len(watched),
+            "cut": trained.lengths.cut,
+            "lost": trained.lengths.lost,
+            "steps": trained.steps,
+            "first_loss": trained.first_loss,
+            "last_loss": trained.last_loss,
+            "peak_memory": trained.peak_memory,
+            "validation_loss": trained.validation_loss,
+            "seconds": round(trained.seconds, 1),
+        }
+        card = _card(asked, teacher, judge, kept.dropped, training)
+        return sealed(folder, trained.weights, card) or seal(trained.weights, folder, card)
 
 
 def gate(folder: Path, student: Student, progress: Progress | None = None) -> Verdict:
@@ -193,6 +201,7 @@ def gate(folder: Path, student: Student, progress: Progress | None = None) -> Ve
         NotFoundError: there is no adapter.
         TrainingError: the adapter is not whole, or fits no layer of its base.
         MissingExtraError: the 'train' extra is not installed.
+        StorageError: another process is at work in the folder, or it can't be written.
     """
     adapter = open_adapter(folder)
     card = adapter.card
@@ -212,19 +221,20 @@ def gate(folder: Path, student: Student, progress: Progress | None = None) -> Ve
             f"{folder} was begun anew for other people or profiles than its adapter was trained on.",
             remedy="Give that distill command again until it is through, then judge the adapter.",
         )
-    verdict = judge(
-        student,
-        folder,
-        profiles,
-        prompts,
-        scope=Scope(card.scope, card.prefixes),
-        strategy=strategy(card.strategy),
-        metric=METRICS[card.metric],
-        terms=Terms.model_validate(card.terms),
-        max_new=int(card.recipe.get("max_new", 128)),
-        progress=progress,
-    )
-    recard(folder, card.model_copy(update={"gate": verdict}))
+    with alone_in(folder / _RUN):
+        verdict = judge(
+            student,
+            folder,
+            profiles,
+            prompts,
+            scope=Scope(card.scope, card.prefixes),
+            strategy=strategy(card.strategy),
+            metric=METRICS[card.metric],
+            terms=Terms.model_validate(card.terms),
+            max_new=int(card.recipe.get("max_new", 128)),
+            progress=progress,
+        )
+        recard(folder, card.model_copy(update={"gate": verdict}))
     return verdict
 
 

@@ -205,12 +205,13 @@ def _report_people(folder: Path, said: People, *, seeded: bool) -> People:
 
 def _run(step: str, people: People, asked: _Search, out: Path, budget: Budget, *, resume: bool) -> None:
     import json
+    from contextlib import ExitStack
 
     from rich.console import Console
 
     from hyperalign.backends.runtimes.connect import connect
     from hyperalign.evals.steps import step_named
-    from hyperalign.files import write_whole
+    from hyperalign.files import alone_in, write_whole
     from hyperalign.programs.optimizing.artifact import write_artifact
     from hyperalign.programs.optimizing.search import check_search, search
     from hyperalign.runs import Journal
@@ -223,7 +224,7 @@ def _run(step: str, people: People, asked: _Search, out: Path, budget: Budget, *
     as_asked = {"step": step, **asdict(people), **asdict(asked)}
     _check_same(out, as_asked, resume=resume)
     journal = Journal(out / CALLS)
-    with reporter() as told:
+    with reporter() as told, ExitStack() as held:
         lm = connect(asked.model, budget=budget, journal=journal, progress=told.bytes)
         writer = lm
         if asked.reflection:
@@ -240,6 +241,7 @@ def _run(step: str, people: People, asked: _Search, out: Path, budget: Budget, *
         judge = choose_scorer(asked.scorer, asked.model, budget, told) if what.scored else None
         metric = what.metric(judge, found.texts)
         # What can't begin leaves nothing, so that the corrected command is not another search.
+        held.enter_context(alone_in(out))
         write_whole(out / _ASKED, json.dumps(as_asked, indent=2) + "\n")
         artifact = search(
             what.build(),

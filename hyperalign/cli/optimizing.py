@@ -106,7 +106,7 @@ def reported(
 
     Raises:
         InputError: the task has fewer than two people whom the search has not seen.
-        HyperalignError: the model can't be used, or a cap was reached.
+        HyperalignError: the model can't be used, a cap was reached, or another process is at work in the folder.
     """
     import json
     from hashlib import sha256
@@ -115,7 +115,7 @@ def reported(
 
     from hyperalign.backends.runtimes.connect import connect
     from hyperalign.evals.steps import step_named
-    from hyperalign.files import write_whole
+    from hyperalign.files import alone_in, write_whole
     from hyperalign.programs.optimizing.artifact import apply, same_prompts
     from hyperalign.programs.optimizing.verdict import decide, example_by_example, nothing
     from hyperalign.programs.optimizing.watched import Watched
@@ -127,7 +127,7 @@ def reported(
     what = step_named(artifact.step)
     held = examples_of(what, people, "report", without={user for users in artifact.users.values() for user in users})
     asked = sha256(json.dumps([model, scorer, asdict(people)]).encode()).hexdigest()[:8]
-    with reporter() as told:
+    with alone_in(folder), reporter() as told:
         lm = connect(model, budget=budget, journal=Journal(folder / f"report-{asked}-{CALLS}"), progress=told.bytes)
         judge = choose_scorer(scorer, model, budget, told) if what.scored else None
         metric = Watched(what.metric(judge, held.texts), progress=told)

@@ -11,10 +11,11 @@ from typing import Any
 import dspy
 import pytest
 
-from hyperalign.errors import InputError
+from hyperalign.errors import InputError, StorageError
 from hyperalign.evals import Plan, Result, evaluate
 from hyperalign.evals.cases import Case, Task
 from hyperalign.evals.tasks import load_task
+from hyperalign.files import alone_in
 from hyperalign.programs.select import Rules
 from hyperalign.records import Pair, Sample
 from tests.fixtures.scripted_server import ScriptedServer
@@ -33,6 +34,15 @@ class Careless(dspy.Module):
     def forward(self, prompt: str, records: list[Pair | Sample]) -> dspy.Prediction:
         del prompt, records
         return dspy.Prediction(answer="A" if "A" in self.ask.signature.instructions else "B")
+
+
+def test_two_runs_in_one_folder_do_not_both_ask(choices: Task, tmp_path: Path) -> None:
+    plan = Plan(controls=())
+    run = evaluate(Careless("Say A."), choices, plan=plan, out=tmp_path / "run").folder
+    (run / "cases.jsonl").unlink()
+    with alone_in(run), pytest.raises(StorageError, match="Another process is at work"):
+        evaluate(Careless("Say A."), choices, plan=plan, out=run)
+    assert not (run / "cases.jsonl").exists()
 
 
 def test_a_program_with_other_instructions_or_demonstrations_is_another_run(choices: Task, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hyperalign.errors import StorageError
-from hyperalign.files import append_line, cache_folder, data_folder, write_whole
+from hyperalign.files import alone_in, append_line, cache_folder, data_folder, write_whole
 
 FULL = Path("/dev/full")
 
@@ -83,3 +83,25 @@ def test_journal_lines_are_appended(tmp_path: Path) -> None:
     append_line(journal, "one")
     append_line(journal, "zwei ü")
     assert journal.read_text(encoding="utf-8").splitlines() == ["one", "zwei ü"]
+
+
+def test_one_process_at_a_time_is_in_a_folder_and_a_killed_one_holds_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from hyperalign.files import alone_in\n"
+        "with alone_in(Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run")], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"in\n"
+        with (
+            pytest.raises(StorageError, match=r"Another process is at work in .*run") as caught,
+            alone_in(tmp_path / "run"),
+        ):
+            pass
+        assert "the same command then goes on" in caught.value.remedy
+        with alone_in(tmp_path / "another"):
+            pass
+        other.kill()
+    for _ in range(2):
+        with alone_in(tmp_path / "run"):
+            pass

@@ -22,7 +22,8 @@ from hyperalign.backends.training.student import Student
 from hyperalign.backends.training.watch import losses
 from hyperalign.backends.training.writing import likelier
 from hyperalign.budget import Budget
-from hyperalign.errors import BudgetExceededError, InputError, ModelError
+from hyperalign.errors import BudgetExceededError, InputError, ModelError, StorageError
+from hyperalign.files import alone_in
 from hyperalign.profile import Hypothesis, Measurement, Profile
 from hyperalign.programs.strategies import strategy
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
@@ -110,6 +111,15 @@ def test_too_few_prompts_and_folders_of_others_end_the_run_before_anybody_is_ask
     (tmp_path / "mine" / "README.md").write_text("My own.")
     with pytest.raises(InputError, match="holds something else already"):
         distill(asked(nobody, [ADA]), teacher(scripted_server), tmp_path / "mine", hardware=HERE)
+    assert not scripted_server.requests
+
+
+@needs_train
+def test_two_commands_for_one_adapter_do_not_both_ask(
+    scripted_server: ScriptedServer, shallow: Student, tmp_path: Path
+) -> None:
+    with alone_in(tmp_path / "a" / "training"), pytest.raises(StorageError, match="Another process is at work"):
+        distill(asked(shallow, [ADA]), teacher(scripted_server), tmp_path / "a", hardware=HERE)
     assert not scripted_server.requests
 
 

@@ -10,6 +10,7 @@ import pytest
 from hyperalign.cli.optimizing import People, examples_of
 from hyperalign.evals.steps import step_named
 from hyperalign.evals.tasks.alignx import AlignX
+from hyperalign.files import alone_in
 from hyperalign.programs.optimizing.artifact import read_artifact
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, error, reply
 
@@ -61,7 +62,7 @@ def test_a_search_leaves_what_it_did_and_found(
     assert read_artifact(tmp_path / "out").note in done.out
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} == {
-        "artifact.json", "calls.jsonl", "changes.md", "prompts.json", "prompts.md", "run.json",
+        ".lock", "artifact.json", "calls.jsonl", "changes.md", "prompts.json", "prompts.md", "run.json",
     }  # fmt: skip
     artifact = read_artifact(out)
     assert artifact.step == "generate"
@@ -70,6 +71,21 @@ def test_a_search_leaves_what_it_did_and_found(
     shown = run("optimize", "show", str(out))
     assert artifact.prompts["answer"].instructions.split(".")[0] in shown.out
     assert "--- answer, system" in shown.out
+
+
+def test_two_commands_for_one_folder_do_not_both_ask(
+    run: Run, asked: list[str], scripted_server: ScriptedServer, tmp_path: Path
+) -> None:
+    with alone_in(tmp_path / "out"):
+        done = run(*asked)
+    assert done.code == 7
+    assert "Another process is at work in" in done.err
+    assert not scripted_server.requests
+    assert run(*asked).code == 0
+    before = len(scripted_server.requests)
+    with alone_in(tmp_path / "out"):
+        assert run("optimize", "report", str(tmp_path / "out")).code == 7
+    assert len(scripted_server.requests) == before
 
 
 def test_the_same_command_asks_nothing_again(
