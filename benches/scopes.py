@@ -33,6 +33,7 @@ from hyperalign.style import likeness, of_beginnings
 
 from .distillation import WORDS, Answers, Case, own_texts, said
 
+AT_ONCE = 16
 ALONE, TOLD = "student alone", "student with the prefix"
 
 
@@ -88,15 +89,19 @@ def ask(kept: Answers, arm: Arm, base: Student, cases: Sequence[Case], most: int
     model.to(find_hardware().device)
     if arm.adapter is not None:
         model = with_adapter(model, arm.adapter.path)
-    same: dict[str, tuple[str, float, float]] = {}
+    waiting: dict[str, list[Case]] = {}
     for person, prompt in missing:
-        turns = arm.scope.messages(person.user, prompt)
-        asked = json.dumps(turns)
-        if asked not in same:
-            began = time.perf_counter()
-            (answer,) = answers(model, tokenizer, [turns], max_new=most)
-            same[asked] = (answer, prompt_tokens(tokenizer, [turns]), time.perf_counter() - began)
-        kept.add(arm.name, (person, prompt), *same[asked])
+        waiting.setdefault(json.dumps(arm.scope.messages(person.user, prompt)), []).append((person, prompt))
+    asked = list(waiting)
+    for start in range(0, len(asked), AT_ONCE):
+        some = asked[start : start + AT_ONCE]
+        turns = [json.loads(question) for question in some]
+        began = time.perf_counter()
+        found = answers(model, tokenizer, turns, max_new=most)
+        seconds = (time.perf_counter() - began) / len(some)
+        for question, of_one, answer in zip(some, turns, found, strict=True):
+            for case in waiting[question]:
+                kept.add(arm.name, case, answer, prompt_tokens(tokenizer, [of_one]), seconds)
 
 
 def table(

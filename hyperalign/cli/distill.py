@@ -155,9 +155,12 @@ def distill(
 
     console = Console()
     console.print(cost_table(budget))
+    # A step's loss hangs on its few rows too: what was kept from training tells how well it went.
+    watched = training["validation_loss"]
     console.print(
         f"\n{made.card.traces} answer(s) taught it in {training['steps']} steps: "
-        f"loss {training['first_loss']:.3f} at first, {training['last_loss']:.3f} at last.",
+        f"loss {training['first_loss']:.3f} at first, {training['last_loss']:.3f} at last"
+        + (f", {watched:.3f} at best on prompts kept from training." if watched is not None else "."),
         soft_wrap=True,
         markup=False,
     )
