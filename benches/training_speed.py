@@ -57,8 +57,8 @@ def choices(at_once: int) -> dict[str, dict[str, Any]]:
         "TRL's defaults": {},
         **({"computes in float32 (no emulated bfloat16)": {"bf16": False}} if emulated else {}),
         "activations are kept, not computed twice": {"gradient_checkpointing": False},
-        "rows of like length together": {"train_sampling_strategy": "group_by_length"},
         **({f"{at_once} rows at once, steps added up": in_parts} if at_once < BATCH else {}),
+        "of a step's rows those of like length at once": {"train_sampling_strategy": "batch_rebalance"},
     }
 
 

@@ -46,7 +46,8 @@ class Recipe:
         look_every: steps between two looks, and between two checkpoints.
         bf16: compute in bfloat16.
         recompute: compute activations twice to save memory.
-        group_by_length: put rows of like length together, so that little is padding.
+        group_by_length: within a step, put rows of like length in memory together, so that little is padding; which
+            rows a step has is drawn all the same.
         seed: of the order of rows and of the first weights.
         accelerate: settings for ``accelerate``, as transformers' ``AcceleratorConfig`` names them; passed on as is.
 

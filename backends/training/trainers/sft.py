@@ -18,7 +18,8 @@ def build(prepared: Prepared) -> Any:
         **prepared.arguments,
         max_length=prepared.recipe.max_length,
         completion_only_loss=True,
-        train_sampling_strategy="group_by_length" if prepared.recipe.group_by_length else "random",
+        # Not "group_by_length": its steps are of one length each, so mostly of one person, and a tag is not learned.
+        train_sampling_strategy="batch_rebalance" if prepared.recipe.group_by_length else "random",
         # Packed rows would see each other without an attention that respects their boundaries.
         packing=False,
     )
