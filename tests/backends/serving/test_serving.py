@@ -315,7 +315,7 @@ def test_two_adapters_and_their_base_answer_each_in_its_own_way(student: Student
     )
     voices = Voices(student, "smollm", [one, two])
     assert voices.names == ["smollm", one.served_name, two.served_name]
-    messages = [{"role": "user", "content": "How are you?"}]
+    messages = [{"role": "user", "content": "Tell me about the sea."}]
     said = {name: voices.answer(Asked(name, messages, max_tokens=12)).text for name in ("smollm", "one-v1.2", "two")}
     assert len(set(said.values())) == 3, said
     heard: list[str] = []
