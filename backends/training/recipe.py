@@ -48,7 +48,7 @@ class Recipe:
         recompute: compute activations twice to save memory.
         group_by_length: within a step, put rows of like length in memory together, so that little is padding; which
             rows a step has is drawn all the same.
-        seed: of the order of rows and of the first weights.
+        seed: of the first weights, and of the order of rows where they are not grouped: grouping draws by its own.
         accelerate: settings for ``accelerate``, as transformers' ``AcceleratorConfig`` names them; passed on as is.
 
     Raises:

@@ -18,7 +18,7 @@ def build(prepared: Prepared) -> Any:
         **prepared.arguments,
         max_length=prepared.recipe.max_length,
         completion_only_loss=True,
-        # Not "group_by_length": its steps are of one length each, so mostly of one person, and a tag is not learned.
+        # Not "group_by_length": its steps are of one length each, and so mostly of one person.
         train_sampling_strategy="batch_rebalance" if prepared.recipe.group_by_length else "random",
         # Packed rows would see each other without an attention that respects their boundaries.
         packing=False,
