@@ -8,8 +8,11 @@ import pytest
 
 from hyperalign.backends.training.export import merge
 from hyperalign.backends.training.probe import probe
-from hyperalign.backends.training.student import Student
+from hyperalign.backends.training.recipe import Recipe
+from hyperalign.backends.training.rows import Row
+from hyperalign.backends.training.student import Student, load_student
 from hyperalign.backends.training.train import Trained
+from hyperalign.backends.training.trainers import BUILDERS, Prepared
 from hyperalign.backends.training.watch import losses
 
 from .sailor import needs_train, trained
@@ -59,3 +62,39 @@ def test_a_teacher_of_one_vocabulary_judges_the_students_own_words(
     found = trained(student, tmp_path, "on-policy", sailor[1], learning_rate=3e-3, max_steps=6, max_new=12)
     assert found.last_loss <= found.first_loss / 2
     assert probe(student, found.weights).changed
+
+
+def test_a_step_has_the_rows_of_all_people_however_long_they_write(shallow: Student, tmp_path: Path) -> None:
+    def row(answer: str) -> Row:
+        return {
+            "prompt": [{"role": "user", "content": "How are you?"}],
+            "completion": [{"role": "assistant", "content": answer}],
+        }
+
+    from peft import LoraConfig
+
+    model, tokenizer = load_student(shallow)
+    prepared = Prepared(
+        model=model,
+        tokenizer=tokenizer,
+        rows=[row("Fine."), row("Fine, as far as that can be said. " * 4)] * 32,
+        validation=[],
+        recipe=Recipe(),
+        arguments={
+            "output_dir": str(tmp_path),
+            "per_device_train_batch_size": 4,
+            "gradient_accumulation_steps": 2,
+            "use_cpu": True,
+            "report_to": [],
+        },
+        lora=LoraConfig(r=1, target_modules="all-linear", task_type="CAUSAL_LM"),
+        callbacks=[],
+    )
+    parts = [
+        [int(lengths.sum()) for lengths in batch["attention_mask"]]
+        for batch in BUILDERS["sft"](prepared).get_train_dataloader()
+    ]
+    assert sum(map(len, parts)) == 64
+    steps = [first + second for first, second in zip(parts[::2], parts[1::2], strict=True)]
+    assert all(len(set(lengths)) == 2 for lengths in steps), "or a step would be one person's"
+    assert sum(len(set(lengths)) == 1 for lengths in parts) > len(parts) / 4, "and little of it is padding"
