@@ -29,9 +29,11 @@ from hyperalign.backends.training.sieve import Sieve
 from hyperalign.backends.training.student import count_parameters, load_student, open_student
 from hyperalign.backends.training.traces import read_traces
 from hyperalign.backends.training.train import measure_lengths
+from hyperalign.backends.training.trainers.answer_loss import scoring_answers_alone
 
 BATCH = 8
 RATE = 1e-3
+ANSWERS_ALONE = "answers_alone"  # of the trainer; all else are settings of TRL's
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Epoch:
 
 def choices(at_once: int) -> dict[str, dict[str, Any]]:
     """What is changed, one after the other; each name has what it changes."""
-    emulated = not find_hardware().bf16
+    emulated, on_cpu = not find_hardware().bf16, find_hardware().device == "cpu"
     in_parts = {"per_device_train_batch_size": at_once, "gradient_accumulation_steps": BATCH // at_once}
     return {
         "TRL's defaults": {},
@@ -59,6 +61,8 @@ def choices(at_once: int) -> dict[str, dict[str, Any]]:
         "activations are kept, not computed twice": {"gradient_checkpointing": False},
         **({f"{at_once} rows at once, steps added up": in_parts} if at_once < BATCH else {}),
         "of a step's rows those of like length at once": {"train_sampling_strategy": "batch_rebalance"},
+        # On a GPU TRL's own loss leaves out the other tokens.
+        **({"only the answers' tokens are scored": {ANSWERS_ALONE: True}} if on_cpu else {}),
     }
 
 
@@ -83,9 +87,9 @@ def run(student: str, train: list[Row], watched: list[Row], changed: dict[str, A
             "disable_tqdm": True,
             "seed": 0,
             "use_cpu": hardware.device == "cpu",
-            **changed,
+            **{name: value for name, value in changed.items() if name != ANSWERS_ALONE},
         }
-        trainer = trl.SFTTrainer(
+        trainer = (scoring_answers_alone(trl.SFTTrainer) if ANSWERS_ALONE in changed else trl.SFTTrainer)(
             model=model,
             processing_class=tokenizer,
             args=trl.SFTConfig(**settings),

@@ -6,6 +6,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from .answer_loss import scoring_answers_alone
 from .prepared import Prepared
 
 __all__ = ["build"]
@@ -23,4 +24,4 @@ def build(prepared: Prepared) -> Any:
         # Packed rows would see each other without an attention that respects their boundaries.
         packing=False,
     )
-    return trl.SFTTrainer(args=config, **prepared.parts)
+    return scoring_answers_alone(trl.SFTTrainer)(args=config, **prepared.parts)

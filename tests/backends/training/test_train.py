@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hyperalign.backends.training.export import merge
 from hyperalign.backends.training.probe import probe
 from hyperalign.backends.training.recipe import Recipe
-from hyperalign.backends.training.rows import Row
+from hyperalign.backends.training.rows import Row, dataset
 from hyperalign.backends.training.student import Student, load_student
 from hyperalign.backends.training.train import Trained
 from hyperalign.backends.training.trainers import BUILDERS, Prepared
+from hyperalign.backends.training.trainers.answer_loss import scoring_answers_alone
 from hyperalign.backends.training.watch import losses
 
 from .sailor import needs_train, trained
@@ -98,3 +100,35 @@ def test_a_step_has_the_rows_of_all_people_however_long_they_write(shallow: Stud
     steps = [first + second for first, second in zip(parts[::2], parts[1::2], strict=True)]
     assert all(len(set(lengths)) == 2 for lengths in steps), "or a step would be one person's"
     assert sum(len(set(lengths)) == 1 for lengths in parts) > len(parts) / 4, "and little of it is padding"
+
+
+def test_the_loss_of_the_answers_alone_is_that_of_all_tokens(shallow: Student, tmp_path: Path) -> None:
+    import torch
+    import trl
+
+    def row(prompt: str, answer: str) -> Row:
+        return {
+            "prompt": [{"role": "user", "content": prompt}],
+            "completion": [{"role": "assistant", "content": answer}],
+        }
+
+    told = [row("How are you?", "Fine, as far as that can be said."), row("Tell me all. " * 9, "No.")]
+
+    def trainer(of: type[Any]) -> Any:
+        model, tokenizer = load_student(shallow)
+        config = trl.SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to=[], max_length=256)
+        return of(model=model, processing_class=tokenizer, args=config, train_dataset=dataset(told))
+
+    whole, alone = trainer(trl.SFTTrainer), trainer(scoring_answers_alone(trl.SFTTrainer))
+    batch = whole.data_collator([whole.train_dataset[index] for index in range(2)])
+    for tokens in (None, torch.tensor(40)):
+        losses = []
+        for each in (whole, alone):
+            each.model.zero_grad()
+            loss = each.compute_loss(each.model, dict(batch), num_items_in_batch=tokens)
+            loss.backward()
+            losses.append((float(loss.detach()), float(each.model.model.layers[0].mlp.up_proj.weight.grad.norm())))
+        assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+        assert losses[0][0] > 0
+    nothing = {**batch, "labels": torch.full_like(batch["labels"], -100)}
+    assert float(alone.compute_loss(alone.model, nothing)) == 0, "every answer was cut away"
