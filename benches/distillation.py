@@ -115,13 +115,17 @@ def ask_student(asked: Asked, adapter: Adapter, model: Any, max_new: int) -> Non
     for arm in ARMS[1:]:
         if arm == ARMS[3]:
             model = with_adapter(model, adapter.path)
+        said: dict[str, tuple[str, float]] = {}
         for person, prompt in asked.kept.missing(arm, asked.cases):
             told = scope if arm == ARMS[3] else alone
             turns = asked.program.messages(person, prompt) if arm == ARMS[2] else told.messages(person.user, prompt)
-            began = time.perf_counter()
-            (said,) = answers(model, asked.tokenizer, [turns], max_new=max_new)
-            seconds = time.perf_counter() - began
-            asked.kept.add(arm, (person, prompt), said, prompt_tokens(asked.tokenizer, [turns]), seconds)
+            # It writes greedily: what was asked in the same words, as of the student alone for everybody, is answered.
+            if (words := json.dumps(turns)) not in said:
+                began = time.perf_counter()
+                (new,) = answers(model, asked.tokenizer, [turns], max_new=max_new)
+                said[words] = new, time.perf_counter() - began
+            answer, seconds = said[words]
+            asked.kept.add(arm, (person, prompt), answer, prompt_tokens(asked.tokenizer, [turns]), seconds)
 
 
 def scores(
