@@ -176,6 +176,9 @@ def test_several_people_one_adapter_and_its_verdict(
         return likelier(*asked, system=system)
 
     monkeypatch.setattr("hyperalign.backends.training.gate.likelier", noted)
+    with alone_in(folder / "training"), pytest.raises(StorageError, match="Another process is at work"):
+        gate(folder, shallow)
+    assert not told, "a second one asks nothing"
     verdict = gate(folder, shallow)
     assert verdict.passed, verdict.reasons
     assert told == {"Write for ada.", "Write for bruno."}, "fixed questions stand under everybody's system turn"
