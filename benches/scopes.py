@@ -113,7 +113,9 @@ def table(
     for arm in arms:
         for known in (True, False):
             some = [p for p in people if arm.answers_for(p.user) and (p.user in arm.trained) == known]
-            for group in [some] * bool(some) + [[person] for person in some] * (len(some) > 1):
+            together = [some] if some else []
+            single = [[person] for person in some] if len(some) > 1 else []
+            for group in together + single:
                 yield _row(kept, arm, group, prompts, authors)
     yield ""
     for first, second in combinations((arm for arm in arms if arm.adapter), 2):

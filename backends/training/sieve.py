@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 
 from hyperalign.copying import longest_copied_run
+from hyperalign.errors import InputError
 from hyperalign.evals.metrics.refusal import refused
 from hyperalign.privacy import private_parts
 
@@ -41,16 +43,27 @@ class Sieve:
     """What it takes to teach.
 
     Attributes:
-        threshold: the least score; None to ask for none.
+        threshold: the least score, in nats where the metric is style; None to ask for none. From 0 on, an answer is at
+            least as much like the person as like anybody.
         min_words: the least length of an answer.
         refusals: whether answers that decline may teach; where prompts are harmless, they teach to decline those.
         private: by user, texts of theirs that no answer may repeat more than 12 words of.
+
+    Raises:
+        InputError: if the threshold is not a number.
     """
 
-    threshold: float | None = None
+    threshold: float | None = 0.0
     min_words: int = MIN_WORDS
     refusals: bool = False
     private: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and isnan(self.threshold):
+            raise InputError(
+                "The threshold of the score is not a number.",
+                remedy="Give a number of nats, such as 0, or -inf to let all answers teach.",
+            )
 
     def __call__(self, traces: Sequence[Trace]) -> Kept:
         """Split traces into those that may teach and counts of the others."""
@@ -71,15 +84,15 @@ class Sieve:
 
     def _reason(self, trace: Trace) -> str:
         answer = trace.answer
-        low = self.threshold is not None and (trace.score is None or trace.score < self.threshold)
+        low = self.threshold is not None and trace.score is not None and trace.score < self.threshold
         reasons = {
             f"shorter than {self.min_words} words": len(answer.split()) < self.min_words,
-            f"scores below {self.threshold or 0:g}": low,
             "repeats a text of the person's": self._repeats(answer, trace.user),
             "stops in the middle": trace.unfinished,
             "declines": not self.refusals and refused(answer),
             "goes in circles": goes_in_circles(answer),
             f"holds a {next(iter(private_parts(answer)), '')}": bool(private_parts(answer)),
+            f"scores below {self.threshold or 0:g}": low,
         }
         return next((reason for reason, holds in reasons.items() if holds), "")
 

@@ -56,8 +56,13 @@ def distill(
         ),
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option("--threshold", help="The least score of an answer that may teach, in nats.")
-    ] = None,
+        float,
+        typer.Option(
+            "--threshold",
+            help="The least score of an answer that may teach, in nats: from 0 on it is at least as much like the "
+            "person as like anybody; -inf lets all teach.",
+        ),
+    ] = 0.0,
     keep_refusals: Annotated[
         bool, typer.Option("--keep-refusals", help="Let answers that decline teach, too.")
     ] = False,
@@ -101,8 +106,9 @@ def distill(
     from hyperalign.prompts import read_prompts
 
     from .session import choose_scorer
-    from .terminal import cost_table, reporter
+    from .terminal import cost_table, expect_cut_answers, reporter
 
+    expect_cut_answers()
     people = _people(profiles or [], user or [], store)
     asked = read_prompts(prompts)
     kind = _one_of(SCOPES, scope or ("person" if len(people) == 1 else "tag"), "scope")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -105,10 +104,9 @@ def eval_(
     from hyperalign.evals.tasks import load_task
 
     from .session import asks_by_choice, use_programs
-    from .terminal import reporter
+    from .terminal import expect_cut_answers, reporter
 
-    # Answers are cut at a length on purpose; DSPy would say so of each.
-    logging.getLogger("dspy.clients.lm").setLevel(logging.ERROR)
+    expect_cut_answers()
     loaded = load_task(task, data=data, form=form)
     usual = REQUEST_WAYS if loaded.kind == "request" else _USUAL
     plan = Plan(

@@ -6,6 +6,7 @@ a file does. This file knows nothing of what is being done.
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -47,6 +48,11 @@ class Reporter:
     def bytes(self, source: str, done: int, total: int) -> None:
         """Progress of a download, in bytes."""
         self(f"download ({source}, MB)", done // 1_000_000, max(1, total // 1_000_000))
+
+
+def expect_cut_answers() -> None:
+    """Keep DSPy from saying of each answer that it was cut at a length, where that is done on purpose."""
+    logging.getLogger("dspy.clients.lm").setLevel(logging.ERROR)
 
 
 @contextmanager

@@ -204,7 +204,7 @@ def test_a_bad_line_is_named_and_a_torn_one_is_made_again(tmp_path: Path) -> Non
 
 def test_what_goes_is_counted_under_its_reason() -> None:
     letter = "the parcel came on Tuesday and nobody was at home to take it in but me"
-    found = Sieve(threshold=0.0, private={"ada": [letter]})(
+    found = Sieve(private={"ada": [letter]})(
         [
             trace(0),
             trace(1, prompt="Question 0?", answer="answer  number 0 is here."),
@@ -223,6 +223,17 @@ def test_what_goes_is_counted_under_its_reason() -> None:
         "repeats a text of the person's": 1,
         "holds a mail address": 1,
     }
+
+
+@pytest.mark.parametrize(("threshold", "taught"), [(None, 3), (float("-inf"), 3), (-1.0, 3), (0.0, 2), (2.0, 1)])
+def test_what_was_not_scored_is_not_held_to_the_threshold(threshold: float | None, taught: int) -> None:
+    made = [trace(0, score=-1.0), trace(1, score=1.0), trace(2, score=None)]
+    assert len(Sieve(threshold)(made).traces) == taught
+
+
+def test_a_threshold_that_is_no_number_is_refused() -> None:
+    with pytest.raises(InputError, match="not a number"):
+        Sieve(float("nan"))
 
 
 def test_a_draft_that_was_turned_down_gives_no_more_away() -> None:
