@@ -17,6 +17,7 @@ import importlib
 import io
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import dspy
@@ -164,19 +165,21 @@ def _demo_count(program: dspy.Module) -> int:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without the optimizers' own bars and logs: progress is told by whoever started the search."""
+    # Neither GEPA's bar nor those of DSPy, on standard output and error, can be switched off from outside.
     engine: Any = importlib.import_module("gepa.core.engine")
+    bootstrap: Any = importlib.import_module("dspy.teleprompt.bootstrap")
+    no_bar = functools.partial(engine.tqdm, disable=True)
 
     loggers = [logging.getLogger(name) for name in ("dspy", "gepa")]
     levels = [each.level for each in loggers]
-    bar = engine.tqdm
+    bars = engine.tqdm, bootstrap.tqdm
     for each in loggers:
         each.setLevel(logging.ERROR)
-    # Neither GEPA's bar nor those of DSPy, on standard output, can be switched off from outside.
-    engine.tqdm = functools.partial(bar, disable=True)
+    engine.tqdm, bootstrap.tqdm = no_bar, SimpleNamespace(tqdm=no_bar)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        engine.tqdm = bar
+        engine.tqdm, bootstrap.tqdm = bars
         for each, level in zip(loggers, levels, strict=True):
             each.setLevel(level)

@@ -86,11 +86,14 @@ def test_written_instructions_need_no_model_that_reflects(scripted_server: Scrip
     assert len(scripted_server.requests) == before, "nothing is spent on what can't be done"
 
 
-def test_demonstrations_are_of_people_who_may_be_shown(scripted_server: ScriptedServer) -> None:
+def test_demonstrations_are_of_people_who_may_be_shown(
+    scripted_server: ScriptedServer, capfd: pytest.CaptureFixture[str]
+) -> None:
     shown = [example.copy(user="example", cares=False) for example in examples(4, 1)]
     lm = model(scripted_server)
     found = search(program(), **asked(lm=lm, optimizer="bootstrap", demos=shown))
     assert any(each["demos"] for each in found.tried)
+    assert "".join(capfd.readouterr()) == "", "the optimizer's own bars break those of whoever started the search"
     assert not found.verdict.kept
     before = len(scripted_server.requests)
     with pytest.raises(InputError, match="those of the training set are never shown"):
