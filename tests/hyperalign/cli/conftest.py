@@ -17,7 +17,7 @@ from tests.fixtures.scripted_server import ScriptedServer, reply
 
 from .letters import asked
 
-__all__ = ["Done", "Run"]
+__all__ = ["Done", "Run", "Start"]
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,11 @@ class Done:
 
 
 Run = Callable[..., Done]
+Start = Callable[..., "subprocess.Popen[str]"]
 # A shell that starts the tests in the background has Ctrl-C ignored, and children inherit that.
 _HEARS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-ENTRY = (sys.executable, "-c", f"{_HEARS}; from hyperalign.cli import main; main()")
+# As the installed command does, it looks for no package where it is started (-P): a test's folder has one of this name.
+ENTRY = (sys.executable, "-P", "-c", f"{_HEARS}; from hyperalign.cli import main; main()")
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+def process(tmp_path: Path) -> Start:
     """``process("infer", file)`` starts the command as a process of its own in ``tmp_path``."""
 
     def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import time
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,7 @@ from hyperalign.records import Sample
 from hyperalign.store import Store
 from tests.fixtures.scripted_server import ScriptedServer, error, reply
 
-from .conftest import Run
-
-Start = Callable[..., "subprocess.Popen[str]"]
+from .conftest import Run, Start
 
 LIKES = {"ada": ("marmalade", "oil"), "bob": ("oil", "marmalade"), "cal": ("rain", "sun"), "dan": ("sun", "rain")}
 SCHEMA = json.loads(files("hyperalign.evals").joinpath("summary.schema.json").read_text(encoding="utf-8"))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +25,8 @@ from tests.fixtures.scripted_server import (
 )
 
 from ..people import LETTER, profile
-from .conftest import Done, Run
+from .conftest import Done, Run, Start
 
-Start = Callable[..., "subprocess.Popen[str]"]
 PROMPT = "Decline the dinner on Friday."
 BARE = [{"role": "user", "content": PROMPT}]
 

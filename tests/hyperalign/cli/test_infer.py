@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,11 +21,8 @@ from tests.fixtures.scripted_server import (
     reply,
 )
 
-from .conftest import Done, Run
+from .conftest import Done, Run, Start
 from .letters import TEXTS, records, saved, write
-
-Start = Callable[..., "subprocess.Popen[str]"]
-
 
 # Good input
 

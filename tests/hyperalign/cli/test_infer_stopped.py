@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,8 @@ import pytest
 from tests.fixtures.disk import small_disk
 from tests.fixtures.scripted_server import ScriptedServer, hang
 
-from .conftest import Done, Run
+from .conftest import Done, Run, Start
 from .letters import records, saved, write
-
-Start = Callable[..., "subprocess.Popen[str]"]
 
 
 def test_a_budget_stops_and_a_higher_one_goes_on(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from hyperalign.evals.steps import step_named
 from hyperalign.evals.tasks.alignx import AlignX
 from hyperalign.files import alone_in
 from hyperalign.programs.optimizing.artifact import read_artifact
-from tests.fixtures.scripted_server import Recorded, ScriptedServer, error, reply
+from tests.fixtures.scripted_server import Recorded, ScriptedServer, error, hang, reply
 
-from .conftest import Run
+from .conftest import Run, Start
 
 BETTER = "Write the answer with a greeting first and warm words after it, as this person would write to a friend."
 WARM = "Dear friend, how lovely that you ask; I think of you, and of number {}, with warm wishes and a smile."
@@ -100,6 +101,33 @@ def test_the_same_command_asks_nothing_again(
     assert len(scripted_server.requests) == asked_in_all
     whole = json.loads((tmp_path / "out" / "artifact.json").read_text()) | {"spent": {}}
     assert whole == json.loads(first) | {"spent": {}}
+
+
+def test_killed_at_three_points_it_ends_as_if_it_had_not_been(
+    run: Run, process: Start, asked: list[str], scripted_server: ScriptedServer, tmp_path: Path
+) -> None:
+    def left(out: Path) -> tuple[str, dict[str, object]]:
+        prompts = (out / "prompts.json").read_text(encoding="utf-8")
+        return prompts, json.loads((out / "artifact.json").read_text(encoding="utf-8")) | {"spent": {}}
+
+    assert run(*asked, "--out", tmp_path / "whole").code == 0
+    whole, had = len(scripted_server.requests), 0
+    for point in (2, whole // 2, whole - 2):
+        del scripted_server.requests[:]
+        # It is killed while it waits for an answer: that one question is lost, and no answer that was had.
+        scripted_server.script(*[reply(answered)] * (point - had), hang())
+        running = process(*asked)
+        while len(scripted_server.requests) <= point - had:
+            assert running.poll() is None, running.communicate()
+            time.sleep(0.02)
+        running.kill()
+        running.communicate()
+        assert not (tmp_path / "out" / "prompts.json").exists()
+        had = point
+    del scripted_server.requests[:]
+    assert run(*asked, "--resume").code == 0
+    assert len(scripted_server.requests) == whole - had, "nothing that had been answered was asked again"
+    assert left(tmp_path / "out") == left(tmp_path / "whole")
 
 
 def test_it_is_reported_on_people_that_no_search_has_seen(run: Run, asked: list[str], tmp_path: Path) -> None:
