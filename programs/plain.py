@@ -1,13 +1,13 @@
 """A DSPy adapter for plain conversation: no field markers, the answer is the whole reply.
 
-Signatures it formats have one input field named ``messages`` (the conversation, ending in
-the prompt) and one output field. Instructions go before the conversation's own system turn;
-a conversation without a system turn is sent as it is, so that "no profile" really is none.
-This file does not know what is talked about.
+A signature keeps its typed inputs, so that optimizers see them; how they are told to the model is the adapter's
+``render``, which makes a conversation of them. Instructions go before the conversation's own system turn; a
+conversation without a system turn is sent as it is, so that "no profile" really is none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dspy
@@ -15,11 +15,28 @@ import dspy
 from hyperalign.errors import ModelOutputError
 from hyperalign.scores import Message
 
-__all__ = ["PlainAdapter"]
+__all__ = ["PlainAdapter", "Render"]
+
+
+Render = Callable[[Mapping[str, Any]], Sequence[Message]]
+"""From a signature's inputs to the conversation that tells them, ending in the turn that asks."""
+
+
+def _messages(inputs: Mapping[str, Any]) -> Sequence[Message]:
+    turns: Sequence[Message] = inputs["messages"]
+    return turns
 
 
 class PlainAdapter(dspy.Adapter):
-    """Sends ``messages`` as they are, with the instructions in the system turn."""
+    """Sends what ``render`` makes of the inputs, with the instructions in the system turn.
+
+    Args:
+        render: makes the conversation; by default the input ``messages`` is one already.
+    """
+
+    def __init__(self, render: Render = _messages) -> None:
+        super().__init__()
+        self._render = render
 
     def format(
         self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
@@ -28,17 +45,17 @@ class PlainAdapter(dspy.Adapter):
 
         Args:
             signature: gives the instructions.
-            demos: solved examples, each with ``messages`` and the output field.
-            inputs: ``{"messages": [...]}``.
+            demos: solved examples, each with the inputs and the output field.
+            inputs: the signature's inputs, by name.
         """
-        turns: list[Message] = list(inputs["messages"])
+        turns = list(self._render(inputs))
         if not turns or turns[0]["role"] != "system":
             return [dict(turn) for turn in turns]
         (output,) = signature.output_fields
         system = f"{signature.instructions}\n\n{turns[0]['content']}".strip()
         shown: list[dict[str, Any]] = []
         for demo in demos:
-            prompt = demo["messages"][-1]["content"]
+            prompt = self._render(demo)[-1]["content"]
             shown += [{"role": "user", "content": prompt}, {"role": "assistant", "content": demo[output]}]
         return [{"role": "system", "content": system}, *shown, *(dict(turn) for turn in turns[1:])]
 
