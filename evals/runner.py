@@ -23,7 +23,7 @@ from hyperalign.errors import (
     UnknownModelError,
 )
 from hyperalign.files import append_line, read_journal
-from hyperalign.side_by_side import side_by_side
+from hyperalign.concurrency import run_concurrently
 
 from .cases import Case
 
@@ -91,7 +91,7 @@ def run_cases(
         if progress is not None:
             progress("cases", done, len(cases))
 
-    side_by_side(lambda case: _one(work, case), waiting, keep, at_once=concurrency)
+    run_concurrently(lambda case: _one(work, case), waiting, concurrency, keep=keep)
     return [known[case.id] for case in cases]
 
 

@@ -1,7 +1,7 @@
-"""Runs independent pieces of work side by side, in order of the input, and stops all of them together.
+"""Runs independent pieces of work side by side in threads, and stops all of them together.
 
-Every piece sees the context of the caller: DSPy's settings, the step that a budget books under, and who listens to
-answers. An interrupt lets the calls that are under way end, so that what was paid for is kept, and begins no other.
+Every piece sees the caller's context: DSPy's settings, the step that a budget books under, and who listens to answers.
+After a failure or an interrupt no new piece begins, and what is under way is waited for, so that nothing is paid twice.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 DEFAULT_CONCURRENCY = 8
-"""Calls at once to a hosted model that does not say how many it takes."""
+"""Calls at once to a model that does not say how many it takes."""
+_LOOK_SECONDS = 0.1
 
 _stops: ContextVar[tuple[threading.Event, ...]] = ContextVar("hyperalign_stops", default=())
 
@@ -28,30 +29,34 @@ def run_concurrently(
     items: Iterable[Item],
     concurrency: int = 1,
     *,
+    keep: Callable[[Result], None] | None = None,
     done: Callable[[int], None] | None = None,
 ) -> list[Result]:
     """Do a piece of work for each item.
 
     Args:
-        work: called once an item, in threads where there is more than one item and ``concurrency`` is above 1.
+        work: called once an item, in threads where ``concurrency`` is above 1.
         items: what to work on.
         concurrency: how many pieces are under way at once, at most.
-        done: told in the calling thread how many pieces are finished.
+        keep: called in the caller's thread with each result as it comes, also with those that come after a failure.
+        done: told in the caller's thread how many pieces are finished.
 
     Returns:
         The results, in the order of the items.
 
     Raises:
-        Exception: whatever the first failing piece raised, once the pieces under way have ended.
+        BaseException: the first that ``work`` or ``keep`` raised, once the pieces under way have ended.
         CancelledError: the work around this one is being stopped.
     """
     todo = list(items)
     if concurrency <= 1 or len(todo) <= 1:
         results = []
-        for number, item in enumerate(todo, start=1):
+        for item in todo:
             results.append(work(item))
+            if keep is not None:
+                keep(results[-1])
             if done is not None:
-                done(number)
+                done(len(results))
         return results
     stop = threading.Event()
     token = _stops.set((*_stops.get(), stop))
@@ -61,25 +66,33 @@ def run_concurrently(
         futures = [pool.submit(copy_context().run, work, item) for item in todo]
     finally:
         _stops.reset(token)
+    pending = set(futures)
     try:
-        _wait_for(futures, done)
-        return [future.result() for future in futures]
-    finally:
+        while pending:
+            # Short waits, so that an interrupt is heard at once, and the end of the work around this one, too.
+            finished, _ = wait(pending, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
+            for future in (future for future in futures if future in finished):
+                pending.discard(future)
+                result = future.result()
+                if keep is not None:
+                    keep(result)
+            if done is not None and finished:
+                done(len(futures) - len(pending))
+            if pending and is_stopping():
+                raise CancelledError
+    except BaseException:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+        _keep_late(futures, pending, keep)
+        raise
+    pool.shutdown(wait=True)
+    return [future.result() for future in futures]
 
 
-def _wait_for(futures: list[Future[Any]], done: Callable[[int], None] | None) -> None:
-    pending = set(futures)
-    while pending:
-        # Short waits, so that an interrupt is heard at once, and the end of the work around this one, too.
-        finished, pending = wait(pending, timeout=0.1, return_when=FIRST_COMPLETED)
-        for future in finished:
-            future.result()
-        if done is not None and finished:
-            done(len(futures) - len(pending))
-        if pending and is_stopping():
-            raise CancelledError
+def _keep_late(futures: list[Future[Any]], pending: set[Future[Any]], keep: Callable[[Any], None] | None) -> None:
+    for future in futures:
+        if keep is not None and future in pending and not future.cancelled() and future.exception() is None:
+            keep(future.result())
 
 
 def is_stopping() -> bool:
@@ -91,10 +104,10 @@ def calls_at_once(lm: Any) -> int:
     """How many calls a model takes at once.
 
     Args:
-        lm: a model; one from ``connect`` says it itself, and any other that can be reached over a network by DSPy's
-            ``LM`` takes ``DEFAULT_CONCURRENCY``. Anything else, such as a scripted model of a test, takes one.
+        lm: a model; one from ``connect`` says it itself, and any other that DSPy's ``LM`` reaches over a network takes
+            ``DEFAULT_CONCURRENCY``. Anything else, such as a scripted model of a test, takes one.
     """
     said = getattr(lm, "concurrency", None)
-    if isinstance(said, int) and not isinstance(said, bool):
+    if isinstance(said, int):
         return max(1, said)
     return DEFAULT_CONCURRENCY if any(kind.__name__ == "LM" for kind in type(lm).__mro__) else 1

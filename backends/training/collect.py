@@ -22,7 +22,7 @@ from hyperalign.programs.judge import Judge
 from hyperalign.programs.score import Progress
 from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
 from hyperalign.scores import Message, Scorer
-from hyperalign.side_by_side import side_by_side
+from hyperalign.concurrency import run_concurrently
 from hyperalign.style import likeness
 
 from ..runtimes.unfinished import unfinished
@@ -127,7 +127,7 @@ def collect(
         if progress is not None:
             progress("traces", done, len(wanted))
 
-    side_by_side(answer, waiting, keep, at_once=teacher.at_once)
+    run_concurrently(answer, waiting, teacher.at_once, keep=keep)
     return [known[name] for name in wanted]
 
 

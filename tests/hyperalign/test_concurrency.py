@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import time
 
 import pytest
 
-from hyperalign.side_by_side import side_by_side
+from hyperalign.concurrency import is_stopping, run_concurrently
 
 WHO: contextvars.ContextVar[str] = contextvars.ContextVar("WHO")
 
@@ -28,7 +29,7 @@ def test_everything_is_kept_once_and_no_more_at_a_time_than_asked() -> None:
 
     WHO.set("ada")
     kept: list[str] = []
-    side_by_side(work, range(6), kept.append, at_once=3)
+    assert run_concurrently(work, range(6), 3, keep=kept.append) == [f"ada {number}" for number in range(6)]
     assert sorted(kept) == [f"ada {number}" for number in range(6)]
     assert most == 3
 
@@ -47,7 +48,7 @@ def test_a_failure_ends_it_and_what_is_in_the_air_is_kept() -> None:
 
     kept: list[int] = []
     with pytest.raises(ValueError, match="no such word"):
-        side_by_side(work, range(50), kept.append, at_once=2)
+        run_concurrently(work, range(50), 2, keep=kept.append)
     assert 0 in kept
     assert len(begun) < 10, "nothing new is begun"
     assert sorted(kept) == sorted(set(begun) - {1})
@@ -58,4 +59,23 @@ def test_what_can_not_be_kept_ends_it() -> None:
         raise OSError("the disk is full")
 
     with pytest.raises(OSError, match="full"):
-        side_by_side(lambda number: number, range(3), keep)
+        run_concurrently(lambda number: number, range(3), keep=keep)
+
+
+def test_what_fails_outside_ends_what_runs_inside() -> None:
+    begun: list[int] = []
+
+    def inner(number: int) -> None:
+        begun.append(number)
+        time.sleep(0.05)
+
+    def outer(number: int) -> None:
+        if number == 1:
+            time.sleep(0.1)
+            raise ValueError("over")
+        run_concurrently(inner, range(1000), 2)
+
+    with pytest.raises(ValueError, match="over"):
+        run_concurrently(outer, range(2), 2)
+    assert len(begun) < 50
+    assert not is_stopping()
