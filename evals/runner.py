@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hyperalign.concurrency import run_concurrently
 from hyperalign.errors import (
     BudgetExceededError,
     HyperalignError,
@@ -23,7 +24,6 @@ from hyperalign.errors import (
     UnknownModelError,
 )
 from hyperalign.files import append_line, read_journal
-from hyperalign.concurrency import run_concurrently
 
 from .cases import Case
 

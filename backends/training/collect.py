@@ -15,6 +15,7 @@ from pathlib import Path
 import dspy
 
 from hyperalign.budget import Budget
+from hyperalign.concurrency import run_concurrently
 from hyperalign.errors import ModelOutputError
 from hyperalign.profile import Profile
 from hyperalign.programs.generate import Generate
@@ -22,7 +23,6 @@ from hyperalign.programs.judge import Judge
 from hyperalign.programs.score import Progress
 from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
 from hyperalign.scores import Message, Scorer
-from hyperalign.concurrency import run_concurrently
 from hyperalign.style import likeness
 
 from ..runtimes.unfinished import unfinished
