@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
-from scipy import stats
+from scipy import special
 
 from hyperalign.errors import InputError
 
@@ -99,7 +99,7 @@ def decide(before: Sequence[Measured], after: Sequence[Measured], leaks: Sequenc
     olds, news = _by_person(before), _by_person(after)
     means = news - olds
     error = float(means.std(ddof=1) / math.sqrt(len(means)))
-    mean, reach = float(means.mean()), float(stats.t.ppf((1 + _LEVEL) / 2, len(means) - 1))
+    mean, reach = float(means.mean()), float(special.stdtrit(len(means) - 1, (1 + _LEVEL) / 2))
     low, high = mean - reach * error, mean + reach * error
     tokens_before, tokens_after = (fmean(each.tokens for each in measured) for measured in (before, after))
     longer = tokens_after / tokens_before if tokens_before else 1.0
@@ -175,7 +175,7 @@ def _detectable(scores: Scores, error: float) -> dict[str, Any]:
         error = math.sqrt(2 / len(scores)) * float(scores.std(ddof=1))
     if error <= _NIL:
         return {"detectable": None, "bound": False}
-    quantiles = sum(float(stats.t.ppf(share, len(scores) - 1)) for share in ((1 + _LEVEL) / 2, _POWER))
+    quantiles = sum(float(special.stdtrit(len(scores) - 1, share)) for share in ((1 + _LEVEL) / 2, _POWER))
     return {"detectable": quantiles * error, "bound": bound}
 
 

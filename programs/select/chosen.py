@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from hyperalign.profile import Hypothesis, TestResult
 
@@ -48,7 +48,7 @@ def judge_chosen(examples: Sequence[Hypothesis], table: Table | None, believed: 
             continue
         at = table.records.index(record)
         gain, spread = borne_out(own, others, at, rules.prior, weights)
-        against = float(stats.norm.cdf(-gain / spread))
+        against = float(special.ndtr(-gain / spread))
         result = TestResult(
             test=table.matrix.test,
             gain=rounded(gain),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 __all__ = ["Effects", "Prior", "effects"]
 
@@ -61,7 +61,7 @@ class Effects:
     @property
     def positive(self) -> NDArray[np.float64]:
         """Probability that the person leans to each statement, rather than to its opposite."""
-        return np.asarray(stats.norm.cdf(self.mean / self.spread), dtype=np.float64)
+        return np.asarray(special.ndtr(self.mean / self.spread), dtype=np.float64)
 
 
 def effects(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 __all__ = ["ExamplePrior", "no_gain"]
 
@@ -52,4 +52,4 @@ def no_gain(own: NDArray[np.float64], others: NDArray[np.float64], prior: Exampl
     noise = cell * (1 / len(own) + 1 / len(others))
     trust = prior.between**2 / (prior.between**2 + noise)
     believed = prior.mean + trust * (float(own.mean() - others.mean()) - prior.mean)
-    return float(stats.norm.cdf(-believed / np.sqrt((1 - trust) * prior.between**2)))
+    return float(special.ndtr(-believed / np.sqrt((1 - trust) * prior.between**2)))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from hyperalign.profile import Hypothesis, TestResult
 from hyperalign.scores import ScoreMatrix
@@ -110,12 +110,14 @@ def _interval(own: NDArray[np.float64], others: NDArray[np.float64]) -> tuple[fl
     # In shares of the variance, since the square of a tiny variance is no number any more.
     share = mine / variance
     freedom = 1 / (share**2 / (len(own) - 1) + (1 - share) ** 2 / (len(others) - 1))
-    half = float(stats.t.ppf(0.95, freedom) * np.sqrt(variance))
+    half = float(special.stdtrit(freedom, 0.95) * np.sqrt(variance))
     return gain, gain - half, gain + half
 
 
 def _permutation_ps(seen: Sequence[_Seen], rules: Rules) -> list[float]:
     """One-sided p of each that the person's cells are not above other people's: exact where that is affordable."""
+    from scipy import stats  # half a second to load, so only where something is tested
+
     # To draw relabelings is the work here, and they are the same for all that have as many cells on each side.
     together: dict[tuple[int, int], list[int]] = {}
     for at, each in enumerate(seen):
@@ -154,6 +156,8 @@ def _judge(tested: Sequence[_Tested], rules: Rules) -> list[Judged]:
     """Each tested hypothesis with its q and weight, and why it is dropped (empty if it is not)."""
     if not tested:
         return []
+    from scipy import stats
+
     rates = stats.false_discovery_control([t.result.p for t in tested])
     judged = []
     for item, q in zip(tested, rates, strict=True):
