@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError
 
 from hyperalign.budget import Budget
 from hyperalign.errors import InputError, ModelError, ModelOutputError
 from hyperalign.files import alone_in
 from hyperalign.programs.deliberate import Deliberate
+from hyperalign.programs.dspy_internals import AdapterParseError
 from hyperalign.programs.own_scorer import resolve_scorer
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.score import Progress
@@ -197,6 +198,7 @@ def _asked(program: dspy.Module, task: Task, plan: Plan, cases: Sequence[Case]) 
         "program": type(program).__name__,
         "state": _state(program),
         "model": _model(program),
+        **_called(program),
         "scorer": scorer.name if scorer is not None else "",
         **asked,
         "strategies": [each if isinstance(each, str) else each.name for each in plan.strategies],
@@ -216,5 +218,23 @@ def _state(program: dspy.Module) -> str:
 
 
 def _model(program: dspy.Module) -> str:
-    model = (program.lm if isinstance(program, Personalizer) else None) or dspy.settings.lm
-    return str(getattr(model, "model", "unknown"))
+    return str(getattr(_lm(program), "model", "unknown"))
+
+
+def _called(program: dspy.Module) -> dict[str, Any]:
+    """How the model is called and where it is, as far as its answers may hang on it and it was said."""
+    lm = _lm(program)
+    settings = getattr(lm, "kwargs", {})
+    target = getattr(lm, "target", None)
+    # The port of a server of one's own may be another one each time; a password in an address is nobody's to read.
+    place = getattr(target, "api_base", None) if getattr(target, "kind", None) == "hosted" else None
+    said = {
+        "temperature": settings.get("temperature"),
+        "reasoning_effort": settings.get("reasoning_effort"),
+        "api_base": re.sub(r"//[^/@]*@", "//", place) if place else None,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _lm(program: dspy.Module) -> Any:
+    return (program.lm if isinstance(program, Personalizer) else None) or dspy.settings.lm

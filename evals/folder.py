@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +73,13 @@ class EvalFolder:
             total = self.cost()
             for step, spent in budget.by_step.items():
                 total[step] = total.get(step, Usage()) + _less(spent, before.get(step, Usage()))
-            content = {step: asdict(spent) for step, spent in total.items()}
+            content = {step: spent.as_json() for step, spent in total.items()}
             write_whole(self.path / "cost.json", json.dumps(content, indent=2) + "\n")
 
     def cost(self) -> dict[str, Usage]:
         """What all sittings have spent, step by step."""
         path = self.path / "cost.json"
-        return {step: Usage(**spent) for step, spent in read_json(path).items()} if path.exists() else {}
+        return {step: Usage.from_json(spent) for step, spent in read_json(path).items()} if path.exists() else {}
 
     def write(self, name: str, content: str) -> Path:
         """Add a file, whole or not at all.

@@ -83,7 +83,7 @@ def summarize(
         "wins": _wins(arms, primary),
         "equity": _equity(people, primary),
         "curves": _curves(curves, arms),
-        "cost": {step: asdict(spent) for step, spent in (usage or {}).items()},
+        "cost": {step: spent.as_json() for step, spent in (usage or {}).items()},
     }
     if covered := _covered(tables):
         summary["covered"] = covered

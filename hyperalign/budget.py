@@ -7,14 +7,17 @@ after it. Money that is not known is None, never zero. This file knows no model.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from .errors import BudgetExceededError
 
 __all__ = ["Budget", "Usage"]
+
+_LEAST_SHOWN = 0.0001
 
 _step: ContextVar[str] = ContextVar("hyperalign_step", default="other")
 _tallies: ContextVar[tuple[list[Usage], ...]] = ContextVar("hyperalign_tallies", default=())
@@ -52,6 +55,30 @@ class Usage:
     def __add__(self, other: Usage) -> Usage:
         return Usage(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
 
+    def as_json(self) -> dict[str, Any]:
+        """All of it for a file or a program; ``usd`` is None where a call's price is unknown, beside ``usd_known``."""
+        return {**asdict(self), "usd": None if self.unpriced else self.usd, "usd_known": self.usd}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Usage:
+        """What ``as_json`` gave."""
+        return cls(**{name: data[name] for name in cls.__slots__ if name != "usd"}, usd=data["usd_known"])
+
+    def money(self, *, briefly: bool = False) -> str:
+        """Dollars in words, with what is unknown of them.
+
+        Args:
+            briefly: leave out how many calls have an unknown price, as a table's cell does.
+        """
+        known = "less than $0.0001" if 0 < self.usd < _LEAST_SHOWN else f"${self.usd:,.4f}"
+        if not self.unpriced:
+            return known if self.usd else "no money"
+        if not self.usd:
+            return "unknown"
+        calls = f"{self.unpriced:,} {'call' if self.unpriced == 1 else 'calls'} at an unknown price"
+        least = f"at least {known}" if self.usd >= _LEAST_SHOWN else "more than nothing"
+        return least if briefly else f"{least}; {calls}"
+
 
 class Budget:
     """Caps on a run, and its ledger.
@@ -73,6 +100,7 @@ class Budget:
         self.max_tokens = max_tokens
         self.max_usd = max_usd
         self._by_step: dict[str, Usage] = {}
+        self._under_way = 0
         self._lock = threading.Lock()
 
     @property
@@ -111,9 +139,30 @@ class Budget:
         Raises:
             BudgetExceededError: a cap is reached, so that the call must not be made.
         """
-        spent = self.spent
+        with self._lock:
+            self._check(0)
+
+    def reserve(self) -> None:
+        """Ask before a call that others may be made beside; ``release`` has to follow.
+
+        Calls under way count against the cap on calls; what they will use of tokens and money is not known yet.
+
+        Raises:
+            BudgetExceededError: a cap is reached, so that the call must not be made.
+        """
+        with self._lock:
+            self._check(self._under_way)
+            self._under_way += 1
+
+    def release(self) -> None:
+        """A call that ``reserve`` let begin is over: it was booked, or it failed."""
+        with self._lock:
+            self._under_way -= 1
+
+    def _check(self, under_way: int) -> None:
+        spent = sum(self._by_step.values(), Usage())
         for what, cap, value in (
-            ("calls", self.max_calls, spent.calls),
+            ("calls", self.max_calls, spent.calls + under_way),
             ("tokens", self.max_tokens, spent.tokens),
             ("usd", self.max_usd, spent.usd),
         ):

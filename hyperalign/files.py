@@ -19,7 +19,16 @@ from filelock import FileLock, Timeout
 
 from .errors import StorageError
 
-__all__ = ["alone_in", "append_line", "cache_folder", "data_folder", "read_journal", "storage_error", "write_whole"]
+__all__ = [
+    "alone_in",
+    "append_line",
+    "cache_folder",
+    "config_file",
+    "data_folder",
+    "read_journal",
+    "storage_error",
+    "write_whole",
+]
 
 _ELSEWHERE = "Choose another folder with HYPERALIGN_DATA, HYPERALIGN_CACHE or the command's own option."
 
@@ -38,6 +47,14 @@ def cache_folder() -> Path:
     ``HYPERALIGN_CACHE`` overrides the platform's user cache folder.
     """
     return Path(os.environ.get("HYPERALIGN_CACHE") or platformdirs.user_cache_path("hyperalign"))
+
+
+def config_file() -> Path:
+    """The file of settings that a user keeps; it need not exist.
+
+    ``HYPERALIGN_CONFIG`` overrides ``config.toml`` in the platform's user config folder.
+    """
+    return Path(os.environ.get("HYPERALIGN_CONFIG") or platformdirs.user_config_path("hyperalign") / "config.toml")
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:

@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def isolated_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Data and cache folders of this test alone; returns the folder that holds both.
+    """Data and cache folders, and settings, of this test alone; returns the folder that holds them.
 
     Model files that the user's cache already has are linked in, so that no test
     downloads them again and none can delete them.
@@ -47,6 +47,9 @@ def isolated_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "hyperalign"
     monkeypatch.setenv("HYPERALIGN_DATA", str(home / "data"))
     monkeypatch.setenv("HYPERALIGN_CACHE", str(home / "cache"))
+    monkeypatch.setenv("HYPERALIGN_CONFIG", str(home / "config.toml"))
+    for name in ("API_BASE", "API_VERSION", "HEADERS", "TEMPERATURE", "REASONING_EFFORT", "CONCURRENCY"):
+        monkeypatch.delenv(f"HYPERALIGN_{name}", raising=False)
     # What is read stays as it is, but where a test asks for more: the extra may be installed.
     monkeypatch.setenv("HYPERALIGN_REDACT", "0")
     # Servers of a test go soon after it: 2 cores are shared by the whole suite.

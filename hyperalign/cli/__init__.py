@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from . import adapters, models, optimize, profile
+from . import adapters, config, models, optimize, profile
 from .compare import compare
 from .deliberate import deliberate
 from .demo import demo
@@ -53,6 +53,7 @@ app.command()(serve)
 app.add_typer(profile.app, name="profile")
 app.add_typer(models.app, name="models")
 app.add_typer(adapters.app, name="adapters")
+app.add_typer(config.app, name="config")
 app.command()(doctor)
 
 
@@ -66,12 +67,16 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; also as HYPERALIGN_DEBUG=1.")] = False,
 ) -> None:
     del version, debug  # the one has its callback, the other is read by main
+    # Whoever asks for help, or mends the file, must not be stopped by what it says.
+    if context.invoked_subcommand not in ("config", "doctor") and "--help" not in context.args:
+        context.default_map = config.default_map(context.command)
 
 
 def main() -> None:

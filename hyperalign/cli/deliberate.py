@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
+from .model_options import DEFAULT_OPTIONS, ModelOptions, model_options
 from .options import (
-    DEFAULT_MODEL,
     JsonOption,
     MaxCalls,
     MaxTokens,
     MaxUsd,
-    ModelOption,
     ProgramOption,
     ScorerOption,
     StoreOption,
@@ -28,6 +27,7 @@ _SO = {
 }
 
 
+@model_options
 def deliberate(
     prompt: Annotated[str, typer.Argument(help="The message; - reads it from standard input.")],
     earlier: Annotated[
@@ -47,7 +47,7 @@ def deliberate(
             help="How probable harm may be to help without reserve; in between the model answers as it does anyway.",
         ),
     ] = None,
-    model: ModelOption = DEFAULT_MODEL,
+    models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
     optimized: ProgramOption = None,
     store: StoreOption = None,
@@ -64,14 +64,13 @@ def deliberate(
 
     import dspy
 
-    from hyperalign.backends.runtimes.connect import connect
     from hyperalign.budget import Budget
     from hyperalign.errors import InputError
     from hyperalign.programs.deliberate import AT_EASE, THRESHOLD, Deliberate
     from hyperalign.programs.generate import Generate
     from hyperalign.programs.strategies import strategy
 
-    from .session import choose_scorer, read_person, read_prompt, use_programs
+    from .session import open_models, read_person, read_prompt, use_programs
     from .show import plain
     from .terminal import reporter
 
@@ -81,8 +80,7 @@ def deliberate(
     person = read_person(user, profile, store)
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
     with reporter(quiet=as_json) as report, budget.step("deliberate"):
-        lm = connect(model, budget=budget, progress=report.bytes)
-        reads = choose_scorer(scorer, model, budget, report)
+        lm, reads = open_models(models, scorer, budget, report)
         limit = THRESHOLD if threshold is None else threshold
         ease = min(AT_EASE, limit) if at_ease is None else at_ease
         writer = Generate(strategy("verified"), scorer=None)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import DEFAULT_MODEL, ModelOption, ScorerOption
+from .model_options import DEFAULT_OPTIONS, ModelOptions, model_options
+from .options import ScorerOption
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,10 +23,11 @@ __all__ = ["demo"]
 PROMPT = "A colleague has invited you to a farewell dinner on Friday. Write the note in which you decline."
 
 
+@model_options
 def demo(
     person: Annotated[str, typer.Option("--person", help="Which example person: ada, bruno or chiara.")] = "ada",
     prompt: Annotated[str, typer.Option("--prompt", help="What to answer without and with the profile.")] = PROMPT,
-    model: ModelOption = DEFAULT_MODEL,
+    models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
 ) -> None:
     """Fit an example person, show the profile, and answer one prompt without it and with it."""
@@ -34,7 +36,6 @@ def demo(
     import dspy
     from rich.console import Console
 
-    from hyperalign.backends.runtimes.connect import connect
     from hyperalign.budget import Budget
     from hyperalign.contrast import ShippedContrast
     from hyperalign.errors import InputError
@@ -56,16 +57,17 @@ def demo(
     console = Console()
     console.print(f"{len(records)} short pieces by {person}, compared with those of two other people.")
     console.print(
-        f"The model is {model}; nothing leaves this machine.\n" if model.startswith("local:") else "", markup=False
+        f"The model is {models.model}; nothing leaves this machine.\n" if models.model.startswith("local:") else "",
+        markup=False,
     )
     budget = Budget()
-    run = RunFolder("demo", person, {"model": model, "scorer": scorer, "records": [r.id for r in records]})
+    run = RunFolder("demo", person, {**models.identity(), "scorer": scorer, "records": [r.id for r in records]})
     with reporter() as report:
-        fit = fitted(records, ShippedContrast(), model, scorer, 0, budget, run, report)
+        fit = fitted(records, ShippedContrast(), models, scorer, 0, budget, run, report)
     console.print(render_profile(fit.profile))
     answers = {}
     with reporter() as report, budget.step("generate"):
-        lm = connect(model, budget=budget, journal=run.journal)
+        lm = models.connect(budget=budget, journal=run.journal)
         for number, name in enumerate(("none", "verified")):
             report("answer", number, 2)
             with dspy.context(lm=lm):

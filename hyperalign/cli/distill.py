@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from .model_options import DEFAULT_OPTIONS, ModelOptions, model_options
 from .options import DryRun, MaxCalls, MaxTokens, MaxUsd, SeedOption, StoreOption
 
 if TYPE_CHECKING:
+    from hyperalign.backends.training.adapters import Adapter
     from hyperalign.backends.training.collect import Teacher
     from hyperalign.backends.training.distill import Distillation
     from hyperalign.backends.training.hardware import Hardware
     from hyperalign.backends.training.student import Student
+    from hyperalign.budget import Budget
     from hyperalign.profile import Profile
 
 __all__ = ["distill"]
@@ -21,6 +24,7 @@ __all__ = ["distill"]
 Choice = TypeVar("Choice")
 
 
+@model_options(flag="--teacher", help="Who answers: local:NAME, vllm:ADDRESS, or any LiteLLM name.")
 def distill(
     out: Annotated[Path, typer.Option("--out", help="The adapter's folder; its name is what it is served as.")],
     prompts: Annotated[Path, typer.Option("--prompts", help="Prompts: a text file with one a line, or JSONL.")],
@@ -28,9 +32,7 @@ def distill(
         list[Path] | None, typer.Option("--profiles", help="Profile files, or folders of them; may be repeated.")
     ] = None,
     user: Annotated[list[str] | None, typer.Option("--user", help="People in the store; may be repeated.")] = None,
-    teacher: Annotated[
-        str, typer.Option("--teacher", help="Who answers: local:NAME, vllm:ADDRESS, or any LiteLLM name.")
-    ] = "local:qwen2.5-coder-1.5b-instruct",
+    models: ModelOptions = DEFAULT_OPTIONS,
     student: Annotated[
         str, typer.Option("--student", help="Who learns: local:NAME, or a checkpoint folder.")
     ] = "local:smollm2-135m-instruct",
@@ -42,10 +44,6 @@ def distill(
     strategy: Annotated[str, typer.Option("--strategy", help="How the profile is put to the teacher.")] = "verified",
     drafts: Annotated[
         int | None, typer.Option("--drafts", min=1, help="Drafts a prompt; 2 for dpo, else 1, if left out.")
-    ] = None,
-    at_once: Annotated[
-        int | None,
-        typer.Option("--at-once", min=1, help="Prompts that are asked at a time; 1 for local: models, else 8."),
     ] = None,
     scorer: Annotated[
         str | None,
@@ -89,9 +87,8 @@ def distill(
     The student is not shown the profile. Every tenth prompt or so is kept from training, to judge the adapter by. An
     interrupted run goes on where it stopped when the same command is given again.
     """
-    from hyperalign.backends.runtimes.connect import connect
+    from hyperalign.backends.runtimes.preflight import check_ready
     from hyperalign.backends.training.collect import METRICS, Teacher
-    from hyperalign.backends.training.curve import as_text
     from hyperalign.backends.training.distill import Distillation
     from hyperalign.backends.training.distill import distill as run
     from hyperalign.backends.training.estimate import fitted
@@ -100,24 +97,28 @@ def distill(
     from hyperalign.backends.training.rows import SCOPES, Scope, prefix
     from hyperalign.backends.training.sieve import Sieve
     from hyperalign.backends.training.student import count_parameters, open_student
-    from hyperalign.backends.training.watch import losses
     from hyperalign.budget import Budget
+    from hyperalign.concurrency import calls_at_once
     from hyperalign.programs.strategies import strategy as named
     from hyperalign.prompts import read_prompts
 
     from .session import choose_scorer
-    from .terminal import cost_table, expect_cut_answers, reporter
+    from .terminal import expect_cut_answers, reporter
 
     expect_cut_answers()
     people = _people(profiles or [], user or [], store)
     asked = read_prompts(prompts)
+    way = _one_of(METHODS, method, "method")
     kind = _one_of(SCOPES, scope or ("person" if len(people) == 1 else "tag"), "scope")
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
     hardware = find_hardware()
     with reporter() as report:
+        lm = models.connect(budget=budget, progress=report.bytes) if way in ANSWERED else None
+        if lm is not None and not dry_run:
+            check_ready(lm)
         learner = open_student(student, report.bytes)
         recipe = suggest(
-            _one_of(METHODS, method, "method"),
+            way,
             count_parameters(learner),
             hardware,
             epochs=epochs,
@@ -128,7 +129,6 @@ def distill(
             accelerate=_settings(accelerate) if accelerate is not None else None,
             seed=seed,
         )
-        lm = connect(teacher, budget=budget, progress=report.bytes) if recipe.method in ANSWERED else None
         told = named(strategy)
         wanted = Distillation(
             name=out.resolve().name,
@@ -147,15 +147,25 @@ def distill(
             drafts or (2 if recipe.method == "dpo" else 1),
             "style",
             METRICS["style"],
-            at_once or (1 if teacher.startswith("local:") else 8),
-            choose_scorer(scorer, teacher, budget, report) if scorer or recipe.method == "dpo" else None,
+            calls_at_once(lm),
+            choose_scorer(scorer, models.model, budget, report) if scorer or recipe.method == "dpo" else None,
         )
-        judge = open_student(teacher, report.bytes) if recipe.method == "on-policy" else None
+        judge = open_student(models.model, report.bytes) if recipe.method == "on-policy" else None
         wanted = fitted(wanted, hardware, judge=judge)
         if dry_run:
-            _estimate(wanted, who, hardware, judge)
+            _estimate(wanted, who, hardware, judge, models)
             return
         made = run(wanted, who, out, judge=judge, budget=budget, hardware=hardware, progress=report)
+    _say_made(made, out, budget)
+
+
+def _say_made(made: Adapter, out: Path, budget: Budget) -> None:
+    """What it took, how well it went, and what to do next."""
+    from hyperalign.backends.training.curve import as_text
+    from hyperalign.backends.training.watch import losses
+
+    from .terminal import cost_table
+
     training = made.card.training
     from rich.console import Console
 
@@ -220,13 +230,21 @@ def _people(files: list[Path], users: list[str], store: str | None) -> list[Prof
     return found
 
 
-def _estimate(asked: Distillation, teacher: Teacher, hardware: Hardware, judge: Student | None) -> None:
+def _estimate(
+    asked: Distillation, teacher: Teacher, hardware: Hardware, judge: Student | None, models: ModelOptions
+) -> None:
     from hyperalign.backends.training.estimate import estimate
+    from hyperalign.budget import Usage
+
+    from .costs import money_said, priced_steps
 
     expected = estimate(asked, teacher, hardware, judge=judge)
     typer.echo(f"{len(asked.profiles)} person(s), {len(asked.prompts)} prompt(s). Nothing was done.")
     for line in expected.lines():
         typer.echo(f"  {line}")
+    if expected.calls:
+        answers = Usage(calls=expected.calls, tokens_in=expected.tokens_in, tokens_out=expected.tokens_out)
+        typer.echo(money_said(priced_steps({"traces": answers}, {"traces"}, models), models))
     if 0 < hardware.memory < expected.memory:
         typer.echo(
             f"That is more than the {hardware.memory / 2**30:.1f} GiB here: "

@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .model_options import DEFAULT_OPTIONS, ModelOptions, model_options
 from .options import (
-    DEFAULT_MODEL,
     DryRun,
     JsonOption,
     MaxCalls,
     MaxTokens,
     MaxUsd,
-    ModelOption,
     ProgramOption,
     ScorerOption,
     SeedOption,
 )
 
 if TYPE_CHECKING:
-    from hyperalign.budget import Budget, Usage
+    from hyperalign.budget import Budget
     from hyperalign.contrast import Contrast
     from hyperalign.evals.cases import Part
     from hyperalign.evals.evaluation import Result
@@ -36,6 +35,7 @@ _USUAL = ("none", "few-shot", "hypotheses", "verified")
 _STEPS = ("infer", "extract", "choice", "generate", "weigh")
 
 
+@model_options
 def eval_(
     task: Annotated[str, typer.Argument(help="A task's name, a JSONL file of your own people, or 'list'.")],
     data: Annotated[
@@ -67,13 +67,10 @@ def eval_(
         int,
         typer.Option("--reference", min=1, help="Records of other people to test against; infer and extract take 6."),
     ] = _REFERENCE,
-    model: ModelOption = DEFAULT_MODEL,
+    models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
     optimized: ProgramOption = None,
     seed: SeedOption = 0,
-    concurrency: Annotated[
-        int | None, typer.Option("--concurrency", min=1, help="Cases at a time; 1 for local: models, else 8.")
-    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="The run's folder; one in the data folder if left out.")
     ] = None,
@@ -91,9 +88,12 @@ def eval_(
     if task == "list":
         _list(as_json)
         return
+    from dataclasses import replace
+
     import dspy
 
     from hyperalign.budget import Budget
+    from hyperalign.concurrency import calls_at_once
     from hyperalign.evals.evaluation import evaluate
     from hyperalign.evals.expected import expected
     from hyperalign.evals.others import OtherPeople
@@ -103,6 +103,7 @@ def eval_(
     from hyperalign.evals.roles import controls_without
     from hyperalign.evals.tasks import load_task
 
+    from .costs import priced_steps, say_expected
     from .session import asks_by_choice, use_programs
     from .terminal import expect_cut_answers, reporter
 
@@ -119,35 +120,49 @@ def eval_(
         curve=_numbers(curve),
         letters=letters,
         best_of=best_of,
-        concurrency=concurrency or (1 if model.startswith("local:") else 8),
     )
     asked = drawn(loaded, plan)
     others = OtherPeople(loaded.cases(seed=seed), asked)
     if dry_run:
-        cost = expected(asked, others, plan, reference=reference, by_choice=asks_by_choice(model, scorer))
-        _say_expected(cost, len(asked), model, as_json)
+        asks = asks_by_choice(models.model, scorer)
+        cost = expected(asked, others, plan, reference=reference, by_choice=asks)
+        by_model = {
+            step for step in cost if asks or (step not in ("score", "evidence") and (letters or step != "choices"))
+        }
+        say_expected(
+            priced_steps(cost, by_model, models),
+            models,
+            [f"{len(asked)} case(s). Nothing was done."],
+            "Profiles and scores that are remembered cost nothing.",
+            as_json=as_json,
+        )
         return
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
     with reporter(quiet=as_json) as report:
-        person = _program(model, scorer, others, reference, seed, budget, report)
+        person = _program(models, scorer, others, reference, seed, budget, report)
         program = deliberating(person) if loaded.kind == "request" else person
         use_programs({name: getattr(program, name) for name in _STEPS if hasattr(program, name)}, optimized)
         with dspy.context(lm=person.lm):
+            plan = replace(plan, concurrency=calls_at_once(person.lm))
             result = evaluate(program, loaded, plan=plan, out=out, budget=budget, progress=report)
     written = write_report(result.folder)
     _show(result, [str(path) for path in written], as_json)
 
 
 def _program(
-    model: str, scorer: str | None, others: Contrast, reference: int, seed: int, budget: Budget, report: Reporter
+    models: ModelOptions,
+    scorer: str | None,
+    others: Contrast,
+    reference: int,
+    seed: int,
+    budget: Budget,
+    report: Reporter,
 ) -> Personalizer:
-    from hyperalign.backends.runtimes.connect import connect
     from hyperalign.programs.personalizer import Personalizer
 
-    from .session import choose_scorer
+    from .session import open_models
 
-    judge = choose_scorer(scorer, model, budget, report)
-    lm = connect(model, budget=budget, progress=report.bytes)
+    lm, judge = open_models(models, scorer, budget, report)
     return Personalizer(lm, scorer=judge, contrast=others, reference=reference, budget=budget, seed=seed)
 
 
@@ -192,20 +207,6 @@ def _list(as_json: bool) -> None:
         typer.echo(f"{name:<10} {told['about']}")
         typer.echo(f"{'':<10} {told['kind']}, intervals over each {told['cluster']}; --data: {told['data']}")
     typer.echo("FILE.jsonl Your own people: pairs and edits make choices, samples with a prompt make writing.")
-
-
-def _say_expected(expected: dict[str, Usage], cases: int, model: str, as_json: bool) -> None:
-    import json
-    from dataclasses import asdict
-
-    if as_json:
-        typer.echo(json.dumps({step: asdict(usage) for step, usage in expected.items()}, indent=2))
-        return
-    typer.echo(f"{cases} case(s). Nothing was done.")
-    for step, usage in expected.items():
-        typer.echo(f"  {step}: about {usage.calls:,} call(s), {usage.tokens_in:,} tokens in, {usage.tokens_out:,} out")
-    money = "no money" if model.startswith(("local:", "vllm:")) else "money at the provider's price"
-    typer.echo(f"With {model} this costs {money}; profiles and scores that are remembered cost nothing.")
 
 
 def _show(result: Result, written: list[str], as_json: bool) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .model_options import DEFAULT_OPTIONS, ModelOptions, model_options
 from .options import (
-    DEFAULT_MODEL,
     ContrastOption,
     DryRun,
     FilesArgument,
@@ -16,7 +16,6 @@ from .options import (
     MaxCalls,
     MaxTokens,
     MaxUsd,
-    ModelOption,
     OutOption,
     ProgramOption,
     RedactOption,
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["extract"]
 
 
+@model_options
 def extract(
     files: FilesArgument = None,
     user: WhoseOption = None,
@@ -47,7 +47,7 @@ def extract(
         Path | None,
         typer.Option("--vector", help="Also write the direction to this file as AlignX's 90 values (JSON)."),
     ] = None,
-    model: ModelOption = DEFAULT_MODEL,
+    models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
     contrast: ContrastOption = None,
     space: SpaceOption = None,
@@ -77,7 +77,7 @@ def extract(
             verb="extract",
             files=files or [],
             user=user,
-            model=model,
+            models=models,
             scorer=scorer,
             contrast=contrast,
             space=space,

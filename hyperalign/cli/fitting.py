@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hyperalign.space import Space
     from hyperalign.store import Store
 
+    from .model_options import ModelOptions
     from .terminal import Reporter
 
 __all__ = ["Asked", "Saved", "fit_and_save", "fitted", "show_saved", "with_stated", "without_private"]
@@ -44,7 +45,7 @@ class Asked:
     verb: str
     files: Sequence[Path]
     user: str | None
-    model: str
+    models: ModelOptions
     scorer: str | None
     contrast: Path | None
     space: Path | None
@@ -122,7 +123,7 @@ def fit_and_save(asked: Asked) -> Saved | None:
 def fitted(
     records: list[Record],
     others: Contrast,
-    model: str,
+    models: ModelOptions,
     scorer: str | None,
     seed: int,
     budget: Budget,
@@ -132,21 +133,17 @@ def fitted(
     program: Sequence[Path] = (),
 ) -> Fit:
     """Fit a person, keeping everything that was done in the run's folder."""
-    from dataclasses import asdict
-
-    from hyperalign.backends.runtimes.connect import connect
     from hyperalign.programs.personalizer import Personalizer
 
-    from .session import choose_scorer, use_programs
+    from .session import open_models, use_programs
 
-    judge = choose_scorer(scorer, model, budget, report)
-    lm = connect(model, budget=budget, journal=run.journal, progress=report.bytes)
+    lm, judge = open_models(models, scorer, budget, report, run.journal)
     person = Personalizer(lm, scorer=judge, contrast=others, space=space, budget=budget, progress=report, seed=seed)
     use_programs({"infer": person.infer, "extract": person.extract, "choice": person.choice}, program)
     try:
         fit = person.explain(records)
     finally:
-        run.write("cost.json", _as_json({step: asdict(usage) for step, usage in budget.by_step.items()}))
+        run.write("cost.json", _as_json({step: usage.as_json() for step, usage in budget.by_step.items()}))
     run.write("candidates.json", _as_json([h.model_dump() for h in fit.candidates]))
     written: set[str] = set()
     for matrix in fit.matrices:
@@ -253,7 +250,7 @@ def _profile(
     decides: dict[str, Any] = {
         "records": [record.id for record in records],
         "contrast": {"name": others.name, "records": sorted(record.id for record in others.records(user))},
-        "model": asked.model,
+        **asked.models.identity(),
         "scorer": asked.scorer,
         "seed": asked.seed,
     }
@@ -265,7 +262,7 @@ def _profile(
     if run.resumed:
         typer.echo(f"Going on with the run in {run.path}", err=True)
     with reporter(quiet=asked.as_json) as report:
-        fit = fitted(records, others, asked.model, asked.scorer, asked.seed, budget, run, report, space, asked.program)
+        fit = fitted(records, others, asked.models, asked.scorer, asked.seed, budget, run, report, space, asked.program)
     if fit.unreadable:
         typer.echo(
             f"{fit.unreadable} of the model's answers were not in the form asked for, so that hypotheses are "
@@ -300,12 +297,11 @@ def _note(records: int, stated: int) -> str:
 
 
 def _estimate(records: list[Record], others: Contrast, asked: Asked, space: Space | None) -> None:
-    from dataclasses import asdict
-
     from hyperalign.contrast import reference_records
     from hyperalign.programs.estimate import REFERENCE_RECORDS, estimate
     from hyperalign.records import by_kind
 
+    from .costs import priced_steps, say_expected
     from .session import asks_by_choice
 
     against = [
@@ -313,15 +309,14 @@ def _estimate(records: list[Record], others: Contrast, asked: Asked, space: Spac
         for part in by_kind(records)
         for other in reference_records(others, records[0].user, part, REFERENCE_RECORDS)
     ]
-    expected = estimate(records, against, by_choice=asks_by_choice(asked.model, asked.scorer), space=space)
-    if asked.as_json:
-        typer.echo(_as_json({step: asdict(usage) for step, usage in expected.items()}))
-        return
-    typer.echo(f"{len(records)} record(s), compared with {len(against)} of: {others.name}. Nothing was done.")
-    for step, usage in expected.items():
-        typer.echo(f"  {step}: about {usage.calls} call(s), {usage.tokens_in:,} tokens in, {usage.tokens_out:,} out")
-    money = "no money" if asked.model.startswith(("local:", "vllm:")) else "money at the provider's price"
-    typer.echo(f"With {asked.model} this costs {money}.")
+    asks = asks_by_choice(asked.models.model, asked.scorer)
+    expected = estimate(records, against, by_choice=asks, space=space)
+    say_expected(
+        priced_steps(expected, set(expected) if asks else {"infer"}, asked.models),
+        asked.models,
+        [f"{len(records)} record(s), compared with {len(against)} of: {others.name}. Nothing was done."],
+        as_json=asked.as_json,
+    )
 
 
 def _as_json(content: Any) -> str:

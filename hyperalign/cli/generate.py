@@ -7,24 +7,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .model_options import DEFAULT_OPTIONS, ModelOptions, model_options
 from .options import (
-    DEFAULT_MODEL,
     JsonOption,
     MaxCalls,
     MaxTokens,
     MaxUsd,
-    ModelOption,
     ProgramOption,
     ScorerOption,
     StoreOption,
 )
 
 if TYPE_CHECKING:
+    from hyperalign.budget import Usage
     from hyperalign.profile import Profile
 
 __all__ = ["generate"]
 
 
+@model_options
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to answer; - reads it from standard input.")],
     user: Annotated[str | None, typer.Option("--user", help="As whom.")] = None,
@@ -36,7 +37,7 @@ def generate(
         ),
     ] = "verified",
     best_of: Annotated[int, typer.Option("--best-of", min=1, help="Drafts to choose from.")] = 1,
-    model: ModelOption = DEFAULT_MODEL,
+    models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
     optimized: ProgramOption = None,
     store: StoreOption = None,
@@ -48,14 +49,13 @@ def generate(
     """Answer a prompt as the person would; without --user or --profile, as the bare model does."""
     import dspy
 
-    from hyperalign.backends.runtimes.connect import connect
     from hyperalign.backends.runtimes.lm import stream
     from hyperalign.budget import Budget
     from hyperalign.errors import InputError
     from hyperalign.programs.generate import Generate, writing_settings
     from hyperalign.programs.strategies import strategy as named
 
-    from .session import choose_scorer, read_person, read_prompt, use_programs
+    from .session import open_models, read_person, read_prompt, use_programs
     from .show import printable
     from .terminal import reporter
 
@@ -68,8 +68,7 @@ def generate(
         chosen = named("none")
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
     with reporter(quiet=as_json) as report, budget.step("generate"):
-        lm = connect(model, budget=budget, progress=report.bytes)
-        judge = choose_scorer(scorer, model, budget, report) if best_of > 1 else None
+        lm, judge = open_models(models, scorer if best_of > 1 else "none", budget, report)
         program = Generate(chosen, best_of=best_of, scorer=judge)
         use_programs({"generate": program}, optimized)
         target = person or _nobody()
@@ -90,7 +89,7 @@ def generate(
         with dspy.context(lm=lm):
             reply = program(prompt=prompt, profile=target)
     if as_json:
-        _print_json(reply.answer, reply.drafts, chosen.name, target.user, budget)
+        _print_json(reply.answer, reply.drafts, chosen.name, target.user, budget.spent)
     else:
         typer.echo(printable(reply.answer))
 
@@ -101,12 +100,8 @@ def _nobody() -> Profile:
     return Profile(user="nobody")
 
 
-def _print_json(answer: str, drafts: list[str], strategy: str, user: str, budget: object) -> None:
+def _print_json(answer: str, drafts: list[str], strategy: str, user: str, spent: Usage) -> None:
     import json
-    from dataclasses import asdict
 
-    from hyperalign.budget import Budget
-
-    spent = asdict(budget.spent) if isinstance(budget, Budget) else {}
-    content = {"answer": answer, "drafts": drafts, "strategy": strategy, "user": user, "spent": spent}
+    content = {"answer": answer, "drafts": drafts, "strategy": strategy, "user": user, "spent": spent.as_json()}
     typer.echo(json.dumps(content, indent=2, ensure_ascii=False))

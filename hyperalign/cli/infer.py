@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from .model_options import DEFAULT_OPTIONS, ModelOptions, model_options
 from .options import (
-    DEFAULT_MODEL,
     ContrastOption,
     DryRun,
     FilesArgument,
@@ -11,7 +11,6 @@ from .options import (
     MaxCalls,
     MaxTokens,
     MaxUsd,
-    ModelOption,
     OutOption,
     ProgramOption,
     RedactOption,
@@ -26,10 +25,11 @@ from .options import (
 __all__ = ["infer"]
 
 
+@model_options
 def infer(
     files: FilesArgument = None,
     user: WhoseOption = None,
-    model: ModelOption = DEFAULT_MODEL,
+    models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
     contrast: ContrastOption = None,
     space: SpaceOption = None,
@@ -58,7 +58,7 @@ def infer(
             verb="infer",
             files=files or [],
             user=user,
-            model=model,
+            models=models,
             scorer=scorer,
             contrast=contrast,
             space=space,

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from .options import DEFAULT_MODEL, JsonOption, MaxTokens, ModelOption, StoreOption
+from .model_options import DEFAULT_OPTIONS, ModelOptions, model_options
+from .options import JsonOption, MaxTokens, StoreOption
 
 __all__ = ["judge"]
 
 
+@model_options
 def judge(
     prompt: Annotated[str, typer.Argument(help="What the answers answer; - reads it from standard input.")],
     answer: Annotated[list[str], typer.Option("--answer", help="An answer; once for each, two or more.")],
@@ -23,7 +25,7 @@ def judge(
             "--scorer", envvar="HYPERALIGN_SCORER", help="Model whose log-probabilities judge; --model's own."
         ),
     ] = None,
-    model: ModelOption = DEFAULT_MODEL,
+    models: ModelOptions = DEFAULT_OPTIONS,
     store: StoreOption = None,
     max_tokens: MaxTokens = None,
     as_json: JsonOption = False,
@@ -45,10 +47,10 @@ def judge(
     asked = read_prompt(prompt)
     budget = Budget(max_tokens=max_tokens)
     with reporter(quiet=as_json) as report, budget.step("judge"):
-        reads = choose_scorer(scorer, model, budget, report)
+        reads = choose_scorer(scorer, models.model, budget, report)
         if reads is None:
             raise InputError(
-                f"{model} gives no log-probabilities of text.",
+                f"{models.model} gives no log-probabilities of text.",
                 remedy="Name one that does: --scorer local:NAME (Python 3.11 on Linux) or --scorer vllm:ADDRESS.",
             )
         found = Judge(reads)(prompt=asked, answers=answer, profile=person)

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .model_options import DEFAULT_OPTIONS, ModelOptions, model_options
 from .optimizing import CALLS, People, examples_of, print_verdict, reported
 from .options import (
-    DEFAULT_MODEL,
     DryRun,
     JsonOption,
     MaxCalls,
     MaxTokens,
     MaxUsd,
-    ModelOption,
     ScorerOption,
     SeedOption,
 )
@@ -62,12 +61,17 @@ class _Search:
 
     optimizer: str
     rounds: int
-    model: str
+    models: ModelOptions
     reflection: str | None
     scorer: str | None
 
+    def identity(self) -> dict[str, Any]:
+        """What decides what is found, as JSON-able data."""
+        return {**{name: value for name, value in vars(self).items() if name != "models"}, **self.models.identity()}
+
 
 def _command(step: str) -> Callable[..., None]:
+    @model_options
     def run(
         task: TaskOption,
         out: Annotated[Path, typer.Option("--out", help="The folder of the search, and of what it finds.")],
@@ -79,7 +83,7 @@ def _command(step: str) -> Callable[..., None]:
             str, typer.Option("--optimizer", help="gepa, variants (written instructions), bootstrap or mipro.")
         ] = "gepa",
         rounds: Annotated[int, typer.Option("--rounds", min=1, help="Candidates that are tried, at most.")] = 8,
-        model: ModelOption = DEFAULT_MODEL,
+        models: ModelOptions = DEFAULT_OPTIONS,
         reflection: Annotated[
             str | None, typer.Option("--reflection", help="The model that writes instructions; --model if left out.")
         ] = None,
@@ -94,7 +98,7 @@ def _command(step: str) -> Callable[..., None]:
         from hyperalign.budget import Budget
 
         people = People(task, data, form, users, cases, seed)
-        asked = _Search(optimizer, rounds, model, reflection, scorer)
+        asked = _Search(optimizer, rounds, models, reflection, scorer)
         if dry_run:
             _estimate(step, people, asked)
         else:
@@ -131,6 +135,7 @@ def show(folder: FolderArgument) -> None:
 
 
 @app.command()
+@model_options
 def report(
     folder: FolderArgument,
     task: Annotated[str | None, typer.Option("--task", help="As of the search, whose is taken if left out.")] = None,
@@ -138,7 +143,7 @@ def report(
     form: FormOption = None,
     users: UsersOption = None,
     cases: CasesOption = None,
-    model: ModelOption = DEFAULT_MODEL,
+    models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the draws; the search's if left out.")] = None,
     max_calls: MaxCalls = None,
@@ -165,7 +170,7 @@ def report(
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
     console = Console()
     people = _report_people(folder, People(task or "", data, form, users, cases, seed or 0), seeded=seed is not None)
-    found, verdict = reported(artifact, folder, people, model, scorer, budget)
+    found, verdict = reported(artifact, folder, people, models, scorer, budget)
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
@@ -209,7 +214,7 @@ def _run(step: str, people: People, asked: _Search, out: Path, budget: Budget, *
 
     from rich.console import Console
 
-    from hyperalign.backends.runtimes.connect import connect
+    from hyperalign.backends.runtimes.preflight import check_ready
     from hyperalign.evals.steps import step_named
     from hyperalign.files import alone_in, write_whole
     from hyperalign.programs.optimizing.artifact import write_artifact
@@ -221,14 +226,15 @@ def _run(step: str, people: People, asked: _Search, out: Path, budget: Budget, *
 
     what = step_named(step)
     found = examples_of(what, people, "development")
-    as_asked = {"step": step, **asdict(people), **asdict(asked)}
+    as_asked = {"step": step, **asdict(people), **asked.identity()}
     _check_same(out, as_asked, resume=resume)
     journal = Journal(out / CALLS)
     with reporter() as told, ExitStack() as held:
-        lm = connect(asked.model, budget=budget, journal=journal, progress=told.bytes)
-        writer = lm
+        lm = writer = asked.models.connect(budget=budget, journal=journal, progress=told.bytes)
+        check_ready(lm)
         if asked.reflection:
-            writer = connect(asked.reflection, budget=budget, journal=journal, progress=told.bytes)
+            writer = asked.models.other(asked.reflection).connect(budget=budget, journal=journal, progress=told.bytes)
+            check_ready(writer)
         begun: dict[str, Any] = {
             "trainset": found.examples,
             "optimizer": asked.optimizer,
@@ -238,7 +244,7 @@ def _run(step: str, people: People, asked: _Search, out: Path, budget: Budget, *
             "seed": people.seed,
         }
         check_search(what.build(), **begun)
-        judge = choose_scorer(asked.scorer, asked.model, budget, told) if what.scored else None
+        judge = choose_scorer(asked.scorer, asked.models.model, budget, told) if what.scored else None
         metric = what.metric(judge, found.texts)
         # What can't begin leaves nothing, so that the corrected command is not another search.
         held.enter_context(alone_in(out))

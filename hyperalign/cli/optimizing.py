@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from hyperalign.programs.optimizing.artifact import Artifact
     from hyperalign.programs.optimizing.verdict import Verdict
 
+    from .model_options import ModelOptions
+
 __all__ = ["CALLS", "Asked", "People", "examples_of", "print_verdict", "reported"]
 
 CALLS = "calls.jsonl"
@@ -89,7 +91,7 @@ def _contents(case: Case) -> frozenset[tuple[str, str | None]]:
 
 
 def reported(
-    artifact: Artifact, folder: Path, people: People, model: str, scorer: str | None, budget: Budget
+    artifact: Artifact, folder: Path, people: People, models: ModelOptions, scorer: str | None, budget: Budget
 ) -> tuple[dict[str, Any], Verdict]:
     """Measure what a search found, on report people, and write it into the search's folder.
 
@@ -97,7 +99,7 @@ def reported(
         artifact: of the search.
         folder: where it lies.
         people: whose cases.
-        model: that the step runs on.
+        models: what the step runs on.
         scorer: as ``--scorer`` has it.
         budget: what is booked in.
 
@@ -113,7 +115,7 @@ def reported(
 
     import dspy
 
-    from hyperalign.backends.runtimes.connect import connect
+    from hyperalign.backends.runtimes.preflight import check_ready
     from hyperalign.evals.steps import step_named
     from hyperalign.files import alone_in, write_whole
     from hyperalign.programs.optimizing.artifact import apply, same_prompts
@@ -126,10 +128,12 @@ def reported(
 
     what = step_named(artifact.step)
     held = examples_of(what, people, "report", without={user for users in artifact.users.values() for user in users})
-    asked = sha256(json.dumps([model, scorer, asdict(people)]).encode()).hexdigest()[:8]
+    asked = sha256(json.dumps([models.identity(), scorer, asdict(people)]).encode()).hexdigest()[:8]
     with alone_in(folder), reporter() as told:
-        lm = connect(model, budget=budget, journal=Journal(folder / f"report-{asked}-{CALLS}"), progress=told.bytes)
-        judge = choose_scorer(scorer, model, budget, told) if what.scored else None
+        journal = Journal(folder / f"report-{asked}-{CALLS}")
+        lm = models.connect(budget=budget, journal=journal, progress=told.bytes)
+        check_ready(lm)
+        judge = choose_scorer(scorer, models.model, budget, told) if what.scored else None
         metric = Watched(what.metric(judge, held.texts), progress=told)
         before, after = what.build(), what.build()
         apply(before, artifact.before, where=str(folder))

@@ -19,7 +19,6 @@ __all__ = [
     "MaxCalls",
     "MaxTokens",
     "MaxUsd",
-    "ModelOption",
     "OutOption",
     "ProgramOption",
     "RedactOption",
@@ -49,14 +48,6 @@ RedactOption = Annotated[
     ),
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Also write the profile to this file.")]
-ModelOption = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        envvar="HYPERALIGN_MODEL",
-        help="local:NAME, vllm:ADDRESS, or any LiteLLM name such as anthropic/NAME.",
-    ),
-]
 ScorerOption = Annotated[
     str | None,
     typer.Option(
@@ -91,7 +82,7 @@ SpaceOption = Annotated[
     Path | None,
     typer.Option("--space", help="Dimensions of your own to try: a JSON file, in place of the space that ships."),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything that is drawn.")]
 MaxCalls = Annotated[int | None, typer.Option("--max-calls", min=0, help="Stop before another model call.")]
 MaxTokens = Annotated[int | None, typer.Option("--max-tokens", min=0, help="Stop once so many tokens are used.")]
 MaxUsd = Annotated[float | None, typer.Option("--max-usd", min=0, help="Stop once so much money is spent.")]

@@ -14,6 +14,8 @@ from hyperalign.errors import InputError, MissingExtraError, UnknownModelError
 if TYPE_CHECKING:
     import dspy
 
+    from hyperalign.backends.runtimes.lm import LM
+    from hyperalign.backends.runtimes.meter import Journal
     from hyperalign.budget import Budget
     from hyperalign.contrast import Contrast
     from hyperalign.profile import Profile
@@ -21,13 +23,41 @@ if TYPE_CHECKING:
     from hyperalign.scores import Scorer
     from hyperalign.store import Store
 
+    from .model_options import ModelOptions
     from .terminal import Reporter
 
-__all__ = ["asks_by_choice", "choose_contrast", "choose_scorer", "read_person", "read_prompt", "use_programs"]
+__all__ = [
+    "asks_by_choice",
+    "choose_contrast",
+    "choose_scorer",
+    "open_models",
+    "read_person",
+    "read_prompt",
+    "use_programs",
+]
 
 _MIN_PEOPLE = 2
 _MIN_RECORDS = 6
 _OTHERS_READ = 200
+
+
+def open_models(
+    models: ModelOptions, scorer: str | None, budget: Budget, report: Reporter, journal: Journal | None = None
+) -> tuple[LM, Scorer | None]:
+    """The model to ask, and what tests hypotheses; None for a test by choice.
+
+    What is missing of either is said before a file is fetched for the other.
+
+    Raises:
+        ModelError: the model, or the scorer that was named, can't be used.
+        MissingExtraError: what runs one of them is not installed.
+        StorageError: there is no space for a model's file.
+    """
+    from hyperalign.backends.runtimes.preflight import check_ready
+
+    lm = models.connect(budget=budget, journal=journal, progress=report.bytes)
+    check_ready(lm)
+    return lm, choose_scorer(scorer, models.model, budget, report)
 
 
 def choose_scorer(scorer: str | None, model: str, budget: Budget, report: Reporter) -> Scorer | None:
@@ -36,11 +66,13 @@ def choose_scorer(scorer: str | None, model: str, budget: Budget, report: Report
     Raises:
         ModelError: the scorer that was named can't be used.
     """
+    from hyperalign.backends.runtimes.preflight import check_scorer
     from hyperalign.backends.runtimes.scorers.opening import open_scorer
 
     if scorer == "none":
         return None
     try:
+        check_scorer(scorer or model)
         return open_scorer(scorer or model, budget=budget, progress=report.bytes)
     except (UnknownModelError, MissingExtraError):
         # A scorer nobody asked for by name may be missing: the model is asked instead.
@@ -154,9 +186,11 @@ def use_programs(parts: Mapping[str, dspy.Module], folders: Sequence[Path] | Non
         NotFoundError: there is no optimized step in a folder.
         InputError: it is damaged, or fits no step of this version.
     """
+    if not folders:
+        return
     from hyperalign.programs.optimizing.artifact import apply, read_artifact
 
-    for folder in folders or ():
+    for folder in folders:
         artifact = read_artifact(folder)
         if artifact.step not in parts:
             raise InputError(

@@ -80,7 +80,7 @@ def cost_table(budget: Budget) -> Table:
     table = Table(
         "step", title="What it took", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0)
     )
-    for name in ("calls", "replayed", "tokens in", "cached", "tokens out", "seconds", "usd"):
+    for name in ("calls", "replayed", "tokens in", "cached", "tokens out", "seconds", "money"):
         table.add_column(name, justify="right")
     for step, usage in budget.by_step.items():
         table.add_row(step, *_cells(usage))
@@ -89,7 +89,6 @@ def cost_table(budget: Budget) -> Table:
 
 
 def _cells(usage: Usage) -> tuple[str, ...]:
-    money = f"{usage.usd:.4f}" + (" + unknown" if usage.unpriced else "")
     return (
         f"{usage.calls:,}",
         f"{usage.replayed:,}",
@@ -97,5 +96,5 @@ def _cells(usage: Usage) -> tuple[str, ...]:
         f"{usage.tokens_cached:,}",
         f"{usage.tokens_out:,}",
         f"{usage.seconds:.1f}",
-        "unknown" if usage.unpriced and not usage.usd else money,
+        usage.money(briefly=True),
     )

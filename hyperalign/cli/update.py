@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .model_options import DEFAULT_OPTIONS, ModelOptions, model_options
 from .options import (
-    DEFAULT_MODEL,
     ContrastOption,
     JsonOption,
     MaxCalls,
     MaxTokens,
     MaxUsd,
-    ModelOption,
     RedactOption,
     ScorerOption,
     SeedOption,
@@ -39,6 +38,7 @@ __all__ = ["update"]
 _STREAM = "standard input"
 
 
+@model_options
 def update(
     files: Annotated[
         list[Path] | None,
@@ -52,7 +52,7 @@ def update(
         ),
     ] = None,
     refit: Annotated[bool, typer.Option("--refit", help="Read all records of the store again first.")] = False,
-    model: ModelOption = DEFAULT_MODEL,
+    models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
     contrast: ContrastOption = None,
     space: SpaceOption = None,
@@ -79,7 +79,7 @@ def update(
 
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
     life = HALF_LIFE if half_life is None else half_life
-    asked = _Asked(model, scorer, contrast, space, redact, seed, life, as_json)
+    asked = _Asked(models, scorer, contrast, space, redact, seed, life, as_json)
     going: _Updating | None = None
     with Store(store) as opened:
         for read in _batches(files or [], user, skip_bad):
@@ -103,7 +103,7 @@ def update(
 class _Asked:
     """What was asked on the command line; the options under their names."""
 
-    model: str
+    models: ModelOptions
     scorer: str | None
     contrast: Path | None
     space: Path | None
@@ -141,21 +141,20 @@ class _Updating:
 
     def _started(self, todo: Sequence[Record]) -> Personalizer:
         """Connect to the model, when there is something to read."""
-        from hyperalign.backends.runtimes.connect import connect
         from hyperalign.programs.personalizer import Personalizer
         from hyperalign.runs import RunFolder
         from hyperalign.space import load_space
 
-        from .session import choose_contrast, choose_scorer
+        from .session import choose_contrast, open_models
         from .terminal import reporter
 
         asked = self._asked
         dimensions = load_space(asked.space) if asked.space is not None else None
         self._run = RunFolder("update", self._user, self._inputs([record.id for record in todo]))
         with reporter(quiet=asked.as_json) as report:
-            judge = choose_scorer(asked.scorer, asked.model, self._budget, report)
+            lm, judge = open_models(asked.models, asked.scorer, self._budget, report, self._run.journal)
             return Personalizer(
-                connect(asked.model, budget=self._budget, journal=self._run.journal, progress=report.bytes),
+                lm,
                 scorer=judge,
                 # Of any kind: a stream's next record may be of another than its first.
                 contrast=choose_contrast(asked.contrast, self._user, self._store, redact=asked.redact),
@@ -167,8 +166,8 @@ class _Updating:
 
     def _inputs(self, records: Sequence[str]) -> dict[str, Any]:
         asked = self._asked
-        decides = {name: value for name, value in vars(asked).items() if name != "as_json"}
-        return {**decides, "records": list(records)}
+        decides = {name: value for name, value in vars(asked).items() if name not in ("as_json", "models")}
+        return {**asked.models.identity(), **decides, "records": list(records)}
 
     def go_on(self) -> None:
         """Read what is new in the store."""
@@ -247,11 +246,10 @@ class _Updating:
 
     def keep(self) -> None:
         """Save what is not saved yet, and what it took."""
-        from dataclasses import asdict
 
         self._save()
         if self._person is not None:
-            self._run.write("cost.json", _json({step: asdict(usage) for step, usage in self._budget.by_step.items()}))
+            self._run.write("cost.json", _json({step: usage.as_json() for step, usage in self._budget.by_step.items()}))
 
     def finish(self) -> None:
         """Save, and say where all of it is."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -138,7 +137,7 @@ def search(
         validation=example_by_example(before, after),
         tried=tuple(found.tried),
         refused=dict(found.refused),
-        spent={name: asdict(usage) for name, usage in budget.by_step.items()},
+        spent={name: usage.as_json() for name, usage in budget.by_step.items()},
         prompts=prompts_of(found.program if verdict.kept else program),
         found=prompts_of(found.program),
         before=prompts_of(program),

@@ -1,0 +1,151 @@
+"""``hyperalign config``: settings that are kept, so that flags need not be repeated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import DEFAULT_MODEL, JsonOption
+
+if TYPE_CHECKING:
+    from hyperalign.settings import Settings
+
+__all__ = ["app", "default_map"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Keep settings, so that flags need not be repeated. A flag goes before the environment, and that before the "
+    "file. API keys and headers are not kept: they are read from the environment.",
+)
+
+KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="A name that 'config show' lists.")]
+_DEFAULTS = {"model": DEFAULT_MODEL}
+
+
+def default_map(command: Any) -> dict[str, Any]:
+    """What the user's file of settings says, for each verb the parameters that it has.
+
+    Args:
+        command: a group of commands, or one.
+
+    Raises:
+        InputError: the file is damaged, or has a setting that there is none of.
+    """
+    from hyperalign.files import config_file
+
+    # Most have none, and need not wait for what reads it.
+    if not config_file().exists():
+        return {}
+    from hyperalign.settings import load_settings
+
+    held = load_settings(config_file()).model_dump(exclude_none=True)
+    return _of_command(command, held)
+
+
+def _of_command(command: Any, held: dict[str, Any]) -> dict[str, Any]:
+    members: dict[str, Any] = getattr(command, "commands", {})
+    if members:
+        return {name: _of_command(member, held) for name, member in members.items()}
+    # By their environment variable, which says what a parameter means: a verb's own --model may be something else.
+    known = {f"HYPERALIGN_{key.upper()}": value for key, value in held.items()}
+    return {each.name: known[each.envvar] for each in command.params if getattr(each, "envvar", None) in known}
+
+
+@app.command("set")
+def set_(
+    key: KeyArgument,
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="What it is to be.")],
+) -> None:
+    """Keep a setting."""
+    from hyperalign.files import config_file
+    from hyperalign.settings import check_setting, checked, save_setting, variable
+
+    from .show import plain
+
+    name = check_setting(key)
+    given = getattr(checked({name: value}, where="", text=True), name)
+    _check_models(name, given)
+    save_setting(config_file(), name, value)
+    typer.echo(f"{name} is {plain(_written(given))} from now on; it is kept in {config_file()}")
+    import os
+
+    if os.environ.get(variable(name)):
+        typer.echo(f"{variable(name)} is set, and goes before it.", err=True)
+
+
+@app.command()
+def unset(key: KeyArgument) -> None:
+    """Take a setting out of the file."""
+    from hyperalign.files import config_file
+    from hyperalign.settings import check_setting, load_settings, save_setting
+
+    name = check_setting(key)
+    if getattr(load_settings(config_file()), name) is None:
+        typer.echo(f"{name} was not set.")
+        return
+    save_setting(config_file(), name, None)
+    typer.echo(f"{name} is not set any more.")
+
+
+@app.command()
+def show(as_json: JsonOption = False) -> None:
+    """Say what is set, and where each value comes from."""
+    import json
+
+    from hyperalign.files import config_file
+    from hyperalign.settings import load_settings
+
+    from .show import plain
+
+    rows = _rows(load_settings(config_file()))
+    if as_json:
+        typer.echo(json.dumps({"file": str(config_file()), "settings": rows}, indent=2, ensure_ascii=False))
+        return
+    for name, row in rows.items():
+        typer.echo(f"{name:<17} {plain(_written(row['value'])):<40} {row['from']}")
+
+
+@app.command()
+def path() -> None:
+    """Print where the file of settings is, whether it is there or not."""
+    from hyperalign.files import config_file
+
+    typer.echo(str(config_file()))
+
+
+def _rows(held: Settings) -> dict[str, dict[str, Any]]:
+    """Each setting with its value and where that comes from; the values of headers are never among them."""
+    import os
+
+    from hyperalign.settings import KEYS, checked, variable
+
+    rows: dict[str, dict[str, Any]] = {}
+    for name in KEYS:
+        said, kept = os.environ.get(variable(name)), getattr(held, name)
+        if said:
+            value = getattr(checked({name: said}, where=f"{variable(name)}: ", text=True), name)
+            rows[name] = {"value": value, "from": variable(name)}
+        elif kept is not None:
+            rows[name] = {"value": kept, "from": "file"}
+        else:
+            rows[name] = {"value": _DEFAULTS.get(name), "from": "default"}
+    return rows
+
+
+def _written(value: Any) -> str:
+    return "-" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _check_models(name: str, value: Any) -> None:
+    """A name that could never be a model's is not kept."""
+    from hyperalign.backends.runtimes.preflight import check_name
+    from hyperalign.errors import InputError
+
+    if name == "model" or (name == "scorer" and value != "none"):
+        check_name(value)
+    if name == "scorer" and value != "none" and not value.startswith(("local:", "vllm:")):
+        raise InputError(
+            f"{value!r} gives no log-probabilities of text.", remedy="Give local:NAME, vllm:ADDRESS or none."
+        )

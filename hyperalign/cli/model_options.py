@@ -1,0 +1,239 @@
+"""Which model is asked and how: one bundle of options for every verb that talks to a model.
+
+``@model_options`` adds the options to a command and hands its function one ``ModelOptions``. Only typer is loaded here.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from .options import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from hyperalign.backends.runtimes.download import Progress
+    from hyperalign.backends.runtimes.lm import LM
+    from hyperalign.backends.runtimes.meter import Journal
+    from hyperalign.budget import Budget
+
+__all__ = ["DEFAULT_OPTIONS", "ModelOptions", "model_options"]
+
+_MODEL_HELP = "local:NAME, vllm:ADDRESS, or any LiteLLM name such as anthropic/NAME."
+_OWN_ADDRESS = ("local:", "vllm:", "adapter:")
+_PLACE = ("api_base", "api_version")
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """A model, and how it is called; what is None is left to the model's own defaults.
+
+    Attributes:
+        model: its name.
+        api_base: the address of a hosted model's server.
+        api_version: the version of its interface.
+        headers: sent with each request; secrets, which are neither shown nor written anywhere.
+        temperature: of sampling.
+        reasoning_effort: how much a thinking model thinks.
+        concurrency: calls at once.
+        timeout: seconds to wait for an answer.
+
+    Raises:
+        InputError: a value is not one that it can have.
+    """
+
+    model: str = DEFAULT_MODEL
+    api_base: str | None = None
+    api_version: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    temperature: float | None = None
+    reasoning_effort: str | None = None
+    concurrency: int | None = None
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        # A name that can't be is said by who knows models.
+        given = {name: value for name, value in vars(self).items() if name not in ("model", "headers")}
+        if any(value is not None for value in given.values()):
+            from hyperalign.settings import checked
+
+            checked(given)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it runs on a server of one's own, so that it costs no money."""
+        return self.model.startswith(_OWN_ADDRESS)
+
+    def connect(
+        self, *, budget: Budget | None = None, journal: Journal | None = None, progress: Progress | None = None
+    ) -> LM:
+        """The model to call; nothing is fetched or asked before its first call.
+
+        Raises:
+            ModelError: the name is of no model, or a server does not answer.
+        """
+        from hyperalign.backends.runtimes.connect import connect
+
+        given: dict[str, Any] = self.identity()
+        name = given.pop("model")
+        given |= {"concurrency": self.concurrency, "timeout": self.timeout}
+        if not self.is_own:
+            given |= {"api_version": self.api_version, "extra_headers": dict(self.headers) or None}
+        given = {key: value for key, value in given.items() if value is not None}
+        return connect(name, budget=budget, journal=journal, progress=progress, **given)
+
+    def other(self, model: str) -> ModelOptions:
+        """Another model, called as patiently; its address, headers and settings are not this one's."""
+        return ModelOptions(model, concurrency=self.concurrency, timeout=self.timeout)
+
+    def identity(self) -> dict[str, Any]:
+        """What decides its answers, as JSON-able data without secrets: a run with another value is another run."""
+        given = {"temperature": self.temperature, "reasoning_effort": self.reasoning_effort}
+        place = {} if self.is_own else {"api_base": self.api_base}
+        return {"model": self.model, **{key: value for key, value in {**place, **given}.items() if value is not None}}
+
+
+DEFAULT_OPTIONS = ModelOptions()
+"""The embedded model, as it is."""
+
+
+def model_options(
+    function: Callable[..., None] | None = None, *, flag: str = "--model", help: str = _MODEL_HELP
+) -> Any:
+    """Add the options to a command, in the place of its parameter ``models``.
+
+    Args:
+        function: the command; its parameter ``models`` is a ``ModelOptions``.
+        flag: the option that names the model.
+        help: what it says of itself.
+
+    Returns:
+        The command as typer is to see it.
+    """
+    if function is None:
+        return functools.partial(model_options, flag=flag, help=help)
+    command = function
+    hints = get_type_hints(command, include_extras=True)
+    parameters = [each.replace(annotation=hints[name]) for name, each in inspect.signature(command).parameters.items()]
+    at = next(number for number, each in enumerate(parameters) if each.name == "models")
+    parameters[at : at + 1] = _parameters(flag, help)
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in [context, *parameters]]
+
+    @functools.wraps(command)
+    def wrapper(*, context: typer.Context, **given: Any) -> None:
+        models = _chosen(context, {name: given.pop(name) for name in ("model", *_OPTIONS)}, flag)
+        command(models=models, **given)
+
+    # typer reads these; without its own, it would follow the function that is wrapped.
+    del wrapper.__wrapped__  # type: ignore[attr-defined]  # set by functools.wraps
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect
+    wrapper.__annotations__ = {each.name: each.annotation for each in parameters}
+    return wrapper
+
+
+_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "api_base": (
+        str | None,
+        typer.Option(
+            "--api-base",
+            envvar="HYPERALIGN_API_BASE",
+            metavar="URL",
+            help="Address of the server, for a hosted model at another place.",
+        ),
+    ),
+    "api_version": (
+        str | None,
+        typer.Option("--api-version", envvar="HYPERALIGN_API_VERSION", help="Version of its interface, for Azure."),
+    ),
+    "headers": (
+        list[str] | None,
+        typer.Option(
+            "--header",
+            metavar="'NAME: VALUE'",
+            help="Sent with each request; may be repeated. HYPERALIGN_HEADERS has one a line.",
+        ),
+    ),
+    "temperature": (
+        float | None,
+        typer.Option("--temperature", min=0, max=2, envvar="HYPERALIGN_TEMPERATURE", help="Where a model takes one."),
+    ),
+    "reasoning_effort": (
+        str | None,
+        typer.Option(
+            "--reasoning-effort",
+            envvar="HYPERALIGN_REASONING_EFFORT",
+            help="How much a thinking model thinks: none, minimal, low, medium, high, xhigh or max.",
+        ),
+    ),
+    "concurrency": (
+        int | None,
+        typer.Option(
+            "--concurrency",
+            min=1,
+            envvar="HYPERALIGN_CONCURRENCY",
+            help="Calls at once; if left out 8 for a hosted model, and what a local server takes.",
+        ),
+    ),
+    "timeout": (
+        float | None,
+        typer.Option(
+            "--timeout",
+            envvar="HYPERALIGN_TIMEOUT",
+            metavar="SECONDS",
+            help="How long to wait for an answer; 120 if left out, 600 for local models.",
+        ),
+    ),
+}
+
+
+def _parameters(flag: str, help: str) -> Sequence[inspect.Parameter]:
+    model = typer.Option(flag, envvar="HYPERALIGN_MODEL", help=help)
+    first = inspect.Parameter(
+        "model", inspect.Parameter.KEYWORD_ONLY, default=DEFAULT_MODEL, annotation=Annotated[str, model]
+    )
+    rest = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])
+        for name, (kind, option) in _OPTIONS.items()
+    ]
+    return [first, *rest]
+
+
+def _chosen(context: typer.Context, given: dict[str, Any], flag: str) -> ModelOptions:
+    from hyperalign.errors import InputError
+
+    model = str(given.pop("model"))
+    source = {name: getattr(context.get_parameter_source(name), "name", "") for name in ("model", *_PLACE)}
+    for name in _PLACE:
+        # The file's address is of the file's model: with another one, that one's key would go there.
+        if source[name] == "DEFAULT_MAP" and source["model"] != "DEFAULT_MAP":
+            given[name] = None
+        if source[name] == "COMMANDLINE" and model.startswith(_OWN_ADDRESS):
+            raise InputError(
+                f"--{name.replace('_', '-')} is for hosted models, and {flag} is {model}.",
+                remedy="A server of your own is named as vllm:ADDRESS, or as openai/NAME with --api-base.",
+            )
+    said = given.pop("headers") or [line for line in os.environ.get("HYPERALIGN_HEADERS", "").splitlines() if line]
+    return ModelOptions(model, headers=_headers(said), **given)
+
+
+def _headers(said: Sequence[str]) -> dict[str, str]:
+    """Names and values of headers; a message never repeats them, as they may hold a secret."""
+    from hyperalign.errors import InputError
+
+    found = {}
+    for number, header in enumerate(said, start=1):
+        name, colon, value = (part.strip() for part in header.partition(":"))
+        if not colon or not name or set(name) - _TOKEN or not value.isprintable() or not value.isascii():
+            raise InputError(
+                f"Header {number} of {len(said)} is not of the form 'NAME: VALUE'.",
+                remedy='Write it as: --header "X-Team: a"',
+            )
+        found[name] = value
+    return found
