@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from packaging.requirements import Requirement
+
 from hyperalign.errors import ModelServerError
 from hyperalign.files import cache_folder, data_folder
 
@@ -112,13 +114,18 @@ def _extras() -> Iterator[Check]:
 def _log_probabilities() -> Check:
     if importlib.util.find_spec("cyllama") is not None:
         return Check("log-probabilities", "ok", "of given text, by llama.cpp's C level")
-    # As the extra's marker has it: elsewhere to install it brings nothing.
-    can_be_had = sys.version_info[:2] == (3, 11) and platform.system() == "Linux"
-    return Check(
-        "log-probabilities",
-        "missing",
-        "of given text need cyllama (Python 3.11 on Linux), or a vLLM server: --scorer vllm:ADDRESS",
-        "pip install 'hyperalign[local]'" if can_be_had else "",
+    needed = "of given text need cyllama, or a vLLM server: --scorer vllm:ADDRESS"
+    if _brings("local", "cyllama"):
+        return Check("log-probabilities", "missing", needed, "pip install 'hyperalign[local]'")
+    here = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    return Check("log-probabilities", "missing", f"{needed}; for {here} there is no wheel of cyllama")
+
+
+def _brings(extra: str, package: str) -> bool:
+    """Whether an extra installs a package on this machine, by the markers of what is installed."""
+    wanted = map(Requirement, importlib.metadata.requires("hyperalign") or ())
+    return any(
+        each.name == package and (each.marker is None or each.marker.evaluate({"extra": extra})) for each in wanted
     )
 
 

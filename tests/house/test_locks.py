@@ -67,6 +67,28 @@ def test_what_building_needs_is_locked() -> None:
         assert locked[canonicalize_name(wanted.name)] in wanted.specifier
 
 
+@pytest.mark.parametrize(
+    ("python", "system", "machine", "brought"),
+    [
+        *((python, "linux", "x86_64", True) for python in ("3.11", "3.12", "3.13", "3.14")),
+        *((python, "darwin", "arm64", True) for python in ("3.11", "3.12", "3.13", "3.14")),
+        ("3.13", "win32", "AMD64", True),
+        ("3.13", "linux", "aarch64", False),
+        ("3.15", "linux", "x86_64", False),
+    ],
+)
+def test_what_scores_texts_is_installed_wherever_it_has_wheels(
+    python: str, system: str, machine: str, brought: bool
+) -> None:
+    where = {**default_environment(), "extra": "local", "sys_platform": system, "platform_machine": machine}
+    where |= {"python_version": python, "python_full_version": f"{python}.0"}
+    asked = next(Requirement(text) for text in EXTRAS["local"] if text.startswith("cyllama"))
+    line = next(line for line in lock("local").read_text(encoding="utf-8").splitlines() if line.startswith("cyllama"))
+    for requirement in (asked, Requirement(line.removesuffix("\\").strip())):
+        assert requirement.marker is not None
+        assert requirement.marker.evaluate(where) is brought
+
+
 @pytest.mark.parametrize("name", ["base", "build", *EXTRAS])
 def test_every_pin_has_hashes_and_no_address(name: str) -> None:
     text = lock(name).read_text(encoding="utf-8")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -62,6 +63,21 @@ def test_vllm(scripted_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) 
     assert by_name()["vLLM"].detail == "serves scripted"
     monkeypatch.setenv("HYPERALIGN_VLLM", "http://127.0.0.1:1")
     assert by_name()["vLLM"].state == "broken"
+
+
+@pytest.mark.parametrize(
+    ("marker", "next_"), [("'3'", "pip install 'hyperalign[local]'"), ("'4'", "")], ids=["wheel", "no wheel"]
+)
+def test_log_probabilities_are_promised_only_where_the_extra_brings_them(
+    marker: str, next_: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "cyllama" else found(name))
+    asked = f"cyllama>=0.2.18; python_version > {marker} and extra == 'local'"
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: ["xllamacpp>=2026.10; extra == 'local'", asked])
+    check = by_name()["log-probabilities"]
+    assert (check.state, check.next) == ("missing", next_)
+    assert ("no wheel" in check.detail) == (not next_)
 
 
 def test_next_command() -> None:
