@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hyperalign.budget import Budget
+from hyperalign.concurrency import DEFAULT_CONCURRENCY
 from hyperalign.errors import InputError, UnknownModelError
 
 from .adapter_server import locate_adapter
@@ -20,7 +23,7 @@ from .download import Progress
 from .llama_server import LlamaServer, ServerSettings
 from .lm import LM
 from .meter import Journal, Meter
-from .target import Target
+from .target import Kind, Target
 from .vllm_server import locate
 
 __all__ = ["connect"]
@@ -28,6 +31,8 @@ __all__ = ["connect"]
 _HOSTED_SECONDS = 120.0
 _LOCAL_SECONDS = 600.0
 _RETRIES = 3
+_VLLM_AT_ONCE = 16
+_HOTTEST = 2.0
 
 
 def connect(
@@ -36,6 +41,11 @@ def connect(
     budget: Budget | None = None,
     api_key: str | None = None,
     api_base: str | None = None,
+    api_version: str | None = None,
+    extra_headers: Mapping[str, str] | None = None,
+    temperature: float | None = None,
+    reasoning_effort: str | None = None,
+    concurrency: int | None = None,
     journal: Journal | None = None,
     timeout: float | None = None,
     server: ServerSettings | None = None,
@@ -52,7 +62,12 @@ def connect(
             such as ``anthropic/…``.
         budget: counts the calls and stops them at its caps.
         api_key: instead of the provider's environment variable; never saved or shown.
-        api_base: another address for a hosted model.
+        api_base: another address for a hosted model, such as that of an OpenAI-compatible server.
+        api_version: of the provider's interface, where it has versions (Azure).
+        extra_headers: sent with every request; never saved or shown.
+        temperature: of all calls, in place of what each asks for; left out for models that take none.
+        reasoning_effort: of all calls, such as ``low``, for models that think before they answer.
+        concurrency: requests under way at once, at most; 8 by default, or the slots of a ``local:`` model's server.
         journal: remembers the answers of a run, so that a killed run makes no call twice.
         timeout: seconds to wait for an answer: ``HYPERALIGN_TIMEOUT`` by default, else 120, or 600 for a model of
             one's own.
@@ -64,28 +79,82 @@ def connect(
         The model. A ``local:`` model's file is fetched and its server started by the first call.
 
     Raises:
-        InputError: ``HYPERALIGN_TIMEOUT`` is not a number of seconds.
+        InputError: ``HYPERALIGN_TIMEOUT`` is not a number of seconds, or a setting has no sense.
         UnknownModelError: no model goes by this name.
         ModelServerError: the vLLM server, or that of adapters, does not answer.
     """
     name = name.strip()
-    timeout = timeout or _timeout_from_environment()
+    _check(temperature, concurrency)
+    fixed = {"temperature": temperature, "reasoning_effort": reasoning_effort}
+    settings = {"num_retries": _RETRIES, **settings}
+    shared = _Shared(
+        name=name,
+        timeout=timeout or _timeout_from_environment(),
+        headers=dict(extra_headers or {}),
+        fixed={key: value for key, value in fixed.items() if value is not None},
+        concurrency=concurrency,
+        patience=settings["num_retries"],
+    )
     scheme, _, rest = name.partition(":")
     if scheme == "local":
-        target = _local(name, rest, timeout, server, progress)
+        target = _local(shared, rest, server, progress)
     elif scheme == "vllm":
-        target = _vllm(name, rest, api_key, timeout)
+        target = _vllm(shared, rest, api_key)
     elif scheme == "adapter":
-        target = _adapter(name, rest, api_key, timeout)
+        target = _adapter(shared, rest, api_key)
     else:
         if not name or name.endswith("/"):
             raise UnknownModelError(f"'{name}' is not the name of a model.", remedy="Write 'provider/model'.")
-        target = Target(name, name, "hosted", timeout or _HOSTED_SECONDS, api_base, api_key)
-    settings = {"num_retries": _RETRIES, **settings}
+        target = shared.target(
+            name, "hosted", _HOSTED_SECONDS, api_base=api_base, api_key=api_key, api_version=api_version
+        )
     # Saved states of DSPy programs hold these; both are fixed here.
-    for fixed in ("cache", "engine", "model_type"):
-        settings.pop(fixed, None)
+    for key in ("cache", "engine", "model_type"):
+        settings.pop(key, None)
     return LM(target, Meter(budget, journal), **settings)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What all kinds of targets have in common."""
+
+    name: str
+    timeout: float | None
+    headers: dict[str, str]
+    fixed: dict[str, Any]
+    concurrency: int | None
+    patience: int
+
+    def target(
+        self, model: str, kind: Kind, seconds: float, *, at_once: int = DEFAULT_CONCURRENCY, **of_kind: Any
+    ) -> Target:
+        """A target.
+
+        Args:
+            model: LiteLLM's name.
+            kind: who runs it.
+            seconds: to wait for an answer, where nothing else was said.
+            at_once: requests under way at once, where nothing else was said.
+            of_kind: what only some kinds have.
+        """
+        return Target(
+            self.name,
+            model,
+            kind,
+            self.timeout or seconds,
+            headers=self.headers,
+            fixed=self.fixed,
+            concurrency=self.concurrency or at_once,
+            patience=self.patience,
+            **of_kind,
+        )
+
+
+def _check(temperature: float | None, concurrency: int | None) -> None:
+    if temperature is not None and not 0 <= temperature <= _HOTTEST:
+        raise InputError(f"A temperature of {temperature:g}.", remedy=f"Give one from 0 to {_HOTTEST:g}.")
+    if concurrency is not None and concurrency < 1:
+        raise InputError(f"{concurrency} calls at once.", remedy="Give a concurrency of 1 or more.")
 
 
 def _timeout_from_environment() -> float | None:
@@ -101,22 +170,28 @@ def _timeout_from_environment() -> float | None:
     return seconds
 
 
-def _local(
-    name: str, rest: str, timeout: float | None, settings: ServerSettings | None, progress: Progress | None
-) -> Target:
+def _local(shared: _Shared, rest: str, settings: ServerSettings | None, progress: Progress | None) -> Target:
     model = resolve(rest)
     server = LlamaServer(model, settings, progress)
-    return Target(name, f"openai/{model.served_name}", "local", timeout or _LOCAL_SECONDS, server=server)
+    return shared.target(
+        f"openai/{model.served_name}", "local", _LOCAL_SECONDS, at_once=server.settings.slots, server=server
+    )
 
 
-def _vllm(name: str, rest: str, api_key: str | None, timeout: float | None) -> Target:
+def _vllm(shared: _Shared, rest: str, api_key: str | None) -> Target:
     served = locate(rest, api_key)
     # The client library wants a key even where the server doesn't.
-    key = served.api_key or "none"
-    return Target(name, f"hosted_vllm/{served.model}", "vllm", timeout or _LOCAL_SECONDS, served.base, key)
+    return shared.target(
+        f"hosted_vllm/{served.model}",
+        "vllm",
+        _LOCAL_SECONDS,
+        at_once=_VLLM_AT_ONCE,
+        api_base=served.base,
+        api_key=served.api_key or "none",
+    )
 
 
-def _adapter(name: str, rest: str, api_key: str | None, timeout: float | None) -> Target:
+def _adapter(shared: _Shared, rest: str, api_key: str | None) -> Target:
     if (Path(rest).expanduser() / "card.json").is_file():
         # What serves an adapter here builds on this package: it is only loaded where it is asked for.
         from ..serving.at_home import serve_at_home
@@ -124,6 +199,12 @@ def _adapter(name: str, rest: str, api_key: str | None, timeout: float | None) -
         served = serve_at_home(Path(rest).expanduser())
     else:
         served = locate_adapter(rest, api_key)
-    # The client library wants a key even where the server doesn't.
-    key = served.api_key or "none"
-    return Target(name, f"openai/{served.model}", "adapter", timeout or _LOCAL_SECONDS, served.base, key)
+    # The server works on one request at a time, and the client library wants a key even where the server doesn't.
+    return shared.target(
+        f"openai/{served.model}",
+        "adapter",
+        _LOCAL_SECONDS,
+        at_once=1,
+        api_base=served.base,
+        api_key=served.api_key or "none",
+    )

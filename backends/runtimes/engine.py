@@ -1,8 +1,8 @@
 """The engine behind every hyperalign model: one metered, journaled request through LiteLLM.
 
-DSPy calls an engine once per attempt and owns the retries. Failed attempts are not
-booked: the budget counts requests that a model really worked on. This file does not know
-what is asked.
+DSPy calls an engine once per attempt and owns the retries of passing faults. What can be mended by asking differently
+(a parameter that is refused, no room left to answer, one answer too many at a time) is mended here. The budget counts
+requests that a model really worked on; failed attempts are not booked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,22 @@ from typing import Any
 from dspy._vendor.lm15.result import StreamAccumulator
 from dspy._vendor.lm15.serde import request_to_dict, response_from_dict, response_to_dict
 from dspy.clients.engines.litellm_engine import AsyncLiteLLMEngine, LiteLLMEngine
-from dspy.lm15 import AuthError, RateLimitError, Request, Response, ServerError, TransportError, response_to_events
+from dspy.clients.engines.litellm_errors import litellm_errors
+from dspy.clients.legacy_outputs import plain
+from dspy.lm15 import (
+    AuthError,
+    ContextLengthError,
+    InvalidRequestError,
+    RateLimitError,
+    Request,
+    Response,
+    ServerError,
+    TransportError,
+    UnsupportedFeatureError,
+    UnsupportedModelError,
+    response_from_openai_chat,
+    response_to_events,
+)
 from dspy.lm15 import TimeoutError as LateError
 from dspy.lm15 import Usage as Reported
 
@@ -24,6 +39,8 @@ from hyperalign.errors import ModelOutputError, ModelServerError
 
 from .faults import signs
 from .meter import Meter, Slot, price
+from .parameters import wishes_in
+from .reading import Reply, guessed_tokens, read_reply
 from .target import Target
 from .unfinished import told_unfinished
 
@@ -31,25 +48,115 @@ __all__ = ["AsyncEngine", "Engine"]
 
 # A server that asks for a longer pause than this is not waited for.
 _LONGEST_WAIT_SECONDS = 60.0
+_QUOTED_CHARACTERS = 200
 _SCHEMA_KINDS = ("vllm", "local")
+_ASKED_WRONGLY = (InvalidRequestError, UnsupportedFeatureError)
+_NOT_BY_PARAMETERS = (ContextLengthError, UnsupportedModelError)
 
 
-class _MaxTokens:
-    """Says ``max_tokens``, as every server understands it; LiteLLM renames it for models that want it otherwise."""
+class _Wire(LiteLLMEngine):
+    """DSPy's own conversion of requests, with what the model takes of them.
+
+    Args:
+        exchange: whose request it is.
+        options: LiteLLM's client options.
+    """
+
+    def __init__(self, exchange: _Exchange, options: dict[str, Any]) -> None:
+        super().__init__(**options)
+        self._exchange = exchange
 
     def _arguments(self, request: Request, *, streaming: bool = False) -> dict[str, Any]:
-        arguments: dict[str, Any] = super()._arguments(request, streaming=streaming)  # type: ignore[misc]
-        if (limit := arguments.pop("max_completion_tokens", None)) is not None:
-            arguments["max_tokens"] = limit
-        return arguments
+        return self._exchange.arguments(super()._arguments(request, streaming=streaming))
 
 
-class _Wire(_MaxTokens, LiteLLMEngine):
-    """DSPy's own engine for LiteLLM."""
-
-
-class _AsyncWire(_MaxTokens, AsyncLiteLLMEngine):
+class _AsyncWire(AsyncLiteLLMEngine):
     """The same for asynchronous calls."""
+
+    def __init__(self, exchange: _Exchange, options: dict[str, Any]) -> None:
+        super().__init__(**options)
+        self._exchange = exchange
+
+    def _arguments(self, request: Request, *, streaming: bool = False) -> dict[str, Any]:
+        return self._exchange.arguments(super()._arguments(request, streaming=streaming))
+
+
+class _Exchange:
+    """One request until it has an answer: asked again where another way of asking helps.
+
+    Args:
+        target: where it goes.
+        request: what is asked.
+    """
+
+    def __init__(self, target: Target, request: Request) -> None:
+        self._target = target
+        self._request = request
+        self._asked_again = target.patience == 0
+        self._without: tuple[str, ...] = ()
+        self._sent: dict[str, Any] = {}
+        self._room = 0
+        self._began = 0.0
+
+    def arguments(self, wished: dict[str, Any]) -> dict[str, Any]:
+        """What to hand LiteLLM for the next attempt, of all that the request wishes for."""
+        self._room = self._target.parameters.room
+        self._sent = self._target.parameters.sent(wished, without=self._without)
+        self._began = time.monotonic()
+        return self._sent
+
+    @property
+    def seconds(self) -> float:
+        """How long the last attempt has taken so far."""
+        return time.monotonic() - self._began
+
+    def read(self, raw: Any) -> tuple[Response, Reply]:
+        """Read a whole answer, which may or may not be of use; see ``accept``."""
+        reply = read_reply(plain(raw), wants_tools=bool(self._request.tools))
+        return _response(reply, self._request), reply
+
+    def accept(self, response: Response, reply: Reply | None = None) -> bool:
+        """Whether an answer can be used.
+
+        Raises:
+            ModelOutputError: it can't be used, and was asked for as often as helps.
+        """
+        parameters = self._target.parameters
+        if self._without:
+            # It was one of these: the server did not say which.
+            parameters.leave_out(self._without)
+            self._without = ()
+        reply = reply or Reply()
+        cut = response.finish_reason == "length"
+        if _says_something(response) and not (cut and self._sent.get("response_format") is not None):
+            if reply.thought:
+                parameters.learn_thinking()
+            return True
+        if cut and parameters.learn_thinking(had=self._room):
+            return False
+        if not (self._asked_again or cut or reply.reason == "content_filter"):
+            self._asked_again = True
+            return False
+        raise _unusable(self._target.name, response, reply)
+
+    def refused(self, error: Exception, outer: BaseException | None) -> bool:
+        """Whether a refused attempt is worth making in another way, or after a pause.
+
+        Args:
+            error: what it raised.
+            outer: what was being handled when the call began; see ``signs``.
+        """
+        if isinstance(error, RateLimitError):
+            wait = signs(error, outer).wait
+            return (wait is None or wait <= _LONGEST_WAIT_SECONDS) and self._target.pace.refused(self._began, wait)
+        if not isinstance(error, _ASKED_WRONGLY) or isinstance(error, _NOT_BY_PARAMETERS) or _is_policy(error):
+            return False
+        if self._target.parameters.learn_refusal(str(error), self._sent):
+            return True
+        if self._without:
+            return False
+        self._without = wishes_in(self._sent)
+        return bool(self._without)
 
 
 class _Shared:
@@ -79,12 +186,7 @@ class _Shared:
     @property
     def supported_params(self) -> frozenset[str]:
         """The names of OpenAI's parameters that the model takes."""
-        if self.target.kind in _SCHEMA_KINDS:
-            usual = ("temperature", "max_tokens", "top_p", "stop", "seed", "response_format")
-            return frozenset((*usual, "logprobs", "top_logprobs"))
-        import litellm
-
-        return frozenset(litellm.get_supported_openai_params(model=self.target.model) or ())
+        return self.target.parameters.supported
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
         # Copies of a program spend one budget and share one server.
@@ -101,37 +203,52 @@ class _Shared:
     def _replay(self, request: Request) -> tuple[Slot | None, Response | None]:
         if self.meter.journal is None:
             return None, None
-        slot, answer = self.meter.open(request_to_dict(request))
+        # What the user set for all calls decides the answer as well.
+        slot, answer = self.meter.open({**request_to_dict(request), **self.target.parameters.fixed})
         return slot, None if answer is None else response_from_dict(answer)
 
-    def _book(self, slot: Slot | None, response: Response, started: float) -> None:
-        self._count(response.usage, time.monotonic() - started)
-        if not _says_something(response):
-            raise ModelOutputError(
-                f"'{self.target.name}' answered with nothing.",
-                remedy="Run it again; if it stays silent, allow more tokens or use a larger model.",
-            )
-        self.meter.store(slot, response_to_dict(response))
+    def _take(self, exchange: _Exchange, raw: Any) -> Response | None:
+        """Book a whole answer; None where it is of no use and worth asking for again."""
+        response, reply = exchange.read(raw)
+        self._count(response.usage, exchange.seconds, guessed=_guess(response, reply))
+        self.target.pace.answered()
+        return response if exchange.accept(response, reply) else None
 
-    def _count(self, usage: Reported, seconds: float) -> None:
+    def _keep(self, slot: Slot | None, response: Response) -> Response:
+        self.meter.store(slot, response_to_dict(response))
+        _tell_unfinished(response)
+        return response
+
+    def _count(self, usage: Reported, seconds: float, *, guessed: int = 0) -> None:
         if self.meter.budget is None:
             return
         tokens_in, tokens_out, cached = usage.input_tokens or 0, usage.output_tokens or 0, usage.cache_read_tokens or 0
         # The embedded model costs nothing; a vLLM of one's own costs something nobody told us.
         usd = 0.0 if self.target.kind in ("local", "adapter") else None
-        if self.target.kind == "hosted" and usage.input_tokens is not None:
+        if self.target.kind == "hosted" and (usage.input_tokens or usage.output_tokens):
             usd = price(self.target.model, tokens_in, tokens_out, cached)
-        spent = Usage(calls=1, tokens_in=tokens_in, tokens_out=tokens_out, tokens_cached=cached, seconds=seconds)
+        spent = Usage(
+            calls=1, tokens_in=tokens_in, tokens_out=tokens_out or guessed, tokens_cached=cached, seconds=seconds
+        )
         self.meter.add(spent, usd)
 
-    def _interrupted(self, slot: Slot | None, started: float) -> None:
-        """The reader left in the middle of a stream: the call was made, its tokens were never told."""
-        self.meter.abandon(slot)
-        self._count(Reported(), time.monotonic() - started)
+    def _end(self, slot: Slot | None, exchange: _Exchange, stream: _Stream) -> None:
+        """A stream ended: book it, and remember it if it said something."""
+        response = stream.response()
+        self._count(response.usage or Reported(), exchange.seconds)
+        self.target.pace.answered()
+        if not exchange.accept(response):
+            raise _unusable(self.target.name, response, Reply())
+        self._keep(slot, response)
 
-    def _failed(self, slot: Slot | None, error: Any, outer: BaseException | None) -> Exception:
-        """What to raise for a failed attempt; DSPy retries its own transient errors only."""
+    def _give_up(self, slot: Slot | None, error: BaseException, outer: BaseException | None) -> None:
+        """Free the place of a call that failed for good, and raise what the caller is to see instead, if anything."""
         self.meter.abandon(slot)
+        if isinstance(error, Exception) and (raised := self._fault(error, outer)) is not error:
+            raise raised from error
+
+    def _fault(self, error: Any, outer: BaseException | None) -> Exception:
+        """What to raise for an attempt that failed for good; DSPy retries its own passing faults only."""
         raised: Exception = error
         seen = signs(error, outer)
         match error:
@@ -153,15 +270,20 @@ class _Shared:
                 # It may have worked on the answer all the time: asking again would cost the same again.
                 raised = ModelServerError(
                     f"'{self.target.name}' did not answer within {self.target.timeout:g} seconds.",
-                    remedy="Try again, or allow more seconds with HYPERALIGN_TIMEOUT (in Python, timeout=…).",
+                    remedy="Try again, or allow more seconds with --timeout (in Python, timeout=…).",
                 )
             case RateLimitError():
-                error.retry_after = seen.wait
-                if seen.wait is not None and seen.wait > _LONGEST_WAIT_SECONDS:
-                    raised = ModelServerError(
-                        f"'{self.target.name}' is over its rate limit and asks to wait {seen.wait:g} seconds.",
-                        remedy="Run the same command again then; what is done is kept.",
-                    )
+                # It was waited for as long as there is patience.
+                asked = f" and asks to wait {seen.wait:g} seconds" if seen.wait is not None else ""
+                raised = ModelServerError(
+                    f"'{self.target.name}' is over its rate limit{asked}.",
+                    remedy="Run the same command again later, with a smaller --concurrency; what is done is kept.",
+                )
+            case InvalidRequestError() if _is_policy(error):
+                raised = ModelOutputError(
+                    f"'{self.target.name}' refused to answer: {str(error)[:_QUOTED_CHARACTERS]}",
+                    remedy="Other questions may be answered; leave the text out, or choose another --model.",
+                )
         return raised
 
 
@@ -169,25 +291,36 @@ class Engine(_Shared):
     """The engine for ordinary calls."""
 
     def complete(self, request: Request) -> Response:
-        """Answer a request: from the journal, or by one attempt at the model."""
+        """Answer a request: from the journal, or by asking the model."""
         outer = sys.exception()
         slot, answer = self._replay(request)
         if answer is not None:
             _tell_unfinished(answer)
             return answer
+        exchange = _Exchange(self.target, request)
         try:
-            self.meter.check()
-            engine = _Wire(**self.target.options())
-            started = time.monotonic()
-            response = engine.complete(request)
-            self._book(slot, response, started)
-            _tell_unfinished(response)
+            while answer is None:
+                with self.target.pace.turn(), self.meter.call():
+                    answer = self._attempt(exchange, request, outer)
+        except BaseException as error:
+            self._give_up(slot, error, outer)
+            raise
+        return self._keep(slot, answer)
+
+    def _attempt(self, exchange: _Exchange, request: Request, outer: BaseException | None) -> Response | None:
+        """One call; None where another one may do better."""
+        import litellm
+
+        options = self.target.options()
+        arguments = _Wire(exchange, options)._arguments(request) | self.target.clients.client(options)
+        try:
+            with litellm_errors(model=request.model):
+                raw = litellm.completion(**arguments)
         except Exception as error:
-            raised = self._failed(slot, error, outer)
-            if raised is error:
-                raise
-            raise raised from error
-        return response
+            if exchange.refused(error, outer):
+                return None
+            raise
+        return self._take(exchange, raw)
 
     def stream(self, request: Request) -> Iterator[Any]:
         """The same, event by event as the model generates."""
@@ -196,53 +329,68 @@ class Engine(_Shared):
         if answer is not None:
             yield from response_to_events(answer)
             return
-        collected = StreamAccumulator(request)
-        started = time.monotonic()
+        exchange = _Exchange(self.target, request)
+        stream = _Stream(request)
         try:
-            self.meter.check()
-            engine = _Wire(**self.target.options())
-            started = time.monotonic()
-            for event in engine.stream(request):
-                collected.push(event)
-                if event.type == "end":
-                    self._book(slot, collected.response(), started)
-                yield event
-        except GeneratorExit:
-            self._interrupted(slot, started)
+            while not stream.ended:
+                with self.target.pace.turn(), self.meter.call():
+                    try:
+                        for event in _Wire(exchange, self.target.options()).stream(request):
+                            stream.push(event)
+                            if stream.ended:
+                                self._end(slot, exchange, stream)
+                            yield event
+                    except Exception as error:
+                        if stream.begun or not exchange.refused(error, outer):
+                            raise
+        except BaseException as error:
+            if isinstance(error, GeneratorExit):
+                # The reader left in the middle: the call was made, its tokens were never told.
+                self._count(Reported(), exchange.seconds)
+            self._give_up(slot, error, outer)
             raise
-        except Exception as error:
-            raised = self._failed(slot, error, outer)
-            if raised is error:
-                raise
-            raise raised from error
 
     def close(self) -> None:
-        """DSPy's hook; LiteLLM owns the connections."""
+        """DSPy's hook; LiteLLM and the target own the connections."""
 
 
 class AsyncEngine(_Shared):
     """The engine for asynchronous calls."""
 
     async def complete(self, request: Request) -> Response:
-        """Answer a request: from the journal, or by one attempt at the model."""
+        """Answer a request: from the journal, or by asking the model."""
         import asyncio
 
         outer = sys.exception()
         slot, answer = await asyncio.to_thread(self._replay, request)
         if answer is not None:
             return answer
+        exchange = _Exchange(self.target, request)
         try:
-            self.meter.check()
-            engine = _AsyncWire(**await asyncio.to_thread(self.target.options))
-            started = time.monotonic()
-            response = await engine.complete(request)
-            await asyncio.to_thread(self._book, slot, response, started)
+            while answer is None:
+                async with self.target.pace.aturn():
+                    with self.meter.call():
+                        answer = await self._attempt(exchange, request, outer)
+        except BaseException as error:
+            self._give_up(slot, error, outer)
+            raise
+        return await asyncio.to_thread(self._keep, slot, answer)
+
+    async def _attempt(self, exchange: _Exchange, request: Request, outer: BaseException | None) -> Response | None:
+        import asyncio
+
+        import litellm
+
+        options = await asyncio.to_thread(self.target.options)
+        arguments = _AsyncWire(exchange, options)._arguments(request) | self.target.clients.async_client(options)
+        try:
+            with litellm_errors(model=request.model):
+                raw = await litellm.acompletion(**arguments)
         except Exception as error:
-            raised = self._failed(slot, error, outer)
-            if raised is error:
-                raise
-            raise raised from error
-        return response
+            if exchange.refused(error, outer):
+                return None
+            raise
+        return await asyncio.to_thread(self._take, exchange, raw)
 
     async def stream(self, request: Request) -> AsyncIterator[Any]:
         """The same, event by event as the model generates."""
@@ -254,28 +402,90 @@ class AsyncEngine(_Shared):
             for event in response_to_events(answer):
                 yield event
             return
-        collected = StreamAccumulator(request)
-        started = time.monotonic()
+        exchange = _Exchange(self.target, request)
+        stream = _Stream(request)
         try:
-            self.meter.check()
-            engine = _AsyncWire(**await asyncio.to_thread(self.target.options))
-            started = time.monotonic()
-            async for event in engine.stream(request):
-                collected.push(event)
-                if event.type == "end":
-                    await asyncio.to_thread(self._book, slot, collected.response(), started)
-                yield event
-        except (GeneratorExit, asyncio.CancelledError):
-            self._interrupted(slot, started)
+            while not stream.ended:
+                async with self.target.pace.aturn():
+                    with self.meter.call():
+                        options = await asyncio.to_thread(self.target.options)
+                        try:
+                            async for event in _AsyncWire(exchange, options).stream(request):
+                                stream.push(event)
+                                if stream.ended:
+                                    await asyncio.to_thread(self._end, slot, exchange, stream)
+                                yield event
+                        except Exception as error:
+                            if stream.begun or not exchange.refused(error, outer):
+                                raise
+        except BaseException as error:
+            if isinstance(error, (GeneratorExit, asyncio.CancelledError)):
+                self._count(Reported(), exchange.seconds)
+            self._give_up(slot, error, outer)
             raise
-        except Exception as error:
-            raised = self._failed(slot, error, outer)
-            if raised is error:
-                raise
-            raise raised from error
 
     async def aclose(self) -> None:
-        """DSPy's hook; LiteLLM owns the connections."""
+        """DSPy's hook; LiteLLM and the target own the connections."""
+
+
+class _Stream:
+    """What has come of a streamed answer."""
+
+    def __init__(self, request: Request) -> None:
+        self._collected = StreamAccumulator(request)
+        self.begun = False
+        self.ended = False
+
+    def push(self, event: Any) -> None:
+        self._collected.push(event)
+        self.begun = self.begun or event.type == "delta"
+        self.ended = event.type == "end"
+
+    def response(self) -> Response:
+        response: Response = self._collected.response()
+        return response
+
+
+def _response(reply: Reply, request: Request) -> Response:
+    """DSPy's form of an answer; one without any choice says nothing."""
+    nothing = {"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": "stop"}
+    body = dict(reply) | ({} if reply["choices"] else {"choices": [nothing]})
+    response: Response = response_from_openai_chat(body, model=request.model)
+    return response
+
+
+def _guess(response: Response, reply: Reply) -> int:
+    """Tokens of an answer whose server does not count them; 0 where it does."""
+    usage = response.usage
+    return 0 if usage is not None and (usage.input_tokens or usage.output_tokens) else guessed_tokens(reply.text)
+
+
+def _is_policy(error: Exception) -> bool:
+    """Whether a provider refused what was asked, and not how."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if type(cause).__name__ == "ContentPolicyViolationError":
+            return True
+        cause = cause.__cause__
+    code = str(getattr(error, "provider_code", "") or "")
+    return "content_policy" in code or "content_filter" in code
+
+
+def _unusable(name: str, response: Response, reply: Reply) -> ModelOutputError:
+    if reply.refusal:
+        return ModelOutputError(
+            f"'{name}' refused to answer: {reply.refusal[:_QUOTED_CHARACTERS]}", remedy="Try another --model."
+        )
+    if response.finish_reason == "length":
+        return ModelOutputError(
+            f"'{name}' used up all its tokens before it answered.",
+            remedy="Set a lower --reasoning-effort, or use a model that thinks less.",
+        )
+    why = f" (it ended with '{reply.reason}')" if reply.reason not in {"", "stop"} else ""
+    return ModelOutputError(
+        f"'{name}' answered with nothing{why}.",
+        remedy="Run it again; if it stays silent, allow more tokens or use a larger model.",
+    )
 
 
 def _tell_unfinished(response: Response) -> None:
@@ -284,6 +494,6 @@ def _tell_unfinished(response: Response) -> None:
 
 
 def _says_something(response: Response) -> bool:
-    if response.logprobs or response.tool_calls:
+    if response.tool_calls:
         return True
-    return any(getattr(part, "text", None) or part.type == "data" for part in response.message.parts)
+    return any((part.type == "text" and part.text) or part.type == "data" for part in response.message.parts)

@@ -25,7 +25,7 @@ from hyperalign.errors import (
 
 from .target import Target, has_key, key_variable
 
-__all__ = ["Signs", "from_dspy", "signs"]
+__all__ = ["Signs", "from_dspy", "own_cause", "signs"]
 
 _SAID_CHARACTERS = 300
 
@@ -48,7 +48,7 @@ _MEANINGS: tuple[tuple[type[Exception], type[ModelError], str, str], ...] = (
         dspy_errors.LMTimeoutError,
         ModelServerError,
         "{name} did not answer within {timeout:g} seconds.",
-        "Try again, or allow more seconds with HYPERALIGN_TIMEOUT (in Python, timeout=…).",
+        "Try again, or allow more seconds with --timeout (in Python, timeout=…).",
     ),
     (
         dspy_errors.ContextWindowExceededError,
@@ -91,7 +91,7 @@ _MEANINGS: tuple[tuple[type[Exception], type[ModelError], str, str], ...] = (
 
 def from_dspy(error: dspy_errors.LMError, target: Target) -> HyperalignError:
     """The error to raise in place of DSPy's, to be chained with ``from error``."""
-    if own := _own_cause(error):
+    if own := own_cause(error):
         return own
     if isinstance(error, (dspy_errors.LMAuthError, dspy_errors.LMNotConfiguredError)):
         return _key_error(target)
@@ -150,7 +150,8 @@ def _causes(error: BaseException, outer: BaseException | None) -> Iterator[BaseE
         current = current.__cause__ or current.__context__
 
 
-def _own_cause(error: BaseException) -> HyperalignError | None:
+def own_cause(error: BaseException) -> HyperalignError | None:
+    """The error of ours that another one was raised from, or that it is."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, HyperalignError):
         cause = cause.__cause__

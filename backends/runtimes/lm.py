@@ -8,6 +8,7 @@ without secrets, and ``stream`` for the terminal.
 from __future__ import annotations
 
 import copy
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -25,14 +26,24 @@ from dspy.lm15 import Request, TextDelta, request_from_openai_chat
 from dspy.utils.exceptions import LMError, LMRateLimitError, LMServerError, LMTransportError
 
 from hyperalign.budget import Budget
-from hyperalign.errors import MissingExtraError, UnknownModelError
+from hyperalign.errors import MissingExtraError, ModelOutputError, UnknownModelError
 from hyperalign.scores import Message, Scorer
 
 from .engine import AsyncEngine, Engine
-from .faults import from_dspy
+from .faults import from_dspy, own_cause
 from .meter import Journal, Meter
+from .reading import without_thoughts
 from .target import Target
 
+
+class _Repeated(logging.Filter):
+    """What LiteLLM says once a call, of parameters that it takes all the same."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "DeprecationWarning: `temperature`" not in record.getMessage()
+
+
+logging.getLogger("LiteLLM").addFilter(_Repeated())
 # Of LiteLLM's own types; it would show in the terminal of whoever streams.
 warnings.filterwarnings("ignore", message="Item '.*' on TypedDict class", category=UserWarning)
 
@@ -76,6 +87,11 @@ class LM(dspy.LM):
         return self._own_engine.meter.budget
 
     @property
+    def concurrency(self) -> int:
+        """How many requests are under way at once, at most."""
+        return self.target.concurrency
+
+    @property
     def writing(self) -> dict[str, float]:
         """What to set for free writing: small models fall into loops unless repetition costs them something.
 
@@ -117,7 +133,22 @@ class LM(dspy.LM):
 
         settings = {**self.kwargs, **{key: value for key, value in changed.items() if key != "model"}}
         meter = self._own_engine.meter
-        return connect(name, budget=meter.budget, num_retries=self.num_retries, provider=self.provider, **settings)
+        return connect(
+            name,
+            budget=meter.budget,
+            concurrency=self.concurrency,
+            num_retries=self.num_retries,
+            provider=self.provider,
+            **self.target.fixed,
+            **settings,
+        )
+
+    def _get_initial_kwargs(self, *, temperature: Any, max_tokens: Any, **kwargs: Any) -> dict[str, Any]:
+        # DSPy refuses small answers of models that think; room for their thoughts is added when they are asked.
+        kept: dict[str, Any] = dspy.BaseLM._get_initial_kwargs(
+            self, temperature=temperature, max_tokens=max_tokens, **kwargs
+        )
+        return {name: value for name, value in kept.items() if name != "rollout_id" or value is not None}
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """Ask the model; see ``dspy.LM``.
@@ -141,15 +172,19 @@ class LM(dspy.LM):
             raise from_dspy(error, self.target) from error
 
     def dump_state(self) -> dict[str, Any]:
-        """What it takes to connect again: no key, no budget, no journal."""
+        """What it takes to connect again: no key, no headers, no budget, no journal."""
         target = self.target
         state = {
             LM_CLASS_STATE_KEY: f"{type(self).__module__}.{type(self).__qualname__}",
             "name": target.name,
             "timeout": target.timeout,
+            "concurrency": target.concurrency,
             "num_retries": self.num_retries,
             **self.kwargs,
+            **target.fixed,
         }
+        if target.api_version is not None:
+            state["api_version"] = target.api_version
         # An address may hold a password; where it does, it has to be given again.
         if target.kind == "hosted" and target.api_base is not None and "@" not in target.api_base:
             state["api_base"] = target.api_base
@@ -199,14 +234,23 @@ def stream(lm: Any, messages: Sequence[Message], **settings: Any) -> Iterator[st
     begun = False
     try:
         with error_boundary(lm.model, unexpected=True):
-            for event in lm._own_engine.stream(request):
-                if event.type == "delta" and isinstance(event.delta, TextDelta):
-                    begun = True
-                    yield event.delta.text
-        return
+            for piece in without_thoughts(_texts(lm._own_engine.stream(request))):
+                begun = True
+                yield piece
+        if begun:
+            return
     except LMError as error:
-        if begun or not isinstance(error, _PASSING):
+        if begun or not _passes(error):
             raise from_dspy(error, lm.target) from error
     # Nothing is shown yet, and the trouble may pass: an ordinary call tries again, with DSPy's waits between.
     (answer,) = lm(messages=list(messages), **settings)
     yield answer if isinstance(answer, str) else answer["text"]
+
+
+def _texts(events: Iterator[Any]) -> Iterator[str]:
+    return (event.delta.text for event in events if event.type == "delta" and isinstance(event.delta, TextDelta))
+
+
+def _passes(error: LMError) -> bool:
+    """Whether asking again may help: the trouble passes, or the answer was of no use and can be asked for otherwise."""
+    return isinstance(error, _PASSING) or isinstance(own_cause(error), ModelOutputError)

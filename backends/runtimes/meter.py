@@ -10,6 +10,8 @@ import hashlib
 import json
 import threading
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Protocol
 
@@ -65,14 +67,21 @@ class Meter:
         self._taken: defaultdict[str, set[int]] = defaultdict(set)
         self._lock = threading.Lock()
 
-    def check(self) -> None:
-        """Ask before a call.
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Ask before a call, which is under way inside: calls made side by side share the caps.
 
         Raises:
             BudgetExceededError: the call must not be made.
         """
-        if self.budget is not None:
-            self.budget.check()
+        if self.budget is None:
+            yield
+            return
+        self.budget.reserve()
+        try:
+            yield
+        finally:
+            self.budget.release()
 
     def add(self, usage: Usage, usd: float | None) -> None:
         """Book a call that was made; ``usd`` is None where its price is not known."""

@@ -11,11 +11,17 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from hyperalign.concurrency import DEFAULT_CONCURRENCY
 from hyperalign.errors import MissingKeyError, UnknownModelError
 
 from .llama_server import LlamaServer
+from .pace import Pace
+from .parameters import Parameters
+from .transport import Clients
 
 __all__ = ["Kind", "Target", "key_variable"]
+
+_PATIENCE_WITH_RATE_LIMITS = 3
 
 Kind = Literal["hosted", "vllm", "local", "adapter"]
 
@@ -31,6 +37,11 @@ class Target:
         timeout: seconds to wait for an answer.
         api_base: the server's address; None for a provider's own.
         api_key: the key; None to let LiteLLM read the provider's environment variable.
+        api_version: of the provider's interface, where it has versions (Azure).
+        headers: sent with every request; they may hold secrets, so they are never saved or shown.
+        fixed: parameters that the user set for all calls, such as ``temperature``.
+        concurrency: requests under way at once, at most.
+        patience: attempts beyond the first that a passing fault is worth.
         server: the embedded model's server; None for the others.
     """
 
@@ -41,9 +52,20 @@ class Target:
     api_base: str | None = None
     api_key: str | None = field(default=None, repr=False)
     server: LlamaServer | None = field(default=None, repr=False)
+    api_version: str | None = None
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    fixed: dict[str, Any] = field(default_factory=dict)
+    concurrency: int = DEFAULT_CONCURRENCY
+    patience: int = 3
     _stale: bool = field(default=False, repr=False)
     _checked: bool = field(default=False, repr=False)
     _guard: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.parameters = Parameters(self.model, self.name, self.fixed)
+        # A rate limit passes: it is waited for more often than a fault.
+        self.pace = Pace(self.concurrency, _PATIENCE_WITH_RATE_LIMITS * self.patience)
+        self.clients = Clients(self.model.partition("/")[0], self.timeout)
 
     def options(self) -> dict[str, Any]:
         """LiteLLM's client options for a call; starts the embedded server if need be.
@@ -61,12 +83,14 @@ class Target:
         if not self._checked:
             self._check_key()
             self._checked = True
-        options: dict[str, Any] = {"timeout": self.timeout}
-        if self.api_base is not None:
-            options["api_base"] = self.api_base
-        if self.api_key is not None:
-            options["api_key"] = self.api_key
-        return options
+        options = {
+            "timeout": self.timeout,
+            "api_base": self.api_base,
+            "api_key": self.api_key,
+            "api_version": self.api_version,
+            "extra_headers": self.headers or None,
+        }
+        return {name: value for name, value in options.items() if value is not None}
 
     def unreachable(self) -> None:
         """The last address did not answer: look for a living server before the next call."""
@@ -74,10 +98,11 @@ class Target:
             self._stale = True
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {key: value for key, value in self.__dict__.items() if key not in ("_guard", "server")}
+        made = ("_guard", "server", "parameters", "pace", "clients")
+        state = {key: value for key, value in self.__dict__.items() if key not in made}
         settings = self.server.settings.model_dump() if self.server is not None else None
         model = self.server.model if self.server is not None else None
-        return {**state, "api_key": None, "_checked": False, "_served": (model, settings)}
+        return {**state, "api_key": None, "headers": {}, "_checked": False, "_served": (model, settings)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         from .llama_server import ServerSettings
@@ -86,6 +111,7 @@ class Target:
         self.__dict__.update(state)
         self._guard = threading.Lock()
         self.server = LlamaServer(model, ServerSettings.model_validate(settings)) if model is not None else None
+        self.__post_init__()
 
     def _check_key(self) -> None:
         import litellm

@@ -1,0 +1,292 @@
+"""What is sent to a model: of all that a call wishes for, the part that this model takes.
+
+LiteLLM's own table and check say what a known model takes; a server that refuses a parameter says the rest, and what it
+refused is left out from then on. A model that thinks before it answers is given room for its thoughts.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+__all__ = ["SHORT_ANSWER_TOKENS", "Parameters", "accepted", "thinks", "wishes_in"]
+
+_log = logging.getLogger("hyperalign")
+
+SHORT_ANSWER_TOKENS = 256
+"""An answer of at most so many tokens is a letter or a list of letters, for which little thinking is enough."""
+_ROOM_TOKENS = 8_192
+_MORE_ROOM_TOKENS = 32_768
+_LEAST_ROOM_TOKENS = 256
+# What a call can do without, the dearest to it last.
+_WISHES = (
+    "top_logprobs",
+    "logprobs",
+    "seed",
+    "frequency_penalty",
+    "presence_penalty",
+    "top_k",
+    "top_p",
+    "stop",
+    "temperature",
+    "reasoning_effort",
+    "response_format",
+)
+_LENGTHS = ("max_tokens", "max_completion_tokens")
+# What servers write of a parameter, beside its name.
+_ALSO_CALLED = {
+    "response_format": r"json[ _]?(?:schema|object|mode)|structured output|grammar",
+    "logprobs": r"log[ -]?prob",
+    "reasoning_effort": r"reasoning|thinking",
+    "frequency_penalty": r"penalt",
+}
+# Asking these for an effort turns their thinking on, or says nothing to them.
+_UNASKED = re.compile(r"claude|anthropic|deepseek|bedrock|mistral|ollama", re.IGNORECASE)
+
+
+class Parameters:
+    """What one model takes; shared by all calls to it, and safe to use from several threads.
+
+    Args:
+        model: LiteLLM's name of it.
+        name: what it is called in messages to the user.
+        fixed: parameters that the user set, which stand in place of what a call wishes.
+    """
+
+    def __init__(self, model: str, name: str, fixed: Mapping[str, Any] | None = None) -> None:
+        self._model = model
+        self._name = name
+        self.fixed = dict(fixed or {})
+        self._lock = threading.Lock()
+        self._refused: set[str] = set()
+        self._length = _LENGTHS[0]
+        self._room: int | None = None
+        self._told: set[str] = set()
+
+    def sent(self, wished: Mapping[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
+        """The arguments of a call to LiteLLM.
+
+        Args:
+            wished: all arguments that the call would like to be made with.
+            without: names to leave out this time.
+        """
+        arguments = {**wished, **self.fixed}
+        limit = next((arguments.pop(name) for name in reversed(_LENGTHS) if arguments.get(name) is not None), None)
+        for name in _LENGTHS:
+            arguments.pop(name, None)
+        with self._lock:
+            refused, length, room = set(self._refused), self._length, self._room
+        room = self._usual_room() if room is None else room
+        if limit is not None:
+            if room and limit <= SHORT_ANSWER_TOKENS and _takes_low_effort(self._model):
+                arguments.setdefault("reasoning_effort", "low")
+            if length not in refused:
+                arguments[length] = min(limit + room, max(limit, _longest_answer(self._model)))
+        if "json_schema" in refused and _is_schema(arguments.get("response_format")):
+            arguments["response_format"] = {"type": "json_object"}
+        wishes = {name: arguments[name] for name in _WISHES if arguments.get(name) is not None}
+        refused |= set(without)
+        granted = _granted(self._model, {name: value for name, value in wishes.items() if name not in refused})
+        self._tell_user_of(name for name in self.fixed if name in wishes and name not in granted)
+        return {name: value for name, value in arguments.items() if name not in _WISHES} | granted
+
+    def learn_refusal(self, said: str, sent: Mapping[str, Any]) -> bool:
+        """Note what a server refused by name.
+
+        Args:
+            said: the server's words.
+            sent: what was sent.
+
+        Returns:
+            True if something can be left out, so that it is worth asking again.
+        """
+        if self._learn_length(said, sent):
+            return True
+        wishes = wishes_in(sent)
+        named = [name for name in wishes if _names(said, name)]
+        if "logprobs" in named and "top_logprobs" in wishes:
+            named.append("top_logprobs")
+        self.leave_out("json_schema" if _is_schema(sent.get(name)) else name for name in named)
+        return bool(named)
+
+    def leave_out(self, names: Iterable[str]) -> None:
+        """Send these no more, and tell the user once."""
+        names = list(names)
+        with self._lock:
+            self._refused.update(names)
+        self._tell_user_of(names)
+
+    def learn_thinking(self, *, had: int | None = None) -> bool:
+        """Note that the model thinks before it answers.
+
+        Args:
+            had: how much room a call had that ran out of it; None where it was enough.
+
+        Returns:
+            True if the next call gets more room than that.
+        """
+        with self._lock:
+            now = self._usual_room() if self._room is None else self._room
+            if had is not None and had >= _ROOM_TOKENS:
+                now = max(now, _MORE_ROOM_TOKENS)
+            self._room = max(now, _ROOM_TOKENS)
+            return had is not None and self._room > had
+
+    @property
+    def room(self) -> int:
+        """Tokens that a call gets beside those of its answer, to think."""
+        with self._lock:
+            return self._usual_room() if self._room is None else self._room
+
+    @property
+    def supported(self) -> frozenset[str]:
+        """The names of OpenAI's parameters that the model takes, as far as is known."""
+        with self._lock:
+            return _known(self._model) - self._refused
+
+    def _learn_length(self, said: str, sent: Mapping[str, Any]) -> bool:
+        name = next((name for name in _LENGTHS if name in sent), None)
+        if name is None or not re.search(r"max[_ ](?:completion[_ ]|output[_ ])?tokens", said, re.IGNORECASE):
+            return False
+        with self._lock:
+            room = self._usual_room() if self._room is None else self._room
+            if room >= _LEAST_ROOM_TOKENS and not re.search(
+                r"unsupported|not supported|unknown|unrecognized|use '", said
+            ):
+                self._room = room // 4
+                return True
+            other = _LENGTHS[1 - _LENGTHS.index(name)]
+            if other in self._refused:
+                self._refused.add(name)
+                return True
+            self._refused.add(name)
+            self._refused.discard(other)
+            self._length = other
+        return True
+
+    def _tell_user_of(self, names: Iterable[str]) -> None:
+        with self._lock:
+            new = [name for name in names if name not in self._told]
+            self._told.update(new)
+        for name in new:
+            _log.warning("%s takes no %s: it is asked without.", self._name, name)
+
+    def _usual_room(self) -> int:
+        return _ROOM_TOKENS if thinks(self._model) else 0
+
+
+def wishes_in(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """The arguments that a call can do without."""
+    return tuple(name for name in _WISHES if name in arguments)
+
+
+def accepted(model: str, wishes: Mapping[str, Any]) -> bool:
+    """Whether LiteLLM's own check lets a model be asked with these parameters; nothing is sent."""
+    from litellm.exceptions import UnsupportedParamsError
+    from litellm.utils import get_optional_params
+
+    bare, provider = _provider(model)
+    try:
+        get_optional_params(model=bare, custom_llm_provider=provider, **wishes)
+    except (UnsupportedParamsError, ValueError, TypeError):
+        return False
+    return True
+
+
+@lru_cache(maxsize=256)
+def thinks(model: str) -> bool:
+    """Whether LiteLLM's table says that a model may think before it answers."""
+    import litellm
+
+    return bool(litellm.supports_reasoning(model))
+
+
+def _takes_low_effort(model: str) -> bool:
+    return not _UNASKED.search(model) and "reasoning_effort" in _known(model)
+
+
+@lru_cache(maxsize=256)
+def _known(model: str) -> frozenset[str]:
+    import litellm
+
+    bare, provider = _provider(model)
+    return frozenset(litellm.get_supported_openai_params(model=bare, custom_llm_provider=provider) or ())
+
+
+@lru_cache(maxsize=256)
+def _longest_answer(model: str) -> int:
+    """How many tokens a model can write; where the table does not say, as many as anybody may want."""
+    import litellm
+
+    try:
+        info = litellm.get_model_info(model)
+    except Exception:  # noqa: BLE001, RUF100 - LiteLLM raises a plain Exception for a model that its table lacks
+        return _MORE_ROOM_TOKENS * 2
+    return int(info.get("max_output_tokens") or _MORE_ROOM_TOKENS * 2)
+
+
+@lru_cache(maxsize=256)
+def _provider(model: str) -> tuple[str, str]:
+    import litellm
+
+    bare, provider, _, _ = litellm.get_llm_provider(model)
+    return bare, provider
+
+
+def _granted(model: str, wishes: Mapping[str, Any]) -> dict[str, Any]:
+    """The wishes that LiteLLM's check grants together."""
+    known = {name: value for name, value in wishes.items() if name in _known(model)}
+    if "logprobs" not in known:
+        known.pop("top_logprobs", None)
+    kept = _kept_by_check(model, tuple((name, _plain(name, value)) for name, value in known.items()))
+    return {name: value for name, value in known.items() if name in kept}
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A value that can be looked up: of a schema it matters that it is one, not which."""
+    if name == "response_format":
+        return "json_schema" if _is_schema(value) else "json_object"
+    return tuple(value) if isinstance(value, list) else value
+
+
+@lru_cache(maxsize=1024)
+def _kept_by_check(model: str, wishes: tuple[tuple[str, Any], ...]) -> frozenset[str]:
+    kept = {name: _example(name, value) for name, value in wishes}
+    # Some are refused by themselves, and some only beside another.
+    for name in list(kept):
+        if name != "top_logprobs" and not accepted(model, {name: kept[name]}):
+            del kept[name]
+    for name in _WISHES:
+        if not kept or accepted(model, kept):
+            break
+        kept.pop(name, None)
+    return frozenset(kept)
+
+
+def _example(name: str, value: Any) -> Any:
+    if name != "response_format":
+        return list(value) if isinstance(value, tuple) else value
+    if value == "json_object":
+        return {"type": "json_object"}
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    return {"type": "json_schema", "json_schema": {"name": "a", "schema": schema, "strict": True}}
+
+
+def _is_schema(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("type") == "json_schema"
+
+
+def _names(said: str, parameter: str) -> bool:
+    pattern = rf"\b{parameter}\b"
+    if parameter in _ALSO_CALLED:
+        pattern += f"|{_ALSO_CALLED[parameter]}"
+    return re.search(pattern, said, re.IGNORECASE) is not None

@@ -1,0 +1,154 @@
+"""HTTP clients that hand LiteLLM bodies it can read, for servers that speak OpenAI's wire in their own way.
+
+LiteLLM refuses an answer whose content is a list of parts or whose choices are null. These clients tidy the body before
+it sees it; streams, errors and everything else pass as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+from weakref import WeakKeyDictionary
+
+import httpx
+
+from .reading import tidied
+
+__all__ = ["Clients"]
+
+_NO_LIMIT = httpx.Limits(max_connections=None, max_keepalive_connections=32)
+_CONNECT_SECONDS = 10.0
+
+
+class Clients:
+    """The HTTP clients of one model, kept so that connections are used again.
+
+    Args:
+        provider: LiteLLM's name of the provider; all but those that speak OpenAI's wire use LiteLLM's own clients.
+        timeout: seconds to wait for an answer.
+    """
+
+    def __init__(self, provider: str, timeout: float) -> None:
+        self._provider = provider
+        self._timeout = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
+        self._lock = threading.Lock()
+        self._plain: dict[tuple[str, str], Any] = {}
+        # Asynchronous connections belong to the event loop that made them.
+        self._by_loop: WeakKeyDictionary[Any, dict[tuple[str, str], Any]] = WeakKeyDictionary()
+
+    def client(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """What to hand LiteLLM for an ordinary call: nothing, or the client.
+
+        Args:
+            options: the address and key of the call, as LiteLLM takes them.
+        """
+        with self._lock:
+            return self._of(self._plain, options, asynchronous=False)
+
+    def async_client(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The same for a call in the running event loop."""
+        import asyncio
+
+        with self._lock:
+            kept = self._by_loop.setdefault(asyncio.get_running_loop(), {})
+            return self._of(kept, options, asynchronous=True)
+
+    def _of(
+        self, kept: dict[tuple[str, str], Any], options: Mapping[str, Any], *, asynchronous: bool
+    ) -> dict[str, Any]:
+        base, key = options.get("api_base"), options.get("api_key")
+        if base is None:
+            return {}
+        name = (base, key or "")
+        if name not in kept:
+            kept[name] = None if _behind_proxy(base) else self._made(base, key, asynchronous=asynchronous)
+        return {"client": kept[name]} if kept[name] is not None else {}
+
+    def _made(self, base: str, key: str | None, *, asynchronous: bool) -> Any:
+        if self._provider == "openai":
+            import openai
+
+            shared: dict[str, Any] = {"api_key": key or "none", "base_url": base, "max_retries": 0}
+            if asynchronous:
+                return openai.AsyncOpenAI(
+                    **shared, http_client=httpx.AsyncClient(transport=_AsyncTidy(), timeout=self._timeout)
+                )
+            return openai.OpenAI(**shared, http_client=httpx.Client(transport=_Tidy(), timeout=self._timeout))
+        if self._provider == "hosted_vllm" and not asynchronous:
+            from litellm.llms.custom_httpx.http_handler import HTTPHandler
+
+            return HTTPHandler(client=httpx.Client(transport=_Tidy(), timeout=self._timeout))
+        return None
+
+
+class _Tidy(httpx.HTTPTransport):
+    """Tidies whole answers on their way in."""
+
+    def __init__(self) -> None:
+        super().__init__(verify=_certificates(), limits=_NO_LIMIT)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        if _is_whole_answer(request, response):
+            try:
+                content = response.read()
+            finally:
+                response.close()
+            return _with(response, content)
+        return response
+
+
+class _AsyncTidy(httpx.AsyncHTTPTransport):
+    """The same, asynchronously."""
+
+    def __init__(self) -> None:
+        super().__init__(verify=_certificates(), limits=_NO_LIMIT)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        if _is_whole_answer(request, response):
+            try:
+                content = await response.aread()
+            finally:
+                await response.aclose()
+            return _with(response, content)
+        return response
+
+
+def _certificates() -> Any:
+    from litellm.llms.custom_httpx.http_handler import get_ssl_configuration
+
+    return get_ssl_configuration()
+
+
+def _behind_proxy(base: str) -> bool:
+    """Whether the environment names a proxy for an address: LiteLLM's own clients know how to go through it."""
+    return bool(getproxies()) and not proxy_bypass(urlsplit(base).hostname or "")
+
+
+def _is_whole_answer(request: httpx.Request, response: httpx.Response) -> bool:
+    kind = response.headers.get("content-type", "")
+    return response.status_code == 200 and request.url.path.endswith("/chat/completions") and "event-stream" not in kind
+
+
+def _with(response: httpx.Response, content: bytes) -> httpx.Response:
+    """The answer with a tidy body; one that is no JSON object stays as it is."""
+    try:
+        body = json.loads(content)
+    except ValueError:
+        body = None
+    status = response.status_code
+    if isinstance(body, dict) and "choices" in body:
+        # Lone surrogates have no UTF-8: ASCII keeps them as they came.
+        content = json.dumps(tidied(body)).encode("ascii")
+    elif isinstance(body, dict) and body.get("error"):
+        # An error that says it is none.
+        code = body["error"].get("code") if isinstance(body["error"], dict) else None
+        status = code if isinstance(code, int) and 400 <= code <= 599 else 500
+    dropped = {"content-encoding", "content-length", "transfer-encoding"}
+    headers = [(name, value) for name, value in response.headers.multi_items() if name not in dropped]
+    return httpx.Response(status, headers=headers, content=content, extensions=response.extensions)
