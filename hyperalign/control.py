@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from .copying import longest_copied_run
 from .errors import InputError, NotFoundError
 from .profile import BY_HAND, SPACE_ID, Aspect, Evidence, Hypothesis, Profile, TestResult
-from .records import Record, Sample, quotable_text
+from .records import Record, Sample, other_text, quotable_text
 from .space import Space, known_poles, load_space
 from .style.measured import measured_style
 
@@ -139,7 +139,8 @@ def forget_record(profile: Profile, record: Record, remaining: Sequence[Record])
     """
     if not _rests(profile, record):
         return None
-    made_from = set(profile.provenance.records) - {record.id}
+    counted = set(profile.provenance.records)
+    made_from = counted - {record.id}
     written = [each for each in remaining if each.id in made_from]
     return profile.model_copy(
         update={
@@ -148,7 +149,10 @@ def forget_record(profile: Profile, record: Record, remaining: Sequence[Record])
             "examples": [each for each in profile.examples if each.id != record.id],
             "style": measured_style(written) if isinstance(record, Sample) else profile.style,
             "provenance": profile.provenance.model_copy(
-                update={"records": [name for name in profile.provenance.records if name != record.id]}
+                update={
+                    "records": [name for name in profile.provenance.records if name != record.id],
+                    "choices": profile.provenance.choices - (record.id in counted and other_text(record) is not None),
+                }
             ),
         }
     )

@@ -38,6 +38,8 @@ SPACE_ID: Final = "space-"
 EXAMPLE_ID: Final = "example-"
 """How ids begin of hypotheses that are a dimension's pole, and of those that are a record, shown as it is."""
 _SURE: Final = 0.75
+_ENOUGH: Final = 8
+_USUAL_ALPHA: Final = 0.05
 
 Aspect = Literal["communication", "personality", "style", "preference", "background"]
 
@@ -142,6 +144,15 @@ class Provenance(_Noun):
     """Where a profile came from."""
 
     records: Annotated[list[str], Field(description="ids of the records it rests on")] = []
+    choices: Annotated[int, Field(ge=0, description="how many of them are choices: pairs, edits or ratings")] = 0
+    null_alpha: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=1,
+            description="how often tossed coins would get a profile in place of the choices; null: none",
+        ),
+    ] = None
     model: str = ""
     scorer: str = ""
     contrast: Annotated[str, Field(description="where other people's records came from")] = ""
@@ -181,6 +192,25 @@ class Profile(_Noun):
     def is_empty(self) -> bool:
         """True where no profile won: nothing here changes an answer."""
         return not (self.hypotheses or self.examples or self.stated)
+
+    @property
+    def thin(self) -> str:
+        """Why what is said here may be chance, in plain words with the number; empty where enough was given."""
+        origin = self.provenance
+        texts, choices = len(origin.records) - origin.choices, origin.choices
+        counts = [
+            f"{number} {what if number > 1 else what[:-1]}"
+            for number, what in ((texts, "texts"), (choices, "choices"))
+            if 0 < number < _ENOUGH
+        ]
+        said = f"Little was given to go by: {' and '.join(counts)}, where {_ENOUGH} say more." if counts else ""
+        if origin.null_alpha is not None and origin.null_alpha > _USUAL_ALPHA:
+            open_gate = (
+                f"With {choices} choices, tossed coins in their place would get a profile in up to "
+                f"{origin.null_alpha:.0%} of cases; from 16 on it is {_USUAL_ALPHA:.0%}."
+            )
+            said = f"{said} {open_gate}".strip()
+        return said
 
     def to_json(self) -> str:
         """The profile as indented JSON, ending in a newline."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from .errors import InputError
 from .files import storage_error, write_whole
 
-__all__ = ["KEYS", "Settings", "check_setting", "checked", "load_settings", "save_setting", "variable"]
+__all__ = ["KEYS", "Settings", "check_setting", "checked", "flag", "load_settings", "save_setting", "variable"]
 
 _WITH_PASSWORD: Final = re.compile(r"://[^/\s]*@")
 
@@ -122,12 +123,17 @@ def check_setting(key: str) -> str:
     raise InputError(f"There is no setting {key!r}.", remedy=f"Choose one of: {', '.join(KEYS)}.")
 
 
-def checked(given: dict[str, Any], *, where: str = "--", text: bool = False) -> Settings:
+def flag(key: str) -> str:
+    """The command line's option for a setting."""
+    return f"--{key.replace('_', '-')}"
+
+
+def checked(given: dict[str, Any], *, said: Callable[[str], str] = flag, text: bool = False) -> Settings:
     """Settings whose values are in range.
 
     Args:
         given: values by name; None for what is not set.
-        where: what stands before a name in a message: the file, say, or the dashes of a flag.
+        said: how a message calls a setting.
         text: the values are text, to be read as numbers and truth values.
 
     Raises:
@@ -138,7 +144,7 @@ def checked(given: dict[str, Any], *, where: str = "--", text: bool = False) -> 
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         key = str(first["loc"][0])
-        name = f"{where}{key.replace('_', '-') if where == '--' else key}"
+        name = said(key)
         if key not in KEYS:
             try:
                 check_setting(key)
@@ -155,7 +161,7 @@ def load_settings(file: Path) -> Settings:
     Raises:
         InputError: it can't be read, is not TOML, or has an unknown key or a value of a wrong kind.
     """
-    return checked(_parsed(_text(file), file), where=f"{file}: ")
+    return checked(_parsed(_text(file), file), said=lambda key: f"{file}: {key}")
 
 
 def save_setting(file: Path, key: str, value: str | None) -> Settings:
@@ -177,8 +183,8 @@ def save_setting(file: Path, key: str, value: str | None) -> Settings:
     held = _parsed(text, file)
     held.pop(key, None)
     if value is not None:
-        held[key] = getattr(checked({key: value}, where="", text=True), key)
-    after = checked(held, where=f"{file}: ")
+        held[key] = getattr(checked({key: value}, said=str, text=True), key)
+    after = checked(held, said=lambda key: f"{file}: {key}")
     lines = [line for line in text.splitlines() if not re.match(rf"""\s*["']?{key}["']?\s*=""", line)]
     if value is not None:
         lines.append(_line(key, held[key]))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hyperalign.profile import EXAMPLE_ID, SPACE_ID, Evidence, Hypothesis, Profile, Provenance, check_evidence
-from hyperalign.records import Record, as_sample
+from hyperalign.records import Record, as_sample, other_text
 from hyperalign.space import Space, own_poles
 from hyperalign.style.measured import measured_style
 
@@ -71,6 +71,8 @@ def profile_of(
         poles=own_poles(made.space, direction),
         provenance=Provenance(
             records=list(dict.fromkeys([*origin.records, *(record.id for record in records)])),
+            choices=origin.choices + _new_choices(records, origin),
+            null_alpha=chosen.null_alpha,
             model=made.model,
             scorer=made.scorer,
             contrast=made.contrast,
@@ -79,6 +81,11 @@ def profile_of(
             invented_quotes=origin.invented_quotes + invented,
         ),
     ).touched()
+
+
+def _new_choices(records: Sequence[Record], origin: Provenance) -> int:
+    new = {record.id for record in records if other_text(record) is not None}
+    return len(new - set(origin.records))
 
 
 def _is_quoted(hypothesis: Hypothesis, records: Sequence[Record], *, carried: bool) -> bool:

@@ -56,6 +56,8 @@ def together(texts: Fit, choices: Fit) -> Fit:
             "provenance": origin.model_copy(
                 update={
                     "records": [*origin.records, *chosen.provenance.records],
+                    "choices": origin.choices + chosen.provenance.choices,
+                    "null_alpha": chosen.provenance.null_alpha,
                     "invented_quotes": origin.invented_quotes + chosen.provenance.invented_quotes,
                 }
             ),

@@ -65,7 +65,7 @@ def set_(
     from .show import plain
 
     name = check_setting(key)
-    given = getattr(checked({name: value}, where="", text=True), name)
+    given = getattr(checked({name: value}, said=str, text=True), name)
     _check_models(name, given)
     save_setting(config_file(), name, value)
     typer.echo(f"{name} is {plain(_written(given))} from now on; it is kept in {config_file()}")
@@ -125,7 +125,7 @@ def _rows(held: Settings) -> dict[str, dict[str, Any]]:
     for name in KEYS:
         said, kept = os.environ.get(variable(name)), getattr(held, name)
         if said:
-            value = getattr(checked({name: said}, where=f"{variable(name)}: ", text=True), name)
+            value = getattr(checked({name: said}, said=variable, text=True), name)
             rows[name] = {"value": value, "from": variable(name)}
         elif kept is not None:
             rows[name] = {"value": kept, "from": "file"}

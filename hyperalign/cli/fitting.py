@@ -167,6 +167,8 @@ def show_saved(saved: Saved, shown: RenderableType, following: str, *, as_json: 
     """
     if as_json:
         typer.echo(saved.profile.to_json(), nl=False)
+        if saved.profile.thin:
+            typer.echo(saved.profile.thin, err=True)
         return
     from rich.console import Console
 

@@ -209,7 +209,7 @@ def _chosen(context: typer.Context, given: dict[str, Any], flag: str) -> ModelOp
     from hyperalign.errors import InputError
 
     model = str(given.pop("model"))
-    source = {name: getattr(context.get_parameter_source(name), "name", "") for name in ("model", *_PLACE)}
+    source = {name: getattr(context.get_parameter_source(name), "name", "") for name in ("model", *given)}
     for name in _PLACE:
         # The file's address is of the file's model: with another one, that one's key would go there.
         if source[name] == "DEFAULT_MAP" and source["model"] != "DEFAULT_MAP":
@@ -219,6 +219,11 @@ def _chosen(context: typer.Context, given: dict[str, Any], flag: str) -> ModelOp
                 f"--{name.replace('_', '-')} is for hosted models, and {flag} is {model}.",
                 remedy="A server of your own is named as vllm:ADDRESS, or as openai/NAME with --api-base.",
             )
+    if from_environment := {name: given[name] for name in given if source[name] == "ENVIRONMENT"}:
+        from hyperalign.settings import checked, variable
+
+        # Under its own name: whoever set it long ago would look for a flag that was never given.
+        checked(from_environment, said=variable)
     said = given.pop("headers") or [line for line in os.environ.get("HYPERALIGN_HEADERS", "").splitlines() if line]
     return ModelOptions(model, headers=_headers(said), **given)
 

@@ -77,6 +77,8 @@ def render_profile(profile: Profile, *, show_all: bool = False) -> RenderableTyp
     from rich.text import Text
 
     parts: list[RenderableType] = [_headline(profile), Text()]
+    if profile.thin:
+        parts += [Text(profile.thin, style="yellow"), Text()]
     if profile.is_empty:
         parts += [Text("Nothing is kept: answers to this person are the model's own.", style="yellow"), Text()]
     if profile.hypotheses:
@@ -107,7 +109,8 @@ def render_preferences(profile: Profile) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[RenderableType] = [_headline(profile), Text(), _heading("Direction")]
+    thin = [Text(profile.thin, style="yellow"), Text()] if profile.thin else []
+    parts: list[RenderableType] = [_headline(profile), Text(), *thin, _heading("Direction")]
     parts += [*_leanings(profile, True)] if profile.direction else [Text(f"  {_NO_DIRECTION}", style="dim")]
     parts += [Text()]
     if profile.stated:

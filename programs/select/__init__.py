@@ -62,7 +62,7 @@ def select(
     dropped += [*surplus, *(drop(hypothesis, reason) for hypothesis, reason in judged if reason)]
     originals = {hypothesis.id: hypothesis for hypothesis in hypotheses}
     turned = {each.id for each in kept if each.id in originals and each.statement != originals[each.id].statement}
-    return Selection(kept, dropped, by_choices.direction, frozenset(turned))
+    return Selection(kept, dropped, by_choices.direction, frozenset(turned), by_choices.null_alpha)
 
 
 def _matrix_of(hypothesis: Hypothesis, matrices: Sequence[ScoreMatrix]) -> ScoreMatrix | None:

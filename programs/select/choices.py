@@ -34,10 +34,12 @@ class ByChoices:
     Attributes:
         judged: each hypothesis, with its test, and why it is dropped.
         direction: by hypothesis id of the space, the probability of its high pole.
+        null_alpha: how often tossed coins in place of the choices may pass; None where none could be judged.
     """
 
     judged: list[Judged] = field(default_factory=list)
     direction: dict[str, float] = field(default_factory=dict)
+    null_alpha: float | None = None
 
 
 def judge_choices(tried: Sequence[tuple[Hypothesis, ScoreMatrix]], user: str, rules: Rules) -> ByChoices:
@@ -66,6 +68,7 @@ def judge_choices(tried: Sequence[tuple[Hypothesis, ScoreMatrix]], user: str, ru
     return ByChoices(
         [judged for part in parts for judged in part.judged],
         {name: probability for part in parts for name, probability in part.direction.items()},
+        min(1.0, limit) if tested else None,
     )
 
 

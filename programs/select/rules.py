@@ -99,6 +99,7 @@ class Selection:
         dropped: what did not, each with its reason.
         direction: of each dimension of the space that was tested on choices, by hypothesis id: how probable it is that
             the person leans to its high pole.
+        null_alpha: how often tossed coins in place of the choices may pass; None where no choice was judged.
         turned: ids of those kept whose opposite was tested, and is what they say now.
     """
 
@@ -106,6 +107,7 @@ class Selection:
     dropped: list[Hypothesis] = field(default_factory=list)
     direction: dict[str, float] = field(default_factory=dict)
     turned: frozenset[str] = frozenset()
+    null_alpha: float | None = None
 
 
 def drop(hypothesis: Hypothesis, reason: str) -> Hypothesis:

@@ -48,7 +48,9 @@ def judge_with_scopes(
     kept = {hypothesis.id for hypothesis, reason in found.judged if not reason}
     scoped = _scoped(table, splits, kept, rules)
     judged = [(scoped[h.id], "") if h.id in scoped else (h, reason) for h, reason in found.judged]
-    return ByChoices(judged, found.direction)
+    # Both looks together spend the whole rate.
+    alpha = None if found.null_alpha is None else min(1.0, found.null_alpha / (1 - rules.scope_share))
+    return ByChoices(judged, found.direction, alpha)
 
 
 def _splits(records: Sequence[str], subjects: Subjects, rules: Rules) -> Subjects:
