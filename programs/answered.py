@@ -1,26 +1,67 @@
-"""Reads which of two was meant from a model's answer to a question that has two answers.
+"""Reads what a model answered to questions that have two answers, one question or several numbered ones.
 
-Where the model offers log-probabilities of its first token they are used, and what it wrote is read where it
-does not. What cannot be read is undecided, never right or wrong. This file asks nothing.
+Where the model offers log-probabilities, those of the token that holds the answer are used, and what it wrote is read
+where it does not. What cannot be read is undecided, never right or wrong; ``tally_answers`` counts it.
 """
 
 from __future__ import annotations
 
 import math
 import re
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["LETTERS", "Either", "share_of_first"]
+from hyperalign.errors import UnusableAnswersError
+
+__all__ = [
+    "LETTERS",
+    "AnswerTally",
+    "Either",
+    "count_answer",
+    "share_of_first",
+    "shares_of_first",
+    "tally_answers",
+]
 
 Either = tuple[str, str]
 """Two answers, of which neither begins as the other does."""
 
 LETTERS: Either = ("A", "B")
 
-_DECORATION = "*\"'`().: \n\t"
-# "A", "**B**", "Text A.", "Answer: B", "A, since …", but not "Although …", "A text that …" or "A or B".
-_BEFORE = r"\W*(?:(?:the|my|it|this|answer|text|letter|choice|option|is)\W+)*"
-_AFTER = r"(?:\W*|\W*[.,:;)\n—–-].*)"
+_DECORATION = "*\"'`().:[]{}|=>- \n\t"
+_THOUGHT = re.compile(r"<(think|thinking|thought|reasoning)>.*?(?:</\1>|$)|^.*</(?:think|thinking)>", re.I | re.S)
+# Tags and special tokens, LaTeX commands, fences of code and marks of emphasis.
+_MARKUP = re.compile(r"<[/|]?\w[^<>\n]{0,30}>|\\[a-z]+(?=\{)|```\w*|[*_`$#]")
+
+_NAMED = r"(?:text|answer|option|choice|response|passage|letter)"
+_LEADING = rf"(?:the|my|it|this|that|is|would|be|better|best|correct|final|one|i|d|ll|choose|pick|say|{_NAMED})"
+_VERBS = r"(?:fits?|suits?|matches|is|was|seems|shows|reads|sounds|feels|has|because|since|as)"
+_NOT = re.compile(r"\s+(?:\w+\s+){0,2}?(?:not|less|worse|\w+n['’]t)\b", re.I)
+_UNDECIDED = re.compile(
+    r"\b(?:neither|both|either|equal|equally|undecided|undetermined|unclear|unsure|none|tie|n/a|not sure"
+    r"|can(?:no|['’])t (?:tell|say|decide|be (?:told|decided)))\b",
+    re.I,
+)
+_KEYS = rf"(?:(?:{_NAMED}|fits?|better|verdict|pick|label)\W{{1,6}})?"
+_LINE_LABEL = re.compile(r"(?m)^\W*(?:(?:statement|question|item|no|number|quote)\b\W*)?(\d{1,3})(?!\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One answer that was found in a text.
+
+    Attributes:
+        meant: which of the two, 0 or 1; None where the model says that it is neither or both.
+        at: where it stands.
+    """
+
+    meant: int | None
+    at: int = -1
 
 
 def share_of_first(said: str, logprobs: Any = None, answers: Either = LETTERS) -> float:
@@ -32,10 +73,153 @@ def share_of_first(said: str, logprobs: Any = None, answers: Either = LETTERS) -
         answers: the two.
 
     Returns:
-        From the first token's alternatives if both answers are among them, else 1.0 or 0.0 by what is written, or 0.5.
+        From the alternatives of the answer's token if both answers are among them, else 1.0 or 0.0 by what is written,
+        or 0.5 where that cannot be read.
     """
+    (share,) = shares_of_first(said, 1, logprobs, answers)
+    return 0.5 if share is None else share
+
+
+def shares_of_first(said: str, count: int, logprobs: Any = None, answers: Either = LETTERS) -> list[float | None]:
+    """Probability of the first of two answers, for each of several numbered questions.
+
+    Args:
+        said: what the model wrote: a line for each question, a JSON object, a table, or the answers alone in order.
+        count: how many questions were asked.
+        logprobs: of its tokens in OpenAI's form, where there are any.
+        answers: the two.
+
+    Returns:
+        One a question, as ``share_of_first`` has it: 0.5 where the model says that it cannot decide, and None where its
+        answer is missing, contradicts itself or cannot be read.
+    """
+    tokens = _tokens(logprobs)
+    shown = _without_markup(said)
+    if count == 1:
+        # The first token may tell more than what follows it, whatever that is.
+        first = _mass(tokens[0], answers) if tokens else None
+        if first is not None:
+            return [first]
+        one = _one(shown, answers) or _numbered(shown, 1, answers).get(1)
+        return [_share(one, said, tokens, answers)]
+    found = _numbered(shown, count, answers) or _in_order(shown, count, answers)
+    return [_share(found.get(number), said, tokens, answers) for number in range(1, count + 1)]
+
+
+def _share(read: _Read | None, said: str, tokens: Sequence[dict[str, Any]], answers: Either) -> float | None:
+    if read is None or read.meant is None:
+        return None if read is None else 0.5
+    token = _token_at(read.at, said, tokens)
+    mass = None if token is None else _mass(token, answers)
+    return 1.0 - read.meant if mass is None else mass
+
+
+def _without_markup(said: str) -> str:
+    """The text with thoughts, tags and emphasis blanked out, so that everything else stays where it is."""
+
+    def blank(match: re.Match[str]) -> str:
+        return re.sub(r"[^\n]", " ", match[0])
+
+    return _MARKUP.sub(blank, _THOUGHT.sub(blank, said))
+
+
+def _one(text: str, answers: Either, start: int = 0) -> _Read | None:
+    """The one answer that a text gives; None where it gives none, or several."""
+    either = "|".join(re.escape(answer) for answer in answers)
+    found = re.fullmatch(rf"\W*(?:{_LEADING}\W+)*({either})(?:\W*|\W*[.,:;)\n—–\-\"'}}|].*)", text, re.I | re.S)
+    found = found or re.fullmatch(rf"\W*(?:{_LEADING}\W+)*({either})\s+{_VERBS}\b.*", text, re.I | re.S)
+    found = found or re.fullmatch(
+        rf"\W*(?:{_LEADING}\W+)*{_NAMED}\s+({either})\s+(?!or\b|and\b|nor\b).*", text, re.I | re.S
+    )
+    if found is not None:
+        rest = text[found.end(1) :]
+        if re.match(rf"\W*(?:(?:or|and|nor)\b|(?:{_NAMED}\W+)?(?:{either})\W*$)", rest, re.I):
+            return _Read(None)
+        return None if _NOT.match(rest) else _Read(_which(found[1], answers), start + found.start(1))
+    concluded = list(re.finditer(rf"\b{_NAMED}\s*(?:is|:|=)\W*(?:text\s+)?({either})(?!\w)", text, re.I))
+    # In upper case, since "a" is a word.
+    concluded += re.finditer(rf"[:\-–—>=|.]\W*(?:(?:text|Text)\s+)?({either})\W*$", text)
+    meant = {_which(each[1], answers) for each in concluded}
+    if len(meant) == 1:
+        return _Read(meant.pop(), start + concluded[-1].start(1))
+    undecided = _UNDECIDED.search(text) or re.search(
+        rf"(?<!\w)(?:{either})\s*(?:or|and|/|&)\s*(?:{_NAMED}\s+)?(?:{either})(?!\w)", text
+    )
+    return _Read(None) if undecided else None
+
+
+def _which(said: str, answers: Either) -> int:
+    return 0 if said.casefold() == answers[0].casefold() else 1
+
+
+def _numbered(text: str, count: int, answers: Either) -> dict[int, _Read]:
+    """Answers with a number before them, by number, without those that contradict themselves."""
+    either = "|".join(re.escape(answer) for answer in answers)
+    # "1: A", "1. **B**", "1) A - because …", "| 1 | A |", '"1": "A"', '{"statement": 1, "answer": "A"}'.
+    inline = re.compile(
+        rf"(?<![\w.])(\d{{1,3}})\W{{0,8}}?{_KEYS}({either})"
+        rf"(?=\W*$|\s*\n|\s*[^\w\s/&'’]|\s*\d|\s+{_VERBS}\b)(?!\W*(?:or|and|nor)\b)"
+    )
+    found: dict[int, list[_Read]] = {}
+    for match in inline.finditer(text):
+        found.setdefault(int(match[1]), []).append(_Read(_which(match[2], answers), match.start(2)))
+    labels = [match for match in _LINE_LABEL.finditer(text) if 1 <= int(match[1]) <= count]
+    ends = [*(label.start() for label in labels[1:]), len(text)]
+    for label, end in zip(labels, ends if labels else [], strict=True):
+        if int(label[1]) in found:
+            continue
+        read = _one(re.sub(r"^[^\w\n]+", _spaces, text[label.end() : end]), answers, label.end())
+        if read is not None:
+            found.setdefault(int(label[1]), []).append(read)
+    agreed = {number: reads[-1] for number, reads in found.items() if len({read.meant for read in reads}) == 1}
+    return {number: read for number, read in agreed.items() if 1 <= number <= count}
+
+
+def _spaces(match: re.Match[str]) -> str:
+    return " " * len(match[0])
+
+
+def _in_order(text: str, count: int, answers: Either) -> dict[int, _Read]:
+    """Answers without numbers: as many lines, letters or values of a JSON object as there were questions."""
+    either = "|".join(re.escape(answer) for answer in answers)
+    lines = [match for match in re.finditer(r"[^\n]+", text) if match[0].strip()]
+    read = [_one(line[0], answers, line.start()) for line in lines]
+    if len(lines) == count:
+        return {number: each for number, each in enumerate(read, start=1) if each is not None}
+    values = list(re.finditer(rf":\s*\"(?:text\s+)?({either})\"", text, re.I))
+    if len(values) != count:
+        bare = re.sub(r"\"\w+\"\s*:", _spaces, text)
+        together = re.fullmatch(rf"(?:\W*(?:{either}))+\W*", bare, re.I)
+        values = list(re.finditer(f"({either})", bare, re.I)) if together else []
+    if len(values) != count:
+        return {}
+    return {number: _Read(_which(each[1], answers), each.start(1)) for number, each in enumerate(values, start=1)}
+
+
+def _tokens(logprobs: Any) -> list[dict[str, Any]]:
+    data = logprobs.model_dump() if hasattr(logprobs, "model_dump") else logprobs
+    content = data.get("content") if isinstance(data, dict) else None
+    return [token for token in content or [] if isinstance(token, dict)]
+
+
+def _token_at(at: int, said: str, tokens: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The token that holds one place of what was said; None where the tokens do not spell it."""
+    whole = "".join(str(token.get("token") or "") for token in tokens)
+    begins = whole.find(said) if said else -1
+    if at < 0 or begins < 0:
+        return None
+    place = 0
+    for token in tokens:
+        place += len(str(token.get("token") or ""))
+        if place > begins + at:
+            return token
+    return None
+
+
+def _mass(token: dict[str, Any], answers: Either) -> float | None:
+    """The first answer's share of what the alternatives of a token give both; None unless both are among them."""
     masses = [0.0, 0.0]
-    for alternative in _first_token(logprobs):
+    for alternative in token.get("top_logprobs") or []:
         text = str(alternative.get("token", "")).strip(_DECORATION).casefold()
         if not text or alternative.get("logprob") is None:
             continue
@@ -44,16 +228,89 @@ def share_of_first(said: str, logprobs: Any = None, answers: Either = LETTERS) -
         if len(meant) == 1:
             masses[meant[0]] += math.exp(float(alternative["logprob"]))
     # One answer alone says only that it won: not by how much.
-    if min(masses) > 0 and sum(masses) > 0.5:
-        return masses[0] / sum(masses)
-    choices = "|".join(re.escape(answer) for answer in answers)
-    found = re.fullmatch(f"{_BEFORE}({choices}){_AFTER}", said, re.IGNORECASE | re.DOTALL)
-    return 0.5 if found is None else float(found[1].casefold() == answers[0].casefold())
+    return masses[0] / sum(masses) if min(masses) > 0 and sum(masses) > 0.5 else None
 
 
-def _first_token(logprobs: Any) -> list[dict[str, Any]]:
-    data = logprobs.model_dump() if hasattr(logprobs, "model_dump") else logprobs
-    content = (data or {}).get("content") if isinstance(data, dict) else None
-    if not content:
-        return []
-    return list(content[0].get("top_logprobs") or [])
+_LOOK_FROM = 16
+_REMEMBERED = 3
+_QUOTED = 200
+
+
+@dataclass
+class AnswerTally:
+    """How many answers were asked for, and how many could not be used.
+
+    Attributes:
+        asked: questions that were put, several of which one answer may hold.
+        undecided: those of them whose answer could not be used.
+        odd: the last few answers that could not be used, in the model's own words.
+    """
+
+    asked: int = 0
+    undecided: int = 0
+    odd: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    _answers: int = 0
+    _unusable: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, asked: int, undecided: int, said: str) -> None:
+        """Count one answer.
+
+        Args:
+            asked: how many questions it was given to.
+            undecided: how many of them it leaves open.
+            said: what the model wrote.
+
+        Raises:
+            UnusableAnswersError: most answers of at least 16 could not be used.
+        """
+        with self._lock:
+            self.asked += asked
+            self.undecided += undecided
+            self._answers += 1
+            if undecided:
+                self.odd.append(" ".join(said.split())[:_QUOTED])
+            self._unusable += 2 * undecided > asked
+            if self._answers < _LOOK_FROM or 2 * self._unusable <= self._answers:
+                return
+            told = f"Of {self._answers} answers {self._unusable} could not be used"
+            last = self.odd[-1] if self.odd else ""
+        raise UnusableAnswersError(
+            f"{told}; the model said: {last!r}." if last else f"{told}: the model said nothing.",
+            remedy="Choose another --model, or give this one more room to answer.",
+        )
+
+
+_tallies: ContextVar[tuple[AnswerTally, ...]] = ContextVar("hyperalign_tallies", default=())
+
+
+@contextmanager
+def tally_answers() -> Iterator[AnswerTally]:
+    """Count the answers of everything that is asked inside, in threads that copy this context, too.
+
+    Yields:
+        The tally, which grows as answers come; one inside another counts in both.
+    """
+    tally = AnswerTally()
+    token = _tallies.set((*_tallies.get(), tally))
+    try:
+        yield tally
+    finally:
+        _tallies.reset(token)
+
+
+def count_answer(read: bool, said: str, *, asked: int = 1, undecided: int | None = None) -> None:
+    """Count one answer in every tally around the caller.
+
+    Args:
+        read: whether it can be used.
+        said: what the model wrote, or why there is nothing.
+        asked: how many questions it was given to.
+        undecided: how many of them it leaves open; by default all where it cannot be used, and none where it can.
+
+    Raises:
+        UnusableAnswersError: most answers of at least 16 could not be used.
+    """
+    left_open = (0 if read else asked) if undecided is None else undecided
+    for tally in _tallies.get():
+        tally.add(asked, left_open, said)

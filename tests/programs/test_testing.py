@@ -12,7 +12,8 @@ import pytest
 
 from hyperalign.backends.runtimes.connect import connect
 from hyperalign.backends.runtimes.scorers.opening import open_scorer
-from hyperalign.errors import ModelServerError
+from hyperalign.errors import ModelServerError, UnusableAnswersError
+from hyperalign.programs.answered import tally_answers
 from hyperalign.programs.candidates import Candidate
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.score import fill
@@ -22,7 +23,7 @@ from hyperalign.programs.testing.likelihood import LikelihoodTest
 from hyperalign.programs.testing.screen import Screen
 from hyperalign.records import Edit, Pair, Sample
 from hyperalign.scores import Scorer
-from tests.fixtures.scripted_server import Recorded, ScriptedServer, Step, reply
+from tests.fixtures.scripted_server import Recorded, ScriptedServer, Step, empty_choices, reply
 
 from .parts import OTHERS, Overlap, jam, statement
 
@@ -101,10 +102,10 @@ def test_a_good_example_raises_the_person_s_texts() -> None:
 # By choice
 
 
-def choice(server: ScriptedServer, *steps: Step | str) -> ChoiceTest:
+def choice(server: ScriptedServer, *steps: Step | str, concurrency: int = 1, **settings: Any) -> ChoiceTest:
     server.script(*steps)
-    lm = connect(f"vllm:{server.url}", num_retries=0)
-    return ChoiceTest(lm, {record.id: OTHERS[0].text for record in [*ADA, EVIL]})
+    lm = connect(f"vllm:{server.url}", num_retries=0, concurrency=concurrency)
+    return ChoiceTest(lm, {record.id: OTHERS[0].text for record in [*ADA, EVIL]}, **settings)
 
 
 def knows_jam(request: Recorded) -> str:
@@ -114,8 +115,10 @@ def knows_jam(request: Recorded) -> str:
 
 def test_choice_asks_in_both_orders(scripted_server: ScriptedServer) -> None:
     scripted_server.default = reply(knows_jam)
-    matrix = fill(choice(scripted_server), [JAM], ADA[:2], made_from={})
+    told: list[tuple[str, int, int]] = []
+    matrix = fill(choice(scripted_server), [JAM], ADA[:2], made_from={}, progress=lambda *step: told.append(step))
     assert matrix.values.tolist() == [[0.5], [0.5]]
+    assert told == [("test by choice", 1, 2), ("test by choice", 2, 2)]
     assert matrix.scorer == "hosted_vllm/scripted"
     first, second = (request.messages[-1]["content"] for request in scripted_server.requests[:2])
     assert first.index("Toast") < first.index("engine")
@@ -177,6 +180,106 @@ def test_a_hosted_model_is_asked_only_for_what_it_offers(name: str) -> None:
     lm = connect(name, api_key="k", api_base="http://127.0.0.1:9", num_retries=0)
     with pytest.raises(ModelServerError, match="could not be reached"):
         fill(ChoiceTest(lm, {ADA[0].id: "Engine oil."}), [JAM], ADA[:1], made_from={})
+
+
+FIVE = [
+    statement("about marmalade jam toast"),
+    *(statement(name, "space") for name in ("kind", "oily", "smoky", "warm")),
+]
+
+
+def asked_about(request: Recorded) -> list[str]:
+    """The statements of a call, in order."""
+    lines = request.messages[-1]["content"].rpartition("</B>")[2].splitlines()
+    return [line.partition(". ")[2] for line in lines if re.match(r"[0-9]+\. ", line)] or [
+        line.removeprefix("Statement: ") for line in lines if line.startswith("Statement: ")
+    ]
+
+
+def knows_texts(request: Recorded) -> str:
+    """Jam and kindness are in the text about jam; the rest is in the other."""
+    at_a, other = ("A", "B") if knows_jam(request) == "A" else ("B", "A")
+    found = [at_a if re.search("jam|kind", said) else other for said in asked_about(request)]
+    return "\n".join(f"{number}: {letter}" for number, letter in enumerate(found, start=1))
+
+
+@pytest.mark.parametrize(("size", "calls", "largest"), [(1, 20, 1), (2, 12, 2), (4, 8, 3), (5, 4, 5), (24, 4, 5)])
+def test_many_statements_are_asked_about_in_one_call(
+    scripted_server: ScriptedServer, size: int, calls: int, largest: int
+) -> None:
+    scripted_server.default = reply(knows_texts)
+    test = choice(scripted_server, concurrency=8, statements_per_call=size)
+    matrix = fill(test, FIVE, ADA[:2], made_from={})
+    assert matrix.values.tolist() == [[0.5, 0.5, -0.5, -0.5, -0.5]] * 2
+    assert len(scripted_server.requests) == calls
+    assert max(len(asked_about(request)) for request in scripted_server.requests) == largest
+    for request in scripted_server.requests:
+        content = request.messages[-1]["content"]
+        assert content.index("</B>") < content.index("Statement"), "the texts first: they are read once for all"
+
+
+def test_only_what_is_missing_is_asked_once_more_and_then_undecided(scripted_server: ScriptedServer) -> None:
+    scripted_server.script("1: A\n2: B\n4: hm\n5: both", "1: A\n2: It depends.", "1: B\n2: A\n3: A\n4: A\n5: A")
+    with tally_answers() as tally:
+        cells = fill(choice(scripted_server), FIVE, ADA[:1], made_from={}).values[0]
+    # Not in the second order: 0.5 where both agree, 0 where they do not, a quarter where one could not be read.
+    assert cells.tolist() == [0.5, -0.5, 0.0, -0.25, -0.25]
+    first, again, second = map(asked_about, scripted_server.requests)
+    assert again == [first[2], first[3]], "what the model cannot decide is not asked again"
+    assert second == first
+    assert (tally.asked, tally.undecided) == (12, 3)
+
+
+def test_an_answer_that_is_odd_as_a_whole_is_asked_for_in_halves(scripted_server: ScriptedServer) -> None:
+    scripted_server.script("I would rather not.", "1: A\n2: A", "1: B\n2: B\n3: B", "B\nA\nA\nA\nA")
+    cells = fill(choice(scripted_server), FIVE, ADA[:1], made_from={}).values[0]
+    assert cells.tolist() == [0.5, 0.0, -0.5, -0.5, -0.5]
+    assert [len(asked_about(request)) for request in scripted_server.requests] == [5, 2, 3, 5]
+
+
+def test_one_silence_among_many_ends_nothing_and_most_end_the_test(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = reply(knows_texts)
+    test = choice(scripted_server, empty_choices(), empty_choices(), concurrency=4)
+    assert np.isfinite(fill(test, FIVE, [*ADA, EVIL], made_from={}).values).all()
+    scripted_server.default = reply("As a language model I have no opinion of texts.")
+    many = [jam(number) for number in range(40)]
+    test = ChoiceTest(
+        connect(f"vllm:{scripted_server.url}", num_retries=0, concurrency=4),
+        {record.id: OTHERS[0].text for record in many},
+    )
+    sent = len(scripted_server.requests)
+    with tally_answers(), pytest.raises(UnusableAnswersError, match=r"16 could not be used.*As a language model"):
+        fill(test, FIVE, many, made_from={})
+    assert len(scripted_server.requests) - sent <= 20, "what was under way ends, and no more is asked"
+
+
+def test_hopeless_statements_are_asked_about_in_the_first_calls_alone(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = reply(
+        lambda request: "\n".join(
+            line if at == 1 else f"{at}: A" for at, line in enumerate(knows_texts(request).splitlines(), start=1)
+        )
+    )
+    mine = [jam(number) for number in range(6)]
+    beside = {**{record.id: OTHERS[0].text for record in mine}, **{record.id: OTHERS[1].text for record in OTHERS}}
+    lm = connect(f"vllm:{scripted_server.url}", num_retries=0, concurrency=8)
+    matrix = fill(ChoiceTest(lm, beside, screen=Screen("ada")), FIVE, [*mine, *OTHERS], made_from={})
+    assert np.isfinite(matrix.values).sum(axis=0).tolist() == [12, 6, 6, 6, 6], "always A says nothing of anybody"
+    assert sorted(len(asked_about(request)) for request in scripted_server.requests) == [1] * 12 + [5] * 12
+
+
+def test_log_probabilities_of_each_line_are_used(scripted_server: ScriptedServer) -> None:
+    def line(number: int, share: float) -> list[dict[str, Any]]:
+        plain = [{"token": text, "logprob": 0.0, "top_logprobs": []} for text in ("\n", str(number), ":")]
+        letter = alternatives(**{"A": share, "B": 1 - share})["content"][0]
+        return [*plain[number == 1 :], {**letter, "token": " A"}]
+
+    told = {"content": [*line(1, 0.9), *line(2, 0.6)]}
+    scripted_server.default = reply("1: A\n2: A", logprobs=told)
+    cells = fill(choice(scripted_server), FIVE[:2], ADA[:1], made_from={}).values[0]
+    assert cells.tolist() == pytest.approx([0.0, 0.0]), "a liking for A in a place cancels"
+    scripted_server.script(reply("1: A\n2: A", logprobs=told), "1: B\n2: B")
+    cells = fill(choice(scripted_server), FIVE[:2], ADA[:1], made_from={}).values[0]
+    assert cells.tolist() == pytest.approx([0.45, 0.3])
 
 
 def test_log_probabilities_of_other_things_are_not(scripted_server: ScriptedServer) -> None:
