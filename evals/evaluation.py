@@ -224,8 +224,8 @@ def _model(program: dspy.Module) -> str:
 def _called(program: dspy.Module) -> dict[str, Any]:
     """How the model is called and where it is, as far as its answers may hang on it and it was said."""
     lm = _lm(program)
-    settings = getattr(lm, "kwargs", {})
     target = getattr(lm, "target", None)
+    settings = {**getattr(lm, "kwargs", {}), **getattr(target, "fixed", {})}
     # The port of a server of one's own may be another one each time; a password in an address is nobody's to read.
     place = getattr(target, "api_base", None) if getattr(target, "kind", None) == "hosted" else None
     said = {

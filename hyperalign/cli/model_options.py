@@ -82,9 +82,9 @@ class ModelOptions:
 
         given: dict[str, Any] = self.identity()
         name = given.pop("model")
-        given |= {"concurrency": self.concurrency, "timeout": self.timeout}
+        given |= {"concurrency": self.concurrency, "timeout": self.timeout, "extra_headers": dict(self.headers) or None}
         if not self.is_own:
-            given |= {"api_version": self.api_version, "extra_headers": dict(self.headers) or None}
+            given["api_version"] = self.api_version
         given = {key: value for key, value in given.items() if value is not None}
         return connect(name, budget=budget, journal=journal, progress=progress, **given)
 
