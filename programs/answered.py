@@ -157,7 +157,7 @@ def _numbered(text: str, count: int, answers: Either) -> dict[int, _Read]:
     either = "|".join(re.escape(answer) for answer in answers)
     # "1: A", "1. **B**", "1) A - because …", "| 1 | A |", '"1": "A"', '{"statement": 1, "answer": "A"}'.
     inline = re.compile(
-        rf"(?<![\w.])(\d{{1,3}})\W{{0,8}}?{_KEYS}({either})"
+        rf"(?<![\w.])(\d{{1,3}})\W{{0,8}}?{_KEYS}(?:[Tt]ext\s+)?({either})"
         rf"(?=\W*$|\s*\n|\s*[^\w\s/&'’]|\s*\d|\s+{_VERBS}\b)(?!\W*(?:or|and|nor)\b)"
     )
     found: dict[int, list[_Read]] = {}
@@ -253,13 +253,14 @@ class AnswerTally:
     _unusable: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def add(self, asked: int, undecided: int, said: str) -> None:
+    def add(self, read: bool, said: str, *, asked: int, undecided: int) -> None:
         """Count one answer.
 
         Args:
-            asked: how many questions it was given to.
-            undecided: how many of them it leaves open.
+            read: whether it can be used.
             said: what the model wrote.
+            asked: how many questions it was given to that were not asked before.
+            undecided: how many more are open than were before.
 
         Raises:
             UnusableAnswersError: most answers of at least 16 could not be used.
@@ -268,13 +269,12 @@ class AnswerTally:
             self.asked += asked
             self.undecided += undecided
             self._answers += 1
-            if undecided:
+            if undecided > 0 or not read:
                 self.odd.append(" ".join(said.split())[:_QUOTED])
-            self._unusable += 2 * undecided > asked
-            if self._answers < _LOOK_FROM or 2 * self._unusable <= self._answers:
+            self._unusable += not read
+            if read or self._answers < _LOOK_FROM or 2 * self._unusable <= self._answers:
                 return
-            told = f"Of {self._answers} answers {self._unusable} could not be used"
-            last = self.odd[-1] if self.odd else ""
+            told, last = f"Of {self._answers} answers {self._unusable} could not be used", self.odd[-1]
         raise UnusableAnswersError(
             f"{told}; the model said: {last!r}." if last else f"{told}: the model said nothing.",
             remedy="Choose another --model, or give this one more room to answer.",
@@ -305,12 +305,13 @@ def count_answer(read: bool, said: str, *, asked: int = 1, undecided: int | None
     Args:
         read: whether it can be used.
         said: what the model wrote, or why there is nothing.
-        asked: how many questions it was given to.
-        undecided: how many of them it leaves open; by default all where it cannot be used, and none where it can.
+        asked: how many questions it was given to that were not asked before.
+        undecided: how many more are open than were before; by default all it was given to where it cannot be used, and
+            none where it can.
 
     Raises:
         UnusableAnswersError: most answers of at least 16 could not be used.
     """
     left_open = (0 if read else asked) if undecided is None else undecided
     for tally in _tallies.get():
-        tally.add(asked, left_open, said)
+        tally.add(read, said, asked=asked, undecided=left_open)

@@ -24,6 +24,7 @@ Questions = Callable[[Sequence[int]], Mapping[str, Any]]
 """A signature's inputs that put some of several questions, which are given by number from 0."""
 
 _ALTERNATIVES = 5
+_UNDECIDED = 0.5
 _TOKENS = 16
 _TOKENS_EACH = 12
 
@@ -48,16 +49,12 @@ def asked_for_several(
         UnusableAnswersError: most answers around the caller could not be used.
     """
     settings = {"adapter": PlainAdapter(render), "send_stream": None, **({"lm": lm} if lm else {})}
-    found: dict[int, float | None] = {}
-    todo = [list(range(count))]
-    while todo:
-        some = todo.pop(0)
-        known = yield from _asked(ask, questions(some), len(some), settings)
-        again = not found
-        found |= dict(zip(some, known, strict=True))
-        if again:
-            todo = _once_more([number for number, share in found.items() if share is None], count)
-    return [0.5 if share is None else share for share in found.values()]
+    found = yield from _asked(ask, questions(range(count)), count, settings)
+    for some in _once_more([number for number, share in enumerate(found) if share is None], count):
+        known = yield from _asked(ask, questions(some), len(some), settings, again=True)
+        for number, share in zip(some, known, strict=True):
+            found[number] = share
+    return [_UNDECIDED if share is None else share for share in found]
 
 
 def chunks(items: Sequence[int], size: int) -> list[list[int]]:
@@ -75,7 +72,7 @@ def _once_more(still_open: Sequence[int], count: int) -> list[list[int]]:
 
 
 def _asked(
-    ask: dspy.Predict, inputs: Mapping[str, Any], count: int, settings: Mapping[str, Any]
+    ask: dspy.Predict, inputs: Mapping[str, Any], count: int, settings: Mapping[str, Any], *, again: bool = False
 ) -> Steps[list[float | None]]:
     config = {
         "temperature": 0.0,
@@ -85,13 +82,19 @@ def _asked(
         "top_logprobs": _ALTERNATIVES,
     }
     try:
-        said = yield Ask(ask, {**inputs, "config": config}, settings)
+        answer = yield Ask(ask, {**inputs, "config": config}, settings)
     except (AdapterParseError, ModelOutputError) as error:
         # One silence among many questions decides nothing, and ends nothing.
-        count_answer(False, error.message if isinstance(error, ModelOutputError) else "", asked=count)
+        said = error.message if isinstance(error, ModelOutputError) else ""
+        count_answer(False, said, asked=0 if again else count, undecided=0 if again else count)
         return [None] * count
     (field,) = ask.signature.output_fields
-    shares = shares_of_first(said[field], count, getattr(said, "logprobs", None))
-    undecided = sum(share is None for share in shares)
-    count_answer(not undecided, said[field], asked=count, undecided=undecided)
+    said = answer[field]
+    shares = shares_of_first(said, count, getattr(answer, "logprobs", None))
+    undecided = sum(share is None or share == _UNDECIDED for share in shares)
+    if again:
+        # All of them were counted as open before.
+        count_answer(2 * undecided <= count, said, asked=0, undecided=undecided - count)
+    else:
+        count_answer(2 * undecided <= count, said, asked=count, undecided=undecided)
     return shares
