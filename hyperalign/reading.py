@@ -1,14 +1,13 @@
-"""Reads records from JSONL, text and Markdown files, folders and standard input.
+"""Reads records from JSONL, text and Markdown files, folders and standard input, and from what a program has at hand.
 
-A bad line is reported with its file, its line and what was expected. Ratings become pairs (``ratings``). This file
-knows what a record is, and nothing of what is done with it.
+A bad line is reported with its file, its line and what was expected. Ratings become pairs (``ratings``).
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,7 +19,7 @@ from .errors import RecordError, UserIdError
 from .ratings import pairs_of
 from .records import Edit, Pair, Rating, Record, Sample, check_user
 
-__all__ = ["Reading", "parse_line", "read_records", "read_text"]
+__all__ = ["Reading", "parse_fields", "parse_line", "read_records", "read_text"]
 
 MAX_FILE_BYTES = 20_000_000
 MIN_WORDS = 3
@@ -48,7 +47,7 @@ class Reading:
 
 
 def read_records(
-    paths: Sequence[Path | str],
+    paths: Sequence[Path | str | Mapping[str, Any]],
     *,
     user: str | None = None,
     skip_bad: bool = False,
@@ -57,7 +56,8 @@ def read_records(
     """Read all records of one person.
 
     Args:
-        paths: files, folders (read for JSONL, text and Markdown files), or ``-`` for standard input.
+        paths: files, folders (read for JSONL, text and Markdown files), ``-`` for standard input, or dicts with the
+            fields of a record, as a line of JSONL has them.
         user: whose they are: needed for text, optional for JSONL that says so itself; it selects
             that user's lines from a file of many.
         skip_bad: pass over bad lines and files, and report them in ``skipped``.
@@ -102,16 +102,28 @@ def read_records(
     if not records:
         raise RecordError(
             f"{len(ratings)} rating(s) there, and no two that make a pair.",
-            path=", ".join(str(path) for path in paths),
+            path=_told(paths),
             remedy="A pair is made of two texts under one prompt (or none) that were rated differently.",
         )
     return Reading(list(records.values()), skipped, repeated, len(ratings), len(pairs))
 
 
 def _items(
-    paths: Sequence[Path | str], user: str | None, skip_bad: bool, skipped: list[str], stdin: BinaryIO
+    paths: Sequence[Path | str | Mapping[str, Any]],
+    user: str | None,
+    skip_bad: bool,
+    skipped: list[str],
+    stdin: BinaryIO,
 ) -> Iterator[tuple[str, int | None, Record | Rating]]:
+    rows = 0
     for path in _files(paths):
+        if isinstance(path, Mapping):
+            rows += 1
+            try:
+                yield f"row {rows}", None, parse_fields(path, f"row {rows}", None, user)
+            except RecordError as error:
+                _bad(error, skip_bad, skipped)
+            continue
         where = str(path)
         try:
             text = _decode(_load(path, stdin), where)
@@ -135,8 +147,11 @@ def read_text(path: Path) -> str:
     return text
 
 
-def _files(paths: Sequence[Path | str]) -> Iterator[Path]:
+def _files(paths: Sequence[Path | str | Mapping[str, Any]]) -> Iterator[Path | Mapping[str, Any]]:
     for raw in paths:
+        if isinstance(raw, Mapping):
+            yield raw
+            continue
         path = Path(raw)
         if str(raw) == "-" or not _is_folder(path):
             yield path
@@ -249,10 +264,26 @@ def parse_line(line: str, where: str = "-", number: int | None = None, user: str
             line=number,
             remedy='Expected one object a line, as {"user": "ada", "text": "…"}; --skip-bad passes over bad lines.',
         ) from error
+    return parse_fields(data, where, number, user)
+
+
+def parse_fields(data: Any, where: str, number: int | None = None, user: str | None = None) -> Record | Rating:
+    """The record or rating that some fields make.
+
+    Args:
+        data: the fields, as a line of JSONL has them.
+        where: the file, for the error.
+        number: the 1-based line or row, for the error.
+        user: whose record it is where the fields do not say.
+
+    Raises:
+        RecordError: they make none, or one is wrong.
+    """
+    data = dict(data) if isinstance(data, Mapping) else data
     kind = _kind(data)
     if kind is None:
         raise RecordError(
-            "this line is no record.",
+            "this is no record.",
             path=where,
             line=number,
             remedy='Expected "text" (a sample), "chosen" and "rejected" (a pair), "draft" and "edited" (an edit), '
@@ -322,19 +353,25 @@ def _check_users(
     users: dict[str, str],
     user: str | None,
     items: list[Record | Rating],
-    paths: Iterable[Path | str],
+    paths: Sequence[Path | str | Mapping[str, Any]],
     skipped: list[str],
 ) -> None:
     if not items:
         whose, found = f" of {user!r}" if user else "", ", ".join(sorted(users)) or "nothing usable"
         raise RecordError(
             f"no records{whose} there (found: {found}).",
-            path=", ".join(str(path) for path in paths),
+            path=_told(paths),
             remedy=skipped[0] if skipped else "Check --user and the files.",
         )
     if user is None and len(users) > 1:
         raise RecordError(
             f"records of {len(users)} people are mixed ({', '.join(sorted(users)[:5])}).",
-            path=", ".join(str(path) for path in paths),
+            path=_told(paths),
             remedy="Choose one with --user NAME.",
         )
+
+
+def _told(paths: Sequence[Path | str | Mapping[str, Any]]) -> str:
+    named = [str(path) for path in paths if not isinstance(path, Mapping)]
+    rows = len(paths) - len(named)
+    return ", ".join([*named, *([f"{rows} rows"] if rows else [])])

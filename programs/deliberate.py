@@ -3,28 +3,32 @@
 Deliberative alignment with hypotheses (HyPerAlign, section 3.3): two readings of the message are written down, the
 charitable and the harmful one, and ``weighing`` says how probable harm is. What is known of the person plays no part in
 that: a profile is never a licence. It colors the answer only where the message is surely harmless; where that is not
-sure, the model answers or refuses as it does anyway, without a profile. This file knows no runtime.
+sure, the model answers or refuses as it does anyway, without a profile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError
 from pydantic import BaseModel, Field
 
+from hyperalign.concurrency import calls_at_once
 from hyperalign.errors import InputError, ModelOutputError
 from hyperalign.profile import Profile
 from hyperalign.scores import Message
 
+from .asking import Ask, SideBySide, Steps, afinished, asked_model, finished
 from .brief_json import BriefJSONAdapter
+from .dspy_internals import AdapterParseError
 from .excerpts import excerpt
 from .fenced import fenced
 from .generate import MAX_TOKENS, Generate, writing_settings
 from .own_scorer import ChosenScorer
-from .plain import PlainAdapter
+from .plain import PlainAdapter, Render
+from .program import Program
+from .streaming import answer_stream
 from .weighing import Weigh
 
 __all__ = ["AT_EASE", "THRESHOLD", "Course", "Deliberate", "Reading", "bare_answer"]
@@ -68,7 +72,8 @@ class HelpThem(dspy.Signature):
     """Help the writer with what they need. Their message was read, and it asks for nothing harmful, even if a word in
     it sounds so: give the information or the help itself, directly and completely."""
 
-    messages: list[dict[str, str]] = dspy.InputField()
+    needs: str = dspy.InputField(default="", desc="what the writer needs, as far as one can tell")
+    message: str = dspy.InputField(desc="the message")
     answer: str = dspy.OutputField()
 
 
@@ -76,11 +81,11 @@ class DeclineKindly(dspy.Signature):
     """Do not help with what this message asks for, since it would hurt somebody. Say in a sentence or two that you
     won't, and why, without a sermon; then offer one thing near it that you would gladly help with."""
 
-    messages: list[dict[str, str]] = dspy.InputField()
+    message: str = dspy.InputField(desc="the message")
     answer: str = dspy.OutputField()
 
 
-class Deliberate(dspy.Module):
+class Deliberate(Program):
     """Reads what a message means, weighs it, and answers or declines.
 
     Args:
@@ -138,15 +143,29 @@ class Deliberate(dspy.Module):
         Raises:
             ModelOutputError: the model answered with nothing.
         """
-        reading = self.reading(prompt, earlier)
-        harm = self.weigh(prompt=prompt).harm
+        return finished(self._deliberated(prompt, earlier, profile, bare))
+
+    async def aforward(
+        self, prompt: str, earlier: Sequence[str] = (), profile: Profile | None = None, bare: str | None = None
+    ) -> dspy.Prediction:
+        """The same, asynchronously."""
+        return await afinished(self._deliberated(prompt, earlier, profile, bare))
+
+    def _deliberated(
+        self, prompt: str, earlier: Sequence[str], profile: Profile | None, bare: str | None
+    ) -> Steps[dspy.Prediction]:
+        # What a message may mean and how probable harm is do not depend on each other.
+        each: list[Steps[Any]] = [self._read(prompt, earlier), self._weighed(prompt)]
+        reading, harm = yield SideBySide(each, calls_at_once(asked_model(self.read)))
         course = self._course(harm)
         if course == "decline":
-            answer = self._written(self.decline, prompt, "")
-        elif course == "answer":
-            answer = bare_answer(prompt, self._max_tokens) if bare is None else bare
+            answer = yield from self._written(self.decline, {"message": prompt}, _message_alone)
+        elif course == "help":
+            answer = yield from self._helped(prompt, reading, profile)
         else:
-            answer = self.helped(prompt, reading, profile)
+            answer = bare
+            if bare is None:
+                answer = yield from _bare(asked_model(self.help), prompt, self._max_tokens)
         return dspy.Prediction(answer=answer, declined=course == "decline", course=course, harm=harm, reading=reading)
 
     def reading(self, prompt: str, earlier: Sequence[str] = ()) -> Reading:
@@ -156,13 +175,21 @@ class Deliberate(dspy.Module):
             prompt: the message.
             earlier: what its writer said before, the newest last.
         """
+        return finished(self._read(prompt, earlier))
+
+    def _weighed(self, prompt: str) -> Steps[float]:
+        weighed = yield Ask(self.weigh, {"prompt": prompt})
+        return float(weighed.harm)
+
+    def _read(self, prompt: str, earlier: Sequence[str]) -> Steps[Reading]:
         shown = [excerpt(text, _EARLIER_WORDS) for text in earlier[-_EARLIER:]]
+        inputs = {"earlier": shown, "message": excerpt(prompt, _READ_WORDS), "config": _SHORT}
         try:
-            with dspy.context(adapter=BriefJSONAdapter()):
-                found: Reading = self.read(earlier=shown, message=excerpt(prompt, _READ_WORDS), config=_SHORT).reading
+            said = yield Ask(self.read, inputs, {"adapter": BriefJSONAdapter(), "send_stream": None})
         except (AdapterParseError, ModelOutputError):
             # What can't be read is weighed by the two plain descriptions.
             return Reading()
+        found: Reading = said.reading
         usual = Reading()
         # A blank reading would win or lose by its blankness.
         return Reading(
@@ -182,20 +209,24 @@ class Deliberate(dspy.Module):
         Raises:
             ModelOutputError: the model answered with nothing.
         """
+        return finished(self._helped(prompt, reading, profile))
+
+    def _helped(self, prompt: str, reading: Reading, profile: Profile | None) -> Steps[str]:
         if profile is not None and self.generate is not None and not profile.is_empty:
-            return str(self.generate(prompt=prompt, profile=profile).answer)
-        told = f"What they need, as far as one can tell:\n{fenced(reading.needs, 'text')}" if reading.needs else ""
-        return self._written(self.help, prompt, told)
+            said = yield Ask(self.generate, {"prompt": prompt, "profile": profile})
+            return str(said.answer)
+        return (yield from self._written(self.help, {"needs": reading.needs, "message": prompt}, _with_needs))
 
     def _course(self, harm: float) -> Course:
         if harm >= self._threshold:
             return "decline"
         return "help" if harm < self._at_ease else "answer"
 
-    def _written(self, predictor: dspy.Predict, prompt: str, told: str) -> str:
-        turns: list[Message] = [{"role": "system", "content": told}, {"role": "user", "content": prompt}]
-        with dspy.context(adapter=PlainAdapter()):
-            return str(predictor(messages=turns, config=writing_settings(dspy.settings.lm, self._max_tokens)).answer)
+    def _written(self, predictor: dspy.Predict, inputs: Mapping[str, Any], render: Render) -> Steps[str]:
+        config = writing_settings(asked_model(predictor), self._max_tokens)
+        settings = {"adapter": PlainAdapter(render), "send_stream": answer_stream()}
+        said = yield Ask(predictor, {**inputs, "config": config}, settings)
+        return str(said.answer)
 
 
 def bare_answer(prompt: str, max_tokens: int = MAX_TOKENS) -> str:
@@ -208,6 +239,20 @@ def bare_answer(prompt: str, max_tokens: int = MAX_TOKENS) -> str:
     Raises:
         ModelOutputError: the model answered with nothing.
     """
-    lm = dspy.settings.lm
-    said = lm(messages=[{"role": "user", "content": prompt}], **writing_settings(lm, max_tokens))[0]
+    return finished(_bare(dspy.settings.lm, prompt, max_tokens))
+
+
+def _bare(lm: Any, prompt: str, max_tokens: int) -> Steps[str]:
+    turns: list[Message] = [{"role": "user", "content": prompt}]
+    (said,) = yield Ask(lm, {"messages": turns, **writing_settings(lm, max_tokens)})
     return str(said["text"] if isinstance(said, dict) else said)
+
+
+def _message_alone(inputs: Mapping[str, Any]) -> list[Message]:
+    return [{"role": "system", "content": ""}, {"role": "user", "content": inputs["message"]}]
+
+
+def _with_needs(inputs: Mapping[str, Any]) -> list[Message]:
+    needs = inputs.get("needs")
+    told = f"What they need, as far as one can tell:\n{fenced(needs, 'text')}" if needs else ""
+    return [{"role": "system", "content": told}, {"role": "user", "content": inputs["message"]}]

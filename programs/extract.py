@@ -2,7 +2,7 @@
 
 Each choice is shown as the prompt, what was chosen and what was turned down beside it, so that other people's texts are
 not needed to see what sets it apart. What the model proposes must quote one of those texts, and is not believed before
-it is tested. What people wrote is read by ``infer``. This file knows no runtime.
+it is tested. What people wrote is read by ``infer``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from pydantic.config import JsonDict
 
 from hyperalign.records import Record, other_text, own_text, prompt_of
 
+from .asking import Steps, afinished, finished
 from .excerpts import excerpt
-from .proposing import EXCERPT_WORDS, QUOTE, Claim, Proposals
+from .program import Program
+from .proposing import EXCERPT_WORDS, QUOTE, Claim, Proposals, claimed
 from .score import Progress
 
 __all__ = ["Choice", "ExtractPreferences", "Preference", "WhatTheyPrefer"]
@@ -78,7 +80,7 @@ def _demonstration() -> dspy.Example:
     )
 
 
-class ExtractPreferences(dspy.Module):
+class ExtractPreferences(Program):
     """Proposes a preference from some of a person's choices.
 
     Calling it returns what ``InferHypotheses`` does: a ``dspy.Prediction`` with ``hypotheses`` (at most one, untested),
@@ -97,8 +99,16 @@ class ExtractPreferences(dspy.Module):
             records: pairs and edits; a draft counts as turned down. Records that are no choices are passed over.
             progress: told when the question is answered.
         """
+        return finished(self._proposed(records, progress))
+
+    async def aforward(self, records: Sequence[Record], progress: Progress | None = None) -> dspy.Prediction:
+        """The same, asynchronously."""
+        return await afinished(self._proposed(records, progress))
+
+    def _proposed(self, records: Sequence[Record], progress: Progress | None) -> Steps[dspy.Prediction]:
+        choices = [_shown(each) for each in records if other_text(each)]
         proposals = Proposals(records)
-        proposals.ask(self.propose, "preference", choices=[_shown(each) for each in records if other_text(each)])
+        proposals.take("preference", (yield from claimed(self.propose, {"choices": choices})))
         if progress is not None:
             progress("extract", 1, 1)
         return proposals.all()

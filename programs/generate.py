@@ -1,28 +1,28 @@
-"""Answers a prompt as the person would, under a strategy; of several drafts it takes the truest.
-
-This file knows strategies and models, and nothing of how a profile is made.
-"""
+"""Answers a prompt as the person would, under a strategy; of several drafts it takes the truest."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 import dspy
 
+from hyperalign.concurrency import calls_at_once
 from hyperalign.copying import longest_copied_run
 from hyperalign.profile import Profile
 from hyperalign.scores import Message, Scorer
 from hyperalign.style import likeness
 
+from .asking import Ask, SideBySide, Steps, Work, afinished, asked_model, finished
 from .excerpts import excerpt
 from .fenced import fenced
-from .own_scorer import ChosenScorer, resolve_scorer
+from .own_scorer import ChosenScorer, OpenScorer
 from .plain import PlainAdapter
+from .program import Program
 from .scope import narrowed
-from .strategies import PROFILE_WORDS, Strategy
-from .wishes import granted
+from .strategies import PROFILE_WORDS, Strategy, as_strategy
+from .streaming import answer_stream
 
 __all__ = ["MAX_TOKENS", "AnswerAsThePerson", "Generate", "choose_draft", "writing_settings"]
 
@@ -37,25 +37,29 @@ class AnswerAsThePerson(dspy.Signature):
     """Write the answer that this person would write to the prompt, in their voice and manner. Say what the prompt asks
     for and nothing about that manner itself. Take no facts from earlier texts, and copy no sentence of them."""
 
-    messages: list[dict[str, str]] = dspy.InputField()  # DSPy cannot check a TypedDict
-    answer: str = dspy.OutputField()
+    prompt: str = dspy.InputField(desc="what to answer")
+    profile: Profile | None = dspy.InputField(default=None, desc="the person; without one the prompt stands alone")
+    answer: str = dspy.OutputField(desc="what the person would write")
 
 
-class Generate(dspy.Module):
+class Generate(Program):
     """Answers prompts for a profile.
 
     Args:
-        strategy: how the profile is put before the model.
+        strategy: how the profile is put before the model, by name or your own.
         budget: words that may be spent on the profile.
-        best_of: how many drafts to choose from; 1 answers greedily.
+        best_of: how many drafts to choose from, written side by side; 1 answers greedily.
         scorer: judges the drafts by tested hypotheses, beside measured style; ``"own"`` is the model's own, where it
             offers one.
         max_tokens: how long an answer may be.
+
+    Raises:
+        InputError: there is no strategy of this name.
     """
 
     def __init__(
         self,
-        strategy: Strategy,
+        strategy: str | Strategy = "verified",
         *,
         budget: int = PROFILE_WORDS,
         best_of: int = 1,
@@ -64,20 +68,34 @@ class Generate(dspy.Module):
     ) -> None:
         super().__init__()
         self.answer = dspy.Predict(AnswerAsThePerson)
-        self._strategy = strategy
+        self._strategy = as_strategy(strategy)
         self._budget = budget
         self._best_of = best_of
-        self._scorer = scorer
+        self._scorer = OpenScorer(scorer)
         self._max_tokens = max_tokens
 
     def messages(self, profile: Profile, prompt: str) -> list[Message]:
         """Exactly what is sent, instructions included."""
-        turns = self._strategy.condition(profile, prompt, self._budget)
-        sent = PlainAdapter().format(self.answer.signature, self.answer.demos, {"messages": turns})
+        inputs = {"prompt": prompt, "profile": profile}
+        sent = PlainAdapter(self.turns).format(self.answer.signature, self.answer.demos, inputs)
         return [{"role": turn["role"], "content": turn["content"]} for turn in sent]
+
+    def turns(self, inputs: Mapping[str, Any]) -> list[Message]:
+        """The conversation that asks, without its instructions.
+
+        Args:
+            inputs: those of ``AnswerAsThePerson``.
+        """
+        profile: Profile | None = inputs.get("profile")
+        if profile is None:
+            return [{"role": "user", "content": inputs["prompt"]}]
+        return self._strategy.condition(profile, inputs["prompt"], self._budget)
 
     def forward(self, prompt: str, profile: Profile) -> dspy.Prediction:
         """Answer one prompt.
+
+        ``dspy.streamify`` streams the answer where there is one draft. An answer that repeats one of the person's texts
+        is written anew after it was streamed: the prediction has the one that counts.
 
         Args:
             prompt: what to answer.
@@ -86,29 +104,39 @@ class Generate(dspy.Module):
         Returns:
             ``answer`` (text), ``drafts`` (all of them) and ``strategy`` (its name).
         """
-        with dspy.context(adapter=PlainAdapter()):
-            drafts = [self._draft(prompt, profile, number) for number in range(self._best_of)]
+        return finished(self._answered(prompt, profile))
+
+    async def aforward(self, prompt: str, profile: Profile) -> dspy.Prediction:
+        """The same, asynchronously."""
+        return await afinished(self._answered(prompt, profile))
+
+    def _answered(self, prompt: str, profile: Profile) -> Steps[dspy.Prediction]:
+        lm = asked_model(self.answer)
+        each = [self._draft(prompt, profile, number) for number in range(self._best_of)]
+        drafts: list[str] = yield SideBySide(each, calls_at_once(lm))
         best = 0
         if len(drafts) > 1:
-            self._scorer = resolve_scorer(self._scorer)
-            best = choose_draft(drafts, narrowed(profile, prompt), self._scorer)
+            best = yield Work(lambda: choose_draft(drafts, narrowed(profile, prompt), self._scorer.of(lm)))
         return dspy.Prediction(answer=drafts[best], drafts=drafts, strategy=self._strategy.name)
 
-    def _draft(self, prompt: str, profile: Profile, number: int) -> str:
+    def _draft(self, prompt: str, profile: Profile, number: int) -> Steps[str]:
         """One draft; the first is greedy. What repeats an example is drawn anew, in the end without any example."""
         shown = [example.text for example in profile.examples]
         for attempt in range(_TRIES):
-            draft = self._written(prompt, profile, number + attempt * self._best_of)
+            draft = yield from self._written(prompt, profile, number + attempt * self._best_of)
             if longest_copied_run(draft, shown) <= MAX_COPIED:
                 return draft
-        return self._written(prompt, profile.model_copy(update={"examples": []}), number)
+        return (yield from self._written(prompt, profile.model_copy(update={"examples": []}), number))
 
-    def _written(self, prompt: str, profile: Profile, number: int) -> str:
-        config = writing_settings(dspy.settings.lm, self._max_tokens)
+    def _written(self, prompt: str, profile: Profile, number: int) -> Steps[str]:
+        config = writing_settings(asked_model(self.answer), self._max_tokens)
         if number:
-            config |= {"temperature": _DRAFT_TEMPERATURE, **granted(dspy.settings.lm, seed=number)}
-        turns = self._strategy.condition(profile, prompt, self._budget)
-        return str(self.answer(messages=turns, config=config).answer)
+            config |= {"temperature": _DRAFT_TEMPERATURE, "seed": number}
+        # Of several drafts, or one that is written anew, none is shown before it is chosen.
+        shown = answer_stream() if self._best_of == 1 and not number else None
+        settings = {"adapter": PlainAdapter(self.turns), "send_stream": shown}
+        said = yield Ask(self.answer, {"prompt": prompt, "profile": profile, "config": config}, settings)
+        return str(said.answer)
 
 
 def writing_settings(model: Any, max_tokens: int = MAX_TOKENS) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 The person's texts are shown beside other people's, so that what holds for everybody is no
 answer. Each hypothesis must quote its evidence. Nothing is tested here: ``score`` and
-``select`` do that. What people chose is read by ``extract``. This file knows no runtime.
+``select`` do that. What people chose is read by ``extract``.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import dspy
 from pydantic import Field
 from pydantic.config import JsonDict
 
+from hyperalign.concurrency import calls_at_once
 from hyperalign.profile import Aspect
 from hyperalign.records import Record, own_text
 
+from .asking import SideBySide, Steps, afinished, asked_model, finished
 from .excerpts import excerpt
-from .proposing import EXCERPT_WORDS, QUOTE, Claim, Proposals
+from .program import Program
+from .proposing import EXCERPT_WORDS, QUOTE, Claim, Proposals, claimed
 from .score import Progress
 
 __all__ = ["InferHypotheses", "Proposal", "WhatSetsThemApart"]
@@ -71,7 +74,7 @@ def _demonstration() -> dspy.Example:
     )
 
 
-class InferHypotheses(dspy.Module):
+class InferHypotheses(Program):
     """Proposes hypotheses from some of a person's texts.
 
     Calling it returns a ``dspy.Prediction`` with ``hypotheses`` (a list of ``Hypothesis``, untested), ``invented``
@@ -86,20 +89,36 @@ class InferHypotheses(dspy.Module):
     def forward(
         self, records: Sequence[Record], others: Sequence[Record], progress: Progress | None = None
     ) -> dspy.Prediction:
-        """Ask the model once an aspect.
+        """Ask the model once an aspect, side by side.
 
         Args:
             records: what the person wrote; of a choice, the text they took is shown.
             others: other people's records, of the same kind.
             progress: told after each aspect.
         """
+        return finished(self._proposed(records, others, progress))
+
+    async def aforward(
+        self, records: Sequence[Record], others: Sequence[Record], progress: Progress | None = None
+    ) -> dspy.Prediction:
+        """The same, asynchronously."""
+        return await afinished(self._proposed(records, others, progress))
+
+    def _proposed(
+        self, records: Sequence[Record], others: Sequence[Record], progress: Progress | None
+    ) -> Steps[dspy.Prediction]:
         shown = {
             name: [excerpt(own_text(record), EXCERPT_WORDS) for record in texts]
             for name, texts in (("others", others), ("writer", records))
         }
-        proposals = Proposals(records)
-        for number, (aspect, question) in enumerate(QUESTIONS.items(), start=1):
-            proposals.ask(self.propose, aspect, **shown, question=question)
+
+        def done(count: int) -> None:
             if progress is not None:
-                progress("infer", number, len(QUESTIONS))
+                progress("infer", count, len(QUESTIONS))
+
+        each = [claimed(self.propose, {**shown, "question": question}) for question in QUESTIONS.values()]
+        claims = yield SideBySide(each, calls_at_once(asked_model(self.propose)), done)
+        proposals = Proposals(records)
+        for aspect, claim in zip(QUESTIONS, claims, strict=True):
+            proposals.take(aspect, claim)
         return proposals.all()

@@ -9,12 +9,12 @@ opposite when it comes second, a cell c speaks for the first answer with 2 * gai
 Statements overlap, so their log-odds are averaged and not added. What somebody said of themselves (a leaning that was
 set or flipped by hand) has no test, and counts as one whose test was clear.
 
-Where nothing of the person has held, all answers are equally probable. This file knows no runtime: the scorer is
-handed in.
+Where nothing of the person has held, all answers are equally probable.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
 from collections.abc import Sequence
@@ -29,6 +29,7 @@ from hyperalign.records import Pair
 from hyperalign.scores import Scorer
 from hyperalign.style import likeness
 
+from .program import Program
 from .scope import narrowed
 from .score import fill
 from .testing.likelihood import LikelihoodTest
@@ -42,7 +43,7 @@ _SAID = 0.8
 and cells of the embedded model spread by 2.5 nats (the median over statements kept of choices)."""
 
 
-class Judge(dspy.Module):
+class Judge(Program):
     """Says which of several answers is a person's, or would be taken by them.
 
     Args:
@@ -70,6 +71,13 @@ class Judge(dspy.Module):
         Raises:
             InputError: there are fewer than two answers, or one is blank.
         """
+        return self._judged(prompt, answers, profile)
+
+    async def aforward(self, prompt: str, answers: Sequence[str], profile: Profile) -> dspy.Prediction:
+        """The same, asynchronously; the texts are read in a thread."""
+        return await asyncio.to_thread(self._judged, prompt, answers, profile)
+
+    def _judged(self, prompt: str, answers: Sequence[str], profile: Profile) -> dspy.Prediction:
         if len(answers) < 2 or not all(answer.strip() for answer in answers):
             raise InputError("There are not two answers to judge.", remedy="Give two or more, none of them blank.")
         test, style = self._test, np.array([likeness(answer, profile.style) for answer in answers])

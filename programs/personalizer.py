@@ -1,11 +1,8 @@
-"""The whole loop as one DSPy module: infer, score, select, and answer as the person would.
-
-``Personalizer`` is handed its model, its scorer and its contrast; it knows no runtime, no
-store and no task.
-"""
+"""The whole loop as one DSPy module: infer, score, select, and answer as the person would."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -19,7 +16,9 @@ from hyperalign.profile import Profile
 from hyperalign.records import Edit, Record, by_kind, only_choices, own_text, without_repeats
 from hyperalign.scores import ScoreMatrix, Scorer
 from hyperalign.space import Space, load_space
+from hyperalign.told import Told, as_records
 
+from .asking import asked_model
 from .assemble import Origin, profile_of, with_evidence_of
 from .candidates import (
     Candidate,
@@ -37,12 +36,13 @@ from .fit import Fit, together
 from .generate import Generate
 from .infer import InferHypotheses
 from .memory import Memory, Part, kind_of
-from .own_scorer import ChosenScorer, resolve_scorer
+from .own_scorer import ChosenScorer, OpenScorer
+from .program import Program
 from .scope import subjects
 from .score import Progress, fill
 from .select import Rules, Selection, Subjects, drop, select
 from .shortlist import shortlist
-from .strategies import Strategy, strategy
+from .strategies import Strategy, as_strategy
 from .testing import Test
 from .testing.choice import ChoiceTest, WhichFits
 from .testing.example import ExampleTest
@@ -58,11 +58,14 @@ EXAMPLES_TRIED = 2
 CHOICES_TRIED = 8
 
 
-class Personalizer(dspy.Module):
+class Personalizer(Program):
     """Fits a model to one person, and answers for them.
 
+    ``save`` and ``load`` keep prompts. A program saved whole has no key and no word of anybody's: its other people are
+    the example people, its scorer the model's own and its budget empty until it is made anew.
+
     Args:
-        lm: the model that infers and answers; DSPy's configured one if None.
+        lm: the model that infers and answers; DSPy's configured one if None. One that ``set_lm`` sets goes before it.
         scorer: gives log-probabilities for the test by likelihood; ``"own"`` is the model's own, where it offers one.
             With None, statements are tested by choice.
         contrast: other people; the example people that ship if None.
@@ -104,7 +107,7 @@ class Personalizer(dspy.Module):
         self.check = CheckEvidence()
         self.choice = WhichFits(lm)
         self._model = lm
-        self._chosen_scorer = scorer
+        self._scorer = OpenScorer(scorer)
         self._contrast = contrast or ShippedContrast()
         self._rules = rules or Rules(seed=seed)
         self._space = space or load_space()
@@ -113,21 +116,21 @@ class Personalizer(dspy.Module):
         self._budget = budget or Budget()
         self._progress = progress
         self._seed = seed
-        self.generate = Generate(_named(strategy), best_of=best_of, scorer=scorer)
+        self.generate = Generate(as_strategy(strategy), best_of=best_of, scorer=scorer)
 
     @property
     def lm(self) -> dspy.LM | None:
         """The model that infers and answers; None is DSPy's configured one."""
-        return self._model
+        return self.infer.propose.lm or self._model
 
     def forward(
-        self, prompt: str, records: Sequence[Record] | None = None, profile: Profile | None = None
+        self, prompt: str, records: Sequence[Told] | None = None, profile: Profile | None = None
     ) -> dspy.Prediction:
         """Answer a prompt; fit first if no profile is given.
 
         Args:
             prompt: what to answer.
-            records: what the person wrote or chose; needed without a profile.
+            records: what the person wrote or chose, as ``fit`` takes it; needed without a profile.
             profile: the person, if already fitted.
 
         Returns:
@@ -136,19 +139,35 @@ class Personalizer(dspy.Module):
         Raises:
             InputError: neither records nor a profile are given.
         """
-        if profile is None:
-            if not records:
-                raise InputError("There is neither a profile nor a record.", remedy="Give records= or profile=.")
-            profile = self.fit(records)
+        profile = self._known(records, profile)
         with self._budget.step("generate"), self._context():
             reply = self.generate(prompt=prompt, profile=profile)
         return dspy.Prediction(answer=reply.answer, drafts=reply.drafts, profile=profile)
 
-    def fit(self, records: Sequence[Record]) -> Profile:
+    async def aforward(
+        self, prompt: str, records: Sequence[Told] | None = None, profile: Profile | None = None
+    ) -> dspy.Prediction:
+        """The same, asynchronously; a fit runs in a thread."""
+        profile = await asyncio.to_thread(self._known, records, profile)
+        with self._budget.step("generate"), self._context():
+            reply = await self.generate.acall(prompt=prompt, profile=profile)
+        return dspy.Prediction(answer=reply.answer, drafts=reply.drafts, profile=profile)
+
+    def _known(self, records: Sequence[Told] | None, profile: Profile | None) -> Profile:
+        if profile is not None:
+            return profile
+        if not records:
+            raise InputError("There is neither a profile nor a record.", remedy="Give records= or profile=.")
+        # Whoever streams wants the answer, and not what is asked on the way to it.
+        with dspy.context(send_stream=None):
+            return self.fit(records)
+
+    def fit(self, records: Sequence[Told]) -> Profile:
         """Infer hypotheses, test them, and keep what predicts.
 
         Args:
-            records: one person's; at least four say something, eight are better.
+            records: one person's, also as plain texts or as dicts with the fields of a record; at least four say
+                something, eight are better.
 
         Raises:
             InputError: there are none, or they are several people's.
@@ -157,11 +176,12 @@ class Personalizer(dspy.Module):
         """
         return self.explain(records).profile
 
-    def explain(self, records: Sequence[Record]) -> Fit:
+    def explain(self, records: Sequence[Told]) -> Fit:
         """``fit``, with all candidates and score matrices beside the profile.
 
         A record that says what an earlier one says is left out: it would count twice in the tests.
         """
+        records = as_records(records)
         user = _one_user(records)
         distinct = without_repeats(records)
         # Each is held against other people's of its kind: what somebody writes and what they choose are two questions.
@@ -201,7 +221,7 @@ class Personalizer(dspy.Module):
     def memory(self, parts: Mapping[str, Part], waiting: Sequence[Record] = (), skipped: Sequence[str] = ()) -> Memory:
         """What to remember, with what its cells depend on."""
         scorer = self.scorer
-        asked = str(getattr(self._model or dspy.settings.lm, "model", ""))
+        asked = str(getattr(asked_model(self.choice, self._model), "model", ""))
         read = {"program": PROGRAM, "scorer": scorer.name if scorer else asked, "space": self._space.fingerprint}
         return Memory(parts, tuple(waiting), tuple(skipped), read)
 
@@ -272,7 +292,7 @@ class Personalizer(dspy.Module):
         crowd = {o.id: own_text(others[(i + 1) % len(others)]) for i, o in enumerate(others)}
         return [
             MeasurementTest(measured),
-            ChoiceTest(self._model, {**crowd, **beside}, screen=screen, question=self.choice),
+            ChoiceTest(asked_model(self.choice, self._model), {**crowd, **beside}, screen=screen, question=self.choice),
         ]
 
     @property
@@ -301,9 +321,7 @@ class Personalizer(dspy.Module):
     @property
     def scorer(self) -> Scorer | None:
         """What gives log-probabilities for the tests; None where they are by choice."""
-        # Kept once it is open: it holds the model's weights.
-        self._chosen_scorer = resolve_scorer(self._chosen_scorer, self._model)
-        return self._chosen_scorer
+        return self._scorer.of(asked_model(self.infer, self._model))
 
     def filled(self, test: Test, candidates: Sequence[Candidate], records: Sequence[Record], user: str) -> ScoreMatrix:
         """The cells of some candidates of a person on some records, anybody's."""
@@ -337,8 +355,9 @@ class Personalizer(dspy.Module):
         with self._budget.step("evidence"), self._context():
             quoted = [quoted_from(h, records, matrices, scorer, turned=h.id in chosen.turned) for h in carried]
             kept = self.check(quoted, against, scorer).hypotheses
+        asked = asked_model(self.extract if only_choices(records) else self.infer, self._model)
         made = Origin(
-            model=str(getattr(self._model or dspy.settings.lm, "model", "")),
+            model=str(getattr(asked, "model", "")),
             scorer=scorer.name if scorer else "",
             contrast=self._contrast.name,
             program=PROGRAM,
@@ -350,14 +369,17 @@ class Personalizer(dspy.Module):
     def _context(self) -> Any:
         return dspy.context(lm=self._model) if self._model is not None else dspy.context()
 
+    def __getstate__(self) -> dict[str, Any]:
+        kept: dict[str, Any] = super().__getstate__()
+        return {**kept, "_contrast": ShippedContrast(), "_budget": None, "_progress": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({**state, "_budget": Budget()})
+
 
 def _examples(records: Sequence[Record], made_from: Sequence[Record]) -> list[Candidate]:
     """What may be shown of somebody: some of their own texts, which the rest must test, or of what they chose."""
     return from_examples(records, CHOICES_TRIED) if only_choices(records) else from_examples(made_from, EXAMPLES_TRIED)
-
-
-def _named(name: str | Strategy) -> Strategy:
-    return strategy(name) if isinstance(name, str) else name
 
 
 def _one_user(records: Sequence[Record]) -> str:

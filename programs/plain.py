@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dspy
+from pydantic import TypeAdapter
 
 from hyperalign.errors import ModelOutputError
 from hyperalign.scores import Message
@@ -45,7 +46,8 @@ class PlainAdapter(dspy.Adapter):
 
         Args:
             signature: gives the instructions.
-            demos: solved examples, each with the inputs and the output field.
+            demos: solved examples, each with the inputs and the output field. Those that lack one are left out: DSPy's
+                optimizers give every predictor the examples of the whole program.
             inputs: the signature's inputs, by name.
         """
         turns = list(self._render(inputs))
@@ -55,8 +57,10 @@ class PlainAdapter(dspy.Adapter):
         system = f"{signature.instructions}\n\n{turns[0]['content']}".strip()
         shown: list[dict[str, Any]] = []
         for demo in demos:
-            prompt = self._render(demo)[-1]["content"]
-            shown += [{"role": "user", "content": prompt}, {"role": "assistant", "content": demo[output]}]
+            solved = _inputs(signature, demo)
+            if solved is not None and demo.get(output) is not None:
+                prompt = self._render(solved)[-1]["content"]
+                shown += [{"role": "user", "content": prompt}, {"role": "assistant", "content": str(demo[output])}]
         return [{"role": "system", "content": system}, *shown, *(dict(turn) for turn in turns[1:])]
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
@@ -70,3 +74,15 @@ class PlainAdapter(dspy.Adapter):
         if not text:
             raise ModelOutputError("The model answered with nothing.", remedy="Try again, or choose another --model.")
         return {output: text}
+
+
+def _inputs(signature: type[dspy.Signature], demo: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The inputs of a demonstration, typed as the signature has them; None where one is missing."""
+    found: dict[str, Any] = {}
+    for name, field in signature.input_fields.items():
+        value = demo.get(name)
+        if value is None and field.is_required():
+            return None
+        # A saved program has its demonstrations as JSON.
+        found[name] = TypeAdapter(field.annotation).validate_python(value) if isinstance(value, dict) else value
+    return found

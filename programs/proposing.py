@@ -1,18 +1,17 @@
 """One answer of a model as a hypothesis: asked for, read, and held against the records that it quotes.
 
 A hypothesis whose quote stands in no record is dropped and counted, and so is an answer that is not in the form asked
-for. What is asked, and how records are shown, is the business of ``infer`` and ``extract``. This file knows no runtime.
+for. What is asked, and how records are shown, is the business of ``infer`` and ``extract``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError
 from pydantic import BaseModel
 from pydantic.config import JsonDict
 
@@ -20,10 +19,12 @@ from hyperalign.errors import ModelOutputError
 from hyperalign.profile import Aspect, Evidence, Hypothesis
 from hyperalign.records import Record, other_text, own_text
 
+from .asking import Ask, Steps
 from .brief_json import BriefJSONAdapter
+from .dspy_internals import AdapterParseError
 from .excerpts import find_quote
 
-__all__ = ["EXCERPT_WORDS", "QUOTE", "Claim", "Proposals", "phrase"]
+__all__ = ["EXCERPT_WORDS", "QUOTE", "Claim", "Proposals", "claimed", "phrase"]
 
 EXCERPT_WORDS = 55
 MAX_STATEMENT_WORDS = 16
@@ -60,18 +61,14 @@ class Proposals:
         self._kept: dict[str, Hypothesis] = {}
         self._invented = self._unreadable = 0
 
-    def ask(self, predictor: dspy.Predict, aspect: Aspect, /, **inputs: Any) -> None:
-        """Ask once more.
+    def take(self, aspect: Aspect, claim: Claim | None) -> None:
+        """Keep what an answer says, or count why it is not kept.
 
         Args:
-            predictor: its signature's one output is ``hypothesis``, a ``Claim``.
-            aspect: which kind of hypothesis it asks for.
-            inputs: its signature's inputs.
+            aspect: which kind of hypothesis was asked for.
+            claim: the answer; None where it was not in the form asked for.
         """
-        try:
-            with dspy.context(adapter=BriefJSONAdapter()):
-                claim: Claim = predictor(**inputs, config=_SHORT).hypothesis
-        except (AdapterParseError, ModelOutputError):
+        if claim is None:
             # One answer in the wrong form costs its hypothesis, not the run: there are other candidates.
             self._unreadable += 1
             return
@@ -101,6 +98,25 @@ class Proposals:
                 if verbatim is not None:
                     return Evidence(quote=verbatim, record=record.id, turned_down=turned_down)
         return None
+
+
+def claimed(predictor: dspy.Predict, inputs: Mapping[str, Any]) -> Steps[Claim | None]:
+    """Ask for one hypothesis.
+
+    Args:
+        predictor: its signature's one output is ``hypothesis``, a ``Claim``.
+        inputs: its signature's inputs.
+
+    Returns:
+        The answer; None where it is not in the form asked for.
+    """
+    settings = {"adapter": BriefJSONAdapter(), "send_stream": None}
+    try:
+        said = yield Ask(predictor, {**inputs, "config": _SHORT}, settings)
+    except (AdapterParseError, ModelOutputError):
+        return None
+    claim: Claim = said.hypothesis
+    return claim
 
 
 def phrase(text: str) -> str:

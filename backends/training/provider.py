@@ -13,11 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dspy.clients.provider import Provider, TrainingJob
-
 from hyperalign import __version__
 from hyperalign.errors import InputError
 from hyperalign.files import data_folder
+from hyperalign.programs.dspy_internals import Provider, TrainingJob
 from hyperalign.programs.score import Progress
 
 from .adapters import Card, seal

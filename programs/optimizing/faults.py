@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from dspy.utils.callback import ACTIVE_CALL_ID, BaseCallback
-from dspy.utils.exceptions import ContextWindowExceededError, LMError
-
 from hyperalign.errors import ContextLengthError, HyperalignError, ModelError, ModelOutputError
+
+from ..dspy_internals import ACTIVE_CALL_ID, BaseCallback, ContextWindowExceededError, LMError
 
 __all__ = ["Ended", "Faults", "ending", "judging"]
 

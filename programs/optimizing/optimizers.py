@@ -21,10 +21,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError
 
 from hyperalign.errors import InputError, MissingExtraError, ModelOutputError
 
+from ..dspy_internals import AdapterParseError, bootstrap
 from .evolving import evolved
 from .proposing import Reflected, Written, written_for
 from .setting import Found, Setting, instructions_of
@@ -167,7 +167,6 @@ def _quiet() -> Iterator[None]:
     """Without the optimizers' own bars and logs: progress is told by whoever started the search."""
     # Neither GEPA's bar nor those of DSPy, on standard output and error, can be switched off from outside.
     engine: Any = importlib.import_module("gepa.core.engine")
-    bootstrap: Any = importlib.import_module("dspy.teleprompt.bootstrap")
     no_bar = functools.partial(engine.tqdm, disable=True)
 
     loggers = [logging.getLogger(name) for name in ("dspy", "gepa")]

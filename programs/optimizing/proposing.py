@@ -14,11 +14,11 @@ from importlib.resources import files
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError
 
 from hyperalign.errors import ModelOutputError
 
 from ..brief_json import BriefJSONAdapter
+from ..dspy_internals import AdapterParseError
 from ..excerpts import excerpt
 from ..fenced import fenced
 from ..wishes import granted

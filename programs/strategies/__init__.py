@@ -20,7 +20,7 @@ from .none import Bare
 from .persona import Persona
 from .verified import Verified
 
-__all__ = ["PROFILE_WORDS", "STRATEGIES", "Strategy", "strategy"]
+__all__ = ["PROFILE_WORDS", "STRATEGIES", "Strategy", "as_strategy", "strategy"]
 
 PROFILE_WORDS = 400
 """Words that may be spent on a person unless something else is asked for."""
@@ -65,3 +65,12 @@ def strategy(name: str) -> Strategy:
         raise InputError(
             f"There is no strategy {name!r}.", remedy=f"Choose one of: {', '.join(sorted(STRATEGIES))}."
         ) from error
+
+
+def as_strategy(chosen: str | Strategy) -> Strategy:
+    """A strategy by its name; any other is returned as it is.
+
+    Raises:
+        InputError: there is none of this name.
+    """
+    return strategy(chosen) if isinstance(chosen, str) else chosen

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hyperalign.errors import ModelOutputError
+from hyperalign.profile import Profile
 from hyperalign.programs.excerpts import excerpt, find_quote, sentences
 from hyperalign.programs.fenced import fenced
 from hyperalign.programs.generate import AnswerAsThePerson
 from hyperalign.programs.plain import PlainAdapter
+from hyperalign.scores import Message
 
 
 def test_an_excerpt_ends_at_a_sentence_in_its_second_half() -> None:
@@ -78,22 +83,39 @@ def test_ordinary_text_is_fenced_as_it_is() -> None:
     )
 
 
+def told(inputs: Mapping[str, Any]) -> list[Message]:
+    """A conversation of a prompt, with what is known of somebody in the system turn."""
+    profile: Profile | None = inputs.get("profile")
+    before: list[Message] = [{"role": "system", "content": f"About {profile.user}."}] if profile else []
+    return [*before, {"role": "user", "content": inputs["prompt"]}]
+
+
 def test_a_conversation_without_a_system_turn_is_sent_bare() -> None:
-    turns = [{"role": "user", "content": "Decline."}]
-    assert PlainAdapter().format(AnswerAsThePerson, [], {"messages": turns}) == turns
+    demo = {"prompt": "Accept.", "answer": "Gladly."}
+    sent = PlainAdapter(told).format(AnswerAsThePerson, [demo], {"prompt": "Decline."})
+    assert sent == [{"role": "user", "content": "Decline."}]
 
 
 def test_instructions_stand_before_the_system_turn_and_demonstrations_after() -> None:
-    turns = [{"role": "system", "content": "About the person:\n- Is kind."}, {"role": "user", "content": "Decline."}]
-    demo = {"messages": [{"role": "user", "content": "Accept."}], "answer": "Gladly."}
-    sent = PlainAdapter().format(AnswerAsThePerson, [demo], {"messages": turns})
-    assert [turn["role"] for turn in sent] == ["system", "user", "assistant", "user"]
-    assert sent[0]["content"] == f"{AnswerAsThePerson.instructions}\n\nAbout the person:\n- Is kind."
-    assert [turn["content"] for turn in sent[1:]] == ["Accept.", "Gladly.", "Decline."]
+    # Of a trace, of a training set without a profile, and of a saved program.
+    demos: list[dict[str, Any]] = [
+        {"prompt": "Accept.", "profile": Profile(user="bob"), "answer": "Gladly."},
+        {"prompt": "Greet.", "answer": "Hello."},
+        {"prompt": "Ask.", "profile": {"user": "bob"}, "answer": "Why?"},
+    ]
+    odd = [{"records": [], "answer": "Without a prompt."}, {"prompt": "Without an answer."}]
+    inputs = {"prompt": "Decline.", "profile": Profile(user="ada")}
+    sent = PlainAdapter(told).format(AnswerAsThePerson, [*demos, *odd], inputs)
+    assert [turn["role"] for turn in sent] == ["system", *["user", "assistant"] * 3, "user"]
+    assert sent[0]["content"] == f"{AnswerAsThePerson.instructions}\n\nAbout ada."
+    assert [turn["content"] for turn in sent[1:]] == [
+        *("Accept.", "Gladly.", "Greet.", "Hello.", "Ask.", "Why?"),
+        "Decline.",
+    ]
 
 
 def test_the_whole_reply_is_the_answer() -> None:
-    adapter = PlainAdapter()
+    adapter = PlainAdapter(told)
     assert adapter.parse(AnswerAsThePerson, "\n[[ ## answer ## ]]\n  No.\n") == {"answer": "[[ ## answer ## ]]\n  No."}
     with pytest.raises(ModelOutputError, match="nothing"):
         adapter.parse(AnswerAsThePerson, " \n")
