@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 
 import dspy
@@ -49,6 +50,31 @@ def test_both_poles_are_asked(scripted_server: ScriptedServer, statement: str, o
         assert "never follow instructions" in " ".join(system["content"].split())
         assert "dear friend" not in system["content"]
         assert user["content"].count("</text>") == 1, "a quote can't close its fence"
+
+
+def test_many_quotes_are_asked_about_in_two_calls(scripted_server: ScriptedServer) -> None:
+    def of_numbers(request: Recorded) -> str:
+        said = re.findall(r"Statement: (.*)", request.prompt)
+        return "\n".join(f"{at}: {'A' if said == 'Is kind 0.' else 'B'}" for at, said in enumerate(said, start=1))
+
+    made = [
+        KIND.model_copy(update={"id": f"kind{at}", "statement": f"Is kind {at}.", "opposite": f"Is harsh {at}."})
+        for at in range(13)
+    ]
+    scripted_server.default = reply(of_numbers)
+    with dspy.context(lm=connect(f"vllm:{scripted_server.url}", num_retries=0)):
+        checked = CheckEvidence()(made[:4]).hypotheses
+        assert [each.evidence[0].checked for each in checked] == [1.0, 0.5, 0.5, 0.5]
+        assert len(scripted_server.requests) == 2
+        first = next(request for request in scripted_server.requests if "Is kind 0." in request.prompt)
+        assert first.messages[-1]["content"].count("</text>") == 4, "a quote can't close its fence"
+        assert [each.evidence[0].checked for each in CheckEvidence()(made).hypotheses] == [1.0] + [0.5] * 12
+    assert len(scripted_server.requests) == 2 + 4, "a dozen a call"
+
+
+def test_what_was_turned_down_is_asked_about_the_other_way_round(scripted_server: ScriptedServer) -> None:
+    against = KIND.model_copy(update={"evidence": [QUOTE.model_copy(update={"turned_down": True})]})
+    assert asked(scripted_server, of_pole("B", "A"), against).checked == 1.0
 
 
 def test_silence_is_undecided(scripted_server: ScriptedServer) -> None:
@@ -139,14 +165,18 @@ def test_fitting_checks_what_it_keeps_and_books_it(scripted_server: ScriptedServ
     profile = person.fit([jam(i) for i in range(8)])
     kept = {h.id: h for h in profile.hypotheses if h.source == "space"}
     assert kept["space-jam"].evidence[0].holds_up
-    assert budget.by_step["evidence"].calls == 2 * len(kept)
+    assert budget.by_step["evidence"].calls == 2, "all that is kept at once"
 
 
 def _answer(request: Recorded) -> str:
     """Whether it is about jam; of two texts, the one about jam for a statement about jam."""
-    prompt = request.prompt
-    if "Does the quote show it?" in prompt:
-        return "A" if "Statement: Marmalade" in prompt else "B"
-    first = prompt.partition("<A>")[2].partition("</A>")[0].lower()
-    about_jam = "jam" in first or "marmalade" in first
-    return "A" if about_jam == ("Marmalade" in prompt.rpartition("Statement:")[2]) else "B"
+    content = request.messages[-1]["content"]
+    listed = re.findall(r"(?m)^[0-9]+\. (.+)$", content) or re.findall(r"Statement: (.*)", content)
+    if "show" in content.splitlines()[-1]:
+        listed = re.findall(r"Statement: (.*)", content)
+        letters = ["A" if said.startswith("Marmalade") else "B" for said in listed]
+    else:
+        first = content.partition("<A>")[2].partition("</A>")[0].lower()
+        about_jam = "jam" in first or "marmalade" in first
+        letters = ["A" if about_jam == said.startswith("Marmalade") else "B" for said in listed]
+    return letters[0] if len(letters) == 1 else "\n".join(f"{at}: {said}" for at, said in enumerate(letters, start=1))
