@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from threading import Barrier
@@ -149,3 +150,23 @@ def test_a_thread_without_the_caller_s_context_is_not_tallied() -> None:
     with budget.tally() as spent, ThreadPoolExecutor(1) as pool:
         pool.submit(budget.add, Usage(calls=1)).result()
     assert (spent().calls, budget.spent.calls) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("usage", "words", "usd"),
+    [
+        (Usage(calls=2), "no money", 0.0),
+        (Usage(calls=2, usd=0.0123), "$0.0123", 0.0123),
+        (Usage(calls=2, usd=1234.5), "$1,234.5000", 1234.5),
+        (Usage(calls=2, usd=0.00001), "less than $0.0001", 0.00001),
+        (Usage(calls=2, unpriced=2), "unknown", None),
+        (Usage(calls=5, usd=0.0123, unpriced=3), "at least $0.0123; 3 calls at an unknown price", None),
+        (Usage(calls=5, usd=0.0123, unpriced=1), "at least $0.0123; 1 call at an unknown price", None),
+    ],
+)
+def test_money_that_is_unknown_is_never_nought(usage: Usage, words: str, usd: float | None) -> None:
+    assert usage.money() == words
+    assert usage.money(briefly=True) == words.split(";")[0]
+    data = usage.as_json()
+    assert (data["usd"], data["usd_known"], data["unpriced"]) == (usd, usage.usd, usage.unpriced)
+    assert Usage.from_json(json.loads(json.dumps(data))) == usage

@@ -134,7 +134,9 @@ def test_how_many_others_one_is_held_against_is_told_of_the_cost_and_of_the_run(
     run: Run, asked: list[str], tmp_path: Path
 ) -> None:
     few, usual = (
-        json.loads(run(*asked, "--dry-run", "--json", "--strategy", "verified", *more).out)["score"]["tokens_in"]
+        json.loads(run(*asked, "--dry-run", "--json", "--strategy", "verified", *more).out)["steps"]["score"][
+            "tokens_in"
+        ]
         for more in (["--reference", "2"], [])
     )
     assert few < usual
