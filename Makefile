@@ -2,8 +2,17 @@
 
 SHELL := /bin/bash
 
-# Log-probabilities of the embedded model come in wheels for Python 3.11 alone, so that is taken where it works.
+# The oldest that works, where it is found: what runs on it runs on newer ones, and vLLM for processors needs it.
 PYTHON ?= $(shell python3.11 -c 'print("python3.11")' 2>/dev/null || echo python3)
+# A second one, other than that of .venv: what depends on the Python is tested on it, too.
+OTHER_PYTHON ?= $(shell for version in 3.13 3.12 3.14; do \
+	$(BIN)/python -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1])' $$version && continue; \
+	for python in python$$version "$$(pyenv prefix $$version)/bin/python"; do \
+	"$$python" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1])' $$version && echo "$$python" && exit; \
+	done; done 2>/dev/null)
+OTHER_TESTS := tests/house/test_front_door.py tests/house/test_locks.py tests/hyperalign/test_records.py \
+	tests/hyperalign/test_files.py tests/hyperalign/cli/test_main.py tests/backends/runtimes/test_doctor.py \
+	tests/backends/runtimes/test_lm.py tests/backends/runtimes/test_scorers_llama.py
 # Handed on: make test ARGS="-k records", make demo ARGS="--person bruno".
 ARGS ?=
 # Used by make bench.
@@ -18,12 +27,16 @@ VLLM_PYTHON ?= .venv-vllm/bin/python
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKED := $(PIP) install --no-compile --no-deps --require-hashes
+# What every command loads, on all processors: else the first one does it, on one.
+COMPILED := $(BIN)/python -m compileall -q -j 0 -x '/litellm/proxy/' \
+	.venv/lib/python*/site-packages/{aiohttp,dspy,httpx,jinja2,litellm,openai,pydantic,pydantic_settings,requests,rich,typer,urllib3,yaml}
 TYPED := .build/typed
 
 .DEFAULT_GOAL := help
 TRAIN := .venv-train/bin
+OTHER := .venv-other/bin
 
-.PHONY: help demo test test-train test-vllm check cov fix bench docs lock clean
+.PHONY: help demo test test-other-python test-train test-vllm check cov fix bench docs lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -33,6 +46,11 @@ demo: .venv/.ready ## The whole loop on an example person: profile, evidence, an
 
 test: .venv/.ready-dev ## All tests
 	$(BIN)/python -m pytest $(ARGS)
+
+test-other-python: .venv/.ready ## What depends on the Python, on a second one where there is one, in an environment of its own
+	@python="$(OTHER_PYTHON)"; if [ -z "$$python" ]; then \
+	echo "There is no second Python here, so nothing was tested on one: make test-other-python OTHER_PYTHON=python3.13"; else \
+	$(MAKE) --no-print-directory OTHER_PYTHON="$$python" .venv-other/.ready && $(OTHER)/python -m pytest $(OTHER_TESTS) $(ARGS); fi
 
 test-train: .venv-train/.ready ## Train adapters for real steps, on a small model, in an environment of its own
 	$(TRAIN)/python -m pytest tests/backends/training tests/backends/serving tests/backends/runtimes/test_scorers_hf.py $(ARGS)
@@ -72,7 +90,7 @@ lock: .build/uv-$(UV)/bin/uv ## Resolve all dependencies anew, and write the loc
 	$(BIN)/python requirements/lock.py "$(CURDIR)/$<"
 
 clean: ## Remove .venv and everything that was built
-	rm -rf .venv .venv-train .venv-vllm .build build .mypy_cache .pytest_cache .ruff_cache .coverage *.egg-info
+	rm -rf .venv .venv-other .venv-train .venv-vllm .build build .mypy_cache .pytest_cache .ruff_cache .coverage *.egg-info
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hyperalign needs Python 3.11 or newer. If it goes by another name: make PYTHON=python3.12" >&2; exit 1; }
@@ -81,12 +99,22 @@ $(BIN)/python:
 .venv/.ready: requirements/build.txt requirements/base.txt requirements/local.txt pyproject.toml | $(BIN)/python
 	@echo "Setting up .venv; the first time this takes a minute or two."
 	$(LOCKED) -r requirements/build.txt -r requirements/base.txt -r requirements/local.txt
+	$(COMPILED)
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.ready-dev: .venv/.ready requirements/dev.txt requirements/postgres.txt requirements/mipro.txt requirements/privacy.txt
 	$(LOCKED) -r requirements/dev.txt -r requirements/postgres.txt -r requirements/mipro.txt \
 		-r requirements/privacy.txt
+	@touch $@
+
+.venv-other/.ready: requirements/build.txt requirements/base.txt requirements/local.txt requirements/dev.txt pyproject.toml
+	@echo "Setting up .venv-other; the first time this takes a minute or two."
+	rm -rf .venv-other
+	$(OTHER_PYTHON) -m venv .venv-other
+	$(OTHER)/python -m pip --disable-pip-version-check --quiet install --no-compile --no-deps --require-hashes \
+		-r requirements/build.txt -r requirements/base.txt -r requirements/local.txt -r requirements/dev.txt
+	$(OTHER)/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Apart from .venv, which has to work without torch.
