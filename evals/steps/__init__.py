@@ -20,7 +20,7 @@ from hyperalign.programs.generate import Generate
 from hyperalign.programs.infer import InferHypotheses
 from hyperalign.programs.plain import PlainAdapter
 from hyperalign.programs.strategies import strategy
-from hyperalign.programs.testing.choice import WhichFits
+from hyperalign.programs.testing.choice import WhichFits, which_text
 from hyperalign.programs.weighing import Weigh
 from hyperalign.scores import Scorer
 
@@ -68,9 +68,14 @@ class Step:
             turns = (("system", self.told), ("user", self.asked))
             inputs: dict[str, Any] = {"messages": [{"role": role, "content": text} for role, text in turns]}
         else:
-            inputs = {name: f"{{{name}}}" for name in signature.input_fields}
+            inputs = {name: _named(name, field.annotation) for name, field in signature.input_fields.items()}
         sent: list[dict[str, Any]] = self.adapter().format(signature, predictor.demos, inputs)
         return tuple({"role": str(turn["role"]), "content": str(turn["content"])} for turn in sent)
+
+
+def _named(name: str, kind: Any) -> Any:
+    """A name in braces in the place of an input."""
+    return [f"{{{name}}}"] if kind == list[str] else f"{{{name}}}"
 
 
 STEPS: Mapping[str, Step] = {
@@ -86,9 +91,7 @@ STEPS: Mapping[str, Step] = {
         scored=False,
         told="{what the strategy says of the person}",
     ),
-    "choice": Step(
-        "choice", WhichFits, fitting, fits, PlainAdapter, list, scored=False, asked="{A, B and the statement}"
-    ),
+    "choice": Step("choice", WhichFits, fitting, fits, lambda: PlainAdapter(which_text), list, scored=False),
     "weigh": Step(
         "weigh", Weigh, messages, harm, PlainAdapter, list, scored=False, asked="{the message, and both answers}"
     ),

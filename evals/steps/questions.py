@@ -28,7 +28,7 @@ def fitting(cases: Sequence[Case], others: Contrast) -> list[dspy.Example]:
     some(found, "choices with what is known of their people")
     return [
         dspy.Example(
-            statement=case.gold,
+            statements=[case.gold],
             first=case.chosen,
             second=case.rejected,
             prompt=case.prompt,
@@ -36,7 +36,7 @@ def fitting(cases: Sequence[Case], others: Contrast) -> list[dspy.Example]:
             rejected=case.rejected,
             user=case.user,
             cluster=case.cluster,
-        ).with_inputs("statement", "first", "second")
+        ).with_inputs("statements", "first", "second")
         for case in found
     ]
 
@@ -58,7 +58,7 @@ def fits(scorer: Scorer | None, texts: Mapping[str, Sequence[str]]) -> Any:
 
     def metric(gold: dspy.Example, pred: Any, trace: Any = None, name: Any = None, steps: Any = None) -> Any:
         del steps
-        share = float(pred.probability)
+        share = float(pred.probabilities[0])
         told = (
             f"{_said(share)}: the statement is true of somebody who took {gold.first[:_QUOTED]!r} and turned down "
             f"{gold.second[:_QUOTED]!r}."

@@ -71,12 +71,12 @@ def test_answers_are_asked_with_a_profile_that_needs_no_model() -> None:
 
 def test_a_statement_that_is_known_fits_what_the_person_took() -> None:
     (example,) = STEPS["choice"].examples([CHOICE, KNOWN], People([]))
-    assert dict(example.inputs()) == {"statement": "Likes breakfast.", "first": "Jam.", "second": "Oil."}
+    assert dict(example.inputs()) == {"statements": ["Likes breakfast."], "first": "Jam.", "second": "Oil."}
     metric = STEPS["choice"].metric(None, {})
-    said = metric(example, dspy.Prediction(probability=0.25))
+    said = metric(example, dspy.Prediction(probabilities=[0.25]))
     assert said.score == 0.25
     assert "was wrong (probability 0.25): the statement is true of somebody who took 'Jam.'" in said.feedback
-    assert metric(example, dspy.Prediction(probability=0.5), trace=[]) is False
+    assert metric(example, dspy.Prediction(probabilities=[0.5]), trace=[]) is False
 
 
 def test_harm_is_judged_by_what_is_known_of_a_request() -> None:
