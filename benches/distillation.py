@@ -31,6 +31,7 @@ from hyperalign.backends.training.rows import Scope
 from hyperalign.backends.training.sieve import MIN_WORDS, goes_in_circles
 from hyperalign.backends.training.student import load_student
 from hyperalign.backends.training.writing import answers, prompt_tokens
+from hyperalign.concurrency import run_concurrently
 from hyperalign.copying import longest_copied_run
 from hyperalign.errors import InputError, ModelOutputError
 from hyperalign.evals.metrics.authorship import Authorship, cut
@@ -42,7 +43,6 @@ from hyperalign.programs.generate import Generate
 from hyperalign.programs.strategies import strategy
 from hyperalign.reading import read_records
 from hyperalign.records import Sample
-from hyperalign.side_by_side import side_by_side
 from hyperalign.style import likeness, of_beginnings
 from hyperalign.style.claims import MAX_DEVIATIONS
 
@@ -106,7 +106,7 @@ def ask_teacher(asked: Asked, lm: dspy.LM, at_once: int) -> None:
         tokens = prompt_tokens(asked.tokenizer, [asked.program.messages(person, prompt)])
         asked.kept.add(ARMS[0], (person, prompt), answer, tokens, seconds)
 
-    side_by_side(ask, asked.kept.missing(ARMS[0], asked.cases), keep, at_once=at_once)
+    run_concurrently(ask, asked.kept.missing(ARMS[0], asked.cases), at_once, keep=keep)
 
 
 def ask_student(asked: Asked, adapter: Adapter, model: Any, max_new: int) -> None:

@@ -20,6 +20,7 @@ Result = TypeVar("Result")
 DEFAULT_CONCURRENCY = 8
 """Calls at once to a model that does not say how many it takes."""
 _LOOK_SECONDS = 0.1
+_INTERRUPTED_SECONDS = 10.0
 
 _stops: ContextVar[tuple[threading.Event, ...]] = ContextVar("hyperalign_stops", default=())
 
@@ -45,7 +46,8 @@ def run_concurrently(
         The results, in the order of the items.
 
     Raises:
-        BaseException: the first that ``work`` or ``keep`` raised, once the pieces under way have ended.
+        BaseException: the first that ``work`` or ``keep`` raised, once the pieces under way have ended; an interrupt
+            waits for them for ten seconds at most.
         CancelledError: the work around this one is being stopped.
     """
     todo = list(items)
@@ -80,9 +82,11 @@ def run_concurrently(
                 done(len(futures) - len(pending))
             if pending and is_stopping():
                 raise CancelledError
-    except BaseException:
+    except BaseException as error:
         stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        # Whoever interrupts does not wait for a server that hangs; what fails by itself leaves nothing behind.
+        wait(pending, timeout=_INTERRUPTED_SECONDS if isinstance(error, KeyboardInterrupt) else None)
         _keep_late(futures, pending, keep)
         raise
     pool.shutdown(wait=True)
@@ -91,7 +95,13 @@ def run_concurrently(
 
 def _keep_late(futures: list[Future[Any]], pending: set[Future[Any]], keep: Callable[[Any], None] | None) -> None:
     for future in futures:
-        if keep is not None and future in pending and not future.cancelled() and future.exception() is None:
+        if (
+            keep is not None
+            and future in pending
+            and future.done()
+            and not future.cancelled()
+            and future.exception() is None
+        ):
             keep(future.result())
 
 

@@ -1,34 +1,26 @@
 """The engine behind every hyperalign model: one metered, journaled request through LiteLLM.
 
-DSPy calls an engine once per attempt and owns the retries of passing faults. What can be mended by asking differently
-(a parameter that is refused, no room left to answer, one answer too many at a time) is mended here. The budget counts
-requests that a model really worked on; failed attempts are not booked.
+DSPy calls an engine once per attempt and owns the retries of passing faults; what can be mended by asking differently
+is mended by the ``Exchange``. The budget counts requests that a model really worked on; failed attempts are not booked.
 """
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from dspy._vendor.lm15.result import StreamAccumulator
 from dspy._vendor.lm15.serde import request_to_dict, response_from_dict, response_to_dict
-from dspy.clients.engines.litellm_engine import AsyncLiteLLMEngine, LiteLLMEngine
 from dspy.clients.engines.litellm_errors import litellm_errors
-from dspy.clients.legacy_outputs import plain
 from dspy.lm15 import (
     AuthError,
-    ContextLengthError,
     InvalidRequestError,
     RateLimitError,
     Request,
     Response,
     ServerError,
     TransportError,
-    UnsupportedFeatureError,
-    UnsupportedModelError,
-    response_from_openai_chat,
     response_to_events,
 )
 from dspy.lm15 import TimeoutError as LateError
@@ -37,126 +29,17 @@ from dspy.lm15 import Usage as Reported
 from hyperalign.budget import Usage
 from hyperalign.errors import ModelOutputError, ModelServerError
 
+from .exchange import AsyncWire, Exchange, Wire, guess_tokens, is_policy, unusable
 from .faults import signs
 from .meter import Meter, Slot, price
-from .parameters import wishes_in
-from .reading import Reply, guessed_tokens, read_reply
+from .reading import Reply
 from .target import Target
 from .unfinished import told_unfinished
 
 __all__ = ["AsyncEngine", "Engine"]
 
-# A server that asks for a longer pause than this is not waited for.
-_LONGEST_WAIT_SECONDS = 60.0
 _QUOTED_CHARACTERS = 200
 _SCHEMA_KINDS = ("vllm", "local")
-_ASKED_WRONGLY = (InvalidRequestError, UnsupportedFeatureError)
-_NOT_BY_PARAMETERS = (ContextLengthError, UnsupportedModelError)
-
-
-class _Wire(LiteLLMEngine):
-    """DSPy's own conversion of requests, with what the model takes of them.
-
-    Args:
-        exchange: whose request it is.
-        options: LiteLLM's client options.
-    """
-
-    def __init__(self, exchange: _Exchange, options: dict[str, Any]) -> None:
-        super().__init__(**options)
-        self._exchange = exchange
-
-    def _arguments(self, request: Request, *, streaming: bool = False) -> dict[str, Any]:
-        return self._exchange.arguments(super()._arguments(request, streaming=streaming))
-
-
-class _AsyncWire(AsyncLiteLLMEngine):
-    """The same for asynchronous calls."""
-
-    def __init__(self, exchange: _Exchange, options: dict[str, Any]) -> None:
-        super().__init__(**options)
-        self._exchange = exchange
-
-    def _arguments(self, request: Request, *, streaming: bool = False) -> dict[str, Any]:
-        return self._exchange.arguments(super()._arguments(request, streaming=streaming))
-
-
-class _Exchange:
-    """One request until it has an answer: asked again where another way of asking helps.
-
-    Args:
-        target: where it goes.
-        request: what is asked.
-    """
-
-    def __init__(self, target: Target, request: Request) -> None:
-        self._target = target
-        self._request = request
-        self._asked_again = target.patience == 0
-        self._without: tuple[str, ...] = ()
-        self._sent: dict[str, Any] = {}
-        self._room = 0
-        self._began = 0.0
-
-    def arguments(self, wished: dict[str, Any]) -> dict[str, Any]:
-        """What to hand LiteLLM for the next attempt, of all that the request wishes for."""
-        self._room = self._target.parameters.room
-        self._sent = self._target.parameters.sent(wished, without=self._without)
-        self._began = time.monotonic()
-        return self._sent
-
-    @property
-    def seconds(self) -> float:
-        """How long the last attempt has taken so far."""
-        return time.monotonic() - self._began
-
-    def read(self, raw: Any) -> tuple[Response, Reply]:
-        """Read a whole answer, which may or may not be of use; see ``accept``."""
-        reply = read_reply(plain(raw), wants_tools=bool(self._request.tools))
-        return _response(reply, self._request), reply
-
-    def accept(self, response: Response, reply: Reply | None = None) -> bool:
-        """Whether an answer can be used.
-
-        Raises:
-            ModelOutputError: it can't be used, and was asked for as often as helps.
-        """
-        parameters = self._target.parameters
-        if self._without:
-            # It was one of these: the server did not say which.
-            parameters.leave_out(self._without)
-            self._without = ()
-        reply = reply or Reply()
-        cut = response.finish_reason == "length"
-        if _says_something(response) and not (cut and self._sent.get("response_format") is not None):
-            if reply.thought:
-                parameters.learn_thinking()
-            return True
-        if cut and parameters.learn_thinking(had=self._room):
-            return False
-        if not (self._asked_again or cut or reply.reason == "content_filter"):
-            self._asked_again = True
-            return False
-        raise _unusable(self._target.name, response, reply)
-
-    def refused(self, error: Exception, outer: BaseException | None) -> bool:
-        """Whether a refused attempt is worth making in another way, or after a pause.
-
-        Args:
-            error: what it raised.
-            outer: what was being handled when the call began; see ``signs``.
-        """
-        if isinstance(error, RateLimitError):
-            wait = signs(error, outer).wait
-            return (wait is None or wait <= _LONGEST_WAIT_SECONDS) and self._target.pace.refused(self._began, wait)
-        if not isinstance(error, _ASKED_WRONGLY) or isinstance(error, _NOT_BY_PARAMETERS) or _is_policy(error):
-            return False
-        if self._target.parameters.learn_refusal(str(error), self._sent):
-            return True
-        if self._without:
-            return False
-        self._without = wishes_in(self._sent)
-        return bool(self._without)
 
 
 class _Shared:
@@ -207,10 +90,10 @@ class _Shared:
         slot, answer = self.meter.open({**request_to_dict(request), **self.target.parameters.fixed})
         return slot, None if answer is None else response_from_dict(answer)
 
-    def _take(self, exchange: _Exchange, raw: Any) -> Response | None:
+    def _take(self, exchange: Exchange, raw: Any) -> Response | None:
         """Book a whole answer; None where it is of no use and worth asking for again."""
         response, reply = exchange.read(raw)
-        self._count(response.usage, exchange.seconds, guessed=_guess(response, reply))
+        self._count(response.usage, exchange.seconds, guessed=guess_tokens(response, reply))
         self.target.pace.answered()
         return response if exchange.accept(response, reply) else None
 
@@ -232,13 +115,13 @@ class _Shared:
         )
         self.meter.add(spent, usd)
 
-    def _end(self, slot: Slot | None, exchange: _Exchange, stream: _Stream) -> None:
+    def _end(self, slot: Slot | None, exchange: Exchange, stream: _Stream) -> None:
         """A stream ended: book it, and remember it if it said something."""
         response = stream.response()
         self._count(response.usage or Reported(), exchange.seconds)
         self.target.pace.answered()
         if not exchange.accept(response):
-            raise _unusable(self.target.name, response, Reply())
+            raise unusable(self.target.name, response, Reply())
         self._keep(slot, response)
 
     def _give_up(self, slot: Slot | None, error: BaseException, outer: BaseException | None) -> None:
@@ -279,7 +162,7 @@ class _Shared:
                     f"'{self.target.name}' is over its rate limit{asked}.",
                     remedy="Run the same command again later, with a smaller --concurrency; what is done is kept.",
                 )
-            case InvalidRequestError() if _is_policy(error):
+            case InvalidRequestError() if is_policy(error):
                 raised = ModelOutputError(
                     f"'{self.target.name}' refused to answer: {str(error)[:_QUOTED_CHARACTERS]}",
                     remedy="Other questions may be answered; leave the text out, or choose another --model.",
@@ -297,7 +180,7 @@ class Engine(_Shared):
         if answer is not None:
             _tell_unfinished(answer)
             return answer
-        exchange = _Exchange(self.target, request)
+        exchange = Exchange(self.target, request)
         try:
             while answer is None:
                 with self.target.pace.turn(), self.meter.call():
@@ -307,12 +190,12 @@ class Engine(_Shared):
             raise
         return self._keep(slot, answer)
 
-    def _attempt(self, exchange: _Exchange, request: Request, outer: BaseException | None) -> Response | None:
+    def _attempt(self, exchange: Exchange, request: Request, outer: BaseException | None) -> Response | None:
         """One call; None where another one may do better."""
         import litellm
 
         options = self.target.options()
-        arguments = _Wire(exchange, options)._arguments(request) | self.target.clients.client(options)
+        arguments = Wire(exchange, options)._arguments(request) | self.target.clients.client(options)
         try:
             with litellm_errors(model=request.model):
                 raw = litellm.completion(**arguments)
@@ -329,15 +212,15 @@ class Engine(_Shared):
         if answer is not None:
             yield from response_to_events(answer)
             return
-        exchange = _Exchange(self.target, request)
+        exchange = Exchange(self.target, request)
         stream = _Stream(request)
         try:
-            while not stream.ended:
+            while not stream.has_ended():
                 with self.target.pace.turn(), self.meter.call():
                     try:
-                        for event in _Wire(exchange, self.target.options()).stream(request):
+                        for event in Wire(exchange, self.target.options()).stream(request):
                             stream.push(event)
-                            if stream.ended:
+                            if stream.has_ended():
                                 self._end(slot, exchange, stream)
                             yield event
                     except Exception as error:
@@ -365,7 +248,7 @@ class AsyncEngine(_Shared):
         slot, answer = await asyncio.to_thread(self._replay, request)
         if answer is not None:
             return answer
-        exchange = _Exchange(self.target, request)
+        exchange = Exchange(self.target, request)
         try:
             while answer is None:
                 async with self.target.pace.aturn():
@@ -376,13 +259,13 @@ class AsyncEngine(_Shared):
             raise
         return await asyncio.to_thread(self._keep, slot, answer)
 
-    async def _attempt(self, exchange: _Exchange, request: Request, outer: BaseException | None) -> Response | None:
+    async def _attempt(self, exchange: Exchange, request: Request, outer: BaseException | None) -> Response | None:
         import asyncio
 
         import litellm
 
         options = await asyncio.to_thread(self.target.options)
-        arguments = _AsyncWire(exchange, options)._arguments(request) | self.target.clients.async_client(options)
+        arguments = AsyncWire(exchange, options)._arguments(request) | self.target.clients.async_client(options)
         try:
             with litellm_errors(model=request.model):
                 raw = await litellm.acompletion(**arguments)
@@ -402,17 +285,17 @@ class AsyncEngine(_Shared):
             for event in response_to_events(answer):
                 yield event
             return
-        exchange = _Exchange(self.target, request)
+        exchange = Exchange(self.target, request)
         stream = _Stream(request)
         try:
-            while not stream.ended:
+            while not stream.has_ended():
                 async with self.target.pace.aturn():
                     with self.meter.call():
                         options = await asyncio.to_thread(self.target.options)
                         try:
-                            async for event in _AsyncWire(exchange, options).stream(request):
+                            async for event in AsyncWire(exchange, options).stream(request):
                                 stream.push(event)
-                                if stream.ended:
+                                if stream.has_ended():
                                     await asyncio.to_thread(self._end, slot, exchange, stream)
                                 yield event
                         except Exception as error:
@@ -434,66 +317,21 @@ class _Stream:
     def __init__(self, request: Request) -> None:
         self._collected = StreamAccumulator(request)
         self.begun = False
-        self.ended = False
+        self._ended = False
 
     def push(self, event: Any) -> None:
         self._collected.push(event)
         self.begun = self.begun or event.type == "delta"
-        self.ended = event.type == "end"
+        self._ended = event.type == "end"
+
+    def has_ended(self) -> bool:
+        return self._ended
 
     def response(self) -> Response:
         response: Response = self._collected.response()
         return response
 
 
-def _response(reply: Reply, request: Request) -> Response:
-    """DSPy's form of an answer; one without any choice says nothing."""
-    nothing = {"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": "stop"}
-    body = dict(reply) | ({} if reply["choices"] else {"choices": [nothing]})
-    response: Response = response_from_openai_chat(body, model=request.model)
-    return response
-
-
-def _guess(response: Response, reply: Reply) -> int:
-    """Tokens of an answer whose server does not count them; 0 where it does."""
-    usage = response.usage
-    return 0 if usage is not None and (usage.input_tokens or usage.output_tokens) else guessed_tokens(reply.text)
-
-
-def _is_policy(error: Exception) -> bool:
-    """Whether a provider refused what was asked, and not how."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if type(cause).__name__ == "ContentPolicyViolationError":
-            return True
-        cause = cause.__cause__
-    code = str(getattr(error, "provider_code", "") or "")
-    return "content_policy" in code or "content_filter" in code
-
-
-def _unusable(name: str, response: Response, reply: Reply) -> ModelOutputError:
-    if reply.refusal:
-        return ModelOutputError(
-            f"'{name}' refused to answer: {reply.refusal[:_QUOTED_CHARACTERS]}", remedy="Try another --model."
-        )
-    if response.finish_reason == "length":
-        return ModelOutputError(
-            f"'{name}' used up all its tokens before it answered.",
-            remedy="Set a lower --reasoning-effort, or use a model that thinks less.",
-        )
-    why = f" (it ended with '{reply.reason}')" if reply.reason not in {"", "stop"} else ""
-    return ModelOutputError(
-        f"'{name}' answered with nothing{why}.",
-        remedy="Run it again; if it stays silent, allow more tokens or use a larger model.",
-    )
-
-
 def _tell_unfinished(response: Response) -> None:
     if response.finish_reason == "length":
         told_unfinished("".join(getattr(part, "text", None) or "" for part in response.message.parts))
-
-
-def _says_something(response: Response) -> bool:
-    if response.tool_calls:
-        return True
-    return any((part.type == "text" and part.text) or part.type == "data" for part in response.message.parts)

@@ -40,7 +40,7 @@ _LENGTHS = ("max_tokens", "max_completion_tokens")
 # What servers write of a parameter, beside its name.
 _ALSO_CALLED = {
     "response_format": r"json[ _]?(?:schema|object|mode)|structured output|grammar",
-    "logprobs": r"log[ -]?prob",
+    "logprobs": r"(?<!top_)log[ -]?prob",
     "reasoning_effort": r"reasoning|thinking",
     "frequency_penalty": r"penalt",
 }
@@ -108,8 +108,6 @@ class Parameters:
             return True
         wishes = wishes_in(sent)
         named = [name for name in wishes if _names(said, name)]
-        if "logprobs" in named and "top_logprobs" in wishes:
-            named.append("top_logprobs")
         self.leave_out("json_schema" if _is_schema(sent.get(name)) else name for name in named)
         return bool(named)
 
@@ -170,7 +168,7 @@ class Parameters:
 
     def _tell_user_of(self, names: Iterable[str]) -> None:
         with self._lock:
-            new = [name for name in names if name not in self._told]
+            new = [name for name in dict.fromkeys(names) if name not in self._told]
             self._told.update(new)
         for name in new:
             _log.warning("%s takes no %s: it is asked without.", self._name, name)
@@ -257,14 +255,19 @@ def _plain(name: str, value: Any) -> Any:
 def _kept_by_check(model: str, wishes: tuple[tuple[str, Any], ...]) -> frozenset[str]:
     kept = {name: _example(name, value) for name, value in wishes}
     # Some are refused by themselves, and some only beside another.
-    for name in list(kept):
-        if name != "top_logprobs" and not accepted(model, {name: kept[name]}):
+    for name, value in wishes:
+        if name != "top_logprobs" and not _accepted_alone(model, name, value):
             del kept[name]
     for name in _WISHES:
         if not kept or accepted(model, kept):
             break
         kept.pop(name, None)
     return frozenset(kept)
+
+
+@lru_cache(maxsize=4096)
+def _accepted_alone(model: str, name: str, value: Any) -> bool:
+    return accepted(model, {name: _example(name, value)})
 
 
 def _example(name: str, value: Any) -> Any:

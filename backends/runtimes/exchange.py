@@ -1,0 +1,192 @@
+"""One request to a model until it has an answer: asked again where another way of asking helps.
+
+A parameter that is refused is left out, a model that ran out of room while it thought gets more, an answer of no use is
+asked for once more, and a rate limit is waited for.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from dspy.clients.engines.litellm_engine import AsyncLiteLLMEngine, LiteLLMEngine
+from dspy.clients.legacy_outputs import plain
+from dspy.lm15 import (
+    ContextLengthError,
+    InvalidRequestError,
+    RateLimitError,
+    Request,
+    Response,
+    UnsupportedFeatureError,
+    UnsupportedModelError,
+    response_from_openai_chat,
+)
+
+from hyperalign.errors import ModelOutputError
+
+from .faults import signs
+from .parameters import wishes_in
+from .reading import Reply, guessed_tokens, read_reply
+from .target import Target
+
+__all__ = ["AsyncWire", "Exchange", "Wire", "guess_tokens", "is_policy", "unusable"]
+
+# A server that asks for a longer pause than this is not waited for.
+_LONGEST_WAIT_SECONDS = 60.0
+_QUOTED_CHARACTERS = 200
+_ASKED_WRONGLY = (InvalidRequestError, UnsupportedFeatureError)
+_NOT_BY_PARAMETERS = (ContextLengthError, UnsupportedModelError)
+
+
+class Wire(LiteLLMEngine):
+    """DSPy's own conversion of requests, with what the model takes of them.
+
+    Args:
+        exchange: whose request it is.
+        options: LiteLLM's client options.
+    """
+
+    def __init__(self, exchange: Exchange, options: dict[str, Any]) -> None:
+        super().__init__(**options)
+        self._exchange = exchange
+
+    def _arguments(self, request: Request, *, streaming: bool = False) -> dict[str, Any]:
+        return self._exchange.arguments(super()._arguments(request, streaming=streaming))
+
+
+class AsyncWire(AsyncLiteLLMEngine):
+    """The same for asynchronous calls."""
+
+    def __init__(self, exchange: Exchange, options: dict[str, Any]) -> None:
+        super().__init__(**options)
+        self._exchange = exchange
+
+    def _arguments(self, request: Request, *, streaming: bool = False) -> dict[str, Any]:
+        return self._exchange.arguments(super()._arguments(request, streaming=streaming))
+
+
+class Exchange:
+    """One request until it has an answer: asked again where another way of asking helps.
+
+    Args:
+        target: where it goes.
+        request: what is asked.
+    """
+
+    def __init__(self, target: Target, request: Request) -> None:
+        self._target = target
+        self._request = request
+        self._asked_again = target.patience == 0
+        self._without: tuple[str, ...] = ()
+        self._sent: dict[str, Any] = {}
+        self._room = 0
+        self._began = 0.0
+
+    def arguments(self, wished: dict[str, Any]) -> dict[str, Any]:
+        """What to hand LiteLLM for the next attempt, of all that the request wishes for."""
+        self._room = self._target.parameters.room
+        self._sent = self._target.parameters.sent(wished, without=self._without)
+        self._began = time.monotonic()
+        return self._sent
+
+    @property
+    def seconds(self) -> float:
+        """How long the last attempt has taken so far."""
+        return time.monotonic() - self._began
+
+    def read(self, raw: Any) -> tuple[Response, Reply]:
+        """Read a whole answer, which may or may not be of use; see ``accept``."""
+        reply = read_reply(plain(raw), wants_tools=bool(self._request.tools))
+        return _response(reply, self._request), reply
+
+    def accept(self, response: Response, reply: Reply | None = None) -> bool:
+        """Whether an answer can be used.
+
+        Raises:
+            ModelOutputError: it can't be used, and was asked for as often as helps.
+        """
+        parameters = self._target.parameters
+        if self._without:
+            # It was one of these: the server did not say which.
+            parameters.leave_out(self._without)
+            self._without = ()
+        reply = reply or Reply()
+        cut = response.finish_reason == "length"
+        if _says_something(response) and not (cut and self._sent.get("response_format") is not None):
+            if reply.thought:
+                parameters.learn_thinking()
+            return True
+        if cut and parameters.learn_thinking(had=self._room):
+            return False
+        if not (self._asked_again or cut or reply.reason == "content_filter"):
+            self._asked_again = True
+            return False
+        raise unusable(self._target.name, response, reply)
+
+    def refused(self, error: Exception, outer: BaseException | None) -> bool:
+        """Whether a refused attempt is worth making in another way, or after a pause.
+
+        Args:
+            error: what it raised.
+            outer: what was being handled when the call began; see ``signs``.
+        """
+        if isinstance(error, RateLimitError):
+            wait = signs(error, outer).wait
+            return (wait is None or wait <= _LONGEST_WAIT_SECONDS) and self._target.pace.refused(self._began, wait)
+        if not isinstance(error, _ASKED_WRONGLY) or isinstance(error, _NOT_BY_PARAMETERS) or is_policy(error):
+            return False
+        if self._target.parameters.learn_refusal(str(error), self._sent):
+            return True
+        if self._without:
+            return False
+        self._without = wishes_in(self._sent)
+        return bool(self._without)
+
+
+def _response(reply: Reply, request: Request) -> Response:
+    """DSPy's form of an answer; one without any choice says nothing."""
+    nothing = {"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": "stop"}
+    body = dict(reply) | ({} if reply["choices"] else {"choices": [nothing]})
+    response: Response = response_from_openai_chat(body, model=request.model)
+    return response
+
+
+def guess_tokens(response: Response, reply: Reply) -> int:
+    """Tokens of an answer whose server does not count them; 0 where it does."""
+    usage = response.usage
+    return 0 if usage is not None and (usage.input_tokens or usage.output_tokens) else guessed_tokens(reply.text)
+
+
+def is_policy(error: Exception) -> bool:
+    """Whether a provider refused what was asked, and not how."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if type(cause).__name__ == "ContentPolicyViolationError":
+            return True
+        cause = cause.__cause__
+    code = str(getattr(error, "provider_code", "") or "")
+    return "content_policy" in code or "content_filter" in code
+
+
+def unusable(name: str, response: Response, reply: Reply) -> ModelOutputError:
+    """The error for an answer that can't be used, in the model's own words where it has any."""
+    if reply.refusal:
+        return ModelOutputError(
+            f"'{name}' refused to answer: {reply.refusal[:_QUOTED_CHARACTERS]}", remedy="Try another --model."
+        )
+    if response.finish_reason == "length":
+        return ModelOutputError(
+            f"'{name}' used up all its tokens before it answered.",
+            remedy="Set a lower --reasoning-effort, or use a model that thinks less.",
+        )
+    why = f" (it ended with '{reply.reason}')" if reply.reason not in {"", "stop"} else ""
+    return ModelOutputError(
+        f"'{name}' answered with nothing{why}.",
+        remedy="Run it again; if it stays silent, allow more tokens or use a larger model.",
+    )
+
+
+def _says_something(response: Response) -> bool:
+    if response.tool_calls:
+        return True
+    return any((part.type == "text" and part.text) or part.type == "data" for part in response.message.parts)
