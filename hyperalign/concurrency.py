@@ -86,7 +86,8 @@ def run_concurrently(
         stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
         # Whoever interrupts does not wait for a server that hangs; what fails by itself leaves nothing behind.
-        wait(pending, timeout=_INTERRUPTED_SECONDS if isinstance(error, KeyboardInterrupt) else None)
+        under_way = [future for future in pending if not future.cancelled()]
+        wait(under_way, timeout=_INTERRUPTED_SECONDS if isinstance(error, KeyboardInterrupt) else None)
         _keep_late(futures, pending, keep)
         raise
     pool.shutdown(wait=True)
