@@ -14,15 +14,15 @@ import dspy
 
 from hyperalign.contrast import Contrast
 from hyperalign.errors import InputError
+from hyperalign.profile import Profile
 from hyperalign.programs.brief_json import BriefJSONAdapter
 from hyperalign.programs.extract import ExtractPreferences
 from hyperalign.programs.generate import Generate
 from hyperalign.programs.infer import InferHypotheses
 from hyperalign.programs.plain import PlainAdapter
-from hyperalign.programs.strategies import strategy
 from hyperalign.programs.testing.choice import WhichFits, which_text
-from hyperalign.programs.weighing import Weigh
-from hyperalign.scores import Scorer
+from hyperalign.programs.weighing import Weigh, asks_of
+from hyperalign.scores import Message, Scorer
 
 from ..cases import Case
 from .answers import answers, authors
@@ -41,35 +41,27 @@ class Step:
         build: makes the program as it is.
         examples: of cases; other people come from the contrast.
         metric: of a scorer, which some steps need, and of texts by user.
-        adapter: puts the question into words, to show what is sent.
+        adapter: of a program and the name of one of its predictors: puts its question into words, to show what is sent.
         shown: examples of people who may stand in prompts: the example people that ship.
         scored: whether the metric wants a scorer.
-        told: where it is asked with a conversation, what stands before the question; to show what is sent.
-        asked: the question itself.
     """
 
     name: str
     build: Callable[[], dspy.Module]
     examples: Callable[[Sequence[Case], Contrast], list[dspy.Example]]
     metric: Callable[[Scorer | None, Mapping[str, Sequence[str]]], Any]
-    adapter: Callable[[], dspy.Adapter]
+    adapter: Callable[[Any, str], dspy.Adapter]
     shown: Callable[[], list[dspy.Example]]
     scored: bool = True
-    told: str = ""
-    asked: str = "{prompt}"
 
     def sent(self, program: dspy.Module) -> dict[str, tuple[dict[str, str], ...]]:
         """What each predictor sends, with its inputs as their names in braces."""
-        return {name: self._sent(predictor) for name, predictor in program.named_predictors()}
+        return {name: self._sent(program, name, predictor) for name, predictor in program.named_predictors()}
 
-    def _sent(self, predictor: Any) -> tuple[dict[str, str], ...]:
+    def _sent(self, program: dspy.Module, name: str, predictor: Any) -> tuple[dict[str, str], ...]:
         signature = predictor.signature
-        if "messages" in signature.input_fields:
-            turns = (("system", self.told), ("user", self.asked))
-            inputs: dict[str, Any] = {"messages": [{"role": role, "content": text} for role, text in turns]}
-        else:
-            inputs = {name: _named(name, field.annotation) for name, field in signature.input_fields.items()}
-        sent: list[dict[str, Any]] = self.adapter().format(signature, predictor.demos, inputs)
+        inputs = {name: _named(name, field.annotation) for name, field in signature.input_fields.items()}
+        sent: list[dict[str, Any]] = self.adapter(program, name).format(signature, predictor.demos, inputs)
         return tuple({"role": str(turn["role"]), "content": str(turn["content"])} for turn in sent)
 
 
@@ -78,23 +70,44 @@ def _named(name: str, kind: Any) -> Any:
     return [f"{{{name}}}"] if kind == list[str] else f"{{{name}}}"
 
 
+def _json(program: Any, name: str) -> dspy.Adapter:
+    del program, name
+    return BriefJSONAdapter()
+
+
+def _answering(program: Any, name: str) -> dspy.Adapter:
+    del name
+
+    def render(inputs: Mapping[str, Any]) -> Sequence[Message]:
+        if inputs.get("profile") != _named("profile", Profile):
+            turns: Sequence[Message] = program.turns(inputs)
+            return turns
+        return [
+            {"role": "system", "content": "{what the strategy says of the person}"},
+            {"role": "user", "content": inputs["prompt"]},
+        ]
+
+    return PlainAdapter(render)
+
+
+def _fitting(program: Any, name: str) -> dspy.Adapter:
+    del program, name
+    return PlainAdapter(which_text)
+
+
+def _weighing(program: Any, name: str) -> dspy.Adapter:
+    del program
+    return PlainAdapter(asks_of(name))
+
+
 STEPS: Mapping[str, Step] = {
-    "extract": Step("extract", ExtractPreferences, choices, statements, BriefJSONAdapter, example_choices),
-    "infer": Step("infer", InferHypotheses, texts, statements, BriefJSONAdapter, example_texts),
+    "extract": Step("extract", ExtractPreferences, choices, statements, _json, example_choices),
+    "infer": Step("infer", InferHypotheses, texts, statements, _json, example_texts),
     "generate": Step(
-        "generate",
-        lambda: Generate(strategy("verified"), scorer=None),
-        answers,
-        authors,
-        PlainAdapter,
-        list,
-        scored=False,
-        told="{what the strategy says of the person}",
+        "generate", lambda: Generate("verified", scorer=None), answers, authors, _answering, list, scored=False
     ),
-    "choice": Step("choice", WhichFits, fitting, fits, lambda: PlainAdapter(which_text), list, scored=False),
-    "weigh": Step(
-        "weigh", Weigh, messages, harm, PlainAdapter, list, scored=False, asked="{the message, and both answers}"
-    ),
+    "choice": Step("choice", WhichFits, fitting, fits, _fitting, list, scored=False),
+    "weigh": Step("weigh", Weigh, messages, harm, _weighing, list, scored=False),
 }
 """By name, as the command line has them."""
 
