@@ -10,24 +10,25 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from dspy._vendor.lm15.result import StreamAccumulator
-from dspy._vendor.lm15.serde import request_to_dict, response_from_dict, response_to_dict
-from dspy.clients.engines.litellm_errors import litellm_errors
-from dspy.lm15 import (
+from hyperalign.budget import Usage
+from hyperalign.errors import ModelOutputError, ModelServerError
+from hyperalign.programs.dspy_internals import (
     AuthError,
     InvalidRequestError,
     RateLimitError,
     Request,
     Response,
     ServerError,
+    StreamAccumulator,
     TransportError,
+    litellm_errors,
+    request_to_dict,
+    response_from_dict,
+    response_to_dict,
     response_to_events,
 )
-from dspy.lm15 import TimeoutError as LateError
-from dspy.lm15 import Usage as Reported
-
-from hyperalign.budget import Usage
-from hyperalign.errors import ModelOutputError, ModelServerError
+from hyperalign.programs.dspy_internals import TimeoutError as LateError
+from hyperalign.programs.dspy_internals import Usage as Reported
 
 from .exchange import AsyncWire, Exchange, Wire, guess_tokens, is_policy, unusable
 from .faults import signs

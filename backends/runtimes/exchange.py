@@ -9,20 +9,20 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from dspy.clients.engines.litellm_engine import AsyncLiteLLMEngine, LiteLLMEngine
-from dspy.clients.legacy_outputs import plain
-from dspy.lm15 import (
+from hyperalign.errors import ModelOutputError
+from hyperalign.programs.dspy_internals import (
+    AsyncLiteLLMEngine,
     ContextLengthError,
     InvalidRequestError,
+    LiteLLMEngine,
     RateLimitError,
     Request,
     Response,
     UnsupportedFeatureError,
     UnsupportedModelError,
+    plain,
     response_from_openai_chat,
 )
-
-from hyperalign.errors import ModelOutputError
 
 from .faults import signs
 from .parameters import wishes_in

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import httpx
-from dspy.clients._http import retry_after_seconds
-from dspy.utils import exceptions as dspy_errors
 
 from hyperalign.errors import (
     ContextLengthError,
@@ -22,6 +20,8 @@ from hyperalign.errors import (
     ModelServerError,
     UnknownModelError,
 )
+from hyperalign.programs.dspy_internals import exceptions as dspy_errors
+from hyperalign.programs.dspy_internals import retry_after_seconds
 
 from .target import Target, has_key, key_variable
 

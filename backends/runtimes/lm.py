@@ -19,14 +19,21 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
 
 import dspy
-from dspy.clients._deprecation import adapter_message_call
-from dspy.clients.base_lm import LM_CLASS_STATE_KEY
-from dspy.clients.errors import error_boundary
-from dspy.lm15 import Request, TextDelta, request_from_openai_chat
-from dspy.utils.exceptions import LMError, LMRateLimitError, LMServerError, LMTransportError
 
 from hyperalign.budget import Budget
 from hyperalign.errors import MissingExtraError, ModelOutputError, UnknownModelError
+from hyperalign.programs.dspy_internals import (
+    LM_CLASS_STATE_KEY,
+    LMError,
+    LMRateLimitError,
+    LMServerError,
+    LMTransportError,
+    Request,
+    TextDelta,
+    adapter_message_call,
+    error_boundary,
+    request_from_openai_chat,
+)
 from hyperalign.scores import Message, Scorer
 
 from .engine import AsyncEngine, Engine
