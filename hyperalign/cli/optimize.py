@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,7 +24,7 @@ from .options import (
 if TYPE_CHECKING:
     import dspy
 
-    from hyperalign.budget import Budget
+    from hyperalign.budget import Budget, Usage
     from hyperalign.evals.steps import Step
     from hyperalign.programs.optimizing.artifact import Artifact
 
@@ -303,8 +303,20 @@ def _check_same(out: Path, asked: dict[str, Any], *, resume: bool) -> None:
         )
 
 
+def _expected(examples: Sequence[Any], answers: int) -> Usage:
+    """What so many answers take, if each shows what an example does."""
+    from hyperalign.budget import Usage
+    from hyperalign.programs.estimate import INSTRUCTION_TOKENS, PROPOSAL_TOKENS, TOKENS_PER_WORD
+
+    words = sum(len(str(value).split()) for example in examples for value in example.inputs().values())
+    each = INSTRUCTION_TOKENS + round(words * TOKENS_PER_WORD / max(1, len(examples)))
+    return Usage(calls=answers, tokens_in=answers * each, tokens_out=answers * PROPOSAL_TOKENS)
+
+
 def _estimate(step: str, people: People, asked: _Search) -> None:
     from hyperalign.evals.steps import step_named
+
+    from .costs import money_said, priced_steps
 
     examples = examples_of(step_named(step), people, "development").examples
     half = len(examples) // 2
@@ -313,5 +325,7 @@ def _estimate(step: str, people: People, asked: _Search) -> None:
     typer.echo(
         f"  at most about {most:,} answers: half of the people are searched on, {asked.rounds} candidate(s) tried"
     )
+    asked_model = priced_steps({"answers": _expected(examples, most)}, {"answers"}, asked.models)
+    typer.echo(f"  {money_said(asked_model, asked.models)}")
     if step_named(step).scored:
         typer.echo(f"  and up to {2 * most:,} readings of texts, which count as calls, for what they are judged by")
