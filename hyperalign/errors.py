@@ -14,6 +14,7 @@ standard error it stands for, so ``except ValueError`` keeps working::
     │   ├── MissingKeyError
     │   ├── ModelServerError (ConnectionError)
     │   ├── ModelOutputError (ValueError)  it answered, but not in the form asked for
+    │   ├── UnusableAnswersError           most of its answers were of that kind
     │   ├── ContextLengthError (ValueError)
     │   └── DownloadError (OSError)
     ├── TrainingError (RuntimeError)       exit 5: training went wrong, or an adapter is not whole
@@ -45,6 +46,7 @@ __all__ = [
     "StorageError",
     "TrainingError",
     "UnknownModelError",
+    "UnusableAnswersError",
     "UserIdError",
 ]
 
@@ -132,6 +134,10 @@ class ModelServerError(ModelError, ConnectionError):
 
 class ModelOutputError(ModelError, ValueError):
     """A model answered, but not in the form asked for."""
+
+
+class UnusableAnswersError(ModelError):
+    """Most answers of a model could not be used: to go on would cost more and find nothing."""
 
 
 class ContextLengthError(ModelError, ValueError):

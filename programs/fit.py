@@ -24,6 +24,8 @@ class Fit:
         matrices: one for each test; where there are texts and choices, those of the texts first.
         unreadable: answers to the question for hypotheses that were not in the form asked for.
         memory: what is needed to add records later.
+        asked: questions that were put to the model, of which one call may hold many.
+        undecided: those of them whose answer could not be used; they count for nothing.
     """
 
     profile: Profile
@@ -31,6 +33,8 @@ class Fit:
     matrices: list[ScoreMatrix]
     unreadable: int = 0
     memory: Memory = field(default_factory=Memory)
+    asked: int = 0
+    undecided: int = 0
 
 
 def together(texts: Fit, choices: Fit) -> Fit:
@@ -69,6 +73,8 @@ def together(texts: Fit, choices: Fit) -> Fit:
         [*texts.matrices, *choices.matrices],
         texts.unreadable + choices.unreadable,
         replace(texts.memory, parts={**texts.memory.parts, **choices.memory.parts}),
+        texts.asked + choices.asked,
+        texts.undecided + choices.undecided,
     )
 
 

@@ -16,8 +16,9 @@ from hyperalign.profile import Profile
 from hyperalign.records import Edit, Record, by_kind, only_choices, own_text, without_repeats
 from hyperalign.scores import ScoreMatrix, Scorer
 from hyperalign.space import Space, load_space
-from hyperalign.told import Told, as_records
+from hyperalign.told import Told, as_records, one_user
 
+from .answered import tally_answers
 from .asking import asked_model
 from .assemble import Origin, profile_of, with_evidence_of
 from .candidates import (
@@ -44,7 +45,7 @@ from .select import Rules, Selection, Subjects, drop, select
 from .shortlist import shortlist
 from .strategies import Strategy, as_strategy
 from .testing import Test
-from .testing.choice import ChoiceTest, WhichFits
+from .testing.choice import STATEMENTS_PER_CALL, ChoiceTest, WhichFits
 from .testing.example import ExampleTest
 from .testing.likelihood import LikelihoodTest
 from .testing.measurement import MeasurementTest
@@ -52,7 +53,7 @@ from .testing.screen import Screen
 
 __all__ = ["Fit", "Personalizer"]
 
-PROGRAM = "personalizer/4"
+PROGRAM = "personalizer/5"
 SHOWN_OTHERS = 3
 EXAMPLES_TRIED = 2
 CHOICES_TRIED = 8
@@ -75,6 +76,7 @@ class Personalizer(Program):
         reference: how many records of other people to test against.
         half_life: older evidence counts half as much every so many newer records; all alike if None.
         best_of: drafts to choose an answer from.
+        statements_per_call: how many statements are tested in one call, where they are tested by choice.
         budget: where steps are booked; the model must have been given the same one.
         progress: told of each step's progress.
         seed: kept in the profile's provenance.
@@ -95,6 +97,7 @@ class Personalizer(Program):
         reference: int = 6,
         half_life: float | None = None,
         best_of: int = 1,
+        statements_per_call: int = STATEMENTS_PER_CALL,
         budget: Budget | None = None,
         progress: Progress | None = None,
         seed: int = 0,
@@ -116,6 +119,7 @@ class Personalizer(Program):
         self._budget = budget or Budget()
         self._progress = progress
         self._seed = seed
+        self._size = statements_per_call
         self.generate = Generate(as_strategy(strategy), best_of=best_of, scorer=scorer)
 
     @property
@@ -171,7 +175,7 @@ class Personalizer(Program):
 
         Raises:
             InputError: there are none, or they are several people's.
-            ModelError: the model can't be used.
+            ModelError: the model can't be used, or most of its answers can't (``UnusableAnswersError``).
             BudgetExceededError: a cap was reached.
         """
         return self.explain(records).profile
@@ -182,14 +186,16 @@ class Personalizer(Program):
         A record that says what an earlier one says is left out: it would count twice in the tests.
         """
         records = as_records(records)
-        user = _one_user(records)
+        user = one_user(records)
         distinct = without_repeats(records)
         # Each is held against other people's of its kind: what somebody writes and what they choose are two questions.
-        fits = [self._fitted(user, part) for part in by_kind(distinct)]
+        with tally_answers() as tally:
+            fits = [self._fitted(user, part) for part in by_kind(distinct)]
         found = fits[0] if len(fits) == 1 else together(*fits)
         read = {record.id for record in distinct}
         repeats = dict.fromkeys(record.id for record in records if record.id not in read)
-        return replace(found, memory=replace(found.memory, skipped=tuple(repeats)))
+        memory = replace(found.memory, skipped=tuple(repeats))
+        return replace(found, memory=memory, asked=tally.asked, undecided=tally.undecided)
 
     def _fitted(self, user: str, records: Sequence[Record]) -> Fit:
         """Fit from texts alone, or from choices alone."""
@@ -292,7 +298,7 @@ class Personalizer(Program):
         crowd = {o.id: own_text(others[(i + 1) % len(others)]) for i, o in enumerate(others)}
         return [
             MeasurementTest(measured),
-            ChoiceTest(asked_model(self.choice, self._model), {**crowd, **beside}, screen=screen, question=self.choice),
+            ChoiceTest(None, {**crowd, **beside}, screen=screen, question=self.choice, statements_per_call=self._size),
         ]
 
     @property
@@ -304,6 +310,7 @@ class Personalizer(Program):
             "space": self._space.fingerprint,
             "contrast": sorted(record.id for record in self._contrast.records("")),
             "reference": self._reference,
+            "statements_per_call": self._size,
             "seed": self._seed,
             **({"half_life": self._half_life} if self._half_life is not None else {}),
         }
@@ -380,13 +387,3 @@ class Personalizer(Program):
 def _examples(records: Sequence[Record], made_from: Sequence[Record]) -> list[Candidate]:
     """What may be shown of somebody: some of their own texts, which the rest must test, or of what they chose."""
     return from_examples(records, CHOICES_TRIED) if only_choices(records) else from_examples(made_from, EXAMPLES_TRIED)
-
-
-def _one_user(records: Sequence[Record]) -> str:
-    users = sorted({record.user for record in records})
-    if len(users) != 1:
-        raise InputError(
-            f"A profile is of one person, but these records are of {len(users)} ({', '.join(users) or 'nobody'}).",
-            remedy="Give the records of one user.",
-        )
-    return users[0]

@@ -139,7 +139,7 @@ class ChoiceTest(dspy.Module):
         against: for samples, the text of somebody else that each record is shown beside, by record id.
         words: how many words of each text are shown.
         screen: stops hopeless statements after the first records; all records are asked about for all if None.
-        question: puts the question; the usual one if None.
+        question: puts the question, to the model that it was made with; the usual one, to ``lm``, if None.
         statements_per_call: how many statements are asked about in one call.
 
     Raises:

@@ -146,7 +146,7 @@ def test_choices_give_a_direction_and_a_tested_preference(scripted_server: Scrip
     free = next(h for h in [*profile.hypotheses, *profile.dropped] if h.source == "inferred")
     assert free.test is not None
     assert free.test.records == ["ada-c1", "ada-c3", "ada-c5", "ada-c7"], "tested on what it was not made from"
-    assert profile.provenance.program == "personalizer/4"
+    assert profile.provenance.program == "personalizer/5"
     assert 1 <= len(profile.examples) <= 4
     chosen = {record.id: (record.prompt, record.chosen) for record in ADA}
     assert all((example.prompt, example.text) == chosen[example.id] for example in profile.examples)
