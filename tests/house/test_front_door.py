@@ -8,7 +8,6 @@ import os
 import resource
 import subprocess
 import sys
-import time
 from importlib import import_module
 from pathlib import Path
 
@@ -106,15 +105,23 @@ for verb in {VERBS!r}:
     assert not _loaded(code) & HEAVY
 
 
+def _fewest_seconds(command: list[str], runs: int, **environment: str) -> float:
+    """Processor time of a command: a busy machine tells on it far less than on the clock."""
+    where = {**os.environ, "COLUMNS": "80", **environment}
+    # The first run compiles what is not compiled yet.
+    where.pop("PYTHONDONTWRITEBYTECODE", None)
+    seconds = []
+    for _ in range(runs):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True, env=where)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(seconds)
+
+
 def test_help_answers_at_once() -> None:
     command = [str(Path(sys.executable).with_name("hyperalign")), "--help"]
-    seconds = []
-    for _ in range(5):
-        started = time.perf_counter()
-        subprocess.run(command, stdout=subprocess.DEVNULL, check=True, env={**os.environ, "COLUMNS": "80"})
-        seconds.append(time.perf_counter() - started)
-    # The best of five: the others say how busy the machine is.
-    assert min(seconds) < HELP_SECONDS
+    assert _fewest_seconds(command, 5) < HELP_SECONDS
 
 
 def test_a_hosted_answer_loads_only_what_it_needs(scripted_server: ScriptedServer) -> None:
@@ -125,13 +132,6 @@ def test_a_hosted_answer_loads_only_what_it_needs(scripted_server: ScriptedServe
 
 
 def test_a_hosted_answer_begins_soon(scripted_server: ScriptedServer) -> None:
-    environment = {**os.environ, "OPENAI_API_KEY": "k", "OPENAI_BASE_URL": scripted_server.base}
-    # The first run compiles what is not compiled yet.
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    seconds = []
-    for _ in range(2):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-        subprocess.run([sys.executable, "-c", ANSWER], stdout=subprocess.DEVNULL, check=True, env=environment)
-        seconds.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before)
-    assert len(scripted_server.requests) == len(seconds)
-    assert min(seconds) < ANSWER_SECONDS
+    where = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": scripted_server.base}
+    assert _fewest_seconds([sys.executable, "-c", ANSWER], 2, **where) < ANSWER_SECONDS
+    assert len(scripted_server.requests) == 2
