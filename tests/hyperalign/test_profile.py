@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from hyperalign.errors import ProfileError
-from hyperalign.profile import Evidence, Hypothesis, Poles, Profile, check_evidence
+from hyperalign.profile import Evidence, Hypothesis, Poles, Profile, Provenance, check_evidence
 
 from .people import CHOICE, LETTER, RECORDS, passed_test, profile
 
@@ -210,3 +210,25 @@ def test_touched_stamps_the_time_only() -> None:
     assert stamped.provenance.created is not None
     assert stamped.provenance.created > (profile().provenance.created or stamped.provenance.created)
     assert profile().diff(stamped) == []
+
+
+FEW = "Little was given to go by: {}, where 8 say more."
+OPEN = "With {} choices, tossed coins in their place would get a profile in up to {} of cases; from 16 on it is 5%."
+
+
+@pytest.mark.parametrize(
+    ("records", "choices", "alpha", "said"),
+    [
+        (0, 0, None, ""),
+        (8, 0, None, ""),
+        (3, 0, None, FEW.format("3 texts")),
+        (1, 1, None, FEW.format("1 choice")),
+        (6, 2, None, FEW.format("4 texts and 2 choices")),
+        (12, 4, 0.8, f"{FEW.format('4 choices')} {OPEN.format(4, '80%')}"),
+        (9, 9, 0.158, OPEN.format(9, "16%")),
+        (16, 16, 0.05, ""),
+    ],
+)
+def test_a_thin_profile_says_so_with_the_number(records: int, choices: int, alpha: float | None, said: str) -> None:
+    origin = Provenance(records=[str(n) for n in range(records)], choices=choices, null_alpha=alpha)
+    assert Profile(user="ada", provenance=origin).thin == said

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from hyperalign.profile import Hypothesis, Profile
+from hyperalign.profile import Hypothesis, Profile, Provenance
 from hyperalign.programs.fit import Fit, together
 
 
@@ -25,3 +27,10 @@ def test_a_number_is_said_once_as_the_choices_have_it_and_the_other_says_why_it_
     assert [h.statement for h in profile.hypotheses] == ["Gives figures.", "Long sentences."]
     (gone,) = profile.dropped
     assert (gone.statement, gone.dropped_because) == ("Short sentences.", "their choices say: 'Long sentences.'")
+
+
+def test_choices_are_counted_beside_texts() -> None:
+    texts = replace(fit(), profile=Profile(user="ada", provenance=Provenance(records=["a", "b"])))
+    chosen = Provenance(records=["c"], choices=1, null_alpha=0.8)
+    origin = together(texts, replace(fit(), profile=Profile(user="ada", provenance=chosen))).profile.provenance
+    assert (origin.records, origin.choices, origin.null_alpha) == (["a", "b", "c"], 1, 0.8)
