@@ -27,7 +27,7 @@ _SO = {
 }
 
 
-@model_options
+@model_options()
 def deliberate(
     prompt: Annotated[str, typer.Argument(help="The message; - reads it from standard input.")],
     earlier: Annotated[

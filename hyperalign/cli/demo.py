@@ -23,7 +23,7 @@ __all__ = ["demo"]
 PROMPT = "A colleague has invited you to a farewell dinner on Friday. Write the note in which you decline."
 
 
-@model_options
+@model_options()
 def demo(
     person: Annotated[str, typer.Option("--person", help="Which example person: ada, bruno or chiara.")] = "ada",
     prompt: Annotated[str, typer.Option("--prompt", help="What to answer without and with the profile.")] = PROMPT,

@@ -24,7 +24,7 @@ __all__ = ["distill"]
 Choice = TypeVar("Choice")
 
 
-@model_options(flag="--teacher", help="Who answers: local:NAME, vllm:ADDRESS, or any LiteLLM name.")
+@model_options(flag="--teacher", about="Who answers: local:NAME, vllm:ADDRESS, or any LiteLLM name.")
 def distill(
     out: Annotated[Path, typer.Option("--out", help="The adapter's folder; its name is what it is served as.")],
     prompts: Annotated[Path, typer.Option("--prompts", help="Prompts: a text file with one a line, or JSONL.")],

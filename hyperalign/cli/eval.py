@@ -35,7 +35,7 @@ _USUAL = ("none", "few-shot", "hypotheses", "verified")
 _STEPS = ("infer", "extract", "choice", "generate", "weigh")
 
 
-@model_options
+@model_options()
 def eval_(
     task: Annotated[str, typer.Argument(help="A task's name, a JSONL file of your own people, or 'list'.")],
     data: Annotated[

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["extract"]
 
 
-@model_options
+@model_options()
 def extract(
     files: FilesArgument = None,
     user: WhoseOption = None,

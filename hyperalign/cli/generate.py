@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["generate"]
 
 
-@model_options
+@model_options()
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to answer; - reads it from standard input.")],
     user: Annotated[str | None, typer.Option("--user", help="As whom.")] = None,

@@ -25,7 +25,7 @@ from .options import (
 __all__ = ["infer"]
 
 
-@model_options
+@model_options()
 def infer(
     files: FilesArgument = None,
     user: WhoseOption = None,

@@ -1,6 +1,7 @@
 """Which model is asked and how: one bundle of options for every verb that talks to a model.
 
-``@model_options`` adds the options to a command and hands its function one ``ModelOptions``. Only typer is loaded here.
+``@model_options()`` adds the options to a command and hands its function one ``ModelOptions``. Only typer is loaded
+here.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from hyperalign.budget import Budget
 
 __all__ = ["DEFAULT_OPTIONS", "ModelOptions", "model_options"]
+
+_Command = Callable[..., None]
 
 _MODEL_HELP = "local:NAME, vllm:ADDRESS, or any LiteLLM name such as anthropic/NAME."
 _OWN_ADDRESS = ("local:", "vllm:", "adapter:")
@@ -103,39 +106,38 @@ DEFAULT_OPTIONS = ModelOptions()
 """The embedded model, as it is."""
 
 
-def model_options(
-    function: Callable[..., None] | None = None, *, flag: str = "--model", help: str = _MODEL_HELP
-) -> Any:
-    """Add the options to a command, in the place of its parameter ``models``.
+def model_options(*, flag: str = "--model", about: str = _MODEL_HELP) -> Callable[[_Command], _Command]:
+    """Add the options to a command, in the place of its parameter ``models``, which is a ``ModelOptions``.
 
     Args:
-        function: the command; its parameter ``models`` is a ``ModelOptions``.
         flag: the option that names the model.
-        help: what it says of itself.
+        about: what it says of itself.
 
     Returns:
-        The command as typer is to see it.
+        A decorator that makes the command as typer is to see it.
     """
-    if function is None:
-        return functools.partial(model_options, flag=flag, help=help)
-    command = function
-    hints = get_type_hints(command, include_extras=True)
-    parameters = [each.replace(annotation=hints[name]) for name, each in inspect.signature(command).parameters.items()]
-    at = next(number for number, each in enumerate(parameters) if each.name == "models")
-    parameters[at : at + 1] = _parameters(flag, help)
-    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in [context, *parameters]]
 
-    @functools.wraps(command)
-    def wrapper(*, context: typer.Context, **given: Any) -> None:
-        models = _chosen(context, {name: given.pop(name) for name in ("model", *_OPTIONS)}, flag)
-        command(models=models, **given)
+    def decorated(command: _Command) -> _Command:
+        hints = get_type_hints(command, include_extras=True)
+        known = inspect.signature(command).parameters
+        parameters = [each.replace(annotation=hints[name]) for name, each in known.items()]
+        at = list(known).index("models")
+        parameters[at : at + 1] = _parameters(flag, about)
+        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in [context, *parameters]]
 
-    # typer reads these; without its own, it would follow the function that is wrapped.
-    del wrapper.__wrapped__  # type: ignore[attr-defined]  # set by functools.wraps
-    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect
-    wrapper.__annotations__ = {each.name: each.annotation for each in parameters}
-    return wrapper
+        @functools.wraps(command)
+        def wrapper(*, context: typer.Context, **given: Any) -> None:
+            models = _chosen(context, {name: given.pop(name) for name in ("model", *_OPTIONS)}, flag)
+            command(models=models, **given)
+
+        # typer reads these; without its own, it would follow the function that is wrapped.
+        del wrapper.__wrapped__
+        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect
+        wrapper.__annotations__ = {each.name: each.annotation for each in parameters}
+        return wrapper
+
+    return decorated
 
 
 _OPTIONS: dict[str, tuple[Any, Any]] = {
@@ -193,8 +195,8 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
 }
 
 
-def _parameters(flag: str, help: str) -> Sequence[inspect.Parameter]:
-    model = typer.Option(flag, envvar="HYPERALIGN_MODEL", help=help)
+def _parameters(flag: str, about: str) -> Sequence[inspect.Parameter]:
+    model = typer.Option(flag, envvar="HYPERALIGN_MODEL", help=about)
     first = inspect.Parameter(
         "model", inspect.Parameter.KEYWORD_ONLY, default=DEFAULT_MODEL, annotation=Annotated[str, model]
     )

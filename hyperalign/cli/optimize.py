@@ -71,7 +71,7 @@ class _Search:
 
 
 def _command(step: str) -> Callable[..., None]:
-    @model_options
+    @model_options()
     def run(
         task: TaskOption,
         out: Annotated[Path, typer.Option("--out", help="The folder of the search, and of what it finds.")],
@@ -135,7 +135,7 @@ def show(folder: FolderArgument) -> None:
 
 
 @app.command()
-@model_options
+@model_options()
 def report(
     folder: FolderArgument,
     task: Annotated[str | None, typer.Option("--task", help="As of the search, whose is taken if left out.")] = None,

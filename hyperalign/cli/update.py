@@ -38,7 +38,7 @@ __all__ = ["update"]
 _STREAM = "standard input"
 
 
-@model_options
+@model_options()
 def update(
     files: Annotated[
         list[Path] | None,

@@ -44,12 +44,15 @@ def edit(number: int) -> str:
 def answered(request: Recorded) -> str:
     """A model that sees which text is the shorter, and nothing else."""
     asked = request.messages[-1]["content"]
-    texts = re.search(r"<A>\n(.*)\n</A>\n\n<B>\n(.*)\n</B>\n\nStatement: (.*)", asked)
+    texts = re.search(r"<A>\n(.*)\n</A>\n\n<B>\n(.*)\n</B>\n\nStatement", asked)
     if texts is None:
         return json.dumps({"hypothesis": {"quote": "take the", "statement": "Is brief.", "opposite": "Is long."}})
-    if texts[3] != SHORT:
-        return "A"
-    return "A" if len(texts[1]) < len(texts[2]) else "B"
+    shorter = "A" if len(texts[1]) < len(texts[2]) else "B"
+    one = re.search(r"^Statement: (.*)", asked, re.MULTILINE)
+    if one is not None:
+        return shorter if one[1] == SHORT else "A"
+    statements = re.findall(r"^(\d+)\. (.*)", asked, re.MULTILINE)
+    return "\n".join(f"{number}: {shorter if statement == SHORT else 'A'}" for number, statement in statements)
 
 
 @pytest.fixture
@@ -114,6 +117,23 @@ def test_a_dry_run_says_what_it_costs(
     assert "Nothing was done" in done.out
     assert scripted_server.requests == []
     assert records() == 0
+
+
+def test_that_it_was_little_to_go_by_is_said_beside_the_result(run: Run, asked: list[str]) -> None:
+    sentence = "Little was given to go by: 6 choices, where 8 say more."
+    done = run("extract", "choices.jsonl", *asked, "--json")
+    assert sentence in done.err
+    origin = Profile.from_json(done.out).provenance
+    assert origin.choices == 6
+    assert origin.null_alpha == pytest.approx(0.05 * (16 / 6) ** 2)
+    for command in (["extract", *asked], ["profile", "show", "ada"]):
+        out = " ".join(run(*command).out.split())
+        assert sentence in out
+        assert "up to 36% of cases" in out
+    found = json.loads(run("profile", "show", "ada", "--json").out)
+    forgotten = found["provenance"]["records"][0]
+    assert run("profile", "forget", "ada", forgotten, "--yes").code == 0
+    assert "5 choices" in run("profile", "show", "ada").out
 
 
 # What somebody says of themselves
