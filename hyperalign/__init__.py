@@ -31,9 +31,12 @@ if TYPE_CHECKING:
     from .programs.extract import ExtractPreferences as ExtractPreferences
     from .programs.generate import Generate as Generate
     from .programs.infer import InferHypotheses as InferHypotheses
+    from .programs.judge import Judge as Judge
     from .programs.personalizer import Personalizer as Personalizer
     from .programs.select import Rules as Rules
     from .programs.select import select as select
+    from .programs.strategies import strategy as strategy
+    from .programs.update import update as update
     from .reading import read_records as read_records
     from .records import Edit as Edit
     from .records import Pair as Pair
@@ -55,6 +58,7 @@ _HOMES = {
     "HyperalignError": "errors",
     "Hypothesis": "profile",
     "InferHypotheses": "programs.infer",
+    "Judge": "programs.judge",
     "Pair": "records",
     "Personalizer": "programs.personalizer",
     "Profile": "profile",
@@ -71,6 +75,8 @@ _HOMES = {
     "open_scorer": "backends.runtimes.scorers.opening",
     "read_records": "reading",
     "select": "programs.select",
+    "strategy": "programs.strategies",
+    "update": "programs.update",
 }
 
 _PACKAGES = ("backends", "evals", "programs")
@@ -85,6 +91,7 @@ __all__ = [
     "HyperalignError",
     "Hypothesis",
     "InferHypotheses",
+    "Judge",
     "Pair",
     "Personalizer",
     "Profile",
@@ -101,6 +108,8 @@ __all__ = [
     "open_scorer",
     "read_records",
     "select",
+    "strategy",
+    "update",
 ]
 
 

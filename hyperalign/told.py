@@ -5,38 +5,53 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .errors import RecordError
+from .errors import InputError, RecordError
 from .ratings import pairs_of
 from .reading import parse_fields
 from .records import Edit, Pair, Rating, Record, Sample
 
-__all__ = ["SOMEBODY", "Told", "as_records"]
+__all__ = ["SOMEBODY", "Told", "as_records", "one_user"]
 
 Told = Record | str | Mapping[str, Any]
 """A record, a text that the person wrote, or the fields of a record."""
 
 SOMEBODY = "me"
-"""Whose records are where none of them says a user."""
+"""Whose records are where nothing says a user."""
 
 
-def as_records(told: Sequence[Told]) -> list[Record]:
+def as_records(told: Sequence[Told], *, user: str | None = None) -> list[Record]:
     """Records of what is told.
 
-    What does not say a user is of the one that others say, or of ``SOMEBODY``; ratings become pairs.
+    Ratings become pairs.
 
     Args:
         told: in the order in which it came about.
+        user: whose is what does not say so; that of the others if None, or ``SOMEBODY``.
 
     Raises:
         RecordError: something is no record; the error says which, counted from 1.
     """
     if isinstance(told, str | Mapping):
         told = [told]
-    users = [user for each in told if (user := _user(each)) is not None]
-    user = users[0] if users else SOMEBODY
-    items = [_item(each, number, user) for number, each in enumerate(told, start=1)]
+    whose = user or next(filter(None, map(_user, told)), SOMEBODY)
+    items = [_item(each, number, whose) for number, each in enumerate(told, start=1)]
     ratings = [item for item in items if isinstance(item, Rating)]
     return [*(item for item in items if not isinstance(item, Rating)), *pairs_of(ratings)]
+
+
+def one_user(records: Sequence[Record]) -> str:
+    """Whose records these are.
+
+    Raises:
+        InputError: they are nobody's, or several people's.
+    """
+    users = sorted({record.user for record in records})
+    if len(users) != 1:
+        raise InputError(
+            f"A profile is of one person, but these records are of {len(users)} ({', '.join(users) or 'nobody'}).",
+            remedy="Give the records of one user.",
+        )
+    return users[0]
 
 
 def _user(told: Told) -> str | None:

@@ -3,7 +3,7 @@
 New rows join the score matrix, older ones count less (half as much every half-life), and everything is chosen anew from
 its cells: that costs nothing. Only the new records are read by the tests. Records that teach nothing are skipped; what
 speaks against what was believed is noted; and where most of what came lately does, new hypotheses are proposed and read
-on the newest few records. This file is handed a ``Personalizer``; it knows no runtime and no store.
+on the newest few records.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from hyperalign.errors import InputError
 from hyperalign.profile import Evidence, Hypothesis, Profile
 from hyperalign.records import Edit, Record, by_kind, content_of, only_choices, other_text, own_text, prompt_of
 from hyperalign.scores import ScoreMatrix
+from hyperalign.told import Told, as_records
 
 from .candidates import Candidate, from_examples, from_measurement, makers
 from .evidence import quotable_sentences
@@ -79,13 +80,13 @@ class Updated:
     gone: Sequence[str] = ()
 
 
-def update(person: Personalizer, memory: Memory | None, records: Sequence[Record]) -> Updated:
+def update(person: Personalizer, memory: Memory | None, records: Sequence[Told]) -> Updated:
     """Add records, the oldest first.
 
     Args:
         person: fits, tests and chooses; older evidence counts less where it has a half-life.
         memory: what an earlier update or ``explain`` left; None for somebody new.
-        records: one person's.
+        records: one person's, as ``Personalizer.fit`` takes them.
 
     Raises:
         InputError: there are none, they are several people's, or the memory is of other tests.
@@ -94,6 +95,7 @@ def update(person: Personalizer, memory: Memory | None, records: Sequence[Record
     """
     fresh = person.memory({})
     memory = memory or fresh
+    records = as_records(records, user=next(iter(_users(memory)), None))
     user = _user(memory, records)
     if memory.settings != fresh.settings:
         raise InputError(
@@ -130,9 +132,12 @@ def update(person: Personalizer, memory: Memory | None, records: Sequence[Record
     )
 
 
+def _users(memory: Memory) -> set[str]:
+    return {part.profile.user for part in memory.parts.values()} | {record.user for record in memory.waiting}
+
+
 def _user(memory: Memory, records: Sequence[Record]) -> str:
-    known = {part.profile.user for part in memory.parts.values()} | {record.user for record in memory.waiting}
-    users = sorted(known | {record.user for record in records})
+    users = sorted(_users(memory) | {record.user for record in records})
     if len(users) != 1 or not records:
         raise InputError(
             f"An update is of one person's new records, but here are {len(records)} of {', '.join(users) or 'nobody'}.",
