@@ -13,7 +13,7 @@ from .options import JsonOption, MaxTokens, StoreOption
 __all__ = ["judge"]
 
 
-@model_options
+@model_options()
 def judge(
     prompt: Annotated[str, typer.Argument(help="What the answers answer; - reads it from standard input.")],
     answer: Annotated[list[str], typer.Option("--answer", help="An answer; once for each, two or more.")],
@@ -22,7 +22,9 @@ def judge(
     scorer: Annotated[
         str | None,
         typer.Option(
-            "--scorer", envvar="HYPERALIGN_SCORER", help="Model whose log-probabilities judge; --model's own."
+            "--scorer",
+            envvar="HYPERALIGN_SCORER",
+            help="Model whose log-probabilities judge; --model's own, or its answers where it gives none.",
         ),
     ] = None,
     models: ModelOptions = DEFAULT_OPTIONS,
@@ -48,12 +50,8 @@ def judge(
     budget = Budget(max_tokens=max_tokens)
     with reporter(quiet=as_json) as report, budget.step("judge"):
         reads = choose_scorer(scorer, models.model, budget, report)
-        if reads is None:
-            raise InputError(
-                f"{models.model} gives no log-probabilities of text.",
-                remedy="Name one that does: --scorer local:NAME (Python 3.11 on Linux) or --scorer vllm:ADDRESS.",
-            )
-        found = Judge(reads)(prompt=asked, answers=answer, profile=person)
+        lm = models.connect(budget=budget, progress=report.bytes) if reads is None else None
+        found = Judge(reads, lm=lm)(prompt=asked, answers=answer, profile=person)
     if as_json:
         decided = [{"statement": h.statement, "nats": round(nats, 4)} for h, nats in found.decided]
         content = {

@@ -9,6 +9,7 @@ import pytest
 
 from hyperalign.profile import Profile
 from hyperalign.store import Store
+from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 
 from ..people import profile
 from .conftest import Run
@@ -55,7 +56,18 @@ def test_it_must_be_said_whose_choice_it_is(run: Run, ada: Profile) -> None:
         assert "--user" in done.err or "x.json" in done.err
 
 
-def test_without_log_probabilities_it_says_what_to_name(run: Run, ada: Profile) -> None:
-    done = run(*ASKED, "--user", "ada", "--scorer", "none")
-    assert done.code == 3
-    assert "--scorer local:NAME" in done.err
+def test_a_model_without_log_probabilities_is_asked(run: Run, ada: Profile, scripted_server: ScriptedServer) -> None:
+    def warm(request: Recorded) -> str:
+        """Every statement fits the long answer, wherever it stands."""
+        question = request.messages[-1]["content"]
+        first = "A" if question.index("I would have loved") < question.index("\nNo.") else "B"
+        return "\n".join(f"{number}: {first}" for number in range(1, 13)) if "1. " in question else first
+
+    scripted_server.default = reply(warm)
+    model = ["--model", f"vllm:{scripted_server.url}", "--scorer", "none"]
+    found = json.loads(run(*ASKED, "--user", "ada", *model, "--json").out)
+    assert found["decided"]
+    assert all(each["nats"] > 0 for each in found["decided"]), "each speaks for the answer that it fits"
+    assert found["best"] == 1
+    assert len(scripted_server.requests) == 2, "one call for each order"
+    run(*ASKED, "--user", "ada", *model, "--max-tokens", "0").refused(6)
