@@ -28,8 +28,9 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKED := $(PIP) install --no-compile --no-deps --require-hashes
 # What every command loads, on all processors: else the first one does it, on one.
-COMPILED := $(BIN)/python -m compileall -q -j 0 -x '/litellm/proxy/' \
-	.venv/lib/python*/site-packages/{aiohttp,dspy,httpx,jinja2,litellm,openai,pydantic,pydantic_settings,requests,rich,typer,urllib3,yaml}
+COMPILED := $(BIN)/python -m compileall -q -j 0 -x '/(litellm/proxy|dialects|testing|tests)/' \
+	$(addprefix .venv/lib/python*/site-packages/,aiohttp dspy httpx jinja2 litellm numpy openai pydantic pydantic_settings \
+	requests rich sqlalchemy typer urllib3 yaml)
 TYPED := .build/typed
 
 .DEFAULT_GOAL := help
