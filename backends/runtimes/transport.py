@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import threading
+import weakref
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
-from weakref import WeakKeyDictionary
 
 import httpx
 
@@ -37,8 +37,9 @@ class Clients:
         self._timeout = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
         self._lock = threading.Lock()
         self._plain: dict[tuple[str, str], Any] = {}
+        weakref.finalize(self, _close, self._plain)
         # Asynchronous connections belong to the event loop that made them.
-        self._by_loop: WeakKeyDictionary[Any, dict[tuple[str, str], Any]] = WeakKeyDictionary()
+        self._by_loop: weakref.WeakKeyDictionary[Any, dict[tuple[str, str], Any]] = weakref.WeakKeyDictionary()
 
     def client(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """What to hand LiteLLM for an ordinary call: nothing, or the client.
@@ -83,6 +84,12 @@ class Clients:
 
             return HTTPHandler(client=httpx.Client(transport=_Tidy(), timeout=self._timeout))
         return None
+
+
+def _close(kept: dict[tuple[str, str], Any]) -> None:
+    for client in kept.values():
+        if client is not None:
+            client.close()
 
 
 class _Tidy(httpx.HTTPTransport):
