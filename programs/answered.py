@@ -22,6 +22,7 @@ __all__ = [
     "LETTERS",
     "AnswerTally",
     "Either",
+    "check_answers",
     "count_answer",
     "share_of_first",
     "shares_of_first",
@@ -251,6 +252,7 @@ class AnswerTally:
     odd: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     _answers: int = 0
     _unusable: int = 0
+    _ended: UnusableAnswersError | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, read: bool, said: str, *, asked: int, undecided: int) -> None:
@@ -275,10 +277,20 @@ class AnswerTally:
             if read or self._answers < _LOOK_FROM or 2 * self._unusable <= self._answers:
                 return
             told, last = f"Of {self._answers} answers {self._unusable} could not be used", self.odd[-1]
-        raise UnusableAnswersError(
-            f"{told}; the model said: {last!r}." if last else f"{told}: the model said nothing.",
-            remedy="Choose another --model, or give this one more room to answer.",
-        )
+            self._ended = UnusableAnswersError(
+                f"{told}; the model said: {last!r}." if last else f"{told}: the model said nothing.",
+                remedy="Choose another --model, or give this one more room to answer.",
+            )
+        self.check()
+
+    def check(self) -> None:
+        """Ask before a call.
+
+        Raises:
+            UnusableAnswersError: it was raised before; what runs beside must not go on either.
+        """
+        if self._ended is not None:
+            raise self._ended
 
 
 _tallies: ContextVar[tuple[AnswerTally, ...]] = ContextVar("hyperalign_tallies", default=())
@@ -315,3 +327,13 @@ def count_answer(read: bool, said: str, *, asked: int = 1, undecided: int | None
     left_open = (0 if read else asked) if undecided is None else undecided
     for tally in _tallies.get():
         tally.add(read, said, asked=asked, undecided=left_open)
+
+
+def check_answers() -> None:
+    """Ask before a call whether the answers so far are worth another one.
+
+    Raises:
+        UnusableAnswersError: most answers of at least 16 could not be used.
+    """
+    for tally in _tallies.get():
+        tally.check()

@@ -10,7 +10,7 @@ import dspy
 
 from hyperalign.errors import ModelOutputError
 
-from .answered import count_answer, shares_of_first
+from .answered import check_answers, count_answer, shares_of_first
 from .asking import Ask, Steps
 from .dspy_internals import AdapterParseError
 from .plain import PlainAdapter, Render
@@ -81,6 +81,7 @@ def _asked(
         "logprobs": True,
         "top_logprobs": _ALTERNATIVES,
     }
+    check_answers()
     try:
         answer = yield Ask(ask, {**inputs, "config": config}, settings)
     except (AdapterParseError, ModelOutputError) as error:

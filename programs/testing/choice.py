@@ -33,7 +33,7 @@ from .screen import Screen
 
 __all__ = ["STATEMENTS_PER_CALL", "ChoiceTest", "WhichFits", "WhichText", "which_text"]
 
-STATEMENTS_PER_CALL = 12
+STATEMENTS_PER_CALL = 24
 """How many statements are asked about in one call, where nothing else is said."""
 
 

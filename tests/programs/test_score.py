@@ -164,14 +164,16 @@ def test_the_estimate_knows_what_fitting_does() -> None:
     told, asked = estimate(ADA, OTHERS), estimate(ADA, OTHERS, by_choice=True)
     assert told["infer"].calls == 3
     assert told["score"].calls == 10
-    assert asked["score"].calls == 2 * 17 * 10, "with four texts, what two of them made can't be tested"
-    six = estimate([jam(i) for i in range(6)], OTHERS, by_choice=True)
-    assert six["score"].calls == 2 * (17 + FREE_HYPOTHESES) * 12
+    assert asked["score"].calls == 2 * 10, "all statements at once, in both orders"
+    one = estimate(ADA, OTHERS, by_choice=True, statements_per_call=1)
+    assert one["score"].calls == 2 * (6 * 17 + 4 * 9), "with four texts, what two of them made can't be tested"
+    six = estimate([jam(i) for i in range(6)], OTHERS, by_choice=True, statements_per_call=1)
+    assert six["score"].calls == 2 * (6 * (17 + FREE_HYPOTHESES) + 3 * 10 + 3 * 9), "half go on after the first rows"
     assert estimate(ADA[:2], OTHERS)["score"].calls == 0
-    assert asked["score"].tokens_in > told["score"].tokens_in > 0
-    assert told["evidence"].calls == 2 * CHECKED_STATEMENTS
-    small = estimate(ADA, OTHERS, by_choice=True, space=SPACE)
-    assert small["score"].calls == 2 * 3 * 10
+    assert one["score"].tokens_in > asked["score"].tokens_in > told["score"].tokens_in > 0
+    assert (told["evidence"].calls, asked["evidence"].calls) == (2 * CHECKED_STATEMENTS, 2)
+    small = estimate(ADA, OTHERS, by_choice=True, space=SPACE, statements_per_call=1)
+    assert small["score"].calls == 2 * (6 * 3 + 4 * 2)
 
 
 def test_the_estimate_of_choices_reads_both_answers_in_both_orders() -> None:
