@@ -28,3 +28,31 @@ class Program(dspy.Module):
             setattr(copied, name, copy.deepcopy(value, memo) if is_own else value)
         copied.history, copied.callbacks = [], []
         return copied
+
+    def save(self, path: Any, save_program: bool = False, modules_to_serialize: list[Any] | None = None) -> None:
+        """Save prompts as JSON, or the whole program as DSPy does.
+
+        Models are saved without their keys and without what was asked of them.
+
+        Args:
+            path: a file for prompts, and a folder for the program.
+            save_program: the whole program.
+            modules_to_serialize: see ``dspy.Module.save``.
+        """
+        saved = self
+        if save_program:
+            saved = self.deepcopy()
+            _forget(saved)
+        super(Program, saved).save(path, save_program, modules_to_serialize)
+
+
+def _forget(program: dspy.Module) -> None:
+    """Give a program models that remember nothing; those that are one model stay one."""
+    forgetful: dict[int, dspy.BaseLM] = {}
+    for _, module in program.named_sub_modules():
+        for name, value in list(vars(module).items()):
+            if isinstance(value, dspy.BaseLM):
+                lm = forgetful.setdefault(id(value), value.copy())
+                lm.history = []
+                lm.kwargs.pop("api_key", None)
+                setattr(module, name, lm)
