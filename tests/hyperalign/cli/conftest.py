@@ -15,7 +15,7 @@ import pytest
 from hyperalign.cli import main
 from tests.fixtures.scripted_server import ScriptedServer, reply
 
-from .letters import asked
+from .letters import all_a, asked
 
 __all__ = ["Done", "Run", "Start"]
 
@@ -89,5 +89,5 @@ def process(tmp_path: Path) -> Start:
 @pytest.fixture
 def options(scripted_server: ScriptedServer, tmp_path: Path) -> list[str]:
     """A run against the scripted server, which answers every question with A."""
-    scripted_server.default = reply("A")
+    scripted_server.default = reply(all_a)
     return asked(f"vllm:{scripted_server.url}", tmp_path)

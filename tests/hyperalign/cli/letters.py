@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from hyperalign.store import Store
+from tests.fixtures.scripted_server import Recorded
 
-__all__ = ["TEXTS", "asked", "others", "records", "saved", "write"]
+__all__ = ["TEXTS", "all_a", "asked", "others", "records", "saved", "write"]
 
 TEXTS = [
     "Dear Tom, I am so glad you wrote! Do come on Friday; the marmalade is ready.",
@@ -37,6 +39,12 @@ def others(folder: Path) -> Path:
     for name, text in texts.items():
         (folder / f"{name}.jsonl").write_text(json.dumps({"user": name, "text": text}) + "\n")
     return folder
+
+
+def all_a(request: Recorded) -> str:
+    """A model that answers every question with A, however many are put at once."""
+    count = re.search(r"Answer with (\d+) lines", request.prompt)
+    return "\n".join(f"{number}: A" for number in range(1, int(count[1]) + 1)) if count else "A"
 
 
 def asked(model: str, folder: Path) -> list[str]:

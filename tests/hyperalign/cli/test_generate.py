@@ -316,5 +316,7 @@ def test_budgets_stop_before_the_call(
     run("generate", PROMPT, *model, "--best-of", "3", "--max-calls", "2").refused(6, "The budget of 2 calls is used up")
     assert len(scripted_server.requests) == 2
     scripted_server.default = reply("ok", tokens_in=90, tokens_out=20)
-    run("generate", PROMPT, *model, "--best-of", "3", "--max-tokens", "100").refused(6, "budget of 100 tokens")
+    run("generate", PROMPT, *model, "--best-of", "3", "--max-tokens", "100", "--concurrency", "1").refused(
+        6, "budget of 100 tokens"
+    )
     assert len(scripted_server.requests) == 3

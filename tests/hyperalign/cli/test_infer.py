@@ -70,7 +70,7 @@ def test_a_dry_run_asks_nobody_and_keeps_nothing(
     assert "Nothing was done" in done.out
     told = json.loads(run("infer", *files, "--user", "ada", *options, "--dry-run", "--json").out)
     assert told["steps"]["infer"]["calls"] == 3
-    assert told["steps"]["score"]["calls"] > 100, "by choice, every statement is asked about"
+    assert told["steps"]["score"]["calls"] >= 10, "by choice, each text is shown in both orders"
     assert scripted_server.requests == []
     assert records() == 0
 
@@ -89,7 +89,7 @@ def test_a_space_of_ones_own_is_tried_in_place_of_the_shipped_one(
     files = write(tmp_path, "a.txt", "b.txt", "c.txt")
     told = run("infer", *files, "--user", "ada", *options, "--space", space(tmp_path), "--dry-run", "--json")
     shipped = run("infer", *files, "--user", "ada", *options, "--dry-run", "--json")
-    assert json.loads(told.out)["steps"]["score"]["calls"] < json.loads(shipped.out)["steps"]["score"]["calls"]
+    assert json.loads(told.out)["steps"]["score"]["tokens_in"] < json.loads(shipped.out)["steps"]["score"]["tokens_in"]
     done = run("infer", *files, "--user", "ada", *options, "--space", space(tmp_path), "--json")
     assert done.code == 0, done.err
     profile = Profile.from_json(done.out)
@@ -146,7 +146,7 @@ def test_bad_files(run: Run, tmp_path: Path) -> None:
         ),
         (['{"user": "ada", "text": 7}'], "lines.jsonl:1: text"),
         (['{"user": 7, "text": "One two three."}'], "lines.jsonl:1: user"),
-        (['["ada"]'], "lines.jsonl:1: this line is no record"),
+        (['["ada"]'], "lines.jsonl:1: this is no record"),
         (
             ['{"user": "ada", "id": "x", "text": "One."}', '{"user": "ada", "id": "x", "text": "Two."}'],
             "the id 'x' stands for two different records",
@@ -257,6 +257,7 @@ def test_servers_that_fail(
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     scripted_server.script("{}", *steps)
     files = write(tmp_path, "a.txt", "b.txt")
+    options += ["--concurrency", "1"]
     run("infer", *files, "--user", "ada", *options).refused(5, said)
     assert records() == 2, "what was read is kept"
     made = len(scripted_server.requests)

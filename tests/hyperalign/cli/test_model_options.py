@@ -14,7 +14,7 @@ from hyperalign.cli.model_options import ModelOptions
 from tests.fixtures.scripted_server import ScriptedServer, reply
 
 from .conftest import Run
-from .letters import asked, others, write
+from .letters import all_a, asked, others, write
 
 SHARED = {
     "--api-base",
@@ -103,7 +103,7 @@ def test_secrets_reach_no_file_and_no_message(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scripted_server: ScriptedServer
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-hunter2")
-    scripted_server.default = reply("A")
+    scripted_server.default = reply(all_a)
     place = ["--api-base", scripted_server.base, "--header", "X-Key: hunter2"]
     files = write(tmp_path / "texts", "a.txt", "b.txt")
     done = run("infer", *files, "--user", "ada", *asked("openai/scripted", tmp_path), *place)
@@ -118,7 +118,7 @@ def test_secrets_reach_no_file_and_no_message(
 def test_what_decides_the_answers_makes_another_run_and_what_does_not_goes_on(
     run: Run, tmp_path: Path, scripted_server: ScriptedServer
 ) -> None:
-    scripted_server.default = reply("A")
+    scripted_server.default = reply(all_a)
     files = write(tmp_path / "texts", "a.txt", "b.txt")
     given = ["infer", *files, "--user", "ada", *asked(f"vllm:{scripted_server.url}", tmp_path)]
 
@@ -143,7 +143,7 @@ def test_an_eval_under_another_temperature_is_another_one(
         for n in range(4)
     ]
     (tmp_path / "people.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    scripted_server.default = reply("A")
+    scripted_server.default = reply(all_a)
     given = ["eval", "people.jsonl", "--strategy", "few-shot", "--scorer", "none"]
     given += ["--model", f"vllm:{scripted_server.url}", "--out", "e"]
     assert run(*given).code == 0
