@@ -95,5 +95,5 @@ def asked_for_first(
         return _UNDECIDED
     (field,) = ask.signature.output_fields
     (share,) = shares_of_first(said[field], 1, getattr(said, "logprobs", None), answers)
-    count_answer(share is not None, said[field])
+    count_answer(share not in (None, _UNDECIDED), said[field])
     return _UNDECIDED if share is None else share

@@ -10,6 +10,7 @@ import dspy
 
 from hyperalign.concurrency import calls_at_once
 from hyperalign.copying import longest_copied_run
+from hyperalign.errors import ModelOutputError
 from hyperalign.profile import Profile
 from hyperalign.scores import Message, Scorer
 from hyperalign.style import likeness
@@ -112,8 +113,11 @@ class Generate(Program):
 
     def _answered(self, prompt: str, profile: Profile) -> Steps[dspy.Prediction]:
         lm = asked_model(self.answer)
-        each = [self._draft(prompt, profile, number) for number in range(self._best_of)]
-        drafts: list[str] = yield SideBySide(each, calls_at_once(lm))
+        each = [_or_silence(self._draft(prompt, profile, number)) for number in range(self._best_of)]
+        found: list[str | ModelOutputError] = yield SideBySide(each, calls_at_once(lm))
+        drafts = [draft for draft in found if isinstance(draft, str)]
+        if not drafts:
+            raise next(silence for silence in found if not isinstance(silence, str))
         best = 0
         if len(drafts) > 1:
             best = yield Work(lambda: choose_draft(drafts, narrowed(profile, prompt), self._scorer.of(lm)))
@@ -137,6 +141,14 @@ class Generate(Program):
         settings = {"adapter": PlainAdapter(self.turns), "send_stream": shown}
         said = yield Ask(self.answer, {"prompt": prompt, "profile": profile, "config": config}, settings)
         return str(said.answer)
+
+
+def _or_silence(draft: Steps[str]) -> Steps[str | ModelOutputError]:
+    """A draft, or why there is none: one silence among several drafts costs that draft alone."""
+    try:
+        return (yield from draft)
+    except ModelOutputError as silence:
+        return silence
 
 
 def writing_settings(model: Any, max_tokens: int = MAX_TOKENS) -> dict[str, Any]:

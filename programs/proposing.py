@@ -19,6 +19,7 @@ from hyperalign.errors import ModelOutputError
 from hyperalign.profile import Aspect, Evidence, Hypothesis
 from hyperalign.records import Record, other_text, own_text
 
+from .answered import count_answer
 from .asking import Ask, Steps
 from .brief_json import BriefJSONAdapter
 from .dspy_internals import AdapterParseError
@@ -113,8 +114,11 @@ def claimed(predictor: dspy.Predict, inputs: Mapping[str, Any]) -> Steps[Claim |
     settings = {"adapter": BriefJSONAdapter(), "send_stream": None}
     try:
         said = yield Ask(predictor, {**inputs, "config": _SHORT}, settings)
-    except (AdapterParseError, ModelOutputError):
+    except (AdapterParseError, ModelOutputError) as error:
+        # What a parser could not read is the model's own words.
+        count_answer(False, str(getattr(error, "lm_response", "") or getattr(error, "message", "")))
         return None
+    count_answer(True, "")
     claim: Claim = said.hypothesis
     return claim
 

@@ -261,3 +261,13 @@ def test_a_real_model_fits(smollm_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert {h.id for h in [*profile.hypotheses, *profile.dropped]} >= {"space-jam", "space-rain", "space-ship"}
     assert all(check_evidence(h.evidence, short) for h in profile.hypotheses)
     assert scorer.name in profile.provenance.scorer
+
+
+def test_a_silence_among_drafts_costs_that_draft_alone(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = reply(lambda request: "" if request.body.get("seed") == 1 else "Jam again.")
+    with dspy.context(lm=scripted(scripted_server)):
+        found = Generate("few-shot", best_of=3, scorer=None)(prompt="What news?", profile=Profile(user="ada"))
+        assert found.drafts == ["Jam again.", "Jam again."]
+        scripted_server.default = reply("")
+        with pytest.raises(ModelOutputError):
+            Generate("few-shot", best_of=2, scorer=None)(prompt="What news?", profile=Profile(user="ada"))
