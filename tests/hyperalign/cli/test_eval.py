@@ -212,7 +212,8 @@ def test_a_budget_stops_the_run_and_a_higher_one_ends_it(
 def test_an_error_is_an_error_and_never_a_score(
     run: Run, asked: list[str], tmp_path: Path, scripted_server: ScriptedServer
 ) -> None:
-    scripted_server.script(error(400, "this one is refused"))
+    # Twice: what is refused without a reason is asked once more without what not every model takes.
+    scripted_server.script(*[error(400, "this one is refused")] * 2)
     done = run(*asked, "--out", tmp_path / "a", "--concurrency", "1")
     assert done.code == 0, done.err
     found = summary(tmp_path / "a")
