@@ -10,9 +10,11 @@ OTHER_PYTHON ?= $(shell for version in 3.13 3.12 3.14; do \
 	for python in python$$version "$$(pyenv prefix $$version)/bin/python"; do \
 	"$$python" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1])' $$version && echo "$$python" && exit; \
 	done; done 2>/dev/null)
+SCORER_TESTS := tests/backends/runtimes/test_scorers_llama.py
 OTHER_TESTS := tests/house/test_front_door.py tests/house/test_locks.py tests/hyperalign/test_records.py \
 	tests/hyperalign/test_files.py tests/hyperalign/cli/test_main.py tests/backends/runtimes/test_doctor.py \
-	tests/backends/runtimes/test_lm.py tests/backends/runtimes/test_scorers_llama.py
+	tests/backends/runtimes/test_lm.py $(SCORER_TESTS)::test_it_prefers_the_truth \
+	$(SCORER_TESTS)::test_branches_equal_plain_sequences $(SCORER_TESTS)::test_texts_do_not_see_each_other
 # Handed on: make test ARGS="-k records", make demo ARGS="--person bruno".
 ARGS ?=
 # Used by make bench.

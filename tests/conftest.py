@@ -19,24 +19,6 @@ from .fixtures.scripted_server import ScriptedServer, serving
 _USER_CACHE = cache_folder()
 
 
-# What LiteLLM does inside: deprecated pydantic calls while streaming, and connections
-# and event loops of asynchronous calls that it leaves to the garbage collector.
-_NOT_OURS = (
-    "ignore:Item '.*' on TypedDict class:UserWarning",
-    "ignore:Accessing the 'model_.*' attribute on the instance:DeprecationWarning",
-    "ignore:unclosed <socket:ResourceWarning",
-    "ignore:unclosed <ssl:ResourceWarning",
-    "ignore:unclosed transport:ResourceWarning",
-    "ignore:unclosed event loop:ResourceWarning",
-)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Warnings are errors here, except those that LiteLLM raises inside."""
-    for line in _NOT_OURS:
-        config.addinivalue_line("filterwarnings", line)
-
-
 @pytest.fixture(autouse=True)
 def isolated_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Data and cache folders, and settings, of this test alone; returns the folder that holds them.
