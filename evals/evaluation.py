@@ -20,6 +20,7 @@ import dspy
 from hyperalign.budget import Budget
 from hyperalign.errors import InputError, ModelError, ModelOutputError
 from hyperalign.files import alone_in
+from hyperalign.programs.answered import tally_answers
 from hyperalign.programs.deliberate import Deliberate
 from hyperalign.programs.dspy_internals import AdapterParseError
 from hyperalign.programs.own_scorer import resolve_scorer
@@ -175,13 +176,14 @@ def _counted(work: Work, budget: Budget) -> Work:
     """
 
     def counting(case: Case) -> dict[str, Any]:
-        with budget.step("cases"), budget.tally() as spent:
+        with budget.step("cases"), budget.tally() as spent, tally_answers(ends=False) as answers:
             try:
                 found = work(case)
             except AdapterParseError as error:
                 raise ModelOutputError("The answer was not in the form asked for.") from error
         usage = spent()
-        return {**found, "tokens": {"in": usage.tokens_in, "out": usage.tokens_out, "cached": usage.tokens_cached}}
+        tokens = {"in": usage.tokens_in, "out": usage.tokens_out, "cached": usage.tokens_cached}
+        return {**found, "tokens": tokens, "questions": {"asked": answers.asked, "undecided": answers.undecided}}
 
     return counting
 

@@ -244,11 +244,13 @@ class AnswerTally:
     Attributes:
         asked: questions that were put, several of which one answer may hold.
         undecided: those of them whose answer could not be used.
+        ends: whether most of them end the run.
         odd: the last few answers that could not be used, in the model's own words.
     """
 
     asked: int = 0
     undecided: int = 0
+    ends: bool = True
     odd: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     _answers: int = 0
     _unusable: int = 0
@@ -274,7 +276,8 @@ class AnswerTally:
             if undecided > 0 or not read:
                 self.odd.append(" ".join(said.split())[:_QUOTED])
             self._unusable += not read
-            if read or self._answers < _LOOK_FROM or 2 * self._unusable <= self._answers:
+            enough = self._answers >= _LOOK_FROM and 2 * self._unusable > self._answers
+            if read or not enough or not self.ends:
                 return
             told, last = f"Of {self._answers} answers {self._unusable} could not be used", self.odd[-1]
             self._ended = UnusableAnswersError(
@@ -297,13 +300,16 @@ _tallies: ContextVar[tuple[AnswerTally, ...]] = ContextVar("hyperalign_tallies",
 
 
 @contextmanager
-def tally_answers() -> Iterator[AnswerTally]:
+def tally_answers(*, ends: bool = True) -> Iterator[AnswerTally]:
     """Count the answers of everything that is asked inside, in threads that copy this context, too.
+
+    Args:
+        ends: whether the run ends where most of at least 16 answers cannot be used.
 
     Yields:
         The tally, which grows as answers come; one inside another counts in both.
     """
-    tally = AnswerTally()
+    tally = AnswerTally(ends=ends)
     token = _tallies.set((*_tallies.get(), tally))
     try:
         yield tally

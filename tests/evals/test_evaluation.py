@@ -29,6 +29,7 @@ def whole(folder: Path) -> dict[str, Any]:
     for entry in cases.values():
         entry.pop("seconds")
         entry["found"].pop("tokens")
+        entry["found"].pop("questions")
     summary = json.loads((folder / "summary.json").read_text())
     for step in summary["cost"].values():
         step.pop("seconds")
@@ -79,9 +80,12 @@ def test_letters_are_asked_for_in_both_orders(scripted_server: ScriptedServer, c
     assert set(arms["few-shot"]) == {"accuracy", "accuracy_sum", "accuracy_letter", "order_consistency"}
     assert set(arms["none"]) == {"accuracy_letter", "order_consistency"}
     assert result.summary["switched_off"] == ["wrong-user", "inverted", "votes", "gold"]
+    before = len(scripted_server.requests)
     without = evaluate(personalizer(scripted_server, scorer=None), choices, plan=plan, out=tmp_path / "asked")
     arms = without.summary["strategies"]
     assert set(arms["few-shot"]) == {"accuracy", "order_consistency"}
+    assert {each.found["questions"]["undecided"] for each in without.outcomes} == {0}
+    assert sum(each.found["questions"]["asked"] for each in without.outcomes) == len(scripted_server.requests) - before
     # A model that always says A has a position and no opinion.
     assert arms["few-shot"]["accuracy"]["mean"] == 0.5
     assert arms["few-shot"]["order_consistency"]["mean"] == 0.0

@@ -185,3 +185,10 @@ def test_as_many_good_answers_as_bad_ones_end_nothing() -> None:
         for at in range(40):
             count_answer(at % 2 == 0, "Hm.")
     assert (tally.asked, tally.undecided) == (40, 20)
+
+
+def test_a_tally_that_only_counts_ends_nothing() -> None:
+    with tally_answers(ends=False) as tally:
+        for _ in range(40):
+            count_answer(False, "Hm.")
+    assert (tally.asked, tally.undecided) == (40, 40)
