@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.disk import small_disk
-from tests.fixtures.scripted_server import ScriptedServer, hang
+from tests.fixtures.scripted_server import ScriptedServer, hang, reply
 
 from .conftest import Done, Run, Start
-from .letters import records, saved, write
+from .letters import all_a, records, saved, write
 
 
 def test_a_budget_stops_and_a_higher_one_goes_on(
@@ -26,8 +26,8 @@ def test_a_budget_stops_and_a_higher_one_goes_on(
         6, "The budget of 1 calls is used up", "--max-calls"
     )
     assert len(scripted_server.requests) == 1
-    run("infer", *files, "--user", "ada", *options, "--max-calls", "20").refused(6, "budget of 20 calls")
-    assert len(scripted_server.requests) == 21, "what is replayed costs nothing"
+    run("infer", *files, "--user", "ada", *options, "--max-calls", "8").refused(6, "budget of 8 calls")
+    assert len(scripted_server.requests) == 9, "what is replayed costs nothing"
     assert run("infer", *files, "--user", "ada", *options).code == 0
     assert_no_request_twice(scripted_server)
 
@@ -90,11 +90,12 @@ def test_a_disk_that_is_full_from_the_start(
 
 
 def killed_in_the_middle(process: Start, server: ScriptedServer, arguments: list[str], how: signal.Signals) -> Done:
-    """Start a run, let the server fall silent at its 12th request, and kill it there."""
-    server.script(*["A"] * 11, hang(30))
+    """Start a run, let the server fall silent after its 11th answer, and kill it while all later calls hang."""
+    server.script(*[reply(all_a)] * 11)
+    server.default = hang(60)
     running = process(*arguments)
     deadline = time.monotonic() + 60
-    while len(server.requests) < 12 and time.monotonic() < deadline and running.poll() is None:
+    while len(server.requests) < 15 and time.monotonic() < deadline and running.poll() is None:
         time.sleep(0.02)
     running.send_signal(how)
     out, err = running.communicate(timeout=30)
@@ -106,8 +107,8 @@ def test_a_killed_run_goes_on(
     process: Start, run: Run, options: list[str], tmp_path: Path, scripted_server: ScriptedServer, how: signal.Signals
 ) -> None:
     arguments = ["infer", *map(str, write(tmp_path, "a.txt", "b.txt", "c.txt")), "--user", "ada", *options]
-    done = killed_in_the_middle(process, scripted_server, arguments, how)
-    assert len(scripted_server.requests) == 12
+    done = killed_in_the_middle(process, scripted_server, [*arguments, "--concurrency", "4"], how)
+    assert len(scripted_server.requests) == 15, "four at once"
     if how is signal.SIGINT:
         assert done.code == 130
         assert "Interrupted. What is done is saved" in done.err
@@ -117,11 +118,12 @@ def test_a_killed_run_goes_on(
     assert records() == 3
     (folder,) = (tmp_path / "hyperalign" / "data" / "runs").iterdir()
     assert len((folder / "calls.jsonl").read_text().splitlines()) == 11
+    scripted_server.default = reply(all_a)
     again = run(*arguments)
     assert again.code == 0, again.err
     assert "Going on with the run in" in again.err
-    # Only the request that was never answered comes again.
-    assert_no_request_twice(scripted_server, but=1)
+    # Only the requests that were never answered come again.
+    assert_no_request_twice(scripted_server, but=4)
     assert saved() == [1]
 
 
