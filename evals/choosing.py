@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import dspy
+
+from hyperalign.concurrency import calls_at_once, run_concurrently
 from hyperalign.profile import Profile
 from hyperalign.programs.choose import ChooseByLetter
 from hyperalign.programs.judge import Judge
@@ -112,9 +115,15 @@ class Choosing:
     def _by_letter(self, case: Case, arms: list[Arm], scores: dict[str, dict[str, float]]) -> None:
         def asked(each: Strategy, profile: Profile) -> Letters:
             choose = ChooseByLetter(each, budget=self._budget, scorer=self._scorer)
-            first = choose(prompt=case.prompt, first=case.chosen, second=case.rejected, profile=profile)
-            second = choose(prompt=case.prompt, first=case.rejected, second=case.chosen, profile=profile)
-            return Letters(first.probability, 1.0 - second.probability)
+            at_once = calls_at_once(dspy.settings.lm) if self._scorer is None else 1
+
+            def first_of(order: tuple[str, str]) -> float:
+                found = choose(prompt=case.prompt, first=order[0], second=order[1], profile=profile)
+                return float(found.probability)
+
+            orders = [(case.chosen, case.rejected), (case.rejected, case.chosen)]
+            shown_first, shown_second = run_concurrently(first_of, orders, at_once)
+            return Letters(shown_first, 1.0 - shown_second)
 
         # Where there is no likelihood, the letter is the accuracy that strategies are held to.
         name = "accuracy" if self._scorer is None else "accuracy_letter"

@@ -163,9 +163,8 @@ class Deliberate(Program):
         elif course == "help":
             answer = yield from self._helped(prompt, reading, profile)
         else:
-            answer = bare
-            if bare is None:
-                answer = yield from _bare(asked_model(self.help), prompt, self._max_tokens)
+            model = asked_model(self.help)
+            answer = (yield from _bare(model, prompt, self._max_tokens)) if bare is None else bare
         return dspy.Prediction(answer=answer, declined=course == "decline", course=course, harm=harm, reading=reading)
 
     def reading(self, prompt: str, earlier: Sequence[str] = ()) -> Reading:

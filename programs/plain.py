@@ -23,19 +23,14 @@ Render = Callable[[Mapping[str, Any]], Sequence[Message]]
 """From a signature's inputs to the conversation that tells them, ending in the turn that asks."""
 
 
-def _messages(inputs: Mapping[str, Any]) -> Sequence[Message]:
-    turns: Sequence[Message] = inputs["messages"]
-    return turns
-
-
 class PlainAdapter(dspy.Adapter):
     """Sends what ``render`` makes of the inputs, with the instructions in the system turn.
 
     Args:
-        render: makes the conversation; by default the input ``messages`` is one already.
+        render: makes the conversation.
     """
 
-    def __init__(self, render: Render = _messages) -> None:
+    def __init__(self, render: Render) -> None:
         super().__init__()
         self._render = render
 

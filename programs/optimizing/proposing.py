@@ -21,7 +21,6 @@ from ..brief_json import BriefJSONAdapter
 from ..dspy_internals import AdapterParseError
 from ..excerpts import excerpt
 from ..fenced import fenced
-from ..wishes import granted
 from .faults import ending
 from .leaks import LeakCheck
 
@@ -109,7 +108,7 @@ class Reflected:
         longest = int(_LONGER * len(self._originals.get(name, old).split())) + _SPARE_WORDS
         config = {
             "max_tokens": max(_TOKENS, _TOKENS_A_WORD * longest),
-            **granted(self._lm, seed=abs(self._seed) * _ROUNDS + self._asked),
+            "seed": abs(self._seed) * _ROUNDS + self._asked,
         }
         new = ""
         try:

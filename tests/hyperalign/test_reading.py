@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -224,3 +225,43 @@ def test_text_that_gives_orders_is_only_text() -> None:
     record = parse_line(line(text=order))
     assert isinstance(record, Sample)
     assert record.text == order
+
+
+def test_dicts_are_read_as_lines_are() -> None:
+    rows = [
+        {"text": "Bring it.", "rating": 4},
+        {"text": "Leave it.", "rating": 1},
+        {"prompt": "Go?", "text": "Gladly."},
+    ]
+    reading = read_records(rows, user="ada")
+    assert [type(record) for record in reading.records] == [Sample, Pair]
+    assert {record.user for record in reading.records} == {"ada"}
+    assert (reading.ratings, reading.rated_pairs) == (2, 1)
+    again = parse_line(line(user="ada", prompt="Go?", text="Gladly."))
+    assert reading.records[0] == again, "with the same id"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"txt": "Misspelled."}, "row 2: this is no record."),
+        ({"text": 7}, "row 2: text: "),
+        ({"chosen": "Yes.", "rejected": "No."}, "row 2: prompt: "),
+        ({"text": "Fine.", "user": "../etc"}, "row 2: '../etc' is no"),
+    ],
+)
+def test_a_bad_dict_is_named_by_its_row(row: dict[str, Any], said: str) -> None:
+    rows = [{"text": "One text."}, row]
+    with pytest.raises(RecordError) as refusal:
+        read_records(rows, user="ada")
+    assert said in refusal.value.message
+    assert "Value error" not in refusal.value.message
+    reading = read_records(rows, user="ada", skip_bad=True)
+    assert len(reading.records) == 1
+    assert said in reading.skipped[0]
+
+
+def test_nothing_usable_in_dicts_names_no_text() -> None:
+    with pytest.raises(RecordError, match="2 rows: no records of 'bob'") as refusal:
+        read_records([{"text": "Mine.", "user": "ada"}, {"text": "Also mine.", "user": "ada"}], user="bob")
+    assert "Mine." not in str(refusal.value)

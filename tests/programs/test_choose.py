@@ -13,6 +13,7 @@ import pytest
 from hyperalign.backends.runtimes.connect import connect
 from hyperalign.errors import ModelError
 from hyperalign.profile import Profile
+from hyperalign.programs.answered import tally_answers
 from hyperalign.programs.choose import ChooseByLetter, question
 from hyperalign.programs.strategies import STRATEGIES, strategy
 from hyperalign.records import Sample
@@ -161,3 +162,12 @@ def test_log_probabilities_are_used_where_there_are_any(scripted_server: Scripte
 def test_a_model_that_fails_is_an_error_and_no_half(scripted_server: ScriptedServer) -> None:
     with pytest.raises(ModelError):
         asked(scripted_server, error(500))
+
+
+def test_silence_is_undecided_and_counted(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = reply("")
+    lm = connect("openai/any", api_base=scripted_server.base, api_key="k", num_retries=0)
+    with dspy.context(lm=lm), tally_answers() as tally:
+        found = ChooseByLetter(strategy("none"))(prompt="Go?", first="Yes.", second="No.", profile=Profile(user="ada"))
+    assert found.probability == 0.5
+    assert (tally.asked, tally.undecided) == (1, 1)
