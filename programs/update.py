@@ -19,6 +19,7 @@ from hyperalign.records import Edit, Record, by_kind, content_of, only_choices, 
 from hyperalign.scores import ScoreMatrix
 from hyperalign.told import Told, as_records
 
+from .answered import tally_answers
 from .candidates import Candidate, from_examples, from_measurement, makers
 from .evidence import quotable_sentences
 from .fit import Fit, together
@@ -69,6 +70,8 @@ class Updated:
         contradictions: what they spoke against.
         came: statements that are believed now and were not.
         gone: statements that are believed no more.
+        asked: questions that were put to the model, of which one call may hold many.
+        undecided: those of them whose answer could not be used.
     """
 
     profile: Profile
@@ -78,6 +81,8 @@ class Updated:
     contradictions: Sequence[Contradiction] = ()
     came: Sequence[str] = ()
     gone: Sequence[str] = ()
+    asked: int = 0
+    undecided: int = 0
 
 
 def update(person: Personalizer, memory: Memory | None, records: Sequence[Told]) -> Updated:
@@ -90,9 +95,15 @@ def update(person: Personalizer, memory: Memory | None, records: Sequence[Told])
 
     Raises:
         InputError: there are none, they are several people's, or the memory is of other tests.
-        ModelError: the model can't be used; nothing was changed.
+        ModelError: the model can't be used, or most of its answers can't; nothing was changed.
         BudgetExceededError: a cap was reached; nothing was changed.
     """
+    with tally_answers() as tally:
+        found = _updated(person, memory, records)
+    return replace(found, asked=tally.asked, undecided=tally.undecided)
+
+
+def _updated(person: Personalizer, memory: Memory | None, records: Sequence[Told]) -> Updated:
     fresh = person.memory({})
     memory = memory or fresh
     records = as_records(records, user=next(iter(_users(memory)), None))

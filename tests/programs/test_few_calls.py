@@ -16,6 +16,7 @@ from hyperalign.errors import UnusableAnswersError
 from hyperalign.programs.estimate import estimate
 from hyperalign.programs.fit import Fit
 from hyperalign.programs.personalizer import Personalizer
+from hyperalign.programs.update import update
 from hyperalign.records import Pair, Record, Sample
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, empty_choices, reply
 
@@ -128,3 +129,19 @@ def test_where_most_answers_are_odd_the_fit_ends_early(
     with pytest.raises(UnusableAnswersError, match="As a language model I have no opinion"):
         fitted(scripted_server, records, others, Budget())
     assert len(scripted_server.requests) <= 16 + 16
+
+
+def test_an_update_counts_its_questions_too(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = reply(knows_warmth)
+    lm = connect(f"vllm:{scripted_server.url}", num_retries=0)
+    person = Personalizer(lm, scorer=None, contrast=People(STRANGERS))
+    memory = person.explain(LETTERS).memory
+    new = [Sample(user="mira", id=f"n{n}", text=f"Dear friend, {WARM.format(n=n)}") for n in range(2)]
+    sent = len(scripted_server.requests)
+    found = update(person, memory, new)
+    assert len(scripted_server.requests) - sent <= 6
+    assert (found.asked > 30, found.undecided) == (True, 0)
+    scripted_server.default = reply("I am sorry.")
+    many = [Sample(user="mira", id=f"k{n}", text=f"My dear friend, {WARM.format(n=n)}") for n in range(12)]
+    with pytest.raises(UnusableAnswersError):
+        update(person, found.memory, many)
