@@ -32,7 +32,8 @@ class Program(dspy.Module):
     def save(self, path: Any, save_program: bool = False, modules_to_serialize: list[Any] | None = None) -> None:
         """Save prompts as JSON, or the whole program as DSPy does.
 
-        Models are saved without their keys and without what was asked of them.
+        Models are saved without their keys and without what was asked of them. DSPy loads prompts that were saved with
+        a model of ``connect`` (after ``set_lm``) where ``load`` is told ``allow_unsafe_lm_state=True``.
 
         Args:
             path: a file for prompts, and a folder for the program.

@@ -242,6 +242,28 @@ def test_a_saved_program_goes_on_as_it_was(server: ScriptedServer, name: str, tm
     assert not [each for each in (b"sk-secret", *words) if each in written]
 
 
+@pytest.mark.parametrize("name", ["generate", "personalizer"])
+def test_a_model_that_was_set_is_saved_without_its_key_and_connected_again(
+    server: ScriptedServer, name: str, tmp_path: Path
+) -> None:
+    build, inputs = PROGRAMS[name]
+    lm = named(server, "any", extra_headers={"X-Key": "sk-header"})
+    first = build()
+    first.set_lm(lm)
+    first(**inputs)
+    saved = tmp_path / "saved"
+    first.save(saved / "whole", save_program=True)
+    first.save(saved / "state.json")
+    written = b"".join(path.read_bytes() for path in saved.rglob("*") if path.is_file())
+    assert b"openai/any" in written
+    assert not [each for each in (b"sk-secret", b"sk-header", b"Is kind.", b"Decline.") if each in written]
+    second = build()
+    second.load(saved / "state.json", allow_unsafe_lm_state=True)
+    whole = dspy.load(str(saved / "whole"), allow_pickle=True)
+    assert whole.get_lm().model == "openai/any", "one model is still one"
+    assert {predictor.lm.model for predictor in second.predictors()} == {"openai/any"}
+
+
 def test_a_program_that_was_saved_whole_stands_on_its_own_feet(server: ScriptedServer, tmp_path: Path) -> None:
     first = person(named(server, "any"), half_life=7.0, strategy="persona", progress=lambda *_: None)
     first.save(tmp_path / "whole", save_program=True)
