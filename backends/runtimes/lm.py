@@ -1,22 +1,16 @@
 """hyperalign's language model: a ``dspy.LM`` that keeps a budget and remembers a run.
 
-``connect`` makes them. What a call costs, where it goes and how it is remembered is the
-engine's business; this file only says what DSPy and a caller see: our errors, settings
-without secrets, and ``stream`` for the terminal.
+``connect`` makes them. What a call costs, where it goes and how it is remembered is the engine's business; here is what
+DSPy and a caller see: our errors, settings without secrets, and ``stream`` for the terminal.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
-
-# LiteLLM reads both when it is imported: without them it asks a server for prices and loads a stranger's .env file.
-os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
 
 import dspy
 

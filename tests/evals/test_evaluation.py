@@ -181,7 +181,8 @@ def test_a_case_that_failed_is_counted_and_tried_again(
     scripted_server: ScriptedServer, texts: Task, tmp_path: Path
 ) -> None:
     plan = Plan(("few-shot",), concurrency=1, controls=("none",))
-    scripted_server.script(error(400, "This one I refuse."))
+    # What is refused without a reason is asked once more with fewer parameters.
+    scripted_server.script(*[error(400, "This one I refuse.")] * 2)
     scripted_server.default = reply(answered)
     first = evaluate(personalizer(scripted_server), texts, plan=plan, out=tmp_path / "run")
     assert first.summary["cases"] == {"scored": 3, "errors": 1}
