@@ -18,6 +18,7 @@ from hyperalign.budget import Budget
 from hyperalign.concurrency import run_concurrently
 from hyperalign.errors import ModelOutputError
 from hyperalign.profile import Profile
+from hyperalign.programs.answered import count_answer, tally_answers
 from hyperalign.programs.generate import Generate
 from hyperalign.programs.judge import Judge
 from hyperalign.programs.score import Progress
@@ -127,7 +128,8 @@ def collect(
         if progress is not None:
             progress("traces", done, len(wanted))
 
-    run_concurrently(answer, waiting, teacher.at_once, keep=keep)
+    with tally_answers():
+        run_concurrently(answer, waiting, teacher.at_once, keep=keep)
     return [known[name] for name in wanted]
 
 
@@ -169,8 +171,10 @@ def _answered(name: str, teacher: Teacher, profile: Profile, prompt: str) -> Tra
             drafts: list[str] = Generate(teacher.strategy, best_of=teacher.drafts, scorer=None)(
                 prompt=prompt, profile=profile
             ).drafts
-        except ModelOutputError:
+            count_answer(True, "")
+        except ModelOutputError as silence:
             drafts = []  # kept as an answer without words, which teaches nothing: it would come again
+            count_answer(False, silence.message)
     whole = [draft for draft in drafts if draft not in cut]
     best, worst = _best_and_worst(teacher, profile, prompt, whole or drafts)
     return Trace(

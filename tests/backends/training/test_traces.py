@@ -12,7 +12,7 @@ from hyperalign.backends.training.collect import Teacher, collect, told, unanswe
 from hyperalign.backends.training.rows import Scope, export, part_of, prefix, rows
 from hyperalign.backends.training.sieve import Sieve
 from hyperalign.backends.training.traces import Trace, append_trace, read_traces
-from hyperalign.errors import InputError, ModelError, RecordError
+from hyperalign.errors import InputError, ModelError, RecordError, UnusableAnswersError
 from hyperalign.privacy import private_parts
 from hyperalign.profile import Hypothesis, Measurement, Profile
 from hyperalign.programs.strategies import strategy
@@ -150,6 +150,15 @@ def test_an_answer_without_words_ends_no_run_and_teaches_nothing(
     kept = Sieve()([empty, other])
     assert kept.traces == [other]
     assert kept.dropped == {"shorter than 3 words": 1}
+
+
+def test_a_teacher_who_mostly_says_nothing_is_asked_no_further(scripted_server: ScriptedServer, tmp_path: Path) -> None:
+    scripted_server.default = reply(" ")
+    lm = connect("openai/any", api_base=scripted_server.base, api_key="k", num_retries=0)
+    path = tmp_path / "traces.jsonl"
+    with pytest.raises(UnusableAnswersError, match="Of 16 answers 16"):
+        collect(Teacher(lm, strategy("verified")), [ADA], [f"Question {n}?" for n in range(60)], path)
+    assert len(read_traces(path)) == 15
 
 
 def test_many_prompts_are_asked_at_once_and_come_back_in_their_order(
