@@ -172,6 +172,11 @@ class LM(dspy.LM):
         except LMError as error:
             raise from_dspy(error, self.target) from error
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What was asked are people's words: they do not travel with a model into a file or another process.
+        state: dict[str, Any] = super().__getstate__()
+        return {**state, "history": []}
+
     def dump_state(self) -> dict[str, Any]:
         """What it takes to connect again: no key, no headers, no budget, no journal."""
         target = self.target

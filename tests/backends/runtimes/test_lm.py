@@ -279,6 +279,14 @@ def test_copies_share_the_budget_and_pickles_do_not(scripted_server: ScriptedSer
     assert pickle.loads(pickle.dumps(connect("local:smollm2-135m-instruct"))).target.server is not None
 
 
+def test_a_pickled_model_holds_no_words(scripted_server: ScriptedServer) -> None:
+    lm = scripted(scripted_server, "The marmalade is ready.")
+    lm("Is the marmalade ready?")
+    assert lm.history
+    assert b"marmalade" not in pickle.dumps(lm)
+    assert lm.history, "its own is kept"
+
+
 def test_another_budget_for_the_same_model(scripted_server: ScriptedServer) -> None:
     lm = scripted(scripted_server, budget=(first := Budget()))
     lm.metered(budget=(second := Budget()))("Hi")
