@@ -49,7 +49,7 @@ _UNDECIDED = re.compile(
     re.I,
 )
 _KEYS = rf"(?:(?:{_NAMED}|fits?|better|verdict|pick|label)\W{{1,6}})?"
-_LINE_LABEL = re.compile(r"(?m)^\W*(?:(?:statement|question|item|no|number|quote)\b\W*)?(\d{1,3})(?!\d)")
+_LINE_LABEL = re.compile(r"(?m)^[^\w\n]*(?:(?:statement|question|item|no|number|quote)\b\W{0,4})?(\d{1,3})(?!\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +137,9 @@ def _one(text: str, answers: Either, start: int = 0) -> _Read | None:
         if re.match(rf"\W*(?:(?:or|and|nor)\b|(?:{_NAMED}\W+)?(?:{either})\W*$)", rest, re.I):
             return _Read(None)
         return None if _NOT.match(rest) else _Read(_which(found[1], answers), start + found.start(1))
-    concluded = list(re.finditer(rf"\b{_NAMED}\s*(?:is|:|=)\W*(?:text\s+)?({either})(?!\w)", text, re.I))
+    concluded = list(re.finditer(rf"\b{_NAMED}\s*(?:is|:|=)\W{{0,12}}(?:text\s+)?({either})(?!\w)", text, re.I))
     # In upper case, since "a" is a word.
-    concluded += re.finditer(rf"[:\-–—>=|.]\W*(?:(?:text|Text)\s+)?({either})\W*$", text)
+    concluded += re.finditer(rf"[:\-–—>=|.]\W{{0,12}}(?:(?:text|Text)\s+)?({either})\W*$", text)
     meant = {_which(each[1], answers) for each in concluded}
     if len(meant) == 1:
         return _Read(meant.pop(), start + concluded[-1].start(1))

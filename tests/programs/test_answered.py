@@ -174,7 +174,9 @@ def test_where_most_answers_are_unusable_the_run_ends_with_the_model_s_words() -
     with tally_answers() as tally:
         for at in range(15):
             count_answer(at >= 10, "As a  language model\nI can't say." if at < 10 else "A")
-        with pytest.raises(UnusableAnswersError, match=r"Of 16 answers 11 could not be used.*As a language model I won't"):
+        with pytest.raises(
+            UnusableAnswersError, match=r"Of 16 answers 11 could not be used.*As a language model I won't"
+        ):
             count_answer(False, "As a language model I won't.")
         assert tally.undecided == 11
     assert not issubclass(UnusableAnswersError, ModelOutputError), "what skips one odd answer must not skip this"
@@ -192,3 +194,10 @@ def test_a_tally_that_only_counts_ends_nothing() -> None:
         for _ in range(40):
             count_answer(False, "Hm.")
     assert (tally.asked, tally.undecided) == (40, 40)
+
+
+@pytest.mark.parametrize("text", ["\n \n. ", "|", "- ", "A ", "the text is ", "<think>", "statement . "])
+def test_reading_takes_no_longer_than_the_text_is_long(text: str) -> None:
+    # By the square of its length this would outlast any test.
+    assert share_of_first(text * (300_000 // len(text))) == 0.5
+    assert shares_of_first(text * (300_000 // len(text)), 3) == [None] * 3
