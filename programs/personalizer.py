@@ -45,7 +45,7 @@ from .select import Rules, Selection, Subjects, drop, select
 from .shortlist import shortlist
 from .strategies import Strategy, as_strategy
 from .testing import Test
-from .testing.choice import STATEMENTS_PER_CALL, ChoiceTest, WhichFits
+from .testing.choice import ChoiceTest, WhichFits
 from .testing.example import ExampleTest
 from .testing.likelihood import LikelihoodTest
 from .testing.measurement import MeasurementTest
@@ -76,7 +76,8 @@ class Personalizer(Program):
         reference: how many records of other people to test against.
         half_life: older evidence counts half as much every so many newer records; all alike if None.
         best_of: drafts to choose an answer from.
-        statements_per_call: how many statements are tested in one call, where they are tested by choice.
+        statements_per_call: how many statements are tested in one call, where they are tested by choice; as many as
+            the model says of itself if None.
         budget: where steps are booked; the model must have been given the same one.
         progress: told of each step's progress.
         seed: kept in the profile's provenance.
@@ -97,7 +98,7 @@ class Personalizer(Program):
         reference: int = 6,
         half_life: float | None = None,
         best_of: int = 1,
-        statements_per_call: int = STATEMENTS_PER_CALL,
+        statements_per_call: int | None = None,
         budget: Budget | None = None,
         progress: Progress | None = None,
         seed: int = 0,

@@ -28,6 +28,7 @@ from hyperalign.programs.dspy_internals import (
     error_boundary,
     request_from_openai_chat,
 )
+from hyperalign.programs.testing.choice import SMALL_MODEL_STATEMENTS_PER_CALL, STATEMENTS_PER_CALL
 from hyperalign.scores import Message, Scorer
 
 from .engine import AsyncEngine, Engine
@@ -91,6 +92,11 @@ class LM(dspy.LM):
     def concurrency(self) -> int:
         """How many requests are under way at once, at most."""
         return self.target.concurrency
+
+    @property
+    def statements_per_call(self) -> int:
+        """How many statements it is asked about in one call."""
+        return SMALL_MODEL_STATEMENTS_PER_CALL if self.target.kind in {"local", "adapter"} else STATEMENTS_PER_CALL
 
     @property
     def writing(self) -> dict[str, float]:

@@ -152,7 +152,8 @@ def fitted(
         written.add(matrix.test)
         run.write(f"{name}.json", matrix.to_json())
     run.write("profile.json", fit.profile.to_json())
-    run.finish({"kept": len(fit.profile.hypotheses), "dropped": len(fit.profile.dropped)})
+    found = {"kept": len(fit.profile.hypotheses), "dropped": len(fit.profile.dropped)}
+    run.finish({**found, "questions": {"asked": fit.asked, "undecided": fit.undecided}})
     return fit
 
 
@@ -245,7 +246,7 @@ def _profile(
     from hyperalign.profile import Profile
     from hyperalign.runs import RunFolder
 
-    from .terminal import reporter
+    from .terminal import reporter, say_undecided
 
     if not records:
         return Profile(user=user).touched(), None, None
@@ -271,6 +272,7 @@ def _profile(
             "missing. Another --model may do better.",
             err=True,
         )
+    say_undecided(fit.asked, fit.undecided)
     return fit.profile, fit.memory, run
 
 
@@ -301,6 +303,7 @@ def _note(records: int, stated: int) -> str:
 def _estimate(records: list[Record], others: Contrast, asked: Asked, space: Space | None) -> None:
     from hyperalign.contrast import reference_records
     from hyperalign.programs.estimate import REFERENCE_RECORDS, estimate
+    from hyperalign.programs.testing.choice import SMALL_MODEL_STATEMENTS_PER_CALL, STATEMENTS_PER_CALL
     from hyperalign.records import by_kind
 
     from .costs import priced_steps, say_expected
@@ -312,7 +315,9 @@ def _estimate(records: list[Record], others: Contrast, asked: Asked, space: Spac
         for other in reference_records(others, records[0].user, part, REFERENCE_RECORDS)
     ]
     asks = asks_by_choice(asked.models.model, asked.scorer)
-    expected = estimate(records, against, by_choice=asks, space=space)
+    small = asked.models.model.startswith(("local:", "adapter:"))
+    size = SMALL_MODEL_STATEMENTS_PER_CALL if small else STATEMENTS_PER_CALL
+    expected = estimate(records, against, by_choice=asks, space=space, statements_per_call=size)
     say_expected(
         priced_steps(expected, set(expected) if asks else {"infer"}, asked.models),
         asked.models,

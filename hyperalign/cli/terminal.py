@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hyperalign.budget import Budget, Usage
 
-__all__ = ["Reporter", "cost_table", "reporter"]
+__all__ = ["Reporter", "cost_table", "reporter", "say_undecided"]
 
 _LINE_SECONDS = 10.0
 
@@ -53,6 +53,12 @@ class Reporter:
 def expect_cut_answers() -> None:
     """Keep DSPy from saying of each answer that it was cut at a length, where that is done on purpose."""
     logging.getLogger("dspy.clients.lm").setLevel(logging.ERROR)
+
+
+def say_undecided(asked: int, undecided: int) -> None:
+    """Tell how many questions a model left open, if any."""
+    if undecided:
+        typer.echo(f"{undecided:,} of {asked:,} questions stayed undecided: they count for nothing.", err=True)
 
 
 @contextmanager

@@ -217,6 +217,7 @@ class _Updating:
         from hyperalign.files import append_line
 
         from .show import plain
+        from .terminal import say_undecided
 
         told = {
             "taught": list(found.taught),
@@ -226,12 +227,14 @@ class _Updating:
             "contradictions": [{"record": each.record, "statement": each.statement} for each in found.contradictions],
             "waiting": len(found.memory.waiting),
             "tokens": tokens,
+            "questions": {"asked": found.asked, "undecided": found.undecided},
         }
         append_line(self._run.path / "updates.jsonl", _json(told, indent=None))
         if self._asked.as_json:
             typer.echo(_json(told, indent=None))
             return
         typer.echo(f"{len(found.taught)} record(s) read, {tokens:,} tokens.")
+        say_undecided(found.asked, found.undecided)
         for name, reason in found.skipped.items():
             typer.echo(f"  skipped {plain(name)}: {reason}")
         for each in found.contradictions:

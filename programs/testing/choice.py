@@ -31,10 +31,25 @@ from ..several import ANSWER_LINES, asked_for_several, chunks
 from . import Done
 from .screen import Screen
 
-__all__ = ["STATEMENTS_PER_CALL", "ChoiceTest", "WhichFits", "WhichText", "which_text"]
+__all__ = [
+    "SMALL_MODEL_STATEMENTS_PER_CALL",
+    "STATEMENTS_PER_CALL",
+    "ChoiceTest",
+    "WhichFits",
+    "WhichText",
+    "statements_per_call_of",
+    "which_text",
+]
 
 STATEMENTS_PER_CALL = 24
 """How many statements are asked about in one call, where nothing else is said."""
+SMALL_MODEL_STATEMENTS_PER_CALL = 12
+"""The same for embedded models: as many as were measured with one."""
+
+
+def statements_per_call_of(lm: Any) -> int:
+    """How many statements a model is asked about in one call: as it says itself, else ``STATEMENTS_PER_CALL``."""
+    return int(getattr(lm, "statements_per_call", STATEMENTS_PER_CALL))
 
 
 class WhichText(dspy.Signature):
@@ -140,7 +155,8 @@ class ChoiceTest(dspy.Module):
         words: how many words of each text are shown.
         screen: stops hopeless statements after the first records; all records are asked about for all if None.
         question: puts the question, to the model that it was made with; the usual one, to ``lm``, if None.
-        statements_per_call: how many statements are asked about in one call.
+        statements_per_call: how many statements are asked about in one call; as many as the model says of itself if
+            None, else ``STATEMENTS_PER_CALL``.
 
     Raises:
         InputError: ``statements_per_call`` is below 1.
@@ -156,10 +172,10 @@ class ChoiceTest(dspy.Module):
         words: int = 120,
         screen: Screen | None = None,
         question: WhichFits | None = None,
-        statements_per_call: int = STATEMENTS_PER_CALL,
+        statements_per_call: int | None = None,
     ) -> None:
         super().__init__()
-        if statements_per_call < 1:
+        if statements_per_call is not None and statements_per_call < 1:
             raise InputError(f"{statements_per_call} statements per call.", remedy="Ask about 1 or more.")
         self.question = question or WhichFits(lm)
         self._against = dict(against)
@@ -200,11 +216,12 @@ class ChoiceTest(dspy.Module):
         done: Done,
     ) -> None:
         """Ask about some records: all calls of all of them side by side."""
+        size = self._statements_per_call or statements_per_call_of(self.question.model)
         texts = {row: texts for row in rows if (texts := self._texts(records[row])) is not None}
         calls = [
             _Call(row, columns, exchanged)
             for row in texts
-            for columns in chunks(np.flatnonzero(wanted[row]).tolist(), self._statements_per_call)
+            for columns in chunks(np.flatnonzero(wanted[row]).tolist(), size)
             for exchanged in (False, True)
         ]
         waiting = Counter(call.row for call in calls)

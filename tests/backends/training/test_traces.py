@@ -71,7 +71,7 @@ def test_a_teacher_is_asked_each_prompt_once_over_all_runs(scripted_server: Scri
 
 
 def test_what_was_answered_before_a_teacher_failed_is_kept(scripted_server: ScriptedServer, tmp_path: Path) -> None:
-    scripted_server.script(reply(SHORT), error(400))
+    scripted_server.script(reply(SHORT), error(404))
     scripted_server.default = reply(SHORT)
     lm = connect("openai/any", api_base=scripted_server.base, api_key="k", num_retries=0)
     path = tmp_path / "traces.jsonl"
@@ -178,7 +178,7 @@ def test_many_prompts_are_asked_at_once_and_come_back_in_their_order(
 
 
 def test_answers_in_the_air_are_kept_when_another_fails(scripted_server: ScriptedServer, tmp_path: Path) -> None:
-    scripted_server.script(error(400))
+    scripted_server.script(error(404))
     scripted_server.default = reply(SHORT)
     lm = connect("openai/any", api_base=scripted_server.base, api_key="k", num_retries=0)
     path = tmp_path / "t.jsonl"
