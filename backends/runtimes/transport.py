@@ -7,6 +7,7 @@ it sees it; streams, errors and everything else pass as they are.
 from __future__ import annotations
 
 import json
+import os
 import threading
 import weakref
 from collections.abc import Mapping
@@ -71,9 +72,12 @@ class Clients:
 
     def _made(self, base: str, key: str | None, *, asynchronous: bool) -> Any:
         if self._provider == "openai":
+            import litellm
             import openai
 
-            shared: dict[str, Any] = {"api_key": key or "none", "base_url": base, "max_retries": 0}
+            # As LiteLLM looks for it; a server at home often wants none, and the client library always.
+            found = key or litellm.api_key or litellm.openai_key or os.environ.get("OPENAI_API_KEY") or "none"
+            shared: dict[str, Any] = {"api_key": found, "base_url": base, "max_retries": 0}
             if asynchronous:
                 return openai.AsyncOpenAI(
                     **shared, http_client=httpx.AsyncClient(transport=_AsyncTidy(), timeout=self._timeout)

@@ -279,6 +279,18 @@ def test_copies_share_the_budget_and_pickles_do_not(scripted_server: ScriptedSer
     assert pickle.loads(pickle.dumps(connect("local:smollm2-135m-instruct"))).target.server is not None
 
 
+@pytest.mark.parametrize("given", ["k-given", None])
+def test_the_key_is_sent_wherever_it_comes_from(
+    scripted_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k-environment")
+    lm = connect("openai/any", api_base=scripted_server.base, api_key=given)
+    lm("Hi")
+    asyncio.run(lm.acall("Hi"))
+    sent = {request.headers["authorization"] for request in scripted_server.requests}
+    assert sent == {f"Bearer {given or 'k-environment'}"}
+
+
 def test_a_pickled_model_holds_no_words(scripted_server: ScriptedServer) -> None:
     lm = scripted(scripted_server, "The marmalade is ready.")
     lm("Is the marmalade ready?")
