@@ -106,9 +106,9 @@ $(BIN)/python:
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.ready-dev: .venv/.ready requirements/dev.txt requirements/postgres.txt requirements/mipro.txt requirements/privacy.txt
+.venv/.ready-dev: .venv/.ready requirements/dev.txt requirements/postgres.txt requirements/mipro.txt requirements/privacy.txt requirements/responses.txt
 	$(LOCKED) -r requirements/dev.txt -r requirements/postgres.txt -r requirements/mipro.txt \
-		-r requirements/privacy.txt
+		-r requirements/privacy.txt -r requirements/responses.txt
 	@touch $@
 
 .venv-other/.ready: requirements/build.txt requirements/base.txt requirements/local.txt requirements/dev.txt pyproject.toml

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["SHORT_ANSWER_TOKENS", "Parameters", "accepted", "thinks", "wishes_in"]
+__all__ = ["SHORT_ANSWER_TOKENS", "Parameters", "accepted", "speaks_responses", "thinks", "wishes_in"]
 
 _log = logging.getLogger("hyperalign")
 
@@ -203,6 +203,12 @@ def thinks(model: str) -> bool:
     return bool(litellm.supports_reasoning(model))
 
 
+@lru_cache(maxsize=256)
+def speaks_responses(model: str) -> bool:
+    """Whether LiteLLM's table says that a model is reached by OpenAI's Responses interface alone."""
+    return _about(model).get("mode") == "responses"
+
+
 def _takes_low_effort(model: str) -> bool:
     return not _UNASKED.search(model) and "reasoning_effort" in _known(model)
 
@@ -215,16 +221,20 @@ def _known(model: str) -> frozenset[str]:
     return frozenset(litellm.get_supported_openai_params(model=bare, custom_llm_provider=provider) or ())
 
 
-@lru_cache(maxsize=256)
 def _longest_answer(model: str) -> int:
     """How many tokens a model can write; where the table does not say, as many as anybody may want."""
+    return int(_about(model).get("max_output_tokens") or _MORE_ROOM_TOKENS * 2)
+
+
+@lru_cache(maxsize=256)
+def _about(model: str) -> Mapping[str, Any]:
+    """What LiteLLM's table says of a model; nothing, if it is not in it."""
     import litellm
 
     try:
-        info = litellm.get_model_info(model)
+        return dict(litellm.get_model_info(model))
     except Exception:  # noqa: BLE001, RUF100 - LiteLLM raises a plain Exception for a model that its table lacks
-        return _MORE_ROOM_TOKENS * 2
-    return int(info.get("max_output_tokens") or _MORE_ROOM_TOKENS * 2)
+        return {}
 
 
 @lru_cache(maxsize=256)

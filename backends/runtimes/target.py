@@ -6,17 +6,18 @@ copied into a history, or shown. This file makes no model calls.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import threading
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hyperalign.concurrency import DEFAULT_CONCURRENCY
-from hyperalign.errors import MissingKeyError, UnknownModelError
+from hyperalign.errors import MissingExtraError, MissingKeyError, UnknownModelError
 
 from .llama_server import LlamaServer
 from .pace import Pace
-from .parameters import Parameters
+from .parameters import Parameters, speaks_responses
 from .transport import Clients
 
 __all__ = ["Kind", "Target", "key_variable"]
@@ -72,6 +73,7 @@ class Target:
 
         Raises:
             MissingKeyError: the provider needs a key and there is none.
+            MissingExtraError: the model takes a part to reach that is not installed.
             UnknownModelError: LiteLLM knows no such provider.
             ModelServerError: the embedded server does not start.
         """
@@ -126,6 +128,8 @@ class Target:
                 f"'{self.name}' names no known model provider.",
                 remedy="Write 'provider/model', such as 'anthropic/…' or 'openai/…', 'vllm:…', or 'local:…'.",
             ) from error
+        if speaks_responses(self.model) and importlib.util.find_spec("mcp") is None:
+            raise MissingExtraError(f"'{self.name}', a model of the Responses interface,", "responses")
         if self.api_key is not None or self.api_base is not None:
             return
         missing = litellm.validate_environment(self.model)["missing_keys"]
