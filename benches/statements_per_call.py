@@ -69,20 +69,21 @@ class Reader:
     truth: Sequence[int]
 
 
-def people(data: Path, alignx: int, traits: int) -> list[Reader]:
+def people(data: Path, alignx: int, traits: int, each: int = 1) -> list[Reader]:
     """Development people, those of both collections in turn.
 
     Args:
         data: the folder of the collections.
         alignx: how many people of P-Soups.
-        traits: how many people of traits.
+        traits: how many of the traits.
+        each: at most so many people of a trait.
     """
-    some = [_friends(data, alignx), _traits(data, traits)]
+    some = [_friends(data, alignx), _traits(data, traits, each)]
     return [
-        each
-        for group in zip(*(_padded(part, max(alignx, traits)) for part in some), strict=True)
-        for each in group
-        if each
+        reader
+        for group in zip(*(_padded(part, max(map(len, some))) for part in some), strict=True)
+        for reader in group
+        if reader
     ]
 
 
@@ -110,16 +111,17 @@ def _friends(data: Path, count: int) -> list[Reader]:
     return [each for pair in zip(*ways, strict=False) for each in pair][:count]
 
 
-def _traits(data: Path, count: int) -> list[Reader]:
+def _traits(data: Path, count: int, each: int) -> list[Reader]:
     statements = [pole for trait in OPPOSITES for pole in (GOLD[trait], OPPOSITES[trait])]
-    found: dict[str, Reader] = {}
-    for case in Traits(data / "anthropic_persona", people=1).cases():
+    found: dict[str, dict[str, Reader]] = {}
+    for case in Traits(data / "anthropic_persona", people=each).cases():
         if case.part == "development" and case.persona in OPPOSITES:
             truth = [
                 1 if pole == GOLD[case.persona] else -1 if pole == OPPOSITES[case.persona] else 0 for pole in statements
             ]
-            found.setdefault(case.persona, Reader(case.user, "traits", case.records[:RECORDS], statements, truth))
-    return list(found.values())[:count]
+            reader = Reader(case.user, "traits", case.records[:RECORDS], statements, truth)
+            found.setdefault(case.persona, {}).setdefault(case.user, reader)
+    return [reader for of_trait in list(found.values())[:count] for reader in of_trait.values()]
 
 
 def read(person: Reader, model: str, size: int, path: Path) -> NDArray[np.float64]:
@@ -233,14 +235,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder with alignx_psoups and anthropic_persona")
     parser.add_argument("--cells", type=Path, required=True, help="the file that keeps what was asked")
     parser.add_argument("--model", default="local:qwen2.5-coder-1.5b-instruct", help="who is asked")
-    parser.add_argument(
-        "--sizes", default="1,4,12", help="statements a call; the first is what others are held against"
-    )
+    parser.add_argument("--sizes", default="1,12", help="statements a call; the first is what others are held against")
     parser.add_argument("--friends", type=int, default=4, help="people of P-Soups")
-    parser.add_argument("--traits", type=int, default=3, help="people of traits")
+    parser.add_argument("--traits", type=int, default=6, help="how many of the traits")
+    parser.add_argument("--each", type=int, default=3, help="at most so many people of a trait")
     parser.add_argument("--null", type=int, default=4_000, help="people by chance")
     args = parser.parse_args()
-    asked, sizes = people(args.data, args.friends, args.traits), [int(size) for size in args.sizes.split(",")]
+    asked, sizes = (
+        people(args.data, args.friends, args.traits, args.each),
+        [int(size) for size in args.sizes.split(",")],
+    )
     ways = [Way(size, {person.user: read(person, args.model, size, args.cells) for person in asked}) for size in sizes]
     print("\n".join(tables(asked, ways, args.null)))
 
