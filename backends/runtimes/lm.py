@@ -47,7 +47,7 @@ class _Repeated(logging.Filter):
 
 logging.getLogger("LiteLLM").addFilter(_Repeated())
 # Of LiteLLM's own types; it would show in the terminal of whoever streams.
-warnings.filterwarnings("ignore", message="Item '.*' on TypedDict class", category=UserWarning)
+warnings.filterwarnings("ignore", message="Items? '.*' on TypedDict class", category=UserWarning)
 
 __all__ = ["LM", "stream"]
 

@@ -11,6 +11,7 @@ import pytest
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 
 from .conftest import Done, Run
+from .letters import all_a
 
 PROMPT = "Decline [/red] the dinner."
 BARE, AS_ADA = "I can [bold]not[/bold] come.", "How very kind!\x1b]0;title\x07 But no."
@@ -19,7 +20,7 @@ BARE, AS_ADA = "I can [bold]not[/bold] come.", "How very kind!\x1b]0;title\x07 B
 def answer(request: Recorded) -> str:
     """A letter to every question that has the prompt in it, A to all others."""
     if PROMPT not in request.prompt:
-        return "A"
+        return all_a(request)
     return BARE if len(request.messages) == 1 else AS_ADA
 
 
