@@ -85,6 +85,8 @@ def summarize(
         "curves": _curves(curves, arms),
         "cost": {step: spent.as_json() for step, spent in (usage or {}).items()},
     }
+    if answers := _answers(outcomes):
+        summary["answers"] = answers
     if covered := _covered(tables):
         summary["covered"] = covered
     chosen = set(divergent)
@@ -101,6 +103,13 @@ def summarize(
     if instruments:
         summary["instruments"] = dict(instruments)
     return summary
+
+
+def _answers(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """How many questions a model was asked, and how many stayed undecided; nothing where none was asked."""
+    told = [outcome.found.get("questions") or {} for outcome in outcomes]
+    counts = {name: sum(int(each.get(name, 0)) for each in told) for name in ("asked", "undecided")}
+    return counts if counts["asked"] else {}
 
 
 def _primary(task: Task, tables: Tables) -> str:

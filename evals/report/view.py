@@ -143,6 +143,9 @@ def _warnings(summary: Mapping[str, Any]) -> list[str]:
         said.append(f"Controls that such a program is not asked are missing: {', '.join(summary['not_asked'])}.")
     if summary["cases"]["errors"]:
         said.append(f"{summary['cases']['errors']} case(s) ended in an error and have no score.")
+    if (answers := summary.get("answers", {})).get("undecided"):
+        open_ones = f"{answers['undecided']:,} of {answers['asked']:,} questions"
+        said.append(f"{open_ones} stayed undecided: their answer could not be used.")
     if (clusters := summary["cluster"]["n"]) < 6:
         # By flipping the signs of four, p is 1/16 at the least.
         settled = "hardly anything" if clusters == 5 else "nothing"

@@ -154,8 +154,10 @@ def test_controls_that_are_off_stand_first(tmp_path: Path, off: Sequence[str]) -
 
 def test_errors_and_few_people_are_warned_of_and_named(tmp_path: Path) -> None:
     broken = Outcome("e1", "u9", "u9", {}, "ModelServerError: <b>It</b> hung up | `twice`.")
+    broken.found["questions"] = {"asked": 12, "undecided": 2}
     markdown, html = reported(tmp_path / "run", [*PLAIN[:3], broken])
     first = markdown.splitlines()[0]
+    assert "2 of 12 questions stayed undecided" in first
     assert "1 case(s) ended in an error" in first
     assert "Only 3 clusters" in first
     assert "case e1: ModelServerError: &lt;b&gt;It&lt;/b&gt; hung up | `twice`." in html

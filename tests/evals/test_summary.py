@@ -317,3 +317,11 @@ def test_writing_is_held_to_the_author_s_log_probability() -> None:
     assert summary["against"]["own-text"]["verified"]["mean"] == pytest.approx(-0.05)
     assert summary["strategies"]["verified"]["win_rate_vs_none"]["low"] < 1.0, "a share at its end is not certain"
     assert summary["strategies"]["verified"]["author_logprob"]["low"] == pytest.approx(-0.1)
+
+
+def test_undecided_questions_are_counted() -> None:
+    one, other = outcome("1", "ada", verified=1.0), outcome("2", "bob", verified=0.0)
+    assert "answers" not in found_in([one, other]), "where nothing was asked"
+    one.found["questions"] = {"asked": 4, "undecided": 1}
+    other.found["questions"] = {"asked": 6, "undecided": 2}
+    assert found_in([one, other])["answers"] == {"asked": 10, "undecided": 3}
