@@ -62,13 +62,19 @@ class Clients:
     def _of(
         self, kept: dict[tuple[str, str], Any], options: Mapping[str, Any], *, asynchronous: bool
     ) -> dict[str, Any]:
-        base, key = options.get("api_base"), options.get("api_key")
+        base, key = options.get("api_base") or self._base_of_environment(), options.get("api_key")
         if base is None:
             return {}
         name = (base, key or "")
         if name not in kept:
             kept[name] = None if _behind_proxy(base) else self._made(base, key, asynchronous=asynchronous)
         return {"client": kept[name]} if kept[name] is not None else {}
+
+    def _base_of_environment(self) -> str | None:
+        """Where LiteLLM would go by the environment, if it is not OpenAI itself."""
+        if self._provider != "openai":
+            return None
+        return os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
 
     def _made(self, base: str, key: str | None, *, asynchronous: bool) -> Any:
         if self._provider == "openai":

@@ -77,6 +77,15 @@ def test_odd_shapes_are_read(scripted_server: ScriptedServer, shape: str) -> Non
     assert budget.spent.unpriced == 2
 
 
+@pytest.mark.parametrize("variable", ["OPENAI_BASE_URL", "OPENAI_API_BASE"])
+def test_a_server_that_the_environment_names_may_be_odd_too(
+    scripted_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, scripted_server.base)
+    scripted_server.default = raw(READ["parts"][0])
+    assert text_of(connect("openai/any", api_key="k")(messages=HI)) == "A, surely"
+
+
 TOP = [{"token": "A", "logprob": -0.1}, {"token": "B", "logprob": -2.3}]
 SHAPES: dict[str, Any] = {
     "as chat has it": {"content": [{"token": "A", "logprob": -0.1, "top_logprobs": TOP}]},
