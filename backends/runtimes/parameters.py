@@ -17,7 +17,7 @@ __all__ = ["SHORT_ANSWER_TOKENS", "Parameters", "accepted", "speaks_responses", 
 
 _log = logging.getLogger("hyperalign")
 
-SHORT_ANSWER_TOKENS = 256
+SHORT_ANSWER_TOKENS = 320
 """An answer of at most so many tokens is a letter or a list of letters, for which little thinking is enough."""
 _ROOM_TOKENS = 8_192
 _MORE_ROOM_TOKENS = 32_768

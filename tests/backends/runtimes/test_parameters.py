@@ -88,6 +88,8 @@ def test_models_that_think_have_room_and_little_effort_for_a_letter(model: str) 
     sent = Parameters(model, model).sent(LETTER)
     assert sent["max_tokens"] > 3_000
     assert sent.get("reasoning_effort") == (None if "claude" in model else "low"), "asking Claude turns thinking on"
+    two_dozen = {**LETTER, "max_tokens": 304}
+    assert Parameters(model, model).sent(two_dozen).get("reasoning_effort") == sent.get("reasoning_effort")
     assert "reasoning_effort" not in Parameters(model, model).sent(KINDS["an answer"])
     high = Parameters(model, model, {"reasoning_effort": "high"})
     assert high.sent(LETTER)["reasoning_effort"] == "high", "the user's word stands"
