@@ -82,7 +82,8 @@ class Parameters:
             refused, length, room = set(self._refused), self._length, self._room
         room = self._usual_room() if room is None else room
         if limit is not None:
-            if room and limit <= SHORT_ANSWER_TOKENS and _takes_low_effort(self._model):
+            is_letters = limit <= SHORT_ANSWER_TOKENS and arguments.get("response_format") is None
+            if room and is_letters and _takes_low_effort(self._model):
                 arguments.setdefault("reasoning_effort", "low")
             if length not in refused:
                 arguments[length] = min(limit + room, max(limit, _longest_answer(self._model)))
