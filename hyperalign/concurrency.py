@@ -54,6 +54,8 @@ def run_concurrently(
     if concurrency <= 1 or len(todo) <= 1:
         results = []
         for item in todo:
+            if is_stopping():
+                raise CancelledError
             results.append(work(item))
             if keep is not None:
                 keep(results[-1])

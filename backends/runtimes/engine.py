@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 from hyperalign.budget import Usage
@@ -20,6 +21,7 @@ from hyperalign.programs.dspy_internals import (
     Response,
     ServerError,
     StreamAccumulator,
+    TextDelta,
     TransportError,
     litellm_errors,
     request_to_dict,
@@ -33,7 +35,7 @@ from hyperalign.programs.dspy_internals import Usage as Reported
 from .exchange import AsyncWire, Exchange, Wire, guess_tokens, is_policy, unusable
 from .faults import signs
 from .meter import Meter, Slot, price
-from .reading import Reply
+from .reading import Reply, ThoughtFilter
 from .target import Target
 from .unfinished import told_unfinished
 
@@ -116,14 +118,27 @@ class _Shared:
         )
         self.meter.add(spent, usd)
 
-    def _end(self, slot: Slot | None, exchange: Exchange, stream: _Stream) -> None:
-        """A stream ended: book it, and remember it if it said something."""
+    def _end(self, slot: Slot | None, exchange: Exchange, stream: _Stream) -> bool:
+        """Book a stream that came to its end; False where nothing was shown of it and it is worth asking anew."""
         response = stream.response()
         self._count(response.usage or Reported(), exchange.seconds)
         self.target.pace.answered()
-        if not exchange.accept(response):
+        if exchange.accept(response):
+            self._keep(slot, response)
+        elif stream.begun:
             raise unusable(self.target.name, response, Reply())
-        self._keep(slot, response)
+        else:
+            return False
+        return True
+
+    def _leave_stream(
+        self, slot: Slot | None, exchange: Exchange, stream: _Stream, error: BaseException, outer: BaseException | None
+    ) -> None:
+        """A stream was left: if that was in the middle, the call was made and its tokens were never told."""
+        if not isinstance(error, Exception) and stream.under_way:
+            self._count(Reported(), exchange.seconds)
+        if not stream.has_ended():
+            self._give_up(slot, error, outer)
 
     def _give_up(self, slot: Slot | None, error: BaseException, outer: BaseException | None) -> None:
         """Free the place of a call that failed for good, and raise what the caller is to see instead, if anything."""
@@ -207,10 +222,11 @@ class Engine(_Shared):
         return self._take(exchange, raw)
 
     def stream(self, request: Request) -> Iterator[Any]:
-        """The same, event by event as the model generates."""
+        """The same, event by event as the model generates, without what it thinks between tags."""
         outer = sys.exception()
         slot, answer = self._replay(request)
         if answer is not None:
+            _tell_unfinished(answer)
             yield from response_to_events(answer)
             return
         exchange = Exchange(self.target, request)
@@ -218,20 +234,19 @@ class Engine(_Shared):
         try:
             while not stream.has_ended():
                 with self.target.pace.turn(), self.meter.call():
+                    stream.restart()
                     try:
                         for event in Wire(exchange, self.target.options()).stream(request):
-                            stream.push(event)
-                            if stream.has_ended():
-                                self._end(slot, exchange, stream)
-                            yield event
+                            shown = stream.push(event)
+                            if event.type == "end" and self._end(slot, exchange, stream):
+                                stream.end()
+                            if event.type != "end" or stream.has_ended():
+                                yield from shown
                     except Exception as error:
                         if stream.begun or not exchange.refused(error, outer):
                             raise
         except BaseException as error:
-            if isinstance(error, GeneratorExit):
-                # The reader left in the middle: the call was made, its tokens were never told.
-                self._count(Reported(), exchange.seconds)
-            self._give_up(slot, error, outer)
+            self._leave_stream(slot, exchange, stream, error, outer)
             raise
 
     def close(self) -> None:
@@ -246,8 +261,9 @@ class AsyncEngine(_Shared):
         import asyncio
 
         outer = sys.exception()
-        slot, answer = await asyncio.to_thread(self._replay, request)
+        slot, answer = self._replay(request)
         if answer is not None:
+            _tell_unfinished(answer)
             return answer
         exchange = Exchange(self.target, request)
         try:
@@ -256,9 +272,13 @@ class AsyncEngine(_Shared):
                     with self.meter.call():
                         answer = await self._attempt(exchange, request, outer)
         except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and exchange.is_under_way:
+                # It was asked, and may be answered: its tokens were never told.
+                self._count(Reported(), exchange.seconds)
             self._give_up(slot, error, outer)
             raise
-        return await asyncio.to_thread(self._keep, slot, answer)
+        # What was paid for is written whatever becomes of the caller.
+        return await asyncio.shield(asyncio.to_thread(self._keep, slot, answer))
 
     async def _attempt(self, exchange: Exchange, request: Request, outer: BaseException | None) -> Response | None:
         import asyncio
@@ -274,15 +294,16 @@ class AsyncEngine(_Shared):
             if exchange.refused(error, outer):
                 return None
             raise
-        return await asyncio.to_thread(self._take, exchange, raw)
+        return self._take(exchange, raw)
 
     async def stream(self, request: Request) -> AsyncIterator[Any]:
-        """The same, event by event as the model generates."""
+        """The same, event by event as the model generates, without what it thinks between tags."""
         import asyncio
 
         outer = sys.exception()
-        slot, answer = await asyncio.to_thread(self._replay, request)
+        slot, answer = self._replay(request)
         if answer is not None:
+            _tell_unfinished(answer)
             for event in response_to_events(answer):
                 yield event
             return
@@ -292,20 +313,21 @@ class AsyncEngine(_Shared):
             while not stream.has_ended():
                 async with self.target.pace.aturn():
                     with self.meter.call():
+                        stream.restart()
                         options = await asyncio.to_thread(self.target.options)
                         try:
                             async for event in AsyncWire(exchange, options).stream(request):
-                                stream.push(event)
-                                if stream.has_ended():
-                                    await asyncio.to_thread(self._end, slot, exchange, stream)
-                                yield event
+                                shown = stream.push(event)
+                                if event.type == "end" and self._end(slot, exchange, stream):
+                                    stream.end()
+                                if event.type != "end" or stream.has_ended():
+                                    for each in shown:
+                                        yield each
                         except Exception as error:
                             if stream.begun or not exchange.refused(error, outer):
                                 raise
         except BaseException as error:
-            if isinstance(error, (GeneratorExit, asyncio.CancelledError)):
-                self._count(Reported(), exchange.seconds)
-            self._give_up(slot, error, outer)
+            self._leave_stream(slot, exchange, stream, error, outer)
             raise
 
     async def aclose(self) -> None:
@@ -316,14 +338,40 @@ class _Stream:
     """What has come of a streamed answer."""
 
     def __init__(self, request: Request) -> None:
-        self._collected = StreamAccumulator(request)
-        self.begun = False
+        self._request = request
+        self._started = False
         self._ended = False
+        self.begun = False
+        self.under_way = False
+        self.restart()
 
-    def push(self, event: Any) -> None:
-        self._collected.push(event)
-        self.begun = self.begun or event.type == "delta"
-        self._ended = event.type == "end"
+    def restart(self) -> None:
+        """Begin anew: nothing was shown of what came before."""
+        self._collected = StreamAccumulator(self._request)
+        self._filter = ThoughtFilter()
+        self.under_way = True
+
+    def push(self, event: Any) -> list[Any]:
+        """The events to show once this one has come."""
+        shown = [event]
+        if event.type == "start":
+            self._collected.push(event)
+            begins, self._started = not self._started, True
+            return [event] if begins else []
+        if event.type == "delta" and isinstance(event.delta, TextDelta):
+            self._last = event
+            text = self._filter.feed(event.delta.text or "")
+            shown = [self._with(event, text)] if text else []
+        elif event.type == "end" and (text := self._filter.flush()):
+            shown = [self._with(self._last, text), event]
+        for each in shown:
+            self._collected.push(each)
+            self.begun = self.begun or (each.type == "delta" and isinstance(each.delta, TextDelta))
+        return shown
+
+    def end(self) -> None:
+        """The answer is whole, booked and kept."""
+        self._ended, self.under_way = True, False
 
     def has_ended(self) -> bool:
         return self._ended
@@ -331,6 +379,10 @@ class _Stream:
     def response(self) -> Response:
         response: Response = self._collected.response()
         return response
+
+    def _with(self, event: Any, text: str) -> Any:
+        # Log-probabilities are of the tokens as they came.
+        return event if event.delta.text == text else replace(event, delta=replace(event.delta, text=text, logprobs=()))
 
 
 def _tell_unfinished(response: Response) -> None:

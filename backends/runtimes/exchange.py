@@ -35,7 +35,9 @@ __all__ = ["AsyncWire", "Exchange", "Wire", "guess_tokens", "is_policy", "unusab
 _LONGEST_WAIT_SECONDS = 60.0
 _QUOTED_CHARACTERS = 200
 _ASKED_WRONGLY = (InvalidRequestError, UnsupportedFeatureError)
-_NOT_BY_PARAMETERS = (ContextLengthError, UnsupportedModelError)
+# More than there are parameters to leave out one by one.
+_ATTEMPTS = 16
+_UNFINISHED_TOKENS = 1_024
 
 
 class Wire(LiteLLMEngine):
@@ -80,14 +82,21 @@ class Exchange:
         self._without: tuple[str, ...] = ()
         self._sent: dict[str, Any] = {}
         self._room = 0
+        self._extra = 0
+        self._attempts = 0
         self._began = 0.0
 
     def arguments(self, wished: dict[str, Any]) -> dict[str, Any]:
         """What to hand LiteLLM for the next attempt, of all that the request wishes for."""
         self._room = self._target.parameters.room
-        self._sent = self._target.parameters.sent(wished, without=self._without)
+        self._sent = self._target.parameters.sent(wished, without=self._without, extra=self._extra)
         self._began = time.monotonic()
         return self._sent
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether an attempt was begun."""
+        return self._began > 0
 
     @property
     def seconds(self) -> float:
@@ -111,17 +120,26 @@ class Exchange:
             parameters.leave_out(self._without)
             self._without = ()
         reply = reply or Reply()
-        cut = response.finish_reason == "length"
-        if _says_something(response) and not (cut and self._sent.get("response_format") is not None):
+        cut, says = response.finish_reason == "length", _says_something(response)
+        if says and not (cut and self._sent.get("response_format") is not None):
             if reply.thought:
                 parameters.learn_thinking()
             return True
-        if cut and parameters.learn_thinking(had=self._room):
-            return False
-        if not (self._asked_again or cut or reply.reason == "content_filter"):
-            self._asked_again = True
+        self._attempts += 1
+        if self._attempts < _ATTEMPTS and self._is_worth_more(reply, cut=cut, says=says):
             return False
         raise unusable(self._target.name, response, reply)
+
+    def _is_worth_more(self, reply: Reply, *, cut: bool, says: bool) -> bool:
+        """Whether asking again may give an answer that can be used."""
+        if cut and (reply.thought or not says):
+            return self._target.parameters.learn_thinking(had=self._room)
+        if cut:
+            # JSON without its end: the answer is longer than was thought, or it never ends.
+            before, self._extra = self._extra, _UNFINISHED_TOKENS
+            return not before
+        again, self._asked_again = not self._asked_again, True
+        return again and reply.reason != "content_filter"
 
     def refused(self, error: Exception, outer: BaseException | None) -> bool:
         """Whether a refused attempt is worth making in another way, or after a pause.
@@ -133,9 +151,15 @@ class Exchange:
         if isinstance(error, RateLimitError):
             wait = signs(error, outer).wait
             return (wait is None or wait <= _LONGEST_WAIT_SECONDS) and self._target.pace.refused(self._began, wait)
-        if not isinstance(error, _ASKED_WRONGLY) or isinstance(error, _NOT_BY_PARAMETERS) or is_policy(error):
+        self._attempts += 1
+        if self._attempts >= _ATTEMPTS or isinstance(error, UnsupportedModelError) or is_policy(error):
             return False
-        if self._target.parameters.learn_refusal(str(error), self._sent):
+        if isinstance(error, ContextLengthError):
+            return self._target.parameters.learn_too_long(self._room)
+        return isinstance(error, _ASKED_WRONGLY) and self._can_ask_for_less(str(error))
+
+    def _can_ask_for_less(self, said: str) -> bool:
+        if self._target.parameters.learn_refusal(said, self._sent, room=self._room):
             return True
         if self._without:
             return False
@@ -173,6 +197,10 @@ def unusable(name: str, response: Response, reply: Reply) -> ModelOutputError:
     if reply.refusal:
         return ModelOutputError(
             f"'{name}' refused to answer: {reply.refusal[:_QUOTED_CHARACTERS]}", remedy="Try another --model."
+        )
+    if response.finish_reason == "length" and _says_something(response):
+        return ModelOutputError(
+            f"'{name}' did not come to the end of its answer.", remedy="Run it again, or use another --model."
         )
     if response.finish_reason == "length":
         return ModelOutputError(

@@ -34,7 +34,6 @@ from hyperalign.scores import Message, Scorer
 from .engine import AsyncEngine, Engine
 from .faults import from_dspy, own_cause
 from .meter import Journal, Meter
-from .reading import without_thoughts
 from .target import Target
 
 
@@ -53,6 +52,8 @@ __all__ = ["LM", "stream"]
 
 # On news leads the 1.5B model still looped at 0.2.
 _LOOP_PENALTY = 0.5
+# Of these ``connect`` makes rules for all calls, and a model's own settings are wishes of each.
+_CHOSEN = ("temperature", "reasoning_effort")
 _PASSING = (LMRateLimitError, LMServerError, LMTransportError)
 
 
@@ -70,6 +71,7 @@ class LM(dspy.LM):
 
     def __init__(self, target: Target, meter: Meter | None = None, **settings: Any) -> None:
         meter = meter or Meter()
+        target.parameters.set_by_user(name for name, value in settings.items() if value is not None)
         super().__init__(
             target.model,
             cache=False,
@@ -139,16 +141,18 @@ class LM(dspy.LM):
         from .connect import connect
 
         settings = {**self.kwargs, **{key: value for key, value in changed.items() if key != "model"}}
+        wishes = {key: settings.pop(key) for key in _CHOSEN if key in settings}
         meter = self._own_engine.meter
-        return connect(
+        made = connect(
             name,
             budget=meter.budget,
-            concurrency=self.concurrency,
             num_retries=self.num_retries,
             provider=self.provider,
             **self.target.fixed,
             **settings,
         )
+        made.kwargs.update(wishes)
+        return made
 
     def _get_initial_kwargs(self, *, temperature: Any, max_tokens: Any, **kwargs: Any) -> dict[str, Any]:
         # DSPy refuses small answers of models that think; room for their thoughts is added when they are asked.
@@ -193,12 +197,12 @@ class LM(dspy.LM):
             "concurrency": target.concurrency,
             "num_retries": self.num_retries,
             **self.kwargs,
-            **target.fixed,
+            "fixed": target.fixed,
         }
         if target.api_version is not None:
             state["api_version"] = target.api_version
-        # An address may hold a password; where it does, it has to be given again.
-        if target.kind == "hosted" and target.api_base is not None and "@" not in target.api_base:
+        # An address may hold a password or a key; where it does, it has to be given again.
+        if target.kind == "hosted" and target.api_base is not None and not {"@", "?"} & set(target.api_base):
             state["api_base"] = target.api_base
         if target.server is not None:
             state["server"] = target.server.settings.model_dump()
@@ -213,7 +217,10 @@ class LM(dspy.LM):
         settings = {key: value for key, value in state.items() if key != LM_CLASS_STATE_KEY}
         if (server := settings.pop("server", None)) is not None:
             settings["server"] = ServerSettings.model_validate(server)
-        return connect(settings.pop("name"), **settings)
+        wishes = {key: settings.pop(key) for key in _CHOSEN if key in settings}
+        made = connect(settings.pop("name"), **settings.pop("fixed", {}), **settings)
+        made.kwargs.update(wishes)
+        return made
 
     @property
     def _own_engine(self) -> Engine:
@@ -246,7 +253,7 @@ def stream(lm: Any, messages: Sequence[Message], **settings: Any) -> Iterator[st
     begun = False
     try:
         with error_boundary(lm.model, unexpected=True):
-            for piece in without_thoughts(_texts(lm._own_engine.stream(request))):
+            for piece in _texts(lm._own_engine.stream(request)):
                 begun = True
                 yield piece
         if begun:

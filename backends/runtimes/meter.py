@@ -129,6 +129,9 @@ def price(model: str, tokens_in: int, tokens_out: int, tokens_cached: int) -> fl
 
 @cache
 def _has_price(model: str) -> bool:
+    if model.startswith(("ollama/", "ollama_chat/")):
+        # LiteLLM would ask a server: what one's own machine costs nobody knows.
+        return False
     import litellm
 
     try:

@@ -48,10 +48,12 @@ class Pace:
         Raises:
             CancelledError: the work around the caller is being stopped.
         """
+        if is_stopping():
+            raise CancelledError
         while (wait := self._try()) > 0:
+            time.sleep(wait)
             if is_stopping():
                 raise CancelledError
-            time.sleep(wait)
         try:
             yield
         finally:

@@ -6,6 +6,7 @@ refused is left out from then on. A model that thinks before it answers is given
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import threading
@@ -36,7 +37,11 @@ _WISHES = (
     "reasoning_effort",
     "response_format",
 )
+_JSON = "json"
 _LENGTHS = ("max_tokens", "max_completion_tokens")
+_LENGTH = re.compile(r"max[_ ](?:completion[_ ]|output[_ ])?tokens", re.IGNORECASE)
+_UNKNOWN = re.compile(r"unsupported|not supported|unknown|unrecognized|not permitted|use '", re.IGNORECASE)
+_OUT_OF_ROOM = re.compile(r"higher max_(?:completion_)?tokens|could not finish", re.IGNORECASE)
 # What servers write of a parameter, beside its name.
 _ALSO_CALLED = {
     "response_format": r"json[ _]?(?:schema|object|mode)|structured output|grammar",
@@ -44,6 +49,8 @@ _ALSO_CALLED = {
     "reasoning_effort": r"reasoning|thinking",
     "frequency_penalty": r"penalt",
 }
+# Of these LiteLLM asks a server that runs somewhere, and not its table.
+_ASKS_SERVER = ("ollama/", "ollama_chat/")
 # Asking these for an effort turns their thinking on, or says nothing to them.
 _UNASKED = re.compile(r"claude|anthropic|deepseek|bedrock|mistral|ollama", re.IGNORECASE)
 
@@ -65,52 +72,79 @@ class Parameters:
         self._refused: set[str] = set()
         self._length = _LENGTHS[0]
         self._room: int | None = None
+        self._most_room = _MORE_ROOM_TOKENS
         self._told: set[str] = set()
+        self._by_user = set(self.fixed)
 
-    def sent(self, wished: Mapping[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
+    def set_by_user(self, names: Iterable[str]) -> None:
+        """Settings that somebody chose, so that it is told where they are left out."""
+        with self._lock:
+            self._by_user.update(names)
+
+    def sent(self, wished: Mapping[str, Any], *, without: Collection[str] = (), extra: int = 0) -> dict[str, Any]:
         """The arguments of a call to LiteLLM.
 
         Args:
             wished: all arguments that the call would like to be made with.
             without: names to leave out this time.
+            extra: tokens beside those of the answer, this time.
         """
         arguments = {**wished, **self.fixed}
         limit = next((arguments.pop(name) for name in reversed(_LENGTHS) if arguments.get(name) is not None), None)
         for name in _LENGTHS:
             arguments.pop(name, None)
         with self._lock:
-            refused, length, room = set(self._refused), self._length, self._room
-        room = self._usual_room() if room is None else room
+            refused, length, told = set(self._refused), self._length, set(self._by_user)
+            room = self._room_now()
         if limit is not None:
             is_letters = limit <= SHORT_ANSWER_TOKENS and arguments.get("response_format") is None
             if room and is_letters and _takes_low_effort(self._model):
                 arguments.setdefault("reasoning_effort", "low")
             if length not in refused:
-                arguments[length] = min(limit + room, max(limit, _longest_answer(self._model)))
+                arguments[length] = min(limit + room + extra, max(limit, _longest_answer(self._model)))
         if "json_schema" in refused and _is_schema(arguments.get("response_format")):
             arguments["response_format"] = {"type": "json_object"}
         wishes = {name: arguments[name] for name in _WISHES if arguments.get(name) is not None}
         refused |= set(without)
         granted = _granted(self._model, {name: value for name, value in wishes.items() if name not in refused})
-        self._tell_user_of(name for name in self.fixed if name in wishes and name not in granted)
+        self._tell_user_of(name for name in told if name in wishes and name not in granted)
         return {name: value for name, value in arguments.items() if name not in _WISHES} | granted
 
-    def learn_refusal(self, said: str, sent: Mapping[str, Any]) -> bool:
+    def learn_refusal(self, said: str, sent: Mapping[str, Any], *, room: int) -> bool:
         """Note what a server refused by name.
 
         Args:
             said: the server's words.
             sent: what was sent.
+            room: how much of the sent length was room to think.
 
         Returns:
-            True if something can be left out, so that it is worth asking again.
+            True if something can be asked for otherwise, so that it is worth asking again.
         """
-        if self._learn_length(said, sent):
-            return True
+        if _OUT_OF_ROOM.search(said):
+            return self.learn_thinking(had=room)
+        if (name := next((name for name in _LENGTHS if name in sent), None)) and _LENGTH.search(said):
+            if _UNKNOWN.search(said):
+                self._rename_length(name)
+                return True
+            return self.learn_too_long(room)
         wishes = wishes_in(sent)
         named = [name for name in wishes if _names(said, name)]
         self.leave_out("json_schema" if _is_schema(sent.get(name)) else name for name in named)
         return bool(named)
+
+    def learn_too_long(self, room: int) -> bool:
+        """Note that an answer with so much room to think was too long for the model or its window.
+
+        Returns:
+            True if there is less to ask for.
+        """
+        if not room:
+            return False
+        with self._lock:
+            # By what was sent: calls beside this one say the same.
+            self._most_room = min(self._most_room, room // 4 if room // 4 >= _LEAST_ROOM_TOKENS else 0)
+        return True
 
     def leave_out(self, names: Iterable[str]) -> None:
         """Send these no more, and tell the user once."""
@@ -129,17 +163,18 @@ class Parameters:
             True if the next call gets more room than that.
         """
         with self._lock:
-            now = self._usual_room() if self._room is None else self._room
-            if had is not None and had >= _ROOM_TOKENS:
-                now = max(now, _MORE_ROOM_TOKENS)
-            self._room = max(now, _ROOM_TOKENS)
-            return had is not None and self._room > had
+            wanted = _MORE_ROOM_TOKENS if had is not None and had >= _ROOM_TOKENS else _ROOM_TOKENS
+            self._room = max(self._room or self._usual_room(), wanted)
+            return had is not None and self._room_now() > had
 
     @property
     def room(self) -> int:
         """Tokens that a call gets beside those of its answer, to think."""
         with self._lock:
-            return self._usual_room() if self._room is None else self._room
+            return self._room_now()
+
+    def _room_now(self) -> int:
+        return min(self._usual_room() if self._room is None else self._room, self._most_room)
 
     @property
     def supported(self) -> frozenset[str]:
@@ -147,25 +182,11 @@ class Parameters:
         with self._lock:
             return _known(self._model) - self._refused
 
-    def _learn_length(self, said: str, sent: Mapping[str, Any]) -> bool:
-        name = next((name for name in _LENGTHS if name in sent), None)
-        if name is None or not re.search(r"max[_ ](?:completion[_ ]|output[_ ])?tokens", said, re.IGNORECASE):
-            return False
+    def _rename_length(self, name: str) -> None:
+        """Say the length of an answer under its other name; under none where that was refused, too."""
         with self._lock:
-            room = self._usual_room() if self._room is None else self._room
-            if room >= _LEAST_ROOM_TOKENS and not re.search(
-                r"unsupported|not supported|unknown|unrecognized|use '", said
-            ):
-                self._room = room // 4
-                return True
-            other = _LENGTHS[1 - _LENGTHS.index(name)]
-            if other in self._refused:
-                self._refused.add(name)
-                return True
             self._refused.add(name)
-            self._refused.discard(other)
-            self._length = other
-        return True
+            self._length = _LENGTHS[1 - _LENGTHS.index(name)]
 
     def _tell_user_of(self, names: Iterable[str]) -> None:
         with self._lock:
@@ -199,6 +220,8 @@ def accepted(model: str, wishes: Mapping[str, Any]) -> bool:
 @lru_cache(maxsize=256)
 def thinks(model: str) -> bool:
     """Whether LiteLLM's table says that a model may think before it answers."""
+    if model.startswith(_ASKS_SERVER):
+        return bool(_about(model).get("supports_reasoning"))
     import litellm
 
     return bool(litellm.supports_reasoning(model))
@@ -232,6 +255,8 @@ def _about(model: str) -> Mapping[str, Any]:
     """What LiteLLM's table says of a model; nothing, if it is not in it."""
     import litellm
 
+    if model.startswith(_ASKS_SERVER):
+        return dict(litellm.model_cost.get(model, {}))
     try:
         return dict(litellm.get_model_info(model))
     except Exception:  # noqa: BLE001, RUF100 - LiteLLM raises a plain Exception for a model that its table lacks
@@ -252,14 +277,15 @@ def _granted(model: str, wishes: Mapping[str, Any]) -> dict[str, Any]:
     if "logprobs" not in known:
         known.pop("top_logprobs", None)
     kept = _kept_by_check(model, tuple((name, _plain(name, value)) for name, value in known.items()))
-    return {name: value for name, value in known.items() if name in kept}
+    # It is no parameter of OpenAI's: LiteLLM hands it on to whoever takes it, and its table does not say who.
+    return {name: value for name, value in wishes.items() if name in kept or name == "top_k"}
 
 
 def _plain(name: str, value: Any) -> Any:
     """A value that can be looked up: of a schema it matters that it is one, not which."""
     if name == "response_format":
         return "json_schema" if _is_schema(value) else "json_object"
-    return tuple(value) if isinstance(value, list) else value
+    return value if isinstance(value, str | int | float) else (_JSON, json.dumps(value, sort_keys=True))
 
 
 @lru_cache(maxsize=1024)
@@ -283,7 +309,7 @@ def _accepted_alone(model: str, name: str, value: Any) -> bool:
 
 def _example(name: str, value: Any) -> Any:
     if name != "response_format":
-        return list(value) if isinstance(value, tuple) else value
+        return json.loads(value[1]) if isinstance(value, tuple) else value
     if value == "json_object":
         return {"type": "json_object"}
     schema = {

@@ -10,18 +10,23 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Reply", "guessed_tokens", "read_reply", "tidied", "without_thoughts"]
+__all__ = ["Reply", "ThoughtFilter", "guessed_tokens", "read_reply", "tidied"]
 
 _CHARACTERS_PER_TOKEN = 4
-_THOUGHT = r"think|thinking|thought|thoughts|reasoning"
-_OPENING_TAGS = (*(f"<{name}>" for name in _THOUGHT.split("|")), "<|channel|>")
-_THOUGHTS = re.compile(rf"\A\s*<({_THOUGHT})>.*?</\1>\s*", re.DOTALL | re.IGNORECASE)
-# Some chat templates open the tag in the prompt, so that an answer only closes it.
-_CLOSED = re.compile(rf"\A(?:(?!<(?:{_THOUGHT})>).)*</(?:{_THOUGHT})>\s*", re.DOTALL | re.IGNORECASE)
-_UNCLOSED = re.compile(rf"\A\s*<(?:{_THOUGHT})>", re.IGNORECASE)
+_TAGS = {"<think>": "</think>", "<|channel|>": "<|channel|>final<|message|>"}
+# Only the first is written by models alone; of the others a text may tell, unless they stand on lines of their own.
+_THOUGHTS = re.compile(
+    r"\A\s*<(?:think>.*?</think>\s*|(thinking|thought|thoughts|reasoning)>.*?</\1>[ \t]*\n\s*)",
+    re.DOTALL | re.IGNORECASE,
+)
+# Some chat templates open the tag in the prompt, so that an answer only closes it, on a line of its own.
+_CLOSED = re.compile(
+    r"\A(?:(?!<think>).)*?(?:^[ \t]*</think>\s*|</think>[ \t]*\n\s*)", re.DOTALL | re.IGNORECASE | re.MULTILINE
+)
+_UNCLOSED = re.compile(r"\A\s*<think>", re.IGNORECASE)
 _CHANNELS = re.compile(r"\A\s*<\|channel\|>.*<\|channel\|>final<\|message\|>", re.DOTALL)
 _END_OF_TURN = re.compile(
     r"(?:\s*(?:</s>|<\|im_end\|>|<\|eot_id\|>|<\|endoftext\|>|<end_of_turn>|<\|return\|>|<\|end\|>))+\s*\Z"
@@ -34,14 +39,12 @@ class Reply(dict[str, Any]):
     Attributes:
         text: what is said, without thoughts.
         thought: whether the model thought before it answered, or instead.
-        cut: whether it stopped at its length.
         reason: why it ended, in the server's word.
         refusal: what it said instead of an answer.
     """
 
     text: str = ""
     thought: bool = False
-    cut: bool = False
     reason: str = ""
     refusal: str = ""
 
@@ -61,9 +64,11 @@ def read_reply(body: Mapping[str, Any], *, wants_tools: bool = False) -> Reply:
         return reply
     choice = reply["choices"][0]
     message = choice["message"]
-    text, thought = _split_thoughts(message.get("content") or "")
-    if message.get("reasoning_content"):
-        text = text.lstrip()
+    apart = bool(message.get("reasoning_content") or message.get("reasoning"))
+    # Where thoughts come apart, the text is the answer as it is.
+    text, thought = (
+        (str(message.get("content") or "").lstrip(), True) if apart else _split_thoughts(message.get("content") or "")
+    )
     if not text and not wants_tools:
         text = _tool_arguments(message)
         message.pop("tool_calls", None)
@@ -71,9 +76,8 @@ def read_reply(body: Mapping[str, Any], *, wants_tools: bool = False) -> Reply:
     message["content"] = text
     choice["logprobs"] = _aligned(choice["logprobs"], text)
     reply.text = text
-    reply.thought = thought or bool(message.get("reasoning_content") or message.get("reasoning"))
+    reply.thought = thought
     reply.reason = str(choice.get("finish_reason") or "")
-    reply.cut = reply.reason in {"length", "max_tokens"}
     # LiteLLM keeps what it has no field for under another name.
     reply.refusal = str(message.get("refusal") or (message.get("provider_specific_fields") or {}).get("refusal") or "")
     return reply
@@ -89,26 +93,43 @@ def tidied(body: Mapping[str, Any]) -> dict[str, Any]:
     return tidy
 
 
-def without_thoughts(pieces: Iterable[str]) -> Iterator[str]:
-    """A streamed text without what was thought before it, between tags."""
-    held: str | None = ""
-    for piece in pieces:
-        if held is None:
-            yield piece
-            continue
-        held += piece
-        start = held.lstrip()
-        if any(tag.startswith(start[: len(tag)].lower()) for tag in _OPENING_TAGS):
-            # It thinks, or may be about to: nothing is said before that is over.
-            text, thought = _split_thoughts(held)
-            if not (thought and text):
-                continue
-            held = text
-        if start:
-            yield held
-            held = None
-    if held and not any(held.lstrip().lower().startswith(tag) for tag in _OPENING_TAGS):
-        yield held
+class ThoughtFilter:
+    """Takes what was thought before an answer, between tags, out of a text that comes piece by piece."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._closing = ""
+        self._is_text = False
+
+    def feed(self, piece: str) -> str:
+        """What may be shown once this piece has come."""
+        if self._is_text:
+            return piece
+        self._held += piece
+        if not self._closing:
+            start = self._held.lstrip()
+            self._closing = next((end for tag, end in _TAGS.items() if start.lower().startswith(tag)), "")
+            if not self._closing:
+                if any(tag.startswith(start.lower()) for tag in _TAGS):
+                    return ""
+                return self._let_go(self._held)
+        _, found, text = self._held.partition(self._closing)
+        if not found:
+            # Only an end that is not whole yet matters of what was thought.
+            self._held = self._held[-len(self._closing) :]
+            return ""
+        if not text.strip():
+            self._held = found
+            return ""
+        return self._let_go(text.lstrip())
+
+    def flush(self) -> str:
+        """What is left at the end."""
+        return "" if self._is_text or self._closing else self._let_go(self._held)
+
+    def _let_go(self, text: str) -> str:
+        self._held, self._is_text = "", True
+        return text
 
 
 def guessed_tokens(text: str) -> int:
@@ -127,6 +148,8 @@ def _choice(choice: dict[str, Any]) -> dict[str, Any]:
     if isinstance(calls := message.get("tool_calls"), list):
         message["tool_calls"] = [_call(call) for call in calls if isinstance(call, dict)]
     tidy = {**choice, "message": message, "logprobs": _logprobs(choice.get("logprobs"))}
+    if str(choice.get("finish_reason")).lower() in {"max_tokens", "max_output_tokens", "model_length"}:
+        tidy["finish_reason"] = "length"
     tidy.pop("text", None)
     return tidy
 
@@ -169,7 +192,8 @@ def _split_thoughts(text: str) -> tuple[str, bool]:
             return _split_thoughts(text[match.end() :])[0], True
     if _UNCLOSED.match(text) or text.lstrip().startswith("<|channel|>"):
         return "", True
-    return _END_OF_TURN.sub("", text), False
+    # A text that has an opening tag of the kind means its closing one.
+    return text if "<s>" in text else _END_OF_TURN.sub("", text), False
 
 
 def _tool_arguments(message: Mapping[str, Any]) -> str:

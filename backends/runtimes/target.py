@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import threading
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -104,6 +105,8 @@ class Target:
         state = {key: value for key, value in self.__dict__.items() if key not in made}
         settings = self.server.settings.model_dump() if self.server is not None else None
         model = self.server.model if self.server is not None else None
+        # Whoever needs a password in an address gives it again.
+        state["api_base"] = re.sub(r"//[^/\s@]+@", "//", self.api_base) if self.api_base else None
         return {**state, "api_key": None, "headers": {}, "_checked": False, "_served": (model, settings)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

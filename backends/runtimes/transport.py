@@ -19,9 +19,10 @@ import httpx
 
 from .reading import tidied
 
-__all__ = ["Clients"]
+__all__ = ["Clients", "environment_base"]
 
 _NO_LIMIT = httpx.Limits(max_connections=None, max_keepalive_connections=32)
+_NOT_KEPT = httpx.Limits(max_connections=None, max_keepalive_connections=0)
 _CONNECT_SECONDS = 10.0
 
 
@@ -56,25 +57,21 @@ class Clients:
         import asyncio
 
         with self._lock:
+            for loop in [loop for loop in self._by_loop if loop.is_closed()]:
+                del self._by_loop[loop]
             kept = self._by_loop.setdefault(asyncio.get_running_loop(), {})
             return self._of(kept, options, asynchronous=True)
 
     def _of(
         self, kept: dict[tuple[str, str], Any], options: Mapping[str, Any], *, asynchronous: bool
     ) -> dict[str, Any]:
-        base, key = options.get("api_base") or self._base_of_environment(), options.get("api_key")
+        base, key = options.get("api_base") or environment_base(self._provider), options.get("api_key")
         if base is None:
             return {}
         name = (base, key or "")
         if name not in kept:
             kept[name] = None if _behind_proxy(base) else self._made(base, key, asynchronous=asynchronous)
         return {"client": kept[name]} if kept[name] is not None else {}
-
-    def _base_of_environment(self) -> str | None:
-        """Where LiteLLM would go by the environment, if it is not OpenAI itself."""
-        if self._provider != "openai":
-            return None
-        return os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
 
     def _made(self, base: str, key: str | None, *, asynchronous: bool) -> Any:
         if self._provider == "openai":
@@ -94,6 +91,13 @@ class Clients:
 
             return HTTPHandler(client=httpx.Client(transport=_Tidy(), timeout=self._timeout))
         return None
+
+
+def environment_base(provider: str) -> str | None:
+    """Where LiteLLM goes by the environment for a provider, if not to the provider itself."""
+    if provider != "openai":
+        return None
+    return os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
 
 
 def _close(kept: dict[tuple[str, str], Any]) -> None:
@@ -123,7 +127,8 @@ class _AsyncTidy(httpx.AsyncHTTPTransport):
     """The same, asynchronously."""
 
     def __init__(self) -> None:
-        super().__init__(verify=_certificates(), limits=_NO_LIMIT)
+        # A connection that is kept would keep its event loop, and an event loop may end after each call.
+        super().__init__(verify=_certificates(), limits=_NOT_KEPT)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         response = await super().handle_async_request(request)
@@ -144,7 +149,8 @@ def _certificates() -> Any:
 
 def _behind_proxy(base: str) -> bool:
     """Whether the environment names a proxy for an address: LiteLLM's own clients know how to go through it."""
-    return bool(getproxies()) and not proxy_bypass(urlsplit(base).hostname or "")
+    address, proxies = urlsplit(base), getproxies()
+    return bool({address.scheme, "all"} & proxies.keys()) and not proxy_bypass(address.hostname or "")
 
 
 def _is_whole_answer(request: httpx.Request, response: httpx.Response) -> bool:

@@ -98,7 +98,9 @@ class ModelOptions:
     def identity(self) -> dict[str, Any]:
         """What decides its answers, as JSON-able data without secrets: a run with another value is another run."""
         given = {"temperature": self.temperature, "reasoning_effort": self.reasoning_effort}
-        place = {} if self.is_own else {"api_base": self.api_base}
+        from hyperalign.backends.runtimes.transport import environment_base
+
+        place = {} if self.is_own else {"api_base": self.api_base or environment_base(self.model.partition("/")[0])}
         return {"model": self.model, **{key: value for key, value in {**place, **given}.items() if value is not None}}
 
 
@@ -214,7 +216,11 @@ def _chosen(context: typer.Context, given: dict[str, Any], flag: str) -> ModelOp
     source = {name: getattr(context.get_parameter_source(name), "name", "") for name in ("model", *given)}
     for name in _PLACE:
         # The file's address is of the file's model: with another one, that one's key would go there.
-        if source[name] == "DEFAULT_MAP" and source["model"] != "DEFAULT_MAP":
+        if (
+            source[name] == "DEFAULT_MAP"
+            and source["model"] != "DEFAULT_MAP"
+            and model != context.lookup_default("model")
+        ):
             given[name] = None
         if source[name] == "COMMANDLINE" and model.startswith(_OWN_ADDRESS):
             raise InputError(

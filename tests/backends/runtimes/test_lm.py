@@ -296,6 +296,9 @@ def test_a_pickled_model_holds_no_words(scripted_server: ScriptedServer) -> None
     lm("Is the marmalade ready?")
     assert lm.history
     assert b"marmalade" not in pickle.dumps(lm)
+    elsewhere = connect("openai/any", api_base="http://bob:pw-secret@127.0.0.1:9/v1", api_key="k")
+    assert b"pw-secret" not in pickle.dumps(elsewhere)
+    assert "pw-secret" not in str(elsewhere.dump_state())
     assert lm.history, "its own is kept"
 
 

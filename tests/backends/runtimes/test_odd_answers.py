@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hyperalign.backends.runtimes.connect import connect
 from hyperalign.backends.runtimes.lm import LM, stream
-from hyperalign.backends.runtimes.reading import read_reply, without_thoughts
+from hyperalign.backends.runtimes.reading import ThoughtFilter, read_reply
 from hyperalign.budget import Budget
 from hyperalign.errors import ModelOutputError, ModelServerError
+from hyperalign.profile import Profile
+from hyperalign.programs.generate import Generate
 from hyperalign.scores import Message
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, Step, error, raw, reply
 
@@ -180,11 +183,17 @@ def test_one_that_never_ends_to_think_is_an_error(scripted_server: ScriptedServe
     assert len(scripted_server.requests) == 3
 
 
-def test_json_that_is_cut_is_asked_for_with_more_room(scripted_server: ScriptedServer) -> None:
+def test_json_that_is_cut_is_asked_for_with_more_room_once(scripted_server: ScriptedServer) -> None:
     scripted_server.script(reply('{"quote": "and then we', finish_reason="length"), '{"quote": "and then we went"}')
-    answer = lm_at(scripted_server)(messages=HI, max_tokens=20, response_format={"type": "json_object"})
-    assert text_of(answer) == '{"quote": "and then we went"}'
+    lm = lm_at(scripted_server)
+    json_mode = {"response_format": {"type": "json_object"}}
+    assert text_of(lm(messages=HI, max_tokens=20, **json_mode)) == '{"quote": "and then we went"}'
     assert scripted_server.requests[1].body["max_tokens"] > scripted_server.requests[0].body["max_tokens"]
+    scripted_server.script(*[reply('{"quote": "and on and', finish_reason="length")] * 2)
+    with pytest.raises(ModelOutputError, match="did not come to the end"):
+        lm("On", max_tokens=20, **json_mode)
+    lm("Letter", **LETTER)
+    assert scripted_server.requests[-1].body["max_tokens"] == 16, "it does not think: nothing was learned"
 
 
 def test_prose_that_stops_at_its_length_is_an_answer(scripted_server: ScriptedServer) -> None:
@@ -207,6 +216,94 @@ def test_a_text_that_a_provider_refuses_is_no_answer(scripted_server: ScriptedSe
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "To end the block write </think> and go on.\nThen test it.",
+        "The sale: <s>old price</s>",
+        "<thinking>caps</thinking> is a tag I like.",
+        "<thought>A poem of mine.</thought>",
+        "Dear Ann, </s> is how it ends, I think.",
+    ],
+)
+def test_texts_that_tell_of_tags_are_left_alone(text: str) -> None:
+    assert read_reply(said(text)).text == text
+
+
+def test_a_streamed_program_shows_no_thoughts(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = reply("<think>secret thoughts</think>\n\nDear Ann, do come.")
+    lm = lm_at(scripted_server)
+    assert "".join(stream(lm, HI)) == "Dear Ann, do come."
+
+    async def streamed() -> tuple[str, str]:
+        import dspy
+
+        with dspy.context(lm=lm):
+            program = dspy.streamify(Generate("none"))
+            chunks = [chunk async for chunk in program(prompt="Hi", profile=Profile(user="ada"))]
+        return str(chunks[:-1]), str(chunks[-1].answer)
+
+    shown, answer = asyncio.run(streamed())
+    assert answer == "Dear Ann, do come."
+    assert "secret" not in shown
+
+
+def test_a_stream_cut_while_it_thinks_is_asked_for_with_more_room(scripted_server: ScriptedServer) -> None:
+    scripted_server.script(reply("<think>Hm", finish_reason="length"))
+    scripted_server.default = reply("<think>Hm.</think>Dear Ann")
+    budget = Budget()
+    assert "".join(stream(lm_at(scripted_server, budget=budget), HI, max_tokens=20)) == "Dear Ann"
+    assert budget.spent.calls == len(scripted_server.requests) == 2
+
+
+def test_a_reader_who_leaves_at_the_end_has_paid_once(scripted_server: ScriptedServer) -> None:
+    lm = lm_at(scripted_server, budget=(budget := Budget()))
+    from hyperalign.programs.dspy_internals import request_from_openai_chat
+
+    events = lm._own_engine.stream(request_from_openai_chat({"model": lm.model, "messages": HI}))
+    for event in events:
+        if event.type == "end":
+            break
+    events.close()
+    assert budget.spent.calls == len(scripted_server.requests) == 1
+
+
+def test_a_cancelled_call_is_booked(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = reply("A", delay=1.0)
+    lm = lm_at(scripted_server, budget=(budget := Budget()))
+
+    async def cancelled() -> None:
+        task = asyncio.ensure_future(lm.acall("Hi"))
+        while not scripted_server.requests:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    assert (budget.spent.calls, budget.spent.unpriced) == (1, 1)
+
+
+def test_event_loops_leave_nothing_open(scripted_server: ScriptedServer) -> None:
+    lm = lm_at(scripted_server)
+    asyncio.run(lm.acall("Hi"))
+    before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 0
+    for number in range(12):
+        asyncio.run(lm.acall(f"{number}"))
+    assert len(lm.target.clients._by_loop) <= 2
+    if before:
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before + 6
+
+
+@pytest.mark.parametrize("variable", ["NO_PROXY", "HTTPS_PROXY"])
+def test_a_proxy_for_something_else_changes_nothing(
+    scripted_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "http://proxy.example:3128" if variable == "HTTPS_PROXY" else "example.com")
+    scripted_server.default = raw(READ["parts"][0])
+    assert text_of(lm_at(scripted_server)(messages=HI)) == "A, surely"
+
+
+@pytest.mark.parametrize(
     ("pieces", "shown"),
     [
         (["<th", "ink>No", ".</thi", "nk>\n\n", "Dear", " Tom"], "Dear Tom"),
@@ -217,7 +314,8 @@ def test_a_text_that_a_provider_refuses_is_no_answer(scripted_server: ScriptedSe
     ],
 )
 def test_thoughts_are_not_streamed(pieces: list[str], shown: str) -> None:
-    assert "".join(without_thoughts(pieces)) == shown
+    thoughts = ThoughtFilter()
+    assert "".join([*(thoughts.feed(piece) for piece in pieces), thoughts.flush()]) == shown
 
 
 def test_a_stream_of_thoughts_alone_is_asked_for_whole(scripted_server: ScriptedServer) -> None:

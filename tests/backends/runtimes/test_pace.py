@@ -126,6 +126,21 @@ def test_after_a_failure_nothing_new_is_asked(scripted_server: ScriptedServer) -
     assert len(scripted_server.requests) < 12
 
 
+def test_after_a_failure_a_piece_of_many_calls_ends_as_well(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = Busy(seconds=0.05).step
+    lm = lm_at(scripted_server, concurrency=2)
+
+    def work(number: int) -> Any:
+        if number == 0:
+            time.sleep(0.1)
+            raise ValueError("over")
+        return [lm(f"{number} {call}") for call in range(20)]
+
+    with pytest.raises(ValueError, match="over"):
+        run_concurrently(work, range(2), 2)
+    assert len(scripted_server.requests) < 8
+
+
 @pytest.mark.parametrize("wrong", [{"concurrency": 0}, {"temperature": -1.0}, {"temperature": 3.0}])
 def test_settings_without_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Any
 
 import pytest
 
 from hyperalign.backends.runtimes.connect import connect
 from hyperalign.backends.runtimes.parameters import Parameters
-from hyperalign.errors import ModelError
+from hyperalign.concurrency import run_concurrently
+from hyperalign.errors import ContextLengthError, ModelError
 from hyperalign.scores import Message
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, error, raw, reply
 
@@ -199,4 +201,140 @@ def test_what_a_user_sets_stands_in_place_of_what_a_call_wishes(scripted_server:
     assert (request.body["temperature"], request.body["reasoning_effort"]) == (0.3, "high")
     assert request.headers["x-team"] == "a"
     assert "X-Team" not in str(lm.dump_state())
-    assert lm.dump_state()["temperature"] == 0.3
+    again = type(lm).load_state({**lm.dump_state(), "api_key": "k"})
+    again("Hi", temperature=0.0, max_tokens=16)
+    assert scripted_server.requests[-1].body["temperature"] == 0.3, "after a way through a file, too"
+
+
+def test_what_a_model_is_copied_with_is_a_wish_also_after_a_file(scripted_server: ScriptedServer) -> None:
+    lm = lm_at(scripted_server).copy(temperature=0.9)
+    again = type(lm).load_state({**lm.dump_state(), "api_key": "k"})
+    again("Hi", temperature=0.0)
+    again("Hi")
+    assert [request.body["temperature"] for request in scripted_server.requests] == [0.0, 0.9]
+
+
+def test_another_model_keeps_what_a_user_set() -> None:
+    lm = connect("openai/any", api_key="k", temperature=0.3, concurrency=2)
+    other = lm.copy(model="local:smollm2-135m-instruct", max_tokens=7)
+    assert other.target.parameters.fixed == {"temperature": 0.3}
+    assert other.kwargs["max_tokens"] == 7
+
+
+def capped(limit: int, said: str, *, code: str | None = None) -> Any:
+    """A server of a model that thinks until it is cut, and that refuses more tokens than a limit."""
+
+    def action(handler: Any, request: Recorded) -> None:
+        asked = request.body.get("max_tokens") or request.body.get("max_completion_tokens") or 0
+        if asked > limit:
+            error(400, said.format(asked=asked), code=code).action(handler, request)
+        else:
+            reply("", finish_reason="length").action(handler, request)
+
+    return type(reply("A"))("capped", action)
+
+
+@pytest.mark.parametrize("limit", [4_096, 16_384])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "max_tokens is too large: {asked}.",
+        "This model's maximum context length is 8192 tokens. However, you requested {asked} tokens. Please reduce it.",
+    ],
+)
+def test_room_that_a_server_refuses_is_not_asked_for_again(
+    scripted_server: ScriptedServer, limit: int, said: str
+) -> None:
+    scripted_server.default = capped(limit, said)
+    with pytest.raises(ModelError, match="before it answered"):
+        lm_at(scripted_server)("Hi", **LETTER)
+    assert len(scripted_server.requests) < 8
+
+
+def test_a_short_window_takes_as_much_room_as_there_is(scripted_server: ScriptedServer) -> None:
+    def action(handler: Any, request: Recorded) -> None:
+        asked = request.body["max_tokens"]
+        if asked > 4_000:
+            error(400, "maximum context length is 4096 tokens", code="context_length_exceeded").action(handler, request)
+        else:
+            reply("A" if asked > 1_000 else "", finish_reason="stop" if asked > 1_000 else "length").action(
+                handler, request
+            )
+
+    scripted_server.default = type(reply("A"))("short", action)
+    lm = lm_at(scripted_server)
+    lm("Hi", **LETTER)
+    asked = len(scripted_server.requests)
+    lm("Ho", **LETTER)
+    assert len(scripted_server.requests) == asked + 1, "what was learned is kept"
+
+
+def test_a_prompt_that_is_too_long_is_still_said_to_be(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = error(400, "maximum context length is 4096 tokens", code="context_length_exceeded")
+    with pytest.raises(ContextLengthError):
+        lm_at(scripted_server)("Hi", **LETTER)
+    assert len(scripted_server.requests) == 1
+    with pytest.raises(ContextLengthError):
+        connect("openai/gpt-5-mini", api_base=scripted_server.base, api_key="k")("Hi", **LETTER)
+    assert len(scripted_server.requests) < 6
+
+
+def test_many_that_are_refused_for_one_reason_learn_it_once(scripted_server: ScriptedServer) -> None:
+    wait = threading.Barrier(4, timeout=20)
+
+    def action(handler: Any, request: Recorded) -> None:
+        if request.body["max_completion_tokens"] > 5_000:
+            wait.wait()
+            error(400, "max_tokens is too large").action(handler, request)
+        else:
+            reply("A").action(handler, request)
+
+    scripted_server.default = type(reply("A"))("slow", action)
+    lm = connect("openai/gpt-5-mini", api_base=scripted_server.base, api_key="k", concurrency=4)
+    run_concurrently(lambda number: lm(f"{number}", max_tokens=16), range(4), 4)
+    assert lm.target.parameters.room == 2_048
+
+
+def test_a_model_that_could_not_finish_gets_more_room(scripted_server: ScriptedServer) -> None:
+    scripted_server.script(
+        error(400, "Could not finish the message because max_tokens or model output limit was reached. "
+              "Please try again with higher max_tokens."),
+    )  # fmt: skip
+    lm_at(scripted_server)("Hi", **LETTER)
+    limits = [request.body["max_tokens"] for request in scripted_server.requests]
+    assert limits == [16, 8_208]
+
+
+def test_a_length_goes_by_its_other_name_at_once(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = refusing("max_tokens", said="Unrecognized request argument supplied: {}")
+    lm_at(scripted_server)("Hi", **LETTER)
+    assert [set(request.body) & {"max_tokens", "max_completion_tokens"} for request in scripted_server.requests] == [
+        {"max_tokens"},
+        {"max_completion_tokens"},
+    ]
+
+
+def test_top_k_is_handed_on_and_odd_values_are_no_accident(scripted_server: ScriptedServer) -> None:
+    lm = connect("openai/any", api_base=scripted_server.base, api_key="k", top_k=5, reasoning_effort={"effort": "low"})
+    lm("Hi")
+    assert scripted_server.requests[0].body["top_k"] == 5
+
+
+def test_what_somebody_set_and_a_model_does_not_take_is_told(
+    scripted_server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    lm = connect("openai/gpt-5-mini", api_base=scripted_server.base, api_key="k", top_p=0.5)
+    with caplog.at_level(logging.WARNING, "hyperalign"):
+        lm("Hi")
+        lm("Ho")
+    assert [record.getMessage() for record in caplog.records] == [
+        "openai/gpt-5-mini takes no top_p: it is asked without."
+    ]
+
+
+def test_no_server_is_asked_what_a_model_can_do(
+    scripted_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_API_BASE", scripted_server.url)
+    connect("ollama_chat/qwen3", api_base=scripted_server.url).target.parameters.sent(LETTER)
+    assert not scripted_server.requests
