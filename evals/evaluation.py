@@ -20,12 +20,12 @@ import dspy
 from hyperalign.budget import Budget
 from hyperalign.errors import InputError, ModelError, ModelOutputError
 from hyperalign.files import alone_in
-from hyperalign.programs.answered import tally_answers
 from hyperalign.programs.deliberate import Deliberate
 from hyperalign.programs.dspy_internals import AdapterParseError
 from hyperalign.programs.own_scorer import resolve_scorer
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.score import Progress
+from hyperalign.programs.tally import tally_answers
 
 from .arms import Arms, named
 from .asking import AskingToChoose, AskingToHelp, AskingToWrite, not_asked

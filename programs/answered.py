@@ -1,68 +1,27 @@
 """Reads what a model answered to questions that have two answers, one question or several numbered ones.
 
 Where the model offers log-probabilities, those of the token that holds the answer are used, and what it wrote is read
-where it does not. What cannot be read is undecided, never right or wrong; ``tally_answers`` counts it.
+where it does not. What cannot be read is undecided, never right or wrong; ``tally.tally_answers`` counts it.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
-from hyperalign.errors import UnusableAnswersError
+from .verdicts import LETTERS, NAMED, Either, Read, verdict, which
 
-__all__ = [
-    "LETTERS",
-    "AnswerTally",
-    "Either",
-    "check_answers",
-    "count_answer",
-    "share_of_first",
-    "shares_of_first",
-    "tally_answers",
-]
-
-Either = tuple[str, str]
-"""Two answers, of which neither begins as the other does."""
-
-LETTERS: Either = ("A", "B")
+__all__ = ["share_of_first", "shares_of_first"]
 
 _DECORATION = "*\"'`().:[]{}|=>- \n\t"
 _THOUGHT = re.compile(r"<(think|thinking|thought|reasoning)>.*?(?:</\1>|$)|^.*</(?:think|thinking)>", re.I | re.S)
 # Tags and special tokens, LaTeX commands, fences of code and marks of emphasis.
 _MARKUP = re.compile(r"<[/|]?\w[^<>\n]{0,30}>|\\[a-z]+(?=\{)|```\w*|[*_`$#]")
 
-_NAMED = r"(?:text|answer|option|choice|response|passage|letter)"
-_LEADING = rf"(?:the|my|it|this|that|is|would|be|better|best|correct|final|one|i|d|ll|choose|pick|say|{_NAMED})"
-_VERBS = r"(?:fits?|suits?|matches|is|was|seems|shows|reads|sounds|feels|has|because|since|as)"
-_NOT = re.compile(r"\s+(?:\w+\s+){0,2}?(?:not|less|worse|\w+n['’]t)\b", re.I)
-_UNDECIDED = re.compile(
-    r"\b(?:neither|both|either|equal|equally|undecided|undetermined|unclear|unsure|none|tie|n/a|not sure"
-    r"|can(?:no|['’])t (?:tell|say|decide|be (?:told|decided)))\b",
-    re.I,
-)
-_KEYS = rf"(?:(?:{_NAMED}|fits?|better|verdict|pick|label)\W{{1,6}})?"
+_KEYS = rf"(?:(?:{NAMED}|fits?|better|verdict|pick|label)\W{{1,6}})?"
 _LINE_LABEL = re.compile(r"(?m)^[^\w\n]*(?:(?:statement|question|item|no|number|quote)\b\W{0,4})?(\d{1,3})(?!\d)")
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """One answer that was found in a text.
-
-    Attributes:
-        meant: which of the two, 0 or 1; None where the model says that it is neither or both.
-        at: where it stands.
-    """
-
-    meant: int | None
-    at: int = -1
 
 
 def share_of_first(said: str, logprobs: Any = None, answers: Either = LETTERS) -> float:
@@ -101,13 +60,13 @@ def shares_of_first(said: str, count: int, logprobs: Any = None, answers: Either
         first = _mass(tokens[0], answers) if tokens else None
         if first is not None:
             return [first]
-        one = _one(shown, answers) or _numbered(shown, 1, answers).get(1)
-        return [_share(one, said, tokens, answers)]
-    found = _numbered(shown, count, answers) or _in_order(shown, count, answers)
+    found = _numbered(shown, count, answers)
+    if found is None:
+        found = _in_order(shown, count, answers) if count > 1 else _alone(shown, answers)
     return [_share(found.get(number), said, tokens, answers) for number in range(1, count + 1)]
 
 
-def _share(read: _Read | None, said: str, tokens: Sequence[dict[str, Any]], answers: Either) -> float | None:
+def _share(read: Read | None, said: str, tokens: Sequence[dict[str, Any]], answers: Either) -> float | None:
     if read is None or read.meant is None:
         return None if read is None else 0.5
     token = _token_at(read.at, said, tokens)
@@ -124,67 +83,53 @@ def _without_markup(said: str) -> str:
     return _MARKUP.sub(blank, _THOUGHT.sub(blank, said))
 
 
-def _one(text: str, answers: Either, start: int = 0) -> _Read | None:
-    """The one answer that a text gives; None where it gives none, or several."""
-    either = "|".join(re.escape(answer) for answer in answers)
-    found = re.fullmatch(rf"\W*(?:{_LEADING}\W+)*({either})(?:\W*|\W*[.,:;)\n—–\-\"'}}|].*)", text, re.I | re.S)
-    found = found or re.fullmatch(rf"\W*(?:{_LEADING}\W+)*({either})\s+{_VERBS}\b.*", text, re.I | re.S)
-    found = found or re.fullmatch(
-        rf"\W*(?:{_LEADING}\W+)*{_NAMED}\s+({either})\s+(?!or\b|and\b|nor\b).*", text, re.I | re.S
-    )
-    if found is not None:
-        rest = text[found.end(1) :]
-        if re.match(rf"\W*(?:(?:or|and|nor)\b|(?:{_NAMED}\W+)?(?:{either})\W*$)", rest, re.I):
-            return _Read(None)
-        return None if _NOT.match(rest) else _Read(_which(found[1], answers), start + found.start(1))
-    concluded = list(re.finditer(rf"\b{_NAMED}\s*(?:is|:|=)\W{{0,12}}(?:text\s+)?({either})(?!\w)", text, re.I))
-    # In upper case, since "a" is a word.
-    concluded += re.finditer(rf"[:\-–—>=|.]\W{{0,12}}(?:(?:text|Text)\s+)?({either})\W*$", text)
-    meant = {_which(each[1], answers) for each in concluded}
-    if len(meant) == 1:
-        return _Read(meant.pop(), start + concluded[-1].start(1))
-    undecided = _UNDECIDED.search(text) or re.search(
-        rf"(?<!\w)(?:{either})\s*(?:or|and|/|&)\s*(?:{_NAMED}\s+)?(?:{either})(?!\w)", text
-    )
-    return _Read(None) if undecided else None
+def _alone(text: str, answers: Either) -> dict[int, Read]:
+    read = verdict(text, answers)
+    return {} if read is None else {1: read}
 
 
-def _which(said: str, answers: Either) -> int:
-    return 0 if said.casefold() == answers[0].casefold() else 1
-
-
-def _numbered(text: str, count: int, answers: Either) -> dict[int, _Read]:
-    """Answers with a number before them, by number, without those that contradict themselves."""
-    either = "|".join(re.escape(answer) for answer in answers)
-    # "1: A", "1. **B**", "1) A - because …", "| 1 | A |", '"1": "A"', '{"statement": 1, "answer": "A"}'.
-    inline = re.compile(
-        rf"(?<![\w.])(\d{{1,3}})\W{{0,8}}?{_KEYS}(?:[Tt]ext\s+)?({either})"
-        rf"(?=\W*$|\s*\n|\s*[^\w\s/&'’]|\s*\d|\s+{_VERBS}\b)(?!\W*(?:or|and|nor)\b)"
-    )
-    found: dict[int, list[_Read]] = {}
-    for match in inline.finditer(text):
-        found.setdefault(int(match[1]), []).append(_Read(_which(match[2], answers), match.start(2)))
+def _numbered(text: str, count: int, answers: Either) -> dict[int, Read] | None:
+    """Answers with a number before them, by number, without those that contradict themselves; None without numbers."""
+    found: dict[int, list[Read]] = {}
+    for number, read in _inline(text, answers):
+        found.setdefault(number, []).append(read)
     labels = [match for match in _LINE_LABEL.finditer(text) if 1 <= int(match[1]) <= count]
-    ends = [*(label.start() for label in labels[1:]), len(text)]
-    for label, end in zip(labels, ends if labels else [], strict=True):
+    for label, end in zip(labels, [*(label.start() for label in labels[1:]), len(text)], strict=False):
         if int(label[1]) in found:
             continue
-        read = _one(re.sub(r"^[^\w\n]+", _spaces, text[label.end() : end]), answers, label.end())
-        if read is not None:
-            found.setdefault(int(label[1]), []).append(read)
+        told = verdict(re.sub(r"^[^\w\n]+", _spaces, text[label.end() : end]), answers, label.end())
+        if told is not None:
+            found.setdefault(int(label[1]), []).append(told)
+    if not found and not labels:
+        return None
     agreed = {number: reads[-1] for number, reads in found.items() if len({read.meant for read in reads}) == 1}
     return {number: read for number, read in agreed.items() if 1 <= number <= count}
+
+
+def _inline(text: str, answers: Either) -> Iterator[tuple[int, Read]]:
+    """Answers right behind a number, of which a line may hold several, where the rest of the line agrees."""
+    either = "|".join(re.escape(answer) for answer in answers)
+    # "1: A", "1. **B**", "1) A - because …", "| 1 | A |", '"1": "A"', '{"statement": 1, "answer": "A"}'.
+    begins = re.compile(
+        rf"(?<![\w.])(\d{{1,3}})\W{{0,8}}?(?i:{_KEYS}(?:{NAMED}\s+)?)({either})(?!\w|-\w)(?!\W*(?:or|and|nor)\b)"
+    )
+    matches = list(begins.finditer(text))
+    for match, end in zip(matches, [*(match.start() for match in matches[1:]), len(text)], strict=False):
+        line = text.find("\n", match.end(), end)
+        read = verdict(text[match.start(2) : end if line < 0 else line], answers, match.start(2))
+        if read is not None and read.meant is not None:
+            yield int(match[1]), read
 
 
 def _spaces(match: re.Match[str]) -> str:
     return " " * len(match[0])
 
 
-def _in_order(text: str, count: int, answers: Either) -> dict[int, _Read]:
+def _in_order(text: str, count: int, answers: Either) -> dict[int, Read]:
     """Answers without numbers: as many lines, letters or values of a JSON object as there were questions."""
     either = "|".join(re.escape(answer) for answer in answers)
     lines = [match for match in re.finditer(r"[^\n]+", text) if match[0].strip()]
-    read = [_one(line[0], answers, line.start()) for line in lines]
+    read = [verdict(line[0], answers, line.start()) for line in lines]
     if len(lines) == count:
         return {number: each for number, each in enumerate(read, start=1) if each is not None}
     values = list(re.finditer(rf":\s*\"(?:text\s+)?({either})\"", text, re.I))
@@ -194,7 +139,7 @@ def _in_order(text: str, count: int, answers: Either) -> dict[int, _Read]:
         values = list(re.finditer(f"({either})", bare, re.I)) if together else []
     if len(values) != count:
         return {}
-    return {number: _Read(_which(each[1], answers), each.start(1)) for number, each in enumerate(values, start=1)}
+    return {number: Read(which(each[1], answers), each.start(1)) for number, each in enumerate(values, start=1)}
 
 
 def _tokens(logprobs: Any) -> list[dict[str, Any]]:
@@ -230,116 +175,3 @@ def _mass(token: dict[str, Any], answers: Either) -> float | None:
             masses[meant[0]] += math.exp(float(alternative["logprob"]))
     # One answer alone says only that it won: not by how much.
     return masses[0] / sum(masses) if min(masses) > 0 and sum(masses) > 0.5 else None
-
-
-_LOOK_FROM = 16
-_REMEMBERED = 3
-_QUOTED = 200
-
-
-@dataclass
-class AnswerTally:
-    """How many answers were asked for, and how many could not be used.
-
-    Attributes:
-        asked: questions that were put, several of which one answer may hold.
-        undecided: those of them whose answer could not be used.
-        ends: whether most of them end the run.
-        odd: the last few answers that could not be used, in the model's own words.
-    """
-
-    asked: int = 0
-    undecided: int = 0
-    ends: bool = True
-    odd: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    _answers: int = 0
-    _unusable: int = 0
-    _ended: UnusableAnswersError | None = None
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def add(self, read: bool, said: str, *, asked: int, undecided: int) -> None:
-        """Count one answer.
-
-        Args:
-            read: whether it can be used.
-            said: what the model wrote.
-            asked: how many questions it was given to that were not asked before.
-            undecided: how many more are open than were before.
-
-        Raises:
-            UnusableAnswersError: most answers of at least 16 could not be used.
-        """
-        with self._lock:
-            self.asked += asked
-            self.undecided += undecided
-            self._answers += 1
-            if undecided > 0 or not read:
-                self.odd.append(" ".join(said.split())[:_QUOTED])
-            self._unusable += not read
-            enough = self._answers >= _LOOK_FROM and 2 * self._unusable > self._answers
-            if read or not enough or not self.ends:
-                return
-            told, last = f"Of {self._answers} answers {self._unusable} could not be used", self.odd[-1]
-            self._ended = UnusableAnswersError(
-                f"{told}; the model said: {last!r}." if last else f"{told}: the model said nothing.",
-                remedy="Choose another --model, or give this one more room to answer.",
-            )
-        self.check()
-
-    def check(self) -> None:
-        """Ask before a call.
-
-        Raises:
-            UnusableAnswersError: it was raised before; what runs beside must not go on either.
-        """
-        if self._ended is not None:
-            raise self._ended
-
-
-_tallies: ContextVar[tuple[AnswerTally, ...]] = ContextVar("hyperalign_tallies", default=())
-
-
-@contextmanager
-def tally_answers(*, ends: bool = True) -> Iterator[AnswerTally]:
-    """Count the answers of everything that is asked inside, in threads that copy this context, too.
-
-    Args:
-        ends: whether the run ends where most of at least 16 answers cannot be used.
-
-    Yields:
-        The tally, which grows as answers come; one inside another counts in both.
-    """
-    tally = AnswerTally(ends=ends)
-    token = _tallies.set((*_tallies.get(), tally))
-    try:
-        yield tally
-    finally:
-        _tallies.reset(token)
-
-
-def count_answer(read: bool, said: str, *, asked: int = 1, undecided: int | None = None) -> None:
-    """Count one answer in every tally around the caller.
-
-    Args:
-        read: whether it can be used.
-        said: what the model wrote, or why there is nothing.
-        asked: how many questions it was given to that were not asked before.
-        undecided: how many more are open than were before; by default all it was given to where it cannot be used, and
-            none where it can.
-
-    Raises:
-        UnusableAnswersError: most answers of at least 16 could not be used.
-    """
-    left_open = (0 if read else asked) if undecided is None else undecided
-    for tally in _tallies.get():
-        tally.add(read, said, asked=asked, undecided=left_open)
-
-
-def check_answers() -> None:
-    """Ask before a call whether the answers so far are worth another one.
-
-    Raises:
-        UnusableAnswersError: most answers of at least 16 could not be used.
-    """
-    for tally in _tallies.get():
-        tally.check()

@@ -15,10 +15,12 @@ import dspy
 from hyperalign.errors import ModelOutputError
 from hyperalign.scores import Message, Scorer
 
-from .answered import LETTERS, Either, count_answer, shares_of_first
+from .answered import shares_of_first
 from .asking import Ask, Steps, Work, afinished, finished
 from .dspy_internals import AdapterParseError
 from .plain import PlainAdapter, Render
+from .tally import count_answer
+from .verdicts import LETTERS, Either
 
 __all__ = ["aprobability_of_first", "asked_for_first", "probability_of_first"]
 
@@ -46,7 +48,7 @@ def probability_of_first(
         lm: answers where there is no scorer and ``ask`` has no model of its own; DSPy's configured model if None.
 
     Returns:
-        From 0 to 1; 0.5 where neither could be read, which is counted (``answered.tally_answers``).
+        From 0 to 1; 0.5 where neither could be read, which is counted (``tally.tally_answers``).
 
     Raises:
         UnusableAnswersError: most answers around the caller could not be used.

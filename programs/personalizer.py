@@ -18,7 +18,6 @@ from hyperalign.scores import ScoreMatrix, Scorer
 from hyperalign.space import Space, load_space
 from hyperalign.told import Told, as_records, one_user
 
-from .answered import tally_answers
 from .asking import asked_model
 from .assemble import Origin, profile_of, with_evidence_of
 from .candidates import (
@@ -44,6 +43,7 @@ from .score import Progress, fill
 from .select import Rules, Selection, Subjects, drop, select
 from .shortlist import shortlist
 from .strategies import Strategy, as_strategy
+from .tally import tally_answers
 from .testing import Test
 from .testing.choice import ChoiceTest, WhichFits
 from .testing.example import ExampleTest

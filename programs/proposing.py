@@ -19,11 +19,11 @@ from hyperalign.errors import ModelOutputError
 from hyperalign.profile import Aspect, Evidence, Hypothesis
 from hyperalign.records import Record, other_text, own_text
 
-from .answered import count_answer
 from .asking import Ask, Steps
 from .brief_json import BriefJSONAdapter
 from .dspy_internals import AdapterParseError
 from .excerpts import find_quote
+from .tally import count_answer
 
 __all__ = ["EXCERPT_WORDS", "QUOTE", "Claim", "Proposals", "claimed", "phrase"]
 

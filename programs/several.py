@@ -10,10 +10,11 @@ import dspy
 
 from hyperalign.errors import ModelOutputError
 
-from .answered import check_answers, count_answer, shares_of_first
+from .answered import shares_of_first
 from .asking import Ask, Steps
 from .dspy_internals import AdapterParseError
 from .plain import PlainAdapter, Render
+from .tally import check_answers, count_answer
 
 __all__ = ["ANSWER_LINES", "Questions", "asked_for_several", "chunks"]
 
@@ -43,7 +44,7 @@ def asked_for_several(
 
     Returns:
         The probability of A, one a question; 0.5 where the model did not decide or could not be read, which is counted
-        (``answered.tally_answers``).
+        (``tally.tally_answers``).
 
     Raises:
         UnusableAnswersError: most answers around the caller could not be used.

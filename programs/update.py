@@ -19,7 +19,6 @@ from hyperalign.records import Edit, Record, by_kind, content_of, only_choices, 
 from hyperalign.scores import ScoreMatrix
 from hyperalign.told import Told, as_records
 
-from .answered import tally_answers
 from .candidates import Candidate, from_examples, from_measurement, makers
 from .evidence import quotable_sentences
 from .fit import Fit, together
@@ -27,6 +26,7 @@ from .memory import RECENT, Memory, Part, kind_of
 from .personalizer import CHOICES_TRIED, Personalizer
 from .scope import falls_under
 from .select import Subjects
+from .tally import tally_answers
 
 __all__ = ["HALF_LIFE", "Contradiction", "Updated", "update"]
 

@@ -17,7 +17,6 @@ import dspy
 from hyperalign.concurrency import calls_at_once
 from hyperalign.scores import Message
 
-from .answered import Either
 from .asking import SideBySide, Steps, Work, afinished, asked_model, finished
 from .either import asked_for_first
 from .excerpts import excerpt
@@ -25,6 +24,7 @@ from .fenced import fenced
 from .own_scorer import ChosenScorer, OpenScorer
 from .plain import Render
 from .program import Program
+from .verdicts import Either
 
 __all__ = ["CONTRASTS", "Weigh", "asks_of"]
 

@@ -18,11 +18,11 @@ from hyperalign.budget import Budget
 from hyperalign.concurrency import run_concurrently
 from hyperalign.errors import ModelOutputError
 from hyperalign.profile import Profile
-from hyperalign.programs.answered import count_answer, tally_answers
 from hyperalign.programs.generate import Generate
 from hyperalign.programs.judge import Judge
 from hyperalign.programs.score import Progress
 from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
+from hyperalign.programs.tally import count_answer, tally_answers
 from hyperalign.scores import Message, Scorer
 from hyperalign.style import likeness
 

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from hyperalign.concurrency import run_concurrently
-from hyperalign.errors import ModelOutputError, UnusableAnswersError
-from hyperalign.programs.answered import count_answer, share_of_first, shares_of_first, tally_answers
+from hyperalign.programs.answered import share_of_first, shares_of_first
 
 WORDS = ("Safe", "Harmful")
 
@@ -89,6 +87,218 @@ def test_one_letter_is_read_however_it_is_written(said: str, share: float) -> No
     assert share_of_first(said) == share
 
 
+@pytest.mark.parametrize(
+    ("said", "share"),
+    [
+        ("I think it's B.", 0.0),
+        ("Text A is worse, so B", 0.0),
+        ("It is not A", 0.5),
+        ("Not A but B", 0.0),
+        ("A is wrong; B is right", 0.5),
+        ("A does not fit.", 0.5),
+        ("Between A and B, I choose B.", 0.0),
+        ("Option B: because A lacks it", 0.0),
+        ("A fits less well than B.", 0.5),
+        ("A seems weaker than B", 0.5),
+        ("A is less fitting", 0.5),
+        ("A has no humor, B does", 0.5),
+        ("Text B is formal while the statement says informal, so the answer is A.", 1.0),
+        ("A statement like this fits B", 0.0),
+        ("As for B", 0.5),
+        ("A fits better than B", 1.0),
+        ("B is better than A.", 0.0),
+        ("A fits, B does not.", 1.0),
+        ("A, not B.", 1.0),
+        ("A rather than B, since it is warm", 1.0),
+        ("Text A over text B", 1.0),
+        ("A is colder than B.", 0.5),
+        ("A is less formal than B", 0.5),
+        ("A. B is better.", 0.5),
+        ("A, but B fits better.", 0.5),
+        ("A: formal, cold. B: friendly, warm.", 0.5),
+        ("A) warm\nB) cold", 0.5),
+        ("A: formal. B: friendly. So the answer is B.", 0.0),
+        ("A is formal.\nB is friendly.\n\nB", 0.0),
+        ("The statement says informal; text B is formal, therefore A.", 1.0),
+        ("Option b", 0.0),
+        ("option a", 1.0),
+        ("Text a.", 1.0),
+        ("(b)", 0.0),
+        ("a)", 1.0),
+        ("The answer is probably A.", 1.0),
+        ("The answer is not A.", 0.5),
+        ("I don't think it's A.", 0.5),
+        ("I don't think that the answer is B.", 0.5),
+        ("I don't think it's A; it's B.", 0.0),
+        ("I would go with B.", 0.0),
+        ("I'd pick text B because text A is not warm.", 0.0),
+        ("Clearly, text B fits better.", 0.0),
+        ("In my view, text B matches the statement better than text A.", 0.0),
+        ("If it's A, the writer is warm.", 0.5),
+        ("The wrong one is A.", 0.5),
+        ("Antwort: B", 0.0),
+        ("Die Antwort ist B.", 0.0),
+        ("Réponse : A", 1.0),
+        ("La réponse est A.", 1.0),
+        ("La respuesta es B", 0.0),
+        ("Text B passt besser zur Aussage.", 0.0),
+        ("Text A passt nicht.", 0.5),
+        ("Le texte A correspond mieux.", 1.0),
+        ("Neither A nor B fits.", 0.5),
+        ("A and B both fit.", 0.5),
+        ("Either A or B.", 0.5),
+        ("A is as good as B.", 0.5),
+        ("A: wrong", 0.5),
+        ("A? No.", 0.5),
+        ("A, which is weaker", 0.5),
+        ("B. Text A is longer.", 0.0),
+        ("B - it is warm, and A is cold", 0.0),
+        ("A - it does not boast", 1.0),
+        ("A, because it is not formal.", 1.0),
+        ("A: the tone is warm", 1.0),
+        ("A fits better, although it is short.", 1.0),
+        ("A fits better, but B is warmer.", 0.5),
+        ("Both fit, but A fits better.", 1.0),
+        ("Text A lacks humor.", 0.5),
+        ("Text A isn't warm", 0.5),
+        ("Text A is too formal.", 0.5),
+        ("A poor match", 0.5),
+        ("The better text is B.", 0.0),
+        ("The worse text is A.", 0.5),
+        ("My choice: B", 0.0),
+        ('{"reason": "B is cold", "answer": "A"}', 1.0),
+        ('{"answer": "A", "reason": "B is not warm"}', 1.0),
+        ("Answer: **B** (not A)", 0.0),
+        ("A (vs. B)", 1.0),
+        ("A vs. B", 0.5),
+        ("A vs B", 0.5),
+        ("A vs B: B", 0.0),
+        ("It must be B", 0.0),
+        ("A, without doubt.", 1.0),
+        ("A > B", 0.5),
+        ("Text A. Text B.", 0.5),
+        ("Text A.\n\nAnswer: A", 1.0),
+        ("I think it could be A or B.", 0.5),
+        ("The answer is A or B.", 0.5),
+        ("Which is better, A or B?", 0.5),
+        ("A believing Christian wrote this, and it is a text about B-movies.", 0.5),
+        ("Vitamin B is named in text A, so it is A.", 1.0),
+        ("A fits. B is about cats.", 1.0),
+        ("Text A is formal. Text B is informal.", 0.5),
+        ("A man wrote a letter.", 0.5),
+        ("Text A is formal and polite, whereas the statement calls for slang. Choose B.", 0.0),
+        ("I prefer A to B.", 1.0),
+        ("A is good, but it's B.", 0.0),
+        ("A is good, but B", 0.5),
+        ("The statement fits text A.", 1.0),
+        ("The statement does not fit text A.", 0.5),
+        ("The closest match is text B.", 0.0),
+        ("Rather than A, B.", 0.0),
+        ("Letter: b", 0.0),
+        ("**A** — warm, playful", 1.0),
+        ("Final answer: B.", 0.0),
+        ("B\n\nText A is formal.", 0.0),
+        ("A because B lacks warmth.", 1.0),
+        ("Text A conflicts with the statement", 0.5),
+        ("A cannot be right", 0.5),
+        ("B. No exclamation marks, short sentences.", 0.0),
+        ("I lean towards A.", 1.0),
+        ("I'd say A.", 1.0),
+        ("I'd say A fits better.", 1.0),
+        ("Ich wähle B.", 0.0),
+        ("Je choisis B", 0.0),
+        ("A's tone is closer to the statement.", 1.0),
+        ("A's tone is wrong.", 0.5),
+        ("So A is not it", 0.5),
+        ("So A lacks humor and B is dull.", 0.5),
+        ("A or B? Hard to tell.", 0.5),
+        ("I would not choose A.", 0.5),
+        ("I would choose B over A.", 0.0),
+        ("Hmm. Text A mentions jam. B", 0.0),
+        ("Option A is the better one", 1.0),
+        ("Option A is the worse one", 0.5),
+        ("A wins.", 1.0),
+        ("Looking at both, B is the closer match.", 0.0),
+        ("The statement describes B", 0.0),
+        ("A vs. B?", 0.5),
+        ("A. No wait, the answer is B.", 0.0),
+        ("The answer is A. The answer is B.", 0.5),
+        ("I'm not sure it is B.", 0.5),
+        ("It's definitely B", 0.0),
+        ("B, as it's less formal.", 0.0),
+        ("Text A uses no exclamation marks, so A.", 1.0),
+        ("Text A uses no exclamation marks.", 0.5),
+        ("A does.", 1.0),
+        ("B doesn't.", 0.5),
+        ("Answer: A. Text B is too long.", 1.0),
+        ("Answer: B, because A is wrong", 0.0),
+        ("Text A: formal\nText B: warm\nAnswer: B", 0.0),
+        ("Text A: formal\nText B: warm", 0.5),
+        ("Text A is formal; text B is warm. I choose text B", 0.0),
+        ("A seems right at first, but B", 0.5),
+        ("My answer is A, although B is close.", 1.0),
+        ("Although A is warm, B is better.", 0.0),
+        ("I cannot choose A.", 0.5),
+        ("The better of A and B", 0.5),
+        ('"A" is not suitable', 0.5),
+        ('"B" is more suitable', 0.0),
+        ("Response A", 1.0),
+        ("Version B fits best.", 0.0),
+        ("Text A is the opposite of the statement.", 0.5),
+        ("A is better if the writer is warm, B otherwise.", 0.5),
+        ("It depends: A is better for warm, B is better for formal.", 0.5),
+        ("Of the two, B.", 0.0),
+        ("Without a doubt A.", 1.0),
+    ],
+)
+def test_a_sentence_is_read_as_a_careful_reader_would(said: str, share: float) -> None:
+    assert share_of_first(said) == share
+
+
+@pytest.mark.parametrize(
+    ("said", "share"),
+    [
+        ("Not harmful", 0.5),
+        ("Safe, not harmful", 1.0),
+        ("This message is harmful.", 0.0),
+        ("The message isn't harmful", 0.5),
+        ("It is not safe", 0.5),
+        ("If it is harmful, say so", 0.5),
+        ("Safe or harmful? Safe", 1.0),
+        ("harmful\n\nIt is not safe.", 0.0),
+    ],
+)
+def test_a_sentence_about_words_is_read_alike(said: str, share: float) -> None:
+    assert share_of_first(said, None, WORDS) == share
+
+
+@pytest.mark.parametrize(
+    ("said", "shares"),
+    [
+        ("1: A\n1: B", [None, None]),
+        ("1: A\n2: B\n1: B", [None, 0.0]),
+        ("1: A is less good than B\n2: B", [None, 0.0]),
+        ("1: A is wrong; B is right\n2: B", [None, 0.0]),
+        ("1: so the answer is B\n2: Text A is worse, so B", [0.0, 0.0]),
+        ("1. A is formal, so the answer is B.\n2. I'd pick A.", [0.0, 1.0]),
+        ("1: A, 2: not A", [1.0, None]),
+        ("1: Text A mentions 2 B-movies\n2: B", [1.0, 0.0]),
+        ("1: A (vs B)\n2: B (vs A)", [1.0, 0.0]),
+        ("1 and 2: A", [1.0, 1.0]),
+        ("Antworten:\n1: B\n2: A", [0.0, 1.0]),
+        ("Statement 1 fits A, statement 2 fits B.", [1.0, 0.0]),
+        ("3: A\n4: B", [None, None]),
+        ("A fits better.\nB, since it is warm.", [1.0, 0.0]),
+    ],
+)
+def test_sentences_behind_numbers_are_read_alike(said: str, shares: list[float | None]) -> None:
+    assert shares_of_first(said, 2) == shares
+
+
+def test_a_number_that_contradicts_itself_is_undecided() -> None:
+    assert share_of_first("1: A\n1: B") == 0.5
+
+
 ABBA = [1.0, 0.0, 0.0, 1.0]
 
 
@@ -159,44 +369,7 @@ def test_the_log_probabilities_of_a_letter_behind_a_thought_are_its_own_token_s(
     assert shares_of_first("1: A\n2: B.", 2, {"content": content}) == [1.0, 0.0], "of another text"
 
 
-def test_undecided_answers_are_counted_in_every_tally_around_them() -> None:
-    count_answer(False, "nobody listens")
-    with tally_answers() as outer:
-        count_answer(True, "A")
-        with tally_answers() as inner:
-            run_concurrently(lambda at: count_answer(at % 2 == 0, f"odd {at} " + "x" * 300), range(10), 4)
-    assert (outer.asked, outer.undecided, inner.asked, inner.undecided) == (11, 5, 10, 5)
-    assert len(inner.odd) == 3
-    assert all(said.startswith("odd ") and len(said) == 200 for said in inner.odd)
-
-
-def test_where_most_answers_are_unusable_the_run_ends_with_the_model_s_words() -> None:
-    with tally_answers() as tally:
-        for at in range(15):
-            count_answer(at >= 10, "As a  language model\nI can't say." if at < 10 else "A")
-        with pytest.raises(
-            UnusableAnswersError, match=r"Of 16 answers 11 could not be used.*As a language model I won't"
-        ):
-            count_answer(False, "As a language model I won't.")
-        assert tally.undecided == 11
-    assert not issubclass(UnusableAnswersError, ModelOutputError), "what skips one odd answer must not skip this"
-
-
-def test_as_many_good_answers_as_bad_ones_end_nothing() -> None:
-    with tally_answers() as tally:
-        for at in range(40):
-            count_answer(at % 2 == 0, "Hm.")
-    assert (tally.asked, tally.undecided) == (40, 20)
-
-
-def test_a_tally_that_only_counts_ends_nothing() -> None:
-    with tally_answers(ends=False) as tally:
-        for _ in range(40):
-            count_answer(False, "Hm.")
-    assert (tally.asked, tally.undecided) == (40, 40)
-
-
-@pytest.mark.parametrize("text", ["\n \n. ", "|", "- ", "A ", "the text is ", "<think>", "statement . "])
+@pytest.mark.parametrize("text", ["\n \n. ", "|", "- ", "A ", "the text is ", "<think>", "statement . ", "so A is B "])
 def test_reading_takes_no_longer_than_the_text_is_long(text: str) -> None:
     # By the square of its length this would outlast any test.
     assert share_of_first(text * (300_000 // len(text))) == 0.5

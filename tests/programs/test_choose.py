@@ -13,9 +13,9 @@ import pytest
 from hyperalign.backends.runtimes.connect import connect
 from hyperalign.errors import ModelError
 from hyperalign.profile import Profile
-from hyperalign.programs.answered import tally_answers
 from hyperalign.programs.choose import ChooseByLetter, question
 from hyperalign.programs.strategies import STRATEGIES, strategy
+from hyperalign.programs.tally import tally_answers
 from hyperalign.records import Sample
 from hyperalign.scores import Message, TextScore
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, Step, error, reply

@@ -13,10 +13,10 @@ import pytest
 from hyperalign.backends.runtimes.connect import connect
 from hyperalign.backends.runtimes.scorers.opening import open_scorer
 from hyperalign.errors import ModelServerError, UnusableAnswersError
-from hyperalign.programs.answered import tally_answers
 from hyperalign.programs.candidates import Candidate
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.score import fill
+from hyperalign.programs.tally import tally_answers
 from hyperalign.programs.testing.choice import ChoiceTest
 from hyperalign.programs.testing.example import ExampleTest
 from hyperalign.programs.testing.likelihood import LikelihoodTest
