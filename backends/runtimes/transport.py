@@ -1,7 +1,7 @@
 """HTTP clients that hand LiteLLM bodies it can read, for servers that speak OpenAI's wire in their own way.
 
 LiteLLM refuses an answer whose content is a list of parts or whose choices are null. These clients tidy the body before
-it sees it; streams, errors and everything else pass as they are.
+it sees it; streams that were asked for, errors and everything else pass as they are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from .reading import tidied
+from .interfaces import read_content
 
 __all__ = ["Clients", "environment_base"]
 
@@ -154,24 +154,26 @@ def _behind_proxy(base: str) -> bool:
 
 
 def _is_whole_answer(request: httpx.Request, response: httpx.Response) -> bool:
-    kind = response.headers.get("content-type", "")
-    return response.status_code == 200 and request.url.path.endswith("/chat/completions") and "event-stream" not in kind
+    """Whether one body was asked for and granted, as which a stream that nobody asked for is read, too."""
+    return response.is_success and request.url.path.endswith("/chat/completions") and not _wants_stream(request)
+
+
+def _wants_stream(request: httpx.Request) -> bool:
+    try:
+        return b'"stream"' in request.content and json.loads(request.content).get("stream") is True
+    except (httpx.RequestNotRead, ValueError):
+        return False
 
 
 def _with(response: httpx.Response, content: bytes) -> httpx.Response:
-    """The answer with a tidy body; one that is no JSON object stays as it is."""
-    try:
-        body = json.loads(content)
-    except ValueError:
-        body = None
-    status = response.status_code
-    if isinstance(body, dict) and "choices" in body:
-        # Lone surrogates have no UTF-8: ASCII keeps them as they came.
-        content = json.dumps(tidied(body)).encode("ascii")
-    elif isinstance(body, dict) and body.get("error"):
-        # An error that says it is none.
-        code = body["error"].get("code") if isinstance(body["error"], dict) else None
-        status = code if isinstance(code, int) and 400 <= code <= 599 else 500
-    dropped = {"content-encoding", "content-length", "transfer-encoding"}
+    """The answer with a tidy body; one that is no JSON stays as it is."""
+    found = read_content(content)
+    status, dropped = response.status_code, {"content-encoding", "content-length", "transfer-encoding"}
     headers = [(name, value) for name, value in response.headers.multi_items() if name not in dropped]
+    if found is not None:
+        status, body = found
+        # Lone surrogates have no UTF-8: ASCII keeps them as they came.
+        content = json.dumps(body).encode("ascii")
+        headers = [(name, value) for name, value in headers if name != "content-type"]
+        headers.append(("content-type", "application/json"))
     return httpx.Response(status, headers=headers, content=content, extensions=response.extensions)
