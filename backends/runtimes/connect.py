@@ -84,7 +84,7 @@ def connect(
         ModelServerError: the vLLM server, or that of adapters, does not answer.
     """
     name = name.strip()
-    _check(temperature, concurrency)
+    _check(temperature, concurrency, api_base)
     fixed = {"temperature": temperature, "reasoning_effort": reasoning_effort}
     settings = {"num_retries": _RETRIES, **settings}
     shared = _Shared(
@@ -150,7 +150,12 @@ class _Shared:
         )
 
 
-def _check(temperature: float | None, concurrency: int | None) -> None:
+def _check(temperature: float | None, concurrency: int | None, api_base: str | None) -> None:
+    if api_base is not None and "?" in api_base:
+        raise InputError(
+            "The address has a query, which is no place for a key.",
+            remedy="Give the key with api_key=, an environment variable or a header, and the address without '?'.",
+        )
     if temperature is not None and not 0 <= temperature <= _HOTTEST:
         raise InputError(f"A temperature of {temperature:g}.", remedy=f"Give one from 0 to {_HOTTEST:g}.")
     if concurrency is not None and concurrency < 1:

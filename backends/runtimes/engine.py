@@ -16,6 +16,7 @@ from hyperalign.errors import ModelOutputError, ModelServerError
 from hyperalign.programs.dspy_internals import (
     AuthError,
     InvalidRequestError,
+    ProviderError,
     RateLimitError,
     Request,
     Response,
@@ -33,7 +34,7 @@ from hyperalign.programs.dspy_internals import TimeoutError as LateError
 from hyperalign.programs.dspy_internals import Usage as Reported
 
 from .exchange import AsyncWire, Exchange, Wire, guess_tokens, is_policy, unusable
-from .faults import signs
+from .faults import in_short, signs
 from .meter import Meter, Slot, price
 from .reading import Reply, ThoughtFilter
 from .target import Target
@@ -41,7 +42,7 @@ from .unfinished import told_unfinished
 
 __all__ = ["AsyncEngine", "Engine"]
 
-_QUOTED_CHARACTERS = 200
+_PASSING = {409, 425}
 _SCHEMA_KINDS = ("vllm", "local")
 
 
@@ -165,6 +166,13 @@ class _Shared:
                 # Another server took the port: ours is gone.
                 self.target.unreachable()
                 raised = TransportError("the embedded server was replaced")
+            case ProviderError() if is_policy(error):
+                raised = ModelOutputError(
+                    f"'{self.target.name}' refused to answer: {in_short(str(error))}",
+                    remedy="Other questions may be answered; leave the text out, or choose another --model.",
+                )
+            case InvalidRequestError() if getattr(error, "status", None) in _PASSING:
+                raised = ServerError(str(error), status=error.status)
             case LateError():
                 # It may have worked on the answer all the time: asking again would cost the same again.
                 raised = ModelServerError(
@@ -177,11 +185,6 @@ class _Shared:
                 raised = ModelServerError(
                     f"'{self.target.name}' is over its rate limit{asked}.",
                     remedy="Run the same command again later, with a smaller --concurrency; what is done is kept.",
-                )
-            case InvalidRequestError() if is_policy(error):
-                raised = ModelOutputError(
-                    f"'{self.target.name}' refused to answer: {str(error)[:_QUOTED_CHARACTERS]}",
-                    remedy="Other questions may be answered; leave the text out, or choose another --model.",
                 )
         return raised
 
@@ -217,6 +220,9 @@ class Engine(_Shared):
                 raw = litellm.completion(**arguments)
         except Exception as error:
             if exchange.refused(error, outer):
+                if isinstance(error, LateError):
+                    # It was worked on, for all we know.
+                    self._count(Reported(), exchange.seconds)
                 return None
             raise
         return self._take(exchange, raw)
@@ -292,6 +298,9 @@ class AsyncEngine(_Shared):
                 raw = await litellm.acompletion(**arguments)
         except Exception as error:
             if exchange.refused(error, outer):
+                if isinstance(error, LateError):
+                    # It was worked on, for all we know.
+                    self._count(Reported(), exchange.seconds)
                 return None
             raise
         return self._take(exchange, raw)

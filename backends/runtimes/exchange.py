@@ -6,7 +6,9 @@ asked for once more, and a rate limit is waited for.
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hyperalign.errors import ModelOutputError
@@ -15,16 +17,19 @@ from hyperalign.programs.dspy_internals import (
     ContextLengthError,
     InvalidRequestError,
     LiteLLMEngine,
+    ProviderError,
     RateLimitError,
     Request,
     Response,
+    ServerError,
     UnsupportedFeatureError,
     UnsupportedModelError,
     plain,
     response_from_openai_chat,
 )
+from hyperalign.programs.dspy_internals import TimeoutError as LateError
 
-from .faults import signs
+from .faults import in_short, signs
 from .parameters import wishes_in
 from .reading import Reply, guessed_tokens, read_reply
 from .target import Target
@@ -33,7 +38,18 @@ __all__ = ["AsyncWire", "Exchange", "Wire", "guess_tokens", "is_policy", "unusab
 
 # A server that asks for a longer pause than this is not waited for.
 _LONGEST_WAIT_SECONDS = 60.0
-_QUOTED_CHARACTERS = 200
+_ILLEGAL = 451
+_MAY_BE_POLICY = {400, 403, 422}
+_POLICY = re.compile(
+    r"content[ _-]?(?:management|polic|filter|safety)|moderation|safety|blocked|responsible ?ai|policy violation",
+    re.IGNORECASE,
+)
+_NOT_OF_PARAMETERS = {408, 409, 413, 425}
+_ROLES = re.compile(
+    r"roles (?:must|have to) alternate|(?:system (?:role|message|prompt|instruction)|role\W{1,3}system)\w*\W.{0,40}"
+    r"(?:not|unsupported|invalid)|(?:unsupported|invalid|unknown|unexpected) (?:role|value)\b.{0,20}\bsystem\b",
+    re.IGNORECASE,
+)
 _ASKED_WRONGLY = (InvalidRequestError, UnsupportedFeatureError)
 # More than there are parameters to leave out one by one.
 _ATTEMPTS = 16
@@ -89,6 +105,8 @@ class Exchange:
     def arguments(self, wished: dict[str, Any]) -> dict[str, Any]:
         """What to hand LiteLLM for the next attempt, of all that the request wishes for."""
         self._room = self._target.parameters.room
+        if self._target.parameters.merges_roles:
+            wished = {**wished, "messages": _merged(wished.get("messages") or [])}
         self._sent = self._target.parameters.sent(wished, without=self._without, extra=self._extra)
         self._began = time.monotonic()
         return self._sent
@@ -116,8 +134,8 @@ class Exchange:
         """
         parameters = self._target.parameters
         if self._without:
-            # It was one of these: the server did not say which.
-            parameters.leave_out(self._without)
+            # It was one of these, if it was not a whim: the server did not say which.
+            parameters.suspect(self._without)
             self._without = ()
         reply = reply or Reply()
         cut, says = response.finish_reason == "length", _says_something(response)
@@ -148,23 +166,49 @@ class Exchange:
             error: what it raised.
             outer: what was being handled when the call began; see ``signs``.
         """
-        if isinstance(error, RateLimitError):
-            wait = signs(error, outer).wait
+        wait = signs(error, outer).wait
+        if isinstance(error, RateLimitError) or (isinstance(error, ServerError) and wait is not None):
             return (wait is None or wait <= _LONGEST_WAIT_SECONDS) and self._target.pace.refused(self._began, wait)
         self._attempts += 1
+        if isinstance(error, LateError):
+            again, self._asked_again = not self._asked_again, True
+            return again
         if self._attempts >= _ATTEMPTS or isinstance(error, UnsupportedModelError) or is_policy(error):
             return False
         if isinstance(error, ContextLengthError):
             return self._target.parameters.learn_too_long(self._room)
-        return isinstance(error, _ASKED_WRONGLY) and self._can_ask_for_less(str(error))
+        if isinstance(error, ProviderError) and _ROLES.search(str(error)):
+            return self._target.parameters.learn_roles()
+        return isinstance(error, _ASKED_WRONGLY) and self._can_ask_for_less(error)
 
-    def _can_ask_for_less(self, said: str) -> bool:
+    def _can_ask_for_less(self, error: Exception) -> bool:
+        said = str(error)
+        if getattr(error, "status", None) in _NOT_OF_PARAMETERS:
+            return False
         if self._target.parameters.learn_refusal(said, self._sent, room=self._room):
             return True
         if self._without:
             return False
         self._without = wishes_in(self._sent)
         return bool(self._without)
+
+
+def _merged(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A conversation without a system turn and with roles that alternate, for templates that know no other."""
+    merged: list[dict[str, Any]] = []
+    for message in messages:
+        role = "user" if message["role"] == "system" else message["role"]
+        content = message.get("content") or ""
+        if (
+            merged
+            and merged[-1]["role"] == role
+            and isinstance(content, str)
+            and isinstance(merged[-1]["content"], str)
+        ):
+            merged[-1]["content"] = f"{merged[-1]['content']}\n\n{content}".strip()
+        else:
+            merged.append({**message, "role": role})
+    return merged
 
 
 def _response(reply: Reply, request: Request) -> Response:
@@ -188,16 +232,15 @@ def is_policy(error: Exception) -> bool:
         if type(cause).__name__ == "ContentPolicyViolationError":
             return True
         cause = cause.__cause__
-    code = str(getattr(error, "provider_code", "") or "")
-    return "content_policy" in code or "content_filter" in code
+    status = getattr(error, "status", None)
+    words = f"{getattr(error, 'provider_code', '')} {error}"
+    return status == _ILLEGAL or (status in _MAY_BE_POLICY and _POLICY.search(words) is not None)
 
 
 def unusable(name: str, response: Response, reply: Reply) -> ModelOutputError:
     """The error for an answer that can't be used, in the model's own words where it has any."""
     if reply.refusal:
-        return ModelOutputError(
-            f"'{name}' refused to answer: {reply.refusal[:_QUOTED_CHARACTERS]}", remedy="Try another --model."
-        )
+        return ModelOutputError(f"'{name}' refused to answer: {in_short(reply.refusal)}", remedy="Try another --model.")
     if response.finish_reason == "length" and _says_something(response):
         return ModelOutputError(
             f"'{name}' did not come to the end of its answer.", remedy="Run it again, or use another --model."

@@ -22,12 +22,15 @@ from hyperalign.errors import (
 )
 from hyperalign.programs.dspy_internals import exceptions as dspy_errors
 from hyperalign.programs.dspy_internals import retry_after_seconds
+from hyperalign.scrub import scrub
 
 from .target import Target, has_key, key_variable
 
-__all__ = ["Signs", "from_dspy", "own_cause", "signs"]
+__all__ = ["Signs", "from_dspy", "in_short", "own_cause", "signs"]
 
 _SAID_CHARACTERS = 300
+_FORBIDDEN = 403
+_TOO_LARGE = 413
 
 
 # The first that fits; specific classes stand before the ones they inherit from.
@@ -93,18 +96,40 @@ def from_dspy(error: dspy_errors.LMError, target: Target) -> HyperalignError:
     """The error to raise in place of DSPy's, to be chained with ``from error``."""
     if own := own_cause(error):
         return own
-    if isinstance(error, (dspy_errors.LMAuthError, dspy_errors.LMNotConfiguredError)):
+    if isinstance(error, (dspy_errors.LMAuthError, dspy_errors.LMNotConfiguredError)) and error.status != _FORBIDDEN:
         return _key_error(target)
+    if (special := _by_status(error, target)) is not None:
+        return special
     facts = {
         "name": f"'{target.name}'",
         "said": _said(error, target),
         "wait": f" and asks to wait {error.retry_after:g} seconds" if error.retry_after else "",
-        "where": f" at {_without_password(target.api_base)}" if target.api_base else "",
+        "where": f" at {scrub(target.api_base)}" if target.api_base else "",
         "status": f" (status {error.status})" if error.status else "",
         "timeout": target.timeout,
     }
     _, kind, sentence, remedy = next(meaning for meaning in _MEANINGS if isinstance(error, meaning[0]))
     return kind(sentence.format(**facts), remedy=remedy)
+
+
+def _by_status(error: dspy_errors.LMError, target: Target) -> HyperalignError | None:
+    """What a status says that DSPy's classes do not."""
+    said = _said(error, target)
+    if error.status == _FORBIDDEN:
+        return MissingKeyError(
+            f"'{target.name}' refuses access: {said}", remedy="Check what the key may do, and the name of the model."
+        )
+    if error.status == _TOO_LARGE:
+        return ContextLengthError(
+            f"The request is too large for '{target.name}': {said}", remedy="Give fewer or shorter texts."
+        )
+    if isinstance(error, dspy_errors.LMUnsupportedModelError) and target.api_base and "model" not in said.lower():
+        address = scrub(target.api_base.rstrip("/"))
+        return ModelServerError(
+            f"There is no model server at {address}/chat/completions: {said}",
+            remedy="Check the address; that of most servers ends in /v1.",
+        )
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +155,14 @@ def signs(error: BaseException, outer: BaseException | None) -> Signs:
         outer: what was already being handled when the call began: Python hangs it on as a
             context, but it says nothing about this call.
     """
-    causes = list(_causes(error, outer))
+    found = list(_causes(error, outer))
     # LiteLLM keeps the server's headers here, not where SDKs have them.
-    headers = [kept for cause in causes if (kept := getattr(cause, "litellm_response_headers", None)) is not None]
+    headers = [kept for cause in found if (kept := getattr(cause, "litellm_response_headers", None)) is not None]
     waits = [seconds for kept in headers if (seconds := retry_after_seconds(kept.get("retry-after"))) is not None]
     return Signs(
         wait=float(waits[0]) if waits else None,
-        broke=any(isinstance(cause, httpx.TransportError) for cause in causes),
-        no_json=any(isinstance(cause, json.JSONDecodeError) for cause in causes),
+        broke=any(isinstance(cause, httpx.TransportError) for cause in found),
+        no_json=any(isinstance(cause, json.JSONDecodeError) for cause in found),
     )
 
 
@@ -170,16 +195,13 @@ def _key_error(target: Target) -> MissingKeyError:
 
 
 def _said(error: dspy_errors.LMError, target: Target) -> str:
-    lines = str(error.message or type(error).__name__).strip().splitlines() or [""]
-    # Names of LiteLLM's classes say nothing to a reader.
-    text = re.sub(r"^(?:(?:litellm\.)?\w+Error: |\w+Exception - )+", "", lines[0])
-    if target.api_key:
-        text = text.replace(target.api_key, "…")
-    text = _without_password(text)
+    return in_short(str(error.message or type(error).__name__))
+
+
+def in_short(message: str) -> str:
+    """A server's words in one line, without secrets and the names of LiteLLM's classes."""
+    lines = message.strip().splitlines() or [""]
+    text = scrub(re.sub(r"^(?:(?:litellm\.)?\w+Error: |\w+Exception - )+", "", lines[0]))
     if len(text) > _SAID_CHARACTERS:
         return f"{text[:_SAID_CHARACTERS]}…"
     return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"//[^/\s@]+@", "//…@", text)

@@ -15,7 +15,7 @@ from typing import Any, Self
 import dspy
 
 from hyperalign.budget import Budget
-from hyperalign.errors import MissingExtraError, ModelOutputError, UnknownModelError
+from hyperalign.errors import MissingExtraError, ModelOutputError, ModelServerError, UnknownModelError
 from hyperalign.programs.dspy_internals import (
     LM_CLASS_STATE_KEY,
     LMError,
@@ -38,13 +38,15 @@ from .target import Target
 
 
 class _Repeated(logging.Filter):
-    """What LiteLLM says once a call, of parameters that it takes all the same."""
+    """What is said once a call, of parameters that are taken all the same and of answers that may be cut."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return "DeprecationWarning: `temperature`" not in record.getMessage()
+        said = record.getMessage()
+        return "DeprecationWarning: `temperature`" not in said and not said.startswith("LM response was truncated")
 
 
-logging.getLogger("LiteLLM").addFilter(_Repeated())
+for _name in ("LiteLLM", "dspy.clients.lm"):
+    logging.getLogger(_name).addFilter(_Repeated())
 # Of LiteLLM's own types; it would show in the terminal of whoever streams.
 warnings.filterwarnings("ignore", message="Items? '.*' on TypedDict class", category=UserWarning)
 
@@ -259,6 +261,10 @@ def stream(lm: Any, messages: Sequence[Message], **settings: Any) -> Iterator[st
         if begun:
             return
     except LMError as error:
+        if begun and isinstance(error, LMTransportError):
+            raise ModelServerError(
+                f"'{lm.target.name}' broke off in the middle of its answer.", remedy="Run it again."
+            ) from error
         if begun or not _passes(error):
             raise from_dspy(error, lm.target) from error
     # Nothing is shown yet, and the trouble may pass: an ordinary call tries again, with DSPy's waits between.

@@ -39,7 +39,14 @@ _WISHES = (
 )
 _JSON = "json"
 _LENGTHS = ("max_tokens", "max_completion_tokens")
-_LENGTH = re.compile(r"max[_ ](?:completion[_ ]|output[_ ])?tokens", re.IGNORECASE)
+_COOLEST = 0.01
+_POSITIVE = re.compile(r"strictly positive|greater than (?:0|zero)|> ?0", re.IGNORECASE)
+_LENGTH = re.compile(r"max[_ ](?:completion[_ ]|output[_ ]|new[_ ])?tokens", re.IGNORECASE)
+_AT_MOST = re.compile(
+    r"(?:less than or equal to|at most|no more than|up to|not exceed|<=|maximum (?:value )?(?:is|of)|limit (?:is|of))"
+    r"\s*(\d{2,6})",
+    re.IGNORECASE,
+)
 _UNKNOWN = re.compile(r"unsupported|not supported|unknown|unrecognized|not permitted|use '", re.IGNORECASE)
 _OUT_OF_ROOM = re.compile(r"higher max_(?:completion_)?tokens|could not finish", re.IGNORECASE)
 # What servers write of a parameter, beside its name.
@@ -73,6 +80,10 @@ class Parameters:
         self._length = _LENGTHS[0]
         self._room: int | None = None
         self._most_room = _MORE_ROOM_TOKENS
+        self._longest: int | None = None
+        self._coolest = 0.0
+        self._suspected = False
+        self.merges_roles = False
         self._told: set[str] = set()
         self._by_user = set(self.fixed)
 
@@ -95,13 +106,16 @@ class Parameters:
             arguments.pop(name, None)
         with self._lock:
             refused, length, told = set(self._refused), self._length, set(self._by_user)
-            room = self._room_now()
+            room, longest = self._room_now(), self._longest
+        if arguments.get("temperature") is not None:
+            arguments["temperature"] = max(arguments["temperature"], self._coolest)
         if limit is not None:
             is_letters = limit <= SHORT_ANSWER_TOKENS and arguments.get("response_format") is None
             if room and is_letters and _takes_low_effort(self._model):
                 arguments.setdefault("reasoning_effort", "low")
             if length not in refused:
-                arguments[length] = min(limit + room + extra, max(limit, _longest_answer(self._model)))
+                asked = min(limit + room + extra, max(limit, _longest_answer(self._model)))
+                arguments[length] = asked if longest is None else min(asked, longest)
         if "json_schema" in refused and _is_schema(arguments.get("response_format")):
             arguments["response_format"] = {"type": "json_object"}
         wishes = {name: arguments[name] for name in _WISHES if arguments.get(name) is not None}
@@ -127,11 +141,36 @@ class Parameters:
             if _UNKNOWN.search(said):
                 self._rename_length(name)
                 return True
-            return self.learn_too_long(room)
-        wishes = wishes_in(sent)
-        named = [name for name in wishes if _names(said, name)]
-        self.leave_out("json_schema" if _is_schema(sent.get(name)) else name for name in named)
-        return bool(named)
+            return self._learn_longest(said, int(sent[name])) or self.learn_too_long(room)
+        # One at a time, the least dear first: of two that do not go together the other one may stay.
+        named = next((name for name in wishes_in(sent) if _names(said, name)), None)
+        if named == "temperature" and sent[named] == 0 and _POSITIVE.search(said):
+            self._coolest = _COOLEST
+        elif named is not None:
+            self.leave_out(["json_schema" if _is_schema(sent[named]) else named])
+        return named is not None
+
+    def learn_roles(self) -> bool:
+        """Note that a server takes no system turn, or wants roles to alternate; False if it was known."""
+        with self._lock:
+            known, self.merges_roles = self.merges_roles, True
+        return not known
+
+    def suspect(self, names: Iterable[str]) -> None:
+        """Note that a call went well without these, which a server refused without a reason: twice is no whim."""
+        with self._lock:
+            again, self._suspected = self._suspected, True
+        if again:
+            self.leave_out(names)
+
+    def _learn_longest(self, said: str, sent: int) -> bool:
+        """Note how long an answer may be, where a server says it."""
+        longest = min((int(number) for number in _AT_MOST.findall(said) if int(number) < sent), default=0)
+        if not longest:
+            return False
+        with self._lock:
+            self._longest = min(longest, self._longest or longest)
+        return True
 
     def learn_too_long(self, room: int) -> bool:
         """Note that an answer with so much room to think was too long for the model or its window.

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from hyperalign.concurrency import DEFAULT_CONCURRENCY
 from hyperalign.errors import MissingExtraError, MissingKeyError, UnknownModelError
+from hyperalign.scrub import remember_secret
 
 from .llama_server import LlamaServer
 from .pace import Pace
@@ -51,7 +52,7 @@ class Target:
     model: str
     kind: Kind
     timeout: float
-    api_base: str | None = None
+    api_base: str | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)
     server: LlamaServer | None = field(default=None, repr=False)
     api_version: str | None = None
@@ -64,6 +65,8 @@ class Target:
     _guard: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for secret in (self.api_key, *self.headers.values()):
+            remember_secret(secret)
         self.parameters = Parameters(self.model, self.name, self.fixed)
         # A rate limit passes: it is waited for more often than a fault.
         self.pace = Pace(self.concurrency, _PATIENCE_WITH_RATE_LIMITS * self.patience)

@@ -24,6 +24,7 @@ __all__ = ["Clients", "environment_base"]
 _NO_LIMIT = httpx.Limits(max_connections=None, max_keepalive_connections=32)
 _NOT_KEPT = httpx.Limits(max_connections=None, max_keepalive_connections=0)
 _CONNECT_SECONDS = 10.0
+_BAD_REQUEST = 400
 
 
 class Clients:
@@ -154,8 +155,9 @@ def _behind_proxy(base: str) -> bool:
 
 
 def _is_whole_answer(request: httpx.Request, response: httpx.Response) -> bool:
-    """Whether one body was asked for and granted, as which a stream that nobody asked for is read, too."""
-    return response.is_success and request.url.path.endswith("/chat/completions") and not _wants_stream(request)
+    """Whether one body was asked for, as which a stream that nobody asked for is read, too; or a refusal is told."""
+    granted = response.is_success or response.status_code == _BAD_REQUEST
+    return granted and request.url.path.endswith("/chat/completions") and not _wants_stream(request)
 
 
 def _wants_stream(request: httpx.Request) -> bool:
@@ -167,7 +169,11 @@ def _wants_stream(request: httpx.Request) -> bool:
 
 def _with(response: httpx.Response, content: bytes) -> httpx.Response:
     """The answer with a tidy body; one that is no JSON stays as it is."""
-    found = read_content(content)
+    if response.status_code == _BAD_REQUEST:
+        # LiteLLM tries to mend these by itself, and loses them.
+        content = content.replace(b"roles must alternate", b"roles have to alternate")
+        content = content.replace(b"roles should be alternating", b"roles have to alternate")
+    found = read_content(content) if response.is_success else None
     status, dropped = response.status_code, {"content-encoding", "content-length", "transfer-encoding"}
     headers = [(name, value) for name, value in response.headers.multi_items() if name not in dropped]
     if found is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from types import TracebackType
 from typing import Annotated, Any
 
 import typer
@@ -121,6 +122,7 @@ def main() -> None:
         code = 0
     except Exception as error:
         if debug:
+            sys.excepthook = _trace
             raise
         code = _explain(error)
     if code == _INTERRUPTED:
@@ -136,6 +138,15 @@ def _leave_calls(code: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _trace(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Show where an error is from, without the secrets that a server may have repeated in it."""
+    import traceback
+
+    from hyperalign.scrub import scrub
+
+    sys.stderr.write(scrub("".join(traceback.format_exception(kind, error, trace))))
 
 
 def _explain(error: Exception) -> int:

@@ -157,7 +157,12 @@ def test_a_refusal_that_names_nothing(scripted_server: ScriptedServer) -> None:
     lm("Hi", **LETTER)
     assert set(scripted_server.requests[-1].body) == {"model", "messages", "n", "max_tokens"}
     lm("Ho", **LETTER)
-    assert len(scripted_server.requests) == 3, "remembered"
+    assert scripted_server.requests[-1].body["logprobs"] is True, "once may be a whim"
+    scripted_server.script(error(422, "Unprocessable."))
+    lm("Ha", **LETTER)
+    lm("He", **LETTER)
+    assert len(scripted_server.requests) == 6
+    assert "logprobs" not in scripted_server.requests[-1].body, "twice is not"
 
 
 def test_what_has_nothing_to_do_with_parameters_changes_none(scripted_server: ScriptedServer) -> None:
@@ -338,3 +343,46 @@ def test_no_server_is_asked_what_a_model_can_do(
     monkeypatch.setenv("OLLAMA_API_BASE", scripted_server.url)
     connect("ollama_chat/qwen3", api_base=scripted_server.url).target.parameters.sent(LETTER)
     assert not scripted_server.requests
+
+
+def test_the_longest_answer_that_a_server_takes_is_remembered(scripted_server: ScriptedServer) -> None:
+    def action(handler: Any, request: Recorded) -> None:
+        asked = request.body.get("max_tokens", 10**6)
+        said = "`max_new_tokens` must be <= 1024."
+        (error(422, said) if asked > 1_024 else reply("A")).action(handler, request)
+
+    scripted_server.default = type(reply("A"))("tgi", action)
+    lm = lm_at(scripted_server)
+    lm("Hi", max_tokens=2_000)
+    lm("Letter", **LETTER)
+    assert [request.body["max_tokens"] for request in scripted_server.requests] == [2_000, 1_024, 16]
+
+
+def test_a_temperature_that_must_be_above_zero_is_hardly_so(scripted_server: ScriptedServer) -> None:
+    scripted_server.script(error(422, "`temperature` must be strictly positive"))
+    lm_at(scripted_server)("Hi", **LETTER)
+    assert scripted_server.requests[1].body["temperature"] == 0.01
+
+
+def test_of_two_that_do_not_go_together_one_stays(scripted_server: ScriptedServer) -> None:
+    scripted_server.script(error(400, "`temperature` and `top_p` cannot both be specified for this model."))
+    lm_at(scripted_server)("Hi", temperature=0.5, top_p=0.9)
+    assert set(scripted_server.requests[1].body) == {"model", "messages", "n", "temperature"}
+
+
+@pytest.mark.parametrize(
+    "said", ["System role not supported", "Conversation roles must alternate user/assistant/user/assistant/..."]
+)
+def test_templates_without_a_system_turn(scripted_server: ScriptedServer, said: str) -> None:
+    def action(handler: Any, request: Recorded) -> None:
+        roles = [message["role"] for message in request.messages]
+        alternate = roles == ["user", "assistant"] * (len(roles) // 2) + ["user"] * (len(roles) % 2)
+        (reply("A") if alternate else error(400, said)).action(handler, request)
+
+    scripted_server.default = type(reply("A"))("gemma", action)
+    lm = lm_at(scripted_server)
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    lm(messages=turns)
+    lm(messages=turns)
+    assert len(scripted_server.requests) == 3, "remembered"
+    assert scripted_server.requests[-1].messages == [{"role": "user", "content": "Be brief.\n\nHi"}]
