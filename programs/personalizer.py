@@ -78,7 +78,7 @@ class Personalizer(Program):
         best_of: drafts to choose an answer from.
         statements_per_call: how many statements are tested in one call, where they are tested by choice; as many as
             the model says of itself if None.
-        budget: where steps are booked; the model must have been given the same one.
+        budget: where steps are booked, and the calls of a model that books them nowhere yet.
         progress: told of each step's progress.
         seed: kept in the profile's provenance.
 
@@ -106,6 +106,8 @@ class Personalizer(Program):
         super().__init__()
         if half_life is not None and half_life <= 0:
             raise InputError(f"A half-life of {half_life:g} records.", remedy="Give one above 0, such as 12.")
+        if budget is not None and hasattr(lm, "booked_in"):
+            lm = lm.booked_in(budget)
         self.infer = InferHypotheses()
         self.extract = ExtractPreferences()
         self.check = CheckEvidence()

@@ -132,6 +132,11 @@ class LM(dspy.LM):
         copied: Self = self.copy(engine=Engine(self.target, meter), async_engine=AsyncEngine(self.target, meter))
         return copied
 
+    def booked_in(self, budget: Budget) -> Self:
+        """The same model with its calls booked in a budget; itself, if they are booked already."""
+        meter = self._own_engine.meter
+        return self if meter.budget is not None else self.metered(budget=budget, journal=meter.journal)
+
     def copy(self, **changed: Any) -> Any:
         """The same model with some settings changed; another ``model`` is another connection.
 

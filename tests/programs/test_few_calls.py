@@ -12,7 +12,7 @@ import pytest
 
 from hyperalign.backends.runtimes.connect import connect
 from hyperalign.budget import Budget
-from hyperalign.errors import UnusableAnswersError
+from hyperalign.errors import BudgetExceededError, UnusableAnswersError
 from hyperalign.programs.estimate import estimate
 from hyperalign.programs.fit import Fit
 from hyperalign.programs.personalizer import Personalizer
@@ -145,3 +145,12 @@ def test_an_update_counts_its_questions_too(scripted_server: ScriptedServer) -> 
     many = [Sample(user="mira", id=f"k{n}", text=f"My dear friend, {WARM.format(n=n)}") for n in range(12)]
     with pytest.raises(UnusableAnswersError):
         update(person, found.memory, many)
+
+
+def test_a_budget_holds_also_for_a_model_that_was_given_none(scripted_server: ScriptedServer) -> None:
+    lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
+    budget = Budget(max_calls=5)
+    scripted_server.default = reply("A")
+    with pytest.raises(BudgetExceededError):
+        Personalizer(lm, scorer=None, budget=budget).fit([f"A letter about thing {number}." for number in range(8)])
+    assert budget.spent.calls == len(scripted_server.requests) == 5
