@@ -172,7 +172,12 @@ def tables(asked: Sequence[Reader], ways: Sequence[Way], for_null: int) -> Itera
     single = ways[0].cells
     told = (
         *("statements a call", "sign as one by one", "correlation"),
-        *("wrong sign, single choices", "wrong sign, mean of four", "single choices: more wrong than one by one"),
+        *(
+            "wrong sign, single choices",
+            "wrong sign, mean of four",
+            "points more wrong: single choices",
+            "mean of four",
+        ),
     )
     yield f"{len(asked)} people, {sum(len(person.records) for person in asked)} choices\n"
     yield f"| {' | '.join(told)} |\n|{'---|' * len(told)}"
@@ -184,8 +189,12 @@ def tables(asked: Sequence[Reader], ways: Sequence[Way], for_null: int) -> Itera
             for means in (False, True)
         )
         compared = "| | |" if way is ways[0] else f"| {alike} | {together} |"
-        more = _over(asked, {each.user: _more_wrong(each, single, way.cells) for each in asked})
-        yield f"| {way.size} {compared} {wrong} | {of_means} | {'' if way is ways[0] else more} |"
+        more, more_of_means = (
+            _over(asked, {each.user: _more_wrong(each, single, way.cells, means) for each in asked})
+            for means in (False, True)
+        )
+        against = "| |" if way is ways[0] else f"{more} | {more_of_means} |"
+        yield f"| {way.size} {compared} {wrong} | {of_means} | {against}"
     friends = [each for each in asked if each.source == "friendly"]
     yield "\n| statements a call | tossed coins: something is kept of four choices |\n|---|---|"
     for way in ways:
@@ -217,9 +226,9 @@ def _wrong(person: Reader, cells: NDArray[np.float64], means: bool) -> list[floa
 
 
 def _more_wrong(
-    person: Reader, single: Mapping[str, NDArray[np.float64]], cells: Mapping[str, NDArray[np.float64]]
+    person: Reader, single: Mapping[str, NDArray[np.float64]], cells: Mapping[str, NDArray[np.float64]], means: bool
 ) -> list[float]:
-    pairs = zip(_wrong(person, cells[person.user], False), _wrong(person, single[person.user], False), strict=True)
+    pairs = zip(_wrong(person, cells[person.user], means), _wrong(person, single[person.user], means), strict=True)
     return [100 * (here - there) for here, there in pairs]
 
 
