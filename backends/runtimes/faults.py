@@ -31,6 +31,8 @@ __all__ = ["Signs", "from_dspy", "in_short", "own_cause", "signs"]
 _SAID_CHARACTERS = 300
 _FORBIDDEN = 403
 _TOO_LARGE = 413
+# Of a web server that has nothing there, and not of one that lacks the model.
+_NO_PLACE = re.compile(r"<html|<!doctype|'detail': 'Not Found'|page not found|cannot post", re.IGNORECASE)
 
 
 # The first that fits; specific classes stand before the ones they inherit from.
@@ -123,7 +125,7 @@ def _by_status(error: dspy_errors.LMError, target: Target) -> HyperalignError | 
         return ContextLengthError(
             f"The request is too large for '{target.name}': {said}", remedy="Give fewer or shorter texts."
         )
-    if isinstance(error, dspy_errors.LMUnsupportedModelError) and target.api_base and "model" not in said.lower():
+    if isinstance(error, dspy_errors.LMUnsupportedModelError) and target.api_base and _NO_PLACE.search(said):
         address = scrub(target.api_base.rstrip("/"))
         return ModelServerError(
             f"There is no model server at {address}/chat/completions: {said}",

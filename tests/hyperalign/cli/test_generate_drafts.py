@@ -19,7 +19,7 @@ PROMPT = "Decline the dinner on Friday."
 
 @pytest.fixture
 def model(scripted_server: ScriptedServer) -> list[str]:
-    return ["--model", f"vllm:{scripted_server.url}", "--scorer", "none"]
+    return ["--model", f"vllm:{scripted_server.url}", "--scorer", "none", "--concurrency", "1"]
 
 
 def test_the_best_of_three_drafts_is_the_one_in_the_measured_style(

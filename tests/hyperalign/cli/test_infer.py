@@ -239,7 +239,7 @@ def test_models_that_are_not_there(
     [
         ([rate_limited(3600)], "asks to wait 3600 seconds"),
         ([error(500, "Out of memory")] * 4, "Out of memory"),
-        ([hang()], "did not answer within 0.5 seconds"),
+        ([hang()] * 2, "did not answer within 0.5 seconds"),
         ([close_midway()] * 4, "could not be reached"),
         ([error(404, "The model does not exist", code="model_not_found")], "not a model its provider knows"),
     ],
