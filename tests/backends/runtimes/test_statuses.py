@@ -1,4 +1,4 @@
-"""What a server's refusals are told as: without its secrets, by their true cause, and asked for again where that helps."""
+"""What a server's refusals are told as: without secrets, by their true cause, asked again where that helps."""
 
 from __future__ import annotations
 
