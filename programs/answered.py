@@ -15,6 +15,9 @@ from .verdicts import LETTERS, NAMED, Either, Read, verdict, which
 
 __all__ = ["share_of_first", "shares_of_first"]
 
+# One character for one, so that places stay: full-width forms, Cyrillic letters that look alike, and how tokenizers
+# write a space or a line break.
+_ALIKE = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)} | str.maketrans("АВавĠ▁Ċ。", "ABab  \n.")
 _DECORATION = "*\"'`().:[]{}|=>- \n\t"
 _THOUGHT = re.compile(r"<(think|thinking|thought|reasoning)>.*?(?:</\1>|$)|^.*</(?:think|thinking)>", re.I | re.S)
 # Tags and special tokens, LaTeX commands, fences of code and marks of emphasis.
@@ -54,7 +57,7 @@ def shares_of_first(said: str, count: int, logprobs: Any = None, answers: Either
         answer is missing, contradicts itself or cannot be read.
     """
     tokens = _tokens(logprobs)
-    shown = _without_markup(said)
+    shown = _without_markup(said.translate(_ALIKE))
     if count == 1:
         # The first token may tell more than what follows it, whatever that is.
         first = _mass(tokens[0], answers) if tokens else None
@@ -93,7 +96,10 @@ def _numbered(text: str, count: int, answers: Either) -> dict[int, Read] | None:
     found: dict[int, list[Read]] = {}
     for number, read in _inline(text, answers):
         found.setdefault(number, []).append(read)
-    labels = [match for match in _LINE_LABEL.finditer(text) if 1 <= int(match[1]) <= count]
+    labels = [match for match in _LINE_LABEL.finditer(text) if int(match[1]) <= count]
+    numbers = found.keys() | {int(label[1]) for label in labels}
+    # Some models count from 0.
+    before = 1 if 0 in numbers and count not in numbers else 0
     for label, end in zip(labels, [*(label.start() for label in labels[1:]), len(text)], strict=False):
         if int(label[1]) in found:
             continue
@@ -103,7 +109,7 @@ def _numbered(text: str, count: int, answers: Either) -> dict[int, Read] | None:
     if not found and not labels:
         return None
     agreed = {number: reads[-1] for number, reads in found.items() if len({read.meant for read in reads}) == 1}
-    return {number: read for number, read in agreed.items() if 1 <= number <= count}
+    return {number + before: read for number, read in agreed.items() if 1 <= number + before <= count}
 
 
 def _inline(text: str, answers: Either) -> Iterator[tuple[int, Read]]:
@@ -166,7 +172,7 @@ def _mass(token: dict[str, Any], answers: Either) -> float | None:
     """The first answer's share of what the alternatives of a token give both; None unless both are among them."""
     masses = [0.0, 0.0]
     for alternative in token.get("top_logprobs") or []:
-        text = str(alternative.get("token", "")).strip(_DECORATION).casefold()
+        text = str(alternative.get("token", "")).translate(_ALIKE).strip(_DECORATION).casefold()
         if not text or alternative.get("logprob") is None:
             continue
         # A word's first token may be its beginning alone: "Harm" of "Harmful".
