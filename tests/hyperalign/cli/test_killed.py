@@ -81,7 +81,8 @@ def test_twenty_kills_lose_nothing(tmp_path: Path, scripted_server: ScriptedServ
             time.sleep(draw.random() * 0.06)
             running.kill()
         running.join(120)
-        again = [key(request) for request in scripted_server.requests[before:]]
+        # A kill may cut a request off before its body.
+        again = [key(request) for request in scripted_server.requests[before:] if request.body]
         assert not set(again) & written, f"seed {seed}: a call whose answer was written is made again"
         answered.update(again)
         written = written_calls(runs, scripted_server)
