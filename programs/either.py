@@ -16,13 +16,13 @@ from hyperalign.errors import ModelOutputError
 from hyperalign.scores import Message, Scorer
 
 from .answered import shares_of_first
-from .asking import Ask, Steps, Work, afinished, finished
+from .asking import Ask, Steps, Work, finished
 from .dspy_internals import AdapterParseError
 from .plain import PlainAdapter, Render
 from .tally import count_answer
 from .verdicts import LETTERS, Either
 
-__all__ = ["aprobability_of_first", "asked_for_first", "probability_of_first"]
+__all__ = ["asked_for_first", "probability_of_first"]
 
 _ALTERNATIVES = 5
 _UNDECIDED = 0.5
@@ -54,19 +54,6 @@ def probability_of_first(
         UnusableAnswersError: most answers around the caller could not be used.
     """
     return finished(asked_for_first(ask, inputs, render=render, answers=answers, scorer=scorer, lm=lm))
-
-
-async def aprobability_of_first(
-    ask: dspy.Predict,
-    inputs: Mapping[str, Any],
-    *,
-    render: Render,
-    answers: Either = LETTERS,
-    scorer: Scorer | None = None,
-    lm: dspy.LM | None = None,
-) -> float:
-    """The same, asynchronously."""
-    return await afinished(asked_for_first(ask, inputs, render=render, answers=answers, scorer=scorer, lm=lm))
 
 
 def asked_for_first(
