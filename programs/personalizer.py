@@ -106,7 +106,7 @@ class Personalizer(Program):
         super().__init__()
         if half_life is not None and half_life <= 0:
             raise InputError(f"A half-life of {half_life:g} records.", remedy="Give one above 0, such as 12.")
-        if budget is not None and hasattr(lm, "booked_in"):
+        if budget is not None and lm is not None and hasattr(lm, "booked_in"):
             lm = lm.booked_in(budget)
         self.infer = InferHypotheses()
         self.extract = ExtractPreferences()
