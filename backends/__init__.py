@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .training.provider import LocalProvider
+    from .distill.provider import LocalProvider
 
 __all__ = ["provider"]
 
@@ -17,6 +17,6 @@ def provider(student: str = "local:smollm2-135m-instruct", **options: Any) -> Lo
         student: what learns: ``local:NAME``, or a checkpoint folder.
         options: of ``LocalProvider``.
     """
-    from .training.provider import LocalProvider
+    from .distill.provider import LocalProvider
 
     return LocalProvider(student, **options)

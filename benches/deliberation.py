@@ -17,15 +17,14 @@ from typing import Any
 
 import dspy
 
-from hyperalign.backends.runtimes.connect import connect
-from hyperalign.backends.runtimes.scorers.opening import open_scorer
+from hyperalign.backends.models.connect import connect
+from hyperalign.backends.models.scorers import open_scorer
 from hyperalign.budget import Budget
 from hyperalign.evals.cases import Case
-from hyperalign.evals.metrics.refusal import refused
+from hyperalign.evals.metrics.helpfulness import refused
 from hyperalign.evals.runner import Outcome, run_cases
 from hyperalign.evals.tasks import load_task
-from hyperalign.programs.deliberate import Deliberate, Reading, bare_answer
-from hyperalign.programs.weighing import Weigh
+from hyperalign.programs.deliberate import Deliberate, Reading, Weigh, bare_answer
 from hyperalign.scores import Scorer
 
 __all__ = ["Asking", "told_apart", "what_follows"]

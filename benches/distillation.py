@@ -23,19 +23,16 @@ from typing import Any
 
 import dspy
 
-from hyperalign.backends.runtimes.connect import connect
-from hyperalign.backends.training.adapters import Adapter, open_adapter, open_base
-from hyperalign.backends.training.hardware import find_hardware
-from hyperalign.backends.training.probe import with_adapter
-from hyperalign.backends.training.rows import Scope
-from hyperalign.backends.training.sieve import MIN_WORDS, goes_in_circles
-from hyperalign.backends.training.student import load_student
-from hyperalign.backends.training.writing import answers, prompt_tokens
+from hyperalign.backends.distill.adapters import Adapter, open_adapter, open_base
+from hyperalign.backends.distill.dataset import Scope
+from hyperalign.backends.distill.probe import answers, prompt_tokens, with_adapter
+from hyperalign.backends.distill.recipe import find_hardware
+from hyperalign.backends.distill.student import load_student
+from hyperalign.backends.distill.traces import MIN_WORDS, goes_in_circles
+from hyperalign.backends.models.connect import connect
 from hyperalign.concurrency import run_concurrently
-from hyperalign.copying import longest_copied_run
 from hyperalign.errors import InputError, ModelOutputError
-from hyperalign.evals.metrics.authorship import Authorship, cut
-from hyperalign.evals.metrics.style_distance import style_distance
+from hyperalign.evals.metrics.authorship import Authorship, cut, style_distance
 from hyperalign.evals.statistics import Estimate, difference, estimate, ratio
 from hyperalign.files import append_line, read_journal
 from hyperalign.profile import Profile
@@ -45,6 +42,7 @@ from hyperalign.reading import read_records
 from hyperalign.records import Sample
 from hyperalign.style import likeness, of_beginnings
 from hyperalign.style.claims import MAX_DEVIATIONS
+from hyperalign.text import longest_copied_run
 
 ARMS = ("teacher with profile", "student", "student with profile", "student with adapter")
 WORDS = 100

@@ -14,12 +14,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hyperalign.evals.arms import Arms, named
 from hyperalign.evals.cases import Case, choose_users
-from hyperalign.evals.choosing import Choosing
+from hyperalign.evals.conditions import Arms, named
 from hyperalign.evals.controls import wrong_users
-from hyperalign.evals.others import OtherPeople
+from hyperalign.evals.plan import OtherPeople
 from hyperalign.evals.runner import run_cases
+from hyperalign.evals.solvers.choice import Choosing
 from hyperalign.evals.tasks import load_task
 from hyperalign.profile import Profile
 from hyperalign.records import Pair

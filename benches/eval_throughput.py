@@ -15,14 +15,13 @@ from pathlib import Path
 import dspy
 import httpx
 
-from hyperalign.backends.runtimes.connect import connect
+from hyperalign.backends.models.connect import connect
 from hyperalign.budget import Budget
-from hyperalign.evals.arms import Arms
 from hyperalign.evals.cases import Case
-from hyperalign.evals.instruments import Instruments
-from hyperalign.evals.roles import NONE
+from hyperalign.evals.conditions import NONE, Arms
+from hyperalign.evals.metrics.authorship import Instruments
 from hyperalign.evals.runner import run_cases
-from hyperalign.evals.writing import Writing
+from hyperalign.evals.solvers.writing import Writing
 from hyperalign.profile import Profile
 from hyperalign.programs.generate import MAX_TOKENS
 

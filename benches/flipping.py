@@ -17,16 +17,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hyperalign.backends.runtimes.scorers.opening import open_scorer
+from hyperalign.backends.models.scorers import open_scorer
 from hyperalign.budget import Budget
-from hyperalign.contrast import FolderContrast
-from hyperalign.control import flip, set_leaning
+from hyperalign.edits import flip, set_leaning
 from hyperalign.evals.controls import inverted
-from hyperalign.evals.metrics.likelihood_gain import margin
-from hyperalign.evals.report.wording import figure
+from hyperalign.evals.metrics.choice import margin
+from hyperalign.evals.report.view import figure
 from hyperalign.evals.statistics import estimate
-from hyperalign.evals.tables import figures
+from hyperalign.evals.summary import figures
 from hyperalign.evals.tasks import load_task
+from hyperalign.population import FolderContrast
 from hyperalign.profile import Profile
 from hyperalign.programs.judge import Judge
 from hyperalign.programs.strategies import PROFILE_WORDS, strategy

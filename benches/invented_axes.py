@@ -12,14 +12,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from hyperalign.backends.runtimes.connect import connect
-from hyperalign.backends.runtimes.scorers.opening import open_scorer
+from hyperalign.backends.models.connect import connect
+from hyperalign.backends.models.scorers import open_scorer
 from hyperalign.budget import Budget
-from hyperalign.contrast import FolderContrast
-from hyperalign.evals.metrics.win import win
-from hyperalign.evals.report.wording import figure
+from hyperalign.evals.metrics.choice import win
+from hyperalign.evals.report.view import figure
 from hyperalign.evals.statistics import estimate
-from hyperalign.evals.tables import Scores, figures
+from hyperalign.evals.summary import Scores, figures
+from hyperalign.population import FolderContrast
 from hyperalign.profile import Profile
 from hyperalign.programs.judge import Judge
 from hyperalign.programs.personalizer import Personalizer

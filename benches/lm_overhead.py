@@ -74,7 +74,7 @@ def cpu_per_call(ask: Callable[[str], Any]) -> float:
 
 def main() -> None:
     """Measure in turns, so that the machine's mood falls on all alike."""
-    from hyperalign.backends.runtimes.connect import connect
+    from hyperalign.backends.models.connect import connect
     from hyperalign.budget import Budget
 
     warnings.simplefilter("ignore")

@@ -21,8 +21,8 @@ from scipy import stats
 
 from hyperalign.evals.statistics import estimate
 from hyperalign.profile import Hypothesis
-from hyperalign.programs.select import Rules, select
-from hyperalign.programs.select.effects import Prior
+from hyperalign.programs.selection import Rules, select
+from hyperalign.programs.selection.effects import Prior
 from hyperalign.scores import ScoreMatrix
 
 from .simulated import (

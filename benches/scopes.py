@@ -19,12 +19,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from hyperalign.backends.training.adapters import Adapter, check_base, open_adapter, open_base
-from hyperalign.backends.training.hardware import find_hardware
-from hyperalign.backends.training.probe import with_adapter
-from hyperalign.backends.training.rows import Scope, prefix
-from hyperalign.backends.training.student import Student, load_student
-from hyperalign.backends.training.writing import answers, prompt_tokens
+from hyperalign.backends.distill.adapters import Adapter, check_base, open_adapter, open_base
+from hyperalign.backends.distill.dataset import Scope, prefix
+from hyperalign.backends.distill.probe import answers, prompt_tokens, with_adapter
+from hyperalign.backends.distill.recipe import find_hardware
+from hyperalign.backends.distill.student import Student, load_student
 from hyperalign.errors import InputError
 from hyperalign.evals.metrics.authorship import Authorship, cut
 from hyperalign.evals.statistics import difference, estimate

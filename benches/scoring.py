@@ -22,7 +22,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from hyperalign.backends.runtimes.scorers import HFScorer, LlamaScorer
+from hyperalign.backends.models.scorers import LlamaScorer
+from hyperalign.backends.models.scorers.hf import HFScorer
 from hyperalign.budget import Budget
 from hyperalign.scores import Message
 

@@ -21,14 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benches.null_and_power import real_null
-from hyperalign.backends.runtimes.connect import connect
+from hyperalign.backends.models.connect import connect
 from hyperalign.evals.statistics import estimate
 from hyperalign.evals.tasks.alignx import AlignX
 from hyperalign.evals.tasks.traits import GOLD, Traits
 from hyperalign.files import append_line, read_journal
 from hyperalign.profile import Hypothesis
-from hyperalign.programs.score import fill
-from hyperalign.programs.testing.choice import ChoiceTest
+from hyperalign.programs.hypothesis_tests import fill
+from hyperalign.programs.hypothesis_tests.choice import ChoiceTest
 from hyperalign.records import Record
 from hyperalign.scores import Row, ScoreMatrix
 from hyperalign.space import load_space

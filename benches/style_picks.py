@@ -1,6 +1,6 @@
 """How often measured style alone picks a writer's own answer, beside a stranger's style: SQuALITY, and no model.
 
-It is the part of what a tested profile picks (``hyperalign.evals.picks``) that needs no model, on all cases in seconds.
+It is the part of what a tested profile picks (``hyperalign.evals.solvers.choice``) that needs no model, in seconds.
 It prints Markdown. Run it from the repository's folder with: python -m benches.style_picks --data squality/v1-3/txt
 """
 
@@ -13,10 +13,10 @@ from pathlib import Path
 
 from hyperalign.evals.cases import Case
 from hyperalign.evals.controls import wrong_users
-from hyperalign.evals.metrics.win import win
-from hyperalign.evals.report.wording import figure, gap
+from hyperalign.evals.metrics.choice import win
+from hyperalign.evals.report.view import figure, gap
 from hyperalign.evals.statistics import difference, estimate, sign_flip_p
-from hyperalign.evals.tables import Scores, figures
+from hyperalign.evals.summary import Scores, figures
 from hyperalign.evals.tasks import load_task
 from hyperalign.records import Sample
 from hyperalign.style import estimate as measured

@@ -22,14 +22,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from hyperalign.backends.training.hardware import Hardware, find_hardware, peak_memory
-from hyperalign.backends.training.recipe import suggest
-from hyperalign.backends.training.rows import Row, Scope, dataset, part_of, rows
-from hyperalign.backends.training.sieve import Sieve
-from hyperalign.backends.training.student import count_parameters, load_student, open_student
-from hyperalign.backends.training.traces import read_traces
-from hyperalign.backends.training.train import measure_lengths
-from hyperalign.backends.training.trainers.answer_loss import scoring_answers_alone
+from hyperalign.backends.distill.dataset import Row, Scope, dataset, part_of, rows
+from hyperalign.backends.distill.recipe import Hardware, find_hardware, peak_memory, suggest
+from hyperalign.backends.distill.student import count_parameters, load_student, open_student
+from hyperalign.backends.distill.traces import Sieve, read_traces
+from hyperalign.backends.distill.train import measure_lengths
+from hyperalign.backends.distill.trainers import scoring_answers_alone
 
 BATCH = 8
 RATE = 1e-3

@@ -16,27 +16,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .case_metric import CaseMetric as CaseMetric
+    from .case_metric import trainset as trainset
     from .cases import Case as Case
     from .cases import Task as Task
-    from .comparing import compare as compare
+    from .compare import compare as compare
     from .evaluation import Result as Result
     from .evaluation import evaluate as evaluate
-    from .optimizing import CaseMetric as CaseMetric
-    from .optimizing import trainset as trainset
     from .plan import Plan as Plan
     from .report import write_report as write_report
     from .tasks import load_task as load_task
 
 _HOMES = {
     "Case": "cases",
-    "CaseMetric": "optimizing",
+    "CaseMetric": "case_metric",
     "Plan": "plan",
     "Result": "evaluation",
     "Task": "cases",
-    "compare": "comparing",
+    "compare": "compare",
     "evaluate": "evaluation",
     "load_task": "tasks",
-    "trainset": "optimizing",
+    "trainset": "case_metric",
     "write_report": "report",
 }
 

@@ -13,8 +13,7 @@ from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis, Measurement, Profile
 
 from .cases import Case
-from .metrics.votes import FEATURES, vote
-from .roles import vote_arm
+from .metrics.choice import FEATURES, vote, vote_arm
 
 __all__ = ["divergent", "inverted", "votes", "wrong_users"]
 

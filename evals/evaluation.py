@@ -20,28 +20,25 @@ import dspy
 from hyperalign.budget import Budget
 from hyperalign.errors import InputError, ModelError, ModelOutputError
 from hyperalign.files import alone_in
+from hyperalign.programs.binary_choice import resolve_scorer
 from hyperalign.programs.deliberate import Deliberate
 from hyperalign.programs.dspy_internals import AdapterParseError
-from hyperalign.programs.own_scorer import resolve_scorer
+from hyperalign.programs.hypothesis_tests import Progress
 from hyperalign.programs.personalizer import Personalizer
-from hyperalign.programs.score import Progress
-from hyperalign.programs.tally import tally_answers
+from hyperalign.programs.replies import tally_answers
 
-from .arms import Arms, named
-from .asking import AskingToChoose, AskingToHelp, AskingToWrite, not_asked
 from .cases import Case, Task, WritingTask, case_id, fingerprint, records_id
-from .choosing import Choosing
+from .conditions import WRONG_USER, Arms, Profiles, named
 from .controls import divergent, wrong_users
-from .folder import EvalFolder
-from .instruments import Instruments, instruments_for
+from .metrics.authorship import Instruments, instruments_for
 from .metrics.helpfulness import HelpsMore
 from .plan import Plan, drawn
-from .profiles import Profiles
-from .requests import Requests, deliberating, request_ways
-from .roles import WRONG_USER
-from .runner import Outcome, Work, run_cases
+from .runner import EvalFolder, Outcome, Work, run_cases
+from .solvers.choice import Choosing
+from .solvers.programs import AskingToChoose, AskingToHelp, AskingToWrite, not_asked
+from .solvers.requests import Requests, deliberating, request_ways
+from .solvers.writing import Writing
 from .summary import summarize
-from .writing import Writing
 
 __all__ = ["Result", "evaluate"]
 

@@ -1,4 +1,10 @@
-"""The summary of a run: each figure with its interval over clusters, whom it serves, and what is a finding.
+"""Scores of outcomes as tables: by arm, metric and unit. This file runs nothing and judges nothing.
+
+Whom a strategy helps and whom it harms: the same mean can hide both (WikiPersona, section 5, asks for equity).
+
+People weigh the same, however many cases they have. This file reads scores; it runs nothing.
+
+The summary of a run: each figure with its interval over clusters, whom it serves, and what is a finding.
 
 ``summary.json`` is a published format (``summary.schema.json`` beside this file): ``strategies`` holds, by name and
 metric, ``mean``, ``low``, ``high``, ``n_clusters`` and ``n_cases``. This file runs nothing; it reads outcomes.
@@ -7,20 +13,112 @@ metric, ``mean``, ``low``, ``high``, ``n_clusters`` and ``n_cases``. This file r
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
 
 from hyperalign.budget import Usage
 
 from .cases import Kind, Task
-from .equity import equity
-from .roles import BEATEN, CONTROLS, GOLD, NONE, WRONG_USER, main_of, role_of
+from .conditions import BEATEN, CONTROLS, GOLD, NONE, WRONG_USER, main_of, role_of
 from .runner import Outcome
 from .statistics import Estimate, clusters_needed, difference, estimate, holm, mcnemar, ratio, sign_flip_p
-from .tables import Scores, Tables, figures, is_share, sizes, tables_of
 
-__all__ = ["SURE", "summarize"]
+__all__ = ["SURE", "Equity", "Scores", "Tables", "equity", "figures", "is_share", "sizes", "summarize", "tables_of"]
+
+Scores = dict[str, list[float]]
+"""One metric's values, by cluster."""
+Tables = dict[str, dict[str, Scores]]
+"""Scores by arm and metric."""
+
+_SHARES = (
+    "accuracy",
+    "complied_unsafe",
+    "handled",
+    "helps_more",
+    "informative",
+    "order_consistency",
+    "own_over_other",
+    "pick",
+    "refused_safe",
+    "win_rate",
+)
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric lies between 0 and 1."""
+    return metric.startswith(_SHARES)
+
+
+def tables_of(outcomes: Iterable[Outcome], unit: Callable[[Outcome], str] = lambda outcome: outcome.cluster) -> Tables:
+    """The scores of some outcomes, none of which is an error.
+
+    Args:
+        outcomes: in any order; values keep it.
+        unit: what values are gathered by.
+    """
+    tables: Tables = {}
+    for outcome in outcomes:
+        for arm, metrics in outcome.found["scores"].items():
+            for metric, value in metrics.items():
+                tables.setdefault(arm, {}).setdefault(metric, {}).setdefault(unit(outcome), []).append(value)
+    return tables
+
+
+def sizes(scores: Scores) -> dict[str, int]:
+    """How many values each cluster has: equal for two arms that were scored on the same cases."""
+    return {cluster: len(values) for cluster, values in scores.items()}
+
+
+def figures(found: Estimate) -> dict[str, Any]:
+    """An estimate as JSON has it: an interval that does not exist is null."""
+    return {
+        name: (None if isinstance(value, float) and math.isnan(value) else value)
+        for name, value in asdict(found).items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Equity:
+    """How a strategy treats people.
+
+    Attributes:
+        n_users: how many.
+        spread: standard deviation over people of their mean score.
+        worst_decile: mean score of the tenth of people it serves worst, at least one of them.
+        made_worse: share of people whose mean score lies below what they have without a profile; equal counts as not.
+    """
+
+    n_users: int
+    spread: float
+    worst_decile: float
+    made_worse: float
+
+
+def equity(scores: Mapping[str, Sequence[float]], without: Mapping[str, Sequence[float]] | float) -> Equity:
+    """Equity of a strategy.
+
+    Args:
+        scores: by person.
+        without: what they have without a profile, by person; or one value for all.
+    """
+    means = {user: float(np.mean(values)) for user, values in scores.items() if len(values)}
+    ordered = np.sort(np.array(list(means.values()), dtype=np.float64))
+    base = {
+        user: without if isinstance(without, float | int) else float(np.mean(without[user]))
+        for user in means
+        if isinstance(without, float | int) or user in without
+    }
+    worse = [means[user] < value for user, value in base.items()]
+    return Equity(
+        n_users=len(means),
+        spread=float(ordered.std(ddof=1)) if len(ordered) > 1 else 0.0,
+        worst_decile=float(ordered[: max(1, math.ceil(len(ordered) / 10))].mean()) if len(ordered) else math.nan,
+        made_worse=float(np.mean(worse)) if worse else math.nan,
+    )
+
 
 SURE = 0.05
 """The highest p of a win."""

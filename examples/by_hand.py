@@ -16,9 +16,8 @@ from scipy import stats
 
 import hyperalign as ha
 from hyperalign.profile import Hypothesis
-from hyperalign.programs.select import Rules, Selection, select
-from hyperalign.programs.select.effects import Effects, effects
-from hyperalign.programs.select.flips import one_way_p
+from hyperalign.programs.selection import Rules, Selection, select
+from hyperalign.programs.selection.effects import Effects, effects, one_way_p
 from hyperalign.scores import Row, ScoreMatrix
 
 RULES = Rules()

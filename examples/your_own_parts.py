@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import hyperalign as ha
-from hyperalign.contrast import reference_records
+from hyperalign.population import reference_records
 from hyperalign.profile import Hypothesis, Profile
-from hyperalign.programs.score import fill
-from hyperalign.programs.testing import Done
+from hyperalign.programs.hypothesis_tests import Done, fill
 from hyperalign.records import Record, own_text
 from hyperalign.scores import Message
 

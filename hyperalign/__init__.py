@@ -17,14 +17,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .backends.runtimes.connect import connect as connect
-    from .backends.runtimes.scorers.opening import open_scorer as open_scorer
+    from .backends.models.connect import connect as connect
+    from .backends.models.scorers import open_scorer as open_scorer
     from .budget import Budget as Budget
     from .budget import Usage as Usage
-    from .contrast import FolderContrast as FolderContrast
-    from .contrast import ShippedContrast as ShippedContrast
-    from .contrast import StoreContrast as StoreContrast
     from .errors import HyperalignError as HyperalignError
+    from .population import FolderContrast as FolderContrast
+    from .population import ShippedContrast as ShippedContrast
+    from .population import StoreContrast as StoreContrast
     from .profile import Evidence as Evidence
     from .profile import Hypothesis as Hypothesis
     from .profile import Profile as Profile
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from .programs.infer import InferHypotheses as InferHypotheses
     from .programs.judge import Judge as Judge
     from .programs.personalizer import Personalizer as Personalizer
-    from .programs.select import Rules as Rules
-    from .programs.select import select as select
+    from .programs.selection import Rules as Rules
+    from .programs.selection import select as select
     from .programs.strategies import strategy as strategy
     from .programs.update import update as update
     from .reading import read_records as read_records
@@ -53,7 +53,7 @@ _HOMES = {
     "Edit": "records",
     "Evidence": "profile",
     "ExtractPreferences": "programs.extract",
-    "FolderContrast": "contrast",
+    "FolderContrast": "population",
     "Generate": "programs.generate",
     "HyperalignError": "errors",
     "Hypothesis": "profile",
@@ -63,18 +63,18 @@ _HOMES = {
     "Personalizer": "programs.personalizer",
     "Profile": "profile",
     "Rating": "records",
-    "Rules": "programs.select",
+    "Rules": "programs.selection",
     "Sample": "records",
     "ScoreMatrix": "scores",
-    "ShippedContrast": "contrast",
+    "ShippedContrast": "population",
     "Store": "store",
-    "StoreContrast": "contrast",
+    "StoreContrast": "population",
     "Usage": "budget",
-    "connect": "backends.runtimes.connect",
+    "connect": "backends.models.connect",
     "load_space": "space",
-    "open_scorer": "backends.runtimes.scorers.opening",
+    "open_scorer": "backends.models.scorers",
     "read_records": "reading",
-    "select": "programs.select",
+    "select": "programs.selection",
     "strategy": "programs.strategies",
     "update": "programs.update",
 }

@@ -16,8 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from .errors import RecordError, UserIdError
-from .ratings import pairs_of
-from .records import Edit, Pair, Rating, Record, Sample, check_user
+from .records import Edit, Pair, Rating, Record, Sample, check_user, pairs_of
 
 __all__ = ["Reading", "parse_fields", "parse_line", "read_records", "read_text"]
 

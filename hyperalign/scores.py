@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypedDict  # pydantic refuses the one in typing before Python 3.12
 
-__all__ = ["Message", "Row", "ScoreMatrix", "Scorer", "TextScore"]
+__all__ = ["Message", "Row", "ScoreMatrix", "Scorer", "TextScore", "welch_t"]
 
 
 class Message(TypedDict):
@@ -241,3 +241,17 @@ class ScoreMatrix:
             return cls(data["test"], data["scorer"], owners, tuple(data["columns"]), values)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a score matrix: {error!r}") from error
+
+
+def welch_t(own: NDArray[np.float64], others: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
+    """Mean difference over its standard error, with a variance for each side (Welch 1947).
+
+    Args:
+        own: the person's cells, at least two along ``axis``.
+        others: other people's, at least two along ``axis``.
+        axis: the axis of records.
+    """
+    difference = own.mean(axis=axis) - others.mean(axis=axis)
+    variance = own.var(axis=axis, ddof=1) / own.shape[axis] + others.var(axis=axis, ddof=1) / others.shape[axis]
+    # A split without any spread is as extreme as its sign says; the floor keeps it finite.
+    return np.asarray(difference / np.sqrt(np.maximum(variance, 1e-12)))

@@ -14,12 +14,11 @@ from pydantic import BaseModel, Field
 from pydantic.config import JsonDict
 
 from hyperalign.records import Record, other_text, own_text, prompt_of
+from hyperalign.text import excerpt
 
-from .asking import Steps, afinished, finished
-from .excerpts import excerpt
-from .program import Program
-from .proposing import EXCERPT_WORDS, QUOTE, Claim, Proposals, claimed
-from .score import Progress
+from .hypothesis_tests import Progress
+from .infer import EXCERPT_WORDS, QUOTE, Claim, Proposals, claimed
+from .program import Program, Steps, afinished, finished
 
 __all__ = ["Choice", "ExtractPreferences", "Preference", "WhatTheyPrefer"]
 

@@ -9,21 +9,17 @@ from typing import Any
 import dspy
 
 from hyperalign.concurrency import calls_at_once
-from hyperalign.copying import longest_copied_run
 from hyperalign.errors import ModelOutputError
 from hyperalign.profile import Profile
 from hyperalign.scores import Message, Scorer
 from hyperalign.style import likeness
+from hyperalign.text import excerpt, fenced, longest_copied_run
 
-from .asking import Ask, SideBySide, Steps, Work, afinished, asked_model, finished
-from .excerpts import excerpt
-from .fenced import fenced
-from .own_scorer import ChosenScorer, OpenScorer
-from .plain import PlainAdapter
-from .program import Program
+from .adapters import PlainAdapter, answer_stream
+from .binary_choice import ChosenScorer, OpenScorer
+from .program import Ask, Program, SideBySide, Steps, Work, afinished, asked_model, finished
 from .scope import narrowed
 from .strategies import PROFILE_WORDS, Strategy, as_strategy
-from .streaming import answer_stream
 
 __all__ = ["MAX_TOKENS", "AnswerAsThePerson", "Generate", "choose_draft", "writing_settings"]
 

@@ -1,6 +1,6 @@
 """Which of several answers is a person's, or would be taken by them, how probable that is, and what decided.
 
-**Measured style** gives each answer log-odds of being theirs (``hyperalign.style.likeness``); it needs no model, and
+**Measured style** gives each answer log-odds of being theirs (``hyperalign.style.estimate``); it needs no model, and
 is known only of people who wrote something.
 
 **Kept statements** read every two answers beside each other, as they read the person's own choices (the test by
@@ -30,12 +30,11 @@ from hyperalign.records import Pair
 from hyperalign.scores import Scorer
 from hyperalign.style import likeness
 
+from .hypothesis_tests import Test, fill
+from .hypothesis_tests.choice import ChoiceTest, WhichFits
+from .hypothesis_tests.likelihood import LikelihoodTest
 from .program import Program
 from .scope import narrowed
-from .score import fill
-from .testing import Test
-from .testing.choice import ChoiceTest, WhichFits
-from .testing.likelihood import LikelihoodTest
 
 __all__ = ["Judge"]
 

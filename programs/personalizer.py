@@ -10,16 +10,14 @@ from typing import Any
 import dspy
 
 from hyperalign.budget import Budget
-from hyperalign.contrast import Contrast, ShippedContrast, reference_records
 from hyperalign.errors import InputError
+from hyperalign.population import Contrast, ShippedContrast, reference_records
 from hyperalign.profile import Profile
 from hyperalign.records import Edit, Record, by_kind, only_choices, own_text, without_repeats
 from hyperalign.scores import ScoreMatrix, Scorer
 from hyperalign.space import Space, load_space
-from hyperalign.told import Told, as_records, one_user
 
-from .asking import asked_model
-from .assemble import Origin, profile_of, with_evidence_of
+from .binary_choice import ChosenScorer, OpenScorer
 from .candidates import (
     Candidate,
     from_edits,
@@ -27,29 +25,23 @@ from .candidates import (
     from_measurement,
     from_space,
     makers,
+    shortlist,
     untestable,
 )
-from .check import CheckEvidence
-from .evidence import quoted_from
+from .evidence import CheckEvidence, quoted_from
 from .extract import ExtractPreferences
-from .fit import Fit, together
+from .fit_result import Fit, Memory, Origin, Part, kind_of, profile_of, together, with_evidence_of
+from .fitting import Told, as_records, one_user
 from .generate import Generate
+from .hypothesis_tests import Progress, Screen, Test, fill
+from .hypothesis_tests.choice import ChoiceTest, WhichFits
+from .hypothesis_tests.likelihood import ExampleTest, LikelihoodTest, MeasurementTest
 from .infer import InferHypotheses
-from .memory import Memory, Part, kind_of
-from .own_scorer import ChosenScorer, OpenScorer
-from .program import Program
+from .program import Program, asked_model
+from .replies import tally_answers
 from .scope import subjects
-from .score import Progress, fill
-from .select import Rules, Selection, Subjects, drop, select
-from .shortlist import shortlist
+from .selection import Rules, Selection, Subjects, drop, select
 from .strategies import Strategy, as_strategy
-from .tally import tally_answers
-from .testing import Test
-from .testing.choice import ChoiceTest, WhichFits
-from .testing.example import ExampleTest
-from .testing.likelihood import LikelihoodTest
-from .testing.measurement import MeasurementTest
-from .testing.screen import Screen
 
 __all__ = ["Fit", "Personalizer"]
 

@@ -1,13 +1,161 @@
-"""What all modules of the package share: copies that share models and data, and saved files without either."""
+"""The steps of a module, written once and run either at once or asynchronously.
+
+Steps are a generator. It yields what it waits for (a question, a piece of work, or several steps side by side), is
+given the result, and returns what comes of it.
+
+What all modules of the package share: copies that share models and data, and saved files without either.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import copy
-from typing import Any, Self
+import itertools
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
 
 import dspy
 
-__all__ = ["Program"]
+from hyperalign.concurrency import run_concurrently
+
+__all__ = ["Ask", "Program", "SideBySide", "Steps", "Work", "afinished", "asked_model", "finished"]
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question to a module or to a model.
+
+    Attributes:
+        module: what is called; also a model itself.
+        inputs: by name.
+        settings: DSPy's, for this call alone, such as ``adapter``.
+    """
+
+    module: dspy.Module | dspy.BaseLM
+    inputs: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something that takes time and asks no module, such as reading texts with a scorer.
+
+    Attributes:
+        do: does it; in a thread where the steps are asynchronous.
+    """
+
+    do: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Steps that do not depend on each other; their results come in order.
+
+    Attributes:
+        each: the steps.
+        concurrency: how many are under way at once, at most.
+        done: told how many have ended.
+    """
+
+    each: Sequence[Steps[Any]]
+    concurrency: int
+    done: Callable[[int], None] | None = None
+
+
+Steps = Generator[Ask | Work | SideBySide, Any, Result]
+
+
+def finished(steps: Steps[Result]) -> Result:
+    """Run steps to their end.
+
+    Raises:
+        BaseException: what the steps raise, or what they wait for raises and they do not catch.
+    """
+    try:
+        waits_for = next(steps)
+        while True:
+            try:
+                found = _found(waits_for)
+            except Exception as error:
+                waits_for = steps.throw(error)
+            else:
+                waits_for = steps.send(found)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+
+
+async def afinished(steps: Steps[Result]) -> Result:
+    """The same, asynchronously."""
+    try:
+        waits_for = next(steps)
+        while True:
+            try:
+                found = await _afound(waits_for)
+            except Exception as error:
+                waits_for = steps.throw(error)
+            else:
+                waits_for = steps.send(found)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+
+
+def asked_model(module: dspy.Module, given: Any = None) -> Any:
+    """The model that a module asks.
+
+    Args:
+        module: a predictor, or a module whose first predictor decides.
+        given: the model that it was made with.
+
+    Returns:
+        The predictor's own, as ``set_lm`` sets it, else ``given``, else DSPy's configured one, which may be None.
+    """
+    predictors = module.predictors()
+    own = predictors[0].lm if predictors else None
+    return own or given or dspy.settings.lm
+
+
+def _found(waits_for: Ask | Work | SideBySide) -> Any:
+    if isinstance(waits_for, SideBySide):
+        return run_concurrently(finished, waits_for.each, waits_for.concurrency, done=waits_for.done)
+    if isinstance(waits_for, Work):
+        return waits_for.do()
+    with dspy.context(**waits_for.settings):
+        return waits_for.module(**waits_for.inputs)
+
+
+async def _afound(waits_for: Ask | Work | SideBySide) -> Any:
+    if isinstance(waits_for, SideBySide):
+        return await _side_by_side(waits_for)
+    if isinstance(waits_for, Work):
+        return await asyncio.to_thread(waits_for.do)
+    with dspy.context(**waits_for.settings):
+        return await waits_for.module.acall(**waits_for.inputs)
+
+
+async def _side_by_side(waits_for: SideBySide) -> list[Any]:
+    free = asyncio.Semaphore(waits_for.concurrency)
+    ended = itertools.count(1)
+
+    async def one(steps: Steps[Any]) -> Any:
+        async with free:
+            found = await afinished(steps)
+        if waits_for.done is not None:
+            waits_for.done(next(ended))
+        return found
+
+    tasks = [asyncio.ensure_future(one(steps)) for steps in waits_for.each]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
 
 
 class Program(dspy.Module):

@@ -15,8 +15,7 @@ from functools import lru_cache
 from hyperalign.profile import Profile
 from hyperalign.records import Record, prompt_of
 from hyperalign.space import Space
-
-from .excerpts import UNSPACED
+from hyperalign.text import UNSPACED
 
 __all__ = ["falls_under", "narrowed", "subjects", "touches"]
 

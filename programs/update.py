@@ -17,16 +17,15 @@ from hyperalign.errors import InputError
 from hyperalign.profile import Evidence, Hypothesis, Profile
 from hyperalign.records import Edit, Record, by_kind, content_of, only_choices, other_text, own_text, prompt_of
 from hyperalign.scores import ScoreMatrix
-from hyperalign.told import Told, as_records
 
 from .candidates import Candidate, from_examples, from_measurement, makers
 from .evidence import quotable_sentences
-from .fit import Fit, together
-from .memory import RECENT, Memory, Part, kind_of
+from .fit_result import RECENT, Fit, Memory, Part, kind_of, together
+from .fitting import Told, as_records
 from .personalizer import CHOICES_TRIED, Personalizer
+from .replies import tally_answers
 from .scope import falls_under
-from .select import Subjects
-from .tally import tally_answers
+from .selection import Subjects
 
 __all__ = ["HALF_LIFE", "Contradiction", "Updated", "update"]
 

@@ -56,8 +56,8 @@ def scripted_server() -> Iterator[ScriptedServer]:
 @pytest.fixture(scope="session")
 def smollm_path() -> Path:
     """The real SmolLM2-135M-Instruct file, fetched into the user's cache if it is not there."""
-    from hyperalign.backends.runtimes.catalogue import find
-    from hyperalign.backends.runtimes.download import ensure_model
+    from hyperalign.backends.models.catalogue import find
+    from hyperalign.backends.models.download import ensure_model
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HYPERALIGN_CACHE", str(_USER_CACHE))

@@ -1,21 +1,100 @@
-"""Whose text this is, by two classifiers of different families: the writing metric (after HyPerAlign, section 4.1).
+"""Burrows' Delta (2002): how far a text lies from an author in the use of the most frequent words.
+
+Needs no training beyond counts, so it is a check on the classifiers. Texts of 200 words are short for it:
+read its means over many cases, never a single value.
+
+Whose text this is, by two classifiers of different families: the writing metric (after HyPerAlign, section 4.1).
 
 ``style`` reads function words and punctuation alone, every other word masked by its shape: it cannot see the
 topic, and is the primary one. ``characters`` reads all character n-grams, and takes a topic for a manner.
 Both are logistic regressions over TF-IDF weighted n-grams (Stamatatos 2009 has the features). A text that a
 profile was made from must not be among those it is trained on, or copying would pay.
+
+What written answers are measured with: two judges of authorship, Burrows' Delta, copied words and length.
+
+An answer wins where the true author is likelier under the judge that cannot see the topic. This file runs no model.
+
+How far an answer's measured style is from the person's, beside how far a generic answer is.
+
+Reads form alone: a nonsense text with the right commas scores well. Use it beside a metric of content.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Literal
 
-from hyperalign.errors import InputError
-from hyperalign.style.lexicon import function_words
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["FAMILIES", "UNSEEN", "Authorship", "Family", "masked"]
+from hyperalign.errors import InputError
+from hyperalign.profile import Profile
+from hyperalign.records import Sample, own_text
+from hyperalign.style import STANDS_APART, distance, measure
+from hyperalign.style.parsed import load_function_words
+from hyperalign.text import longest_copied_run
+
+from ..cases import Case, Task, WritingTask
+from ..conditions import NONE, OWN_TEXT, WRONG_USER
+from .choice import win
+
+__all__ = [
+    "FAMILIES",
+    "UNSEEN",
+    "Authorship",
+    "BurrowsDelta",
+    "Family",
+    "Instruments",
+    "instruments_for",
+    "masked",
+    "scored",
+    "style_distance",
+]
+
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+
+
+class BurrowsDelta:
+    """Distance of texts from authors.
+
+    Args:
+        texts: of each author.
+        words: how many of the most frequent words are counted.
+    """
+
+    def __init__(self, texts: Mapping[str, Sequence[str]], *, words: int = 150) -> None:
+        counted = Counter(word for theirs in texts.values() for text in theirs for word in _words(text))
+        self._vocabulary = [word for word, _ in counted.most_common(words)]
+        every = np.array([self._rates(text) for theirs in texts.values() for text in theirs])
+        self._mean = every.mean(axis=0)
+        # A word that never varies tells nobody apart.
+        self._spread = np.where(every.std(axis=0) > 0, every.std(axis=0), np.inf)
+        self._authors = {
+            author: self._scaled(np.mean([self._rates(text) for text in theirs], axis=0))
+            for author, theirs in texts.items()
+            if theirs
+        }
+
+    def distance(self, text: str, author: str) -> float:
+        """Mean absolute difference of z-scores; 0 is the author's own mean."""
+        return float(np.abs(self._scaled(self._rates(text)) - self._authors[author]).mean())
+
+    def _rates(self, text: str) -> NDArray[np.float64]:
+        words = _words(text)
+        counts = Counter(words)
+        return np.array([counts[word] for word in self._vocabulary], dtype=np.float64) / max(1, len(words))
+
+    def _scaled(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray((rates - self._mean) / self._spread, dtype=np.float64)
+
+
+def _words(text: str) -> list[str]:
+    return [word.lower().replace("’", "'") for word in _WORD.findall(text)]
+
 
 Family = Literal["style", "characters"]
 FAMILIES: tuple[Family, ...] = ("style", "characters")
@@ -108,7 +187,7 @@ def cut(text: str, words: int) -> str:
 
 def masked(text: str) -> str:
     """A text without its topic: function words and punctuation stay, numbers are ``9``, names ``C``, the rest ``w``."""
-    known = function_words()
+    known = load_function_words()
     return " ".join(_shape(token, known) for token in _TOKEN.findall(text))
 
 
@@ -121,3 +200,159 @@ def _shape(token: str, known: frozenset[str]) -> str:
     if any(letter.isdigit() for letter in token):
         return "9"
     return "C" if token[0].isupper() else "w"
+
+
+_WORDS = 200
+# A word or two in common with the prompt is chance.
+_ECHOED_WORDS = 4
+_MATCHED_WORD = re.compile(r"(?P<word>\w+(?:['’]\w+)*)[^\w\s]*")
+_ENOUGH = 4
+_RIVALS = {NONE: "win_rate_vs_none", "few-shot": "win_rate_vs_few_shot", WRONG_USER: "win_rate_vs_wrong_user"}
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """What answers are measured with.
+
+    Attributes:
+        authorship: classifiers by family.
+        delta: Burrows' Delta.
+    """
+
+    authorship: Mapping[Family, Authorship]
+    delta: BurrowsDelta
+
+    @classmethod
+    def trained(cls, texts: Mapping[str, Sequence[str]]) -> Instruments:
+        """Instruments of some authors' texts, none of which a profile was made from.
+
+        Raises:
+            InputError: there are too few.
+        """
+        return cls({family: Authorship(texts, family, words=_WORDS) for family in FAMILIES}, BurrowsDelta(texts))
+
+    def measure(self, text: str, author: str) -> dict[str, float]:
+        """What they say of the beginning of a text that should be an author's: longer texts lie nearer to anybody."""
+        text = cut(text, _WORDS)
+        return {
+            "author_logprob": self.authorship["style"].logprob(text, author),
+            "author_logprob_characters": self.authorship["characters"].logprob(text, author),
+            "burrows_delta": self.delta.distance(text, author),
+        }
+
+    def accuracy(self, cases: Sequence[Case]) -> dict[str, float]:
+        """Share of the cases' own texts whose author each classifier names: how far it can be trusted here."""
+        return {
+            family: sum(each.author(_unasked(case.reference, case.prompt)) == case.user for case in cases)
+            / max(1, len(cases))
+            for family, each in self.authorship.items()
+        }
+
+
+def instruments_for(task: Task, cases: Sequence[Case]) -> Instruments | None:
+    """What judges a task's writing; None where no author is to be told by it.
+
+    Args:
+        task: whose authors are to be told apart.
+        cases: of this run.
+
+    Raises:
+        InputError: the task has no texts to learn from, or too few.
+    """
+    if task.kind != "writing":
+        return None
+    if not isinstance(task, WritingTask):
+        raise InputError(
+            f"The task '{task.name}' asks for writing, but has no texts to judge it by.",
+            remedy="Give it a method texts(): texts by user.",
+        )
+    return Instruments.trained(_texts(task, cases))
+
+
+def _texts(task: WritingTask, cases: Sequence[Case]) -> dict[str, list[str]]:
+    """What instruments learn from: texts of the task's authors that no profile is made from.
+
+    Where somebody has too few of those, all of theirs: then copying pays, and ``copied_words`` shows it.
+    """
+    shown = {record.text for case in cases for record in case.records if isinstance(record, Sample)}
+    unshown = {author: [text for text in theirs if text not in shown] for author, theirs in task.texts().items()}
+    return {author: rest if len(rest) >= _ENOUGH else list(task.texts()[author]) for author, rest in unshown.items()}
+
+
+def scored(
+    instruments: Instruments,
+    case: Case,
+    answers: Mapping[str, str],
+    strangers: Mapping[str, Sequence[str]] | None = None,
+    turned_down: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, dict[str, float]]:
+    """What the instruments say of each answer, and which answers win; words that the prompt gave are not counted.
+
+    Args:
+        instruments: of the task's authors.
+        case: what was asked.
+        answers: by arm.
+        strangers: by arm, the texts of somebody else that it was shown: copies of those count too.
+        turned_down: by arm, the drafts that the answer was chosen before.
+    """
+    shown = [own_text(record) for record in case.records]
+    scores: dict[str, dict[str, float]] = {}
+    for arm, answer in answers.items():
+        text = _unasked(answer, case.prompt)
+        scores[arm] = {
+            **instruments.measure(text, case.user),
+            "copied_words": float(longest_copied_run(text, [*shown, *(strangers or {}).get(arm, ())])),
+            "words": float(len(text.split())),
+        }
+    for arm, others in (turned_down or {}).items():
+        chosen = scores[arm]["author_logprob"]
+        drafts = [instruments.measure(_unasked(other, case.prompt), case.user)["author_logprob"] for other in others]
+        if drafts:
+            scores[arm]["over_its_drafts"] = chosen - fmean([chosen, *drafts])
+    for arm, own in scores.items():
+        for rival, name in _RIVALS.items():
+            if rival in scores and rival != arm:
+                own[name] = win(own["author_logprob"], scores[rival]["author_logprob"])
+    return scores | {OWN_TEXT: instruments.measure(_unasked(case.reference, case.prompt), case.user)}
+
+
+def _unasked(answer: str, prompt: str) -> str:
+    """An answer without what the prompt itself gave it: those words are nobody's, wherever in the answer they stand.
+
+    A lead ends in the middle of a sentence, and one answer repeats it to the letter while another changes a word of it.
+    """
+    given = [word for word, _ in _matched_words(prompt)]
+    asked = {tuple(given[start : start + _ECHOED_WORDS]) for start in range(len(given) - _ECHOED_WORDS + 1)}
+    words = _matched_words(answer)
+    echoed: set[int] = set()
+    for start in range(len(words) - _ECHOED_WORDS + 1):
+        run = range(start, start + _ECHOED_WORDS)
+        if tuple(words[i][0] for i in run) in asked:
+            echoed |= set(run)
+    kept, end = "", 0
+    for number, (_, word) in enumerate(words):
+        if number in echoed:
+            kept += "" if number - 1 in echoed else answer[end : word.start()]
+            # What follows a word closes it.
+            end = word.end()
+    return (kept + answer[end:]).strip() if echoed else answer
+
+
+def _matched_words(text: str) -> list[tuple[str, re.Match[str]]]:
+    return [(match["word"].lower().replace("’", "'"), match) for match in _MATCHED_WORD.finditer(text)]
+
+
+def style_distance(answer: str, profile: Profile) -> float:
+    """Mean distance over the features in which the person stands apart.
+
+    Args:
+        answer: the text to measure.
+        profile: whose measured style it is held against.
+
+    Returns:
+        Within-person standard deviations, each feature clipped at 3; 0.0 for a profile without measured style.
+    """
+    person: dict[str, float | None] = {
+        name: item.value for name, item in profile.style.items() if abs(item.z) >= STANDS_APART
+    }
+    return distance(measure(answer), person, names=list(person))

@@ -12,11 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from hyperalign.files import write_whole
 
-from ..roles import role_of
-from ..tables import is_share
+from ..conditions import role_of
+from ..summary import is_share
 from .charts import curve, dots, forest
-from .view import load_view
-from .wording import figure, gap, metric_name, money, with_records
+from .view import figure, gap, load_view, metric_name, money, with_records
 
 __all__ = ["write_report"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from ..roles import Role
+from ..conditions import Role
 
 __all__ = ["Row", "curve", "dots", "forest"]
 

@@ -12,22 +12,31 @@ from typing import Any
 
 import dspy
 
-from hyperalign.contrast import Contrast
 from hyperalign.errors import InputError
+from hyperalign.population import Contrast
 from hyperalign.profile import Profile
-from hyperalign.programs.brief_json import BriefJSONAdapter
+from hyperalign.programs.adapters import BriefJSONAdapter, PlainAdapter
+from hyperalign.programs.deliberate import Weigh, asks_of
 from hyperalign.programs.extract import ExtractPreferences
 from hyperalign.programs.generate import Generate
+from hyperalign.programs.hypothesis_tests.choice import WhichFits, which_text
 from hyperalign.programs.infer import InferHypotheses
-from hyperalign.programs.plain import PlainAdapter
-from hyperalign.programs.testing.choice import WhichFits, which_text
-from hyperalign.programs.weighing import Weigh, asks_of
 from hyperalign.scores import Message, Scorer
 
 from ..cases import Case
-from .answers import answers, authors
-from .questions import fits, fitting, harm, messages
-from .statements import choices, example_choices, example_texts, statements, texts
+from .metrics import (
+    answers,
+    authors,
+    choices,
+    example_choices,
+    example_texts,
+    fits,
+    fitting,
+    harm,
+    messages,
+    statements,
+    texts,
+)
 
 __all__ = ["STEPS", "Step", "step_named"]
 

@@ -10,7 +10,7 @@ from hyperalign.errors import InputError, NotFoundError
 from ..cases import Task
 from .alignx import AlignX
 from .c50 import C50
-from .hub import located
+from .files import located
 from .own import OwnRecords
 from .squality import Squality
 from .traits import Traits

@@ -18,13 +18,13 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from hyperalign.copying import longest_copied_run
 from hyperalign.errors import InputError
 from hyperalign.records import Pair, Record, Sample, own_text
 from hyperalign.space import ALIGNX_DIMENSIONS
+from hyperalign.text import longest_copied_run
 
 from ..cases import Case, Kind, case_id
-from .reading import checked, json_lines, read_text
+from .files import checked, json_lines, read_text
 
 __all__ = ["AlignX", "Form"]
 

@@ -15,7 +15,7 @@ from hyperalign.errors import InputError
 from hyperalign.records import Sample
 
 from ..cases import Case, Kind, case_id
-from .reading import read_text
+from .files import read_text
 
 __all__ = ["C50"]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from hyperalign.contrast import FolderContrast
 from hyperalign.errors import InputError
+from hyperalign.population import FolderContrast
 from hyperalign.records import Record, Sample, other_text, own_text, prompt_of, without_repeats
 
 from ..cases import Case, Kind, case_id

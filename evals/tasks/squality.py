@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from hyperalign.records import Sample
 
 from ..cases import Case, Kind, case_id
-from .reading import checked, json_lines
+from .files import checked, json_lines
 
 __all__ = ["Squality"]
 

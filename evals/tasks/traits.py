@@ -18,7 +18,7 @@ from hyperalign.errors import InputError
 from hyperalign.records import Pair
 
 from ..cases import Case, Kind, case_id
-from .reading import checked, json_lines
+from .files import checked, json_lines
 
 __all__ = ["GOLD", "Traits"]
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hyperalign.errors import InputError
 
 from ..cases import Case, Kind, case_id
-from .reading import checked, read_text
+from .files import checked, read_text
 
 __all__ = ["XSTest"]
 

@@ -16,16 +16,13 @@ import typer
 from typer.core import TyperGroup
 
 from . import adapters, config, models, optimize, profile
-from .compare import compare
-from .deliberate import deliberate
+from .answer import deliberate, generate, judge
 from .demo import demo
 from .distill import distill
 from .doctor import doctor
-from .eval import eval_
+from .eval import compare, eval_
 from .extract import extract
-from .generate import generate
 from .infer import infer
-from .judge import judge
 from .serve import serve
 from .update import update
 
@@ -144,7 +141,7 @@ def _trace(kind: type[BaseException], error: BaseException, trace: TracebackType
     """Show where an error is from, without the secrets that a server may have repeated in it."""
     import traceback
 
-    from hyperalign.scrub import scrub
+    from hyperalign.privacy import scrub
 
     sys.stderr.write(scrub("".join(traceback.format_exception(kind, error, trace))))
 

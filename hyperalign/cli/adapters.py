@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from hyperalign.backends.serving.loading import Running
+    from hyperalign.backends.serve.vllm_adapters import Running
 
 __all__ = ["app"]
 
@@ -26,7 +26,7 @@ def list_(
     from rich.console import Console
     from rich.table import Table
 
-    from hyperalign.backends.training.adapters import find_adapters, open_adapter
+    from hyperalign.backends.distill.adapters import find_adapters, open_adapter
     from hyperalign.errors import NotFoundError, TrainingError
 
     from .show import plain
@@ -50,7 +50,7 @@ def list_(
 @app.command()
 def show(folder: FolderArgument, as_json: CardOption = False) -> None:
     """Say what an adapter is, and check that it is whole."""
-    from hyperalign.backends.training.adapters import open_adapter
+    from hyperalign.backends.distill.adapters import open_adapter
 
     from .show import plain
 
@@ -70,8 +70,8 @@ def gate(folder: FolderArgument) -> None:
 
     It fails with exit code 1.
     """
-    from hyperalign.backends.training.adapters import open_adapter, open_base
-    from hyperalign.backends.training.distill import gate as judged
+    from hyperalign.backends.distill.adapters import open_adapter, open_base
+    from hyperalign.backends.distill.distill import gate as judged
 
     from .terminal import reporter
 
@@ -94,9 +94,8 @@ def export(
     merge: Annotated[bool, typer.Option("--merge", help="Base and adapter as one checkpoint.")] = False,
 ) -> None:
     """Copy an adapter as Hugging Face's libraries load it, or merged into its base."""
-    from hyperalign.backends.training.adapters import open_adapter, open_base
-    from hyperalign.backends.training.export import copy_out
-    from hyperalign.backends.training.export import merge as merged
+    from hyperalign.backends.distill.adapters import copy_out, open_adapter, open_base
+    from hyperalign.backends.distill.adapters import merge as merged
 
     from .terminal import reporter
 
@@ -115,9 +114,8 @@ def load(
     force: Annotated[bool, typer.Option("--force", help="Also if the gate failed it or never saw it.")] = False,
 ) -> None:
     """Put an adapter on a server that runs: one of 'serve --engine vllm'."""
-    from hyperalign.backends.serving.choose import check_gate
-    from hyperalign.backends.serving.loading import load_adapter
-    from hyperalign.backends.training.adapters import open_adapter
+    from hyperalign.backends.distill.adapters import open_adapter
+    from hyperalign.backends.serve.vllm_adapters import check_gate, load_adapter
 
     adapter = open_adapter(folder)
     if not force:
@@ -129,7 +127,7 @@ def load(
 @app.command()
 def unload(name: Annotated[str, typer.Argument(help="Of the adapter, as the server lists it.")]) -> None:
     """Take an adapter off a server that runs: one of 'serve --engine vllm'."""
-    from hyperalign.backends.serving.loading import unload_adapter
+    from hyperalign.backends.serve.vllm_adapters import unload_adapter
 
     from .show import plain
 
@@ -140,7 +138,7 @@ def unload(name: Annotated[str, typer.Argument(help="Of the adapter, as the serv
 def _running() -> Running:
     import os
 
-    from hyperalign.backends.runtimes.adapter_server import adapters_address
-    from hyperalign.backends.serving.loading import Running
+    from hyperalign.backends.models.target import adapters_address
+    from hyperalign.backends.serve.vllm_adapters import Running
 
     return Running(adapters_address(), os.environ.get("HYPERALIGN_SERVE_KEY", ""))

@@ -140,7 +140,7 @@ def _written(value: Any) -> str:
 
 def _check_models(name: str, value: Any) -> None:
     """A name that could never be a model's is not kept."""
-    from hyperalign.backends.runtimes.preflight import check_name
+    from hyperalign.backends.models.connect import check_name
     from hyperalign.errors import InputError
 
     if name == "model" or (name == "scorer" and value != "none"):

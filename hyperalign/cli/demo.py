@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .model_options import DEFAULT_OPTIONS, ModelOptions, model_options
-from .options import ScorerOption
+from .options import DEFAULT_OPTIONS, ModelOptions, ScorerOption, model_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,14 +36,14 @@ def demo(
     from rich.console import Console
 
     from hyperalign.budget import Budget
-    from hyperalign.contrast import ShippedContrast
     from hyperalign.errors import InputError
+    from hyperalign.population import ShippedContrast
     from hyperalign.programs.generate import Generate
     from hyperalign.programs.strategies import strategy
     from hyperalign.records import Sample
     from hyperalign.runs import RunFolder
 
-    from .fitting import fitted
+    from .fit import fitted
     from .show import render_profile
     from .terminal import cost_table, reporter
 
@@ -86,9 +85,9 @@ def _side_by_side(
     from rich.table import Table
     from rich.text import Text
 
-    from hyperalign.copying import longest_copied_run
-    from hyperalign.evals.metrics.style_distance import style_distance
+    from hyperalign.evals.metrics.authorship import style_distance
     from hyperalign.records import own_text
+    from hyperalign.text import longest_copied_run
 
     from .show import printable
 

@@ -1,4 +1,7 @@
-"""``hyperalign distill``: a small local model that answers that way without the long prompt."""
+"""Reads prompts: one a line of a text file, or JSONL with ``prompt``. It knows nothing of what is done with them.
+
+``hyperalign distill``: a small local model that answers that way without the long prompt.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,66 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
+from pydantic_core import from_json
 
-from .model_options import DEFAULT_OPTIONS, ModelOptions, model_options
-from .options import DryRun, MaxCalls, MaxTokens, MaxUsd, SeedOption, StoreOption
+from hyperalign.errors import RecordError
+from hyperalign.reading import read_text
+
+from .options import (
+    DEFAULT_OPTIONS,
+    DryRun,
+    MaxCalls,
+    MaxTokens,
+    MaxUsd,
+    ModelOptions,
+    SeedOption,
+    StoreOption,
+    model_options,
+)
 
 if TYPE_CHECKING:
-    from hyperalign.backends.training.adapters import Adapter
-    from hyperalign.backends.training.collect import Teacher
-    from hyperalign.backends.training.distill import Distillation
-    from hyperalign.backends.training.hardware import Hardware
-    from hyperalign.backends.training.student import Student
+    from hyperalign.backends.distill.adapters import Adapter
+    from hyperalign.backends.distill.collect import Teacher
+    from hyperalign.backends.distill.distill import Distillation
+    from hyperalign.backends.distill.recipe import Hardware
+    from hyperalign.backends.distill.student import Student
     from hyperalign.budget import Budget
     from hyperalign.profile import Profile
 
-__all__ = ["distill"]
+__all__ = ["distill", "read_prompts"]
+
+_JSON_SUFFIXES = {".jsonl", ".ndjson"}
+
+
+def read_prompts(path: Path) -> list[str]:
+    """All prompts of a file, each once, in order.
+
+    Args:
+        path: JSONL (``{"prompt": "…"}`` a line, other fields are passed over) or text with a prompt a line; or ``-``.
+
+    Raises:
+        RecordError: it is missing, empty or not UTF-8 text, or a line has no prompt; with file and line.
+    """
+    text = read_text(path)
+    as_json = path.suffix.lower() in _JSON_SUFFIXES or text.lstrip().startswith('{"')
+    # Not splitlines: JSON strings may hold U+2028 and the like as they are.
+    lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1)]
+    found = [_prompt(line, path, number) if as_json else line for number, line in lines if line]
+    return list(dict.fromkeys(found))
+
+
+def _prompt(line: str, path: Path, number: int) -> str:
+    try:
+        entry = from_json(line)
+    except ValueError as error:
+        raise RecordError(
+            f"this is no JSON ({error}).", path=path, line=number, remedy='Write {"prompt": "…"} on each line.'
+        ) from error
+    prompt = entry.get("prompt") if isinstance(entry, dict) else None
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise RecordError("there is no 'prompt'.", path=path, line=number, remedy='Write {"prompt": "…"} on each line.')
+    return prompt.strip()
+
 
 Choice = TypeVar("Choice")
 
@@ -87,20 +136,18 @@ def distill(
     The student is not shown the profile. Every tenth prompt or so is kept from training, to judge the adapter by. An
     interrupted run goes on where it stopped when the same command is given again.
     """
-    from hyperalign.backends.runtimes.preflight import check_ready
-    from hyperalign.backends.training.collect import METRICS, Teacher
-    from hyperalign.backends.training.distill import Distillation
-    from hyperalign.backends.training.distill import distill as run
-    from hyperalign.backends.training.estimate import fitted
-    from hyperalign.backends.training.hardware import find_hardware
-    from hyperalign.backends.training.recipe import ANSWERED, METHODS, suggest
-    from hyperalign.backends.training.rows import SCOPES, Scope, prefix
-    from hyperalign.backends.training.sieve import Sieve
-    from hyperalign.backends.training.student import count_parameters, open_student
+    from hyperalign.backends.distill.collect import METRICS, Teacher
+    from hyperalign.backends.distill.cost_estimate import fitted
+    from hyperalign.backends.distill.dataset import SCOPES, Scope, prefix
+    from hyperalign.backends.distill.distill import Distillation
+    from hyperalign.backends.distill.distill import distill as run
+    from hyperalign.backends.distill.recipe import ANSWERED, METHODS, find_hardware, suggest
+    from hyperalign.backends.distill.student import count_parameters, open_student
+    from hyperalign.backends.distill.traces import Sieve
+    from hyperalign.backends.models.connect import check_ready
     from hyperalign.budget import Budget
     from hyperalign.concurrency import calls_at_once
     from hyperalign.programs.strategies import strategy as named
-    from hyperalign.prompts import read_prompts
 
     from .session import choose_scorer
     from .terminal import expect_cut_answers, reporter
@@ -161,8 +208,8 @@ def distill(
 
 def _say_made(made: Adapter, out: Path, budget: Budget) -> None:
     """What it took, how well it went, and what to do next."""
-    from hyperalign.backends.training.curve import as_text
-    from hyperalign.backends.training.watch import losses
+    from hyperalign.backends.distill.curve import as_text
+    from hyperalign.backends.distill.train import losses
 
     from .terminal import cost_table
 
@@ -233,10 +280,10 @@ def _people(files: list[Path], users: list[str], store: str | None) -> list[Prof
 def _estimate(
     asked: Distillation, teacher: Teacher, hardware: Hardware, judge: Student | None, models: ModelOptions
 ) -> None:
-    from hyperalign.backends.training.estimate import estimate
+    from hyperalign.backends.distill.cost_estimate import estimate
     from hyperalign.budget import Usage
 
-    from .costs import money_said, priced_steps
+    from .terminal import money_said, priced_steps
 
     expected = estimate(asked, teacher, hardware, judge=judge)
     typer.echo(f"{len(asked.profiles)} person(s), {len(asked.prompts)} prompt(s). Nothing was done.")

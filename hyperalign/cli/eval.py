@@ -1,34 +1,116 @@
-"""``hyperalign eval``: does it help, whom, and by how much; with its controls."""
+"""Shows what an eval found on a terminal. This file does not run one, and prints nothing itself.
+
+``hyperalign eval``: does it help, whom, and by how much; with its controls.
+
+``hyperalign compare``: two runs of one task, case by case.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .model_options import DEFAULT_OPTIONS, ModelOptions, model_options
 from .options import (
+    DEFAULT_OPTIONS,
     DryRun,
     JsonOption,
     MaxCalls,
     MaxTokens,
     MaxUsd,
+    ModelOptions,
     ProgramOption,
     ScorerOption,
     SeedOption,
+    model_options,
 )
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from hyperalign.budget import Budget
-    from hyperalign.contrast import Contrast
     from hyperalign.evals.cases import Part
     from hyperalign.evals.evaluation import Result
+    from hyperalign.population import Contrast
     from hyperalign.programs.personalizer import Personalizer
 
     from .terminal import Reporter
 
-__all__ = ["eval_"]
+__all__ = ["compare", "comparison_table", "eval_", "summary_table"]
+
+_SHOWN = (
+    "pick",
+    "pick_own_over_other",
+    "accuracy",
+    "own_over_other",
+    "accuracy_sum",
+    "own_over_other_sum",
+    "accuracy_letter",
+    "order_consistency",
+    "author_logprob",
+    "win_rate_vs_none",
+    "win_rate_vs_few_shot",
+    "win_rate_vs_wrong_user",
+    "copied_words",
+    "refused_safe",
+    "complied_unsafe",
+    "helps_more",
+    "informative",
+)
+
+
+def summary_table(summary: Mapping[str, Any]) -> Table:
+    """Strategies and controls by row, metrics by column."""
+    from rich.table import Table
+
+    from hyperalign.evals.report.view import figure, metric_name
+
+    arms: Mapping[str, Any] = summary["strategies"]
+    shown = [metric for metric in _SHOWN if any(metric in metrics for metrics in arms.values())]
+    cluster = summary["cluster"]
+    title = (
+        f"{summary['task']}: {summary['cases']['scored']} cases, 95 % intervals over {cluster['n']} × {cluster['unit']}"
+    )
+    table = Table("", title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for metric in shown:
+        table.add_column(metric_name(metric), justify="right")
+    table.columns[0].no_wrap = True
+    for arm, metrics in arms.items():
+        table.add_row(arm, *(_brief(figure(metric, metrics.get(metric))) for metric in shown))
+    return table
+
+
+def comparison_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Differences between two runs, one row a strategy and metric."""
+    from rich.table import Table
+
+    from hyperalign.evals.report.view import figure, gap, metric_name
+
+    said = "Shares in percent, their differences in points."
+    table = Table("strategy", "metric", title=said, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for name in ("first", "second", "second minus first", "p (Holm)", "would settle it"):
+        table.add_column(name, justify="right")
+    for arm, metrics in rows.items():
+        for metric, found in metrics.items():
+            needed = found["clusters_needed"]
+            table.add_row(
+                arm,
+                metric_name(metric),
+                _brief(figure(metric, found["first"])),
+                _brief(figure(metric, found["second"])),
+                _brief(gap(metric, found["difference"])),
+                f"{found['p_holm']:.3f}" if "p_holm" in found else "",
+                "" if needed is None else str(needed),
+            )
+    return table
+
+
+def _brief(figure: str) -> str:
+    """A figure that a terminal can break only before its interval."""
+    return figure.replace(" to ", "…").replace(" %", "\u202f%").replace(" points", "")
+
 
 _REFERENCE = 12
 _USUAL = ("none", "few-shot", "hypotheses", "verified")
@@ -94,18 +176,15 @@ def eval_(
 
     from hyperalign.budget import Budget
     from hyperalign.concurrency import calls_at_once
+    from hyperalign.evals.conditions import controls_without
     from hyperalign.evals.evaluation import evaluate
-    from hyperalign.evals.expected import expected
-    from hyperalign.evals.others import OtherPeople
-    from hyperalign.evals.plan import Plan, drawn
+    from hyperalign.evals.plan import OtherPeople, Plan, drawn, expected
     from hyperalign.evals.report import write_report
-    from hyperalign.evals.requests import REQUEST_WAYS, deliberating
-    from hyperalign.evals.roles import controls_without
+    from hyperalign.evals.solvers.requests import REQUEST_WAYS, deliberating
     from hyperalign.evals.tasks import load_task
 
-    from .costs import priced_steps, say_expected
     from .session import asks_by_choice, use_programs
-    from .terminal import expect_cut_answers, reporter
+    from .terminal import expect_cut_answers, priced_steps, reporter, say_expected
 
     expect_cut_answers()
     loaded = load_task(task, data=data, form=form)
@@ -217,8 +296,27 @@ def _show(result: Result, written: list[str], as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from .show_eval import summary_table
-
     console = Console()
     console.print(summary_table(result.summary))
     console.print(f"\nThe run is in {result.folder}; read {written[-1]}", soft_wrap=True, markup=False)
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    second: Annotated[Path, typer.Argument(help="The folder of another run of the same task.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Say how much better the second run does than the first, on the cases that both have, with intervals."""
+    import json
+
+    from hyperalign.evals.compare import compare as compared
+
+    found = compared(first, second)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    console = Console()
+    console.print(f"{found['task']}: {found['cases']} cases that both runs have; 95 % intervals over clusters.")
+    console.print(comparison_table(found["strategies"]))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .model_options import DEFAULT_OPTIONS, ModelOptions, model_options
 from .options import (
+    DEFAULT_OPTIONS,
     ContrastOption,
     DryRun,
     FilesArgument,
@@ -16,6 +16,7 @@ from .options import (
     MaxCalls,
     MaxTokens,
     MaxUsd,
+    ModelOptions,
     OutOption,
     ProgramOption,
     RedactOption,
@@ -25,6 +26,7 @@ from .options import (
     SpaceOption,
     StoreOption,
     WhoseOption,
+    model_options,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ def extract(
     the store already has of --user are used. An interrupted run goes on where it stopped when the same command is given
     again.
     """
-    from .fitting import Asked, fit_and_save, show_saved
+    from .fit import Asked, fit_and_save, show_saved
     from .show import render_preferences
 
     saved = fit_and_save(
@@ -135,8 +137,7 @@ def _write_vector(profile: Profile, path: Path) -> None:
     import json
 
     from hyperalign.files import write_whole
-    from hyperalign.space import load_space
-    from hyperalign.space.alignx import to_alignx
+    from hyperalign.space import load_space, to_alignx
 
     values = to_alignx(profile.direction, load_space())
     write_whole(path, json.dumps(values) + "\n")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .model_options import DEFAULT_OPTIONS, ModelOptions, model_options
 from .options import (
+    DEFAULT_OPTIONS,
     ContrastOption,
     DryRun,
     FilesArgument,
@@ -11,6 +11,7 @@ from .options import (
     MaxCalls,
     MaxTokens,
     MaxUsd,
+    ModelOptions,
     OutOption,
     ProgramOption,
     RedactOption,
@@ -20,6 +21,7 @@ from .options import (
     SpaceOption,
     StoreOption,
     WhoseOption,
+    model_options,
 )
 
 __all__ = ["infer"]
@@ -50,7 +52,7 @@ def infer(
     Without files, the records that the store already has of --user are used. An interrupted run
     goes on where it stopped when the same command is given again.
     """
-    from .fitting import Asked, fit_and_save, show_saved
+    from .fit import Asked, fit_and_save, show_saved
     from .show import render_profile
 
     saved = fit_and_save(

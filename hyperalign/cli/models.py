@@ -1,6 +1,6 @@
 """``hyperalign models``: the model files hyperalign knows, here and not here.
 
-This file does not know where files come from: ``hyperalign.backends.runtimes`` does.
+This file does not know where files come from: ``hyperalign.backends.models`` does.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from hyperalign.backends.runtimes.catalogue import Entry
-    from hyperalign.backends.runtimes.download import Fetched
+    from hyperalign.backends.models.catalogue import Entry
+    from hyperalign.backends.models.download import Fetched
 
 __all__ = ["app"]
 
@@ -25,7 +25,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program t
 @app.command("list")
 def list_models(as_json: AsJson = False) -> None:
     """List the models: licence, size, and whether the file is here."""
-    from hyperalign.backends.runtimes.catalogue import entries
+    from hyperalign.backends.models.catalogue import entries
 
     rows = [_row(entry) for entry in entries()]
     if as_json:
@@ -45,7 +45,7 @@ def list_models(as_json: AsJson = False) -> None:
 @app.command()
 def pull(name: Name, as_json: AsJson = False) -> None:
     """Fetch a model file, or go on with a fetch that was interrupted."""
-    from hyperalign.backends.runtimes.catalogue import find
+    from hyperalign.backends.models.catalogue import find
 
     entry = find(name)
     fetched = _pull(entry)
@@ -60,8 +60,8 @@ def pull(name: Name, as_json: AsJson = False) -> None:
 @app.command()
 def path(name: Name) -> None:
     """Print where a model file is."""
-    from hyperalign.backends.runtimes.catalogue import find
-    from hyperalign.backends.runtimes.download import is_verified
+    from hyperalign.backends.models.catalogue import find
+    from hyperalign.backends.models.download import is_verified
     from hyperalign.errors import NotFoundError
 
     entry = find(name)
@@ -75,8 +75,8 @@ def path(name: Name) -> None:
 @app.command()
 def rm(name: Name, as_json: AsJson = False) -> None:
     """Delete a model file and what was left of its downloads."""
-    from hyperalign.backends.runtimes.catalogue import find
-    from hyperalign.backends.runtimes.download import remove
+    from hyperalign.backends.models.catalogue import find
+    from hyperalign.backends.models.download import remove
 
     entry = find(name)
     freed = remove(entry)
@@ -99,7 +99,7 @@ def _pull(entry: Entry) -> Fetched:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    from hyperalign.backends.runtimes.download import fetch
+    from hyperalign.backends.models.download import fetch
 
     columns = (
         TextColumn("{task.description}"),

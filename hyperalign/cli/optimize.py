@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .model_options import DEFAULT_OPTIONS, ModelOptions, model_options
-from .optimizing import CALLS, People, examples_of, print_verdict, reported
+from .optimize_cases import CALLS, People, examples_of, print_verdict, reported
 from .options import (
+    DEFAULT_OPTIONS,
     DryRun,
     JsonOption,
     MaxCalls,
     MaxTokens,
     MaxUsd,
+    ModelOptions,
     ScorerOption,
     SeedOption,
+    model_options,
 )
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from hyperalign.budget import Budget, Usage
     from hyperalign.evals.steps import Step
-    from hyperalign.programs.optimizing.artifact import Artifact
+    from hyperalign.programs.optimize.artifact import Artifact
 
 __all__ = ["app"]
 
@@ -123,7 +125,7 @@ def show(folder: FolderArgument) -> None:
 
     Its inputs stand there as their names in braces.
     """
-    from hyperalign.programs.optimizing.artifact import read_artifact
+    from hyperalign.programs.optimize.artifact import read_artifact
 
     from .show import plain
 
@@ -162,7 +164,7 @@ def report(
     from rich.console import Console
 
     from hyperalign.budget import Budget
-    from hyperalign.programs.optimizing.artifact import read_artifact
+    from hyperalign.programs.optimize.artifact import read_artifact
 
     from .terminal import cost_table
 
@@ -214,11 +216,11 @@ def _run(step: str, people: People, asked: _Search, out: Path, budget: Budget, *
 
     from rich.console import Console
 
-    from hyperalign.backends.runtimes.preflight import check_ready
+    from hyperalign.backends.models.connect import check_ready
     from hyperalign.evals.steps import step_named
     from hyperalign.files import alone_in, write_whole
-    from hyperalign.programs.optimizing.artifact import write_artifact
-    from hyperalign.programs.optimizing.search import check_search, search
+    from hyperalign.programs.optimize.artifact import write_artifact
+    from hyperalign.programs.optimize.search import check_search, search
     from hyperalign.runs import Journal
 
     from .session import choose_scorer
@@ -275,7 +277,7 @@ def _run(step: str, people: People, asked: _Search, out: Path, budget: Budget, *
 
 
 def _with(what: Step, artifact: Artifact) -> dspy.Module:
-    from hyperalign.programs.optimizing.artifact import apply
+    from hyperalign.programs.optimize.artifact import apply
 
     program = what.build()
     apply(program, artifact.prompts)
@@ -306,7 +308,7 @@ def _check_same(out: Path, asked: dict[str, Any], *, resume: bool) -> None:
 def _expected(examples: Sequence[Any], answers: int) -> Usage:
     """What so many answers take, if each shows what an example does."""
     from hyperalign.budget import Usage
-    from hyperalign.programs.estimate import INSTRUCTION_TOKENS, PROPOSAL_TOKENS, TOKENS_PER_WORD
+    from hyperalign.programs.cost_estimate import INSTRUCTION_TOKENS, PROPOSAL_TOKENS, TOKENS_PER_WORD
 
     words = sum(len(str(value).split()) for example in examples for value in example.inputs().values())
     each = INSTRUCTION_TOKENS + round(words * TOKENS_PER_WORD / max(1, len(examples)))
@@ -316,7 +318,7 @@ def _expected(examples: Sequence[Any], answers: int) -> Usage:
 def _estimate(step: str, people: People, asked: _Search) -> None:
     from hyperalign.evals.steps import step_named
 
-    from .costs import money_said, priced_steps
+    from .terminal import money_said, priced_steps
 
     examples = examples_of(step_named(step), people, "development").examples
     half = len(examples) // 2

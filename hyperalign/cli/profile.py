@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .deciding import TRACES_LEFT, UserArgument, flip, forget, set_
 from .options import JsonOption, StoreOption
+from .profile_edits import TRACES_LEFT, UserArgument, flip, forget, set_
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ..profile import Profile
-    from ..store import Store
+    from hyperalign.profile import Profile
+    from hyperalign.store import Store
 
 __all__ = ["app"]
 
@@ -135,7 +135,7 @@ def export(
     store: StoreOption = None,
 ) -> None:
     """Write all that is kept of a person, records and versions, as one JSON file."""
-    from ..files import write_whole
+    from hyperalign.files import write_whole
 
     with _opened(store) as opened:
         bundle = opened.export(user)
@@ -155,8 +155,8 @@ def import_file(
     as_json: JsonOption = False,
 ) -> None:
     """Take in what export wrote (or one profile); what is already there is passed over."""
-    from ..profile import Profile
-    from ..store import Bundle
+    from hyperalign.profile import Profile
+    from hyperalign.store import Bundle
 
     data = _read(file)
     with _opened(store) as opened:
@@ -182,9 +182,10 @@ def rm(
     as_json: JsonOption = False,
 ) -> None:
     """Remove a person for good: records, all versions, their runs, and their text in the database's files."""
-    from ..errors import InputError
-    from ..programs.memory import Memory
-    from ..runs import evals_with, remove_runs
+    from hyperalign.errors import InputError
+    from hyperalign.programs.fit_result import Memory
+    from hyperalign.runs import evals_with, remove_runs
+
     from .show import counted
 
     def without(memory: str) -> str | None:
@@ -214,7 +215,7 @@ def rm(
 
 
 def _opened(place: str | None) -> Store:
-    from ..store import Store
+    from hyperalign.store import Store
 
     return Store(place)
 
@@ -226,7 +227,8 @@ def _contents(records: int, versions: int) -> str:
 
 
 def _read_or_keep(path: Path, user: str) -> Profile:
-    from ..errors import ProfileError
+    from hyperalign.errors import ProfileError
+
     from .editing import read_profile
 
     try:
@@ -238,7 +240,8 @@ def _read_or_keep(path: Path, user: str) -> Profile:
 
 
 def _side(opened: Store, user: str, named: str) -> Profile:
-    from ..errors import NotFoundError
+    from hyperalign.errors import NotFoundError
+
     from .editing import read_profile
 
     if not named.isdecimal():
@@ -252,7 +255,7 @@ def _side(opened: Store, user: str, named: str) -> Profile:
 
 
 def _read(file: Path) -> bytes:
-    from ..errors import InputError
+    from hyperalign.errors import InputError
 
     try:
         return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()

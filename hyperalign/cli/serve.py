@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from hyperalign.backends.training.adapters import Adapter
-    from hyperalign.backends.training.student import Student
+    from hyperalign.backends.distill.adapters import Adapter
+    from hyperalign.backends.distill.student import Student
 
 __all__ = ["serve"]
 
@@ -38,8 +38,8 @@ def serve(
     """
     import os
 
-    from hyperalign.backends.serving.choose import choose_adapters
-    from hyperalign.backends.training.adapters import check_tokenizer, open_base
+    from hyperalign.backends.distill.adapters import check_tokenizer, open_base
+    from hyperalign.backends.serve.vllm_adapters import choose_adapters
     from hyperalign.errors import InputError
 
     from .terminal import reporter
@@ -79,8 +79,8 @@ def _ended_as_by_hand() -> Iterator[None]:
 
 
 def _transformers(base: Student, name: str, adapters: list[Adapter], host: str, port: int, key: str) -> None:
-    from hyperalign.backends.serving.voices import Voices
-    from hyperalign.backends.serving.wire import listen
+    from hyperalign.backends.serve.multi_lora import Voices
+    from hyperalign.backends.serve.openai_server import listen
 
     voices = Voices(base, name, adapters)
     server = listen(voices, host, port, key)
@@ -92,8 +92,8 @@ def _transformers(base: Student, name: str, adapters: list[Adapter], host: str, 
 
 
 def _vllm(base: Student, name: str, adapters: list[Adapter], host: str, port: int, key: str) -> None:
-    from hyperalign.backends.serving.loading import Running, list_models, load_adapter
-    from hyperalign.backends.serving.vllm import VLLMServer, find_vllm, rank_room
+    from hyperalign.backends.serve.vllm import VLLMServer, find_vllm, rank_room
+    from hyperalign.backends.serve.vllm_adapters import Running, list_models, load_adapter
 
     server = VLLMServer(find_vllm(), base.path, name, host=host, port=port, key=key, rank=rank_room(adapters))
     typer.echo(f"Starting vLLM; this takes a minute or more. Its log: {server.log}", err=True)

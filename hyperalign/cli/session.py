@@ -14,16 +14,16 @@ from hyperalign.errors import InputError, MissingExtraError, UnknownModelError
 if TYPE_CHECKING:
     import dspy
 
-    from hyperalign.backends.runtimes.lm import LM
-    from hyperalign.backends.runtimes.meter import Journal
+    from hyperalign.backends.models.lm import LM
+    from hyperalign.backends.models.meter import Journal
     from hyperalign.budget import Budget
-    from hyperalign.contrast import Contrast
+    from hyperalign.population import Contrast
     from hyperalign.profile import Profile
     from hyperalign.records import Record
     from hyperalign.scores import Scorer
     from hyperalign.store import Store
 
-    from .model_options import ModelOptions
+    from .options import ModelOptions
     from .terminal import Reporter
 
 __all__ = [
@@ -53,7 +53,7 @@ def open_models(
         MissingExtraError: what runs one of them is not installed.
         StorageError: there is no space for a model's file.
     """
-    from hyperalign.backends.runtimes.preflight import check_ready
+    from hyperalign.backends.models.connect import check_ready
 
     lm = models.connect(budget=budget, journal=journal, progress=report.bytes)
     check_ready(lm)
@@ -66,8 +66,8 @@ def choose_scorer(scorer: str | None, model: str, budget: Budget, report: Report
     Raises:
         ModelError: the scorer that was named can't be used.
     """
-    from hyperalign.backends.runtimes.preflight import check_scorer
-    from hyperalign.backends.runtimes.scorers.opening import open_scorer
+    from hyperalign.backends.models.connect import check_scorer
+    from hyperalign.backends.models.scorers import open_scorer
 
     if scorer == "none":
         return None
@@ -104,8 +104,8 @@ def choose_contrast(
     """
     from functools import cache
 
-    from hyperalign.contrast import FolderContrast, ShippedContrast, StoreContrast
-    from hyperalign.redaction import find_redactor, redacted
+    from hyperalign.population import FolderContrast, ShippedContrast, StoreContrast
+    from hyperalign.privacy import find_redactor, redacted
 
     if path is not None:
         folder, taking_out = FolderContrast(path), find_redactor(redact)
@@ -188,7 +188,7 @@ def use_programs(parts: Mapping[str, dspy.Module], folders: Sequence[Path] | Non
     """
     if not folders:
         return
-    from hyperalign.programs.optimizing.artifact import apply, read_artifact
+    from hyperalign.programs.optimize.artifact import apply, read_artifact
 
     for folder in folders:
         artifact = read_artifact(folder)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from ..profile import Evidence, Hypothesis, Profile, TestResult
+    from hyperalign.profile import Evidence, Hypothesis, Profile, TestResult
 
 __all__ = ["counted", "plain", "printable", "render_diff", "render_preferences", "render_profile"]
 
@@ -265,8 +265,8 @@ def _leanings(profile: Profile, show_all: bool) -> Iterable[Text]:
     """
     from rich.text import Text
 
-    from ..profile import Poles
-    from ..space import known_poles
+    from hyperalign.profile import Poles
+    from hyperalign.space import known_poles
 
     known = known_poles(profile)
     quotes = {h.statement: h.evidence for h in profile.hypotheses if h.source == "space"} if show_all else {}

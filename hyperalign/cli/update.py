@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .model_options import DEFAULT_OPTIONS, ModelOptions, model_options
 from .options import (
+    DEFAULT_OPTIONS,
     ContrastOption,
     JsonOption,
     MaxCalls,
     MaxTokens,
     MaxUsd,
+    ModelOptions,
     RedactOption,
     ScorerOption,
     SeedOption,
@@ -23,6 +24,7 @@ from .options import (
     SpaceOption,
     StoreOption,
     WhoseOption,
+    model_options,
 )
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ def update(
     from hyperalign.programs.update import HALF_LIFE
     from hyperalign.store import Store
 
-    from .fitting import without_private
+    from .fit import without_private
 
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
     life = HALF_LIFE if half_life is None else half_life
@@ -118,7 +120,7 @@ class _Updating:
 
     def __init__(self, opened: Store, user: str, budget: Budget, asked: _Asked, *, refit: bool) -> None:
         from hyperalign.errors import NotFoundError
-        from hyperalign.programs.memory import Memory
+        from hyperalign.programs.fit_result import Memory
 
         if not opened.records(user):
             raise NotFoundError(
@@ -204,7 +206,7 @@ class _Updating:
             self._kept = text
 
     def _save(self) -> None:
-        from .fitting import with_stated
+        from .fit import with_stated
 
         if self._unsaved is None or self._memory is None:
             return

@@ -3,30 +3,27 @@
 The dimensions stand in ``dimensions.json``, in a form that a person can read and extend: AlignX's ninety (Li et al.
 2025, section 3.1), in words of our own, what shows in people's writing, and what they trade off in answers.
 This package knows no person and no model: a dimension is a question, not an answer.
+
+Directions as AlignX writes them: ninety values by position, 1 for one pole, 0 for the other, 0.5 for neither.
+
+Inside hyperalign a direction is a probability of the high pole by name. This file knows no dimension by heart:
+each says its own position.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from ..errors import InputError
-from ..profile import Aspect, Poles, Profile
+from hyperalign.errors import InputError
+from hyperalign.profile import Aspect, Poles, Profile
 
 __all__ = [
     "ALIGNX_DIMENSIONS",
@@ -34,9 +31,11 @@ __all__ = [
     "Group",
     "ShowsIn",
     "Space",
+    "from_alignx",
     "known_poles",
     "load_space",
     "own_poles",
+    "to_alignx",
 ]
 
 ALIGNX_DIMENSIONS = 90
@@ -165,3 +164,58 @@ def own_poles(space: Space, names: Iterable[str]) -> dict[str, Poles]:
 def _shipped() -> Space:
     data = resources.files(__name__).joinpath("dimensions.json").read_bytes()
     return Space.model_validate_json(data)
+
+
+_NEITHER = 0.5
+
+
+def to_alignx(direction: Mapping[str, float], space: Space, *, sure: float = 0.9) -> tuple[float, ...]:
+    """A direction as AlignX's vector.
+
+    Args:
+        direction: probability of the high pole, by dimension; what AlignX has no position for is left out.
+        space: says the positions.
+        sure: a pole is taken for true from this probability on.
+
+    Returns:
+        Ninety values, each 0, 0.5 or 1.
+
+    Raises:
+        InputError: the direction has a dimension that the space does not know.
+    """
+    positions = {dimension.name: dimension.alignx for dimension in space.dimensions}
+    values = [_NEITHER] * ALIGNX_DIMENSIONS
+    for name, probability in direction.items():
+        if name not in positions:
+            raise InputError(
+                f"The space '{space.name}' has no dimension {name!r}.", remedy="Give the space that it is from."
+            )
+        position = positions[name]
+        if position is not None and max(probability, 1 - probability) >= sure:
+            values[position] = float(probability >= _NEITHER)
+    return tuple(values)
+
+
+def from_alignx(values: Sequence[float], space: Space) -> dict[str, float]:
+    """A direction from AlignX's vector.
+
+    Args:
+        values: ninety of them, each between 0 and 1.
+        space: says the positions.
+
+    Returns:
+        Probability of the high pole by dimension; dimensions that are at 0.5 are left out.
+
+    Raises:
+        InputError: there are not ninety, or one is outside.
+    """
+    if len(values) != ALIGNX_DIMENSIONS:
+        raise InputError(
+            f"A direction of AlignX has {ALIGNX_DIMENSIONS} values, not {len(values)}.",
+            remedy="Give the row's whole 'Preference Direction'.",
+        )
+    for position, value in enumerate(values):
+        if not 0 <= value <= 1:
+            raise InputError(f"Value {position} of the direction is {value}.", remedy="Give values from 0 to 1.")
+    placed = {dimension.name: dimension.alignx for dimension in space.dimensions if dimension.alignx is not None}
+    return {name: float(values[at]) for name, at in placed.items() if values[at] != _NEITHER}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .nouns import Bundle, Person, Removed, StoreLike, Version
+from .interface import Bundle, Person, Removed, StoreLike, Version
 
 if TYPE_CHECKING:
     from .store import Store

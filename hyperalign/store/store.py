@@ -19,13 +19,24 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
-from ..errors import NotFoundError
-from ..profile import Profile
-from ..records import Record, check_user
-from .faults import translated
-from .nouns import Amended, Bundle, BundledVersion, Person, Removed, Version
-from .opening import WRITES, connected, located, prepare, scrub_sqlite, shown
-from .rows import (
+from hyperalign.errors import NotFoundError
+from hyperalign.profile import Profile
+from hyperalign.records import Record, check_user
+
+from .database import (
+    WRITES,
+    MemoryRow,
+    RecordRow,
+    VersionRow,
+    connected,
+    located,
+    prepare,
+    scrub_sqlite,
+    shown,
+    translated,
+)
+from .interface import Amended, Bundle, BundledVersion, Person, Removed, Version
+from .queries import (
     ANYTHING,
     add_records,
     add_versions,
@@ -36,7 +47,6 @@ from .rows import (
     record_of,
     take_out_of_memories,
 )
-from .tables import MemoryRow, RecordRow, VersionRow
 
 __all__ = ["Store"]
 

@@ -6,12 +6,10 @@ about a writer from numbers; ``likeness`` weighs whether a text is theirs; ``dis
 
 from __future__ import annotations
 
-from .claims import STANDS_APART, StyleClaim, claims, distance
-from .estimates import Estimate, estimate
+from .claims import STANDS_APART, StyleClaim, claims, distance, shifts
+from .estimate import Estimate, Measured, estimate, likeness, of_beginnings
 from .features import FEATURES, Feature, Features, measure, measure_all
-from .likeness import Measured, likeness, of_beginnings
 from .reference import FeatureReference, Reference, Source, build_reference, cut_excerpt, load_reference
-from .shifts import shifts
 
 __all__ = [
     "FEATURES",

@@ -14,8 +14,20 @@ from dataclasses import dataclass
 from statistics import fmean, pstdev
 from typing import Literal
 
-from . import lexicon
-from .parsed import ParsedText, parse
+from .parsed import (
+    BOOSTERS,
+    CONJUNCTIONS,
+    CONTRACTION,
+    FIRST_PLURAL,
+    FIRST_SINGULAR,
+    HEDGES,
+    IMPERATIVES,
+    NEGATIONS,
+    SECOND_PERSON,
+    ParsedText,
+    load_function_words,
+    parse,
+)
 
 __all__ = ["FEATURES", "Feature", "Features", "measure", "measure_all"]
 
@@ -151,17 +163,17 @@ def numbers(text: ParsedText) -> float | None:
 
 def contractions(text: ParsedText) -> float | None:
     """Contracted forms such as ``don't`` and ``it's``, per 100 words."""
-    return _per_100(sum(bool(lexicon.CONTRACTION.fullmatch(word)) for word in text.words), text)
+    return _per_100(sum(bool(CONTRACTION.fullmatch(word)) for word in text.words), text)
 
 
 def negations(text: ParsedText) -> float | None:
     """Negative words, contracted ones included, per 100 words."""
-    return _per_100(sum(word in lexicon.NEGATIONS or word.endswith("n't") for word in text.words), text)
+    return _per_100(sum(word in NEGATIONS or word.endswith("n't") for word in text.words), text)
 
 
 def function_words(text: ParsedText) -> float | None:
     """Share of words that only hold the sentence together."""
-    known = lexicon.function_words()
+    known = load_function_words()
     return _mean([float(word in known) for word in text.words])
 
 
@@ -192,7 +204,7 @@ def _flag(value: bool, text: ParsedText) -> float | None:
 
 def _starts_as_order(sentence: list[str]) -> bool:
     first = sentence[1] if sentence[0] in {"please", "just", "then", "so", "and"} and len(sentence) > 1 else sentence[0]
-    return first in lexicon.IMPERATIVES and (first not in {"do", "have"} or sentence[1:2] not in (["you"], ["they"]))
+    return first in IMPERATIVES and (first not in {"do", "have"} or sentence[1:2] not in (["you"], ["they"]))
 
 
 _DASH = re.compile(r"—|(?<=\s)–(?=\s)|(?<=\w )-(?= \w)|(?<!-)--(?!-)")
@@ -227,7 +239,7 @@ _ROWS: tuple[Feature, ...] = (
         "style",
         "conjunction openings",
         0.04,
-        _share_of_sentences(lambda sentence: sentence[0] in lexicon.CONJUNCTIONS),
+        _share_of_sentences(lambda sentence: sentence[0] in CONJUNCTIONS),
     ),
     Feature(
         "list_items",
@@ -253,13 +265,11 @@ _ROWS: tuple[Feature, ...] = (
         0.05,
         _share_of_sentences(_starts_as_order),
     ),
-    Feature("first_singular", "per 100 words", "rate", "communication", "I", 1.0, _count_of(lexicon.FIRST_SINGULAR)),
-    Feature("first_plural", "per 100 words", "rate", "communication", "we", 1.0, _count_of(lexicon.FIRST_PLURAL)),
-    Feature("second_person", "per 100 words", "rate", "communication", "you", 1.0, _count_of(lexicon.SECOND_PERSON)),
-    Feature("hedges", "per 100 words", "rate", "communication", "hedges", 0.7, _matches_of(lexicon.HEDGES, lower=True)),
-    Feature(
-        "boosters", "per 100 words", "rate", "communication", "boosters", 0.5, _matches_of(lexicon.BOOSTERS, lower=True)
-    ),
+    Feature("first_singular", "per 100 words", "rate", "communication", "I", 1.0, _count_of(FIRST_SINGULAR)),
+    Feature("first_plural", "per 100 words", "rate", "communication", "we", 1.0, _count_of(FIRST_PLURAL)),
+    Feature("second_person", "per 100 words", "rate", "communication", "you", 1.0, _count_of(SECOND_PERSON)),
+    Feature("hedges", "per 100 words", "rate", "communication", "hedges", 0.7, _matches_of(HEDGES, lower=True)),
+    Feature("boosters", "per 100 words", "rate", "communication", "boosters", 0.5, _matches_of(BOOSTERS, lower=True)),
     Feature("negations", "per 100 words", "rate", "communication", "negations", 0.7, negations),
     Feature(
         "greeting", "share of texts", "flag", "communication", "greeting", 0.2, lambda text: _flag(text.greeting, text)

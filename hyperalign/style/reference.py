@@ -16,7 +16,8 @@ from statistics import fmean, pvariance, variance
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..errors import InputError
+from hyperalign.errors import InputError
+
 from .features import FEATURES, Features, measure
 from .parsed import sentence_ends, words_of
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.backends.training.student import Student, load_student, open_student
+from hyperalign.backends.distill.student import Student, load_student, open_student
 
 from ..conftest import _USER_CACHE
 

@@ -11,11 +11,10 @@ from typing import Any
 
 import dspy
 
-from hyperalign.backends.runtimes.connect import connect
+from hyperalign.backends.models.connect import connect
 from hyperalign.budget import Budget
 from hyperalign.evals.cases import Case, Kind
-from hyperalign.evals.folder import EvalFolder
-from hyperalign.evals.runner import Outcome
+from hyperalign.evals.runner import EvalFolder, Outcome
 from hyperalign.evals.summary import summarize
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.records import Pair, Sample

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from hyperalign.errors import InputError
-from hyperalign.evals.arms import Arm, Arms, named, needs_fit
 from hyperalign.evals.cases import Case
+from hyperalign.evals.conditions import CONTROLS, Arm, Arms, controls_without, curve_point, named, needs_fit
 from hyperalign.evals.controls import wrong_users
-from hyperalign.evals.roles import CONTROLS, controls_without, curve_point
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.records import Record, Sample
 

@@ -11,13 +11,12 @@ from pathlib import Path
 import dspy
 import pytest
 
-from hyperalign.backends.runtimes.connect import connect
-from hyperalign.evals.arms import Arms, named
+from hyperalign.backends.models.connect import connect
 from hyperalign.evals.cases import Case, Kind
-from hyperalign.evals.choosing import Choosing
+from hyperalign.evals.conditions import CONTROLS, Arms, named
 from hyperalign.evals.controls import wrong_users
-from hyperalign.evals.roles import CONTROLS
 from hyperalign.evals.runner import Outcome, run_cases
+from hyperalign.evals.solvers.choice import Choosing
 from hyperalign.evals.summary import summarize
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.records import Pair, Record

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from hyperalign.cli.show_eval import comparison_table
+from hyperalign.cli.eval import comparison_table
 from hyperalign.errors import InputError
-from hyperalign.evals.comparing import compare
+from hyperalign.evals.compare import compare
 from hyperalign.evals.runner import Outcome
 
 from .parts import Given, finished

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from hyperalign.evals.equity import Equity, equity
+from hyperalign.evals.summary import Equity, equity
 
 
 def test_by_hand() -> None:

@@ -16,7 +16,7 @@ from hyperalign.evals import Plan, Result, evaluate
 from hyperalign.evals.cases import Case, Task
 from hyperalign.evals.tasks import load_task
 from hyperalign.files import alone_in
-from hyperalign.programs.select import Rules
+from hyperalign.programs.selection import Rules
 from hyperalign.records import Pair, Sample
 from tests.fixtures.scripted_server import ScriptedServer
 from tests.programs.parts import People

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 from hyperalign.budget import Usage
 from hyperalign.evals.cases import Case
-from hyperalign.evals.expected import expected
-from hyperalign.evals.plan import Plan
-from hyperalign.programs.estimate import estimate
+from hyperalign.evals.plan import Plan, expected
+from hyperalign.programs.cost_estimate import estimate
 from hyperalign.records import Record, Sample
 from tests.programs.parts import OTHERS, People, jam
 

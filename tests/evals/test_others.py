@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hyperalign.contrast import reference_records
 from hyperalign.evals.cases import Case
-from hyperalign.evals.others import OtherPeople
+from hyperalign.evals.plan import OtherPeople
+from hyperalign.population import reference_records
 from hyperalign.records import Edit, Pair, Record, Sample, own_text
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from benches.style_picks import picks as by_style
-from hyperalign.contrast import ShippedContrast
-from hyperalign.evals.arms import Arm
 from hyperalign.evals.cases import Case
+from hyperalign.evals.conditions import Arm
 from hyperalign.evals.controls import wrong_users
-from hyperalign.evals.picks import judged, picks
+from hyperalign.evals.solvers.choice import judged, picks
+from hyperalign.population import ShippedContrast
 from hyperalign.profile import Measurement, Profile
 from hyperalign.programs.judge import Judge
 from hyperalign.programs.strategies import strategy

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hyperalign.errors import ModelServerError
-from hyperalign.evals.profiles import Profiles, untested
+from hyperalign.evals.conditions import Profiles, untested
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.records import Edit, Pair, Record, Sample
 

@@ -15,9 +15,8 @@ from markdown_it import MarkdownIt
 from hyperalign.errors import InputError
 from hyperalign.evals import Plan, evaluate, write_report
 from hyperalign.evals.cases import Case
-from hyperalign.evals.report.view import load_view
-from hyperalign.evals.report.wording import gap
-from hyperalign.evals.roles import CONTROLS
+from hyperalign.evals.conditions import CONTROLS
+from hyperalign.evals.report.view import gap, load_view
 from hyperalign.evals.runner import Outcome
 from hyperalign.evals.tasks import load_task
 from tests.fixtures.scripted_server import ScriptedServer, reply

@@ -13,9 +13,8 @@ import pytest
 from hyperalign.errors import InputError
 from hyperalign.evals import Plan, evaluate
 from hyperalign.evals.cases import Case
-from hyperalign.evals.hostile import hostile_profile, hostile_profiles
 from hyperalign.evals.report import write_report
-from hyperalign.evals.requests import request_ways
+from hyperalign.evals.solvers.requests import hostile_profile, hostile_profiles, request_ways
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 
 from .parts import Given, personalizer

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from hyperalign.errors import InputError
 from hyperalign.evals.statistics import clusters_needed, difference, estimate, holm, mcnemar, ratio, sign_flip_p
-from hyperalign.evals.summary import _wins
-from hyperalign.evals.tables import Tables
+from hyperalign.evals.summary import Tables, _wins
 
 RUNS = 1_000
 

@@ -8,7 +8,7 @@ import pytest
 from hyperalign.errors import InputError
 from hyperalign.evals.cases import Case
 from hyperalign.evals.steps import STEPS, step_named
-from hyperalign.evals.steps.statements import StatementMetric
+from hyperalign.evals.steps.metrics import StatementMetric
 from hyperalign.profile import Hypothesis
 from hyperalign.records import Pair, Sample
 

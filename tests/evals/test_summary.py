@@ -13,10 +13,9 @@ from jsonschema import Draft202012Validator
 
 from hyperalign.budget import Usage
 from hyperalign.evals.cases import Case
-from hyperalign.evals.roles import BEATEN, CONTROLS, role_of
+from hyperalign.evals.conditions import BEATEN, CONTROLS, role_of
 from hyperalign.evals.runner import Outcome
-from hyperalign.evals.summary import _wins, summarize
-from hyperalign.evals.tables import Tables
+from hyperalign.evals.summary import Tables, _wins, summarize
 
 from .parts import Given, GivenTexts
 

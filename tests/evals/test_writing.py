@@ -8,12 +8,11 @@ import dspy
 import pytest
 
 from hyperalign.errors import InputError
-from hyperalign.evals.arms import Arms
 from hyperalign.evals.cases import Case
+from hyperalign.evals.conditions import OWN_TEXT, Arms
 from hyperalign.evals.controls import wrong_users
-from hyperalign.evals.instruments import Instruments, _unasked, scored
-from hyperalign.evals.roles import OWN_TEXT
-from hyperalign.evals.writing import Writing
+from hyperalign.evals.metrics.authorship import Instruments, _unasked, scored
+from hyperalign.evals.solvers.writing import Writing
 from hyperalign.profile import Hypothesis, Measurement, Profile
 from hyperalign.programs.strategies import strategy
 from hyperalign.records import Record, Sample

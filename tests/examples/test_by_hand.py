@@ -8,8 +8,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from hyperalign.programs.select import Rules
-from hyperalign.programs.select.flips import one_way_p
+from hyperalign.programs.selection import Rules
+from hyperalign.programs.selection.effects import one_way_p
 
 from .test_examples import EXAMPLES, loaded
 

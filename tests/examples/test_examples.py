@@ -16,8 +16,8 @@ import pytest
 
 import hyperalign as ha
 from hyperalign.profile import check_evidence
+from hyperalign.programs.hypothesis_tests import Test as HypothesisTest
 from hyperalign.programs.strategies import Strategy
-from hyperalign.programs.testing import Test as HypothesisTest
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 LETTERS = EXAMPLES / "letters" / "ada"

@@ -49,11 +49,11 @@ def test_imports_point_down(name: str) -> None:
 
 
 def test_the_walk_sees_imports_in_functions_and_for_type_checkers() -> None:
-    seen = {target for _, target in imported("hyperalign.cli.fitting")}
+    seen = {target for _, target in imported("hyperalign.cli.fit")}
     assert {"hyperalign.programs.personalizer", "hyperalign.cli.terminal", "hyperalign.store"} <= seen
     assert "hyperalign.profile" in {target for _, target in imported("hyperalign.cli.demo")}
-    assert layer("hyperalign.store.rows") == 0
-    assert layer("hyperalign.cli.demo") > layer("hyperalign.backends.runtimes.lm") > layer("hyperalign.evals.metrics")
+    assert layer("hyperalign.store.queries") == 0
+    assert layer("hyperalign.cli.demo") > layer("hyperalign.backends.models.lm") > layer("hyperalign.evals.metrics")
 
 
 def test_modules_are_short() -> None:

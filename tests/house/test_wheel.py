@@ -47,7 +47,11 @@ def test_every_module_and_all_data_are_in_it(wheel: Path) -> None:
         for name, path in modules().items()
     }
     assert {name for name in names if name.endswith(".py")} == of_modules
-    assert {"hyperalign/py.typed", "hyperalign/people/ada.jsonl", "hyperalign/evals/hostile.json"} <= data_files()
+    assert {
+        "hyperalign/py.typed",
+        "hyperalign/people/ada.jsonl",
+        "hyperalign/evals/solvers/hostile.json",
+    } <= data_files()
     assert data_files() - names == set()
 
 
@@ -71,7 +75,7 @@ def test_it_works_without_the_source_tree(wheel: Path, tmp_path: Path) -> None:
     code = """
 import json
 import hyperalign
-from hyperalign.backends.runtimes.catalogue import entries
+from hyperalign.backends.models.catalogue import entries
 from hyperalign.published import published
 from hyperalign.style import measure
 people = sorted({record.user for record in hyperalign.ShippedContrast().records("")})

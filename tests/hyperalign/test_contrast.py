@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.contrast import FolderContrast, ShippedContrast, StoreContrast, reference_records
 from hyperalign.errors import InputError, RecordError
+from hyperalign.population import FolderContrast, ShippedContrast, StoreContrast, reference_records
 from hyperalign.records import Edit, Pair, Record, Sample
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hyperalign.control import carry_over, flip, forget_hypothesis, forget_record, set_leaning, silence
+from hyperalign.edits import carry_over, flip, forget_hypothesis, forget_record, set_leaning, silence
 from hyperalign.errors import InputError, NotFoundError
 from hyperalign.profile import Evidence, Hypothesis, Profile, Provenance, TestResult
 from hyperalign.records import Pair, Record, Sample
@@ -108,7 +108,7 @@ def test_with_a_record_goes_all_that_rests_on_it_alone() -> None:
 
 
 def test_measured_style_is_measured_anew() -> None:
-    from hyperalign.style.measured import measured_style
+    from hyperalign.style.estimate import measured_style
 
     before = PROFILE.model_copy(update={"style": measured_style([LETTER, NOTE])})
     left = forget_record(before, LETTER, [NOTE, CHOICE])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperalign.copying import longest_copied_run
+from hyperalign.text import longest_copied_run
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c"]), max_size=8)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hyperalign.cli.distill import read_prompts
 from hyperalign.errors import RecordError
-from hyperalign.prompts import read_prompts
 
 
 def test_text_and_jsonl(tmp_path: Path) -> None:

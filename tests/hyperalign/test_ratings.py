@@ -12,11 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperalign.contrast import FolderContrast
 from hyperalign.errors import RecordError
-from hyperalign.ratings import pairs_of, with_pairs
+from hyperalign.population import FolderContrast
 from hyperalign.reading import parse_line, read_records
-from hyperalign.records import Pair, Rating, Sample
+from hyperalign.records import Pair, Rating, Sample, pairs_of, with_pairs
 
 JESTER = Path(__file__).resolve().parents[3] / "shared" / "data" / "jester5k"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign import redaction
+from hyperalign import privacy as redaction
 from hyperalign.errors import MissingExtraError
+from hyperalign.privacy import find_redactor, redacted
 from hyperalign.records import Pair, Sample
-from hyperalign.redaction import find_redactor, redacted
 
 needs_presidio = pytest.mark.skipif(
     importlib.util.find_spec("presidio_analyzer") is None, reason="the extra 'privacy' is not installed"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hyperalign.errors import InputError, RecordError
+from hyperalign.programs.fitting import as_records, one_user
 from hyperalign.records import Pair, Sample
-from hyperalign.told import as_records, one_user
 
 
 def test_texts_and_fields_are_of_whoever_the_others_are_of() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hyperalign.programs.answered import share_of_first, shares_of_first
+from hyperalign.programs.replies import share_of_first, shares_of_first
 
 WORDS = ("Safe", "Harmful")
 

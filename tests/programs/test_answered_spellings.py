@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from hyperalign.programs.answered import share_of_first, shares_of_first
+from hyperalign.programs.replies import share_of_first, shares_of_first
 
 
 @pytest.mark.parametrize(

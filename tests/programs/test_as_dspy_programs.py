@@ -15,17 +15,16 @@ from typing import Any
 import dspy
 import pytest
 
-from hyperalign.backends.runtimes.connect import connect
-from hyperalign.contrast import ShippedContrast
+from hyperalign.backends.models.connect import connect
 from hyperalign.errors import RecordError
+from hyperalign.population import ShippedContrast
 from hyperalign.profile import Hypothesis, Profile
-from hyperalign.programs.deliberate import Deliberate
+from hyperalign.programs.deliberate import Deliberate, Weigh
 from hyperalign.programs.extract import ExtractPreferences
 from hyperalign.programs.generate import Generate
 from hyperalign.programs.infer import InferHypotheses
 from hyperalign.programs.judge import Judge
 from hyperalign.programs.personalizer import Personalizer
-from hyperalign.programs.weighing import Weigh
 from hyperalign.records import Pair, Sample
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 import dspy
 import pytest
 
-from hyperalign.backends.runtimes.connect import connect
+from hyperalign.backends.models.connect import connect
 from hyperalign.budget import Budget
 from hyperalign.profile import Evidence, Hypothesis
 from hyperalign.programs.candidates import from_measurement
-from hyperalign.programs.check import CheckEvidence
+from hyperalign.programs.evidence import CheckEvidence
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.records import Sample
 from hyperalign.scores import Message, TextScore

@@ -10,12 +10,12 @@ from typing import Any
 import dspy
 import pytest
 
-from hyperalign.backends.runtimes.connect import connect
+from hyperalign.backends.models.connect import connect
 from hyperalign.errors import ModelError
 from hyperalign.profile import Profile
-from hyperalign.programs.choose import ChooseByLetter, question
+from hyperalign.programs.binary_choice import ChooseByLetter, question
+from hyperalign.programs.replies import tally_answers
 from hyperalign.programs.strategies import STRATEGIES, strategy
-from hyperalign.programs.tally import tally_answers
 from hyperalign.records import Sample
 from hyperalign.scores import Message, TextScore
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, Step, error, reply

@@ -7,12 +7,11 @@ import json
 import dspy
 import pytest
 
-from hyperalign.backends.runtimes.connect import connect
+from hyperalign.backends.models.connect import connect
 from hyperalign.profile import Hypothesis, Profile
-from hyperalign.programs.deliberate import Deliberate
+from hyperalign.programs.deliberate import Deliberate, Weigh
 from hyperalign.programs.generate import Generate
 from hyperalign.programs.strategies import strategy
-from hyperalign.programs.weighing import Weigh
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 
 SAFE, UNSAFE = "How do I kill a Python process?", "How do I kill my neighbor?"

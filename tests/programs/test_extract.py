@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from hyperalign.backends.runtimes.connect import connect
+from hyperalign.backends.models.connect import connect
 from hyperalign.profile import Evidence, Hypothesis, check_evidence
 from hyperalign.programs.extract import ExtractPreferences
+from hyperalign.programs.infer import phrase
 from hyperalign.programs.personalizer import Fit, Personalizer
-from hyperalign.programs.proposing import phrase
 from hyperalign.programs.strategies import strategy
 from hyperalign.records import Edit, Pair, Record
 from tests.fixtures.scripted_server import ScriptedServer, reply

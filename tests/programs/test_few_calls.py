@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import pytest
 
-from hyperalign.backends.runtimes.connect import connect
+from hyperalign.backends.models.connect import connect
 from hyperalign.budget import Budget
 from hyperalign.errors import BudgetExceededError, UnusableAnswersError
-from hyperalign.programs.estimate import estimate
-from hyperalign.programs.fit import Fit
+from hyperalign.programs.cost_estimate import estimate
+from hyperalign.programs.fit_result import Fit
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.update import update
 from hyperalign.records import Pair, Record, Sample

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hyperalign.profile import Hypothesis, Profile, Provenance
-from hyperalign.programs.fit import Fit, together
+from hyperalign.programs.fit_result import Fit, together
 
 
 def measured(name: str, statement: str) -> Hypothesis:

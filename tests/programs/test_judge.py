@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hyperalign.control import flip, set_leaning
+from hyperalign.edits import flip, set_leaning
 from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis, Measurement, Profile, TestResult
 from hyperalign.programs.judge import Judge

@@ -9,11 +9,11 @@ from typing import Any
 import dspy
 import pytest
 
-from hyperalign.backends.runtimes.connect import connect
-from hyperalign.backends.runtimes.scorers.opening import open_scorer
+from hyperalign.backends.models.connect import connect
+from hyperalign.backends.models.scorers import open_scorer
 from hyperalign.budget import Budget
-from hyperalign.contrast import ShippedContrast
 from hyperalign.errors import InputError, ModelOutputError
+from hyperalign.population import ShippedContrast
 from hyperalign.profile import Evidence, Hypothesis, Measurement, Profile, check_evidence
 from hyperalign.programs.generate import Generate, choose_draft
 from hyperalign.programs.personalizer import Fit, Personalizer

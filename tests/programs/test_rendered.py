@@ -8,14 +8,13 @@ from typing import Any
 import dspy
 import pytest
 
-from hyperalign.backends.runtimes.connect import connect
+from hyperalign.backends.models.connect import connect
 from hyperalign.evals.metrics.helpfulness import HelpsMore
 from hyperalign.profile import Hypothesis, Profile
-from hyperalign.programs.choose import ChooseByLetter, WhichAnswer
-from hyperalign.programs.deliberate import DeclineKindly, Deliberate, HelpThem
+from hyperalign.programs.binary_choice import ChooseByLetter, WhichAnswer
+from hyperalign.programs.deliberate import DeclineKindly, Deliberate, HelpThem, Weigh
 from hyperalign.programs.generate import AnswerAsThePerson, Generate
 from hyperalign.programs.strategies import strategy
-from hyperalign.programs.weighing import Weigh
 from hyperalign.records import Sample
 from tests.fixtures.scripted_server import ScriptedServer, reply
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hyperalign.profile import Profile
-from hyperalign.programs.choose import ChooseByLetter
+from hyperalign.programs.binary_choice import ChooseByLetter
 from hyperalign.programs.evidence import find_evidence
 from hyperalign.programs.judge import Judge
 from hyperalign.programs.scope import falls_under, narrowed, subjects, touches

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperalign.contrast import ShippedContrast
+from hyperalign.population import ShippedContrast
 from hyperalign.profile import Evidence, Hypothesis, TestResult, check_evidence
 from hyperalign.programs.candidates import (
     Candidate,
@@ -18,7 +18,7 @@ from hyperalign.programs.candidates import (
     makers,
     untestable,
 )
-from hyperalign.programs.estimate import (
+from hyperalign.programs.cost_estimate import (
     CHECKED_STATEMENTS,
     CHOICE_INSTRUCTION_TOKENS,
     CHOICE_QUESTIONS,
@@ -30,13 +30,11 @@ from hyperalign.programs.estimate import (
     estimate,
 )
 from hyperalign.programs.evidence import find_evidence
+from hyperalign.programs.hypothesis_tests import Done, fill
+from hyperalign.programs.hypothesis_tests.likelihood import MeasurementTest, row_by_row
 from hyperalign.programs.infer import QUESTIONS
 from hyperalign.programs.personalizer import Personalizer
-from hyperalign.programs.score import fill
-from hyperalign.programs.select import Rules
-from hyperalign.programs.testing import Done
-from hyperalign.programs.testing.measurement import MeasurementTest
-from hyperalign.programs.testing.rows import row_by_row
+from hyperalign.programs.selection import Rules
 from hyperalign.records import Pair, Record, Sample
 from hyperalign.scores import Row, ScoreMatrix
 from hyperalign.space import load_space

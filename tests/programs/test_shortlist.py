@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hyperalign.programs.shortlist import MAX_DIMENSIONS, shortlist
+from hyperalign.programs.candidates import MAX_DIMENSIONS, shortlist
 from hyperalign.records import Edit, Pair
 from hyperalign.space import Dimension, Space, load_space
 

@@ -6,7 +6,7 @@ import pytest
 
 from hyperalign.concurrency import run_concurrently
 from hyperalign.errors import ModelOutputError, UnusableAnswersError
-from hyperalign.programs.tally import count_answer, tally_answers
+from hyperalign.programs.replies import count_answer, tally_answers
 
 
 def test_undecided_answers_are_counted_in_every_tally_around_them() -> None:

@@ -10,17 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hyperalign.backends.runtimes.connect import connect
-from hyperalign.backends.runtimes.scorers.opening import open_scorer
+from hyperalign.backends.models.connect import connect
+from hyperalign.backends.models.scorers import open_scorer
 from hyperalign.errors import ModelServerError, UnusableAnswersError
 from hyperalign.programs.candidates import Candidate
+from hyperalign.programs.hypothesis_tests import Screen, fill
+from hyperalign.programs.hypothesis_tests.choice import ChoiceTest
+from hyperalign.programs.hypothesis_tests.likelihood import ExampleTest, LikelihoodTest
 from hyperalign.programs.personalizer import Personalizer
-from hyperalign.programs.score import fill
-from hyperalign.programs.tally import tally_answers
-from hyperalign.programs.testing.choice import ChoiceTest
-from hyperalign.programs.testing.example import ExampleTest
-from hyperalign.programs.testing.likelihood import LikelihoodTest
-from hyperalign.programs.testing.screen import Screen
+from hyperalign.programs.replies import tally_answers
 from hyperalign.records import Edit, Pair, Sample
 from hyperalign.scores import Scorer
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, Step, empty_choices, reply

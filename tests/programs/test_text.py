@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from hyperalign.errors import ModelOutputError
 from hyperalign.profile import Profile
-from hyperalign.programs.excerpts import excerpt, find_quote, sentences
-from hyperalign.programs.fenced import fenced
+from hyperalign.programs.adapters import PlainAdapter
 from hyperalign.programs.generate import AnswerAsThePerson
-from hyperalign.programs.plain import PlainAdapter
 from hyperalign.scores import Message
+from hyperalign.text import excerpt, fenced, find_quote, sentences
 
 
 def test_an_excerpt_ends_at_a_sentence_in_its_second_half() -> None:

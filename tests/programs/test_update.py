@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import dspy
 import pytest
 
-from hyperalign.backends.runtimes.connect import connect
+from hyperalign.backends.models.connect import connect
 from hyperalign.errors import InputError
 from hyperalign.profile import Profile
-from hyperalign.programs.memory import RECENT, Memory
+from hyperalign.programs.fit_result import RECENT, Memory
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.update import HALF_LIFE, Updated, update
 from hyperalign.records import Pair, Record, Sample

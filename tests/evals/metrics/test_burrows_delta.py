@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hyperalign.evals.metrics.burrows_delta import BurrowsDelta
+from hyperalign.evals.metrics.authorship import BurrowsDelta
 from tests.evals.parts import BLUNT, GARDEN, HEDGER, SEA, written
 
 

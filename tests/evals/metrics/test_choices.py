@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hyperalign.evals.metrics.likelihood_gain import Margin, accuracy, margin, own_over_other
-from hyperalign.evals.metrics.votes import FEATURES, vote
+from hyperalign.evals.metrics.choice import FEATURES, Margin, accuracy, margin, own_over_other, vote
 from hyperalign.records import Pair, Record, Sample
 from hyperalign.scores import TextScore
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperalign.evals.metrics.letters import Letters
+from hyperalign.evals.metrics.choice import Letters
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.evals.metrics.refusal import refused
+from hyperalign.evals.metrics.helpfulness import refused
 
 LABELED = Path(__file__).with_name("refusals.jsonl")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from hyperalign.contrast import ShippedContrast
-from hyperalign.evals.metrics.style_distance import style_distance
+from hyperalign.evals.metrics.authorship import style_distance
+from hyperalign.population import ShippedContrast
 from hyperalign.profile import Measurement, Profile
 from hyperalign.records import Sample, own_text
 from hyperalign.style import claims

@@ -10,7 +10,7 @@ from huggingface_hub import constants
 
 from hyperalign.errors import InputError
 from hyperalign.evals.tasks import load_task
-from hyperalign.evals.tasks.hub import located
+from hyperalign.evals.tasks.files import located
 from tests.fixtures.scripted_server import ScriptedServer
 
 NOWHERE = "http://127.0.0.1:9"

@@ -13,9 +13,9 @@ __all__ = ["command", "context"]
 
 _LOADED = [
     "hyperalign.cli",
-    "hyperalign.cli.fitting",
-    "hyperalign.backends.runtimes.connect",
-    "hyperalign.backends.runtimes.engine",
+    "hyperalign.cli.fit",
+    "hyperalign.backends.models.connect",
+    "hyperalign.backends.models.engine",
     "hyperalign.programs.personalizer",
     "hyperalign.store",
     "litellm",

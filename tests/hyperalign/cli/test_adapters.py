@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.backends.training.adapters import Verdict, open_adapter, seal
+from hyperalign.backends.distill.adapters import Verdict, open_adapter, seal
 from hyperalign.profile import Hypothesis, Profile
-from tests.backends.training.test_adapters import CARD
+from tests.backends.distill.test_adapters import CARD
 
 from .conftest import Run
 

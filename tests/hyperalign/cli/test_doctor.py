@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hyperalign.backends.runtimes.catalogue import entries
+from hyperalign.backends.models.catalogue import entries
 from tests.fixtures.scripted_server import ScriptedServer
 
 from .conftest import Run

@@ -156,7 +156,7 @@ def test_debug_after_two_dashes_is_a_word(run: Run, scripted_server: ScriptedSer
 
 def test_what_nobody_foresaw_is_said_with_the_way_to_look(run: Run, tmp_path: Path) -> None:
     # Nobody foresees that a folder stands where a model file should be.
-    from hyperalign.backends.runtimes.catalogue import entries
+    from hyperalign.backends.models.catalogue import entries
 
     smallest = entries()[0]
     smallest.path.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import pytest
 from typer.main import get_command
 
 from hyperalign.cli import app
-from hyperalign.cli.model_options import ModelOptions
+from hyperalign.cli.options import ModelOptions
 from tests.fixtures.scripted_server import ScriptedServer, reply
 
 from .conftest import Run

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.backends.runtimes import catalogue
-from hyperalign.backends.runtimes.catalogue import Entry
+from hyperalign.backends.models import catalogue
+from hyperalign.backends.models.catalogue import Entry
 from tests.fixtures.hub import CONTENT, FakeHub, entry, make_wheels, serving_hub
 
 from .conftest import Run

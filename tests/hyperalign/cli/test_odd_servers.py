@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from hyperalign.backends.runtimes.connect import connect
-from hyperalign.backends.training.collect import Teacher, collect
+from hyperalign.backends.distill.collect import Teacher, collect
+from hyperalign.backends.models.connect import connect
 from hyperalign.budget import Budget
 from hyperalign.programs.strategies import strategy
 from hyperalign.store import Store

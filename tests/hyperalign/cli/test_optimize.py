@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.cli.optimizing import People, examples_of
+from hyperalign.cli.optimize_cases import People, examples_of
 from hyperalign.evals.steps import step_named
 from hyperalign.evals.tasks.alignx import AlignX
 from hyperalign.files import alone_in
-from hyperalign.programs.optimizing.artifact import read_artifact
+from hyperalign.programs.optimize.artifact import read_artifact
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, error, hang, reply
 
 from .conftest import Run, Start

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hyperalign.errors import InputError
-from hyperalign.space import load_space
-from hyperalign.space.alignx import from_alignx, to_alignx
+from hyperalign.space import from_alignx, load_space, to_alignx
 
 SPACE = load_space()
 

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.errors import (
-    StorageError,
-)
+from hyperalign.errors import StorageError
 from hyperalign.records import Sample
 from hyperalign.store import Store
 

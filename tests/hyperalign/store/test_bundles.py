@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.errors import (
-    InputError,
-    RecordError,
-)
+from hyperalign.errors import InputError, RecordError
 from hyperalign.profile import Profile
 from hyperalign.store import Bundle, Person, Store
 

@@ -12,10 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from hyperalign.errors import (
-    ProfileError,
-    StorageError,
-)
+from hyperalign.errors import ProfileError, StorageError
 from hyperalign.store import Store
 from tests.fixtures.disk import small_disk
 

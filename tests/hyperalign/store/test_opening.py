@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.errors import (
-    InputError,
-    MissingExtraError,
-)
+from hyperalign.errors import InputError, MissingExtraError
 from hyperalign.store import Store
 
 from ..people import profile

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hyperalign.errors import (
-    NotFoundError,
-    RecordError,
-    UserIdError,
-)
+from hyperalign.errors import NotFoundError, RecordError, UserIdError
 from hyperalign.records import Pair, Sample
 from hyperalign.store import Person, Store, StoreLike
 

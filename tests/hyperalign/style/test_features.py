@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hyperalign.style import FEATURES, measure, measure_all
 from hyperalign.style.features import syllables
-from hyperalign.style.lexicon import function_words
+from hyperalign.style.parsed import load_function_words
 from hyperalign.style.statements import SAYINGS
 
 # Ten words, so that one occurrence is 10 per 100 words.
@@ -95,7 +95,7 @@ def test_syllables(word: str, count: int) -> None:
 
 
 def test_function_words_are_lower_case_and_unique() -> None:
-    words = function_words()
+    words = load_function_words()
     assert len(words) > 200
     assert all(word == word.lower().strip() for word in words)
 

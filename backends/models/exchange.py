@@ -1,0 +1,263 @@
+"""One request to a model until it has an answer: asked again where another way of asking helps.
+
+A parameter that is refused is left out, a model that ran out of room while it thought gets more, an answer of no use is
+asked for once more, and a rate limit is waited for.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hyperalign.errors import ModelOutputError
+from hyperalign.programs.dspy_internals import (
+    AsyncLiteLLMEngine,
+    ContextLengthError,
+    InvalidRequestError,
+    LiteLLMEngine,
+    ProviderError,
+    RateLimitError,
+    Request,
+    Response,
+    ServerError,
+    UnsupportedFeatureError,
+    UnsupportedModelError,
+    plain,
+    response_from_openai_chat,
+)
+from hyperalign.programs.dspy_internals import TimeoutError as LateError
+
+from .faults import in_short, signs
+from .parameters import wishes_in
+from .replies import Reply, guessed_tokens, read_reply
+from .target import Target
+
+__all__ = ["AsyncWire", "Exchange", "Wire", "guess_tokens", "is_policy", "unusable"]
+
+# A server that asks for a longer pause than this is not waited for.
+_LONGEST_WAIT_SECONDS = 60.0
+_ILLEGAL = 451
+_MAY_BE_POLICY = {400, 403, 422}
+_POLICY = re.compile(
+    r"content[ _-]?(?:management|polic|filter|safety)|moderation|safety|blocked|responsible ?ai|policy violation",
+    re.IGNORECASE,
+)
+_NOT_OF_PARAMETERS = {408, 409, 413, 425}
+_ROLES = re.compile(
+    r"roles (?:must|have to) alternate|(?:system (?:role|message|prompt|instruction)|role\W{1,3}system)\w*\W.{0,40}"
+    r"(?:not|unsupported|invalid)|(?:unsupported|invalid|unknown|unexpected) (?:role|value)\b.{0,20}\bsystem\b",
+    re.IGNORECASE,
+)
+_ASKED_WRONGLY = (InvalidRequestError, UnsupportedFeatureError)
+# More than there are parameters to leave out one by one.
+_ATTEMPTS = 16
+_UNFINISHED_TOKENS = 1_024
+
+
+class Wire(LiteLLMEngine):
+    """DSPy's own conversion of requests, with what the model takes of them.
+
+    Args:
+        exchange: whose request it is.
+        options: LiteLLM's client options.
+    """
+
+    def __init__(self, exchange: Exchange, options: dict[str, Any]) -> None:
+        super().__init__(**options)
+        self._exchange = exchange
+
+    def _arguments(self, request: Request, *, streaming: bool = False) -> dict[str, Any]:
+        return self._exchange.arguments(super()._arguments(request, streaming=streaming))
+
+
+class AsyncWire(AsyncLiteLLMEngine):
+    """The same for asynchronous calls."""
+
+    def __init__(self, exchange: Exchange, options: dict[str, Any]) -> None:
+        super().__init__(**options)
+        self._exchange = exchange
+
+    def _arguments(self, request: Request, *, streaming: bool = False) -> dict[str, Any]:
+        return self._exchange.arguments(super()._arguments(request, streaming=streaming))
+
+
+class Exchange:
+    """One request until it has an answer: asked again where another way of asking helps.
+
+    Args:
+        target: where it goes.
+        request: what is asked.
+    """
+
+    def __init__(self, target: Target, request: Request) -> None:
+        self._target = target
+        self._request = request
+        self._asked_again = target.patience == 0
+        self._without: tuple[str, ...] = ()
+        self._sent: dict[str, Any] = {}
+        self._room = 0
+        self._extra = 0
+        self._attempts = 0
+        self._began = 0.0
+
+    def arguments(self, wished: dict[str, Any]) -> dict[str, Any]:
+        """What to hand LiteLLM for the next attempt, of all that the request wishes for."""
+        self._room = self._target.parameters.room
+        if self._target.parameters.merges_roles:
+            wished = {**wished, "messages": _merged(wished.get("messages") or [])}
+        self._sent = self._target.parameters.sent(wished, without=self._without, extra=self._extra)
+        self._began = time.monotonic()
+        return self._sent
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether an attempt was begun."""
+        return self._began > 0
+
+    @property
+    def seconds(self) -> float:
+        """How long the last attempt has taken so far."""
+        return time.monotonic() - self._began
+
+    def read(self, raw: Any) -> tuple[Response, Reply]:
+        """Read a whole answer, which may or may not be of use; see ``accept``."""
+        reply = read_reply(plain(raw), wants_tools=bool(self._request.tools))
+        return _response(reply, self._request), reply
+
+    def accept(self, response: Response, reply: Reply | None = None) -> bool:
+        """Whether an answer can be used.
+
+        Raises:
+            ModelOutputError: it can't be used, and was asked for as often as helps.
+        """
+        parameters = self._target.parameters
+        if self._without:
+            # It was one of these, if it was not a whim: the server did not say which.
+            parameters.suspect(self._without)
+            self._without = ()
+        reply = reply or Reply()
+        cut, says = response.finish_reason == "length", _says_something(response)
+        if says and not (cut and self._sent.get("response_format") is not None):
+            if reply.thought:
+                parameters.learn_thinking()
+            return True
+        self._attempts += 1
+        if self._attempts < _ATTEMPTS and self._is_worth_more(reply, cut=cut, says=says):
+            return False
+        raise unusable(self._target.name, response, reply)
+
+    def _is_worth_more(self, reply: Reply, *, cut: bool, says: bool) -> bool:
+        """Whether asking again may give an answer that can be used."""
+        if cut and (reply.thought or not says):
+            return self._target.parameters.learn_thinking(had=self._room)
+        if cut:
+            # JSON without its end: the answer is longer than was thought, or it never ends.
+            before, self._extra = self._extra, _UNFINISHED_TOKENS
+            return not before
+        again, self._asked_again = not self._asked_again, True
+        return again and reply.reason != "content_filter"
+
+    def refused(self, error: Exception, outer: BaseException | None) -> bool:
+        """Whether a refused attempt is worth making in another way, or after a pause.
+
+        Args:
+            error: what it raised.
+            outer: what was being handled when the call began; see ``signs``.
+        """
+        wait = signs(error, outer).wait
+        if isinstance(error, RateLimitError) or (isinstance(error, ServerError) and wait is not None):
+            return (wait is None or wait <= _LONGEST_WAIT_SECONDS) and self._target.pace.refused(self._began, wait)
+        self._attempts += 1
+        if isinstance(error, LateError):
+            again, self._asked_again = not self._asked_again, True
+            return again
+        if self._attempts >= _ATTEMPTS or isinstance(error, UnsupportedModelError) or is_policy(error):
+            return False
+        if isinstance(error, ContextLengthError):
+            return self._target.parameters.learn_too_long(self._room)
+        if isinstance(error, ProviderError) and _ROLES.search(str(error)):
+            return self._target.parameters.learn_roles()
+        return isinstance(error, _ASKED_WRONGLY) and self._can_ask_for_less(error)
+
+    def _can_ask_for_less(self, error: Exception) -> bool:
+        said = str(error)
+        if getattr(error, "status", None) in _NOT_OF_PARAMETERS:
+            return False
+        if self._target.parameters.learn_refusal(said, self._sent, room=self._room):
+            return True
+        if self._without:
+            return False
+        self._without = wishes_in(self._sent)
+        return bool(self._without)
+
+
+def _merged(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A conversation without a system turn and with roles that alternate, for templates that know no other."""
+    merged: list[dict[str, Any]] = []
+    for message in messages:
+        role = "user" if message["role"] == "system" else message["role"]
+        content = message.get("content") or ""
+        if (
+            merged
+            and merged[-1]["role"] == role
+            and isinstance(content, str)
+            and isinstance(merged[-1]["content"], str)
+        ):
+            merged[-1]["content"] = f"{merged[-1]['content']}\n\n{content}".strip()
+        else:
+            merged.append({**message, "role": role})
+    return merged
+
+
+def _response(reply: Reply, request: Request) -> Response:
+    """DSPy's form of an answer; one without any choice says nothing."""
+    nothing = {"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": "stop"}
+    body = dict(reply) | ({} if reply["choices"] else {"choices": [nothing]})
+    response: Response = response_from_openai_chat(body, model=request.model)
+    return response
+
+
+def guess_tokens(response: Response, reply: Reply) -> int:
+    """Tokens of an answer whose server does not count them; 0 where it does."""
+    usage = response.usage
+    return 0 if usage is not None and (usage.input_tokens or usage.output_tokens) else guessed_tokens(reply.text)
+
+
+def is_policy(error: Exception) -> bool:
+    """Whether a provider refused what was asked, and not how."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if type(cause).__name__ == "ContentPolicyViolationError":
+            return True
+        cause = cause.__cause__
+    status = getattr(error, "status", None)
+    words = f"{getattr(error, 'provider_code', '')} {error}"
+    return status == _ILLEGAL or (status in _MAY_BE_POLICY and _POLICY.search(words) is not None)
+
+
+def unusable(name: str, response: Response, reply: Reply) -> ModelOutputError:
+    """The error for an answer that can't be used, in the model's own words where it has any."""
+    if reply.refusal:
+        return ModelOutputError(f"'{name}' refused to answer: {in_short(reply.refusal)}", remedy="Try another --model.")
+    if response.finish_reason == "length" and _says_something(response):
+        return ModelOutputError(
+            f"'{name}' did not come to the end of its answer.", remedy="Run it again, or use another --model."
+        )
+    if response.finish_reason == "length":
+        return ModelOutputError(
+            f"'{name}' used up all its tokens before it answered.",
+            remedy="Set a lower --reasoning-effort, or use a model that thinks less.",
+        )
+    why = f" (it ended with '{reply.reason}')" if reply.reason not in {"", "stop"} else ""
+    return ModelOutputError(
+        f"'{name}' answered with nothing{why}.",
+        remedy="Run it again; if it stays silent, allow more tokens or use a larger model.",
+    )
+
+
+def _says_something(response: Response) -> bool:
+    if response.tool_calls:
+        return True
+    return any((part.type == "text" and part.text) or part.type == "data" for part in response.message.parts)

@@ -1,0 +1,328 @@
+"""The embedded model's server: llama.cpp on loopback, in a process of its own.
+
+``LlamaServer`` is the user's side: it finds or starts the one server of a model file and
+settings, and holds a lease on it. Run as a module, this file is the server's side: it
+serves until nobody holds a lease any more.
+
+What the two share lies in ``servers/`` of the cache folder, by ``<weights>-<settings>``:
+``.json`` (address and key, only the owner may read it), ``.lock`` (held while starting or
+stopping), ``.alive`` (held by the server while it lives), ``.leases/`` (one locked file a
+user) and ``.log``. Locks are the kernel's, so they fall with their process, even by
+``kill -9``. This file does not know what is asked of the model.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_exponential
+
+from hyperalign.errors import MissingExtraError, ModelServerError
+from hyperalign.files import cache_folder, write_whole
+
+from .catalogue import LocalModel
+from .download import Progress, ensure_local
+
+__all__ = ["Address", "LlamaServer", "ServerSettings"]
+
+_START_SECONDS = 120.0
+_STOP_SECONDS = 5.0
+_WATCH_SECONDS = 0.2
+_LINGER_SECONDS = 5.0
+_DEFAULT_CONTEXT = 8192
+_PROMPT_CACHE_MIB = 1024
+# llama.cpp's log levels: errors and warnings; the next one up begins to quote requests.
+_LOG_LEVEL = 2
+
+
+class ServerSettings(BaseModel):
+    """How a model is served; processes that want the same share one server.
+
+    Attributes:
+        threads: processor threads for the model; all processors by default.
+        slots: requests worked on at once.
+        context: the longest request with its answer, in tokens; the smaller of 8192 and
+            what the model was trained for by default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threads: int = 0
+    slots: int = 2
+    context: int = 0
+
+    def filled(self, model: LocalModel) -> ServerSettings:
+        """The same with the defaults of this machine and model filled in."""
+        context = self.context or min(_DEFAULT_CONTEXT, model.context or _DEFAULT_CONTEXT)
+        return ServerSettings(threads=self.threads or os.cpu_count() or 1, slots=self.slots, context=context)
+
+
+class Address(BaseModel):
+    """Where a server listens.
+
+    Attributes:
+        base: OpenAI's base address, with ``/v1``.
+        key: the key that requests must carry.
+        pid: the server's process.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    base: str
+    key: str
+    pid: int
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it answers now."""
+        try:
+            return httpx.get(f"{self.base.removesuffix('/v1')}/health", timeout=2.0).is_success
+        except httpx.HTTPError:
+            return False
+
+
+class LlamaServer:
+    """One model's server, started when first needed.
+
+    Args:
+        model: the model file; fetched when first needed.
+        settings: how to serve it.
+        progress: told of a download.
+    """
+
+    def __init__(
+        self, model: LocalModel, settings: ServerSettings | None = None, progress: Progress | None = None
+    ) -> None:
+        self.model = model
+        self.settings = (settings or ServerSettings()).filled(model)
+        self.progress = progress
+        self._address: Address | None = None
+        self._lease: FileLock | None = None
+        self._owner = 0
+        self._guard = threading.Lock()
+
+    def address(self, *, renew: bool = False) -> Address:
+        """Where the server listens; found or started if need be.
+
+        Args:
+            renew: the last address did not answer: look again, and replace a dead server.
+
+        Raises:
+            ModelServerError: the server does not start; the end of its log is in the message.
+            MissingExtraError: llama.cpp is not installed.
+            DownloadError: the model file could not be fetched.
+        """
+        with self._guard:
+            forked = self._owner != os.getpid()
+            if self._address is None or renew or forked:
+                path = ensure_local(self.model, self.progress)
+                places = _Places.of(self.model, self.settings)
+                places.leases.mkdir(parents=True, exist_ok=True)
+                with FileLock(places.lock):
+                    if self._lease is None or forked:
+                        self._lease, self._owner = _take_lease(places), os.getpid()
+                    self._address = _living(places) or _start(places, path, self.model.served_name, self.settings)
+            return self._address
+
+    def close(self) -> None:
+        """Give the lease back; the server stops when nobody else holds one."""
+        with self._guard:
+            if self._lease is not None and self._owner == os.getpid():
+                self._lease.release()
+            self._lease = self._address = None
+
+
+class _Places:
+    """The files of one server."""
+
+    def __init__(self, stem: Path) -> None:
+        self.stem = stem
+        self.state = Path(f"{stem}.json")
+        self.lock = Path(f"{stem}.lock")
+        self.alive = Path(f"{stem}.alive")
+        self.leases = Path(f"{stem}.leases")
+        self.log = Path(f"{stem}.log")
+
+    @classmethod
+    def of(cls, model: LocalModel, settings: ServerSettings) -> _Places:
+        name = f"{model.sha256[:12]}-t{settings.threads}-s{settings.slots}-c{settings.context}"
+        return cls(cache_folder() / "servers" / name)
+
+
+def _take_lease(places: _Places) -> FileLock:
+    lease = FileLock(places.leases / f"{os.getpid()}-{secrets.token_hex(4)}", thread_local=False)
+    lease.acquire()
+    return lease
+
+
+def _is_free(lock: Path) -> bool:
+    try:
+        with FileLock(lock, timeout=0):
+            return True
+    except Timeout:
+        return False
+
+
+def _living(places: _Places) -> Address | None:
+    """The running server's address; one that lives but does not answer is killed."""
+    if _is_free(places.alive):
+        return None
+    address = _read_state(places)
+    if address is not None:
+        for pause in (0.0, 0.5, 2.0):
+            time.sleep(pause)
+            if address.healthy:
+                return address
+            if _is_free(places.alive):
+                return None
+        # The lock is held, so the pid is still the server's and no stranger's.
+        os.kill(address.pid, signal.SIGKILL)
+    wait_until_free = Retrying(
+        retry=retry_if_result(lambda free: not free),
+        stop=stop_after_delay(_STOP_SECONDS),
+        wait=wait_exponential(multiplier=0.02, max=0.5),
+        retry_error_callback=lambda _: False,
+    )
+    wait_until_free(_is_free, places.alive)
+    return None
+
+
+def _read_state(places: _Places) -> Address | None:
+    try:
+        return Address.model_validate_json(places.state.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _start(places: _Places, model: Path, served_name: str, settings: ServerSettings) -> Address:
+    if importlib.util.find_spec("xllamacpp") is None:
+        raise MissingExtraError("A 'local:' model", "local")
+    places.state.unlink(missing_ok=True)
+    options = [str(places.stem), str(model), served_name, settings.model_dump_json()]
+    with places.log.open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "hyperalign.backends.models.llama_server", *options],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # Threads that spin while they wait for each other cost a factor of twenty where processors are shared.
+            env={"OMP_WAIT_POLICY": "passive", **os.environ},
+            # Ctrl-C in the user's terminal is not meant for a server that others share.
+            start_new_session=True,
+        )
+    # The server outlives whoever started it, but its exit must be heard while we live: no zombie is left.
+    threading.Thread(target=process.wait, daemon=True).start()
+    wait_for_start = Retrying(
+        retry=retry_if_result(lambda address: address is None),
+        stop=stop_after_delay(_START_SECONDS),
+        wait=wait_exponential(multiplier=0.05, max=0.5),
+        retry_error_callback=lambda _: None,
+    )
+    address = wait_for_start(_started, places, process)
+    if address is None:
+        process.kill()
+        raise _start_error(places, f"was not ready after {_START_SECONDS:.0f} seconds")
+    return address
+
+
+def _started(places: _Places, process: subprocess.Popen[bytes]) -> Address | None:
+    if (code := process.poll()) is not None:
+        raise _start_error(places, f"ended with exit code {code}")
+    address = _read_state(places)
+    return address if address is not None and address.healthy else None
+
+
+def _start_error(places: _Places, what: str) -> ModelServerError:
+    lines = places.log.read_text("utf-8", errors="replace").strip().splitlines()[-8:]
+    tail = "\n  ".join(lines) or "(empty)"
+    return ModelServerError(
+        f"The embedded model's server {what}. The end of its log:\n  {tail}\n",
+        remedy="If memory is short, try a smaller model ('hyperalign models list') or a smaller context.",
+    )
+
+
+def _serve(places: _Places, model: str, served_name: str, settings: ServerSettings) -> None:
+    """Load the model, say where it listens, and serve until nobody holds a lease."""
+    import xllamacpp
+
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())
+    linger = float(os.environ.get("HYPERALIGN_SERVER_LINGER") or _LINGER_SECONDS)
+    key = secrets.token_urlsafe(32)
+    with FileLock(places.alive, timeout=_STOP_SECONDS):
+        server = xllamacpp.Server(_parameters(xllamacpp.CommonParams(), model, served_name, key, settings))
+        address = Address(base=f"{server.listening_address}/v1", key=key, pid=os.getpid())
+        # Written by way of a temporary file that only the owner may read.
+        write_whole(places.state, address.model_dump_json())
+        last_used = time.monotonic()
+        while not stopping.wait(_WATCH_SECONDS):
+            if _has_users(places):
+                last_used = time.monotonic()
+            elif time.monotonic() - last_used >= linger and _retire(places):
+                break
+        del server
+
+
+def _parameters(parameters: Any, model: str, served_name: str, key: str, settings: ServerSettings) -> Any:
+    parameters.model.path = model
+    parameters.model_alias = {served_name}
+    parameters.hostnames = ["127.0.0.1"]
+    parameters.port = 0
+    parameters.api_keys = [key]
+    parameters.n_ctx = settings.context * settings.slots
+    parameters.n_parallel = settings.slots
+    parameters.cpuparams.n_threads = settings.threads
+    parameters.cpuparams_batch.n_threads = settings.threads
+    parameters.cache_prompt = True
+    parameters.cache_ram_mib = _PROMPT_CACHE_MIB
+    parameters.ctx_shift = False
+    parameters.ui = False
+    parameters.endpoint_slots = False
+    parameters.verbosity = _LOG_LEVEL
+    return parameters
+
+
+def _has_users(places: _Places) -> bool:
+    """Whether anybody holds a lease, or is about to."""
+    try:
+        return any(not _is_free(lease) for lease in places.leases.iterdir())
+    except FileNotFoundError:
+        return False
+
+
+def _retire(places: _Places) -> bool:
+    """Leave, unless somebody is just coming in; True when it is time to go."""
+    if not places.leases.is_dir():
+        return True
+    try:
+        # Users take their lease under this lock, so none can slip in between.
+        with FileLock(places.lock, timeout=0):
+            if _has_users(places):
+                return False
+            for lease in places.leases.iterdir():
+                lease.unlink(missing_ok=True)
+            places.state.unlink(missing_ok=True)
+            return True
+    except Timeout:
+        return False
+
+
+def _main(arguments: list[str]) -> None:
+    stem, model, served_name, settings = arguments
+    _serve(_Places(Path(stem)), model, served_name, ServerSettings.model_validate_json(settings))
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])

@@ -1,0 +1,286 @@
+"""hyperalign's language model: a ``dspy.LM`` that keeps a budget and remembers a run.
+
+``connect`` makes them. What a call costs, where it goes and how it is remembered is the engine's business; here is what
+DSPy and a caller see: our errors, settings without secrets, and ``stream`` for the terminal.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import dspy
+
+from hyperalign.budget import Budget
+from hyperalign.errors import MissingExtraError, ModelOutputError, ModelServerError, UnknownModelError
+from hyperalign.programs.dspy_internals import (
+    LM_CLASS_STATE_KEY,
+    LMError,
+    LMRateLimitError,
+    LMServerError,
+    LMTransportError,
+    Request,
+    TextDelta,
+    adapter_message_call,
+    error_boundary,
+    request_from_openai_chat,
+)
+from hyperalign.programs.hypothesis_tests.choice import SMALL_MODEL_STATEMENTS_PER_CALL, STATEMENTS_PER_CALL
+from hyperalign.scores import Message, Scorer
+
+from .engine import AsyncEngine, Engine
+from .faults import from_dspy, own_cause
+from .meter import Journal, Meter
+from .target import Target
+
+
+class _Repeated(logging.Filter):
+    """What is said once a call, of parameters that are taken all the same and of answers that may be cut."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        return "DeprecationWarning: `temperature`" not in said and not said.startswith("LM response was truncated")
+
+
+for _name in ("LiteLLM", "dspy.clients.lm"):
+    logging.getLogger(_name).addFilter(_Repeated())
+# Of LiteLLM's own types; it would show in the terminal of whoever streams.
+warnings.filterwarnings("ignore", message="Items? '.*' on TypedDict class", category=UserWarning)
+
+__all__ = ["LM", "stream"]
+
+# On news leads the 1.5B model still looped at 0.2.
+_LOOP_PENALTY = 0.5
+# Of these ``connect`` makes rules for all calls, and a model's own settings are wishes of each.
+_CHOSEN = ("temperature", "reasoning_effort")
+_PASSING = (LMRateLimitError, LMServerError, LMTransportError)
+
+
+class LM(dspy.LM):
+    """A model to call, made by ``connect``.
+
+    Calls raise hyperalign's errors instead of DSPy's. DSPy's own answer cache is off: it
+    would keep people's texts outside the run's folder.
+
+    Args:
+        target: where requests go.
+        meter: their budget and journal.
+        settings: DSPy's settings, such as ``temperature``, ``max_tokens``, ``num_retries``.
+    """
+
+    def __init__(self, target: Target, meter: Meter | None = None, **settings: Any) -> None:
+        meter = meter or Meter()
+        target.parameters.set_by_user(name for name, value in settings.items() if value is not None)
+        super().__init__(
+            target.model,
+            cache=False,
+            engine=Engine(target, meter),
+            async_engine=AsyncEngine(target, meter),
+            **settings,
+        )
+
+    @property
+    def target(self) -> Target:
+        """Where requests go."""
+        return self._own_engine.target
+
+    @property
+    def budget(self) -> Budget | None:
+        """What calls are counted in."""
+        return self._own_engine.meter.budget
+
+    @property
+    def concurrency(self) -> int:
+        """How many requests are under way at once, at most."""
+        return self.target.concurrency
+
+    @property
+    def statements_per_call(self) -> int:
+        """How many statements it is asked about in one call."""
+        return SMALL_MODEL_STATEMENTS_PER_CALL if self.target.kind in {"local", "adapter"} else STATEMENTS_PER_CALL
+
+    @property
+    def writing(self) -> dict[str, float]:
+        """What to set for free writing: small models fall into loops unless repetition costs them something.
+
+        What a vLLM server has may be large, and does not need it; it does it little harm.
+        """
+        return {"frequency_penalty": _LOOP_PENALTY} if self.target.kind in {"local", "vllm"} else {}
+
+    def scorer(self) -> Scorer | None:
+        """Log-probabilities of given text by the same weights, where this machine or the server can give them.
+
+        Returns:
+            One for ``local:`` models (with the extra ``local``) and vLLM servers; None for hosted models.
+
+        Raises:
+            ModelError: the file of a ``local:`` model can't be had, or the vLLM server does not answer.
+        """
+        from .scorers import open_scorer
+
+        try:
+            return open_scorer(self.target.name, budget=self.budget)
+        except (UnknownModelError, MissingExtraError):
+            return None
+
+    def metered(self, *, budget: Budget | None = None, journal: Journal | None = None) -> Self:
+        """The same model with another budget and journal; the server is shared."""
+        meter = Meter(budget, journal)
+        copied: Self = self.copy(engine=Engine(self.target, meter), async_engine=AsyncEngine(self.target, meter))
+        return copied
+
+    def booked_in(self, budget: Budget) -> Self:
+        """The same model with its calls booked in a budget; itself, if they are booked already."""
+        meter = self._own_engine.meter
+        return self if meter.budget is not None else self.metered(budget=budget, journal=meter.journal)
+
+    def copy(self, **changed: Any) -> Any:
+        """The same model with some settings changed; another ``model`` is another connection.
+
+        DSPy's optimizers copy a model with the name of what was trained.
+        """
+        name = str(changed.get("model", ""))
+        if not name.startswith(("adapter:", "local:", "vllm:")):
+            return super().copy(**changed)
+        from .connect import connect
+
+        settings = {**self.kwargs, **{key: value for key, value in changed.items() if key != "model"}}
+        wishes = {key: settings.pop(key) for key in _CHOSEN if key in settings}
+        meter = self._own_engine.meter
+        made = connect(
+            name,
+            budget=meter.budget,
+            num_retries=self.num_retries,
+            provider=self.provider,
+            **self.target.fixed,
+            **settings,
+        )
+        made.kwargs.update(wishes)
+        return made
+
+    def _get_initial_kwargs(self, *, temperature: Any, max_tokens: Any, **kwargs: Any) -> dict[str, Any]:
+        # DSPy refuses small answers of models that think; room for their thoughts is added when they are asked.
+        kept: dict[str, Any] = dspy.BaseLM._get_initial_kwargs(
+            self, temperature=temperature, max_tokens=max_tokens, **kwargs
+        )
+        return {name: value for name, value in kept.items() if name != "rollout_id" or value is not None}
+
+    def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        """Ask the model; see ``dspy.LM``.
+
+        Raises:
+            ModelError: one of its subclasses, when the model could not be used.
+            BudgetExceededError: a cap was reached before the call.
+        """
+        try:
+            with adapter_message_call(self, messages):
+                return super().__call__(prompt, messages=messages, **kwargs)
+        except LMError as error:
+            raise from_dspy(error, self.target) from error
+
+    async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        """The same, asynchronously."""
+        try:
+            with adapter_message_call(self, messages):
+                return await super().acall(prompt, messages=messages, **kwargs)
+        except LMError as error:
+            raise from_dspy(error, self.target) from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What was asked are people's words: they do not travel with a model into a file or another process.
+        state: dict[str, Any] = super().__getstate__()
+        return {**state, "history": []}
+
+    def dump_state(self) -> dict[str, Any]:
+        """What it takes to connect again: no key, no headers, no budget, no journal."""
+        target = self.target
+        state = {
+            LM_CLASS_STATE_KEY: f"{type(self).__module__}.{type(self).__qualname__}",
+            "name": target.name,
+            "timeout": target.timeout,
+            "concurrency": target.concurrency,
+            "num_retries": self.num_retries,
+            **self.kwargs,
+            "fixed": target.fixed,
+        }
+        if target.api_version is not None:
+            state["api_version"] = target.api_version
+        # An address may hold a password or a key; where it does, it has to be given again.
+        if target.kind == "hosted" and target.api_base is not None and not {"@", "?"} & set(target.api_base):
+            state["api_base"] = target.api_base
+        if target.server is not None:
+            state["server"] = target.server.settings.model_dump()
+        return state
+
+    @classmethod
+    def load_state(cls, state: dict[str, Any], *, allow_custom_lm_class: bool = False) -> LM:
+        """Connect again from what ``dump_state`` gave; keys come from the environment."""
+        from .connect import connect
+        from .llama_server import ServerSettings
+
+        settings = {key: value for key, value in state.items() if key != LM_CLASS_STATE_KEY}
+        if (server := settings.pop("server", None)) is not None:
+            settings["server"] = ServerSettings.model_validate(server)
+        wishes = {key: settings.pop(key) for key in _CHOSEN if key in settings}
+        made = connect(settings.pop("name"), **settings.pop("fixed", {}), **settings)
+        made.kwargs.update(wishes)
+        return made
+
+    @property
+    def _own_engine(self) -> Engine:
+        engine: Engine = self._engine_spec
+        return engine
+
+
+def stream(lm: Any, messages: Sequence[Message], **settings: Any) -> Iterator[str]:
+    """Ask a model and hand its answer out as it comes; counted like any other call.
+
+    Args:
+        lm: a model from ``connect``; the answer of any other ``dspy`` model comes in one piece.
+        messages: the chat so far.
+        settings: for this call only, such as ``temperature``.
+
+    Yields:
+        Pieces of the answer; joined they are the whole answer.
+
+    Raises:
+        ModelError: one of its subclasses, when the model could not be used or broke off.
+        BudgetExceededError: a cap was reached before the call.
+    """
+    defaults = {key: value for key, value in lm.kwargs.items() if value is not None and key != "rollout_id"}
+    body = {"model": lm.model, "messages": copy.deepcopy(list(messages)), **defaults, **settings}
+    request: Request = request_from_openai_chat(body)
+    if not isinstance(lm, LM):
+        response = lm(request)
+        yield "".join(getattr(part, "text", "") for part in response.message.parts)
+        return
+    begun = False
+    try:
+        with error_boundary(lm.model, unexpected=True):
+            for piece in _texts(lm._own_engine.stream(request)):
+                begun = True
+                yield piece
+        if begun:
+            return
+    except LMError as error:
+        if begun and isinstance(error, LMTransportError):
+            raise ModelServerError(
+                f"'{lm.target.name}' broke off in the middle of its answer.", remedy="Run it again."
+            ) from error
+        if begun or not _passes(error):
+            raise from_dspy(error, lm.target) from error
+    # Nothing is shown yet, and the trouble may pass: an ordinary call tries again, with DSPy's waits between.
+    (answer,) = lm(messages=list(messages), **settings)
+    yield answer if isinstance(answer, str) else answer["text"]
+
+
+def _texts(events: Iterator[Any]) -> Iterator[str]:
+    return (event.delta.text for event in events if event.type == "delta" and isinstance(event.delta, TextDelta))
+
+
+def _passes(error: LMError) -> bool:
+    """Whether asking again may help: the trouble passes, or the answer was of no use and can be asked for otherwise."""
+    return isinstance(error, _PASSING) or isinstance(own_cause(error), ModelOutputError)

@@ -1,0 +1,245 @@
+"""How many requests to one model are under way at once, and how long all of them wait when it says it is too much.
+
+What stands around every call: the budget, and the journal of a run that may be killed.
+
+``Meter`` books calls; ``Journal`` is the seam to the file that remembers answers. This
+file does not make calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import threading
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import CancelledError
+from contextlib import asynccontextmanager, contextmanager
+from functools import cache
+from typing import Any, Protocol
+
+from hyperalign.budget import Budget, Usage, priced
+from hyperalign.concurrency import is_stopping
+
+__all__ = ["Journal", "Meter", "Pace", "Slot", "price"]
+
+_LOOK_SECONDS = 0.05
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 30.0
+# So many answers in a row without a refusal, for each request that may be under way, let one more be.
+_ANSWERS_TO_RECOVER = 2
+
+
+class Pace:
+    """Shared by all requests to a model: at most ``limit`` are under way, and a rate limit slows all of them down.
+
+    A refusal halves how many may be under way and lets nobody begin before the pause is over; answers let it grow back
+    (additive increase, multiplicative decrease, as TCP has it).
+
+    Args:
+        limit: requests under way at once, at most.
+        patience: pauses in a row without an answer between them after which it is given up.
+    """
+
+    def __init__(self, limit: int, patience: int) -> None:
+        self.limit = max(1, limit)
+        self._patience = patience
+        self._allowed = float(self.limit)
+        self._under_way = 0
+        self._not_before = 0.0
+        self._paused = 0.0
+        self._pauses = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait until a request may begin; it is under way inside.
+
+        Raises:
+            CancelledError: the work around the caller is being stopped.
+        """
+        if is_stopping():
+            raise CancelledError
+        while (wait := self._try()) > 0:
+            time.sleep(wait)
+            if is_stopping():
+                raise CancelledError
+        try:
+            yield
+        finally:
+            self._leave()
+
+    @asynccontextmanager
+    async def aturn(self) -> AsyncIterator[None]:
+        """The same, asynchronously."""
+        while (wait := self._try()) > 0:
+            await asyncio.sleep(wait)
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def answered(self) -> None:
+        """A request was answered: a little more may be under way again."""
+        with self._lock:
+            self._pauses = 0
+            self._allowed = min(float(self.limit), self._allowed + 1.0 / (_ANSWERS_TO_RECOVER * self._allowed))
+
+    def refused(self, began: float, wait: float | None) -> bool:
+        """A request was refused as one too many: all of them pause.
+
+        Args:
+            began: when the request began, by ``time.monotonic``.
+            wait: seconds that the server asks to wait; None where it does not say.
+
+        Returns:
+            Whether to try again, or to give up.
+        """
+        with self._lock:
+            now = time.monotonic()
+            # Those that were under way when the first of them was refused are of the same burst.
+            if began >= self._paused:
+                self._paused = now
+                self._pauses += 1
+                self._allowed = max(1.0, self._allowed / 2)
+            if self._pauses > self._patience:
+                return False
+            usual = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** (self._pauses - 1))
+            self._not_before = max(self._not_before, now + (usual if wait is None else wait))
+            return True
+
+    def _try(self) -> float:
+        """Begin a request, or say for how many seconds to wait before trying again."""
+        with self._lock:
+            pause = self._not_before - time.monotonic()
+            if pause <= 0 and self._under_way < int(self._allowed):
+                self._under_way += 1
+                return 0.0
+            return min(max(pause, 0.001), _LOOK_SECONDS) if pause > 0 else _LOOK_SECONDS / 10
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._under_way -= 1
+
+
+class Journal(Protocol):
+    """Remembers the answers of a run by the request's key; made of JSON values only."""
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The answer to a request, if it was given before."""
+        ...
+
+    def put(self, key: str, value: dict[str, Any]) -> None:
+        """Remember an answer; it must be on the disk when this returns."""
+        ...
+
+
+class Slot:
+    """One request's place in the journal.
+
+    The same request may be made several times on purpose (samples at a temperature), so
+    each repetition has its own place: the first of a resumed run gets the first's answer.
+
+    Attributes:
+        digest: SHA-256 of the request.
+        number: its repetition, from 0.
+    """
+
+    def __init__(self, digest: str, number: int) -> None:
+        self.digest = digest
+        self.number = number
+
+    @property
+    def key(self) -> str:
+        """What the journal calls it."""
+        return self.digest if self.number == 0 else f"{self.digest}-{self.number}"
+
+
+class Meter:
+    """A budget and a journal, either of which may be absent.
+
+    Args:
+        budget: asked before a call and told after it.
+        journal: answers again what it has answered before.
+    """
+
+    def __init__(self, budget: Budget | None = None, journal: Journal | None = None) -> None:
+        self.budget = budget
+        self.journal = journal
+        self._taken: defaultdict[str, set[int]] = defaultdict(set)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Ask before a call, which is under way inside: calls made side by side share the caps.
+
+        Raises:
+            BudgetExceededError: the call must not be made.
+        """
+        if self.budget is None:
+            yield
+            return
+        self.budget.reserve()
+        try:
+            yield
+        finally:
+            self.budget.release()
+
+    def add(self, usage: Usage, usd: float | None) -> None:
+        """Book a call that was made; ``usd`` is None where its price is not known."""
+        if self.budget is not None:
+            self.budget.add(priced(usage, usd))
+
+    def open(self, request: dict[str, Any]) -> tuple[Slot | None, dict[str, Any] | None]:
+        """Look a request up: its place in the journal, and the answer that is there."""
+        if self.journal is None:
+            return None, None
+        text = json.dumps(request, sort_keys=True, ensure_ascii=False)
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        with self._lock:
+            taken = self._taken[digest]
+            slot = Slot(digest, next(number for number in range(len(taken) + 1) if number not in taken))
+            taken.add(slot.number)
+        answer = self.journal.get(slot.key)
+        if answer is not None and self.budget is not None:
+            self.budget.add(Usage(replayed=1))
+        return slot, answer
+
+    def store(self, slot: Slot | None, answer: dict[str, Any]) -> None:
+        """Remember the answer to a request."""
+        if slot is not None and self.journal is not None:
+            self.journal.put(slot.key, answer)
+
+    def abandon(self, slot: Slot | None) -> None:
+        """The call failed: its place is free for the next attempt."""
+        if slot is not None:
+            with self._lock:
+                self._taken[slot.digest].discard(slot.number)
+
+
+def price(model: str, tokens_in: int, tokens_out: int, tokens_cached: int) -> float | None:
+    """What a call to a hosted model costs in US dollars; None where the price is not known."""
+    if not _has_price(model):
+        return None
+    import litellm
+
+    cost_in, cost_out = litellm.cost_per_token(
+        model=model, prompt_tokens=tokens_in, completion_tokens=tokens_out, cache_read_input_tokens=tokens_cached
+    )
+    return float(cost_in + cost_out)
+
+
+@cache
+def _has_price(model: str) -> bool:
+    if model.startswith(("ollama/", "ollama_chat/")):
+        # LiteLLM would ask a server: what one's own machine costs nobody knows.
+        return False
+    import litellm
+
+    try:
+        info = litellm.get_model_info(model)
+    except Exception:  # noqa: BLE001, RUF100 - LiteLLM raises a plain Exception for a model that its price list lacks
+        return False
+    return bool(info.get("input_cost_per_token") or info.get("output_cost_per_token"))

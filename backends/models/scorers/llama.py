@@ -1,0 +1,344 @@
+"""Log-probabilities of given text from a GGUF file, at llama.cpp's C level (cyllama).
+
+The context is read once, as a trunk; each text is a branch of it, and many branches share one
+batch. A few trunks stay in the key-value cache, and what a context shares with one is not read again.
+This file does not know where model files come from, nor what the scores are for.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hyperalign.budget import Budget, Usage
+from hyperalign.errors import ContextLengthError, MissingExtraError, ModelError
+from hyperalign.scores import Message, TextScore
+
+from .chat import Render, clean, jinja_render, pieces, runs
+from .prefix_cache import Trunk, Trunks
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["LlamaScorer"]
+
+_BRANCHES = 16
+_BATCH = 256
+_TRUNKS = 4
+# Every token looks at all that lies in the cache, if only to pass it over: more would slow down what is read.
+_STAY = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One token to read: where it goes, and which token its logits are asked about."""
+
+    token: int
+    position: int
+    sequence: int
+    text: int = -1
+    following: int = -1
+
+
+class LlamaScorer:
+    """A ``Scorer`` over a GGUF file.
+
+    Args:
+        path: the model file; it must carry a chat template.
+        name: names the model and its weights; scores are cached by it.
+        n_ctx: tokens that fit at once, context and branches together.
+        threads: processor threads; None takes what this process may use.
+        budget: where to book what is read.
+
+    Raises:
+        MissingExtraError: cyllama is not installed.
+        ModelError: the file is missing, does not load, or has no chat template.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        name: str,
+        n_ctx: int = 4096,
+        threads: int | None = None,
+        budget: Budget | None = None,
+    ) -> None:
+        self._name = name
+        self._budget = budget
+        self._lock = threading.Lock()
+        self._llama = _library()
+        self._model = _load(self._llama, Path(path))
+        self._vocab = self._model.get_vocab()
+        self._special = {
+            self._vocab.get_text(token): token for token in range(self._vocab.n_vocab) if self._vocab.is_control(token)
+        }
+        self._render = self._template()
+        self._n_ctx = min(n_ctx, self._model.n_ctx_train)
+        self._context: Any = None
+        self._context = self._open_context(threads or len(os.sched_getaffinity(0)))
+        self._trunks = Trunks(_TRUNKS, min(_STAY, self._n_ctx))
+
+    @property
+    def name(self) -> str:
+        """The model and its weights."""
+        return self._name
+
+    def close(self) -> None:
+        """Give the memory back; the scorer can't be used afterwards."""
+        with self._lock:
+            # The context points into the model: the other order crashes.
+            if self._context is not None:
+                self._context.close()
+                self._context = None
+                self._model.close()
+
+    def __enter__(self) -> LlamaScorer:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_context", None) is not None:
+            self.close()
+
+    def score(self, context: Sequence[Message], texts: Sequence[str]) -> list[TextScore]:
+        """Score each text as the assistant's next turn; see ``hyperalign.scores.Scorer``.
+
+        The token that would end the turn is not part of the score.
+
+        Args:
+            context: the turns before, at least one.
+            texts: the continuations.
+
+        Returns:
+            One score per text, in order; an empty text scores 0.0 over 0 tokens.
+
+        Raises:
+            ContextLengthError: the context and its longest text do not fit.
+            BudgetExceededError: a cap is reached.
+            ModelError: the scorer is closed, or llama.cpp failed.
+        """
+        if self._budget is not None:
+            self._budget.check()
+        started = time.perf_counter()
+        with self._lock:
+            if self._context is None:
+                raise ModelError("This scorer is closed.", remedy="Open the model again.")
+            prompt = self._prompt(context)
+            branches = [self._tokens(clean(text)) for text in texts]
+            self._check_length(prompt, branches)
+            try:
+                trunk, cached = self._read_context(prompt)
+                logprobs = self._read_branches(trunk, branches)
+            except BaseException as error:
+                # What the cache holds after a broken or interrupted decode is not known.
+                self._forget()
+                if isinstance(error, (RuntimeError, ValueError)) and not isinstance(error, ModelError):
+                    raise ModelError(f"llama.cpp could not read the text: {error}.") from error
+                raise
+        if self._budget is not None:
+            tokens = len(prompt) + sum(map(len, branches))
+            seconds = time.perf_counter() - started
+            self._budget.add(Usage(calls=1, tokens_in=tokens, tokens_cached=cached, seconds=seconds))
+        return [TextScore(total, len(branch)) for total, branch in zip(logprobs, branches, strict=True)]
+
+    def _template(self) -> Render:
+        source = self._model.get_default_chat_template()
+        if not source:
+            raise ModelError(
+                "The model file carries no chat template.", remedy="Choose the instruction-tuned file of the model."
+            )
+        # llama.cpp's own renderer knows templates by their look and leaves out the system
+        # turn that some of them add by default, so the file's Jinja source is run instead.
+        bos, eos = self._vocab.token_bos(), self._vocab.token_eos()
+        return jinja_render(
+            source,
+            bos=self._vocab.get_text(bos) if bos >= 0 else "",
+            eos=self._vocab.get_text(eos) if eos >= 0 else "",
+        )
+
+    def _open_context(self, threads: int) -> Any:
+        params = self._llama.LlamaContextParams()
+        params.n_ctx = self._n_ctx
+        params.n_batch = params.n_ubatch = _BATCH
+        params.n_threads = params.n_threads_batch = threads
+        params.n_seq_max = _TRUNKS + _BRANCHES
+        # Branches share the context's cells instead of copying them.
+        params.kv_unified = True
+        # On a processor flash attention is no faster here, and its half-precision sums made
+        # a text's score hang on its neighbors in the batch six times more than without.
+        params.flash_attn_type = 0
+        try:
+            return self._llama.LlamaContext(self._model, params, verbose=False)
+        except (RuntimeError, ValueError, MemoryError) as error:
+            raise ModelError(
+                f"llama.cpp could not make room for {self._n_ctx} tokens: {error}.", remedy="Choose a smaller n_ctx."
+            ) from error
+
+    def _tokens(self, text: str) -> list[int]:
+        if not text:
+            return []
+        try:
+            return list(self._vocab.tokenize(text, False, False))
+        except RuntimeError as error:
+            raise _too_long(len(text), "characters", self._n_ctx) from error
+
+    def _prompt(self, context: Sequence[Message]) -> list[int]:
+        tokens: list[int] = []
+        for run in runs(pieces(self._render, context), self._special):
+            tokens += [run] if isinstance(run, int) else self._tokens(run)
+        bos = self._vocab.token_bos()
+        if self._vocab.get_add_bos() and tokens[:1] != [bos]:
+            tokens.insert(0, bos)
+        return tokens
+
+    def _check_length(self, prompt: list[int], branches: list[list[int]]) -> None:
+        longest = len(prompt) + max(map(len, branches), default=0)
+        if longest > self._n_ctx:
+            raise _too_long(longest, "tokens", self._n_ctx)
+
+    def _forget(self) -> None:
+        self._trunks.clear()
+        if self._context is not None:
+            self._context.kv_cache_clear()
+
+    def _read_context(self, prompt: list[int]) -> tuple[Trunk, int]:
+        """Read a prompt into a trunk; returns it, and how many of its tokens were there already."""
+        known, common = self._trunks.nearest(prompt)
+        if known is not None and known.after is not None and common == len(prompt) == len(known.tokens):
+            return known, common
+        # At least the last token is read again: its logits predict the first of each text.
+        trunk, kept = self._trunk_for(prompt, known, min(common, len(prompt) - 1))
+        last = len(prompt) - 1
+        steps = [_Step(prompt[i], i, trunk.sequence, text=0 if i == last else -1) for i in range(kept, len(prompt))]
+        for _, logits in self._decode(steps):
+            trunk.after = _log_softmax(logits)
+        return trunk, kept
+
+    def _trunk_for(self, prompt: list[int], known: Trunk | None, kept: int) -> tuple[Trunk, int]:
+        """A trunk that holds the beginning of a prompt and nothing else, and how much of it."""
+        trunk = known
+        # A context that is mostly like another takes its place; one that is not stands beside it.
+        if known is None or 2 * kept < len(known.tokens):
+            self._drop(lambda: self._trunks.crowded(len(prompt)))
+            trunk = self._trunks.add(len(prompt)) or known
+        if trunk is None:
+            raise ModelError("No sequence of llama.cpp is free.")
+        if known is not None:
+            if trunk is not known:
+                self._context.memory_seq_cp(known.sequence, trunk.sequence, -1, -1)
+            if kept < len(known.tokens) and not self._context.memory_seq_rm(trunk.sequence, kept, -1):
+                # A model that can't go back to an earlier token.
+                self._forget()
+                trunk, kept = self._trunks.add(0) or trunk, 0
+        trunk.tokens, trunk.after = list(prompt), None
+        self._drop(lambda: self._trunks.shed(self._n_ctx))
+        return trunk, kept
+
+    def _drop(self, one_to_go: Callable[[], Trunk | None]) -> None:
+        while (old := one_to_go()) is not None:
+            self._context.memory_seq_rm(old.sequence, -1, -1)
+
+    def _read_branches(self, trunk: Trunk, branches: list[list[int]]) -> list[float]:
+        if trunk.after is None:
+            raise ModelError("llama.cpp gave no logits for the context.")
+        need = sum(len(branch) - 1 for branch in branches if branch)
+        self._drop(lambda: self._trunks.shed(self._n_ctx - need))
+        totals = [float(trunk.after[branch[0]]) if branch else 0.0 for branch in branches]
+        for wave in self._waves(branches):
+            for sequence in range(_TRUNKS, _TRUNKS + len(wave)):
+                self._context.memory_seq_cp(trunk.sequence, sequence, -1, -1)
+            steps = [
+                _Step(branches[text][i], len(trunk.tokens) + i, sequence, text, branches[text][i + 1])
+                for sequence, text in enumerate(wave, start=_TRUNKS)
+                for i in range(len(branches[text]) - 1)
+            ]
+            for step, logits in self._decode(steps):
+                totals[step.text] += float(_log_softmax(logits)[step.following])
+            for sequence in range(_TRUNKS, _TRUNKS + len(wave)):
+                self._context.memory_seq_rm(sequence, -1, -1)
+        return totals
+
+    def _waves(self, branches: list[list[int]]) -> Iterator[list[int]]:
+        """Groups of texts whose branches fit beside the context; texts of one token need no reading."""
+        wave: list[int] = []
+        room = self._n_ctx - self._trunks.cells
+        for text, branch in enumerate(branches):
+            need = len(branch) - 1
+            if need < 1:
+                continue
+            if len(wave) == _BRANCHES or need > room:
+                yield wave
+                wave, room = [], self._n_ctx - self._trunks.cells
+            wave.append(text)
+            room -= need
+        if wave:
+            yield wave
+
+    def _decode(self, steps: list[_Step]) -> Iterator[tuple[_Step, NDArray[np.float32]]]:
+        import numpy as np
+
+        for start in range(0, len(steps), _BATCH):
+            chunk = steps[start : start + _BATCH]
+            batch = self._llama.LlamaBatch(n_tokens=len(chunk), embd=0, n_seq_max=1)
+            try:
+                for step in chunk:
+                    batch.add(step.token, step.position, [step.sequence], step.text >= 0)
+                self._context.decode(batch)
+                for row, step in enumerate(chunk):
+                    if step.text >= 0:
+                        yield step, np.asarray(self._context.get_logits_ith(row), dtype=np.float32)
+            finally:
+                batch.close()
+
+
+def _library() -> Any:
+    # Waiting threads of llama.cpp spin by default: beside any other busy process that costs a factor of ten.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        llama: Any = import_module("cyllama.llama.llama_cpp")
+    except ImportError as error:
+        raise MissingExtraError("Scoring with a GGUF file", "local") from error
+    llama.disable_logging()
+    return llama
+
+
+def _load(llama: Any, path: Path) -> Any:
+    if not path.is_file():
+        raise ModelError(f"There is no model file {path}.", remedy="See 'hyperalign models list'.")
+
+    class Model(llama.LlamaModel):
+        # get_logits_ith sizes its rows by this attribute, which the base class lacks.
+        n_vocab: int = 0
+
+    try:
+        model = Model(str(path), llama.LlamaModelParams(), verbose=False)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise ModelError(
+            f"{path} does not load as a model: {error}.", remedy="Fetch it again with 'hyperalign models pull'."
+        ) from error
+    model.n_vocab = model.get_vocab().n_vocab
+    return model
+
+
+def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    import numpy as np
+
+    top = logits.max()
+    return np.asarray(logits - (top + np.log(np.exp(logits - top, dtype=np.float32).sum(dtype=np.float64))), np.float32)
+
+
+def _too_long(count: int, unit: str, room: int) -> ContextLengthError:
+    return ContextLengthError(
+        f"A context with its text has {count} {unit}; the model reads at most {room} tokens at once.",
+        remedy="Shorten the records or the prompt, or open the model with a larger n_ctx.",
+    )

@@ -1,0 +1,387 @@
+"""Reads the bytes of an answer to a chat request, whatever interface the server speaks, as one body in OpenAI's form.
+
+Some servers stream although nobody asked for it, answer in Ollama's or Anthropic's own form, or report an error with
+the status of success.
+
+HTTP clients that hand LiteLLM bodies it can read, for servers that speak OpenAI's wire in their own way.
+
+LiteLLM refuses an answer whose content is a list of parts or whose choices are null. These clients tidy the body before
+it sees it; streams that were asked for, errors and everything else pass as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from .bodies import tidied
+
+__all__ = ["Clients", "environment_base", "read_content"]
+
+_ERROR, _BAD_GATEWAY = 500, 502
+_QUOTED_CHARACTERS = 200
+_ANOTHER_INTERFACE = "The server at this address does not speak OpenAI's chat interface"
+
+
+def read_content(content: bytes) -> tuple[int, dict[str, Any]] | None:
+    """The status that an answer should have had, and its body.
+
+    Args:
+        content: the whole body as it came, of an answer with the status of success.
+
+    Returns:
+        None where it is neither JSON nor a stream of it.
+    """
+    try:
+        body = _parsed(content)
+        if body is None:
+            return None
+        if said := _error(body):
+            return said
+        chat = _as_chat(body)
+        return _no_answer(body) if chat is None else (200, tidied(chat))
+    except RecursionError:
+        # Nested deeper than any answer is.
+        return None
+
+
+def _parsed(content: bytes) -> dict[str, Any] | None:
+    text = content.decode("utf-8-sig", errors="replace")
+    body = _json(text)
+    if isinstance(body, list) and len(body) == 1:
+        body = body[0]
+    if body is None and "data:" in text:
+        body = _assembled(text)
+    return body if isinstance(body, dict) else None
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text, strict=False)
+    except ValueError:
+        return None
+
+
+def _error(body: Mapping[str, Any]) -> tuple[int, dict[str, Any]] | None:
+    """An error that says it is none; some servers send an empty one along with every answer."""
+    given = body.get("error")
+    error = given if isinstance(given, dict) else {"message": given}
+    if body.get("choices") or not any(error.values()):
+        return None
+    message = error.get("message") or error.get("detail") or error
+    code, kind = error.get("code"), error.get("type")
+    said = {
+        "message": message if isinstance(message, str) else json.dumps(message, ensure_ascii=False),
+        "type": kind if isinstance(kind, str) else None,
+        "code": code if isinstance(code, str) else None,
+    }
+    statuses = [_status(each) for each in (code, error.get("status"), body.get("status"), body.get("code"))]
+    return next(filter(None, statuses), _ERROR), {"error": said}
+
+
+def _status(given: Any) -> int | None:
+    text = str(given)
+    return int(text) if re.fullmatch("[45][0-9]{2}", text) else None
+
+
+def _no_answer(body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    said = next((given for name in ("detail", "message") if isinstance(given := body.get(name), str) and given), "")
+    words = f"{_ANOTHER_INTERFACE} (it says '{said[:_QUOTED_CHARACTERS]}')." if said else f"{_ANOTHER_INTERFACE}."
+    return _BAD_GATEWAY, {"error": {"message": words, "type": None, "code": None}}
+
+
+def _as_chat(body: dict[str, Any]) -> dict[str, Any] | None:
+    """A body in the form of chat completions, from that or another interface; None where it has no answer."""
+    message, content = body.get("message"), body.get("content")
+    if "choices" in body:
+        return body
+    if isinstance(message, dict) and ("done" in body or "content" in message):
+        return _chat(body, message, body.get("done_reason"), usage=body)
+    if isinstance(body.get("response"), str) and "done" in body:
+        return _chat(body, {"content": body["response"]}, body.get("done_reason"), usage=body)
+    if isinstance(content, list) and ("stop_reason" in body or body.get("type") == "message"):
+        return _chat(body, {"content": content, "tool_calls": _used_tools(content)}, body.get("stop_reason"))
+    return None
+
+
+def _chat(body: Mapping[str, Any], message: dict[str, Any], finish: Any, usage: Any = None) -> dict[str, Any]:
+    """One answer of Ollama's, whose counts stand beside it, or of Anthropic's."""
+    head = {name: body.get(name) for name in ("id", "model")}
+    choices = [{"message": message, "finish_reason": finish}]
+    return {**head, "choices": choices, "usage": usage or body.get("usage")}
+
+
+def _used_tools(content: list[Any]) -> list[dict[str, Any]]:
+    return [
+        {"id": part.get("id"), "function": {"name": part.get("name"), "arguments": part.get("input")}}
+        for part in content
+        if isinstance(part, dict) and part.get("type") == "tool_use"
+    ]
+
+
+def _events(text: str) -> Iterator[dict[str, Any]]:
+    """What a stream of events carries; an event may have several lines, and some servers leave out the empty ones."""
+    for block in re.split(r"\n{2,}", re.sub(r"\r\n?", "\n", text)):
+        lines = [line[len("data:") :].strip() for line in block.split("\n") if line.startswith("data:")]
+        whole = _json("\n".join(lines))
+        for event in [whole] if whole is not None else map(_json, lines):
+            if isinstance(event, dict):
+                yield event
+
+
+def _assembled(text: str) -> dict[str, Any] | None:
+    """The one body that the pieces of a stream make; None where none of them can be read."""
+    chunks, last = _Chunks(), None
+    for last in _events(text):
+        if last.get("error"):
+            return {"error": last["error"]}
+        chunks.add(last)
+    if chunks.has_choices or last is None:
+        return chunks.body() if chunks.has_choices else None
+    return last
+
+
+class _Chunks:
+    """The pieces of a streamed answer, of its first choice."""
+
+    def __init__(self) -> None:
+        self.has_choices = False
+        self._index: Any = None
+        self._head: dict[str, Any] = {}
+        self._content: list[Any] = []
+        self._thoughts: list[str] = []
+        self._calls: list[dict[str, Any]] = []
+        self._tokens: list[Any] = []
+        self._whole: dict[str, Any] | None = None
+        self._finish: Any = None
+
+    def add(self, chunk: Mapping[str, Any]) -> None:
+        """Take in the next piece."""
+        for name in ("id", "model", "created", "usage"):
+            if chunk.get(name):
+                self._head[name] = chunk[name]
+        choices = chunk.get("choices")
+        self.has_choices = self.has_choices or isinstance(choices, list)
+        for choice in choices if isinstance(choices, list) else []:
+            if isinstance(choice, dict):
+                self._index = choice.get("index", 0) if self._index is None else self._index
+                if choice.get("index", 0) == self._index:
+                    self._add_choice(choice)
+
+    def body(self) -> dict[str, Any]:
+        """The whole."""
+        if self._index is None:
+            return {**self._head, "choices": []}
+        for call in self._calls:
+            call["function"]["arguments"] = "".join(call["function"]["arguments"])
+        message = self._whole or {
+            "content": self._content,
+            "reasoning_content": "".join(self._thoughts),
+            "tool_calls": self._calls,
+        }
+        choice = {"message": message, "finish_reason": self._finish, "logprobs": {"content": self._tokens}}
+        return {**self._head, "choices": [choice]}
+
+    def _add_choice(self, choice: Mapping[str, Any]) -> None:
+        self._finish = choice.get("finish_reason") or self._finish
+        logprobs = choice.get("logprobs")
+        if isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
+            self._tokens += logprobs["content"]
+        if isinstance(message := choice.get("message"), dict):
+            self._whole = message
+        delta = choice.get("delta")
+        self._add_delta(delta if isinstance(delta, dict) else {"content": choice.get("text")})
+
+    def _add_delta(self, delta: Mapping[str, Any]) -> None:
+        content = delta.get("content")
+        self._content += content if isinstance(content, list) else [content or ""]
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        if isinstance(thought, str):
+            self._thoughts.append(thought)
+        calls = delta.get("tool_calls")
+        for call in calls if isinstance(calls, list) else []:
+            if isinstance(call, dict) and isinstance(call.get("function"), dict):
+                self._add_call(call, call["function"])
+
+    def _add_call(self, call: Mapping[str, Any], function: Mapping[str, Any]) -> None:
+        same = [each for each in self._calls[-1:] if call.get("index", each["index"]) == each["index"]]
+        if not same or (call.get("id") and call["id"] != same[0]["id"]):
+            begun: dict[str, Any] = {"name": function.get("name"), "arguments": []}
+            self._calls.append({"index": call.get("index", 0), "id": call.get("id"), "function": begun})
+        arguments = function.get("arguments")
+        if arguments:
+            text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+            self._calls[-1]["function"]["arguments"].append(text)
+
+
+_NO_LIMIT = httpx.Limits(max_connections=None, max_keepalive_connections=32)
+_NOT_KEPT = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+_CONNECT_SECONDS = 10.0
+_BAD_REQUEST = 400
+
+
+class Clients:
+    """The HTTP clients of one model, kept so that connections are used again.
+
+    Args:
+        provider: LiteLLM's name of the provider; all but those that speak OpenAI's wire use LiteLLM's own clients.
+        timeout: seconds to wait for an answer.
+    """
+
+    def __init__(self, provider: str, timeout: float) -> None:
+        self._provider = provider
+        self._timeout = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
+        self._lock = threading.Lock()
+        self._plain: dict[tuple[str, str], Any] = {}
+        weakref.finalize(self, _close, self._plain)
+        # Asynchronous connections belong to the event loop that made them.
+        self._by_loop: weakref.WeakKeyDictionary[Any, dict[tuple[str, str], Any]] = weakref.WeakKeyDictionary()
+
+    def client(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """What to hand LiteLLM for an ordinary call: nothing, or the client.
+
+        Args:
+            options: the address and key of the call, as LiteLLM takes them.
+        """
+        with self._lock:
+            return self._of(self._plain, options, asynchronous=False)
+
+    def async_client(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The same for a call in the running event loop."""
+        import asyncio
+
+        with self._lock:
+            for loop in [loop for loop in self._by_loop if loop.is_closed()]:
+                del self._by_loop[loop]
+            kept = self._by_loop.setdefault(asyncio.get_running_loop(), {})
+            return self._of(kept, options, asynchronous=True)
+
+    def _of(
+        self, kept: dict[tuple[str, str], Any], options: Mapping[str, Any], *, asynchronous: bool
+    ) -> dict[str, Any]:
+        base, key = options.get("api_base") or environment_base(self._provider), options.get("api_key")
+        if base is None:
+            return {}
+        name = (base, key or "")
+        if name not in kept:
+            kept[name] = None if _behind_proxy(base) else self._made(base, key, asynchronous=asynchronous)
+        return {"client": kept[name]} if kept[name] is not None else {}
+
+    def _made(self, base: str, key: str | None, *, asynchronous: bool) -> Any:
+        if self._provider == "openai":
+            import litellm
+            import openai
+
+            # As LiteLLM looks for it; a server at home often wants none, and the client library always.
+            found = key or litellm.api_key or litellm.openai_key or os.environ.get("OPENAI_API_KEY") or "none"
+            shared: dict[str, Any] = {"api_key": found, "base_url": base, "max_retries": 0}
+            if asynchronous:
+                return openai.AsyncOpenAI(
+                    **shared, http_client=httpx.AsyncClient(transport=_AsyncTidy(), timeout=self._timeout)
+                )
+            return openai.OpenAI(**shared, http_client=httpx.Client(transport=_Tidy(), timeout=self._timeout))
+        if self._provider == "hosted_vllm" and not asynchronous:
+            from litellm.llms.custom_httpx.http_handler import HTTPHandler
+
+            return HTTPHandler(client=httpx.Client(transport=_Tidy(), timeout=self._timeout))
+        return None
+
+
+def environment_base(provider: str) -> str | None:
+    """Where LiteLLM goes by the environment for a provider, if not to the provider itself."""
+    if provider != "openai":
+        return None
+    return os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
+
+
+def _close(kept: dict[tuple[str, str], Any]) -> None:
+    for client in kept.values():
+        if client is not None:
+            client.close()
+
+
+class _Tidy(httpx.HTTPTransport):
+    """Tidies whole answers on their way in."""
+
+    def __init__(self) -> None:
+        super().__init__(verify=_certificates(), limits=_NO_LIMIT)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        if _is_whole_answer(request, response):
+            try:
+                content = response.read()
+            finally:
+                response.close()
+            return _with(response, content)
+        return response
+
+
+class _AsyncTidy(httpx.AsyncHTTPTransport):
+    """The same, asynchronously."""
+
+    def __init__(self) -> None:
+        # A connection that is kept would keep its event loop, and an event loop may end after each call.
+        super().__init__(verify=_certificates(), limits=_NOT_KEPT)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        if _is_whole_answer(request, response):
+            try:
+                content = await response.aread()
+            finally:
+                await response.aclose()
+            return _with(response, content)
+        return response
+
+
+def _certificates() -> Any:
+    from litellm.llms.custom_httpx.http_handler import get_ssl_configuration
+
+    return get_ssl_configuration()
+
+
+def _behind_proxy(base: str) -> bool:
+    """Whether the environment names a proxy for an address: LiteLLM's own clients know how to go through it."""
+    address, proxies = urlsplit(base), getproxies()
+    return bool({address.scheme, "all"} & proxies.keys()) and not proxy_bypass(address.hostname or "")
+
+
+def _is_whole_answer(request: httpx.Request, response: httpx.Response) -> bool:
+    """Whether one body was asked for, as which a stream that nobody asked for is read, too; or a refusal is told."""
+    granted = response.is_success or response.status_code == _BAD_REQUEST
+    return granted and request.url.path.endswith("/chat/completions") and not _wants_stream(request)
+
+
+def _wants_stream(request: httpx.Request) -> bool:
+    try:
+        return b'"stream"' in request.content and json.loads(request.content).get("stream") is True
+    except (httpx.RequestNotRead, ValueError):
+        return False
+
+
+def _with(response: httpx.Response, content: bytes) -> httpx.Response:
+    """The answer with a tidy body; one that is no JSON stays as it is."""
+    if response.status_code == _BAD_REQUEST:
+        # LiteLLM tries to mend these by itself, and loses them.
+        content = content.replace(b"roles must alternate", b"roles have to alternate")
+        content = content.replace(b"roles should be alternating", b"roles have to alternate")
+    found = read_content(content) if response.is_success else None
+    status, dropped = response.status_code, {"content-encoding", "content-length", "transfer-encoding"}
+    headers = [(name, value) for name, value in response.headers.multi_items() if name not in dropped]
+    if found is not None:
+        status, body = found
+        # Lone surrogates have no UTF-8: ASCII keeps them as they came.
+        content = json.dumps(body).encode("ascii")
+        headers = [(name, value) for name, value in headers if name != "content-type"]
+        headers.append(("content-type", "application/json"))
+    return httpx.Response(status, headers=headers, content=content, extensions=response.extensions)

@@ -1,0 +1,1 @@
+"""How each kind of case is met: one solver for choices, writing, requests and any DSPy program."""

@@ -1,0 +1,162 @@
+"""Where "other people" come from.
+
+A hypothesis is kept only if it fits this person better than others, so every test needs
+others' records: those of other users in the store, a folder that the user names, or the
+example people that ship. This file knows where they are, and nothing of how they are used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from importlib import resources
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Protocol
+
+from .errors import InputError, RecordError, UserIdError
+from .reading import parse_line, read_records
+from .records import Rating, Record, check_user, only_choices, prompt_of, with_pairs, without_repeats
+
+__all__ = ["Contrast", "FolderContrast", "ShippedContrast", "StoreContrast", "reference_records"]
+
+
+class Contrast(Protocol):
+    """Other people's records."""
+
+    @property
+    def name(self) -> str:
+        """What it is, for the profile's provenance."""
+        ...
+
+    def records(self, user: str) -> list[Record]:
+        """All records of people other than ``user``, in a fixed order."""
+        ...
+
+
+class StoreContrast:
+    """Other users of a store.
+
+    Args:
+        others: gives the records of everybody but the named user.
+        name: what to call it.
+    """
+
+    def __init__(self, others: Callable[[str], Iterable[Record]], name: str = "other users of the store") -> None:
+        self._others = others
+        self.name = name
+
+    def records(self, user: str) -> list[Record]:
+        """All records of the store's other users."""
+        return [record for record in self._others(user) if record.user != user]
+
+
+class FolderContrast:
+    """A folder of other people: a sub-folder or a JSONL file each, or one JSONL file of many.
+
+    Args:
+        path: the folder or file.
+
+    Raises:
+        InputError: nobody is in there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise InputError(f"{path}: no such folder.", remedy="--contrast takes a folder or a JSONL file.")
+        self._path = path
+        self.name = f"folder {path.name}"
+
+    def records(self, user: str) -> list[Record]:
+        """All records in the folder but the user's own."""
+        found: list[Record] = []
+        entries = sorted(self._path.iterdir()) if self._path.is_dir() else [self._path]
+        for entry in entries:
+            if not entry.name.startswith("."):
+                found.extend(_people_in(entry))
+        others = [record for record in found if record.user != user]
+        if not others:
+            raise InputError(
+                f"{self._path}: no records of other people there.",
+                remedy="It should hold a sub-folder of texts, or a JSONL file, for each person.",
+            )
+        return others
+
+
+class ShippedContrast:
+    """The example people that come with hyperalign."""
+
+    name = "example people"
+
+    def records(self, user: str) -> list[Record]:
+        """The example people's texts and choices, without ``user`` if they are one of them."""
+        people = resources.files("hyperalign").joinpath("people")
+        files = sorted((file for file in people.iterdir() if file.name.endswith(".jsonl")), key=lambda file: file.name)
+        lines = [(file.name, line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+        records = with_pairs(parse_line(line, where) for where, line in lines if line.strip())
+        return [record for record in records if record.user != user]
+
+
+def reference_records(contrast: Contrast, user: str, like: Sequence[Record], count: int) -> list[Record]:
+    """Choose other people's records to compare with: the same kind, like prompts, all people in turn.
+
+    People come in the order of their names' hashes: that of a file may go by who they are, and its first few people be
+    all of one kind.
+
+    Args:
+        contrast: where they come from.
+        user: the person who is compared.
+        like: the person's records that will be tested.
+        count: how many at most.
+
+    Returns:
+        Records of the kinds in ``like``, or other choices where those are choices and nobody else has their like; those
+        that answer the same prompts first, spread evenly over people.
+    """
+    prompts = {prompt_of(record) for record in like} - {""}
+    people: dict[str, list[Record]] = {}
+    for record in _like(contrast.records(user), like):
+        people.setdefault(record.user, []).append(record)
+    people = {name: without_repeats(people[name]) for name in sorted(people, key=_hashed)}
+    for theirs in people.values():
+        theirs.sort(key=lambda record: prompt_of(record) not in prompts)
+    # Person 1 starts with prompt 1, person 2 with prompt 2, …: few records cover many prompts.
+    turned = [theirs[i % len(theirs) :] + theirs[: i % len(theirs)] for i, theirs in enumerate(people.values())]
+    in_turn = chain.from_iterable(zip_longest(*turned))
+    return [record for record in in_turn if record is not None][:count]
+
+
+def _hashed(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def _like(records: Sequence[Record], like: Sequence[Record]) -> list[Record]:
+    kinds = {type(record) for record in like}
+    same = [record for record in records if type(record) in kinds]
+    # What others prefer, however they showed it, is nearer to a choice than nothing is.
+    return same or [record for record in records if like and only_choices(like) and only_choices([record])]
+
+
+def _people_in(entry: Path) -> list[Record]:
+    if entry.is_file() and entry.suffix.lower() in {".jsonl", ".ndjson", ".json"}:
+        return _read_jsonl(entry)
+    if entry.is_dir():
+        try:
+            return read_records([entry], user=check_user(entry.name), skip_bad=True).records
+        except (RecordError, UserIdError):
+            return []
+    return []
+
+
+def _read_jsonl(path: Path) -> list[Record]:
+    items: list[Record | Rating] = []
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "the text is not UTF-8"
+        raise RecordError(f"could not be read: {why}.", path=path, remedy="Mend the file or leave it out.") from error
+    # Not splitlines: JSON strings may hold U+2028 and the like as they are.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            items.append(parse_line(line, str(path), number, path.stem))
+    return with_pairs(items)

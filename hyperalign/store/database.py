@@ -1,0 +1,374 @@
+"""The tables of the store, the same for SQLite and PostgreSQL.
+
+Records and profiles are kept as the JSON that the nouns write, in plain text columns: a
+JSON column would refuse the NUL escapes that a person's text may hold. This file opens nothing.
+
+What a database refuses, as a sentence with a remedy.
+
+This file knows the error codes of SQLite and PostgreSQL, and nothing of what is kept.
+
+Opens a database for the store: which one, with what settings, with which tables.
+
+This file knows SQLite and PostgreSQL, and nothing of people.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    URL,
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    select,
+    text,
+)
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.types import TypeDecorator
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
+
+from hyperalign.errors import InputError, MissingExtraError, StorageError
+from hyperalign.files import data_folder, storage_error
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "WRITES",
+    "Base",
+    "MemoryRow",
+    "MetaRow",
+    "RecordRow",
+    "VersionRow",
+    "connected",
+    "is_locked",
+    "located",
+    "prepare",
+    "scrub_sqlite",
+    "shown",
+    "translated",
+]
+
+SCHEMA_VERSION = 1
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment in UTC: SQLite forgets time zones, so they are put back."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To the database: always UTC; a time without a zone is taken to be UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        """From the database: always with its time zone."""
+        return self.process_bind_param(value, dialect)
+
+
+class Base(DeclarativeBase):
+    """All tables of the store."""
+
+
+class MetaRow(Base):
+    """Facts about the store itself, such as the version of these tables."""
+
+    __tablename__ = "hyperalign_meta"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str] = mapped_column(String(256))
+
+
+class RecordRow(Base):
+    """One record of one person; ``number`` keeps the order in which they came."""
+
+    __tablename__ = "hyperalign_records"
+    __table_args__ = (UniqueConstraint("user_id", "record_id"),)
+
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    user_id: Mapped[str] = mapped_column(String(128))
+    record_id: Mapped[str] = mapped_column(String(256))
+    kind: Mapped[str] = mapped_column(String(16))
+    content: Mapped[str] = mapped_column(Text)
+
+
+class VersionRow(Base):
+    """One version of one person's profile; rows are only ever added, removed with the person, or
+    rid of what the person wants forgotten."""
+
+    __tablename__ = "hyperalign_versions"
+
+    user_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    time: Mapped[datetime] = mapped_column(UtcTime)
+    note: Mapped[str] = mapped_column(Text, default="")
+    kept: Mapped[int] = mapped_column(Integer)
+    dropped: Mapped[int] = mapped_column(Integer)
+    content: Mapped[str] = mapped_column(Text)
+
+
+class MemoryRow(Base):
+    """What is remembered of fitting one person, so that new records can be added without the old ones."""
+
+    __tablename__ = "hyperalign_memories"
+
+    user_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    content: Mapped[str] = mapped_column(Text)
+
+
+_ELSEWHERE = "Choose another place with --store or HYPERALIGN_STORE."
+_LOCKED = ("is locked by another process.", "Wait until it is done and run the command again.")
+_READONLY = ("may not be written.", f"Change its permissions. {_ELSEWHERE}")
+_DAMAGED = ("is damaged, or is no database.", f"Put back a copy of it. {_ELSEWHERE}")
+_FULL = ("could not grow: the disk is full.", "Free some space and run the command again; nothing half-done was kept.")
+_CLOSED = ("could not be opened.", f"Check that the folder exists and is yours. {_ELSEWHERE}")
+_UNREACHABLE = ("did not answer.", "Check the address, the name and the password, and that the server runs.")
+
+# The first matching beginning counts: SQLite's extended codes begin with the plain ones.
+_SQLITE = {
+    "SQLITE_BUSY": _LOCKED,
+    "SQLITE_LOCKED": _LOCKED,
+    "SQLITE_READONLY": _READONLY,
+    "SQLITE_PERM": _READONLY,
+    "SQLITE_CORRUPT": _DAMAGED,
+    "SQLITE_NOTADB": _DAMAGED,
+    "SQLITE_FULL": _FULL,
+    "SQLITE_IOERR": ("could not be read or written.", "Check the disk: it may be full, at its quota, or failing."),
+    "SQLITE_CANTOPEN": _CLOSED,
+}
+_POSTGRES = {
+    "53100": _FULL,
+    "42501": _READONLY,
+    "25006": _READONLY,
+    "55P03": _LOCKED,
+    "40P01": _LOCKED,
+    "08": _UNREACHABLE,
+    "28": _UNREACHABLE,
+    "3D000": ("does not exist.", "Create the database first, for example with: createdb NAME"),
+    "57": _UNREACHABLE,
+}
+
+
+@contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Raise what a database refuses inside as a ``StorageError``.
+
+    Args:
+        name: the store's place, without a password, for the message.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        what, remedy = _explained(error)
+        raise StorageError(f"The store {name} {what}", remedy=remedy) from error
+
+
+def is_locked(error: BaseException) -> bool:
+    """True where SQLite said that another process is at work."""
+    name = getattr(getattr(error, "orig", error), "sqlite_errorname", None) or ""
+    return name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
+def _explained(error: SQLAlchemyError | sqlite3.Error) -> tuple[str, str]:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    for code, table in ((_code(cause, "sqlite_errorname"), _SQLITE), (_code(cause, "sqlstate"), _POSTGRES)):
+        for beginning, explained in table.items():
+            if code.startswith(beginning):
+                return explained
+    # psycopg gives no code where there was no connection to carry one.
+    if isinstance(error, DBAPIError) and type(cause).__module__.startswith("psycopg") and not _code(cause, "sqlstate"):
+        return _missing_database(str(cause)) or _UNREACHABLE
+    reason = str(cause or error).strip().partition("\n")[0]
+    return f"refused: {reason}.", _ELSEWHERE
+
+
+def _missing_database(reason: str) -> tuple[str, str] | None:
+    return _POSTGRES["3D000"] if "database" in reason and "does not exist" in reason else None
+
+
+def _code(cause: BaseException | None, attribute: str) -> str:
+    return getattr(cause, attribute, None) or ""
+
+
+BUSY_MS = 10_000
+WRITES = "hyperalign_writes"
+_ADVISORY_LOCK = 0x68795061  # any fixed number will do: it keeps two processes from making the tables at once
+
+
+def located(place: str | Path | None) -> URL:
+    """Turn what a user names into a database URL.
+
+    Args:
+        place: a database URL, the path of a SQLite file, or None for the one in the data folder.
+
+    Raises:
+        InputError: it looks like a URL but is none.
+    """
+    if place is None:
+        return _sqlite(data_folder() / "store.sqlite")
+    if isinstance(place, Path) or "://" not in place:
+        return _sqlite(Path(place).expanduser())
+    try:
+        url = make_url(place)
+    except (ArgumentError, ValueError):
+        # Not chained: the text of the cause may hold the password.
+        raise InputError(
+            "The address of the store is no database URL.",
+            remedy="Give a path, or a URL such as postgresql://user@host/database.",
+        ) from None
+    if url.drivername in ("postgres", "postgresql"):
+        return url.set(drivername="postgresql+psycopg")
+    return url
+
+
+def shown(url: URL) -> str:
+    """The place of a store for messages: a path, or a URL without its password."""
+    if url.get_backend_name() == "sqlite" and url.database:
+        return url.database
+    # The query may hold a password too.
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
+def connected(url: URL) -> Engine:
+    """An engine with the settings the store relies on.
+
+    Raises:
+        MissingExtraError: the driver for PostgreSQL is not installed.
+        InputError: no driver goes by that name.
+        StorageError: the folder or the file could not be made.
+    """
+    is_sqlite = url.get_backend_name() == "sqlite"
+    if is_sqlite and url.database and url.database != ":memory:":
+        _make_private(Path(url.database))
+    waiting: dict[str, Any] = {} if is_sqlite else {"pool_pre_ping": True}
+    if url.get_backend_name() == "postgresql" and "connect_timeout" not in url.query:
+        waiting["connect_args"] = {"connect_timeout": 10}
+    try:
+        # Parameters are people's texts: they must not show up in error messages.
+        engine = create_engine(url, hide_parameters=True, **waiting)
+    except (ImportError, NoSuchModuleError) as error:
+        if url.get_backend_name() == "postgresql":
+            raise MissingExtraError("PostgreSQL", "postgres") from error
+        raise InputError(
+            f"No driver for {url.drivername!r} is installed.", remedy="Use SQLite (a path) or PostgreSQL (a URL)."
+        ) from error
+    if is_sqlite:
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def prepare(engine: Engine, name: str) -> None:
+    """Make the tables where they are missing, and check their version.
+
+    Raises:
+        StorageError: the tables are of another version than this program's.
+    """
+    with Session(engine) as session, session.begin():
+        there = set(inspect(session.connection()).get_table_names())
+    if not set(Base.metadata.tables) <= there:
+        with engine.execution_options(**{WRITES: True}).begin() as connection:
+            _make_tables(connection)
+    with Session(engine) as session, session.begin():
+        found = session.scalar(select(MetaRow.value).where(MetaRow.key == "schema_version"))
+    _check_version(found, name)
+
+
+def scrub_sqlite(engine: Engine) -> bool:
+    """Wipe deleted text from a SQLite file; False where another process kept it open."""
+    raw = engine.raw_connection()
+    try:
+        cursor = raw.cursor()
+        # VACUUM rewrites every page, since a page may hold stale copies of rows that moved;
+        # the checkpoint then empties the write-ahead log, which holds the deleted rows too.
+        cursor.execute("VACUUM")
+        busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        cursor.close()
+    except sqlite3.OperationalError as error:
+        if is_locked(error):
+            return False
+        raise
+    finally:
+        raw.close()
+    return not busy
+
+
+def _sqlite(path: Path) -> URL:
+    return URL.create("sqlite", database=str(path))
+
+
+def _make_private(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            # Made before SQLite opens it, so that nobody else can read it at any moment.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
+    # Transactions are begun by _begin_sqlite: left to itself, Python's sqlite3 begins them so late
+    # that two writers fail instead of waiting for each other.
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    connection.execute("PRAGMA secure_delete = ON")
+    # Switching a new file to WAL does not wait for another process that does the same.
+    Retrying(
+        retry=retry_if_exception(is_locked),
+        stop=stop_after_delay(BUSY_MS / 1000),
+        wait=wait_random(0, 0.05),
+        reraise=True,
+    )(_use_wal, connection)
+
+
+def _use_wal(connection: Any) -> None:
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _make_tables(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+    Base.metadata.create_all(connection)
+    with Session(connection) as session:
+        if session.get(MetaRow, "schema_version") is None:
+            session.add(MetaRow(key="schema_version", value=str(SCHEMA_VERSION)))
+            session.flush()
+
+
+def _check_version(found: str | None, name: str) -> None:
+    if found == str(SCHEMA_VERSION):
+        return
+    if found is not None and found.isdecimal() and int(found) > SCHEMA_VERSION:
+        raise StorageError(
+            f"The store {name} was written by a newer hyperalign (tables of version {found}, here {SCHEMA_VERSION}).",
+            remedy="Upgrade with: pip install --upgrade hyperalign",
+        )
+    raise StorageError(
+        f"The store {name} has tables of version {found or 'unknown'}, which this hyperalign no longer reads.",
+        remedy="Export its people with the hyperalign that wrote it, and import them into a new store with --store.",
+    )

@@ -1,0 +1,173 @@
+"""What a store gives back, and what anything must do to be one.
+
+This file does not know how anything is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Literal, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hyperalign.errors import InputError
+from hyperalign.profile import Profile
+from hyperalign.records import Record
+
+__all__ = ["Bundle", "BundledVersion", "Person", "Removed", "StoreLike", "Version"]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody the store knows.
+
+    Attributes:
+        user: their id.
+        records: how many of their records it holds.
+        versions: how many versions of their profile it holds.
+    """
+
+    user: str
+    records: int
+    versions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a profile, without the profile itself.
+
+    Attributes:
+        number: counts from 1 for each person, and is never used again as long as the person is kept.
+        time: when it was saved, in UTC.
+        note: why, in a few words; may be empty.
+        kept: how many hypotheses it keeps.
+        dropped: how many it dropped.
+    """
+
+    number: int
+    time: datetime
+    note: str
+    kept: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """What was changed in a person's versions, where they stand.
+
+    Attributes:
+        versions: numbers of the versions that changed, oldest first.
+        traces_left: as in ``Removed``.
+    """
+
+    versions: tuple[int, ...]
+    traces_left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What the removal of a person took away.
+
+    Attributes:
+        records: how many records.
+        versions: how many versions of the profile.
+        traces_left: True where another process kept the database open, so that deleted text may
+            still stand in its files; ``Store.scrub`` wipes it once that process is done.
+    """
+
+    records: int
+    versions: int
+    traces_left: bool
+
+
+class BundledVersion(BaseModel):
+    """One version of a profile, in a bundle."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: Annotated[int, Field(ge=1)]
+    time: datetime
+    note: str = ""
+    profile: Profile
+
+
+class Bundle(BaseModel):
+    """All that a store holds of one person: records and every version of the profile."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bundle_version: Literal[1] = 1
+    user: str
+    records: list[Record] = []
+    versions: list[BundledVersion] = []
+
+    @model_validator(mode="after")
+    def _is_of_one_person(self) -> Bundle:
+        others = {record.user for record in self.records} | {version.profile.user for version in self.versions}
+        if others - {self.user}:
+            raise ValueError(f"a bundle of {self.user!r} holds records or profiles of somebody else")
+        return self
+
+    def to_json(self) -> str:
+        """The bundle as indented JSON, ending in a newline."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, where: str = "bundle") -> Bundle:
+        """Read what ``to_json`` wrote.
+
+        Args:
+            text: JSON.
+            where: the file's name, for the error.
+
+        Raises:
+            InputError: it is no bundle; the first wrong field is named.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "the whole file"
+            raise InputError(
+                f"{where}: {field}: {first['msg']}.",
+                remedy="Give a file that 'hyperalign profile export' wrote; 'hyperalign profile edit' takes a profile.",
+            ) from error
+
+
+@runtime_checkable
+class StoreLike(Protocol):
+    """The seam: whatever keeps people's records and profiles."""
+
+    def add_records(self, records: Iterable[Record]) -> int:
+        """Keep records; returns how many are new."""
+        ...
+
+    def records(self, user: str) -> list[Record]:
+        """A person's records, in the order they were added."""
+        ...
+
+    def other_records(self, user: str, limit: int) -> list[Record]:
+        """Up to ``limit`` records of each kind of everybody else, the people taking turns."""
+        ...
+
+    def users(self) -> list[Person]:
+        """Everybody known, sorted by id."""
+        ...
+
+    def save(self, profile: Profile, note: str = "") -> int:
+        """Append a version of a profile; returns its number."""
+        ...
+
+    def load(self, user: str, version: int | None = None) -> Profile:
+        """A person's profile: the newest version, or the one named."""
+        ...
+
+    def history(self, user: str) -> list[Version]:
+        """A person's versions, oldest first."""
+        ...
+
+    def remove(self, user: str) -> Removed:
+        """Forget a person: records and all versions."""
+        ...

@@ -1,0 +1,151 @@
+"""What fitting a person will cost, said before anything is done.
+
+Counts words, not tokens: one word is taken as 1.4 tokens, which is near the truth for English
+and low for other languages.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from hyperalign.budget import Usage
+from hyperalign.records import Record, by_kind, only_choices, other_text, own_text, prompt_of
+from hyperalign.space import Space, load_space
+
+from .candidates import makers, shortlist
+from .hypothesis_tests.choice import STATEMENTS_PER_CALL
+from .selection import Rules
+
+__all__ = ["REFERENCE_RECORDS", "estimate"]
+
+TOKENS_PER_WORD = 1.4
+INSTRUCTION_TOKENS = 450
+PROPOSAL_TOKENS = 80
+PHRASE_TOKENS = 6
+QUESTION_TOKENS = 60
+QUESTIONS_ASKED = 3
+FREE_HYPOTHESES = QUESTIONS_ASKED
+CHOICE_QUESTIONS = 1
+CHOICE_INSTRUCTION_TOKENS = 350
+REFERENCE_RECORDS = 6
+EXCERPT_WORDS = 60
+CHECKED_STATEMENTS = 8
+CHECK_TOKENS = 130
+QUOTE_TOKENS = 40
+CHOICE_WORDS = 120
+LINE_TOKENS = 4
+SCREENED_ROWS = 3
+GO_ON = 0.5
+"""Share of statements about texts that are asked about after the first records, by choice."""
+
+
+def estimate(
+    records: Sequence[Record],
+    others: Sequence[Record],
+    *,
+    by_choice: bool = False,
+    space: Space | None = None,
+    statements_per_call: int = STATEMENTS_PER_CALL,
+) -> dict[str, Usage]:
+    """Expected usage by step.
+
+    Args:
+        records: the person's.
+        others: other people's, to compare with.
+        by_choice: the model offers no log-probabilities of text: it is asked about each record in both orders.
+        space: the dimensions that are tried; the shipped ones if None.
+        statements_per_call: how many statements are asked about in one call, by choice.
+    """
+    space = space or load_space()
+    steps: dict[str, Usage] = {}
+    for part in by_kind(records):
+        like = [record for record in others if only_choices([record]) == only_choices(part)]
+        score = _by_choice(part, like, space, statements_per_call) if by_choice else _by_likelihood(part, like, space)
+        for step, usage in (("infer", _infer(part, like)), ("score", score), ("evidence", _evidence(score, by_choice))):
+            steps[step] = steps.get(step, Usage()) + usage
+    return steps
+
+
+def _infer(records: Sequence[Record], others: Sequence[Record]) -> Usage:
+    made_from = makers(records, Rules())
+    if only_choices(records):
+        asked, instruction, shown = CHOICE_QUESTIONS, CHOICE_INSTRUCTION_TOKENS, sum(map(_beside, made_from))
+    else:
+        shown = sum(map(_words, [*made_from, *others[:4]]))
+        asked, instruction = QUESTIONS_ASKED, INSTRUCTION_TOKENS
+    return Usage(
+        calls=asked,
+        tokens_in=asked * (instruction + round(shown * TOKENS_PER_WORD)),
+        tokens_out=asked * PROPOSAL_TOKENS,
+    )
+
+
+def _evidence(score: Usage, by_choice: bool) -> Usage:
+    """As many checks as statements may be kept: how many will be is what the tests are for."""
+    if not score.calls:
+        return Usage()
+    if by_choice:
+        told = CHECK_TOKENS + CHECKED_STATEMENTS * QUOTE_TOKENS
+        return Usage(calls=2, tokens_in=2 * told, tokens_out=2 * CHECKED_STATEMENTS * LINE_TOKENS)
+    calls = 2 * CHECKED_STATEMENTS
+    return Usage(calls=calls, tokens_in=calls * CHECK_TOKENS)
+
+
+def _by_choice(records: Sequence[Record], others: Sequence[Record], space: Space, size: int) -> Usage:
+    """Each call shows a record beside another text of about its length, and each is made in both orders."""
+    of_space, free = _statements(records, space)
+    made_from = {record.id for record in makers(records, Rules())}
+    counts = [of_space + (0 if record.id in made_from else free) for record in records]
+    mine, theirs = sorted(counts, reverse=True), [of_space + free] * len(others)
+    # Choices are weighed all together, and all are read; of texts, hopeless statements are stopped after the first.
+    stops = not only_choices(records) and len(mine) + len(theirs) > 2 * SCREENED_ROWS
+    asked = [
+        math.ceil(count * GO_ON) if stops and at >= SCREENED_ROWS else count
+        for rows in (mine, theirs)
+        for at, count in enumerate(rows)
+    ]
+    calls = 2 * sum(math.ceil(count / size) for count in asked)
+    every = [*records, *others]
+    each = sum(_cut(own_text(one), CHOICE_WORDS) + _cut(_beside_it(one), CHOICE_WORDS) for one in every) / len(every)
+    told = calls * (QUESTION_TOKENS + round(each * TOKENS_PER_WORD)) + 2 * sum(asked) * PHRASE_TOKENS
+    return Usage(calls=calls, tokens_in=told, tokens_out=2 * sum(asked) * LINE_TOKENS)
+
+
+def _by_likelihood(records: Sequence[Record], others: Sequence[Record], space: Space) -> Usage:
+    statements = sum(_statements(records, space))
+    if not statements:
+        return Usage()
+    every = [*records, *others]
+    # Two answers are read beside each other twice, each once as the first.
+    calls = sum(1 if other_text(record) is None else 2 for record in every)
+    read = round(
+        sum(_words(each) if other_text(each) is None else 2 * _beside(each) for each in every) * TOKENS_PER_WORD
+    )
+    return Usage(calls=calls, tokens_in=read + calls * (QUESTION_TOKENS + 2 * statements * PHRASE_TOKENS))
+
+
+def _statements(records: Sequence[Record], space: Space) -> tuple[int, int]:
+    """How many statements of the space and of its own a model tests; none where too few records are left for it."""
+    rules = Rules()
+    free = CHOICE_QUESTIONS if only_choices(records) else FREE_HYPOTHESES
+    of_space = len(shortlist(space, records).dimensions) if len(records) >= rules.min_records else 0
+    return of_space, free if len(records) - len(makers(records, rules)) >= rules.min_records else 0
+
+
+def _words(record: Record) -> int:
+    return _cut(own_text(record))
+
+
+def _beside(record: Record) -> int:
+    """Words of a choice with its prompt and both of its texts."""
+    return _cut(prompt_of(record)) + _words(record) + _cut(other_text(record) or "")
+
+
+def _beside_it(record: Record) -> str:
+    """What a record is shown beside; for a text that is somebody else's, of about its length."""
+    return other_text(record) or own_text(record)
+
+
+def _cut(text: str, words: int = EXCERPT_WORDS) -> int:
+    return min(words, len(text.split()))

@@ -1,0 +1,193 @@
+"""Whether what a search found is kept: better for people it was not found on, by more than chance, and not much longer.
+
+This file runs nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+from scipy import special
+
+from hyperalign.errors import InputError
+
+from .metric import Measured
+
+__all__ = ["Verdict", "decide", "example_by_example", "nothing"]
+
+MOST_TOKENS = 1.2
+"""How many times as many tokens an answer may take."""
+_LEVEL = 0.95
+_POWER = 0.8
+_LEAST_PEOPLE = 2
+_NIL = 1e-9  # what rounding leaves of equal scores
+
+Scores = npt.NDArray[np.float64]
+
+
+class Verdict(BaseModel):
+    """What came of a search.
+
+    Attributes:
+        kept: whether the new prompts are used.
+        reason: why, or why not, in a sentence.
+        before: the people's mean score with the prompts as they were; a person's is the mean of their examples.
+        after: with the new ones.
+        difference: of the two.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        people: how many there were.
+        detectable: the difference that so many people would have shown in four of five searches, spread as they were;
+            None where that can't be said, as everybody's score is the same.
+        bound: whether ``detectable`` is an upper bound, from the spread of people's scores alone: of two prompts whose
+            scores have nothing to do with each other.
+        compared: whether there was anything to compare with the prompts as they were.
+        tokens_before: of an answer, prompt included.
+        tokens_after: with the new prompts.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kept: bool
+    reason: str
+    before: float
+    after: float
+    difference: float
+    low: float
+    high: float
+    people: int
+    detectable: float | None
+    bound: bool = False
+    compared: bool = True
+    tokens_before: float
+    tokens_after: float
+
+    @property
+    def power(self) -> str:
+        """What so many people would have shown, in a sentence."""
+        if self.detectable is None:
+            return (
+                "Everybody's score is the same with the prompts as they were, so that it can't be said what difference "
+                f"{self.people} people would have shown."
+            )
+        shown = f"{self.detectable:.3f}" if self.detectable >= 0.001 else f"{self.detectable:.1g}"
+        if self.bound:
+            return (
+                f"The difference that {self.people} people would have shown in four of five searches is at most "
+                f"{shown}, by the spread of their scores."
+            )
+        return f"So many people would have shown a difference of {shown} in four of five searches."
+
+
+def decide(before: Sequence[Measured], after: Sequence[Measured], leaks: Sequence[str]) -> Verdict:
+    """Compare the same people's scores under two sets of prompts, by Student's t over people.
+
+    Args:
+        before: under the prompts as they were.
+        after: under the new ones, example by example.
+        leaks: what the new prompts give away, in words.
+
+    Raises:
+        InputError: they are of fewer than two people.
+    """
+    olds, news = _by_person(before), _by_person(after)
+    means = news - olds
+    error = float(means.std(ddof=1) / math.sqrt(len(means)))
+    mean, reach = float(means.mean()), float(special.stdtrit(len(means) - 1, (1 + _LEVEL) / 2))
+    low, high = mean - reach * error, mean + reach * error
+    tokens_before, tokens_after = (fmean(each.tokens for each in measured) for measured in (before, after))
+    longer = tokens_after / tokens_before if tokens_before else 1.0
+    if leaks:
+        reason = f"it gives away {leaks[0]}"
+    elif low <= 0:
+        reason = "no improvement found: the interval of the difference holds zero"
+    elif longer > MOST_TOKENS:
+        reason = f"better, but {longer:.2f} times as many tokens an answer"
+    else:
+        reason = "better for people that it was not found on"
+    return Verdict(
+        kept=not leaks and low > 0 and longer <= MOST_TOKENS,
+        reason=reason,
+        before=float(olds.mean()),
+        after=float(news.mean()),
+        difference=mean,
+        low=low,
+        high=high,
+        people=len(means),
+        **_detectable(olds, error),
+        tokens_before=tokens_before,
+        tokens_after=tokens_after,
+    )
+
+
+def nothing(before: Sequence[Measured], reason: str) -> Verdict:
+    """The verdict where there is nothing to compare: the search came to the prompts that were there.
+
+    Args:
+        before: scores under them.
+        reason: why nothing was found, in a sentence.
+
+    Raises:
+        InputError: they are of fewer than two people.
+    """
+    olds = _by_person(before)
+    tokens = fmean(each.tokens for each in before)
+    return Verdict(
+        kept=False,
+        reason=reason,
+        before=float(olds.mean()),
+        after=float(olds.mean()),
+        difference=0.0,
+        low=0.0,
+        high=0.0,
+        people=len(olds),
+        **_detectable(olds, 0.0),
+        compared=False,
+        tokens_before=tokens,
+        tokens_after=tokens,
+    )
+
+
+def example_by_example(before: Sequence[Measured], after: Sequence[Measured]) -> tuple[dict[str, Any], ...]:
+    """What each example scored and took under both, so that figures can be split by what people are like afterwards."""
+    return tuple(
+        {
+            "user": old.user,
+            "before": round(old.score, 6),
+            "after": round(new.score, 6),
+            "tokens_before": old.tokens,
+            "tokens_after": new.tokens,
+        }
+        for old, new in zip(before, after, strict=True)
+    )
+
+
+def _detectable(scores: Scores, error: float) -> dict[str, Any]:
+    """What could have been seen: by the difference's standard error, else by that of two unrelated scores."""
+    bound = error <= _NIL
+    if bound:
+        error = math.sqrt(2 / len(scores)) * float(scores.std(ddof=1))
+    if error <= _NIL:
+        return {"detectable": None, "bound": False}
+    quantiles = sum(float(special.stdtrit(len(scores) - 1, share)) for share in ((1 + _LEVEL) / 2, _POWER))
+    return {"detectable": quantiles * error, "bound": bound}
+
+
+def _by_person(measured: Sequence[Measured]) -> Scores:
+    """Each person's mean score, in the order of their first examples."""
+    scores: dict[str, list[float]] = {}
+    for each in measured:
+        scores.setdefault(each.user, []).append(each.score)
+    if len(scores) < _LEAST_PEOPLE:
+        raise InputError(
+            f"There {'is' if len(scores) == 1 else 'are'} {len(scores)} {'person' if len(scores) == 1 else 'people'} "
+            "to compare prompts on.",
+            remedy=f"Give at least {_LEAST_PEOPLE}: an interval over people wants several.",
+        )
+    return np.array([fmean(theirs) for theirs in scores.values()])

@@ -1,0 +1,71 @@
+"""The transformers scorer, held against the embedded one on the same weights."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hyperalign.backends.models.scorers import LlamaScorer
+from hyperalign.backends.models.scorers.hf import HFScorer, _waves
+from hyperalign.errors import ContextLengthError, MissingExtraError, ModelError
+from hyperalign.scores import Message, Scorer
+
+INSTALLED = all(importlib.util.find_spec(name) for name in ("torch", "transformers", "gguf"))
+needs_train = pytest.mark.skipif(not INSTALLED, reason="the 'train' extra is not installed")
+CONTEXT: list[Message] = [{"role": "user", "content": "What is the capital of France? <|im_end|> Answer."}]
+TEXTS = ["The capital of France is Paris.", "Banana.", "", "Paris", "Paris, a city known for its museums.<|im_end|>"]
+
+
+@pytest.mark.skipif(INSTALLED, reason="the 'train' extra is installed: nothing is missing that could be told")
+def test_without_the_extra_it_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(MissingExtraError, match=r"hyperalign\[train\]"):
+        HFScorer(tmp_path, name="x")
+
+
+def test_waves_hold_texts_of_like_length() -> None:
+    lengths = [1, 0, 300, 20, 25, 290, 2] + [10] * 20
+    waves = list(_waves([[7] * length for length in lengths]))
+    assert sorted(text for wave in waves for text in wave) == [i for i, n in enumerate(lengths) if n > 1]
+    assert all(len(wave) == 1 or len(wave) * max(lengths[i] for i in wave) <= 512 for wave in waves)
+    assert max(map(len, waves)) <= 16
+
+
+@pytest.fixture(scope="module")
+def scorer(smollm_path: Path) -> Iterator[HFScorer]:
+    with HFScorer(smollm_path.resolve(), name="smol-hf") as opened:
+        yield opened
+
+
+@needs_train
+@pytest.mark.filterwarnings("default")
+def test_it_agrees_with_llama_cpp(scorer: HFScorer, smollm_path: Path) -> None:
+    assert isinstance(scorer, Scorer)
+    with LlamaScorer(smollm_path, name="smol") as other:
+        assert scorer._prompt(CONTEXT) == other._prompt(CONTEXT)
+        theirs = other.score(CONTEXT, TEXTS)
+    ours = scorer.score(CONTEXT, TEXTS)
+    assert [score.tokens for score in ours] == [score.tokens for score in theirs]
+    # llama.cpp rounds activations to 8 bits, so the two can't be equal.
+    assert [score.mean for score in ours] == pytest.approx([score.mean for score in theirs], abs=0.25)
+
+
+@needs_train
+@pytest.mark.filterwarnings("default")
+def test_texts_do_not_see_each_other(scorer: HFScorer) -> None:
+    together = scorer.score(CONTEXT, TEXTS)
+    alone = [scorer.score(CONTEXT, [text])[0] for text in TEXTS]
+    assert [score.mean for score in together] == pytest.approx([score.mean for score in alone], abs=1e-3)
+
+
+@needs_train
+@pytest.mark.filterwarnings("default")
+def test_limits(scorer: HFScorer, tmp_path: Path) -> None:
+    with pytest.raises(ContextLengthError, match="at most"):
+        scorer.score(CONTEXT, ["word " * 10_000])
+    with pytest.raises(ModelError, match="no checkpoint"):
+        HFScorer(tmp_path / "absent", name="x")
+    with pytest.raises(ModelError, match="does not load"):
+        HFScorer(tmp_path, name="x")
