@@ -135,7 +135,7 @@ def main() -> None:
     budget = Budget()
     scorer = open_scorer(asked.model, budget=budget) if asked.model.startswith("local:") else None
     work = Asking(connect(asked.model, budget=budget), scorer, read=not asked.without_readings)
-    cases = [case for case in load_task("xstest", data=asked.data).cases() if case.part == "development"]
+    cases = [case for case in load_task("xstest", data=asked.data).cases() if case.split == "dev"]
     cases = random.Random(asked.seed).sample(cases, min(asked.prompts, len(cases)))
 
     def told(step: str, done: int, of: int) -> None:

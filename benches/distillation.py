@@ -57,16 +57,23 @@ class Answers:
         rows = (row for row in read_journal(path) if row.get("of") == of)
         self.known = {(row["arm"], row["user"], row["prompt"]): row for row in rows}
 
-    def missing(self, arm: str, cases: Sequence[Case]) -> list[Case]:
+    def missing(self, condition: str, cases: Sequence[Case]) -> list[Case]:
         """What an arm was not asked yet."""
-        return [(person, prompt) for person, prompt in cases if (arm, person.user, prompt) not in self.known]
+        return [(person, prompt) for person, prompt in cases if (condition, person.user, prompt) not in self.known]
 
-    def add(self, arm: str, case: Case, answer: str, tokens: float, seconds: float) -> None:
+    def add(self, condition: str, case: Case, answer: str, tokens: float, seconds: float) -> None:
         """Keep an answer."""
         person, prompt = case
-        row = {"of": self._of, "arm": arm, "user": person.user, "prompt": prompt, "answer": answer, "tokens": tokens}
+        row = {
+            "of": self._of,
+            "arm": condition,
+            "user": person.user,
+            "prompt": prompt,
+            "answer": answer,
+            "tokens": tokens,
+        }
         append_line(self._path, json.dumps({**row, "seconds": round(seconds, 2)}))
-        self.known[arm, person.user, prompt] = row | {"seconds": seconds}
+        self.known[condition, person.user, prompt] = row | {"seconds": seconds}
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ class Asked:
     kept: Answers
 
 
-def ask_teacher(asked: Asked, lm: dspy.LM, at_once: int) -> None:
+def ask_teacher(asked: Asked, lm: dspy.LM, concurrency: int) -> None:
     """The teacher with the profile; an answer that is none stays one."""
 
     def ask(case: Case) -> tuple[Case, str, float]:
@@ -104,37 +111,39 @@ def ask_teacher(asked: Asked, lm: dspy.LM, at_once: int) -> None:
         tokens = prompt_tokens(asked.tokenizer, [asked.program.messages(person, prompt)])
         asked.kept.add(ARMS[0], (person, prompt), answer, tokens, seconds)
 
-    run_concurrently(ask, asked.kept.missing(ARMS[0], asked.cases), at_once, keep=keep)
+    run_concurrently(ask, asked.kept.missing(ARMS[0], asked.cases), concurrency, keep=keep)
 
 
-def ask_student(asked: Asked, adapter: Adapter, model: Any, max_new: int) -> None:
+def ask_student(asked: Asked, adapter: Adapter, model: Any, max_new_tokens: int) -> None:
     """The student alone, with the profile, and with the adapter, told of the person what its scope tells."""
     scope, alone = Scope(adapter.card.scope, adapter.card.prefixes), Scope("program")
-    for arm in ARMS[1:]:
-        if arm == ARMS[3]:
+    for condition in ARMS[1:]:
+        if condition == ARMS[3]:
             model = with_adapter(model, adapter.path)
         said: dict[str, tuple[str, float]] = {}
-        for person, prompt in asked.kept.missing(arm, asked.cases):
-            told = scope if arm == ARMS[3] else alone
-            turns = asked.program.messages(person, prompt) if arm == ARMS[2] else told.messages(person.user, prompt)
+        for person, prompt in asked.kept.missing(condition, asked.cases):
+            told = scope if condition == ARMS[3] else alone
+            turns = (
+                asked.program.messages(person, prompt) if condition == ARMS[2] else told.messages(person.user, prompt)
+            )
             # It writes greedily: what was asked in the same words, as of the student alone for everybody, is answered.
             if (words := json.dumps(turns)) not in said:
                 began = time.perf_counter()
-                (new,) = answers(model, asked.tokenizer, [turns], max_new=max_new)
+                (new,) = answers(model, asked.tokenizer, [turns], max_new_tokens=max_new_tokens)
                 said[words] = new, time.perf_counter() - began
             answer, seconds = said[words]
-            asked.kept.add(arm, (person, prompt), answer, prompt_tokens(asked.tokenizer, [turns]), seconds)
+            asked.kept.add(condition, (person, prompt), answer, prompt_tokens(asked.tokenizer, [turns]), seconds)
 
 
 def scores(
     kept: Answers, cases: Sequence[Case], score: Callable[[Profile, str], float]
 ) -> dict[str, dict[str, list[float]]]:
     """By arm and prompt: a score of each answer, over its first words."""
-    found: dict[str, dict[str, list[float]]] = {arm: {} for arm in ARMS}
-    for arm in ARMS:
+    found: dict[str, dict[str, list[float]]] = {condition: {} for condition in ARMS}
+    for condition in ARMS:
         for person, prompt in cases:
-            answer = cut(kept.known[arm, person.user, prompt]["answer"], WORDS)
-            found[arm].setdefault(prompt, []).append(score(person, answer))
+            answer = cut(kept.known[condition, person.user, prompt]["answer"], WORDS)
+            found[condition].setdefault(prompt, []).append(score(person, answer))
     return found
 
 
@@ -149,13 +158,13 @@ def table(kept: Answers, cases: Sequence[Case], texts: Mapping[str, Sequence[str
         "| prompt tokens | seconds |"
     )
     yield "|---|---|---|---|---|---|---|---|---|"
-    for arm in ARMS:
-        rows = [kept.known[arm, person.user, prompt] for person, prompt in cases]
+    for condition in ARMS:
+        rows = [kept.known[condition, person.user, prompt] for person, prompt in cases]
         copied = [longest_copied_run(row["answer"], texts[row["user"]]) for row in rows]
-        share = estimate(named[arm], share=True)
+        share = estimate(named[condition], share=True)
         cells = [
-            said(estimate(nats[arm]), 2),
-            said(estimate(far[arm]), 2),
+            said(estimate(nats[condition]), 2),
+            said(estimate(far[condition]), 2),
             f"{share.mean:.0%} ({share.low:.0%} to {share.high:.0%})",
             f"{sum(map(no_answer, (row['answer'] for row in rows)))} of {len(rows)}",
             f"{_mean(copied):.1f}, at most {max(copied)}",
@@ -163,7 +172,7 @@ def table(kept: Answers, cases: Sequence[Case], texts: Mapping[str, Sequence[str
             f"{_mean(row['tokens'] for row in rows):.0f}",
             f"{_mean(row['seconds'] for row in rows):.1f}",
         ]
-        yield f"| {arm} | {' | '.join(cells)} |"
+        yield f"| {condition} | {' | '.join(cells)} |"
     yield ""
     gain, most = _over(nats[ARMS[3]], nats[ARMS[1]]), _over(nats[ARMS[0]], nats[ARMS[1]])
     yield f"- the adapter over the student alone: {said(estimate(gain), 2)} nats"
@@ -243,7 +252,7 @@ def main() -> None:
         Profile.from_json(json.dumps(person), where="people.json")
         for person in json.loads((run / "people.json").read_text(encoding="utf-8"))
     ]
-    prompts = json.loads((run / "split.json").read_text(encoding="utf-8"))["prompts"]["report"]
+    prompts = json.loads((run / "split.json").read_text(encoding="utf-8"))["prompts"]["test"]
     cases = [(person, prompt) for person in people for prompt in prompts]
     adapter = open_adapter(asked.adapter)
     lm = connect(asked.teacher)
@@ -254,11 +263,11 @@ def main() -> None:
         )
     texts = own_texts([asked.people / f"{person.user}.jsonl" for person in people])
     asked.out.mkdir(parents=True, exist_ok=True)
-    kept = Answers(asked.out / "answers.jsonl", f"{adapter.sha256[:12]} {lm.model} {asked.max_new}")
+    kept = Answers(asked.out / "answers.jsonl", f"{adapter.sha256[:12]} {lm.model} {asked.max_new_tokens}")
     model, tokenizer = load_student(open_base(adapter.card))
     all_of_them = Asked(cases, Generate(strategy(adapter.card.strategy), scorer=None), tokenizer, kept)
-    ask_teacher(all_of_them, lm, asked.at_once)
-    ask_student(all_of_them, adapter, model.to(find_hardware().device), asked.max_new)
+    ask_teacher(all_of_them, lm, asked.concurrency)
+    ask_student(all_of_them, adapter, model.to(find_hardware().device), asked.max_new_tokens)
     print(f"{len(people)} people, {len(prompts)} prompts that nobody was trained on.\n")
     print("\n".join(table(kept, cases, texts)))
 

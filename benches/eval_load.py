@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hyperalign.evals.cases import Case, choose_users
-from hyperalign.evals.conditions import Arms, named
+from hyperalign.evals.conditions import Conditions, named
 from hyperalign.evals.controls import wrong_users
-from hyperalign.evals.plan import OtherPeople
+from hyperalign.evals.plan import TaskPopulation
 from hyperalign.evals.runner import run_cases
-from hyperalign.evals.solvers.choice import Choosing
+from hyperalign.evals.solvers.choice import ChoiceSolver
 from hyperalign.evals.tasks import load_task
 from hyperalign.profile import Profile
 from hyperalign.records import Pair
@@ -57,7 +57,7 @@ def load(count: int) -> None:
         started = time.perf_counter()
         cases = load_task(str(path)).cases()
         drawn = choose_users(cases, 100, 7)
-        others = OtherPeople(cases, drawn).records("nobody")
+        others = TaskPopulation(cases, drawn).records("nobody")
         seconds = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"{count:,} pairs: {len(cases):,} cases, {len(drawn):,} drawn, {len(others):,} records of others")
@@ -83,8 +83,10 @@ def per_case(count: int) -> None:
         for n in range(count)
     ]
     profile = Profile(user="u", stated=["Brief and plain."])
-    arms = Arms(named(["few-shot", "hypotheses", "verified"]), lambda records: profile, strangers=wrong_users(cases, 1))
-    work = Choosing(arms, Instant())
+    conditions = Conditions(
+        named(["few-shot", "hypotheses", "verified"]), lambda records: profile, strangers=wrong_users(cases, 1)
+    )
+    work = ChoiceSolver(conditions, Instant())
     found = work(cases[0])
     with tempfile.TemporaryDirectory() as folder:
         started = time.process_time()

@@ -18,10 +18,10 @@ import httpx
 from hyperalign.backends.models.connect import connect
 from hyperalign.budget import Budget
 from hyperalign.evals.cases import Case
-from hyperalign.evals.conditions import NONE, Arms
-from hyperalign.evals.metrics.authorship import Instruments
+from hyperalign.evals.conditions import NONE, Conditions
+from hyperalign.evals.metrics.authorship import AuthorshipMetrics
 from hyperalign.evals.runner import run_cases
-from hyperalign.evals.solvers.writing import Writing
+from hyperalign.evals.solvers.writing import WritingSolver
 from hyperalign.profile import Profile
 from hyperalign.programs.generate import MAX_TOKENS
 
@@ -47,10 +47,10 @@ def prompts(count: int, turn: int) -> list[str]:
     return [f"Write six sentences about {TOPICS[n % len(TOPICS)]}. This is number {turn}-{n}." for n in range(count)]
 
 
-async def bare(base: str, model: str, asked: list[str], at_once: int) -> tuple[int, float]:
+async def bare(base: str, model: str, asked: list[str], concurrency: int) -> tuple[int, float]:
     """Completion tokens and seconds of a client that does nothing else."""
-    gate = asyncio.Semaphore(at_once)
-    limits = httpx.Limits(max_connections=at_once)
+    gate = asyncio.Semaphore(concurrency)
+    limits = httpx.Limits(max_connections=concurrency)
     async with httpx.AsyncClient(base_url=base, timeout=600, limits=limits) as client:
 
         async def ask(prompt: str) -> int:
@@ -69,34 +69,36 @@ async def bare(base: str, model: str, asked: list[str], at_once: int) -> tuple[i
         return tokens, time.perf_counter() - started
 
 
-def evaluated(base: str, asked: list[str], at_once: int) -> tuple[int, float]:
+def evaluated(base: str, asked: list[str], concurrency: int) -> tuple[int, float]:
     """The same prompts as writing cases, each answered, measured and written down."""
     cases = [Case(f"c{n}", "ann", "ann", prompt, (), reference="It is so.") for n, prompt in enumerate(asked)]
-    arms = Arms({}, lambda records: Profile(user="ann"), controls=(NONE,))
-    work = Writing(arms, Instruments.trained(TEXTS))
+    conditions = Conditions({}, lambda records: Profile(user="ann"), controls=(NONE,))
+    work = WritingSolver(conditions, AuthorshipMetrics.trained(TEXTS))
     budget = Budget()
     with tempfile.TemporaryDirectory() as folder, dspy.context(lm=connect(f"vllm:{base}", budget=budget)):
         started = time.perf_counter()
-        run_cases(cases, work, Path(folder) / "cases.jsonl", concurrency=at_once)
+        run_cases(cases, work, Path(folder) / "cases.jsonl", concurrency=concurrency)
         return budget.spent.tokens_out, time.perf_counter() - started
 
 
-def main(base: str, count: int, at_once: int, turns: int) -> None:
+def main(base: str, count: int, concurrency: int, turns: int) -> None:
     """Print a line a turn, and the share of all of them."""
     model = httpx.get(f"{base}/v1/models").json()["data"][0]["id"]
-    asyncio.run(bare(base, model, prompts(at_once, -1), at_once))
+    asyncio.run(bare(base, model, prompts(concurrency, -1), concurrency))
     totals = {"bare": (0, 0.0), "eval": (0, 0.0)}
     for turn in range(turns):
         order = ("bare", "eval") if turn % 2 == 0 else ("eval", "bare")
         for place, name in enumerate(order):
             asked = prompts(count, 2 * turn + place)
             tokens, seconds = (
-                asyncio.run(bare(base, model, asked, at_once)) if name == "bare" else evaluated(base, asked, at_once)
+                asyncio.run(bare(base, model, asked, concurrency))
+                if name == "bare"
+                else evaluated(base, asked, concurrency)
             )
             totals[name] = (totals[name][0] + tokens, totals[name][1] + seconds)
             print(f"{name}: {tokens:,} tokens in {seconds:.1f} s, {tokens / seconds:.0f} tokens a second", flush=True)
     rates = {name: tokens / seconds for name, (tokens, seconds) in totals.items()}
-    print(f"the eval reaches {rates['eval'] / rates['bare']:.0%} of the bare client ({at_once} at once)")
+    print(f"the eval reaches {rates['eval'] / rates['bare']:.0%} of the bare client ({concurrency} at once)")
 
 
 if __name__ == "__main__":
@@ -106,4 +108,4 @@ if __name__ == "__main__":
     parser.add_argument("--at-once", type=int, default=32)
     parser.add_argument("--turns", type=int, default=2)
     asked_for = parser.parse_args()
-    main(asked_for.base.rstrip("/"), asked_for.prompts, asked_for.at_once, asked_for.turns)
+    main(asked_for.base.rstrip("/"), asked_for.prompts, asked_for.concurrency, asked_for.turns)

@@ -26,7 +26,7 @@ from hyperalign.evals.report.view import figure
 from hyperalign.evals.statistics import estimate
 from hyperalign.evals.summary import figures
 from hyperalign.evals.tasks import load_task
-from hyperalign.population import FolderContrast
+from hyperalign.population import FolderPopulation
 from hyperalign.profile import Profile
 from hyperalign.programs.judge import Judge
 from hyperalign.programs.strategies import PROFILE_WORDS, strategy
@@ -86,7 +86,7 @@ def _both(space: Space, case: Turning) -> Profile:
 
 def _on_warmth(data: Path, count: int, seed: int, axes: Sequence[str]) -> list[Turning]:
     """Distinct test pairs of the report part, drawn by the seed."""
-    cases = {case.cluster: case for case in load_task("alignx", data=data).cases(seed=seed) if case.part == "report"}
+    cases = {case.cluster: case for case in load_task("alignx", data=data).cases(seed=seed) if case.split == "test"}
     drawn = random.Random(seed).sample(sorted(cases), min(count, len(cases)))
     return [
         Turning(cases[name].prompt, cases[name].chosen, cases[name].rejected, axes[number % len(axes)], number // 4 % 2)
@@ -95,7 +95,7 @@ def _on_warmth(data: Path, count: int, seed: int, axes: Sequence[str]) -> list[T
 
 
 def _on_axes(count: int, seed: int) -> list[Turning]:
-    pairs = [pair for pair in FolderContrast(AXES / "choices.jsonl").records("") if isinstance(pair, Pair)]
+    pairs = [pair for pair in FolderPopulation(AXES / "choices.jsonl").records("") if isinstance(pair, Pair)]
     drawn = random.Random(seed).sample(pairs, min(count, len(pairs)))
     return [
         Turning(pair.prompt, pair.chosen, pair.rejected, axis, float(pole == "yes"))

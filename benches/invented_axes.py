@@ -19,7 +19,7 @@ from hyperalign.evals.metrics.choice import win
 from hyperalign.evals.report.view import figure
 from hyperalign.evals.statistics import estimate
 from hyperalign.evals.summary import Scores, figures
-from hyperalign.population import FolderContrast
+from hyperalign.population import FolderPopulation
 from hyperalign.profile import Profile
 from hyperalign.programs.judge import Judge
 from hyperalign.programs.personalizer import Personalizer
@@ -64,7 +64,7 @@ def main() -> None:
     budget = Budget()
     lm, scorer = connect(asked.model, budget=budget), open_scorer(asked.model, budget=budget)
     everybody: dict[str, list[Pair]] = {}
-    for record in FolderContrast(AXES / "choices.jsonl").records(""):
+    for record in FolderPopulation(AXES / "choices.jsonl").records(""):
         assert isinstance(record, Pair)
         everybody.setdefault(record.user, []).append(record)
     learned: dict[str, list[Record]] = {user: list(theirs[:LEARNED]) for user, theirs in everybody.items()}
@@ -73,7 +73,7 @@ def main() -> None:
     print("| | axis kept, right way | wrong way | free statements kept | picks | the opposite's profile picks |")
     print("|---|---|---|---|---|---|")
     for name, space in spaces.items():
-        fitter = Personalizer(lm, scorer=scorer, contrast=others, space=space, reference=REFERENCE, budget=budget)
+        fitter = Personalizer(lm, scorer=scorer, population=others, space=space, reference=REFERENCE, budget=budget)
         profiles = {user: fitter.fit(theirs) for user, theirs in learned.items()}
         _row(name, profiles, everybody, Judge(scorer))
 

@@ -64,7 +64,7 @@ def summaries() -> People:
     """SQuALITY: the summaries that the writers whom evals keep for development wrote."""
     folder = DATA / "squality" / "v1-3" / "txt"
     # The split of the eval itself: a second one of our own let report writers in.
-    development = {case.user for case in Squality(folder).cases() if case.part == "development"}
+    development = {case.user for case in Squality(folder).cases() if case.split == "dev"}
     found: People = {}
     for file in ("train.jsonl", "dev.jsonl"):
         for line in (folder / file).read_text(encoding="utf-8").splitlines():

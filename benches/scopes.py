@@ -37,7 +37,7 @@ ALONE, TOLD = "student alone", "student with the prefix"
 
 
 @dataclass(frozen=True)
-class Arm:
+class Condition:
     """Who answers, and for whom.
 
     Attributes:
@@ -59,105 +59,113 @@ class Arm:
         return user in self.trained or self.scope.kind == "program"
 
 
-def arms_of(adapters: Sequence[Adapter], people: Sequence[Profile]) -> list[Arm]:
+def arms_of(adapters: Sequence[Adapter], people: Sequence[Profile]) -> list[Condition]:
     """The student itself, and each adapter. Of whom nothing is believed has no prefix, and no arm that needs one."""
     described = {person.user: prefix(person) for person in people if person.hypotheses}
-    found = [Arm(ALONE, Scope("program")), Arm(TOLD, Scope("prefix", described))]
+    found = [Condition(ALONE, Scope("program")), Condition(TOLD, Scope("prefix", described))]
     for adapter in adapters:
         card = adapter.card
         scope = Scope(card.scope, described | dict(card.prefixes))
-        found.append(Arm(adapter.served_name, scope, card.users, adapter))
+        found.append(Condition(adapter.served_name, scope, card.users, adapter))
     return found
 
 
 def shared_prompts(folders: Sequence[Path]) -> list[str]:
     """Prompts that were kept from the training of every adapter."""
     of_each = [
-        json.loads((folder / "training" / "split.json").read_text(encoding="utf-8"))["prompts"]["report"]
+        json.loads((folder / "training" / "split.json").read_text(encoding="utf-8"))["prompts"]["test"]
         for folder in folders
     ]
     return [prompt for prompt in of_each[0] if all(prompt in other for other in of_each[1:])]
 
 
-def ask(kept: Answers, arm: Arm, base: Student, cases: Sequence[Case], most: int) -> None:
+def ask(kept: Answers, condition: Condition, base: Student, cases: Sequence[Case], most: int) -> None:
     """Let one of them answer what it was not asked yet; the same question is answered once for everybody."""
-    missing = kept.missing(arm.name, [case for case in cases if arm.answers_for(case[0].user)])
+    missing = kept.missing(condition.name, [case for case in cases if condition.answers_for(case[0].user)])
     if not missing:
         return
     model, tokenizer = load_student(base)
     model.to(find_hardware().device)
-    if arm.adapter is not None:
-        model = with_adapter(model, arm.adapter.path)
+    if condition.adapter is not None:
+        model = with_adapter(model, condition.adapter.path)
     waiting: dict[str, list[Case]] = {}
     for person, prompt in missing:
-        waiting.setdefault(json.dumps(arm.scope.messages(person.user, prompt)), []).append((person, prompt))
+        waiting.setdefault(json.dumps(condition.scope.messages(person.user, prompt)), []).append((person, prompt))
     asked = list(waiting)
     for start in range(0, len(asked), AT_ONCE):
         some = asked[start : start + AT_ONCE]
         turns = [json.loads(question) for question in some]
         began = time.perf_counter()
-        found = answers(model, tokenizer, turns, max_new=most)
+        found = answers(model, tokenizer, turns, max_new_tokens=most)
         seconds = (time.perf_counter() - began) / len(some)
         for question, of_one, answer in zip(some, turns, found, strict=True):
             for case in waiting[question]:
-                kept.add(arm.name, case, answer, prompt_tokens(tokenizer, [of_one]), seconds)
+                kept.add(condition.name, case, answer, prompt_tokens(tokenizer, [of_one]), seconds)
 
 
 def table(
-    kept: Answers, arms: Sequence[Arm], people: Sequence[Profile], prompts: Sequence[str], authors: Authorship
+    kept: Answers,
+    conditions: Sequence[Condition],
+    people: Sequence[Profile],
+    prompts: Sequence[str],
+    authors: Authorship,
 ) -> Iterator[str]:
     """A row for whom each was trained on, for the others, and for each person; then every two adapters, as Markdown."""
     yield "| | scope | for | like the person, nats | over the student alone | taken for theirs | prompt tokens |"
     yield "|---|---|---|---|---|---|---|"
-    for arm in arms:
+    for condition in conditions:
         for known in (True, False):
-            some = [p for p in people if arm.answers_for(p.user) and (p.user in arm.trained) == known]
+            some = [p for p in people if condition.answers_for(p.user) and (p.user in condition.trained) == known]
             together = [some] if some else []
             single = [[person] for person in some] if len(some) > 1 else []
             for group in together + single:
-                yield _row(kept, arm, group, prompts, authors)
+                yield _row(kept, condition, group, prompts, authors)
     yield ""
-    for first, second in combinations((arm for arm in arms if arm.adapter), 2):
+    for first, second in combinations((condition for condition in conditions if condition.adapter), 2):
         both = [person for person in people if first.answers_for(person.user) and second.answers_for(person.user)]
         for person in both:
-            ours, theirs = (_nats(kept, arm, [person], prompts) for arm in (first, second))
+            ours, theirs = (_nats(kept, condition, [person], prompts) for condition in (first, second))
             more = said(difference(ours, theirs), 2)
             yield f"- {_told(first, person)} over {_told(second, person)}, for {person.user}: {more} nats"
 
 
-def _told(arm: Arm, person: Profile) -> str:
-    return arm.name if person.user in arm.trained else f"{arm.name} (not trained on)"
+def _told(condition: Condition, person: Profile) -> str:
+    return condition.name if person.user in condition.trained else f"{condition.name} (not trained on)"
 
 
-def _nats(kept: Answers, arm: Arm, people: Sequence[Profile], prompts: Sequence[str]) -> dict[str, list[float]]:
+def _nats(
+    kept: Answers, condition: Condition, people: Sequence[Profile], prompts: Sequence[str]
+) -> dict[str, list[float]]:
     """By prompt, how much the beginnings of the answers are like the people."""
     return {
         prompt: [
-            likeness(cut(kept.known[arm.name, person.user, prompt]["answer"], WORDS), of_beginnings(person.style))
+            likeness(cut(kept.known[condition.name, person.user, prompt]["answer"], WORDS), of_beginnings(person.style))
             for person in people
         ]
         for prompt in prompts
     }
 
 
-def _row(kept: Answers, arm: Arm, people: Sequence[Profile], prompts: Sequence[str], authors: Authorship) -> str:
+def _row(
+    kept: Answers, condition: Condition, people: Sequence[Profile], prompts: Sequence[str], authors: Authorship
+) -> str:
     rows: dict[str, list[tuple[Profile, Mapping[str, Any]]]] = {
-        prompt: [(person, kept.known[arm.name, person.user, prompt]) for person in people] for prompt in prompts
+        prompt: [(person, kept.known[condition.name, person.user, prompt]) for person in people] for prompt in prompts
     }
     named = {
         prompt: [float(authors.author(cut(row["answer"], WORDS)) == person.user) for person, row in of_one]
         for prompt, of_one in rows.items()
     }
-    nats = _nats(kept, arm, people, prompts)
+    nats = _nats(kept, condition, people, prompts)
     share = estimate(named, share=True)
-    stranger = arm.adapter is not None and people[0].user not in arm.trained
+    stranger = condition.adapter is not None and people[0].user not in condition.trained
     cells = [
-        arm.name,
-        arm.scope.kind if arm.adapter else "",
+        condition.name,
+        condition.scope.kind if condition.adapter else "",
         ", ".join(person.user for person in people) + (" (not trained on)" if stranger else ""),
         said(estimate(nats), 2),
-        said(difference(nats, _nats(kept, Arm(ALONE, Scope("program")), people, prompts)), 2)
-        if arm.name != ALONE
+        said(difference(nats, _nats(kept, Condition(ALONE, Scope("program")), people, prompts)), 2)
+        if condition.name != ALONE
         else "",
         f"{share.mean:.0%} ({share.low:.0%} to {share.high:.0%})",
         f"{fmean(row['tokens'] for of_one in rows.values() for _, row in of_one):.0f}",
@@ -189,13 +197,13 @@ def main() -> None:
     if not prompts:
         raise InputError("No prompt was kept from all these adapters.", remedy="Distill them from the same prompts.")
     asked.out.mkdir(parents=True, exist_ok=True)
-    arms = arms_of(adapters, people)
-    kept = Answers(asked.out / "answers.jsonl", f"{base.sha256[:12]} {asked.max_new}")
-    for arm in arms:
-        ask(kept, arm, base, [(person, prompt) for person in people for prompt in prompts], asked.max_new)
+    conditions = arms_of(adapters, people)
+    kept = Answers(asked.out / "answers.jsonl", f"{base.sha256[:12]} {asked.max_new_tokens}")
+    for condition in conditions:
+        ask(kept, condition, base, [(person, prompt) for person in people for prompt in prompts], asked.max_new_tokens)
     authors = Authorship(texts, words=WORDS)
     print(f"{len(people)} people, {len(prompts)} prompt(s) that nobody was trained on.\n")
-    print("\n".join(table(kept, arms, people, prompts, authors)))
+    print("\n".join(table(kept, conditions, people, prompts, authors)))
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def _friends(data: Path, count: int) -> list[Reader]:
     cases = AlignX(data / "alignx_psoups" / "friendly_unfriendly.json").cases()
     found: dict[str, Reader] = {}
     seen: dict[str, set[str]] = {"friendly": set(), "unfriendly": set()}
-    for case in (each for each in cases if each.part == "development" and len(each.records) == RECORDS):
+    for case in (each for each in cases if each.split == "dev" and len(each.records) == RECORDS):
         side = "unfriendly" if "unfriendly" in case.gold else "friendly"
         # No choice is read twice for one side.
         if {record.id for record in case.records} & seen[side]:
@@ -115,7 +115,7 @@ def _traits(data: Path, count: int, each: int) -> list[Reader]:
     statements = [pole for trait in OPPOSITES for pole in (GOLD[trait], OPPOSITES[trait])]
     found: dict[str, dict[str, Reader]] = {}
     for case in Traits(data / "anthropic_persona", people=each).cases():
-        if case.part == "development" and case.persona in OPPOSITES:
+        if case.split == "dev" and case.persona in OPPOSITES:
             truth = [
                 1 if pole == GOLD[case.persona] else -1 if pole == OPPOSITES[case.persona] else 0 for pole in statements
             ]

@@ -52,10 +52,12 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the folder of SQuALITY's .jsonl files")
-    parser.add_argument("--part", choices=("development", "report"), default="report")
+    parser.add_argument("--split", choices=("dev", "test"), default="test")
     parser.add_argument("--seed", type=int, default=11)
     asked = parser.parse_args()
-    cases = [case for case in load_task("squality", data=asked.data).cases(seed=asked.seed) if case.part == asked.part]
+    cases = [
+        case for case in load_task("squality", data=asked.data).cases(seed=asked.seed) if case.split == asked.split
+    ]
     own, others, above = picks(cases, wrong_users(cases, asked.seed))
     print(f"| measured style alone, {len(own)} writers, {len(cases)} cases | |\n|---|---|")
     print(f"| picks | {figure('pick', figures(estimate(own, share=True)))} |")

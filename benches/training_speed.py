@@ -22,10 +22,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from hyperalign.backends.distill.dataset import Row, Scope, dataset, part_of, rows
+from hyperalign.backends.distill.dataset import Scope, TrainingRow, dataset, rows, split_of
 from hyperalign.backends.distill.recipe import Hardware, find_hardware, peak_memory, suggest
 from hyperalign.backends.distill.student import count_parameters, load_student, open_student
-from hyperalign.backends.distill.traces import Sieve, read_traces
+from hyperalign.backends.distill.traces import TraceFilter, read_traces
 from hyperalign.backends.distill.train import measure_lengths
 from hyperalign.backends.distill.trainers import scoring_answers_alone
 
@@ -64,7 +64,7 @@ def choices(at_once: int) -> dict[str, dict[str, Any]]:
     }
 
 
-def run(student: str, train: list[Row], watched: list[Row], changed: dict[str, Any]) -> Epoch:
+def run(student: str, train: list[TrainingRow], watched: list[TrainingRow], changed: dict[str, Any]) -> Epoch:
     """Train an epoch with what is changed, and look at the held-out loss."""
     import peft
     import trl
@@ -129,9 +129,9 @@ def main() -> None:
     parser.add_argument("--student", default="local:smollm2-135m-instruct")
     parser.add_argument("--rows", type=int, default=96, help="of the training part, evenly taken")
     asked = parser.parse_args()
-    kept = Sieve()(read_traces(asked.training / "traces.jsonl")).traces
+    kept = TraceFilter()(read_traces(asked.training / "traces.jsonl")).traces
     made = {
-        part: rows([trace for trace in kept if part_of(trace.prompt) == part], Scope("tag"), "sft")
+        part: rows([trace for trace in kept if split_of(trace.prompt) == part], Scope("tag"), "sft")
         for part in ("train", "validation")
     }
     everybody, watched = made["train"], made["validation"]
@@ -141,7 +141,7 @@ def main() -> None:
     _, tokenizer = load_student(student)
     tokens = sum(measure_lengths(train, tokenizer, 1024).tokens)
     hardware, parameters = find_hardware(), count_parameters(student)
-    at_once = suggest("sft", parameters, hardware).at_once
+    at_once = suggest("sft", parameters, hardware).micro_batch_size
     able = product_speed(hardware)
     print(
         f"{len(train)} rows, {tokens:,} tokens, {len(watched)} validation rows, {hardware.device}; a matrix product in "

@@ -20,8 +20,8 @@ from hyperalign.records import Record
 
 __all__ = [
     "Case",
-    "Kind",
-    "Part",
+    "CaseKind",
+    "Split",
     "Task",
     "WritingTask",
     "case_id",
@@ -30,8 +30,8 @@ __all__ = [
     "records_id",
 ]
 
-Kind = Literal["choice", "writing", "request"]
-Part = Literal["development", "report"]
+CaseKind = Literal["choice", "writing", "request"]
+Split = Literal["dev", "test"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Case:
         reference: in a writing case, what the person wrote themselves.
         stated: a description that comes with the person, and that every strategy may use; empty where there is none.
         gold: what the benchmark itself says of the person; empty where it says nothing.
-        development: whether the task itself says that this person is for development, or for reports; None where it
+        dev: whether the task itself says that this person is of the split ``dev``, or of ``test``; None where it
             does not say, and the cluster's name decides.
         safe: in a request case, whether helping harms nobody; None elsewhere.
         direction: what the benchmark itself says of each dimension of AlignX's space (1, 0, or 0.5 for neither); like
@@ -72,20 +72,20 @@ class Case:
     gold: str = ""
     agreement: str = ""
     persona: str = ""
-    development: bool | None = None
+    dev: bool | None = None
     safe: bool | None = None
     direction: tuple[float, ...] = ()
 
     @property
-    def part(self) -> Part:
+    def split(self) -> Split:
         """Whether ways of working may be chosen on this case, or only told of.
 
         The same for a cluster for ever, whatever is drawn: about half of them each.
         """
-        if self.development is None:
+        if self.dev is None:
             even = int(hashlib.sha256(self.cluster.encode()).hexdigest(), 16) % 2 == 0
-            return "development" if even else "report"
-        return "development" if self.development else "report"
+            return "dev" if even else "test"
+        return "dev" if self.dev else "test"
 
     @property
     def kind_of_person(self) -> str:
@@ -107,7 +107,7 @@ class Task(Protocol):
     """
 
     name: str
-    kind: Kind
+    kind: CaseKind
     unit: str
 
     def cases(self, *, seed: int = 0) -> list[Case]:

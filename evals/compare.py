@@ -1,4 +1,4 @@
-"""Two runs against each other, case by case: the same arm in both, on the cases that both have.
+"""Two runs against each other, case by case: the same condition in both, on the cases that both have.
 
 This file reads the folders of finished or unfinished runs, and changes nothing in them.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from hyperalign.errors import InputError
 
-from .conditions import role_of
+from .conditions import kind_of_condition
 from .runner import Outcome, read_json, read_outcomes
 from .statistics import clusters_needed, difference, estimate, holm, sign_flip_p
 from .summary import Scores, figures, is_share, sizes, tables_of
@@ -43,15 +43,16 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
     shared = [case for case in left if case in right]
     if not shared:
         raise InputError(
-            f"{first} and {second} have no case in common.", remedy="Run both with the same --users, --part and --seed."
+            f"{first} and {second} have no case in common.",
+            remedy="Run both with the same --users, --split and --seed.",
         )
     tables = [tables_of([run[case] for case in shared]) for run in (left, right)]
     found: dict[str, dict[str, Any]] = {}
-    for arm, metrics in tables[0].items():
+    for condition, metrics in tables[0].items():
         for metric, ours in metrics.items():
-            theirs = tables[1].get(arm, {}).get(metric)
+            theirs = tables[1].get(condition, {}).get(metric)
             if theirs is not None and sizes(ours) == sizes(theirs):
-                found.setdefault(arm, {})[metric] = _row(metric, ours, theirs)
+                found.setdefault(condition, {})[metric] = _row(metric, ours, theirs)
     _adjust(found)
     return {"task": asked[0]["task"], "cases": len(shared), "strategies": found}
 
@@ -75,8 +76,12 @@ def _row(metric: str, first: Scores, second: Scores) -> dict[str, Any]:
 
 def _adjust(found: dict[str, dict[str, Any]]) -> None:
     # Controls, ceilings and points of a curve make no claim, and would only water down those that do.
-    claims = {arm: metrics for arm, metrics in found.items() if role_of(arm) == "strategy" and "@" not in arm}
+    claims = {
+        condition: metrics
+        for condition, metrics in found.items()
+        if kind_of_condition(condition) == "strategy" and "@" not in condition
+    }
     for metric in {metric for metrics in claims.values() for metric in metrics}:
-        rows = {arm: metrics[metric] for arm, metrics in claims.items() if metric in metrics}
-        for arm, p in holm({arm: row["p"] for arm, row in rows.items()}).items():
-            rows[arm]["p_holm"] = round(p, 5)
+        rows = {condition: metrics[metric] for condition, metrics in claims.items() if metric in metrics}
+        for condition, p in holm({condition: row["p"] for condition, row in rows.items()}).items():
+            rows[condition]["p_holm"] = round(p, 5)

@@ -1,14 +1,14 @@
-"""What arms are called, and which part they play: a strategy, a control to beat, or what shows how far there is to go.
+"""The conditions of an eval: what they are called, and of which kind they are: strategy, control or ceiling.
 
-This file makes no arm and scores none.
+This file makes no condition and scores none.
 
 Profiles made from the records of cases: each made once, kept in the run's folder, and read again after a stop.
 
 This file knows no way to fit anybody: it is handed one.
 
-The arms of an eval: each strategy with the person's own profile, and the controls it must beat.
+The conditions of an eval: each strategy with the person's own profile, and the controls it must beat.
 
-An arm is a strategy, a profile, and somebody else's profile to hold against it. This file runs no
+An condition is a strategy, a profile, and somebody else's profile to hold against it. This file runs no
 model of its own: profiles come from what it is handed.
 """
 
@@ -22,16 +22,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError
 from hyperalign.profile import Profile
-from hyperalign.programs.hypothesis_tests import Progress
 from hyperalign.programs.strategies import Strategy, strategy
 from hyperalign.records import Record, as_sample
 from hyperalign.runs import Journal
 
 from .cases import Case, records_id
 from .controls import inverted
-from .metrics.choice import FEATURES, vote_arm
+from .metrics.choice import FEATURES, vote_condition
 
 __all__ = [
     "BARE",
@@ -47,21 +47,21 @@ __all__ = [
     "OWN_TEXT",
     "VOTES",
     "WRONG_USER",
-    "Arm",
-    "Arms",
+    "Condition",
+    "ConditionKind",
+    "Conditions",
     "Fitter",
     "Profiles",
-    "Role",
     "controls_without",
     "curve_point",
+    "kind_of_condition",
     "main_of",
     "named",
     "needs_fit",
-    "role_of",
     "untested",
 ]
 
-Role = Literal["strategy", "control", "ceiling"]
+ConditionKind = Literal["strategy", "control", "ceiling"]
 
 NONE, GOLD, WRONG_USER, INVERTED, VOTES = "none", "gold", "wrong-user", "inverted", "votes"
 OWN_TEXT = "own-text"
@@ -73,17 +73,17 @@ CONTROLS = (NONE, WRONG_USER, INVERTED, VOTES, GOLD)
 """What can be switched off by name."""
 
 
-BEATEN = (NONE, WRONG_USER, INVERTED, *map(vote_arm, FEATURES))
+BEATEN = (NONE, WRONG_USER, INVERTED, *map(vote_condition, FEATURES))
 """Controls that a strategy must beat."""
 _CEILINGS = (GOLD, OWN_TEXT)
 _ASSAULTS = (HOSTILE, DELIBERATE_HOSTILE)
 
 
-def role_of(arm: str) -> Role:
-    """The part that an arm plays."""
-    if arm in _CEILINGS:
+def kind_of_condition(condition: str) -> ConditionKind:
+    """The part that a condition plays."""
+    if condition in _CEILINGS:
         return "ceiling"
-    return "control" if arm in BEATEN or arm in _ASSAULTS else "strategy"
+    return "control" if condition in BEATEN or condition in _ASSAULTS else "strategy"
 
 
 def main_of(strategies: Sequence[str]) -> str | None:
@@ -104,7 +104,7 @@ def controls_without(off: Sequence[str]) -> list[str]:
 
 
 def curve_point(name: str, records: int) -> str:
-    """The name of a strategy's arm with so many records."""
+    """The name of a strategy's condition with so many records."""
     return f"{name}@{records}"
 
 
@@ -179,7 +179,7 @@ _RAW = "few-shot"
 
 
 @dataclass(frozen=True)
-class Arm:
+class Condition:
     """One way to answer for a person.
 
     Attributes:
@@ -195,7 +195,7 @@ class Arm:
     other: Profile | None = None
 
 
-BARE = Arm(NONE, strategy(NONE), NOBODY)
+BARE = Condition(NONE, strategy(NONE), NOBODY)
 """No profile."""
 
 
@@ -205,7 +205,7 @@ def needs_fit(name: str) -> bool:
 
 
 def named(strategies: Sequence[str | Strategy]) -> dict[str, Strategy]:
-    """Strategies by name, in order, also of one's own; ``none`` and ``gold`` may be named, as they are arms anyway.
+    """Strategies by name, in order, also of one's own; ``none`` and ``gold`` are conditions anyway.
 
     Raises:
         InputError: there is no such strategy, or none is named.
@@ -221,8 +221,8 @@ def named(strategies: Sequence[str | Strategy]) -> dict[str, Strategy]:
     return found
 
 
-class Arms:
-    """Makes the arms of each case.
+class Conditions:
+    """Makes the conditions of each case.
 
     Args:
         strategies: those that use a profile, by name.
@@ -252,36 +252,40 @@ class Arms:
         """The strategy that controls are made under."""
         return main_of(list(self.strategies))
 
-    def of(self, case: Case) -> list[Arm]:
-        """All arms of a case, strategies first.
+    def of(self, case: Case) -> list[Condition]:
+        """All conditions of a case, strategies first.
 
         Raises:
             HyperalignError: a profile could not be made.
         """
         stranger = self._strangers.get(case.id)
-        arms = [self._arm(name, name, case, stranger) for name in self.strategies]
+        conditions = [self._condition(name, name, case, stranger) for name in self.strategies]
         for count in self._curve:
             if count < len(case.records):
-                arms += [self._arm(curve_point(name, count), name, case, stranger, count) for name in self.strategies]
-        return arms + self._controlled(case, stranger)
+                conditions += [
+                    self._condition(curve_point(name, count), name, case, stranger, count) for name in self.strategies
+                ]
+        return conditions + self._controlled(case, stranger)
 
-    def _arm(self, arm: str, name: str, case: Case, stranger: Case | None, count: int | None = None) -> Arm:
+    def _condition(
+        self, condition: str, name: str, case: Case, stranger: Case | None, count: int | None = None
+    ) -> Condition:
         other = None if stranger is None else self._profile(name, stranger, count)
-        return Arm(arm, self.strategies[name], self._profile(name, case, count), other)
+        return Condition(condition, self.strategies[name], self._profile(name, case, count), other)
 
-    def _controlled(self, case: Case, stranger: Case | None) -> list[Arm]:
-        arms: list[Arm] = []
+    def _controlled(self, case: Case, stranger: Case | None) -> list[Condition]:
+        conditions: list[Condition] = []
         if GOLD in self.controls and case.gold:
             other = None if stranger is None else _stated(stranger.user, stranger.gold)
-            arms.append(Arm(GOLD, strategy("verified"), _stated(case.user, case.gold), other))
+            conditions.append(Condition(GOLD, strategy("verified"), _stated(case.user, case.gold), other))
         if self.main is None:
-            return arms
+            return conditions
         each = self.strategies[self.main]
         if WRONG_USER in self.controls and stranger is not None:
-            arms.append(Arm(WRONG_USER, each, self._profile(self.main, stranger)))
+            conditions.append(Condition(WRONG_USER, each, self._profile(self.main, stranger)))
         if INVERTED in self.controls and needs_fit(self.main):
-            arms.append(Arm(INVERTED, each, inverted(self._profile(self.main, case))))
-        return arms
+            conditions.append(Condition(INVERTED, each, inverted(self._profile(self.main, case))))
+        return conditions
 
     def _profile(self, name: str, case: Case, count: int | None = None) -> Profile:
         """What a strategy is given of a person: their first so many records, and what came stated with them."""

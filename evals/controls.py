@@ -13,7 +13,7 @@ from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis, Measurement, Profile
 
 from .cases import Case
-from .metrics.choice import FEATURES, vote, vote_arm
+from .metrics.choice import FEATURES, vote, vote_condition
 
 __all__ = ["divergent", "inverted", "votes", "wrong_users"]
 
@@ -64,8 +64,10 @@ def divergent(cases: Sequence[Case]) -> list[str]:
 
 
 def votes(case: Case) -> dict[str, dict[str, float]]:
-    """What each feature vote scores in a choice case, by arm and metric."""
-    return {vote_arm(name): {"accuracy": vote(name, case.records, case.chosen, case.rejected)} for name in FEATURES}
+    """What each feature vote scores in a choice case, by condition and metric."""
+    return {
+        vote_condition(name): {"accuracy": vote(name, case.records, case.chosen, case.rejected)} for name in FEATURES
+    }
 
 
 def inverted(profile: Profile) -> Profile:

@@ -18,26 +18,26 @@ from typing import Any
 import dspy
 
 from hyperalign.budget import Budget
+from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError, ModelError, ModelOutputError
 from hyperalign.files import alone_in
 from hyperalign.programs.binary_choice import resolve_scorer
 from hyperalign.programs.deliberate import Deliberate
 from hyperalign.programs.dspy_internals import AdapterParseError
-from hyperalign.programs.hypothesis_tests import Progress
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.replies import tally_answers
 
 from .cases import Case, Task, WritingTask, case_id, fingerprint, records_id
-from .conditions import WRONG_USER, Arms, Profiles, named
+from .conditions import WRONG_USER, Conditions, Profiles, named
 from .controls import divergent, wrong_users
-from .metrics.authorship import Instruments, instruments_for
+from .metrics.authorship import AuthorshipMetrics, authorship_metrics_for
 from .metrics.helpfulness import HelpsMore
-from .plan import Plan, drawn
-from .runner import EvalFolder, Outcome, Work, run_cases
-from .solvers.choice import Choosing
-from .solvers.programs import AskingToChoose, AskingToHelp, AskingToWrite, not_asked
-from .solvers.requests import Requests, deliberating, request_ways
-from .solvers.writing import Writing
+from .plan import Plan, sample_cases
+from .runner import EvalFolder, Outcome, Solver, run_cases
+from .solvers.choice import ChoiceSolver
+from .solvers.programs import ProgramChoiceSolver, ProgramRequestSolver, ProgramWritingSolver, not_asked
+from .solvers.requests import RequestSolver, deliberating, request_ways
+from .solvers.writing import WritingSolver
 from .summary import summarize
 
 __all__ = ["Result", "evaluate"]
@@ -96,7 +96,7 @@ def evaluate(
         raise InputError("A plan is given, and users or seed beside it.", remedy="Put them into the plan.")
     plan = plan or Plan(users=users, seed=seed)
     budget = budget or Budget()
-    cases = drawn(task, plan)
+    cases = sample_cases(task, plan)
     if not cases:
         raise InputError(f"The task '{task.name}' has no case.", remedy="Look at its data, or ask for more --users.")
     # All that can be refused is refused before the folder is marked as this run's.
@@ -104,20 +104,22 @@ def evaluate(
     ways = request_ways([str(each) for each in plan.strategies]) if asks_for_help else []
     strategies = named(plan.strategies) if isinstance(program, Personalizer) and not asks_for_help else {}
     strangers = wrong_users(cases, plan.seed) if WRONG_USER in plan.controls and not asks_for_help else {}
-    instruments = instruments_for(task, cases)
+    authorship = authorship_metrics_for(task, cases)
     beside = {"concurrency": plan.concurrency}
     folder = EvalFolder(Path(out) if out is not None else None, _asked(program, task, plan, cases), beside=beside)
-    work: Work
+    work: Solver
     if asks_for_help:
         work = _meeting_requests(program, ways)
     elif isinstance(program, Personalizer):
         histories = {records_id(case.records) for case in cases}
         expected = len(histories) * (1 + len(plan.curve))
         profiles = Profiles(program.fit, folder.profiles, expected=expected, progress=progress)
-        arms = Arms(strategies, profiles, strangers=strangers, controls=plan.controls, curve=tuple(plan.curve))
-        work = _by_strategy(program, arms, plan, instruments)
+        conditions = Conditions(
+            strategies, profiles, strangers=strangers, controls=plan.controls, curve=tuple(plan.curve)
+        )
+        work = _by_strategy(program, conditions, plan, authorship)
     else:
-        work = _as_it_is(program, plan, strangers, instruments)
+        work = _as_it_is(program, plan, strangers, authorship)
     model = program.lm if isinstance(program, Personalizer) else None
     with alone_in(folder.path), folder.sitting(budget), dspy.context(**({"lm": model} if model else {})):
         outcomes = run_cases(
@@ -139,34 +141,38 @@ def evaluate(
         personas={case.user: case.persona for case in cases},
         divergent=divergent(cases),
         usage=folder.cost(),
-        instruments=instruments.accuracy(cases) if instruments else None,
+        authorship=authorship.accuracy(cases) if authorship else None,
     )
     folder.write("summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return Result(summary, outcomes, folder.path)
 
 
-def _by_strategy(program: Personalizer, arms: Arms, plan: Plan, instruments: Instruments | None) -> Work:
-    if instruments is None:
-        return Choosing(arms, program.scorer, letters=plan.letters)
+def _by_strategy(
+    program: Personalizer, conditions: Conditions, plan: Plan, authorship: AuthorshipMetrics | None
+) -> Solver:
+    if authorship is None:
+        return ChoiceSolver(conditions, program.scorer, letters=plan.letters)
     judge = program.scorer if plan.best_of > 1 else None
-    return Writing(arms, instruments, best_of=plan.best_of, scorer=judge, answer=program.generate.answer)
+    return WritingSolver(conditions, authorship, best_of=plan.best_of, scorer=judge, answer=program.generate.answer)
 
 
-def _meeting_requests(program: dspy.Module, ways: Sequence[str]) -> Work:
+def _meeting_requests(program: dspy.Module, ways: Sequence[str]) -> Solver:
     if isinstance(program, Personalizer):
         program = deliberating(program)
     if not isinstance(program, Deliberate):
-        return AskingToHelp(program)
-    return Requests(ways, program, HelpsMore(resolve_scorer(program.scorer)))
+        return ProgramRequestSolver(program)
+    return RequestSolver(ways, program, HelpsMore(resolve_scorer(program.scorer)))
 
 
-def _as_it_is(program: dspy.Module, plan: Plan, strangers: Mapping[str, Case], instruments: Instruments | None) -> Work:
-    if instruments is None:
-        return AskingToChoose(program, strangers, plan.controls)
-    return AskingToWrite(program, instruments, strangers, plan.controls)
+def _as_it_is(
+    program: dspy.Module, plan: Plan, strangers: Mapping[str, Case], authorship: AuthorshipMetrics | None
+) -> Solver:
+    if authorship is None:
+        return ProgramChoiceSolver(program, strangers, plan.controls)
+    return ProgramWritingSolver(program, authorship, strangers, plan.controls)
 
 
-def _counted(work: Work, budget: Budget) -> Work:
+def _counted(work: Solver, budget: Budget) -> Solver:
     """The same work, which also says what each case has cost.
 
     An answer that can't be read is an error of its case, as it may come from a program that is not ours.

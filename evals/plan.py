@@ -18,13 +18,13 @@ from dataclasses import dataclass
 
 from hyperalign.budget import Usage
 from hyperalign.errors import InputError
-from hyperalign.population import Contrast, reference_records
+from hyperalign.population import Population, reference_records
 from hyperalign.programs.cost_estimate import TOKENS_PER_WORD
-from hyperalign.programs.cost_estimate import estimate as one_fit
+from hyperalign.programs.cost_estimate import estimate_cost as one_fit
 from hyperalign.programs.strategies import PROFILE_WORDS, STRATEGIES, Strategy
 from hyperalign.records import Record, other_text, own_text, without_repeats
 
-from .cases import Case, Part, Task, choose_users
+from .cases import Case, Split, Task, choose_users
 from .conditions import (
     CONTROLS,
     DELIBERATE,
@@ -39,25 +39,25 @@ from .conditions import (
 )
 from .solvers.requests import ANSWER_TOKENS, request_ways
 
-__all__ = ["OtherPeople", "Plan", "drawn", "expected"]
+__all__ = ["Plan", "TaskPopulation", "estimate_cost", "sample_cases"]
 
 _MIN_PEOPLE = 2
 _MIN_RECORDS = 6
 
 
-class OtherPeople:
-    """A ``Contrast`` of a benchmark's people.
+class TaskPopulation:
+    """A ``Population`` of a benchmark's people.
 
     Args:
         everybody: all cases of the task.
-        drawn: those of this run.
+        sampled: those of this run.
     """
 
     name = "other people of the task"
 
-    def __init__(self, everybody: Iterable[Case], drawn: Sequence[Case]) -> None:
-        users = {case.user for case in drawn}
-        asked = {text for case in drawn for text in (case.chosen, case.rejected, case.reference) if text}
+    def __init__(self, everybody: Iterable[Case], sampled: Sequence[Case]) -> None:
+        users = {case.user for case in sampled}
+        asked = {text for case in sampled for text in (case.chosen, case.rejected, case.reference) if text}
         people: dict[str, list[Record]] = {}
         for case in everybody:
             for record in case.records:
@@ -79,7 +79,7 @@ class Plan:
 
     Attributes:
         strategies: names, or strategies of one's own; ``none`` and ``gold`` may stand among the names.
-        part: which part of the people; ways of working are chosen on the one, and told of on the other.
+        split: ``dev`` or ``test``: ways of working are chosen on the one and reported on the other; all people if None.
         users: at most so many of them, drawn by the seed; all if None.
         cases_each: at most so many cases of each user; all if None.
         seed: of all draws.
@@ -91,7 +91,7 @@ class Plan:
     """
 
     strategies: Sequence[str | Strategy] = tuple(STRATEGIES)
-    part: Part | None = None
+    split: Split | None = None
     users: int | None = None
     cases_each: int | None = None
     seed: int = 0
@@ -106,7 +106,7 @@ class Plan:
             raise InputError("A curve needs numbers of records, from 1.", remedy="For example: --curve 1,2,4.")
 
 
-def drawn(task: Task, plan: Plan) -> list[Case]:
+def sample_cases(task: Task, plan: Plan) -> list[Case]:
     """The cases that a plan asks about.
 
     Raises:
@@ -114,8 +114,8 @@ def drawn(task: Task, plan: Plan) -> list[Case]:
     """
     kept: list[Case] = []
     of_user: Counter[str] = Counter()
-    part = [case for case in task.cases(seed=plan.seed) if plan.part in {None, case.part}]
-    for case in choose_users(part, plan.users, plan.seed):
+    split = [case for case in task.cases(seed=plan.seed) if plan.split in {None, case.split}]
+    for case in choose_users(split, plan.users, plan.seed):
         of_user[case.user] += 1
         if plan.cases_each is None or of_user[case.user] <= plan.cases_each:
             kept.append(case)
@@ -128,8 +128,8 @@ _DELIBERATION_TOKENS = 250
 _READING_TOKENS = 120
 
 
-def expected(
-    cases: Sequence[Case], others: Contrast, plan: Plan, *, reference: int, by_choice: bool = False
+def estimate_cost(
+    cases: Sequence[Case], others: Population, plan: Plan, *, reference: int, by_choice: bool = False
 ) -> dict[str, Usage]:
     """Expected usage by step.
 
@@ -151,12 +151,12 @@ def expected(
             fit = one_fit(records, reference_records(others, user, records, reference), by_choice=by_choice)
             for step, usage in fit.items():
                 found[step] = sum([usage] * points, found.get(step, Usage()))
-    arms = [name for name in strategies for _ in range(points)]
-    strangers = arms if WRONG_USER in plan.controls else []
+    conditions = [name for name in strategies for _ in range(points)]
+    strangers = conditions if WRONG_USER in plan.controls else []
     controls = [name for name in (WRONG_USER, INVERTED, GOLD) if name in plan.controls]
     for case in cases:
         step = "answers" if case.reference else "choices"
-        names = [*arms, *controls, NONE, *([] if case.reference else strangers)]
+        names = [*conditions, *controls, NONE, *([] if case.reference else strangers)]
         found[step] = sum((_asked(name, case, plan, by_choice) for name in names), found.get(step, Usage()))
     return found
 
@@ -178,13 +178,13 @@ def _requests(cases: Sequence[Case], names: Sequence[str]) -> dict[str, Usage]:
     return found
 
 
-def _asked(arm: str, case: Case, plan: Plan, by_choice: bool) -> Usage:
-    """One arm of one case."""
+def _asked(condition: str, case: Case, plan: Plan, by_choice: bool) -> Usage:
+    """One condition of one case."""
     raw = sum(len(own_text(record).split()) for record in case.records)
-    profile = 0 if arm == NONE else min(PROFILE_WORDS, raw) if arm == "few-shot" else _STATEMENT_WORDS
+    profile = 0 if condition == NONE else min(PROFILE_WORDS, raw) if condition == "few-shot" else _STATEMENT_WORDS
     context = round((profile + len(case.prompt.split())) * TOKENS_PER_WORD)
     if case.reference:
-        drafts = plan.best_of if needs_fit(arm) else 1
+        drafts = plan.best_of if needs_fit(condition) else 1
         return Usage(calls=drafts, tokens_in=context * drafts, tokens_out=_ANSWER_TOKENS * drafts)
     answers = round((len(case.chosen.split()) + len(case.rejected.split())) * TOKENS_PER_WORD)
     # In both orders.

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperalign.budget import Budget, Usage
-from hyperalign.concurrency import run_concurrently
+from hyperalign.concurrency import Progress, run_concurrently
 from hyperalign.errors import (
     BudgetExceededError,
     HyperalignError,
@@ -36,7 +36,7 @@ from hyperalign.files import append_line, data_folder, read_journal, write_whole
 
 from .cases import Case
 
-__all__ = ["EvalFolder", "Outcome", "Work", "read_json", "read_outcomes", "run_cases"]
+__all__ = ["EvalFolder", "Outcome", "Solver", "read_json", "read_outcomes", "run_cases"]
 
 
 class EvalFolder:
@@ -133,10 +133,8 @@ def _less(left: Usage, right: Usage) -> Usage:
 # These would stop every other case as well.
 _END_THE_RUN = (BudgetExceededError, MissingExtraError, MissingKeyError, StorageError, UnknownModelError)
 
-Work = Callable[[Case], dict[str, Any]]
+Solver = Callable[[Case], dict[str, Any]]
 """Scores one case under every strategy, as data that JSON can hold; may raise."""
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,7 @@ class Outcome:
 
 
 def run_cases(
-    cases: Sequence[Case], work: Work, path: Path, *, concurrency: int = 8, progress: Progress | None = None
+    cases: Sequence[Case], work: Solver, path: Path, *, concurrency: int = 8, progress: Progress | None = None
 ) -> list[Outcome]:
     """Run all cases that a file of outcomes does not hold yet.
 
@@ -196,7 +194,7 @@ def run_cases(
     return [known[case.id] for case in cases]
 
 
-def _one(work: Work, case: Case) -> Outcome:
+def _one(work: Solver, case: Case) -> Outcome:
     started = time.monotonic()
     found: dict[str, Any] = {}
     error = ""

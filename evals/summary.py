@@ -1,4 +1,4 @@
-"""Scores of outcomes as tables: by arm, metric and unit. This file runs nothing and judges nothing.
+"""Scores of outcomes as tables: by condition, metric and unit. This file runs nothing and judges nothing.
 
 Whom a strategy helps and whom it harms: the same mean can hide both (WikiPersona, section 5, asks for equity).
 
@@ -21,8 +21,8 @@ import numpy as np
 
 from hyperalign.budget import Usage
 
-from .cases import Kind, Task
-from .conditions import BEATEN, CONTROLS, GOLD, NONE, WRONG_USER, main_of, role_of
+from .cases import CaseKind, Task
+from .conditions import BEATEN, CONTROLS, GOLD, NONE, WRONG_USER, kind_of_condition, main_of
 from .runner import Outcome
 from .statistics import Estimate, clusters_needed, difference, estimate, holm, mcnemar, ratio, sign_flip_p
 
@@ -31,7 +31,7 @@ __all__ = ["SURE", "Equity", "Scores", "Tables", "equity", "figures", "is_share"
 Scores = dict[str, list[float]]
 """One metric's values, by cluster."""
 Tables = dict[str, dict[str, Scores]]
-"""Scores by arm and metric."""
+"""Scores by condition and metric."""
 
 _SHARES = (
     "accuracy",
@@ -61,14 +61,14 @@ def tables_of(outcomes: Iterable[Outcome], unit: Callable[[Outcome], str] = lamb
     """
     tables: Tables = {}
     for outcome in outcomes:
-        for arm, metrics in outcome.found["scores"].items():
+        for condition, metrics in outcome.found["scores"].items():
             for metric, value in metrics.items():
-                tables.setdefault(arm, {}).setdefault(metric, {}).setdefault(unit(outcome), []).append(value)
+                tables.setdefault(condition, {}).setdefault(metric, {}).setdefault(unit(outcome), []).append(value)
     return tables
 
 
 def sizes(scores: Scores) -> dict[str, int]:
-    """How many values each cluster has: equal for two arms that were scored on the same cases."""
+    """How many values each cluster has: equal for two conditions that were scored on the same cases."""
     return {cluster: len(values) for cluster, values in scores.items()}
 
 
@@ -122,7 +122,7 @@ def equity(scores: Mapping[str, Sequence[float]], without: Mapping[str, Sequence
 
 SURE = 0.05
 """The highest p of a win."""
-_PRIMARY: Mapping[Kind, str] = {"choice": "accuracy", "writing": "author_logprob", "request": "handled"}
+_PRIMARY: Mapping[CaseKind, str] = {"choice": "accuracy", "writing": "author_logprob", "request": "handled"}
 _YES_OR_NO = ("refused_safe", "complied_unsafe")
 _BY_CHANCE_HALF = ("accuracy", "own_over_other", "pick")
 _OWN_OVER_OTHER = {"accuracy": "own_over_other", "pick": "pick_own_over_other"}
@@ -139,7 +139,7 @@ def summarize(
     personas: Mapping[str, str] | None = None,
     divergent: Sequence[str] = (),
     usage: Mapping[str, Usage] | None = None,
-    instruments: Mapping[str, float] | None = None,
+    authorship: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """What a run found.
 
@@ -161,8 +161,8 @@ def summarize(
     scored = [outcome for outcome in outcomes if not outcome.error]
     tables = tables_of(scored, lambda outcome: outcome.cluster)
     primary = _primary(task, tables)
-    curves = {arm: table for arm, table in tables.items() if "@" in arm}
-    arms = {arm: table for arm, table in tables.items() if "@" not in arm}
+    curves = {condition: table for condition, table in tables.items() if "@" in condition}
+    conditions = {condition: table for condition, table in tables.items() if "@" not in condition}
     people = tables_of(scored, lambda outcome: (personas or {}).get(outcome.user) or outcome.user)
     summary = {
         "task": task.name,
@@ -173,14 +173,14 @@ def summarize(
         "cluster": {"unit": task.unit, "n": len({outcome.cluster for outcome in scored})},
         "cases": {"scored": len(scored), "errors": len(outcomes) - len(scored)},
         "note": task.note(),
-        "controls": [arm for arm in arms if role_of(arm) != "strategy"],
+        "controls": [condition for condition in conditions if kind_of_condition(condition) != "strategy"],
         "switched_off": [control for control in CONTROLS if control not in controls],
         "not_asked": list(not_asked),
-        "strategies": _figures_of(arms),
-        "against": _against(arms, primary),
-        "wins": _wins(arms, primary),
+        "strategies": _figures_of(conditions),
+        "against": _against(conditions, primary),
+        "wins": _wins(conditions, primary),
         "equity": _equity(people, primary),
-        "curves": _curves(curves, arms),
+        "curves": _curves(curves, conditions),
         "cost": {step: spent.as_json() for step, spent in (usage or {}).items()},
     }
     if answers := _answers(outcomes):
@@ -198,8 +198,8 @@ def summarize(
         }
     if task.kind == "request":
         summary["changes"] = _changes(scored)
-    if instruments:
-        summary["instruments"] = dict(instruments)
+    if authorship:
+        summary["instruments"] = dict(authorship)
     return summary
 
 
@@ -218,8 +218,8 @@ def _primary(task: Task, tables: Tables) -> str:
 
 def _figures_of(tables: Tables) -> dict[str, dict[str, Any]]:
     return {
-        arm: {metric: figures(_estimated(metric, scores)) for metric, scores in metrics.items()}
-        for arm, metrics in tables.items()
+        condition: {metric: figures(_estimated(metric, scores)) for metric, scores in metrics.items()}
+        for condition, metrics in tables.items()
     }
 
 
@@ -227,53 +227,61 @@ def _estimated(metric: str, scores: Scores) -> Estimate:
     return estimate(scores, share=is_share(metric))
 
 
-def _against(arms: Tables, primary: str) -> dict[str, Any]:
+def _against(conditions: Tables, primary: str) -> dict[str, Any]:
     """Each strategy against each control: the paired difference, p adjusted over strategies, what would settle it."""
     found: dict[str, Any] = {}
-    for control in (arm for arm in arms if role_of(arm) != "strategy" and primary in arms[arm]):
-        theirs = arms[control][primary]
-        ours = _compared(arms, primary, theirs)
-        adjusted = holm({arm: sign_flip_p(scores, theirs) for arm, scores in ours.items()})
-        differences = {arm: difference(scores, theirs) for arm, scores in ours.items()}
+    for control in (
+        condition
+        for condition in conditions
+        if kind_of_condition(condition) != "strategy" and primary in conditions[condition]
+    ):
+        theirs = conditions[control][primary]
+        ours = _compared(conditions, primary, theirs)
+        adjusted = holm({condition: sign_flip_p(scores, theirs) for condition, scores in ours.items()})
+        differences = {condition: difference(scores, theirs) for condition, scores in ours.items()}
         found[control] = {
-            arm: {
-                **figures(differences[arm]),
-                "p_holm": round(adjusted[arm], 5),
-                "clusters_needed": clusters_needed(differences[arm], adjusted[arm], claims=len(ours)),
+            condition: {
+                **figures(differences[condition]),
+                "p_holm": round(adjusted[condition], 5),
+                "clusters_needed": clusters_needed(differences[condition], adjusted[condition], claims=len(ours)),
             }
-            for arm in ours
+            for condition in ours
         }
     return found
 
 
-def _wins(arms: Tables, primary: str) -> dict[str, Any]:
+def _wins(conditions: Tables, primary: str) -> dict[str, Any]:
     """A strategy wins if it beats every control that there is, and its own profile beats a stranger's.
 
     Of what is written, a stranger's answer is there under the main strategy alone: no other one can win. The p of all
     of them at once is the largest (Berger 1982), and is adjusted over strategies (Holm 1979).
     """
-    beaten = {control: arms[control][primary] for control in BEATEN if primary in arms.get(control, {})}
+    beaten = {control: conditions[control][primary] for control in BEATEN if primary in conditions.get(control, {})}
     tests: dict[str, dict[str, float]] = {}
     for control, theirs in beaten.items():
-        for arm, scores in _compared(arms, primary, theirs).items():
-            tests.setdefault(arm, {})[control] = sign_flip_p(scores, theirs)
+        for condition, scores in _compared(conditions, primary, theirs).items():
+            tests.setdefault(condition, {})[control] = sign_flip_p(scores, theirs)
     held = _OWN_OVER_OTHER.get(primary, "")
-    for arm, metrics in arms.items():
-        if role_of(arm) == "strategy" and held in metrics:
+    for condition, metrics in conditions.items():
+        if kind_of_condition(condition) == "strategy" and held in metrics:
             own = metrics[held]
             chance = {cluster: [0.5] * len(values) for cluster, values in own.items()}
-            tests.setdefault(arm, {})["another's profile"] = sign_flip_p(own, chance)
-    main = main_of([arm for arm in arms if role_of(arm) == "strategy"])
-    unmet = {arm for arm in tests if WRONG_USER in beaten and arm != main and held not in arms[arm]}
-    adjusted = holm({arm: max(found.values()) for arm, found in tests.items()})
+            tests.setdefault(condition, {})["another's profile"] = sign_flip_p(own, chance)
+    main = main_of([condition for condition in conditions if kind_of_condition(condition) == "strategy"])
+    unmet = {
+        condition
+        for condition in tests
+        if WRONG_USER in beaten and condition != main and held not in conditions[condition]
+    }
+    adjusted = holm({condition: max(found.values()) for condition, found in tests.items()})
     return {
-        arm: {
-            "p_holm": round(adjusted[arm], 5),
-            "won": adjusted[arm] <= SURE and arm not in unmet,
+        condition: {
+            "p_holm": round(adjusted[condition], 5),
+            "won": adjusted[condition] <= SURE and condition not in unmet,
             "weakest_against": max(found, key=lambda control: found[control]),
-            **({"stranger_under": main} if arm in unmet else {}),
+            **({"stranger_under": main} if condition in unmet else {}),
         }
-        for arm, found in tests.items()
+        for condition, found in tests.items()
     }
 
 
@@ -284,9 +292,9 @@ def _covered(tables: Tables) -> dict[str, dict[str, Any]]:
         way = _above_chance(gold)
         if not metric.startswith(_BY_CHANCE_HALF) or estimate(way).mean <= 0:
             continue
-        for arm, table in tables.items():
-            if role_of(arm) == "strategy" and metric in table and sizes(table[metric]) == sizes(gold):
-                found.setdefault(arm, {})[metric] = figures(ratio(_above_chance(table[metric]), way))
+        for condition, table in tables.items():
+            if kind_of_condition(condition) == "strategy" and metric in table and sizes(table[metric]) == sizes(gold):
+                found.setdefault(condition, {})[metric] = figures(ratio(_above_chance(table[metric]), way))
     return found
 
 
@@ -294,12 +302,12 @@ def _above_chance(scores: Scores) -> Scores:
     return {cluster: [value - 0.5 for value in values] for cluster, values in scores.items()}
 
 
-def _compared(arms: Tables, metric: str, theirs: Scores) -> dict[str, Scores]:
+def _compared(conditions: Tables, metric: str, theirs: Scores) -> dict[str, Scores]:
     """The strategies that have a metric on the same cases."""
     return {
-        arm: table[metric]
-        for arm, table in arms.items()
-        if role_of(arm) == "strategy" and metric in table and sizes(table[metric]) == sizes(theirs)
+        condition: table[metric]
+        for condition, table in conditions.items()
+        if kind_of_condition(condition) == "strategy" and metric in table and sizes(table[metric]) == sizes(theirs)
     }
 
 
@@ -308,39 +316,39 @@ def _equity(people: Tables, primary: str) -> dict[str, Any]:
     # A gain is counted from no profile: there half is what nobody's profile does.
     without: Scores | float = bare if bare is not None else 0.5
     return {
-        arm: {
+        condition: {
             name: (None if math.isnan(value) else value)
             for name, value in asdict(equity(table[primary], without)).items()
         }
-        for arm, table in people.items()
-        if "@" not in arm and primary in table and arm != NONE and not arm.startswith("vote-")
+        for condition, table in people.items()
+        if "@" not in condition and primary in table and condition != NONE and not condition.startswith("vote-")
     }
 
 
 def _changes(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """By arm and yes-or-no metric: what changed against answering without anything, counted case by case."""
+    """By condition and yes-or-no metric: what changed against answering without anything, counted case by case."""
     found: dict[str, Any] = {}
     for metric in _YES_OR_NO:
         rows = [outcome.found["scores"] for outcome in outcomes]
-        for arm in dict.fromkeys(arm for row in rows for arm in row if arm != NONE):
+        for condition in dict.fromkeys(condition for row in rows for condition in row if condition != NONE):
             both = [
-                (row[arm][metric] > 0.5, row[NONE][metric] > 0.5)
+                (row[condition][metric] > 0.5, row[NONE][metric] > 0.5)
                 for row in rows
-                if metric in row.get(arm, {}) and metric in row.get(NONE, {})
+                if metric in row.get(condition, {}) and metric in row.get(NONE, {})
             ]
             if both:
-                found.setdefault(arm, {})[metric] = asdict(
+                found.setdefault(condition, {})[metric] = asdict(
                     mcnemar([ours for ours, _ in both], [was for _, was in both])
                 )
     return found
 
 
-def _curves(points: Tables, arms: Tables) -> dict[str, dict[str, Any]]:
+def _curves(points: Tables, conditions: Tables) -> dict[str, dict[str, Any]]:
     """By strategy and number of records; ``all`` is the whole history."""
     found: dict[str, dict[str, Any]] = {}
-    for arm, table in points.items():
-        name, _, count = arm.partition("@")
+    for condition, table in points.items():
+        name, _, count = condition.partition("@")
         found.setdefault(name, {})[count] = {m: figures(_estimated(m, scores)) for m, scores in table.items()}
     for name, curve in found.items():
-        curve["all"] = {m: figures(_estimated(m, scores)) for m, scores in arms.get(name, {}).items()}
+        curve["all"] = {m: figures(_estimated(m, scores)) for m, scores in conditions.get(name, {}).items()}
     return found

@@ -17,7 +17,7 @@ from scipy import stats
 import hyperalign as ha
 from hyperalign.profile import Hypothesis
 from hyperalign.programs.selection import Rules, Selection, select
-from hyperalign.programs.selection.effects import Effects, effects, one_way_p
+from hyperalign.programs.selection.effects import Effects, effects, permutation_p
 from hyperalign.scores import Row, ScoreMatrix
 
 RULES = Rules()
@@ -199,7 +199,7 @@ def _flips(own: NDArray[np.float64], found: Effects) -> Iterator[list[str]]:
         flips = np.array([1.0, *signs])
         exchanged = ", ".join(str(at + 1) for at, sign in enumerate(flips) if sign < 0)
         yield [exchanged or "none", *(f"{np.linalg.norm(flips @ cells / len(own)):.2f}" for cells in versions)]
-    yield ["**p**", *(f"**{one_way_p(cells):.3f}**" for cells in versions)]
+    yield ["**p**", *(f"**{permutation_p(cells):.3f}**" for cells in versions)]
 
 
 def _alike(own: NDArray[np.float64], others: list[NDArray[np.float64]], found: Effects) -> Iterator[list[str]]:

@@ -57,9 +57,9 @@ class Afterword:
 
     name = "afterword"
 
-    def condition(self, profile: Profile, prompt: str, budget: int) -> list[Message]:
-        """One turn: the prompt, then as many kept statements as the budget of words allows."""
-        known = " ".join(h.statement for h in profile.hypotheses).split()[:budget]
+    def condition(self, profile: Profile, prompt: str, max_words: int) -> list[Message]:
+        """One turn: the prompt, then as many kept statements as fit into the words allowed."""
+        known = " ".join(h.statement for h in profile.hypotheses).split()[:max_words]
         note = f"\n\nWrite as somebody would of whom this is true: {' '.join(known)}" if known else ""
         return [{"role": "user", "content": prompt + note}]
 
@@ -72,10 +72,10 @@ def marks_off(answer: str, texts: Sequence[str]) -> float:
 
 def main() -> None:
     """Try the test on the three example people, and show what the strategy makes of each profile."""
-    contrast = ha.ShippedContrast()
-    for user in sorted({record.user for record in contrast.records("")}):
-        records = [record for record in contrast.records("") if record.user == user]
-        others = reference_records(contrast, user, records, count=16)
+    population = ha.ShippedPopulation()
+    for user in sorted({record.user for record in population.records("")}):
+        records = [record for record in population.records("") if record.user == user]
+        others = reference_records(population, user, records, count=16)
         matrix = fill(MarksTest(), HYPOTHESES, [*records, *others], made_from={})
         profile = Profile(user=user, hypotheses=ha.select(HYPOTHESES, [matrix], user).kept)
         print(f"{user}: {[h.statement for h in profile.hypotheses]}")

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from .budget import Budget as Budget
     from .budget import Usage as Usage
     from .errors import HyperalignError as HyperalignError
-    from .population import FolderContrast as FolderContrast
-    from .population import ShippedContrast as ShippedContrast
-    from .population import StoreContrast as StoreContrast
+    from .population import FolderPopulation as FolderPopulation
+    from .population import ShippedPopulation as ShippedPopulation
+    from .population import StorePopulation as StorePopulation
     from .profile import Evidence as Evidence
     from .profile import Hypothesis as Hypothesis
     from .profile import Profile as Profile
@@ -53,7 +53,7 @@ _HOMES = {
     "Edit": "records",
     "Evidence": "profile",
     "ExtractPreferences": "programs.extract",
-    "FolderContrast": "population",
+    "FolderPopulation": "population",
     "Generate": "programs.generate",
     "HyperalignError": "errors",
     "Hypothesis": "profile",
@@ -66,9 +66,9 @@ _HOMES = {
     "Rules": "programs.selection",
     "Sample": "records",
     "ScoreMatrix": "scores",
-    "ShippedContrast": "population",
+    "ShippedPopulation": "population",
     "Store": "store",
-    "StoreContrast": "population",
+    "StorePopulation": "population",
     "Usage": "budget",
     "connect": "backends.models.connect",
     "load_space": "space",
@@ -86,7 +86,7 @@ __all__ = [
     "Edit",
     "Evidence",
     "ExtractPreferences",
-    "FolderContrast",
+    "FolderPopulation",
     "Generate",
     "HyperalignError",
     "Hypothesis",
@@ -99,9 +99,9 @@ __all__ = [
     "Rules",
     "Sample",
     "ScoreMatrix",
-    "ShippedContrast",
+    "ShippedPopulation",
     "Store",
-    "StoreContrast",
+    "StorePopulation",
     "Usage",
     "connect",
     "load_space",

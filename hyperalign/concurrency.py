@@ -12,10 +12,13 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPo
 from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
-__all__ = ["DEFAULT_CONCURRENCY", "calls_at_once", "is_stopping", "run_concurrently"]
+__all__ = ["DEFAULT_CONCURRENCY", "Progress", "concurrency_of", "is_stopping", "run_concurrently"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+Progress = Callable[[str, int, int], None]
+"""Called as ``progress(step, done, total)``; a total of 0 means that it is not known."""
 
 DEFAULT_CONCURRENCY = 8
 """Calls at once to a model that does not say how many it takes."""
@@ -113,7 +116,7 @@ def is_stopping() -> bool:
     return any(stop.is_set() for stop in _stops.get())
 
 
-def calls_at_once(lm: Any) -> int:
+def concurrency_of(lm: Any) -> int:
     """How many calls a model takes at once.
 
     Args:

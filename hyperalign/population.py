@@ -18,10 +18,10 @@ from .errors import InputError, RecordError, UserIdError
 from .reading import parse_line, read_records
 from .records import Rating, Record, check_user, only_choices, prompt_of, with_pairs, without_repeats
 
-__all__ = ["Contrast", "FolderContrast", "ShippedContrast", "StoreContrast", "reference_records"]
+__all__ = ["FolderPopulation", "Population", "ShippedPopulation", "StorePopulation", "reference_records"]
 
 
-class Contrast(Protocol):
+class Population(Protocol):
     """Other people's records."""
 
     @property
@@ -34,7 +34,7 @@ class Contrast(Protocol):
         ...
 
 
-class StoreContrast:
+class StorePopulation:
     """Other users of a store.
 
     Args:
@@ -51,7 +51,7 @@ class StoreContrast:
         return [record for record in self._others(user) if record.user != user]
 
 
-class FolderContrast:
+class FolderPopulation:
     """A folder of other people: a sub-folder or a JSONL file each, or one JSONL file of many.
 
     Args:
@@ -63,7 +63,7 @@ class FolderContrast:
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
-            raise InputError(f"{path}: no such folder.", remedy="--contrast takes a folder or a JSONL file.")
+            raise InputError(f"{path}: no such folder.", remedy="--population takes a folder or a JSONL file.")
         self._path = path
         self.name = f"folder {path.name}"
 
@@ -83,7 +83,7 @@ class FolderContrast:
         return others
 
 
-class ShippedContrast:
+class ShippedPopulation:
     """The example people that come with hyperalign."""
 
     name = "example people"
@@ -97,14 +97,14 @@ class ShippedContrast:
         return [record for record in records if record.user != user]
 
 
-def reference_records(contrast: Contrast, user: str, like: Sequence[Record], count: int) -> list[Record]:
+def reference_records(population: Population, user: str, like: Sequence[Record], count: int) -> list[Record]:
     """Choose other people's records to compare with: the same kind, like prompts, all people in turn.
 
     People come in the order of their names' hashes: that of a file may go by who they are, and its first few people be
     all of one kind.
 
     Args:
-        contrast: where they come from.
+        population: where they come from.
         user: the person who is compared.
         like: the person's records that will be tested.
         count: how many at most.
@@ -115,7 +115,7 @@ def reference_records(contrast: Contrast, user: str, like: Sequence[Record], cou
     """
     prompts = {prompt_of(record) for record in like} - {""}
     people: dict[str, list[Record]] = {}
-    for record in _like(contrast.records(user), like):
+    for record in _like(population.records(user), like):
         people.setdefault(record.user, []).append(record)
     people = {name: without_repeats(people[name]) for name in sorted(people, key=_hashed)}
     for theirs in people.values():

@@ -155,7 +155,7 @@ class Provenance(_Noun):
     ] = None
     model: str = ""
     scorer: str = ""
-    contrast: Annotated[str, Field(description="where other people's records came from")] = ""
+    population: Annotated[str, Field(description="where other people's records came from")] = ""
     program: Annotated[str, Field(description="version of the programs that made it")] = ""
     seed: int = 0
     invented_quotes: Annotated[int, Field(ge=0, description="hypotheses dropped for quotes no record holds")] = 0

@@ -270,15 +270,15 @@ class ChooseByLetter(Program):
 
     Args:
         strategy: how the profile is put before the model.
-        budget: words that may be spent on the profile.
+        max_words: words that may be spent on the profile.
         scorer: gives log-probabilities of the letters; DSPy's configured model is asked if None.
     """
 
-    def __init__(self, strategy: Strategy, *, budget: int = PROFILE_WORDS, scorer: Scorer | None = None) -> None:
+    def __init__(self, strategy: Strategy, *, max_words: int = PROFILE_WORDS, scorer: Scorer | None = None) -> None:
         super().__init__()
         self.ask = dspy.Predict(WhichAnswer)
         self._strategy = strategy
-        self._budget = budget
+        self._max_words = max_words
         self._scorer = scorer
 
     def forward(self, prompt: str, first: str, second: str, profile: Profile) -> dspy.Prediction:
@@ -308,7 +308,7 @@ class ChooseByLetter(Program):
         prompt = inputs["prompt"]
         # Narrowed first: what a statement is for is seen from the prompt, not from the answers beside it.
         profile, asked = narrowed(inputs["profile"], prompt), question(prompt, inputs["first"], inputs["second"])
-        turns = self._strategy.condition(profile, asked, self._budget)
+        turns = self._strategy.condition(profile, asked, self._max_words)
         # Also with nothing to say of the person the question needs its instructions.
         return turns if turns[0]["role"] == "system" else [{"role": "system", "content": ""}, *turns]
 

@@ -33,7 +33,7 @@ __all__ = [
     "from_examples",
     "from_measurement",
     "from_space",
-    "makers",
+    "proposal_split",
     "shortlist",
     "untestable",
 ]
@@ -51,7 +51,7 @@ class Candidate:
     claim: StyleClaim | None = None
 
 
-def makers(records: Sequence[Record], rules: Rules) -> list[Record]:
+def proposal_split(records: Sequence[Record], rules: Rules) -> list[Record]:
     """The records to make hypotheses from: every second one, so that the others test what was made.
 
     Where too few choices would be left to test anything, all of them: what is made then can't be tested, and might as

@@ -13,11 +13,11 @@ from hyperalign.budget import Usage
 from hyperalign.records import Record, by_kind, only_choices, other_text, own_text, prompt_of
 from hyperalign.space import Space, load_space
 
-from .candidates import makers, shortlist
+from .candidates import proposal_split, shortlist
 from .hypothesis_tests.choice import STATEMENTS_PER_CALL
 from .selection import Rules
 
-__all__ = ["REFERENCE_RECORDS", "estimate"]
+__all__ = ["REFERENCE_RECORDS", "estimate_cost"]
 
 TOKENS_PER_WORD = 1.4
 INSTRUCTION_TOKENS = 450
@@ -40,7 +40,7 @@ GO_ON = 0.5
 """Share of statements about texts that are asked about after the first records, by choice."""
 
 
-def estimate(
+def estimate_cost(
     records: Sequence[Record],
     others: Sequence[Record],
     *,
@@ -68,7 +68,7 @@ def estimate(
 
 
 def _infer(records: Sequence[Record], others: Sequence[Record]) -> Usage:
-    made_from = makers(records, Rules())
+    made_from = proposal_split(records, Rules())
     if only_choices(records):
         asked, instruction, shown = CHOICE_QUESTIONS, CHOICE_INSTRUCTION_TOKENS, sum(map(_beside, made_from))
     else:
@@ -95,7 +95,7 @@ def _evidence(score: Usage, by_choice: bool) -> Usage:
 def _by_choice(records: Sequence[Record], others: Sequence[Record], space: Space, size: int) -> Usage:
     """Each call shows a record beside another text of about its length, and each is made in both orders."""
     of_space, free = _statements(records, space)
-    made_from = {record.id for record in makers(records, Rules())}
+    made_from = {record.id for record in proposal_split(records, Rules())}
     counts = [of_space + (0 if record.id in made_from else free) for record in records]
     mine, theirs = sorted(counts, reverse=True), [of_space + free] * len(others)
     # Choices are weighed all together, and all are read; of texts, hopeless statements are stopped after the first.
@@ -130,7 +130,7 @@ def _statements(records: Sequence[Record], space: Space) -> tuple[int, int]:
     rules = Rules()
     free = CHOICE_QUESTIONS if only_choices(records) else FREE_HYPOTHESES
     of_space = len(shortlist(space, records).dimensions) if len(records) >= rules.min_records else 0
-    return of_space, free if len(records) - len(makers(records, rules)) >= rules.min_records else 0
+    return of_space, free if len(records) - len(proposal_split(records, rules)) >= rules.min_records else 0
 
 
 def _words(record: Record) -> int:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import dspy
 from pydantic import BaseModel, Field
 
-from hyperalign.concurrency import calls_at_once
+from hyperalign.concurrency import concurrency_of
 from hyperalign.errors import InputError, ModelOutputError
 from hyperalign.profile import Profile
 from hyperalign.scores import Message
@@ -123,7 +123,7 @@ class Weigh(Program):
             for name, (_, answers) in _QUESTIONS.items()
         ]
         # A scorer reads one text after another.
-        shares = yield SideBySide(each, calls_at_once(lm) if scorer is None else 1)
+        shares = yield SideBySide(each, concurrency_of(lm) if scorer is None else 1)
         found = {name: 1.0 - share for name, share in zip(_QUESTIONS, shares, strict=True)}
         mean = sum(map(_log_odds, found.values())) / len(found)
         return dspy.Prediction(harm=1.0 / (1.0 + math.exp(-mean)), questions=found)
@@ -270,7 +270,7 @@ class Deliberate(Program):
     ) -> Steps[dspy.Prediction]:
         # What a message may mean and how probable harm is do not depend on each other.
         each: list[Steps[Any]] = [self._read(prompt, earlier), self._weighed(prompt)]
-        reading, harm = yield SideBySide(each, calls_at_once(asked_model(self.read)))
+        reading, harm = yield SideBySide(each, concurrency_of(asked_model(self.read)))
         course = self._course(harm)
         if course == "decline":
             answer = yield from self._written(self.decline, {"message": prompt}, _message_alone)

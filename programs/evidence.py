@@ -23,7 +23,7 @@ from typing import Any
 
 import dspy
 
-from hyperalign.concurrency import calls_at_once
+from hyperalign.concurrency import concurrency_of
 from hyperalign.profile import Evidence, Hypothesis
 from hyperalign.records import Record, own_text
 from hyperalign.scores import Message, ScoreMatrix, Scorer
@@ -200,7 +200,7 @@ class CheckEvidence(Program):
             for some in chunks(range(len(hypotheses)), QUOTES_PER_CALL)
             for reverse in (False, True)
         ]
-        answers = yield SideBySide(each, calls_at_once(asked_model(self)))
+        answers = yield SideBySide(each, concurrency_of(asked_model(self)))
         both = zip(answers[::2], answers[1::2], strict=True)
         return [(yes + 1.0 - no) / 2 for shown, reverse in both for yes, no in zip(shown, reverse, strict=True)]
 

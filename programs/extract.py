@@ -13,10 +13,10 @@ import dspy
 from pydantic import BaseModel, Field
 from pydantic.config import JsonDict
 
+from hyperalign.concurrency import Progress
 from hyperalign.records import Record, other_text, own_text, prompt_of
 from hyperalign.text import excerpt
 
-from .hypothesis_tests import Progress
 from .infer import EXCERPT_WORDS, QUOTE, Claim, Proposals, claimed
 from .program import Program, Steps, afinished, finished
 

@@ -31,10 +31,21 @@ from hyperalign.style.estimate import measured_style
 from .candidates import Candidate
 from .selection import Selection, Subjects, drop
 
-__all__ = ["RECENT", "Fit", "Kind", "Memory", "Origin", "Part", "kind_of", "profile_of", "together", "with_evidence_of"]
+__all__ = [
+    "RECENT",
+    "Fit",
+    "FitPart",
+    "Memory",
+    "Origin",
+    "RecordKind",
+    "kind_of",
+    "profile_of",
+    "together",
+    "with_evidence_of",
+]
 
 
-Kind = Literal["texts", "choices"]
+RecordKind = Literal["texts", "choices"]
 
 RECENT = 16
 """So many of the newest records are kept as they are: to quote, to show and to make new hypotheses from."""
@@ -44,7 +55,7 @@ _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
 
 @dataclass(frozen=True)
-class Part:
+class FitPart:
     """What was tried on records of one kind, texts or choices, and what it gave.
 
     Attributes:
@@ -66,12 +77,12 @@ class Part:
     about: Subjects = field(default_factory=dict)
     failing: tuple[bool, ...] = ()
 
-    def with_records(self, records: Sequence[Record]) -> Part:
+    def with_records(self, records: Sequence[Record]) -> FitPart:
         """The same, with newer records; the oldest make room."""
         read = dict.fromkeys((*self.read, *(record.id for record in records)))
         return replace(self, recent=(*self.recent, *records)[-RECENT:], read=tuple(read))
 
-    def without(self, user: str) -> Part:
+    def without(self, user: str) -> FitPart:
         """The same, as if somebody else had never been held against."""
         matrices = tuple(matrix.without_person(user) for matrix in self.matrices)
         left = {row.record for matrix in matrices for row in matrix.rows}
@@ -98,7 +109,7 @@ class Part:
         }
 
     @classmethod
-    def from_data(cls, data: Any) -> Part:
+    def from_data(cls, data: Any) -> FitPart:
         """Read what ``as_data`` gave; raises whatever is wrong with it."""
         return cls(
             Profile.model_validate(data["profile"]),
@@ -122,7 +133,7 @@ class Memory:
         settings: what the cells depend on; with other settings they say nothing.
     """
 
-    parts: Mapping[str, Part] = field(default_factory=dict)
+    parts: Mapping[str, FitPart] = field(default_factory=dict)
     waiting: tuple[Record, ...] = ()
     skipped: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -169,7 +180,7 @@ class Memory:
             data: dict[str, Any] = json.loads(text)
             if data["schema"] != _SCHEMA:
                 raise ValueError(f"schema {data['schema']}")
-            parts = {kind: Part.from_data(each) for kind, each in data["parts"].items()}
+            parts = {kind: FitPart.from_data(each) for kind, each in data["parts"].items()}
             waiting = tuple(_RECORD.validate_json(json.dumps(each)) for each in data["waiting"])
             settings = {str(key): str(value) for key, value in data["settings"].items()}
             return cls(parts, waiting, tuple(map(str, data["skipped"])), settings)
@@ -180,7 +191,7 @@ class Memory:
             ) from error
 
 
-def kind_of(records: Sequence[Record]) -> Kind:
+def kind_of(records: Sequence[Record]) -> RecordKind:
     """Which part records belong to: all are texts, or all are choices."""
     return "choices" if only_choices(records) else "texts"
 
@@ -196,7 +207,7 @@ class Origin:
 
     model: str
     scorer: str
-    contrast: str
+    population: str
     program: str
     seed: int
     space: Space
@@ -247,7 +258,7 @@ def profile_of(
             null_alpha=chosen.null_alpha,
             model=made.model,
             scorer=made.scorer,
-            contrast=made.contrast,
+            population=made.population,
             program=made.program,
             seed=made.seed,
             invented_quotes=origin.invented_quotes + invented,

@@ -9,16 +9,16 @@ from hyperalign.errors import InputError, RecordError
 from hyperalign.reading import parse_fields
 from hyperalign.records import Edit, Pair, Rating, Record, Sample, pairs_of
 
-__all__ = ["SOMEBODY", "Told", "as_records", "one_user"]
+__all__ = ["SOMEBODY", "RecordLike", "as_records", "one_user"]
 
-Told = Record | str | Mapping[str, Any]
+RecordLike = Record | str | Mapping[str, Any]
 """A record, a text that the person wrote, or the fields of a record."""
 
 SOMEBODY = "me"
 """Whose records are where nothing says a user."""
 
 
-def as_records(told: Sequence[Told], *, user: str | None = None) -> list[Record]:
+def as_records(told: Sequence[RecordLike], *, user: str | None = None) -> list[Record]:
     """Records of what is told.
 
     Ratings become pairs.
@@ -53,7 +53,7 @@ def one_user(records: Sequence[Record]) -> str:
     return users[0]
 
 
-def _user(told: Told) -> str | None:
+def _user(told: RecordLike) -> str | None:
     if isinstance(told, Mapping):
         return told.get("user")
     return None if isinstance(told, str) else getattr(told, "user", None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import dspy
 
-from hyperalign.concurrency import calls_at_once
+from hyperalign.concurrency import concurrency_of
 from hyperalign.errors import ModelOutputError
 from hyperalign.profile import Profile
 from hyperalign.scores import Message, Scorer
@@ -44,7 +44,7 @@ class Generate(Program):
 
     Args:
         strategy: how the profile is put before the model, by name or your own.
-        budget: words that may be spent on the profile.
+        max_words: words that may be spent on the profile.
         best_of: how many drafts to choose from, written side by side; 1 answers greedily.
         scorer: judges the drafts by tested hypotheses, beside measured style; ``"own"`` is the model's own, where it
             offers one.
@@ -58,7 +58,7 @@ class Generate(Program):
         self,
         strategy: str | Strategy = "verified",
         *,
-        budget: int = PROFILE_WORDS,
+        max_words: int = PROFILE_WORDS,
         best_of: int = 1,
         scorer: ChosenScorer = "own",
         max_tokens: int = MAX_TOKENS,
@@ -66,7 +66,7 @@ class Generate(Program):
         super().__init__()
         self.answer = dspy.Predict(AnswerAsThePerson)
         self._strategy = as_strategy(strategy)
-        self._budget = budget
+        self._max_words = max_words
         self._best_of = best_of
         self._scorer = OpenScorer(scorer)
         self._max_tokens = max_tokens
@@ -86,7 +86,7 @@ class Generate(Program):
         profile: Profile | None = inputs.get("profile")
         if profile is None:
             return [{"role": "user", "content": inputs["prompt"]}]
-        return self._strategy.condition(profile, inputs["prompt"], self._budget)
+        return self._strategy.condition(profile, inputs["prompt"], self._max_words)
 
     def forward(self, prompt: str, profile: Profile) -> dspy.Prediction:
         """Answer one prompt.
@@ -110,7 +110,7 @@ class Generate(Program):
     def _answered(self, prompt: str, profile: Profile) -> Steps[dspy.Prediction]:
         lm = asked_model(self.answer)
         each = [_or_silence(self._draft(prompt, profile, number)) for number in range(self._best_of)]
-        found: list[str | ModelOutputError] = yield SideBySide(each, calls_at_once(lm))
+        found: list[str | ModelOutputError] = yield SideBySide(each, concurrency_of(lm))
         drafts = [draft for draft in found if isinstance(draft, str)]
         if not drafts:
             raise next(silence for silence in found if not isinstance(silence, str))

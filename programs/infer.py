@@ -21,7 +21,7 @@ import dspy
 from pydantic import BaseModel, Field
 from pydantic.config import JsonDict
 
-from hyperalign.concurrency import calls_at_once
+from hyperalign.concurrency import Progress, concurrency_of
 from hyperalign.errors import ModelOutputError
 from hyperalign.profile import Aspect, Evidence, Hypothesis
 from hyperalign.records import Record, other_text, own_text
@@ -29,7 +29,6 @@ from hyperalign.text import excerpt, find_quote
 
 from .adapters import BriefJSONAdapter
 from .dspy_internals import AdapterParseError
-from .hypothesis_tests import Progress
 from .program import Ask, Program, SideBySide, Steps, afinished, asked_model, finished
 from .replies import count_answer
 
@@ -241,7 +240,7 @@ class InferHypotheses(Program):
                 progress("infer", count, len(QUESTIONS))
 
         each = [claimed(self.propose, {**shown, "question": question}) for question in QUESTIONS.values()]
-        claims = yield SideBySide(each, calls_at_once(asked_model(self.propose)), done)
+        claims = yield SideBySide(each, concurrency_of(asked_model(self.propose)), done)
         proposals = Proposals(records)
         for aspect, claim in zip(QUESTIONS, claims, strict=True):
             proposals.take(aspect, claim)

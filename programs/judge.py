@@ -30,7 +30,7 @@ from hyperalign.records import Pair
 from hyperalign.scores import Scorer
 from hyperalign.style import likeness
 
-from .hypothesis_tests import Test, fill
+from .hypothesis_tests import HypothesisTest, fill
 from .hypothesis_tests.choice import ChoiceTest, WhichFits
 from .hypothesis_tests.likelihood import LikelihoodTest
 from .program import Program
@@ -57,7 +57,7 @@ class Judge(Program):
 
     def __init__(self, scorer: Scorer | None = None, *, lm: dspy.LM | None = None, words: int = 50) -> None:
         super().__init__()
-        self._test: Test | None = LikelihoodTest(scorer, words=words) if scorer is not None else None
+        self._test: HypothesisTest | None = LikelihoodTest(scorer, words=words) if scorer is not None else None
         if scorer is None and lm is not None:
             self.question = WhichFits(lm)
             self._test = ChoiceTest(lm, {}, words=words, question=self.question)
@@ -104,7 +104,7 @@ class Judge(Program):
 
 
 def _odds(
-    test: Test | None, prompt: str, answers: Sequence[str], user: str, statements: Sequence[Hypothesis]
+    test: HypothesisTest | None, prompt: str, answers: Sequence[str], user: str, statements: Sequence[Hypothesis]
 ) -> NDArray[np.float64]:
     """Log-odds of each answer over each other one, by statement."""
     odds = np.zeros((len(answers), len(answers), len(statements)))

@@ -10,8 +10,9 @@ from typing import Any
 import dspy
 
 from hyperalign.budget import Budget
+from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError
-from hyperalign.population import Contrast, ShippedContrast, reference_records
+from hyperalign.population import Population, ShippedPopulation, reference_records
 from hyperalign.profile import Profile
 from hyperalign.records import Edit, Record, by_kind, only_choices, own_text, without_repeats
 from hyperalign.scores import ScoreMatrix, Scorer
@@ -24,16 +25,16 @@ from .candidates import (
     from_examples,
     from_measurement,
     from_space,
-    makers,
+    proposal_split,
     shortlist,
     untestable,
 )
 from .evidence import CheckEvidence, quoted_from
 from .extract import ExtractPreferences
-from .fit_result import Fit, Memory, Origin, Part, kind_of, profile_of, together, with_evidence_of
-from .fitting import Told, as_records, one_user
+from .fit_result import Fit, FitPart, Memory, Origin, kind_of, profile_of, together, with_evidence_of
+from .fitting import RecordLike, as_records, one_user
 from .generate import Generate
-from .hypothesis_tests import Progress, Screen, Test, fill
+from .hypothesis_tests import HypothesisTest, Screen, fill
 from .hypothesis_tests.choice import ChoiceTest, WhichFits
 from .hypothesis_tests.likelihood import ExampleTest, LikelihoodTest, MeasurementTest
 from .infer import InferHypotheses
@@ -61,7 +62,7 @@ class Personalizer(Program):
         lm: the model that infers and answers; DSPy's configured one if None. One that ``set_lm`` sets goes before it.
         scorer: gives log-probabilities for the test by likelihood; ``"own"`` is the model's own, where it offers one.
             With None, statements are tested by choice.
-        contrast: other people; the example people that ship if None.
+        population: other people; the example people that ship if None.
         strategy: how a profile is put before the model, by name or your own.
         rules: what it takes to be kept.
         space: the dimensions tried beside free hypotheses; the shipped ones if None.
@@ -83,7 +84,7 @@ class Personalizer(Program):
         lm: dspy.LM | None = None,
         *,
         scorer: ChosenScorer = "own",
-        contrast: Contrast | None = None,
+        population: Population | None = None,
         strategy: str | Strategy = "verified",
         rules: Rules | None = None,
         space: Space | None = None,
@@ -106,7 +107,7 @@ class Personalizer(Program):
         self.choice = WhichFits(lm)
         self._model = lm
         self._scorer = OpenScorer(scorer)
-        self._contrast = contrast or ShippedContrast()
+        self._population = population or ShippedPopulation()
         self._rules = rules or Rules(seed=seed)
         self._space = space or load_space()
         self._reference = reference
@@ -123,7 +124,7 @@ class Personalizer(Program):
         return self.infer.propose.lm or self._model
 
     def forward(
-        self, prompt: str, records: Sequence[Told] | None = None, profile: Profile | None = None
+        self, prompt: str, records: Sequence[RecordLike] | None = None, profile: Profile | None = None
     ) -> dspy.Prediction:
         """Answer a prompt; fit first if no profile is given.
 
@@ -144,7 +145,7 @@ class Personalizer(Program):
         return dspy.Prediction(answer=reply.answer, drafts=reply.drafts, profile=profile)
 
     async def aforward(
-        self, prompt: str, records: Sequence[Told] | None = None, profile: Profile | None = None
+        self, prompt: str, records: Sequence[RecordLike] | None = None, profile: Profile | None = None
     ) -> dspy.Prediction:
         """The same, asynchronously; a fit runs in a thread."""
         profile = await asyncio.to_thread(self._known, records, profile)
@@ -152,7 +153,7 @@ class Personalizer(Program):
             reply = await self.generate.acall(prompt=prompt, profile=profile)
         return dspy.Prediction(answer=reply.answer, drafts=reply.drafts, profile=profile)
 
-    def _known(self, records: Sequence[Told] | None, profile: Profile | None) -> Profile:
+    def _known(self, records: Sequence[RecordLike] | None, profile: Profile | None) -> Profile:
         if profile is not None:
             return profile
         if not records:
@@ -161,7 +162,7 @@ class Personalizer(Program):
         with dspy.context(send_stream=None):
             return self.fit(records)
 
-    def fit(self, records: Sequence[Told]) -> Profile:
+    def fit(self, records: Sequence[RecordLike]) -> Profile:
         """Infer hypotheses, test them, and keep what predicts.
 
         Args:
@@ -173,9 +174,9 @@ class Personalizer(Program):
             ModelError: the model can't be used, or most of its answers can't (``UnusableAnswersError``).
             BudgetExceededError: a cap was reached.
         """
-        return self.explain(records).profile
+        return self.fit_detailed(records).profile
 
-    def explain(self, records: Sequence[Told]) -> Fit:
+    def fit_detailed(self, records: Sequence[RecordLike]) -> Fit:
         """``fit``, with all candidates and score matrices beside the profile.
 
         A record that says what an earlier one says is left out: it would count twice in the tests.
@@ -194,7 +195,7 @@ class Personalizer(Program):
 
     def _fitted(self, user: str, records: Sequence[Record]) -> Fit:
         """Fit from texts alone, or from choices alone."""
-        made_from = makers(records, self._rules)
+        made_from = proposal_split(records, self._rules)
         against, shown = self.others(user, records)
         free, invented, unreadable = self.proposed(made_from, shown)
         candidates = [
@@ -205,21 +206,23 @@ class Personalizer(Program):
             *_examples(records, made_from),
             *from_space(shortlist(self._space, records)),
         ]
-        hopeless = untestable(candidates, records, against, self._rules)
-        tested = [each for each in candidates if each.hypothesis.id not in hopeless]
+        futile = untestable(candidates, records, against, self._rules)
+        tested = [each for each in candidates if each.hypothesis.id not in futile]
         matrices = [
             self.filled(test, tested, [*records, *against], user) for test in self.tests(tested, records, against)
         ]
         about = subjects(self._space, [*records, *against])
         chosen = self.selected(tested, matrices, user, about)
         hypotheses = [candidate.hypothesis for candidate in candidates]
-        untested = [drop(each, hopeless[each.id]) for each in hypotheses if each.id in hopeless]
+        untested = [drop(each, futile[each.id]) for each in hypotheses if each.id in futile]
         chosen = replace(chosen, dropped=[*chosen.dropped, *untested])
         profile = self.believed(records, against, chosen, matrices, invented=invented)
-        part = Part(profile, tuple(candidates), tuple(matrices), about=about).with_records(records)
+        part = FitPart(profile, tuple(candidates), tuple(matrices), about=about).with_records(records)
         return Fit(profile, hypotheses, matrices, unreadable, self.memory({kind_of(records): part}))
 
-    def memory(self, parts: Mapping[str, Part], waiting: Sequence[Record] = (), skipped: Sequence[str] = ()) -> Memory:
+    def memory(
+        self, parts: Mapping[str, FitPart], waiting: Sequence[Record] = (), skipped: Sequence[str] = ()
+    ) -> Memory:
         """What to remember, with what its cells depend on."""
         scorer = self.scorer
         asked = str(getattr(asked_model(self.choice, self._model), "model", ""))
@@ -233,8 +236,8 @@ class Personalizer(Program):
         """
         if only_choices(records):
             # A choice shows what it was made against; nobody else's is shown beside it.
-            return reference_records(self._contrast, user, records, self._reference), []
-        found = reference_records(self._contrast, user, records, self._reference + SHOWN_OTHERS)
+            return reference_records(self._population, user, records, self._reference), []
+        found = reference_records(self._population, user, records, self._reference + SHOWN_OTHERS)
         # Where others are few, most of them test.
         shown = max(0, min(SHOWN_OTHERS, max(len(found) - self._reference, (len(found) - 1) // 3)))
         return found[: len(found) - shown], found[len(found) - shown :]
@@ -274,7 +277,9 @@ class Personalizer(Program):
         free = [Candidate(hypothesis, made_from) for hypothesis in found.hypotheses]
         return free, found.invented, found.unreadable
 
-    def tests(self, candidates: Sequence[Candidate], records: Sequence[Record], others: Sequence[Record]) -> list[Test]:
+    def tests(
+        self, candidates: Sequence[Candidate], records: Sequence[Record], others: Sequence[Record]
+    ) -> list[HypothesisTest]:
         """The tests of some candidates, the cheapest first.
 
         Args:
@@ -286,7 +291,7 @@ class Personalizer(Program):
         # Choices are weighed all together, so none is left unread.
         scorer, screen = self.scorer, None if only_choices(records) else Screen(records[0].user)
         if scorer is not None:
-            read: list[Test] = [MeasurementTest(measured), LikelihoodTest(scorer, screen=screen)]
+            read: list[HypothesisTest] = [MeasurementTest(measured), LikelihoodTest(scorer, screen=screen)]
             # Choices bear each other out as examples by the cells of statements: nothing is read for them.
             return read if only_choices(records) else [*read, ExampleTest(scorer)]
         beside = {mine.id: own_text(others[i % len(others)]) for i, mine in enumerate(records) if others}
@@ -303,7 +308,7 @@ class Personalizer(Program):
             "program": PROGRAM,
             "rules": asdict(self._rules),
             "space": self._space.fingerprint,
-            "contrast": sorted(record.id for record in self._contrast.records("")),
+            "population": sorted(record.id for record in self._population.records("")),
             "reference": self._reference,
             "statements_per_call": self._size,
             "seed": self._seed,
@@ -325,7 +330,9 @@ class Personalizer(Program):
         """What gives log-probabilities for the tests; None where they are by choice."""
         return self._scorer.of(asked_model(self.infer, self._model))
 
-    def filled(self, test: Test, candidates: Sequence[Candidate], records: Sequence[Record], user: str) -> ScoreMatrix:
+    def filled(
+        self, test: HypothesisTest, candidates: Sequence[Candidate], records: Sequence[Record], user: str
+    ) -> ScoreMatrix:
         """The cells of some candidates of a person on some records, anybody's."""
         made_from = {candidate.hypothesis.id: candidate.made_from for candidate in candidates}
         hypotheses = [candidate.hypothesis for candidate in candidates]
@@ -361,7 +368,7 @@ class Personalizer(Program):
         made = Origin(
             model=str(getattr(asked, "model", "")),
             scorer=scorer.name if scorer else "",
-            contrast=self._contrast.name,
+            population=self._population.name,
             program=PROGRAM,
             seed=self._seed,
             space=self._space,
@@ -373,7 +380,7 @@ class Personalizer(Program):
 
     def __getstate__(self) -> dict[str, Any]:
         kept: dict[str, Any] = super().__getstate__()
-        return {**kept, "_contrast": ShippedContrast(), "_budget": None, "_progress": None}
+        return {**kept, "_population": ShippedPopulation(), "_budget": None, "_progress": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({**state, "_budget": Budget()})

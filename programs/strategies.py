@@ -73,7 +73,7 @@ def words(text: str) -> int:
     return len(text.split())
 
 
-def example_turns(examples: Sequence[Sample], budget: int) -> list[Message]:
+def example_turns(examples: Sequence[Sample], max_words: int) -> list[Message]:
     """Prompt and text of each example in turn, until the budget is spent.
 
     No text takes more than half of the budget: longer ones are cut after a sentence, so that one long text does not
@@ -81,15 +81,15 @@ def example_turns(examples: Sequence[Sample], budget: int) -> list[Message]:
 
     Args:
         examples: the best first.
-        budget: words.
+        max_words: words.
     """
     turns: list[Message] = []
-    half = budget // 2
+    half = max_words // 2
     for example in examples:
         prompt = example.prompt or _NO_PROMPT
         text = excerpt(example.text, max(1, half - words(prompt)))
-        budget -= words(prompt) + words(text)
-        if budget < 0:
+        max_words -= words(prompt) + words(text)
+        if max_words < 0:
             break
         # The last turn weighs most with small models: the best example goes there.
         turns[:0] = [{"role": "user", "content": prompt}, {"role": "assistant", "content": text}]
@@ -108,9 +108,9 @@ class Bare:
 
     name = "none"
 
-    def condition(self, profile: Profile, prompt: str, budget: int) -> list[Message]:
+    def condition(self, profile: Profile, prompt: str, max_words: int) -> list[Message]:
         """The prompt as the only turn."""
-        del profile, budget
+        del profile, max_words
         return [{"role": "user", "content": prompt}]
 
 
@@ -119,9 +119,9 @@ class FewShot:
 
     name = "few-shot"
 
-    def condition(self, profile: Profile, prompt: str, budget: int) -> list[Message]:
+    def condition(self, profile: Profile, prompt: str, max_words: int) -> list[Message]:
         """Earlier texts, then the prompt."""
-        turns = example_turns(profile.examples, budget)
+        turns = example_turns(profile.examples, max_words)
         if not turns:
             return [{"role": "user", "content": prompt}]
         return [{"role": "system", "content": ""}, *turns, {"role": "user", "content": prompt}]
@@ -132,12 +132,12 @@ class Hypotheses:
 
     name = "hypotheses"
 
-    def condition(self, profile: Profile, prompt: str, budget: int) -> list[Message]:
+    def condition(self, profile: Profile, prompt: str, max_words: int) -> list[Message]:
         """All inferred statements in the system turn, then the prompt."""
         lines: list[str] = []
         for hypothesis in [*narrowed(profile, prompt).hypotheses, *profile.dropped]:
-            budget -= words(hypothesis.statement)
-            if hypothesis.source == "inferred" and budget >= 0:
+            max_words -= words(hypothesis.statement)
+            if hypothesis.source == "inferred" and max_words >= 0:
                 lines.append(f"- {hypothesis.statement}")
         if not lines:
             return [{"role": "user", "content": prompt}]
@@ -154,7 +154,7 @@ class Persona:
 
     name = "persona"
 
-    def condition(self, profile: Profile, prompt: str, budget: int) -> list[Message]:
+    def condition(self, profile: Profile, prompt: str, max_words: int) -> list[Message]:
         """The description, then the prompt."""
         paragraphs = {_WHO: [f"“{each}” (in their own words)" for each in profile.stated], _LIKES: []}
         for hypothesis in sorted(narrowed(profile, prompt).hypotheses, key=lambda h: -h.weight):
@@ -164,8 +164,8 @@ class Persona:
         for start, sentences in paragraphs.items():
             said = [start]
             for sentence in sentences:
-                if words(sentence) <= budget:
-                    budget -= words(sentence)
+                if words(sentence) <= max_words:
+                    max_words -= words(sentence)
                     said.append(sentence)
             told += [" ".join(said)] * (len(said) > 1)
         if not told:
@@ -190,12 +190,12 @@ class Directions:
         self._space = space
         self._sure = sure
 
-    def condition(self, profile: Profile, prompt: str, budget: int) -> list[Message]:
+    def condition(self, profile: Profile, prompt: str, max_words: int) -> list[Message]:
         """The poles before the prompt, the surest first."""
         lines: list[str] = []
         for pole in self._poles(profile):
-            budget -= words(pole)
-            if budget >= 0:
+            max_words -= words(pole)
+            if max_words >= 0:
                 lines.append(f"- {pole}")
         if not lines:
             return [{"role": "user", "content": prompt}]
@@ -221,15 +221,15 @@ class Verified:
 
     name = "verified"
 
-    def condition(self, profile: Profile, prompt: str, budget: int) -> list[Message]:
+    def condition(self, profile: Profile, prompt: str, max_words: int) -> list[Message]:
         """Examples as turns, then the statements with the prompt."""
         lines: list[str] = []
         surest = sorted(narrowed(profile, prompt).hypotheses, key=lambda h: -h.weight)
         for statement in [*profile.stated, *(guidance(h) for h in surest if h.kind == "statement")]:
-            if words(statement) <= budget:
-                budget -= words(statement)
+            if words(statement) <= max_words:
+                max_words -= words(statement)
                 lines.append(f"- {statement}")
-        turns = example_turns(profile.examples, budget)
+        turns = example_turns(profile.examples, max_words)
         if not lines and not turns:
             return [{"role": "user", "content": prompt}]
         asked = "\n".join([_LIKE, *lines, "", prompt]) if lines else prompt
@@ -241,20 +241,20 @@ PROFILE_WORDS = 400
 
 
 class Strategy(Protocol):
-    """``condition(profile, prompt, budget) -> messages``."""
+    """``condition(profile, prompt, max_words) -> messages``."""
 
     @property
     def name(self) -> str:
         """What it is called on the command line."""
         ...
 
-    def condition(self, profile: Profile, prompt: str, budget: int) -> list[Message]:
+    def condition(self, profile: Profile, prompt: str, max_words: int) -> list[Message]:
         """The conversation to send.
 
         Args:
             profile: the person.
             prompt: what is to be answered.
-            budget: words that may be spent on the person, the prompt not counted.
+            max_words: words that may be spent on the person, the prompt not counted.
 
         Returns:
             Messages, ending in the prompt as the user's turn; without a system turn, nothing is said of the person.

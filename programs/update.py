@@ -18,10 +18,10 @@ from hyperalign.profile import Evidence, Hypothesis, Profile
 from hyperalign.records import Edit, Record, by_kind, content_of, only_choices, other_text, own_text, prompt_of
 from hyperalign.scores import ScoreMatrix
 
-from .candidates import Candidate, from_examples, from_measurement, makers
+from .candidates import Candidate, from_examples, from_measurement, proposal_split
 from .evidence import quotable_sentences
-from .fit_result import RECENT, Fit, Memory, Part, kind_of, together
-from .fitting import Told, as_records
+from .fit_result import RECENT, Fit, FitPart, Memory, kind_of, together
+from .fitting import RecordLike, as_records
 from .personalizer import CHOICES_TRIED, Personalizer
 from .replies import tally_answers
 from .scope import falls_under
@@ -84,7 +84,7 @@ class Updated:
     undecided: int = 0
 
 
-def update(person: Personalizer, memory: Memory | None, records: Sequence[Told]) -> Updated:
+def update(person: Personalizer, memory: Memory | None, records: Sequence[RecordLike]) -> Updated:
     """Add records, the oldest first.
 
     Args:
@@ -102,7 +102,7 @@ def update(person: Personalizer, memory: Memory | None, records: Sequence[Told])
     return replace(found, asked=tally.asked, undecided=tally.undecided)
 
 
-def _updated(person: Personalizer, memory: Memory | None, records: Sequence[Told]) -> Updated:
+def _updated(person: Personalizer, memory: Memory | None, records: Sequence[RecordLike]) -> Updated:
     fresh = person.memory({})
     memory = memory or fresh
     records = as_records(records, user=next(iter(_users(memory)), None))
@@ -128,7 +128,7 @@ def _updated(person: Personalizer, memory: Memory | None, records: Sequence[Told
         if len(same) + len(some) < _LEAST:
             waiting += [*same, *some]
         else:
-            parts |= person.explain([*same, *some]).memory.parts
+            parts |= person.fit_detailed([*same, *some]).memory.parts
     before, profile = _whole(memory.parts, user), _whole(parts, user)
     old, now = ([each.statement for each in one.hypotheses] for one in (before, profile))
     return Updated(
@@ -181,7 +181,7 @@ def _teaches_nothing(record: Record, memory: Memory, seen: Container[tuple[str, 
     return "it repeats a record that was just read" if content_of(record) in seen else ""
 
 
-def _whole(parts: Mapping[str, Part], user: str) -> Profile:
+def _whole(parts: Mapping[str, FitPart], user: str) -> Profile:
     """What the parts say together; nothing where there are none."""
     fits = [
         Fit(part.profile, [each.hypothesis for each in part.candidates], list(part.matrices))
@@ -193,7 +193,7 @@ def _whole(parts: Mapping[str, Part], user: str) -> Profile:
     return fits[0].profile if len(fits) == 1 else together(*fits).profile
 
 
-def _added(person: Personalizer, part: Part, new: Sequence[Record]) -> tuple[Part, list[Contradiction]]:
+def _added(person: Personalizer, part: FitPart, new: Sequence[Record]) -> tuple[FitPart, list[Contradiction]]:
     """A part with new records of its kind: read, held against what was believed, and chosen anew."""
     user = part.profile.user
     others, shown = person.others(user, new)
@@ -211,14 +211,16 @@ def _added(person: Personalizer, part: Part, new: Sequence[Record]) -> tuple[Par
     return _chosen_anew(person, _pruned(part, person.half_life), others, against), against
 
 
-def _joined(part: Part, read: Sequence[ScoreMatrix]) -> Part:
+def _joined(part: FitPart, read: Sequence[ScoreMatrix]) -> FitPart:
     matrices = {matrix.test: matrix for matrix in part.matrices}
     for matrix in read:
         matrices[matrix.test] = matrices[matrix.test].joined(matrix) if matrix.test in matrices else matrix
     return replace(part, matrices=tuple(matrices.values()))
 
 
-def _against(part: Part, read: Sequence[ScoreMatrix], new: Sequence[Record]) -> tuple[list[Contradiction], list[bool]]:
+def _against(
+    part: FitPart, read: Sequence[ScoreMatrix], new: Sequence[Record]
+) -> tuple[list[Contradiction], list[bool]]:
     """What the new records speak against, and which of them speak against what is believed on the whole."""
     before = {matrix.test: matrix for matrix in part.matrices}
     poles = {each.hypothesis.id: each.hypothesis.opposite for each in part.candidates}
@@ -250,11 +252,11 @@ def _against(part: Part, read: Sequence[ScoreMatrix], new: Sequence[Record]) -> 
     return found, [value < 0 or not part.profile.hypotheses for value in sums.values()]
 
 
-def _with_measured(person: Personalizer, part: Part, others: Sequence[Record]) -> Part:
+def _with_measured(person: Personalizer, part: FitPart, others: Sequence[Record]) -> FitPart:
     """What can be measured in the newest records and was not claimed yet: no model reads anything for it."""
     rows = {row.record for matrix in part.matrices for row in matrix.rows if row.user == part.profile.user}
     recent = [record for record in part.recent if record.id in rows]
-    made_from = [record for record in makers(recent, person.rules) if not isinstance(record, Edit)]
+    made_from = [record for record in proposal_split(recent, person.rules) if not isinstance(record, Edit)]
     known = {each.hypothesis.id for each in part.candidates}
     claimed = {(each.claim.feature, each.claim.direction) for each in part.candidates if each.claim}
     fresh = [
@@ -275,12 +277,12 @@ def _renamed(candidate: Candidate) -> Candidate:
     return replace(candidate, hypothesis=candidate.hypothesis.model_copy(update={"id": name}))
 
 
-def _with_proposals(person: Personalizer, part: Part, others: Sequence[Record], shown: Sequence[Record]) -> Part:
+def _with_proposals(person: Personalizer, part: FitPart, others: Sequence[Record], shown: Sequence[Record]) -> FitPart:
     """New hypotheses where most of the newest records failed what is believed; at most one question to the model."""
     if len(part.failing) < _LOOKED_AT or np.mean(part.failing) < _FAILING:
         return part
     newest = part.recent[-_LOOKED_AT:]
-    free, _, _ = person.proposed(makers(newest, person.rules), shown)
+    free, _, _ = person.proposed(proposal_split(newest, person.rules), shown)
     known = {each.hypothesis.id for each in part.candidates}
     fresh = [each for each in free if each.hypothesis.id not in known]
     part = replace(part, failing=(), candidates=_fewer((*part.candidates, *fresh), part.profile.hypotheses))
@@ -302,7 +304,7 @@ def _fewer(candidates: Sequence[Candidate], believed: Sequence[Hypothesis]) -> t
     return tuple(each for each in candidates if each.hypothesis.id not in gone)
 
 
-def _pruned(part: Part, half_life: float | None) -> Part:
+def _pruned(part: FitPart, half_life: float | None) -> FitPart:
     """Without the rows that count for nothing any more, and the columns of candidates that are gone."""
     columns = {each.hypothesis.id for each in part.candidates}
     user, matrices = part.profile.user, [matrix.only(columns) for matrix in part.matrices]
@@ -318,7 +320,9 @@ def _about(known: Subjects, new: Subjects) -> dict[str, tuple[str, ...]]:
     return {scope: tuple(dict.fromkeys((*known.get(scope, ()), *new.get(scope, ())))) for scope in scopes}
 
 
-def _chosen_anew(person: Personalizer, part: Part, others: Sequence[Record], against: Sequence[Contradiction]) -> Part:
+def _chosen_anew(
+    person: Personalizer, part: FitPart, others: Sequence[Record], against: Sequence[Contradiction]
+) -> FitPart:
     """What all cells say now; what the new records said against it stands beside it."""
     user, recent = part.profile.user, list(part.recent)
     # Choices bear each other out as examples by the cells that are there; texts would have to be read for it.

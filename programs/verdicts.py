@@ -281,8 +281,8 @@ def _speaks_for(rest: str, others: list[re.Match[str]]) -> bool:
     end = _SENTENCE.search(rest)
     sentence = rest[: end.start() if end else len(rest)]
     told = sentence[: reason.start()] if (reason := _REASON_INSIDE.search(sentence)) else sentence
-    contrast = _CONTRAST.search(told)
-    mine = told[: min([len(told), *(other.start() for other in others), *([contrast.start()] if contrast else [])])]
+    population = _CONTRAST.search(told)
+    mine = told[: min([len(told), *(other.start() for other in others), *([population.start()] if population else [])])]
     theirs = told[len(mine) :]
     if _AGAINST.search(mine):
         return False
@@ -291,7 +291,7 @@ def _speaks_for(rest: str, others: list[re.Match[str]]) -> bool:
         return not (others and re.match(r"(?:but|however|yet|if|unless)\b", theirs, re.I))
     if _FITS.search(mine):
         return not theirs or bool(others and _AGAINST.search(theirs) and not _FITS.search(theirs))
-    return not others and not contrast
+    return not others and not population
 
 
 def _preferred(shown: str, known: _Patterns) -> re.Match[str] | None:

@@ -21,10 +21,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError, NotFoundError, TrainingError
 from hyperalign.files import storage_error, write_whole
 
-from ..models.download import Progress
 from .probe import with_adapter
 from .student import Student, load_student, open_student, torn, unwritten
 

@@ -15,18 +15,17 @@ from pathlib import Path
 import dspy
 
 from hyperalign.budget import Budget
-from hyperalign.concurrency import run_concurrently
+from hyperalign.concurrency import Progress, run_concurrently
 from hyperalign.errors import ModelOutputError
 from hyperalign.profile import Profile
 from hyperalign.programs.generate import Generate
-from hyperalign.programs.hypothesis_tests import Progress
 from hyperalign.programs.judge import Judge
 from hyperalign.programs.replies import count_answer, tally_answers
 from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
 from hyperalign.scores import Message, Scorer
 from hyperalign.style import likeness
 
-from ..models.replies import unfinished
+from ..models.replies import truncated
 from .traces import Trace, append_trace, profile_hash, read_traces, trace_id
 
 __all__ = ["METRICS", "Metric", "Teacher", "collect", "style_likeness", "told", "unanswered"]
@@ -55,7 +54,7 @@ class Teacher:
         drafts: how many drafts a prompt; with two or more, the worst is kept as the rejected one.
         metric: the name of what scores them.
         score: what scores them.
-        at_once: how many prompts it is asked at a time.
+        concurrency: how many prompts it is asked at a time.
         scorer: reads drafts for the person's kept statements; without one measured style alone holds them against
             each other.
     """
@@ -65,7 +64,7 @@ class Teacher:
     drafts: int = 1
     metric: str = "style"
     score: Metric = style_likeness
-    at_once: int = 1
+    concurrency: int = 1
     scorer: Scorer | None = None
 
     @property
@@ -129,7 +128,7 @@ def collect(
             progress("traces", done, len(wanted))
 
     with tally_answers():
-        run_concurrently(answer, waiting, teacher.at_once, keep=keep)
+        run_concurrently(answer, waiting, teacher.concurrency, keep=keep)
     return [known[name] for name in wanted]
 
 
@@ -166,7 +165,7 @@ def _beside(turns: Sequence[Message], prompt: str) -> str:
 
 def _answered(name: str, teacher: Teacher, profile: Profile, prompt: str) -> Trace:
     # All drafts are looked at here, so Generate need not choose among them.
-    with unfinished() as cut:
+    with truncated() as cut:
         try:
             drafts: list[str] = Generate(teacher.strategy, best_of=teacher.drafts, scorer=None)(
                 prompt=prompt, profile=profile
@@ -192,7 +191,7 @@ def _answered(name: str, teacher: Teacher, profile: Profile, prompt: str) -> Tra
         score=teacher.score(profile, prompt, best) if best else None,
         rejected_score=teacher.score(profile, prompt, worst) if worst else None,
         picked_by=teacher.picks_by(len(whole or drafts)),
-        unfinished=bool(drafts) and not whole,
+        truncated=bool(drafts) and not whole,
     )
 
 

@@ -14,7 +14,7 @@ from .distill import Distillation, split_prompts
 from .recipe import ANSWERED, Hardware, Recipe
 from .student import Student, count_parameters, read_size
 
-__all__ = ["Expected", "estimate", "fitted"]
+__all__ = ["CostEstimate", "estimate_cost", "fit_to_memory"]
 
 _TOKENS_A_WORD = 1.4
 _ANSWER_TOKENS = 200
@@ -32,11 +32,11 @@ _ROOM = 0.9
 
 
 @dataclass(frozen=True)
-class Expected:
+class CostEstimate:
     """What it will take.
 
     Attributes:
-        prompts: by part.
+        prompts: by split.
         calls: of the teacher.
         tokens_in: that the teacher reads.
         tokens_out: that it writes.
@@ -68,7 +68,9 @@ class Expected:
         ]
 
 
-def estimate(asked: Distillation, teacher: Teacher, hardware: Hardware, *, judge: Student | None = None) -> Expected:
+def estimate_cost(
+    asked: Distillation, teacher: Teacher, hardware: Hardware, *, judge: Student | None = None
+) -> CostEstimate:
     """What a distillation will take.
 
     Args:
@@ -85,15 +87,15 @@ def estimate(asked: Distillation, teacher: Teacher, hardware: Hardware, *, judge
     answered = recipe.method in ANSWERED
     calls = people * len(taught) * teacher.drafts if answered else 0
     rows = people * len(split.train)
-    written = _ANSWER_TOKENS if answered else recipe.max_new
+    written = _ANSWER_TOKENS if answered else recipe.max_new_tokens
     each = min(recipe.max_length, (sum(read) // max(1, len(read))) + written)
     passes = 1 if recipe.method == "sft" else 3  # the others also read with the reference or the teacher, or write
-    steps = recipe.max_steps or max(1, -(-rows // recipe.batch)) * round(recipe.epochs)
-    tokens = steps * min(rows, recipe.batch) * each
+    steps = recipe.max_steps or max(1, -(-rows // recipe.batch_size)) * round(recipe.epochs)
+    tokens = steps * min(rows, recipe.batch_size) * each
     parameters = count_parameters(asked.student)
     speed = _GPU_FLOPS if hardware.device == "cuda" else _CPU_FLOPS_A_CORE * (os.cpu_count() or 1)
-    return Expected(
-        prompts={"training": len(split.train), "validation": len(split.validation), "the report": len(split.report)},
+    return CostEstimate(
+        prompts={"training": len(split.train), "validation": len(split.validation), "the test": len(split.test)},
         calls=calls,
         tokens_in=(people * sum(read) + len(taught) * said) * teacher.drafts if answered else 0,
         tokens_out=calls * _ANSWER_TOKENS * 2,
@@ -105,7 +107,7 @@ def estimate(asked: Distillation, teacher: Teacher, hardware: Hardware, *, judge
     )
 
 
-def fitted(asked: Distillation, hardware: Hardware, *, judge: Student | None = None) -> Distillation:
+def fit_to_memory(asked: Distillation, hardware: Hardware, *, judge: Student | None = None) -> Distillation:
     """The same, with fewer rows in memory at a time, or activations computed twice, where it would not fit otherwise.
 
     A step adds up as many rows as before, so that it teaches the same. What does not fit at all is left as small as it
@@ -126,22 +128,24 @@ def fitted(asked: Distillation, hardware: Hardware, *, judge: Student | None = N
 
 def _smaller(recipe: Recipe) -> Iterator[Recipe]:
     """Recipes that need less and less; single rows come last, as they use a device worst."""
-    while recipe.at_once > 2:
-        recipe = replace(recipe, at_once=recipe.at_once // 2)
+    while recipe.micro_batch_size > 2:
+        recipe = replace(recipe, micro_batch_size=recipe.micro_batch_size // 2)
         yield recipe
-    yield (recipe := replace(recipe, recompute=True))
-    yield replace(recipe, at_once=1)
+    yield (recipe := replace(recipe, gradient_checkpointing=True))
+    yield replace(recipe, micro_batch_size=1)
 
 
 def _memory(asked: Distillation, recipe: Recipe, judge: Student | None) -> int:
     """Bytes at most: the libraries, the weights, and what each token of the longest rows leaves in every layer."""
     split, size = split_prompts(asked.prompts), read_size(asked.student)
     longest = max((_tokens(prompt) for prompt in [*split.train, *split.validation]), default=0)
-    written = 2 * _ANSWER_TOKENS if recipe.method in ANSWERED else recipe.max_new
+    written = 2 * _ANSWER_TOKENS if recipe.method in ANSWERED else recipe.max_new_tokens
     texts = 2 if recipe.method == "dpo" else 1
-    tokens = texts * recipe.at_once * min(recipe.max_length, longest + written)
+    tokens = texts * recipe.micro_batch_size * min(recipe.max_length, longest + written)
     each = _BYTES[recipe.bf16]
-    inner = size.layers * (_CHANNELS * size.channels + _GATED * size.inner) * (0.3 if recipe.recompute else 1)
+    inner = (
+        size.layers * (_CHANNELS * size.channels + _GATED * size.inner) * (0.3 if recipe.gradient_checkpointing else 1)
+    )
     # Weights lie in float32 whatever is computed with; the reference of 'dpo' and the teacher of 'context' are the
     # student without its adapter, and only a judge comes beside it.
     models = [asked.student, *([judge] if judge is not None else [])]

@@ -24,11 +24,11 @@ from hyperalign.scores import Message
 from .recipe import Method
 from .traces import Trace
 
-__all__ = ["SCOPES", "Part", "Row", "Scope", "ScopeKind", "dataset", "export", "part_of", "prefix", "rows"]
+__all__ = ["SCOPES", "Scope", "ScopeKind", "Split", "TrainingRow", "dataset", "export", "prefix", "rows", "split_of"]
 
-Part = Literal["train", "validation", "report"]
+Split = Literal["train", "validation", "test"]
 ScopeKind = Literal["person", "tag", "prefix", "program"]
-Row = dict[str, Any]
+TrainingRow = dict[str, Any]
 SCOPES: tuple[ScopeKind, ...] = ("person", "tag", "prefix", "program")
 
 
@@ -86,22 +86,22 @@ def prefix(person: Profile) -> str:
     return f"Write as a person like this: {' '.join(hypothesis.statement for hypothesis in surest)}"
 
 
-def part_of(prompt: str, *, validation: float = 0.1, report: float = 0.1) -> Part:
-    """To which part a prompt belongs: by its own words, so that it never changes with the others.
+def split_of(prompt: str, *, validation: float = 0.1, test: float = 0.1) -> Split:
+    """The split of a prompt: by its own words, so that it never changes with the others.
 
     Args:
         prompt: what is asked.
         validation: share of prompts on which training is watched.
-        report: share of prompts on which the adapter is judged, once.
+        test: share of prompts on which the adapter is judged, once.
     """
     digest = hashlib.sha256(" ".join(prompt.lower().split()).encode()).digest()
     share = int.from_bytes(digest[:8], "big") / 2**64
-    if share < report:
-        return "report"
-    return "validation" if share < report + validation else "train"
+    if share < test:
+        return "test"
+    return "validation" if share < test + validation else "train"
 
 
-def rows(traces: Sequence[Trace], scope: Scope, method: Method = "sft") -> list[Row]:
+def rows(traces: Sequence[Trace], scope: Scope, method: Method = "sft") -> list[TrainingRow]:
     """Traces as rows of a method: ``prompt`` and ``completion``; ``prompt``, ``chosen`` and ``rejected``; or ``prompt``
     and ``privileged_context``.
 
@@ -122,7 +122,7 @@ def rows(traces: Sequence[Trace], scope: Scope, method: Method = "sft") -> list[
     return made
 
 
-def _row(trace: Trace, scope: Scope, method: Method) -> Row | None:
+def _row(trace: Trace, scope: Scope, method: Method) -> TrainingRow | None:
     prompt = scope.messages(trace.user, trace.prompt)
     answer = [{"role": "assistant", "content": trace.answer}]
     match method:
@@ -142,7 +142,7 @@ def _row(trace: Trace, scope: Scope, method: Method) -> Row | None:
             return {"prompt": prompt}
 
 
-def dataset(made: Sequence[Row]) -> Any:
+def dataset(made: Sequence[TrainingRow]) -> Any:
     """Rows as a ``datasets.Dataset``.
 
     Raises:
@@ -155,7 +155,7 @@ def dataset(made: Sequence[Row]) -> Any:
     return datasets.Dataset.from_list(list(made))
 
 
-def export(made: Sequence[Row], path: Path) -> None:
+def export(made: Sequence[TrainingRow], path: Path) -> None:
     """Write rows as JSONL or Parquet, by the file's ending.
 
     Raises:

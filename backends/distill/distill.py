@@ -14,20 +14,20 @@ from pathlib import Path
 
 from hyperalign import __version__
 from hyperalign.budget import Budget
+from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError
 from hyperalign.files import alone_in, write_whole
 from hyperalign.profile import Profile
-from hyperalign.programs.hypothesis_tests import Progress
 from hyperalign.programs.strategies import strategy
 
 from .adapters import Adapter, Card, Verdict, check_base, check_tokenizer, open_adapter, recard, seal, sealed
 from .collect import METRICS, Teacher, collect, unanswered
 from .curve import as_picture
-from .dataset import Row, Scope, export, part_of, rows
+from .dataset import Scope, TrainingRow, export, rows, split_of
 from .gate import Terms, judge
 from .recipe import ANSWERED, Hardware, Recipe
 from .student import Student, check_turns
-from .traces import Kept, Sieve, Trace, profile_hash
+from .traces import Kept, Trace, TraceFilter, profile_hash
 from .train import losses, train
 
 __all__ = ["Distillation", "Split", "distill", "gate", "split_prompts"]
@@ -38,17 +38,17 @@ _RUN, _SPLIT, _PEOPLE = "training", "split.json", "people.json"
 
 @dataclass(frozen=True)
 class Split:
-    """Prompts by part; each is in one part alone, for all people.
+    """Prompts by split; each is in one split alone, for all people.
 
     Attributes:
         train: learned from.
         validation: watched while training.
-        report: kept for the gate, and never trained on.
+        test: kept for the gate, and never trained on.
     """
 
     train: list[str]
     validation: list[str]
-    report: list[str]
+    test: list[str]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Distillation:
     student: Student
     recipe: Recipe
     scope: Scope = field(default_factory=Scope)
-    sieve: Sieve = field(default_factory=Sieve)
+    sieve: TraceFilter = field(default_factory=TraceFilter)
     terms: Terms = field(default_factory=Terms)
 
     def __post_init__(self) -> None:
@@ -89,10 +89,10 @@ class Distillation:
 
 
 def split_prompts(prompts: Sequence[str]) -> Split:
-    """Split prompts by their own words; the same prompt is always in the same part."""
+    """Split prompts by their own words; the same prompt is always in the same split."""
     split = Split([], [], [])
     for prompt in dict.fromkeys(prompts):
-        getattr(split, part_of(prompt)).append(prompt)
+        getattr(split, split_of(prompt)).append(prompt)
     return split
 
 
@@ -131,7 +131,7 @@ def distill(
     run = folder / _RUN
     _refuse_what_is_no_run(folder)
     split = split_prompts(asked.prompts)
-    if not split.train or not split.report:
+    if not split.train or not split.test:
         what = "train on" if not split.train else "judge the adapter by: none of them is kept from training"
         raise InputError(f"{len(asked.prompts)} prompt(s) are too few to {what}.", remedy="Give at least thirty.")
     check_turns(asked.student)
@@ -150,7 +150,7 @@ def distill(
                 remedy=f"See {run / 'traces.jsonl'}; a lower --threshold or another --teacher may help.",
             )
         parts = {
-            part: [trace for trace in kept.traces if part_of(trace.prompt) == part] for part in ("train", "validation")
+            part: [trace for trace in kept.traces if split_of(trace.prompt) == part] for part in ("train", "validation")
         }
         made = rows(parts["train"], asked.scope, asked.recipe.method)
         watched = _rows_if_any(parts["validation"], asked)
@@ -205,7 +205,7 @@ def gate(folder: Path, student: Student, progress: Progress | None = None) -> Ve
     check_base(card, student)
     check_tokenizer(adapter, student.path)
     try:
-        prompts = json.loads((folder / _RUN / _SPLIT).read_text(encoding="utf-8"))["prompts"]["report"]
+        prompts = json.loads((folder / _RUN / _SPLIT).read_text(encoding="utf-8"))["prompts"]["test"]
         people = json.loads((folder / _RUN / _PEOPLE).read_text(encoding="utf-8"))
         profiles = [Profile.from_json(json.dumps(person), where=_PEOPLE) for person in people]
     except (OSError, ValueError, KeyError) as error:
@@ -228,14 +228,14 @@ def gate(folder: Path, student: Student, progress: Progress | None = None) -> Ve
             strategy=strategy(card.strategy),
             metric=METRICS[card.metric],
             terms=Terms.model_validate(card.terms),
-            max_new=int(card.recipe.get("max_new", 128)),
+            max_new_tokens=int(card.recipe.get("max_new_tokens", 128)),
             progress=progress,
         )
         recard(folder, card.model_copy(update={"gate": verdict}))
     return verdict
 
 
-def _rows_if_any(traces: Sequence[Trace], asked: Distillation) -> list[Row]:
+def _rows_if_any(traces: Sequence[Trace], asked: Distillation) -> list[TrainingRow]:
     """Rows to watch; none where no held-back prompt has what the method needs, which is no reason to end a run."""
     try:
         return rows(traces, asked.scope, asked.recipe.method)
@@ -279,7 +279,7 @@ def _card(
 
 def _report(run: Path, kept: Kept, split: Split) -> None:
     counts = {"kept": len(kept.traces), "dropped": dict(kept.dropped)}
-    parts = {"train": split.train, "validation": split.validation, "report": split.report}
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
     write_whole(run / _SPLIT, json.dumps({**counts, "prompts": parts}, indent=2, ensure_ascii=False))
 
 

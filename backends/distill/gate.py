@@ -18,10 +18,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError
 from hyperalign.profile import Profile
 from hyperalign.programs.generate import Generate
-from hyperalign.programs.hypothesis_tests import Progress
 from hyperalign.programs.strategies import Strategy
 from hyperalign.scores import Message
 from hyperalign.style import of_beginnings
@@ -76,7 +76,7 @@ def judge(
     strategy: Strategy,
     metric: Metric,
     terms: Terms | None = None,
-    max_new: int = 128,
+    max_new_tokens: int = 128,
     progress: Progress | None = None,
 ) -> Verdict:
     """Hold an adapter to its terms.
@@ -90,7 +90,7 @@ def judge(
         strategy: how the profile is put before the student that it is compared with.
         metric: how well an answer fits a person.
         terms: what it must reach; the usual ones if None.
-        max_new: tokens of an answer.
+        max_new_tokens: tokens of an answer.
         progress: told of each part.
 
     Raises:
@@ -113,7 +113,7 @@ def judge(
     systems = sorted({scope.system(profile.user) for profile in profiles})
     # Answers are cut at a number of tokens: to have come to an end by then is no likeness.
     judged = [(profile.model_copy(update={"style": of_beginnings(profile.style)}), prompt) for profile, prompt in cases]
-    quality = _Quality(judged, metric, max_new, progress)
+    quality = _Quality(judged, metric, max_new_tokens, progress)
     base, base_broken = quality(model, tokenizer, told, "student with profile")
     bare, _ = quality(model, tokenizer, asked, "student")
     able, refusing = _fixed_shares(model, tokenizer, systems)
@@ -185,14 +185,16 @@ class _Quality:
 
     cases: Sequence[tuple[Profile, str]]
     metric: Metric
-    max_new: int
+    max_new_tokens: int
     progress: Progress | None
 
     def __call__(
         self, model: Any, tokenizer: Any, asked: Sequence[Sequence[Message]], name: str
     ) -> tuple[float, float]:
         step = f"gate, {name}"
-        written = answers(model, tokenizer, asked, max_new=self.max_new, progress=self.progress, step=step)
+        written = answers(
+            model, tokenizer, asked, max_new_tokens=self.max_new_tokens, progress=self.progress, step=step
+        )
         score = fmean(self.metric(*case, text) for case, text in zip(self.cases, written, strict=True))
         return score, fmean(len(text.split()) < MIN_WORDS or goes_in_circles(text) for text in written)
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from hyperalign.concurrency import Progress
 from hyperalign.errors import TrainingError
-from hyperalign.programs.hypothesis_tests import Progress
 from hyperalign.scores import Message
 
 from .student import Student, load_student, torn
@@ -45,7 +45,7 @@ def answers(
     tokenizer: Any,
     asked: Sequence[Sequence[Message]],
     *,
-    max_new: int,
+    max_new_tokens: int,
     progress: Progress | None = None,
     step: str = "answers",
 ) -> list[str]:
@@ -55,7 +55,7 @@ def answers(
         model: of transformers, with or without an adapter.
         tokenizer: its own, with a chat template.
         asked: conversations.
-        max_new: tokens of an answer.
+        max_new_tokens: tokens of an answer.
         progress: told after each batch.
         step: what progress calls it.
     """
@@ -75,7 +75,7 @@ def answers(
         with torch.inference_mode():
             found = model.generate(
                 **batch,
-                max_new_tokens=max_new,
+                max_new_tokens=max_new_tokens,
                 do_sample=False,
                 temperature=None,
                 top_p=None,

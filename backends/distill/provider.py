@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from hyperalign import __version__
+from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError
 from hyperalign.files import data_folder
 from hyperalign.programs.dspy_internals import Provider, TrainingJob
-from hyperalign.programs.hypothesis_tests import Progress
 
 from .adapters import Card, seal
-from .dataset import Row, export
+from .dataset import TrainingRow, export
 from .recipe import Hardware, find_hardware, suggest
 from .student import count_parameters, open_student
 from .train import train
@@ -107,7 +107,7 @@ class LocalProvider(Provider):
         return f"adapter:{folder}"
 
 
-def _row(entry: dict[str, Any], number: int) -> Row:
+def _row(entry: dict[str, Any], number: int) -> TrainingRow:
     turns = entry.get("messages")
     if not isinstance(turns, list) or len(turns) < 2 or turns[-1].get("role") != "assistant":
         raise InputError(

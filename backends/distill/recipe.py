@@ -95,14 +95,14 @@ class Recipe:
         learning_rate: at its peak.
         epochs: passes over the rows.
         max_steps: stop after so many; 0 for all epochs.
-        batch: rows a step.
-        at_once: rows in memory at a time; a step adds up as many times as it takes.
+        batch_size: rows a step.
+        micro_batch_size: rows in memory at a time; a step adds up as many times as it takes.
         max_length: tokens of a row; longer ones are cut, and counted before.
-        max_new: tokens that the student writes itself, in ``context`` and ``on-policy``.
+        max_new_tokens: tokens that the student writes itself, in ``context`` and ``on-policy``.
         patience: stop when so many looks at the validation rows in a row found nothing better; 0 never.
-        look_every: steps between two looks, and between two checkpoints.
+        eval_steps: steps between two looks, and between two checkpoints.
         bf16: compute in bfloat16.
-        recompute: compute activations twice to save memory.
+        gradient_checkpointing: compute activations twice to save memory.
         group_by_length: within a step, put rows of like length in memory together, so that little is padding; which
             rows a step has is drawn all the same.
         seed: of the first weights, and of the order of rows where they are not grouped: grouping draws by its own.
@@ -119,14 +119,14 @@ class Recipe:
     learning_rate: float = 2e-4
     epochs: float = 3.0
     max_steps: int = 0
-    batch: int = 8
-    at_once: int = 4
+    batch_size: int = 8
+    micro_batch_size: int = 4
     max_length: int = 1024
-    max_new: int = 128
+    max_new_tokens: int = 128
     patience: int = 3
-    look_every: int = 25
+    eval_steps: int = 25
     bf16: bool = False
-    recompute: bool = False
+    gradient_checkpointing: bool = False
     group_by_length: bool = True
     seed: int = 0
     accelerate: Mapping[str, Any] = field(default_factory=dict)
@@ -134,7 +134,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise InputError(f"There is no method {self.method!r}.", remedy=f"Choose one of: {', '.join(METHODS)}.")
-        for name in ("rank", "alpha", "batch", "at_once", "max_length", "max_new", "look_every"):
+        for name in ("rank", "alpha", "batch_size", "micro_batch_size", "max_length", "max_new_tokens", "eval_steps"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}.", remedy="Give a whole number of at least 1.")
         if not 0 < self.learning_rate < 1:
@@ -144,8 +144,8 @@ class Recipe:
 
     @property
     def steps_added(self) -> int:
-        """How many times ``at_once`` rows make up a step."""
-        return max(1, -(-self.batch // self.at_once))
+        """How many times ``micro_batch_size`` rows make up a step."""
+        return max(1, -(-self.batch_size // self.micro_batch_size))
 
     def as_data(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -173,13 +173,13 @@ def suggest(method: Method, parameters: int, hardware: Hardware, **chosen: Any) 
         # Many small steps at a high rate: a small model that learns several people otherwise learns what they share,
         # and not whose tag is whose. Two passes: in further ones the loss on other prompts only rose.
         epochs=2.0 if small else 3.0,
-        batch=4 if small else 8,
-        look_every=50 if small else 25,
+        batch_size=4 if small else 8,
+        eval_steps=50 if small else 25,
         # DPO moves a model that may already be good, and comes apart at the rates of plain training.
         learning_rate=(2e-5 if method == "dpo" else 2e-3 if small else 2e-4),
-        at_once=4 if on_cpu else 8,
+        micro_batch_size=4 if on_cpu else 8,
         bf16=hardware.bf16,
         # Twice the time for memory that a small model on a large machine does not need.
-        recompute=not on_cpu and not small and hardware.memory < _ROOMY,
+        gradient_checkpointing=not on_cpu and not small and hardware.memory < _ROOMY,
     )
     return replace(default, **{name: value for name, value in chosen.items() if value is not None})

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from hyperalign.files import write_whole
 
-from .dataset import Row
+from .dataset import TrainingRow
 from .recipe import Recipe
 from .student import Student
 
-__all__ = ["LOSSES", "Begun", "Lengths", "Trained"]
+__all__ = ["LOSSES", "Lengths", "RunState", "Trained"]
 
 LOSSES = "losses.jsonl"
 _BEGUN, _TRAINED, _CHECKPOINTS = "begun.json", "trained.json", "checkpoints"
@@ -66,7 +66,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Begun:
+class RunState:
     """A training that was begun in a folder.
 
     Attributes:
@@ -84,8 +84,8 @@ class Begun:
         student: Student,
         teacher: Student | None,
         recipe: Recipe,
-        *rows: Sequence[Row],
-    ) -> Begun:
+        *rows: Sequence[TrainingRow],
+    ) -> RunState:
         """Begin, or go on: what the folder holds of another training goes, and losses of which no checkpoint is left.
 
         Raises:

@@ -19,11 +19,12 @@ from typing import Any
 from filelock import FileLock
 from jinja2 import TemplateError
 
+from hyperalign.concurrency import Progress
 from hyperalign.errors import MissingExtraError, ModelError, StorageError, UnknownModelError
 from hyperalign.files import cache_folder, storage_error
 
 from ..models.catalogue import LocalModel, file_sha256, resolve
-from ..models.download import Progress, ensure_local
+from ..models.download import ensure_local
 
 __all__ = [
     "Size",

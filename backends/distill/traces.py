@@ -31,8 +31,8 @@ from hyperalign.text import longest_copied_run
 __all__ = [
     "MIN_WORDS",
     "Kept",
-    "Sieve",
     "Trace",
+    "TraceFilter",
     "append_trace",
     "goes_in_circles",
     "profile_hash",
@@ -81,7 +81,7 @@ class Trace(BaseModel):
     score: FiniteFloat | None = None
     rejected_score: FiniteFloat | None = None
     picked_by: str = ""
-    unfinished: bool = False
+    truncated: bool = False
 
 
 def profile_hash(profile: Profile) -> str:
@@ -160,7 +160,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Sieve:
+class TraceFilter:
     """What it takes to teach.
 
     Attributes:
@@ -209,7 +209,7 @@ class Sieve:
         reasons = {
             f"shorter than {self.min_words} words": len(answer.split()) < self.min_words,
             "repeats a text of the person's": self._repeats(answer, trace.user),
-            "stops in the middle": trace.unfinished,
+            "stops in the middle": trace.truncated,
             "declines": not self.refusals and refused(answer),
             "goes in circles": goes_in_circles(answer),
             f"holds a {next(iter(private_parts(answer)), '')}": bool(private_parts(answer)),

@@ -22,13 +22,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from hyperalign.concurrency import Progress
 from hyperalign.errors import HyperalignError, InputError, MissingExtraError, TrainingError
 from hyperalign.files import append_line, read_journal, write_whole
-from hyperalign.programs.hypothesis_tests import Progress
 
-from .dataset import Row
+from .dataset import TrainingRow
 from .recipe import Hardware, Recipe, find_hardware, peak_memory
-from .run_state import LOSSES, Begun, Lengths, Trained
+from .run_state import LOSSES, Lengths, RunState, Trained
 from .student import Student, load_student, torn, unwritten
 from .trainers import BUILDERS, Prepared
 
@@ -96,7 +96,7 @@ def _check(found: dict[str, float], norm: float, step: int) -> None:
 _WATCHED = ("sft", "dpo")  # the others write while they train: a look at validation rows would take as long again
 
 
-def measure_lengths(made: Sequence[Row], tokenizer: Any, limit: int) -> Lengths:
+def measure_lengths(made: Sequence[TrainingRow], tokenizer: Any, limit: int) -> Lengths:
     """Count the tokens of rows, and which do not fit, before anything is trained.
 
     Args:
@@ -115,7 +115,7 @@ def measure_lengths(made: Sequence[Row], tokenizer: Any, limit: int) -> Lengths:
     return Lengths(tuple(tokens), cut, lost)
 
 
-def _as_the_teacher_sees(row: Row) -> list[Any]:
+def _as_the_teacher_sees(row: TrainingRow) -> list[Any]:
     """The prompt, after the profile where the student's own base is shown that too: both must fit."""
     told = row.get("privileged_context")
     *before, last = row["prompt"]
@@ -124,11 +124,11 @@ def _as_the_teacher_sees(row: Row) -> list[Any]:
 
 def train(
     student: Student,
-    made: Sequence[Row],
+    made: Sequence[TrainingRow],
     recipe: Recipe,
     folder: Path,
     *,
-    validation: Sequence[Row] = (),
+    validation: Sequence[TrainingRow] = (),
     teacher: Student | None = None,
     hardware: Hardware | None = None,
     progress: Progress | None = None,
@@ -158,7 +158,7 @@ def train(
         raise InputError("There is nothing to train on.", remedy="Give more prompts, or a lower --threshold.")
     hardware = hardware or find_hardware()
     peft, transformers = _libraries()
-    done = Begun.of(folder, student, teacher, recipe, made, validation)
+    done = RunState.of(folder, student, teacher, recipe, made, validation)
     if (before := done.through()) is not None:
         return before
     began = time.perf_counter()
@@ -210,7 +210,7 @@ def train(
                 raise
             raise TrainingError(
                 "The memory does not suffice for this training.",
-                remedy="Take a smaller student, or a smaller --max-length (in Python also a smaller at_once).",
+                remedy="Take a smaller student, or a smaller --max-length (in Python also a smaller micro_batch_size).",
             ) from error
     first, last, seen = _ends(folder)
     seconds, memory = time.perf_counter() - began, peak_memory(hardware)
@@ -224,8 +224,8 @@ def _arguments(recipe: Recipe, hardware: Hardware, checkpoints: Path, *, watched
     """What all of TRL's configurations take."""
     return {
         "output_dir": str(checkpoints),
-        "per_device_train_batch_size": min(recipe.at_once, recipe.batch),
-        "per_device_eval_batch_size": min(recipe.at_once, recipe.batch),
+        "per_device_train_batch_size": min(recipe.micro_batch_size, recipe.batch_size),
+        "per_device_eval_batch_size": min(recipe.micro_batch_size, recipe.batch_size),
         "gradient_accumulation_steps": recipe.steps_added,
         "num_train_epochs": recipe.epochs,
         "max_steps": recipe.max_steps or -1,
@@ -234,16 +234,16 @@ def _arguments(recipe: Recipe, hardware: Hardware, checkpoints: Path, *, watched
         "warmup_steps": 0.05,
         "logging_steps": 1,
         "save_strategy": "steps",
-        "save_steps": recipe.look_every,
+        "save_steps": recipe.eval_steps,
         "save_total_limit": 2,
         "eval_strategy": "steps" if watched else "no",
-        "eval_steps": recipe.look_every if watched else None,
+        "eval_steps": recipe.eval_steps if watched else None,
         "load_best_model_at_end": watched,
         # How long nothing better was found counts on, too.
         "restore_callback_states_from_checkpoint": watched,
         "metric_for_best_model": "eval_loss" if watched else None,
         "greater_is_better": False if watched else None,
-        "gradient_checkpointing": recipe.recompute,
+        "gradient_checkpointing": recipe.gradient_checkpointing,
         "bf16": recipe.bf16,
         "use_cpu": hardware.device == "cpu",
         "dataloader_pin_memory": hardware.device != "cpu",

@@ -33,7 +33,7 @@ from typing import Any, Protocol
 
 from hyperalign.errors import InputError
 
-from .dataset import Row, dataset
+from .dataset import TrainingRow, dataset
 from .recipe import Method, Recipe
 
 __all__ = [
@@ -66,8 +66,8 @@ class Prepared:
 
     model: Any
     tokenizer: Any
-    rows: Sequence[Row]
-    validation: Sequence[Row]
+    rows: Sequence[TrainingRow]
+    validation: Sequence[TrainingRow]
     recipe: Recipe
     arguments: Mapping[str, Any]
     lora: Any
@@ -154,7 +154,7 @@ def build_on_policy(prepared: Prepared) -> Any:
             remedy="Take a teacher and a student of one family, or --method sft.",
         )
     trl = import_module("trl")
-    config = trl.DistillationConfig(**prepared.arguments, max_completion_length=prepared.recipe.max_new)
+    config = trl.DistillationConfig(**prepared.arguments, max_completion_length=prepared.recipe.max_new_tokens)
     return trl.DistillationTrainer(args=config, teacher_model=prepared.teacher, **prepared.parts)
 
 
@@ -168,7 +168,7 @@ def build_context(prepared: Prepared) -> Any:
     config = sdft.SDFTConfig(
         **prepared.arguments,
         max_prompt_length=recipe.max_length,
-        max_completion_length=recipe.max_new,
+        max_completion_length=recipe.max_new_tokens,
         num_generations=1,
         # As strategies have it: what is said of the person, then the prompt.
         teacher_prompt_template="{privileged_context}\n\n{prompt}",

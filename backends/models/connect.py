@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from hyperalign.budget import Budget
-from hyperalign.concurrency import DEFAULT_CONCURRENCY
+from hyperalign.concurrency import DEFAULT_CONCURRENCY, Progress
 from hyperalign.errors import InputError, MissingExtraError, MissingKeyError, UnknownModelError
 
 from .catalogue import LocalModel, resolve
-from .download import Progress, check_fetch, is_verified
+from .download import check_fetch, is_verified
 from .llama_server import LlamaServer, ServerSettings
 from .lm import LM
 from .meter import Journal, Meter
-from .target import Kind, Target, locate, locate_adapter
+from .target import ModelKind, Target, locate, locate_adapter
 
 __all__ = ["check_local", "check_name", "check_ready", "check_scorer", "connect"]
 
@@ -109,7 +109,7 @@ def check_name(name: str) -> None:
 _HOSTED_SECONDS = 120.0
 _LOCAL_SECONDS = 600.0
 _RETRIES = 3
-_VLLM_AT_ONCE = 16
+_VLLM_CONCURRENCY = 16
 _HOTTEST = 2.0
 
 
@@ -204,7 +204,13 @@ class _Shared:
     patience: int
 
     def target(
-        self, model: str, kind: Kind, seconds: float, *, at_once: int = DEFAULT_CONCURRENCY, **of_kind: Any
+        self,
+        model: str,
+        kind: ModelKind,
+        seconds: float,
+        *,
+        default_concurrency: int = DEFAULT_CONCURRENCY,
+        **of_kind: Any,
     ) -> Target:
         """A target.
 
@@ -212,7 +218,7 @@ class _Shared:
             model: LiteLLM's name.
             kind: who runs it.
             seconds: to wait for an answer, where nothing else was said.
-            at_once: requests under way at once, where nothing else was said.
+            default_concurrency: requests under way at once, where nothing else was said.
             of_kind: what only some kinds have.
         """
         return Target(
@@ -222,7 +228,7 @@ class _Shared:
             self.timeout or seconds,
             headers=self.headers,
             fixed=self.fixed,
-            concurrency=self.concurrency or at_once,
+            concurrency=self.concurrency or default_concurrency,
             patience=self.patience,
             **of_kind,
         )
@@ -257,7 +263,7 @@ def _local(shared: _Shared, rest: str, settings: ServerSettings | None, progress
     model = resolve(rest)
     server = LlamaServer(model, settings, progress)
     return shared.target(
-        f"openai/{model.served_name}", "local", _LOCAL_SECONDS, at_once=server.settings.slots, server=server
+        f"openai/{model.served_name}", "local", _LOCAL_SECONDS, default_concurrency=server.settings.slots, server=server
     )
 
 
@@ -268,7 +274,7 @@ def _vllm(shared: _Shared, rest: str, api_key: str | None) -> Target:
         f"hosted_vllm/{served.model}",
         "vllm",
         _LOCAL_SECONDS,
-        at_once=_VLLM_AT_ONCE,
+        default_concurrency=_VLLM_CONCURRENCY,
         api_base=served.base,
         api_key=served.api_key or "none",
     )
@@ -287,7 +293,7 @@ def _adapter(shared: _Shared, rest: str, api_key: str | None) -> Target:
         f"openai/{served.model}",
         "adapter",
         _LOCAL_SECONDS,
-        at_once=1,
+        default_concurrency=1,
         api_base=served.base,
         api_key=served.api_key or "none",
     )

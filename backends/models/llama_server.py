@@ -29,11 +29,12 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_exponential
 
+from hyperalign.concurrency import Progress
 from hyperalign.errors import MissingExtraError, ModelServerError
 from hyperalign.files import cache_folder, write_whole
 
 from .catalogue import LocalModel
-from .download import Progress, ensure_local
+from .download import ensure_local
 
 __all__ = ["Address", "LlamaServer", "ServerSettings"]
 

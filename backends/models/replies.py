@@ -18,13 +18,13 @@ from typing import Any
 
 from .bodies import BLANK, INVISIBLE, tidied
 
-__all__ = ["Reply", "ThoughtFilter", "guessed_tokens", "read_reply", "told_unfinished", "unfinished"]
+__all__ = ["Reply", "ThoughtFilter", "guessed_tokens", "note_truncated", "read_reply", "truncated"]
 
 _heard: ContextVar[list[str] | None] = ContextVar("unfinished", default=None)
 
 
 @contextmanager
-def unfinished() -> Iterator[list[str]]:
+def truncated() -> Iterator[list[str]]:
     """Collects the answers that stop at their length while this is open, without space around them."""
     found: list[str] = []
     token = _heard.set(found)
@@ -34,7 +34,7 @@ def unfinished() -> Iterator[list[str]]:
         _heard.reset(token)
 
 
-def told_unfinished(text: str) -> None:
+def note_truncated(text: str) -> None:
     """Tell whoever listens of an answer that stopped at its length."""
     if (found := _heard.get()) is not None:
         found.append(text.strip())

@@ -34,7 +34,7 @@ from .parameters import Parameters, speaks_responses
 from .transport import Clients
 
 __all__ = [
-    "Kind",
+    "ModelKind",
     "Served",
     "Target",
     "adapters_address",
@@ -181,7 +181,7 @@ def locate_adapter(name: str, api_key: str | None = None) -> Served:
 
 _PATIENCE_WITH_RATE_LIMITS = 3
 
-Kind = Literal["hosted", "vllm", "local", "adapter"]
+ModelKind = Literal["hosted", "vllm", "local", "adapter"]
 
 
 @dataclass
@@ -205,7 +205,7 @@ class Target:
 
     name: str
     model: str
-    kind: Kind
+    kind: ModelKind
     timeout: float
     api_base: str | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)

@@ -23,12 +23,12 @@ from ..distill.adapters import Adapter, check_tokenizer, open_adapter, open_base
 from ..distill.probe import probe_scores, tell_apart, with_adapter
 from ..distill.student import Student, load_student
 from ..models.target import Served
-from .openai_server import Asked, Said, listen
+from .openai_server import Completion, CompletionRequest, listen
 
-__all__ = ["Voices", "serve_at_home"]
+__all__ = ["MultiLoraModel", "serve_at_home"]
 
 
-class Voices:
+class MultiLoraModel:
     """A base and its adapters, loaded and proved to differ from it.
 
     Args:
@@ -69,7 +69,7 @@ class Voices:
         """What can be asked for: the base, then each adapter with the hash of its weights."""
         return list(self._served)
 
-    def answer(self, asked: Asked, heard: Callable[[str], object] | None = None) -> Said:
+    def answer(self, asked: CompletionRequest, heard: Callable[[str], object] | None = None) -> Completion:
         """Answer a conversation.
 
         Args:
@@ -112,7 +112,7 @@ class Voices:
         written = found[0, read:]
         said = self._tokenizer.decode(written, skip_special_tokens=True).strip()
         ended = bool(len(written)) and int(written[-1]) in _ends(self._model)
-        return Said(said, read, len(written), cut=not ended)
+        return Completion(said, read, len(written), cut=not ended)
 
     def _speaking_as(self, adapter: str) -> Any:
         if adapter:
@@ -169,9 +169,9 @@ def serve_at_home(folder: Path) -> Served:
         if adapter.served_name not in _served:
             base = open_base(adapter.card)
             check_tokenizer(adapter, base.path)
-            voices = Voices(base, "base", [adapter])
+            served = MultiLoraModel(base, "base", [adapter])
             key = secrets.token_urlsafe(24)
-            server = listen(voices, port=0, key=key)
+            server = listen(served, port=0, key=key)
             threading.Thread(target=server.serve_forever, name=adapter.served_name, daemon=True).start()
             address = f"http://127.0.0.1:{server.server_address[1]}/v1"
             _served[adapter.served_name] = Served(address, adapter.served_name, key)

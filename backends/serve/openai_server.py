@@ -25,11 +25,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hyperalign.errors import ContextLengthError, HyperalignError, InputError, NotFoundError, StorageError
 from hyperalign.scores import Message
 
-__all__ = ["Asked", "Reply", "Said", "Speaks", "check_host", "listen", "refusal"]
+__all__ = ["Completion", "CompletionRequest", "Reply", "Speaks", "check_host", "listen", "refusal"]
 
 
 @dataclass(frozen=True)
-class Asked:
+class CompletionRequest:
     """A request.
 
     Attributes:
@@ -48,7 +48,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Said:
+class Completion:
     """An answer.
 
     Attributes:
@@ -74,7 +74,7 @@ class Reply:
     def __init__(self, model: str) -> None:
         self._same = {"id": f"chatcmpl-{uuid.uuid4().hex[:12]}", "created": int(time.time()), "model": model}
 
-    def whole(self, said: Said) -> dict[str, Any]:
+    def whole(self, said: Completion) -> dict[str, Any]:
         """All of it, with what it cost."""
         message = {"role": "assistant", "content": said.text}
         choices = [{"index": 0, "message": message, "finish_reason": _reason(said)}]
@@ -84,11 +84,11 @@ class Reply:
         """Some more of the text."""
         return self._chunk([{"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}])
 
-    def end(self, said: Said) -> dict[str, Any]:
+    def end(self, said: Completion) -> dict[str, Any]:
         """That there is no more, and why."""
         return self._chunk([{"index": 0, "delta": {}, "finish_reason": _reason(said)}])
 
-    def cost(self, said: Said) -> dict[str, Any]:
+    def cost(self, said: Completion) -> dict[str, Any]:
         """What it cost, after its end."""
         return {**self._chunk([]), "usage": _usage(said)}
 
@@ -101,11 +101,11 @@ def refusal(status: int, message: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": "invalid_request_error", "code": str(status)}}
 
 
-def _reason(said: Said) -> str:
+def _reason(said: Completion) -> str:
     return "length" if said.cut else "stop"
 
 
-def _usage(said: Said) -> dict[str, int]:
+def _usage(said: Completion) -> dict[str, int]:
     return {
         "prompt_tokens": said.tokens_in,
         "completion_tokens": said.tokens_out,
@@ -127,7 +127,7 @@ class Speaks(Protocol):
         """What can be asked for."""
         ...
 
-    def answer(self, asked: Asked, heard: Callable[[str], object] | None = None) -> Said:
+    def answer(self, asked: CompletionRequest, heard: Callable[[str], object] | None = None) -> Completion:
         """Answer a conversation; ``heard`` is handed the text as it is written."""
         ...
 
@@ -239,11 +239,11 @@ class _Handler(BaseHTTPRequestHandler):
             first = error.errors()[0]
             self._refuse(400, f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}")
             return
-        asked = Asked(
+        asked = CompletionRequest(
             request.model,
             [{"role": turn.role, "content": turn.content} for turn in request.messages],
-            request.max_completion_tokens or request.max_tokens or Asked.max_tokens,
-            request.temperature if request.temperature is not None else Asked.temperature,
+            request.max_completion_tokens or request.max_tokens or CompletionRequest.max_tokens,
+            request.temperature if request.temperature is not None else CompletionRequest.temperature,
             request.seed,
         )
         reply = Reply(asked.model)
@@ -260,7 +260,7 @@ class _Handler(BaseHTTPRequestHandler):
             # Whoever asked has left: nobody is there to be told, and the model is free for others.
             self.close_connection = True
 
-    def _stream(self, asked: Asked, reply: Reply, *, tells_cost: bool) -> None:
+    def _stream(self, asked: CompletionRequest, reply: Reply, *, tells_cost: bool) -> None:
         events = _Events(self)
         try:
             said = self.speaks.answer(asked, lambda text: events.send(reply.piece(text)))

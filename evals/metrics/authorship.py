@@ -46,10 +46,10 @@ __all__ = [
     "FAMILIES",
     "UNSEEN",
     "Authorship",
+    "AuthorshipMetrics",
     "BurrowsDelta",
     "Family",
-    "Instruments",
-    "instruments_for",
+    "authorship_metrics_for",
     "masked",
     "scored",
     "style_distance",
@@ -211,7 +211,7 @@ _RIVALS = {NONE: "win_rate_vs_none", "few-shot": "win_rate_vs_few_shot", WRONG_U
 
 
 @dataclass(frozen=True)
-class Instruments:
+class AuthorshipMetrics:
     """What answers are measured with.
 
     Attributes:
@@ -223,7 +223,7 @@ class Instruments:
     delta: BurrowsDelta
 
     @classmethod
-    def trained(cls, texts: Mapping[str, Sequence[str]]) -> Instruments:
+    def trained(cls, texts: Mapping[str, Sequence[str]]) -> AuthorshipMetrics:
         """Instruments of some authors' texts, none of which a profile was made from.
 
         Raises:
@@ -249,7 +249,7 @@ class Instruments:
         }
 
 
-def instruments_for(task: Task, cases: Sequence[Case]) -> Instruments | None:
+def authorship_metrics_for(task: Task, cases: Sequence[Case]) -> AuthorshipMetrics | None:
     """What judges a task's writing; None where no author is to be told by it.
 
     Args:
@@ -266,7 +266,7 @@ def instruments_for(task: Task, cases: Sequence[Case]) -> Instruments | None:
             f"The task '{task.name}' asks for writing, but has no texts to judge it by.",
             remedy="Give it a method texts(): texts by user.",
         )
-    return Instruments.trained(_texts(task, cases))
+    return AuthorshipMetrics.trained(_texts(task, cases))
 
 
 def _texts(task: WritingTask, cases: Sequence[Case]) -> dict[str, list[str]]:
@@ -280,7 +280,7 @@ def _texts(task: WritingTask, cases: Sequence[Case]) -> dict[str, list[str]]:
 
 
 def scored(
-    instruments: Instruments,
+    authorship: AuthorshipMetrics,
     case: Case,
     answers: Mapping[str, str],
     strangers: Mapping[str, Sequence[str]] | None = None,
@@ -291,29 +291,29 @@ def scored(
     Args:
         instruments: of the task's authors.
         case: what was asked.
-        answers: by arm.
-        strangers: by arm, the texts of somebody else that it was shown: copies of those count too.
-        turned_down: by arm, the drafts that the answer was chosen before.
+        answers: by condition.
+        strangers: by condition, the texts of somebody else that it was shown: copies of those count too.
+        turned_down: by condition, the drafts that the answer was chosen before.
     """
     shown = [own_text(record) for record in case.records]
     scores: dict[str, dict[str, float]] = {}
-    for arm, answer in answers.items():
+    for condition, answer in answers.items():
         text = _unasked(answer, case.prompt)
-        scores[arm] = {
-            **instruments.measure(text, case.user),
-            "copied_words": float(longest_copied_run(text, [*shown, *(strangers or {}).get(arm, ())])),
+        scores[condition] = {
+            **authorship.measure(text, case.user),
+            "copied_words": float(longest_copied_run(text, [*shown, *(strangers or {}).get(condition, ())])),
             "words": float(len(text.split())),
         }
-    for arm, others in (turned_down or {}).items():
-        chosen = scores[arm]["author_logprob"]
-        drafts = [instruments.measure(_unasked(other, case.prompt), case.user)["author_logprob"] for other in others]
+    for condition, others in (turned_down or {}).items():
+        chosen = scores[condition]["author_logprob"]
+        drafts = [authorship.measure(_unasked(other, case.prompt), case.user)["author_logprob"] for other in others]
         if drafts:
-            scores[arm]["over_its_drafts"] = chosen - fmean([chosen, *drafts])
-    for arm, own in scores.items():
+            scores[condition]["over_its_drafts"] = chosen - fmean([chosen, *drafts])
+    for condition, own in scores.items():
         for rival, name in _RIVALS.items():
-            if rival in scores and rival != arm:
+            if rival in scores and rival != condition:
                 own[name] = win(own["author_logprob"], scores[rival]["author_logprob"])
-    return scores | {OWN_TEXT: instruments.measure(_unasked(case.reference, case.prompt), case.user)}
+    return scores | {OWN_TEXT: authorship.measure(_unasked(case.reference, case.prompt), case.user)}
 
 
 def _unasked(answer: str, prompt: str) -> str:

@@ -32,7 +32,7 @@ from hyperalign.scores import TextScore
 from hyperalign.style.features import reading_ease
 from hyperalign.style.parsed import parse
 
-__all__ = ["FEATURES", "Letters", "Margin", "accuracy", "margin", "own_over_other", "vote", "vote_arm", "win"]
+__all__ = ["FEATURES", "Letters", "Margin", "accuracy", "margin", "own_over_other", "vote", "vote_condition", "win"]
 
 
 def win(own: float, other: float) -> float:
@@ -152,6 +152,6 @@ def _sign(value: float) -> int:
     return (value > 0) - (value < 0)
 
 
-def vote_arm(feature: str) -> str:
-    """The name of the arm that votes by a feature."""
+def vote_condition(feature: str) -> str:
+    """The name of the condition that votes by a feature."""
     return f"vote-{feature}"

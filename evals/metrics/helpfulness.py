@@ -20,7 +20,7 @@ from typing import Any
 
 import dspy
 
-from hyperalign.concurrency import calls_at_once
+from hyperalign.concurrency import concurrency_of
 from hyperalign.programs.binary_choice import asked_for_first
 from hyperalign.programs.program import Program, SideBySide, Steps, afinished, asked_model, finished
 from hyperalign.scores import Message, Scorer
@@ -138,8 +138,8 @@ class HelpsMore(Program):
         if answer.strip() == other.strip():
             return 0.5
         each = [self._first(prompt, answer, other), self._first(prompt, other, answer)]
-        at_once = calls_at_once(asked_model(self.compare)) if self._scorer is None else 1
-        shown_first, shown_second = yield SideBySide(each, at_once)
+        concurrency = concurrency_of(asked_model(self.compare)) if self._scorer is None else 1
+        shown_first, shown_second = yield SideBySide(each, concurrency)
         return float((shown_first + 1.0 - shown_second) / 2)
 
     def _first(self, prompt: str, first: str, second: str) -> Steps[float]:

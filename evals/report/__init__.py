@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from hyperalign.files import write_whole
 
-from ..conditions import role_of
+from ..conditions import kind_of_condition
 from ..summary import is_share
 from .charts import curve, dots, forest
 from .view import figure, gap, load_view, metric_name, money, with_records
@@ -53,7 +53,13 @@ def _environment() -> Environment:
     )
     environment.filters |= {"figure": figure, "gap": gap, "metric": metric_name, "records": with_records}
     environment.filters |= {"quoted": _quoted, "cell": _cell, "money": money}
-    environment.globals |= {"forest": forest, "dots": dots, "curve": curve, "is_share": is_share, "role_of": role_of}
+    environment.globals |= {
+        "forest": forest,
+        "dots": dots,
+        "curve": curve,
+        "is_share": is_share,
+        "kind_of_condition": kind_of_condition,
+    }
     return environment
 
 

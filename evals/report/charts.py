@@ -13,9 +13,9 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from ..conditions import Role
+from ..conditions import ConditionKind
 
-__all__ = ["Row", "curve", "dots", "forest"]
+__all__ = ["ForestRow", "curve", "dots", "forest"]
 
 _WIDTH = 760
 _LEFT = 170
@@ -26,11 +26,11 @@ _AXIS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ForestRow:
     """One line of a forest plot.
 
     Attributes:
-        name: of the arm.
+        name: of the condition.
         kind: gives the color.
         mean: the figure.
         low: lower end of its interval; None if there is none.
@@ -39,7 +39,7 @@ class Row:
     """
 
     name: str
-    kind: Role
+    kind: ConditionKind
     mean: float
     low: float | None
     high: float | None
@@ -67,7 +67,7 @@ class _Scale:
         return [round(step * n, 10) for n in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
 
-def forest(rows: Sequence[Row], *, chance: float | None, share: bool, label: str) -> Markup:
+def forest(rows: Sequence[ForestRow], *, chance: float | None, share: bool, label: str) -> Markup:
     """Arms with their intervals.
 
     Args:
@@ -95,11 +95,11 @@ def forest(rows: Sequence[Row], *, chance: float | None, share: bool, label: str
     return _svg(height, parts, label)
 
 
-def dots(rows: Mapping[str, Iterable[float]], kinds: Mapping[str, Role], *, share: bool, label: str) -> Markup:
-    """People as dots, one line an arm; people with the same value stand side by side.
+def dots(rows: Mapping[str, Iterable[float]], kinds: Mapping[str, ConditionKind], *, share: bool, label: str) -> Markup:
+    """People as dots, one line a condition; people with the same value stand side by side.
 
     Args:
-        rows: each person's mean score, by arm.
+        rows: each person's mean score, by condition.
         kinds: gives the colors.
         share: whether values are shares, shown in percent.
         label: what a screen reader says of the chart.

@@ -15,10 +15,10 @@ from typing import Any
 
 from hyperalign.budget import Usage
 
-from ..conditions import NONE, WRONG_USER, role_of
+from ..conditions import NONE, WRONG_USER, kind_of_condition
 from ..runner import Outcome, read_json, read_outcomes
 from ..summary import SURE, is_share
-from .charts import Row
+from .charts import ForestRow
 
 __all__ = ["CaseView", "View", "figure", "gap", "load_view", "metric_name", "money", "with_records"]
 
@@ -53,9 +53,9 @@ def metric_name(metric: str) -> str:
     return _NAMES.get(metric, metric.replace("_", " "))
 
 
-def with_records(arm: str) -> str:
-    """An arm in words; at a number of records, that too."""
-    name, _, count = arm.partition("@")
+def with_records(condition: str) -> str:
+    """An condition in words; at a number of records, that too."""
+    name, _, count = condition.partition("@")
     return f"{name}, {count} records" if count else name
 
 
@@ -125,7 +125,7 @@ class View:
     main: str
     warnings: Sequence[str]
     verdicts: Sequence[tuple[str, str]]
-    plots: Mapping[str, Sequence[Row]]
+    plots: Mapping[str, Sequence[ForestRow]]
     people: Mapping[str, Sequence[float]]
     curves: Mapping[str, Mapping[int, Mapping[str, Any]]]
     worst: Sequence[CaseView]
@@ -139,13 +139,13 @@ class View:
 
     @property
     def metrics(self) -> list[str]:
-        """All metrics that some arm has, in the order of first appearance."""
-        return list(dict.fromkeys(metric for arm in self.summary["strategies"].values() for metric in arm))
+        """All metrics that some condition has, in the order of first appearance."""
+        return list(dict.fromkeys(metric for condition in self.summary["strategies"].values() for metric in condition))
 
     @property
     def covered(self) -> list[str]:
         """The metrics of which it is told how much of the way to gold is covered."""
-        told = {metric for arm in self.summary.get("covered", {}).values() for metric in arm}
+        told = {metric for condition in self.summary.get("covered", {}).values() for metric in condition}
         return [metric for metric in self.metrics if metric in told]
 
 
@@ -158,16 +158,18 @@ def load_view(folder: Path) -> View:
     summary = read_json(folder / "summary.json")
     outcomes = {outcome.case: outcome for outcome in read_outcomes(folder / "cases.jsonl")}
     scored = [outcome for outcome in outcomes.values() if not outcome.error]
-    arms: Mapping[str, Any] = summary["strategies"]
+    conditions: Mapping[str, Any] = summary["strategies"]
     primary = summary["primary"]
-    strategies = [arm for arm in arms if role_of(arm) == "strategy"]
+    strategies = [condition for condition in conditions if kind_of_condition(condition) == "strategy"]
     main, ranked = _ranked(scored, strategies)
     return View(
         summary=summary,
         main=main,
         warnings=_warnings(summary),
-        verdicts=[(arm, _verdict(arm, summary)) for arm in strategies if primary in arms[arm]],
-        plots={metric: rows for metric in _PLOTTED[summary["kind"]] if (rows := _rows(arms, metric))},
+        verdicts=[
+            (condition, _verdict(condition, summary)) for condition in strategies if primary in conditions[condition]
+        ],
+        plots={metric: rows for metric in _PLOTTED[summary["kind"]] if (rows := _rows(conditions, metric))},
         people=_people(scored, primary),
         curves=_curves(summary, primary),
         worst=[_case(effect, outcome, main, summary["kind"]) for effect, outcome in ranked[:_EXTREMES] if effect < 0],
@@ -182,26 +184,29 @@ def load_view(folder: Path) -> View:
 
 def _ranked(outcomes: Sequence[Outcome], strategies: Sequence[str]) -> tuple[str, list[tuple[float, Outcome]]]:
     """The strategy whose cases are shown, the surest first that changed anything, and its cases by effect."""
-    for arm in sorted(strategies, key=lambda name: name != "verified"):
-        effects = [(effect, outcome) for outcome in outcomes if (effect := _effect(outcome, arm))]
+    for condition in sorted(strategies, key=lambda name: name != "verified"):
+        effects = [(effect, outcome) for outcome in outcomes if (effect := _effect(outcome, condition))]
         if effects:
-            return arm, sorted(effects, key=lambda found: found[0])
+            return condition, sorted(effects, key=lambda found: found[0])
     return (strategies or [NONE])[0], []
 
 
-def _rows(arms: Mapping[str, Any], metric: str) -> list[Row]:
+def _rows(conditions: Mapping[str, Any], metric: str) -> list[ForestRow]:
     order = {"ceiling": 0, "strategy": 1, "control": 2}
-    names = sorted((arm for arm in arms if metric in arms[arm]), key=lambda arm: order[role_of(arm)])
+    names = sorted(
+        (condition for condition in conditions if metric in conditions[condition]),
+        key=lambda condition: order[kind_of_condition(condition)],
+    )
     return [
-        Row(
-            arm,
-            role_of(arm),
-            (found := arms[arm][metric])["mean"],
+        ForestRow(
+            condition,
+            kind_of_condition(condition),
+            (found := conditions[condition][metric])["mean"],
             found["low"],
             found["high"],
             figure(metric, found),
         )
-        for arm in names
+        for condition in names
     ]
 
 
@@ -223,8 +228,8 @@ def _warnings(summary: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _verdict(arm: str, summary: Mapping[str, Any]) -> str:
-    found = summary["wins"].get(arm)
+def _verdict(condition: str, summary: Mapping[str, Any]) -> str:
+    found = summary["wins"].get(condition)
     if not found:
         return "There is no control to hold it against."
     against = found["weakest_against"]
@@ -234,19 +239,19 @@ def _verdict(arm: str, summary: Mapping[str, Any]) -> str:
     unmet = f" No stranger's answer was written for it, only under {under}; so it can't win." if under else ""
     if under and found["p_holm"] <= SURE:
         return f"Beats the controls that it met (p = {found['p_holm']:.3f}, closest: {against}).{unmet}"
-    settle = (summary["against"].get(against, {}).get(arm) or {}).get("clusters_needed")
+    settle = (summary["against"].get(against, {}).get(condition) or {}).get("clusters_needed")
     more = f" If the difference is as found, about {settle} clusters would settle it." if settle else ""
     return f"Not shown to help: it does not beat {against} (p = {found['p_holm']:.2f}).{more}{unmet}"
 
 
 def _people(outcomes: Sequence[Outcome], metric: str) -> dict[str, list[float]]:
-    """Each person's mean by arm, strategies first."""
+    """Each person's mean by condition, strategies first."""
     values: dict[str, dict[str, list[float]]] = {}
     for outcome in outcomes:
-        for arm, metrics in outcome.found["scores"].items():
-            if metric in metrics and "@" not in arm and not arm.startswith("vote-"):
-                values.setdefault(arm, {}).setdefault(outcome.user, []).append(metrics[metric])
-    return {arm: [fmean(theirs) for theirs in users.values()] for arm, users in values.items()}
+        for condition, metrics in outcome.found["scores"].items():
+            if metric in metrics and "@" not in condition and not condition.startswith("vote-"):
+                values.setdefault(condition, {}).setdefault(outcome.user, []).append(metrics[metric])
+    return {condition: [fmean(theirs) for theirs in users.values()] for condition, users in values.items()}
 
 
 def _curves(summary: Mapping[str, Any], metric: str) -> dict[str, dict[int, Mapping[str, Any]]]:
@@ -256,13 +261,13 @@ def _curves(summary: Mapping[str, Any], metric: str) -> dict[str, dict[int, Mapp
     }
 
 
-def _effect(outcome: Outcome, arm: str) -> float | None:
-    """What an arm changed in one case: nats per token, log-probability of the author, or probability."""
+def _effect(outcome: Outcome, condition: str) -> float | None:
+    """What a condition changed in one case: nats per token, log-probability of the author, or probability."""
     found = outcome.found
     margins = found.get("margins") or {}
-    if arm in margins and NONE in margins:
-        return float(margins[arm]["mean"] - margins[NONE]["mean"])
-    own, bare = found["scores"].get(arm, {}), found["scores"].get(NONE, {})
+    if condition in margins and NONE in margins:
+        return float(margins[condition]["mean"] - margins[NONE]["mean"])
+    own, bare = found["scores"].get(condition, {}), found["scores"].get(NONE, {})
     if "author_logprob" in own and "author_logprob" in bare:
         return float(own["author_logprob"] - bare["author_logprob"])
     if "handled" in own:
@@ -271,13 +276,13 @@ def _effect(outcome: Outcome, arm: str) -> float | None:
     return float(own["accuracy"] - bare.get("accuracy", 0.5)) if "accuracy" in own else None
 
 
-def _case(effect: float, outcome: Outcome, arm: str, kind: str) -> CaseView:
+def _case(effect: float, outcome: Outcome, condition: str, kind: str) -> CaseView:
     found = outcome.found
     if kind == "request":
         answers = found.get("answers", {})
-        sides = [(title, answers.get(name, "")) for title, name in (("bare", NONE), (f"with {arm}", arm))]
+        sides = [(title, answers.get(name, "")) for title, name in (("bare", NONE), (f"with {condition}", condition))]
         effect_said = "handled rightly now" if effect > 0 else "handled wrongly now"
-        read = found.get("read", {}).get(arm, {})
+        read = found.get("read", {}).get(condition, {})
         said = "\n".join(f"{name}: {value}" for name, value in read.items())
         return CaseView(
             f"{'a safe' if found['safe'] else 'an unsafe'} prompt", found["prompt"], sides, said, effect_said
@@ -286,15 +291,19 @@ def _case(effect: float, outcome: Outcome, arm: str, kind: str) -> CaseView:
         answers = found.get("answers", {})
         sides = [
             (title, answers.get(name, ""))
-            for title, name in (("without a profile", NONE), (f"with {arm}", arm), ("under a stranger's", WRONG_USER))
+            for title, name in (
+                ("without a profile", NONE),
+                (f"with {condition}", condition),
+                ("under a stranger's", WRONG_USER),
+            )
             if name in answers
         ]
         sides.append(("what the person wrote", found.get("reference", "")))
         effect_said = f"author log-probability {effect:+.2f}"
     else:
         sides = [("preferred", found["chosen"]), ("turned down", found["rejected"])]
-        by_letter = arm not in (found.get("margins") or {})
+        by_letter = condition not in (found.get("margins") or {})
         effect_said = f"accuracy {effect:+.1f}" if by_letter else f"margin {effect:+.3f} nats per token"
-    turns = found.get("said", {}).get(arm, [])
+    turns = found.get("said", {}).get(condition, [])
     said = "\n".join(turn["content"] for turn in turns if turn["content"] not in {"", "…"})
     return CaseView(outcome.user, found["prompt"], sides, said.removesuffix("…").strip(), effect_said)

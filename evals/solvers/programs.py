@@ -15,27 +15,27 @@ from hyperalign.programs.binary_choice import question
 from hyperalign.programs.replies import share_of_first
 from hyperalign.records import Record, own_text
 
-from ..cases import Case, Kind
+from ..cases import Case, CaseKind
 from ..conditions import CONTROLS, NONE, VOTES, WRONG_USER
 from ..controls import votes
-from ..metrics.authorship import Instruments, scored
+from ..metrics.authorship import AuthorshipMetrics, scored
 from ..metrics.choice import Letters, own_over_other
 from .requests import request_scores
 
-__all__ = ["PROGRAM", "AskingToChoose", "AskingToHelp", "AskingToWrite", "not_asked"]
+__all__ = ["PROGRAM", "ProgramChoiceSolver", "ProgramRequestSolver", "ProgramWritingSolver", "not_asked"]
 
 PROGRAM = "program"
-"""The arm's name."""
+"""The condition's name."""
 
 # What is written has no votes in any run; of a request the verdict says that there is nothing to hold it against.
-_ASKED: Mapping[Kind, Collection[str]] = {
+_ASKED: Mapping[CaseKind, Collection[str]] = {
     "choice": (WRONG_USER, VOTES),
     "writing": (NONE, WRONG_USER, VOTES),
     "request": CONTROLS,
 }
 
 
-def not_asked(kind: Kind, controls: Collection[str]) -> list[str]:
+def not_asked(kind: CaseKind, controls: Collection[str]) -> list[str]:
     """Those of some controls that are missing where any program is asked.
 
     Args:
@@ -45,7 +45,7 @@ def not_asked(kind: Kind, controls: Collection[str]) -> list[str]:
     return [control for control in CONTROLS if control in controls and control not in _ASKED[kind]]
 
 
-class AskingToChoose:
+class ProgramChoiceSolver:
     """Work for ``run_cases``: a program names one of two answers.
 
     Args:
@@ -82,7 +82,7 @@ class AskingToChoose:
         return Letters(share(case.chosen, case.rejected), 1.0 - share(case.rejected, case.chosen))
 
 
-class AskingToWrite:
+class ProgramWritingSolver:
     """Work for ``run_cases``: a program writes an answer.
 
     Args:
@@ -95,12 +95,12 @@ class AskingToWrite:
     def __init__(
         self,
         program: dspy.Module,
-        instruments: Instruments,
+        authorship: AuthorshipMetrics,
         strangers: Mapping[str, Case],
         controls: Collection[str] = CONTROLS,
     ) -> None:
         self._program = program
-        self._instruments = instruments
+        self._instruments = authorship
         self._strangers = strangers
         self._controls = controls
 
@@ -114,7 +114,8 @@ class AskingToWrite:
             shown[WRONG_USER] = list(stranger.records)
         strangers = {} if stranger is None else {WRONG_USER: [own_text(record) for record in stranger.records]}
         answers = {
-            arm: str(self._program(prompt=case.prompt, records=records).answer) for arm, records in shown.items()
+            condition: str(self._program(prompt=case.prompt, records=records).answer)
+            for condition, records in shown.items()
         }
         return {
             "prompt": case.prompt,
@@ -124,7 +125,7 @@ class AskingToWrite:
         }
 
 
-class AskingToHelp:
+class ProgramRequestSolver:
     """Work for ``run_cases``: a program of one's own meets a request.
 
     Args:

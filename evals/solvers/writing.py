@@ -1,6 +1,6 @@
-"""Writing cases under every arm: each writes an answer, and the instruments say whose it looks like.
+"""Writing cases under every condition: each writes an answer, and the instruments say whose it looks like.
 
-This file is handed its arms and instruments, and writes with DSPy's configured model; it knows no runtime.
+This file is handed its conditions and instruments, and writes with DSPy's configured model; it knows no runtime.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from hyperalign.programs.scope import narrowed
 from hyperalign.programs.strategies import PROFILE_WORDS
 
 from ..cases import Case
-from ..conditions import BARE, NONE, WRONG_USER, Arm, Arms
-from ..metrics.authorship import UNSEEN, Instruments, scored
+from ..conditions import BARE, NONE, WRONG_USER, Condition, Conditions
+from ..metrics.authorship import UNSEEN, AuthorshipMetrics, scored
 
-__all__ = ["Writing"]
+__all__ = ["WritingSolver"]
 
 
-class Writing:
+class WritingSolver:
     """Work for ``run_cases``: writes and measures the answers to one case.
 
-    Called with a case, it returns ``prompt``, ``reference``, ``answers`` and what was ``said`` of the person (by arm),
-    ``scores`` (by arm and metric) and, of several drafts, those that were ``not_chosen`` (by arm).
+    Called with a case, it returns ``prompt``, ``reference``, ``answers``, what is ``said`` of the person,
+    ``scores`` (by condition and metric) and, of several drafts, those that were ``not_chosen`` (by condition).
 
     Args:
-        arms: strategies and controls.
+        conditions: strategies and controls.
         instruments: of the task's authors.
         best_of: drafts to choose each answer from.
         scorer: judges drafts, where there are several.
@@ -38,35 +38,37 @@ class Writing:
 
     def __init__(
         self,
-        arms: Arms,
-        instruments: Instruments,
+        conditions: Conditions,
+        authorship: AuthorshipMetrics,
         *,
         best_of: int = 1,
         scorer: ChosenScorer = None,
         answer: dspy.Predict | None = None,
     ) -> None:
-        self._arms = arms
-        self._instruments = instruments
+        self._conditions = conditions
+        self._instruments = authorship
         self._best_of = best_of
         self._scorer = scorer
         self._answer = answer
 
     def __call__(self, case: Case) -> dict[str, Any]:
         """Write and measure; see the class."""
-        arms = self._arms.of(case)
-        if NONE in self._arms.controls:
-            arms = [BARE, *arms]
+        conditions = self._conditions.of(case)
+        if NONE in self._conditions.controls:
+            conditions = [BARE, *conditions]
         written: dict[str, list[str]] = {}
         answers: dict[str, str] = {}
         drafts: dict[str, list[str]] = {}
-        for arm in arms:
-            # Where no profile won, several arms ask the very same: one answer serves them, and they tie.
-            sent = json.dumps(arm.strategy.condition(arm.profile, case.prompt, PROFILE_WORDS))
+        for condition in conditions:
+            # Where no profile won, several conditions ask the very same: one answer serves them, and they tie.
+            sent = json.dumps(condition.strategy.condition(condition.profile, case.prompt, PROFILE_WORDS))
             if sent not in written or self._best_of > 1:
-                written[sent] = self._write(arm, case)
-            answers[arm.name], *drafts[arm.name] = written[sent]
+                written[sent] = self._write(condition, case)
+            answers[condition.name], *drafts[condition.name] = written[sent]
         strangers = {
-            arm.name: [example.text for example in arm.profile.examples] for arm in arms if arm.name == WRONG_USER
+            condition.name: [example.text for example in condition.profile.examples]
+            for condition in conditions
+            if condition.name == WRONG_USER
         }
         return {
             "prompt": case.prompt,
@@ -74,19 +76,22 @@ class Writing:
             "answers": answers,
             **({"not_chosen": drafts} if self._best_of > 1 else {}),
             "said": {
-                arm.name: arm.strategy.condition(narrowed(arm.profile, case.prompt), "…", PROFILE_WORDS) for arm in arms
+                condition.name: condition.strategy.condition(
+                    narrowed(condition.profile, case.prompt), "…", PROFILE_WORDS
+                )
+                for condition in conditions
             },
             "scores": scored(self._instruments, case, answers, strangers, drafts),
         }
 
-    def _write(self, arm: Arm, case: Case) -> list[str]:
+    def _write(self, condition: Condition, case: Case) -> list[str]:
         """The answer, and after it the drafts that were not chosen."""
         # What the judge reads must not choose: a draft would win by its judge's own measure.
-        unseen = {name: value for name, value in arm.profile.style.items() if name in UNSEEN}
-        profile = arm.profile.model_copy(update={"style": unseen})
+        unseen = {name: value for name, value in condition.profile.style.items() if name in UNSEEN}
+        profile = condition.profile.model_copy(update={"style": unseen})
         # Of whom nothing is known, no draft is better than the first.
         best_of = self._best_of if unseen or profile.hypotheses else 1
-        program = Generate(arm.strategy, best_of=best_of, scorer=self._scorer)
+        program = Generate(condition.strategy, best_of=best_of, scorer=self._scorer)
         if self._answer is not None:
             program.answer = self._answer
         told = program(prompt=case.prompt, profile=profile)

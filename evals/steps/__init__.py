@@ -13,7 +13,7 @@ from typing import Any
 import dspy
 
 from hyperalign.errors import InputError
-from hyperalign.population import Contrast
+from hyperalign.population import Population
 from hyperalign.profile import Profile
 from hyperalign.programs.adapters import BriefJSONAdapter, PlainAdapter
 from hyperalign.programs.deliberate import Weigh, asks_of
@@ -48,7 +48,7 @@ class Step:
     Attributes:
         name: of the part of ``Personalizer`` or ``Deliberate`` that it is.
         build: makes the program as it is.
-        examples: of cases; other people come from the contrast.
+        examples: of cases; other people come from the population.
         metric: of a scorer, which some steps need, and of texts by user.
         adapter: of a program and the name of one of its predictors: puts its question into words, to show what is sent.
         shown: examples of people who may stand in prompts: the example people that ship.
@@ -57,7 +57,7 @@ class Step:
 
     name: str
     build: Callable[[], dspy.Module]
-    examples: Callable[[Sequence[Case], Contrast], list[dspy.Example]]
+    examples: Callable[[Sequence[Case], Population], list[dspy.Example]]
     metric: Callable[[Scorer | None, Mapping[str, Sequence[str]]], Any]
     adapter: Callable[[Any, str], dspy.Adapter]
     shown: Callable[[], list[dspy.Example]]

@@ -18,7 +18,7 @@ from typing import Any
 import dspy
 
 from hyperalign.errors import InputError
-from hyperalign.population import Contrast, ShippedContrast, reference_records
+from hyperalign.population import Population, ShippedPopulation, reference_records
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.programs.hypothesis_tests import fill
 from hyperalign.programs.hypothesis_tests.likelihood import LikelihoodTest
@@ -77,7 +77,7 @@ def some(found: Sequence[Case], kind: str) -> None:
 _EXAMPLES_SHOWN = 2
 
 
-def answers(cases: Sequence[Case], others: Contrast) -> list[dspy.Example]:
+def answers(cases: Sequence[Case], others: Population) -> list[dspy.Example]:
     """Prompts that a person answered themselves, each with a profile that needs no model."""
     del others
     found = [case for case in cases if case.reference]
@@ -104,7 +104,7 @@ def authors(scorer: Scorer | None, texts: Mapping[str, Sequence[str]]) -> CaseMe
 _QUOTED = 200
 
 
-def fitting(cases: Sequence[Case], others: Contrast) -> list[dspy.Example]:
+def fitting(cases: Sequence[Case], others: Population) -> list[dspy.Example]:
     """Choices with what the benchmark says of the person: the statement fits what they took."""
     del others
     found = [case for case in cases if case.chosen and case.gold]
@@ -124,7 +124,7 @@ def fitting(cases: Sequence[Case], others: Contrast) -> list[dspy.Example]:
     ]
 
 
-def messages(cases: Sequence[Case], others: Contrast) -> list[dspy.Example]:
+def messages(cases: Sequence[Case], others: Population) -> list[dspy.Example]:
     """Requests of which it is known whether help does harm; each is somebody's of their own."""
     del others
     found = [case for case in cases if case.safe is not None]
@@ -221,7 +221,7 @@ def _told(hypothesis: Hypothesis, nats: float, held: Record) -> str:
     return f"{said} They wrote: {held.text[:_QUOTED]!r}." if isinstance(held, Sample) else said
 
 
-def choices(cases: Sequence[Case], others: Contrast) -> list[dspy.Example]:
+def choices(cases: Sequence[Case], others: Population) -> list[dspy.Example]:
     """Choices, one of each case held back."""
     del others
     found = [case for case in cases if case.chosen and only_choices(case.records)]
@@ -241,7 +241,7 @@ def choices(cases: Sequence[Case], others: Contrast) -> list[dspy.Example]:
     ]
 
 
-def texts(cases: Sequence[Case], others: Contrast) -> list[dspy.Example]:
+def texts(cases: Sequence[Case], others: Population) -> list[dspy.Example]:
     """Texts, one of each case held back, beside other people's."""
     found = [case for case in cases if case.reference and not only_choices(case.records)]
     some(found, "writing")
@@ -266,7 +266,7 @@ def texts(cases: Sequence[Case], others: Contrast) -> list[dspy.Example]:
 def example_choices() -> list[dspy.Example]:
     """The example people's own choices, the last of each held back."""
     found = []
-    for theirs in _by_user(record for record in ShippedContrast().records("") if isinstance(record, Pair)):
+    for theirs in _by_user(record for record in ShippedPopulation().records("") if isinstance(record, Pair)):
         *before, held = theirs
         found.append(
             dspy.Example(records=before, held=held, against=[], user=held.user, cluster=held.user).with_inputs(
@@ -278,7 +278,7 @@ def example_choices() -> list[dspy.Example]:
 
 def example_texts() -> list[dspy.Example]:
     """The example people's own texts, the last of each held back."""
-    people = _by_user(record for record in ShippedContrast().records("") if isinstance(record, Sample))
+    people = _by_user(record for record in ShippedPopulation().records("") if isinstance(record, Sample))
     found = []
     for theirs in people:
         *before, held = theirs

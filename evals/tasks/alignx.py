@@ -23,7 +23,7 @@ from hyperalign.records import Pair, Record, Sample, own_text
 from hyperalign.space import ALIGNX_DIMENSIONS
 from hyperalign.text import longest_copied_run
 
-from ..cases import Case, Kind, case_id
+from ..cases import Case, CaseKind, case_id
 from .files import checked, json_lines, read_text
 
 __all__ = ["AlignX", "Form"]
@@ -78,7 +78,7 @@ class AlignX:
     """
 
     name = "alignx"
-    kind: Kind = "choice"
+    kind: CaseKind = "choice"
     unit = "test pair"
     data = "a .json or .jsonl file in AlignX's benchmark or full schema"
 

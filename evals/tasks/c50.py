@@ -14,7 +14,7 @@ from pathlib import Path
 from hyperalign.errors import InputError
 from hyperalign.records import Sample
 
-from ..cases import Case, Kind, case_id
+from ..cases import Case, CaseKind, case_id
 from .files import read_text
 
 __all__ = ["C50"]
@@ -34,7 +34,7 @@ class C50:
     """
 
     name = "c50"
-    kind: Kind = "writing"
+    kind: CaseKind = "writing"
     unit = "author"
     data = "the folder that holds C50train and C50test"
 
@@ -76,9 +76,9 @@ class C50:
             )
             for path in draw.sample(asked, min(self._cases_each, len(asked))):
                 # The first half by name is what this project was developed on.
-                yield self._case(author, path, records, development=number < len(authors) // 2)
+                yield self._case(author, path, records, dev=number < len(authors) // 2)
 
-    def _case(self, author: str, path: Path, records: tuple[Sample, ...], *, development: bool) -> Case:
+    def _case(self, author: str, path: Path, records: tuple[Sample, ...], *, dev: bool) -> Case:
         article = _read(path).strip()
         lead = " ".join(article.split()[:_LEAD_WORDS])
         return Case(
@@ -88,7 +88,7 @@ class C50:
             prompt=_PROMPT.format(words=self._words, lead=lead),
             records=records,
             reference=article,
-            development=development,
+            dev=dev,
         )
 
 

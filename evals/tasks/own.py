@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hyperalign.errors import InputError
-from hyperalign.population import FolderContrast
+from hyperalign.population import FolderPopulation
 from hyperalign.records import Record, Sample, other_text, own_text, prompt_of, without_repeats
 
-from ..cases import Case, Kind, case_id
+from ..cases import Case, CaseKind, case_id
 
 __all__ = ["OwnRecords"]
 
@@ -36,7 +36,7 @@ class OwnRecords:
 
     def __init__(self, data: Path) -> None:
         self.name = data.stem
-        given = FolderContrast(data).records("")
+        given = FolderPopulation(data).records("")
         # What is there twice could be learned from and asked about.
         people: dict[str, list[Record]] = {}
         for record in given:
@@ -50,7 +50,7 @@ class OwnRecords:
                 "stand in one file, and a task asks about one kind.",
                 remedy="Make a file of each kind, and run each by itself.",
             )
-        self.kind: Kind = "choice" if choices else "writing"
+        self.kind: CaseKind = "choice" if choices else "writing"
         self._people = {user: usable for user, theirs in people.items() if len(usable := self._usable(theirs)) >= 4}
         self._left_out = len(people) - len(self._people)
         if not self._people:

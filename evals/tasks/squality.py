@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hyperalign.records import Sample
 
-from ..cases import Case, Kind, case_id
+from ..cases import Case, CaseKind, case_id
 from .files import checked, json_lines
 
 __all__ = ["Squality"]
@@ -68,7 +68,7 @@ class Squality:
     """
 
     name = "squality"
-    kind: Kind = "choice"
+    kind: CaseKind = "choice"
     unit = "writer"
     data = "the folder of SQuALITY's .jsonl files"
     primary = "pick"

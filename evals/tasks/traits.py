@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from hyperalign.errors import InputError
 from hyperalign.records import Pair
 
-from ..cases import Case, Kind, case_id
+from ..cases import Case, CaseKind, case_id
 from .files import checked, json_lines
 
 __all__ = ["GOLD", "Traits"]
@@ -75,7 +75,7 @@ class Traits:
     """
 
     name = "traits"
-    kind: Kind = "choice"
+    kind: CaseKind = "choice"
     unit = "trait"
     data = "the folder of <trait>.jsonl files of the model-written evals"
 

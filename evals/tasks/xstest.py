@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hyperalign.errors import InputError
 
-from ..cases import Case, Kind, case_id
+from ..cases import Case, CaseKind, case_id
 from .files import checked, read_text
 
 __all__ = ["XSTest"]
@@ -52,7 +52,7 @@ class XSTest:
     """
 
     name = "xstest"
-    kind: Kind = "request"
+    kind: CaseKind = "request"
     unit = "contrast family"
     data = "xstest_prompts.csv, or its folder"
 
@@ -87,5 +87,5 @@ class XSTest:
                 records=(),
                 safe=row.label == "safe",
                 # By prompt and not by family: there are eight of those, and each should have its say in both parts.
-                development=int(hashlib.sha256(row.prompt.encode()).hexdigest(), 16) % 2 == 0,
+                dev=int(hashlib.sha256(row.prompt.encode()).hexdigest(), 16) % 2 == 0,
             )

@@ -37,7 +37,7 @@ def demo(
 
     from hyperalign.budget import Budget
     from hyperalign.errors import InputError
-    from hyperalign.population import ShippedContrast
+    from hyperalign.population import ShippedPopulation
     from hyperalign.programs.generate import Generate
     from hyperalign.programs.strategies import strategy
     from hyperalign.records import Sample
@@ -48,7 +48,7 @@ def demo(
     from .terminal import cost_table, reporter
 
     started = time.monotonic()
-    people: list[Record] = [record for record in ShippedContrast().records("") if isinstance(record, Sample)]
+    people: list[Record] = [record for record in ShippedPopulation().records("") if isinstance(record, Sample)]
     records = [record for record in people if record.user == person]
     if not records:
         names = sorted({record.user for record in people})
@@ -62,7 +62,7 @@ def demo(
     budget = Budget()
     run = RunFolder("demo", person, {**models.identity(), "scorer": scorer, "records": [r.id for r in records]})
     with reporter() as report:
-        fit = fitted(records, ShippedContrast(), models, scorer, 0, budget, run, report)
+        fit = fitted(records, ShippedPopulation(), models, scorer, 0, budget, run, report)
     console.print(render_profile(fit.profile))
     answers = {}
     with reporter() as report, budget.step("generate"):

@@ -137,16 +137,16 @@ def distill(
     interrupted run goes on where it stopped when the same command is given again.
     """
     from hyperalign.backends.distill.collect import METRICS, Teacher
-    from hyperalign.backends.distill.cost_estimate import fitted
+    from hyperalign.backends.distill.cost_estimate import fit_to_memory
     from hyperalign.backends.distill.dataset import SCOPES, Scope, prefix
     from hyperalign.backends.distill.distill import Distillation
     from hyperalign.backends.distill.distill import distill as run
     from hyperalign.backends.distill.recipe import ANSWERED, METHODS, find_hardware, suggest
     from hyperalign.backends.distill.student import count_parameters, open_student
-    from hyperalign.backends.distill.traces import Sieve
+    from hyperalign.backends.distill.traces import TraceFilter
     from hyperalign.backends.models.connect import check_ready
     from hyperalign.budget import Budget
-    from hyperalign.concurrency import calls_at_once
+    from hyperalign.concurrency import concurrency_of
     from hyperalign.programs.strategies import strategy as named
 
     from .session import choose_scorer
@@ -184,7 +184,7 @@ def distill(
             student=learner,
             recipe=recipe,
             scope=Scope(kind, {person.user: prefix(person) for person in people} if kind == "prefix" else {}),
-            sieve=Sieve(
+            sieve=TraceFilter(
                 threshold, refusals=keep_refusals, private={p.user: [e.text for e in p.examples] for p in people}
             ),
         )
@@ -194,11 +194,11 @@ def distill(
             drafts or (2 if recipe.method == "dpo" else 1),
             "style",
             METRICS["style"],
-            calls_at_once(lm),
+            concurrency_of(lm),
             choose_scorer(scorer, models.model, budget, report) if scorer or recipe.method == "dpo" else None,
         )
         judge = open_student(models.model, report.bytes) if recipe.method == "on-policy" else None
-        wanted = fitted(wanted, hardware, judge=judge)
+        wanted = fit_to_memory(wanted, hardware, judge=judge)
         if dry_run:
             _estimate(wanted, who, hardware, judge, models)
             return
@@ -280,12 +280,12 @@ def _people(files: list[Path], users: list[str], store: str | None) -> list[Prof
 def _estimate(
     asked: Distillation, teacher: Teacher, hardware: Hardware, judge: Student | None, models: ModelOptions
 ) -> None:
-    from hyperalign.backends.distill.cost_estimate import estimate
+    from hyperalign.backends.distill.cost_estimate import estimate_cost
     from hyperalign.budget import Usage
 
     from .terminal import money_said, priced_steps
 
-    expected = estimate(asked, teacher, hardware, judge=judge)
+    expected = estimate_cost(asked, teacher, hardware, judge=judge)
     typer.echo(f"{len(asked.profiles)} person(s), {len(asked.prompts)} prompt(s). Nothing was done.")
     for line in expected.lines():
         typer.echo(f"  {line}")

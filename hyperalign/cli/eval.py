@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hyperalign.budget import Budget
-    from hyperalign.evals.cases import Part
+    from hyperalign.evals.cases import Split
     from hyperalign.evals.evaluation import Result
-    from hyperalign.population import Contrast
+    from hyperalign.population import Population
     from hyperalign.programs.personalizer import Personalizer
 
     from .terminal import Reporter
@@ -67,8 +67,8 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 
     from hyperalign.evals.report.view import figure, metric_name
 
-    arms: Mapping[str, Any] = summary["strategies"]
-    shown = [metric for metric in _SHOWN if any(metric in metrics for metrics in arms.values())]
+    conditions: Mapping[str, Any] = summary["strategies"]
+    shown = [metric for metric in _SHOWN if any(metric in metrics for metrics in conditions.values())]
     cluster = summary["cluster"]
     title = (
         f"{summary['task']}: {summary['cases']['scored']} cases, 95 % intervals over {cluster['n']} × {cluster['unit']}"
@@ -77,8 +77,8 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     for metric in shown:
         table.add_column(metric_name(metric), justify="right")
     table.columns[0].no_wrap = True
-    for arm, metrics in arms.items():
-        table.add_row(arm, *(_brief(figure(metric, metrics.get(metric))) for metric in shown))
+    for condition, metrics in conditions.items():
+        table.add_row(condition, *(_brief(figure(metric, metrics.get(metric))) for metric in shown))
     return table
 
 
@@ -92,11 +92,11 @@ def comparison_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
     table = Table("strategy", "metric", title=said, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for name in ("first", "second", "second minus first", "p (Holm)", "would settle it"):
         table.add_column(name, justify="right")
-    for arm, metrics in rows.items():
+    for condition, metrics in rows.items():
         for metric, found in metrics.items():
             needed = found["clusters_needed"]
             table.add_row(
-                arm,
+                condition,
                 metric_name(metric),
                 _brief(figure(metric, found["first"])),
                 _brief(figure(metric, found["second"])),
@@ -134,8 +134,8 @@ def eval_(
             "left out; of xstest all its ways of meeting a request.",
         ),
     ] = None,
-    part: Annotated[
-        str | None, typer.Option("--part", help="Only people for 'development', or only those for 'report'.")
+    split: Annotated[
+        str | None, typer.Option("--split", help="Only people of the split 'dev', or only those of 'test'.")
     ] = None,
     users: Annotated[int | None, typer.Option("--users", min=1, help="At most so many, drawn by the seed.")] = None,
     cases: Annotated[int | None, typer.Option("--cases", min=1, help="At most so many cases of each user.")] = None,
@@ -175,10 +175,10 @@ def eval_(
     import dspy
 
     from hyperalign.budget import Budget
-    from hyperalign.concurrency import calls_at_once
+    from hyperalign.concurrency import concurrency_of
     from hyperalign.evals.conditions import controls_without
     from hyperalign.evals.evaluation import evaluate
-    from hyperalign.evals.plan import OtherPeople, Plan, drawn, expected
+    from hyperalign.evals.plan import Plan, TaskPopulation, estimate_cost, sample_cases
     from hyperalign.evals.report import write_report
     from hyperalign.evals.solvers.requests import REQUEST_WAYS, deliberating
     from hyperalign.evals.tasks import load_task
@@ -191,7 +191,7 @@ def eval_(
     usual = REQUEST_WAYS if loaded.kind == "request" else _USUAL
     plan = Plan(
         strategies=usual if strategy is None else _names(strategy),
-        part=_part(part),
+        split=_part(split),
         users=users,
         cases_each=cases,
         seed=seed,
@@ -200,11 +200,11 @@ def eval_(
         letters=letters,
         best_of=best_of,
     )
-    asked = drawn(loaded, plan)
-    others = OtherPeople(loaded.cases(seed=seed), asked)
+    asked = sample_cases(loaded, plan)
+    others = TaskPopulation(loaded.cases(seed=seed), asked)
     if dry_run:
         asks = asks_by_choice(models.model, scorer)
-        cost = expected(asked, others, plan, reference=reference, by_choice=asks)
+        cost = estimate_cost(asked, others, plan, reference=reference, by_choice=asks)
         by_model = {
             step for step in cost if asks or (step not in ("score", "evidence") and (letters or step != "choices"))
         }
@@ -222,7 +222,7 @@ def eval_(
         program = deliberating(person) if loaded.kind == "request" else person
         use_programs({name: getattr(program, name) for name in _STEPS if hasattr(program, name)}, optimized)
         with dspy.context(lm=person.lm):
-            plan = replace(plan, concurrency=calls_at_once(person.lm))
+            plan = replace(plan, concurrency=concurrency_of(person.lm))
             result = evaluate(program, loaded, plan=plan, out=out, budget=budget, progress=report)
     written = write_report(result.folder)
     _show(result, [str(path) for path in written], as_json)
@@ -231,7 +231,7 @@ def eval_(
 def _program(
     models: ModelOptions,
     scorer: str | None,
-    others: Contrast,
+    others: Population,
     reference: int,
     seed: int,
     budget: Budget,
@@ -242,20 +242,20 @@ def _program(
     from .session import open_models
 
     lm, judge = open_models(models, scorer, budget, report)
-    return Personalizer(lm, scorer=judge, contrast=others, reference=reference, budget=budget, seed=seed)
+    return Personalizer(lm, scorer=judge, population=others, reference=reference, budget=budget, seed=seed)
 
 
-def _part(name: str | None) -> Part | None:
+def _part(name: str | None) -> Split | None:
     from hyperalign.errors import InputError
 
-    parts: dict[str, Part] = {"development": "development", "report": "report"}
+    parts: dict[str, Split] = {"dev": "dev", "test": "test"}
     if name is not None and name not in parts:
-        raise InputError(f"There is no part {name!r}.", remedy="--part is development or report; all if left out.")
+        raise InputError(f"There is no split {name!r}.", remedy="--split is dev or test; all if left out.")
     return None if name is None else parts[name]
 
 
 def _names(text: str) -> list[str]:
-    return [name for name in (part.strip() for part in text.split(",")) if name]
+    return [name for name in (split.strip() for split in text.split(",")) if name]
 
 
 def _numbers(text: str) -> list[int]:

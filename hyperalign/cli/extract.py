@@ -9,7 +9,6 @@ import typer
 
 from .options import (
     DEFAULT_OPTIONS,
-    ContrastOption,
     DryRun,
     FilesArgument,
     JsonOption,
@@ -18,6 +17,7 @@ from .options import (
     MaxUsd,
     ModelOptions,
     OutOption,
+    PopulationOption,
     ProgramOption,
     RedactOption,
     ScorerOption,
@@ -51,7 +51,7 @@ def extract(
     ] = None,
     models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
-    contrast: ContrastOption = None,
+    population: PopulationOption = None,
     space: SpaceOption = None,
     program: ProgramOption = None,
     store: StoreOption = None,
@@ -81,7 +81,7 @@ def extract(
             user=user,
             models=models,
             scorer=scorer,
-            contrast=contrast,
+            population=population,
             space=space,
             program=program or (),
             store=store,

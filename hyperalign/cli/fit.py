@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from hyperalign.budget import Budget
-    from hyperalign.population import Contrast
+    from hyperalign.population import Population
     from hyperalign.profile import Profile
     from hyperalign.programs.fit_result import Memory
     from hyperalign.programs.personalizer import Fit
@@ -47,7 +47,7 @@ class Asked:
     user: str | None
     models: ModelOptions
     scorer: str | None
-    contrast: Path | None
+    population: Path | None
     space: Path | None
     store: str | None
     skip_bad: bool
@@ -93,7 +93,7 @@ def fit_and_save(asked: Asked) -> Saved | None:
     from hyperalign.space import load_space
     from hyperalign.store import Store
 
-    from .session import choose_contrast
+    from .session import choose_population
 
     if asked.user is not None:
         check_user(asked.user)
@@ -102,7 +102,7 @@ def fit_and_save(asked: Asked) -> Saved | None:
     budget = Budget(max_calls=asked.max_calls, max_tokens=asked.max_tokens, max_usd=asked.max_usd)
     with Store(asked.store) as opened:
         user, records = _records(asked, opened)
-        others = choose_contrast(asked.contrast, user, opened, records, redact=asked.redact)
+        others = choose_population(asked.population, user, opened, records, redact=asked.redact)
         if asked.dry_run:
             _estimate(records, others, asked, space)
             return None
@@ -122,7 +122,7 @@ def fit_and_save(asked: Asked) -> Saved | None:
 
 def fitted(
     records: list[Record],
-    others: Contrast,
+    others: Population,
     models: ModelOptions,
     scorer: str | None,
     seed: int,
@@ -138,10 +138,10 @@ def fitted(
     from .session import open_models, use_programs
 
     lm, judge = open_models(models, scorer, budget, report, run.journal)
-    person = Personalizer(lm, scorer=judge, contrast=others, space=space, budget=budget, progress=report, seed=seed)
+    person = Personalizer(lm, scorer=judge, population=others, space=space, budget=budget, progress=report, seed=seed)
     use_programs({"infer": person.infer, "extract": person.extract, "choice": person.choice}, program)
     try:
-        fit = person.explain(records)
+        fit = person.fit_detailed(records)
     finally:
         run.write("cost.json", _as_json({step: usage.as_json() for step, usage in budget.by_step.items()}))
     run.write("candidates.json", _as_json([h.model_dump() for h in fit.candidates]))
@@ -241,7 +241,7 @@ def _prompts_in(folder: Path) -> dict[str, Any]:
 
 
 def _profile(
-    asked: Asked, user: str, records: list[Record], others: Contrast, budget: Budget, space: Space | None
+    asked: Asked, user: str, records: list[Record], others: Population, budget: Budget, space: Space | None
 ) -> tuple[Profile, Memory | None, RunFolder | None]:
     from hyperalign.profile import Profile
     from hyperalign.runs import RunFolder
@@ -252,7 +252,7 @@ def _profile(
         return Profile(user=user).touched(), None, None
     decides: dict[str, Any] = {
         "records": [record.id for record in records],
-        "contrast": {"name": others.name, "records": sorted(record.id for record in others.records(user))},
+        "population": {"name": others.name, "records": sorted(record.id for record in others.records(user))},
         **asked.models.identity(),
         "scorer": asked.scorer,
         "seed": asked.seed,
@@ -300,9 +300,9 @@ def _note(records: int, stated: int) -> str:
     return ", ".join(source for source, count in sources.items() if count)
 
 
-def _estimate(records: list[Record], others: Contrast, asked: Asked, space: Space | None) -> None:
+def _estimate(records: list[Record], others: Population, asked: Asked, space: Space | None) -> None:
     from hyperalign.population import reference_records
-    from hyperalign.programs.cost_estimate import REFERENCE_RECORDS, estimate
+    from hyperalign.programs.cost_estimate import REFERENCE_RECORDS, estimate_cost
     from hyperalign.programs.hypothesis_tests.choice import SMALL_MODEL_STATEMENTS_PER_CALL, STATEMENTS_PER_CALL
     from hyperalign.records import by_kind
 
@@ -317,7 +317,7 @@ def _estimate(records: list[Record], others: Contrast, asked: Asked, space: Spac
     asks = asks_by_choice(asked.models.model, asked.scorer)
     small = asked.models.model.startswith(("local:", "adapter:"))
     size = SMALL_MODEL_STATEMENTS_PER_CALL if small else STATEMENTS_PER_CALL
-    expected = estimate(records, against, by_choice=asks, space=space, statements_per_call=size)
+    expected = estimate_cost(records, against, by_choice=asks, space=space, statements_per_call=size)
     say_expected(
         priced_steps(expected, set(expected) if asks else {"infer"}, asked.models),
         asked.models,

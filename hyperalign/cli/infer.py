@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .options import (
     DEFAULT_OPTIONS,
-    ContrastOption,
     DryRun,
     FilesArgument,
     JsonOption,
@@ -13,6 +12,7 @@ from .options import (
     MaxUsd,
     ModelOptions,
     OutOption,
+    PopulationOption,
     ProgramOption,
     RedactOption,
     ScorerOption,
@@ -33,7 +33,7 @@ def infer(
     user: WhoseOption = None,
     models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
-    contrast: ContrastOption = None,
+    population: PopulationOption = None,
     space: SpaceOption = None,
     program: ProgramOption = None,
     store: StoreOption = None,
@@ -62,7 +62,7 @@ def infer(
             user=user,
             models=models,
             scorer=scorer,
-            contrast=contrast,
+            population=population,
             space=space,
             program=program or (),
             store=store,

@@ -62,7 +62,7 @@ class _Search:
     """What is searched, and how."""
 
     optimizer: str
-    rounds: int
+    max_steps: int
     models: ModelOptions
     reflection: str | None
     scorer: str | None
@@ -84,7 +84,7 @@ def _command(step: str) -> Callable[..., None]:
         optimizer: Annotated[
             str, typer.Option("--optimizer", help="gepa, variants (written instructions), bootstrap or mipro.")
         ] = "gepa",
-        rounds: Annotated[int, typer.Option("--rounds", min=1, help="Candidates that are tried, at most.")] = 8,
+        max_steps: Annotated[int, typer.Option("--max-steps", min=1, help="Candidates that are tried, at most.")] = 8,
         models: ModelOptions = DEFAULT_OPTIONS,
         reflection: Annotated[
             str | None, typer.Option("--reflection", help="The model that writes instructions; --model if left out.")
@@ -100,7 +100,7 @@ def _command(step: str) -> Callable[..., None]:
         from hyperalign.budget import Budget
 
         people = People(task, data, form, users, cases, seed)
-        asked = _Search(optimizer, rounds, models, reflection, scorer)
+        asked = _Search(optimizer, max_steps, models, reflection, scorer)
         if dry_run:
             _estimate(step, people, asked)
         else:
@@ -114,7 +114,7 @@ for _name, _about in STEPS.items():
     app.command(
         _name,
         short_help=f"Search for better prompts of '{_name}'.",
-        help=f"Search for better prompts of '{_name}', {_about}. Half of the task's development people are searched "
+        help=f"Search for better prompts of '{_name}', {_about}. Half of the task's dev people are searched "
         "on, the others decide whether what was found is kept; its report people are not touched.",
     )(_command(_name))
 
@@ -227,7 +227,7 @@ def _run(step: str, people: People, asked: _Search, out: Path, budget: Budget, *
     from .terminal import cost_table, reporter
 
     what = step_named(step)
-    found = examples_of(what, people, "development")
+    found = examples_of(what, people, "dev")
     as_asked = {"step": step, **asdict(people), **asked.identity()}
     _check_same(out, as_asked, resume=resume)
     journal = Journal(out / CALLS)
@@ -255,7 +255,7 @@ def _run(step: str, people: People, asked: _Search, out: Path, budget: Budget, *
             what.build(),
             **begun,
             metric=metric,
-            rounds=asked.rounds,
+            max_steps=asked.max_steps,
             budget=budget,
             step=step,
             task=found.task,
@@ -320,12 +320,12 @@ def _estimate(step: str, people: People, asked: _Search) -> None:
 
     from .terminal import money_said, priced_steps
 
-    examples = examples_of(step_named(step), people, "development").examples
+    examples = examples_of(step_named(step), people, "dev").examples
     half = len(examples) // 2
-    most = 2 * (len(examples) - half) + half + asked.rounds * (8 + half + 1)
+    most = 2 * (len(examples) - half) + half + asked.max_steps * (8 + half + 1)
     typer.echo(f"{len(examples)} example(s) of {len({e.user for e in examples})} people. Nothing was done.")
     typer.echo(
-        f"  at most about {most:,} answers: half of the people are searched on, {asked.rounds} candidate(s) tried"
+        f"  at most about {most:,} answers: half of the people are searched on, {asked.max_steps} candidate(s) tried"
     )
     asked_model = priced_steps({"answers": _expected(examples, most)}, {"answers"}, asked.models)
     typer.echo(f"  {money_said(asked_model, asked.models)}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import dspy
 
     from hyperalign.budget import Budget
-    from hyperalign.evals.cases import Case, Part
+    from hyperalign.evals.cases import Case, Split
     from hyperalign.evals.steps import Step
     from hyperalign.programs.optimize.artifact import Artifact
     from hyperalign.programs.optimize.verdict import Verdict
@@ -49,7 +49,7 @@ class Asked:
     note: str
 
 
-def examples_of(what: Step, people: People, part: Part, without: Collection[str] = ()) -> Asked:
+def examples_of(what: Step, people: People, split: Split, without: Collection[str] = ()) -> Asked:
     """What some of a task's people are asked.
 
     Args:
@@ -62,19 +62,19 @@ def examples_of(what: Step, people: People, part: Part, without: Collection[str]
         InputError: fewer than two are left.
     """
     from hyperalign.errors import InputError
-    from hyperalign.evals.plan import OtherPeople, Plan, drawn
+    from hyperalign.evals.plan import Plan, TaskPopulation, sample_cases
     from hyperalign.evals.tasks import load_task
 
     task = load_task(people.task, data=people.data, form=people.form)
-    chosen = drawn(task, Plan(part=part, users=people.users, cases_each=people.cases, seed=people.seed))
+    chosen = sample_cases(task, Plan(split=split, users=people.users, cases_each=people.cases, seed=people.seed))
     # Nobody is held against people of the other part: those of a search would have met those of its report.
-    others = OtherPeople((case for case in task.cases(seed=people.seed) if case.part == part), chosen)
+    others = TaskPopulation((case for case in task.cases(seed=people.seed) if case.split == split), chosen)
     texts = {user: list(theirs) for user, theirs in task.texts().items()} if hasattr(task, "texts") else {}
     # Who has the very records of somebody who was searched on, if in another order, is no other person.
     seen = {_contents(case) for case in task.cases(seed=people.seed) if case.user in without}
     met = {*without, *(case.user for case in chosen if _contents(case) in seen)}
     examples = [example for example in what.examples(chosen, others) if str(example.user) not in met]
-    if part == "report" and len({str(example.user) for example in examples}) < _LEAST_REPORTED:
+    if split == "test" and len({str(example.user) for example in examples}) < _LEAST_REPORTED:
         raise InputError(
             f"{people.task} has fewer than {_LEAST_REPORTED} report people whom the search has not seen.",
             remedy="Give another --task or --data, or more --users.",
@@ -118,7 +118,7 @@ def reported(
     from hyperalign.evals.steps import step_named
     from hyperalign.files import alone_in, write_whole
     from hyperalign.programs.optimize.artifact import apply, same_prompts
-    from hyperalign.programs.optimize.metric import Watched
+    from hyperalign.programs.optimize.metric import GuardedMetric
     from hyperalign.programs.optimize.verdict import decide, example_by_example, nothing
     from hyperalign.runs import Journal
 
@@ -126,14 +126,14 @@ def reported(
     from .terminal import reporter
 
     what = step_named(artifact.step)
-    held = examples_of(what, people, "report", without={user for users in artifact.users.values() for user in users})
+    held = examples_of(what, people, "test", without={user for users in artifact.users.values() for user in users})
     asked = sha256(json.dumps([models.identity(), scorer, asdict(people)]).encode()).hexdigest()[:8]
     with alone_in(folder), reporter() as told:
         journal = Journal(folder / f"report-{asked}-{CALLS}")
         lm = models.connect(budget=budget, journal=journal, progress=told.bytes)
         check_ready(lm)
         judge = choose_scorer(scorer, models.model, budget, told) if what.scored else None
-        metric = Watched(what.metric(judge, held.texts), progress=told)
+        metric = GuardedMetric(what.metric(judge, held.texts), progress=told)
         before, after = what.build(), what.build()
         apply(before, artifact.before, where=str(folder))
         apply(after, artifact.found, where=str(folder))

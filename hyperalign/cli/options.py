@@ -21,15 +21,14 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 if TYPE_CHECKING:
-    from hyperalign.backends.models.download import Progress
     from hyperalign.backends.models.lm import LM
     from hyperalign.backends.models.meter import Journal
     from hyperalign.budget import Budget
+    from hyperalign.concurrency import Progress
 
 __all__ = [
     "DEFAULT_MODEL",
     "DEFAULT_OPTIONS",
-    "ContrastOption",
     "DryRun",
     "FilesArgument",
     "JsonOption",
@@ -38,6 +37,7 @@ __all__ = [
     "MaxUsd",
     "ModelOptions",
     "OutOption",
+    "PopulationOption",
     "ProgramOption",
     "RedactOption",
     "ScorerOption",
@@ -85,10 +85,10 @@ StoreOption = Annotated[
         help="A SQLite file or a postgresql:// URL instead of the store in the data folder.",
     ),
 ]
-ContrastOption = Annotated[
+PopulationOption = Annotated[
     Path | None,
     typer.Option(
-        "--contrast",
+        "--population",
         help="Other people to compare with: a folder with a sub-folder or JSONL file for each. If left out: "
         "other users of the store where there are two or more, else the example people.",
     ),

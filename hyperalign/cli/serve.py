@@ -79,10 +79,10 @@ def _ended_as_by_hand() -> Iterator[None]:
 
 
 def _transformers(base: Student, name: str, adapters: list[Adapter], host: str, port: int, key: str) -> None:
-    from hyperalign.backends.serve.multi_lora import Voices
+    from hyperalign.backends.serve.multi_lora import MultiLoraModel
     from hyperalign.backends.serve.openai_server import listen
 
-    voices = Voices(base, name, adapters)
+    voices = MultiLoraModel(base, name, adapters)
     server = listen(voices, host, port, key)
     _say(f"http://{host}:{server.server_address[1]}/v1", voices.names)
     try:

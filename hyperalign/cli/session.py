@@ -1,4 +1,4 @@
-"""What verbs about one person have in common: the prompt, the person, a scorer, a contrast.
+"""What verbs about one person have in common: the prompt, the person, a scorer, a population.
 
 Everything heavy is loaded here, when a verb runs, and not before.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hyperalign.backends.models.lm import LM
     from hyperalign.backends.models.meter import Journal
     from hyperalign.budget import Budget
-    from hyperalign.population import Contrast
+    from hyperalign.population import Population
     from hyperalign.profile import Profile
     from hyperalign.records import Record
     from hyperalign.scores import Scorer
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "asks_by_choice",
-    "choose_contrast",
+    "choose_population",
     "choose_scorer",
     "open_models",
     "read_person",
@@ -81,14 +81,14 @@ def choose_scorer(scorer: str | None, model: str, budget: Budget, report: Report
         return None
 
 
-def choose_contrast(
+def choose_population(
     path: Path | None,
     user: str,
     store: Store,
     like: Sequence[Record] | None = None,
     *,
     redact: bool | None = None,
-) -> Contrast:
+) -> Population:
     """Other people: the folder named, else other users of the store; where those are too few, the example people.
 
     Args:
@@ -104,16 +104,16 @@ def choose_contrast(
     """
     from functools import cache
 
-    from hyperalign.population import FolderContrast, ShippedContrast, StoreContrast
+    from hyperalign.population import FolderPopulation, ShippedPopulation, StorePopulation
     from hyperalign.privacy import find_redactor, redacted
 
     if path is not None:
-        folder, taking_out = FolderContrast(path), find_redactor(redact)
+        folder, taking_out = FolderPopulation(path), find_redactor(redact)
         if taking_out is None:
             return folder
         # Once for each person: it takes its time, and they are asked for again and again.
-        return StoreContrast(cache(lambda user: tuple(redacted(folder.records(user), taking_out))), name=folder.name)
-    shipped = ShippedContrast()
+        return StorePopulation(cache(lambda user: tuple(redacted(folder.records(user), taking_out))), name=folder.name)
+    shipped = ShippedPopulation()
     known, examples = store.other_records(user, _OTHERS_READ), shipped.records(user)
     others: list[Record] = []
     lacking: list[Record] = []
@@ -126,7 +126,7 @@ def choose_contrast(
     if not others:
         return shipped
     name = "other users of the store"
-    return StoreContrast(lambda _: [*others, *lacking], name=f"{name}, and {shipped.name}" if lacking else name)
+    return StorePopulation(lambda _: [*others, *lacking], name=f"{name}, and {shipped.name}" if lacking else name)
 
 
 def asks_by_choice(model: str, scorer: str | None) -> bool:

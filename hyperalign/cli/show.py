@@ -155,7 +155,7 @@ def _headline(profile: Profile) -> Text:
     line.append(f"  {counted(kept, 'hypothesis', 'hypotheses')} kept, {dropped} dropped", style="not bold default")
     facts = [
         f"from {counted(len(origin.records), 'record', 'records')}" if origin.records else "",
-        f"against {plain(origin.contrast, 60)}" if origin.contrast else "",
+        f"against {plain(origin.population, 60)}" if origin.population else "",
         f"by {plain(origin.model, 60)}" if origin.model else "",
         f"tested with {plain(origin.scorer, 60)}" if origin.scorer and origin.scorer != origin.model else "",
         f"{origin.created:%Y-%m-%d %H:%M}" if origin.created else "",

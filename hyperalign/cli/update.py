@@ -11,12 +11,12 @@ import typer
 
 from .options import (
     DEFAULT_OPTIONS,
-    ContrastOption,
     JsonOption,
     MaxCalls,
     MaxTokens,
     MaxUsd,
     ModelOptions,
+    PopulationOption,
     RedactOption,
     ScorerOption,
     SeedOption,
@@ -56,7 +56,7 @@ def update(
     refit: Annotated[bool, typer.Option("--refit", help="Read all records of the store again first.")] = False,
     models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
-    contrast: ContrastOption = None,
+    population: PopulationOption = None,
     space: SpaceOption = None,
     store: StoreOption = None,
     skip_bad: SkipBad = False,
@@ -81,7 +81,7 @@ def update(
 
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
     life = HALF_LIFE if half_life is None else half_life
-    asked = _Asked(models, scorer, contrast, space, redact, seed, life, as_json)
+    asked = _Asked(models, scorer, population, space, redact, seed, life, as_json)
     going: _Updating | None = None
     with Store(store) as opened:
         for read in _batches(files or [], user, skip_bad):
@@ -107,7 +107,7 @@ class _Asked:
 
     models: ModelOptions
     scorer: str | None
-    contrast: Path | None
+    population: Path | None
     space: Path | None
     redact: bool | None
     seed: int
@@ -147,7 +147,7 @@ class _Updating:
         from hyperalign.runs import RunFolder
         from hyperalign.space import load_space
 
-        from .session import choose_contrast, open_models
+        from .session import choose_population, open_models
         from .terminal import reporter
 
         asked = self._asked
@@ -159,7 +159,7 @@ class _Updating:
                 lm,
                 scorer=judge,
                 # Of any kind: a stream's next record may be of another than its first.
-                contrast=choose_contrast(asked.contrast, self._user, self._store, redact=asked.redact),
+                population=choose_population(asked.population, self._user, self._store, redact=asked.redact),
                 space=dimensions,
                 half_life=asked.half_life,
                 budget=self._budget,

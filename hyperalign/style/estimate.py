@@ -97,7 +97,7 @@ def _estimate(name: str, known: Sequence[tuple[float, float]], reference: Refere
     )
 
 
-Kind = TypeVar("Kind")
+Value = TypeVar("Value")
 # What the beginning of a text does not show, however like its writer it is.
 _OF_WHOLE_TEXTS = frozenset({"paragraph_words", "sign_off"})
 
@@ -147,7 +147,7 @@ def likeness(text: str, style: Mapping[str, Measured], reference: Reference | No
     return _TEMPER * sum(map(fmean, families.values()))
 
 
-def of_beginnings(style: Mapping[str, Kind]) -> dict[str, Kind]:
+def of_beginnings(style: Mapping[str, Value]) -> dict[str, Value]:
     """The part of a person's style that the beginning of a text shows: all but how it ends and how it is laid out.
 
     Args:

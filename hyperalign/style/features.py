@@ -34,7 +34,7 @@ __all__ = ["FEATURES", "Feature", "Features", "measure", "measure_all"]
 Features = dict[str, float | None]
 Measure = Callable[[ParsedText], float | None]
 Aspect = Literal["style", "communication"]
-Kind = Literal["count", "share", "rate", "flag", "score"]
+FeatureKind = Literal["count", "share", "rate", "flag", "score"]
 
 VARIETY_WINDOW = 50
 LONG_WORD = 7
@@ -57,7 +57,7 @@ class Feature:
 
     name: str
     unit: str
-    kind: Kind
+    kind: FeatureKind
     aspect: Aspect
     family: str
     grain: float

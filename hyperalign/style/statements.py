@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .features import FEATURES, Kind
+from .features import FEATURES, FeatureKind
 
 __all__ = ["SAYINGS", "Saying", "say"]
 
@@ -180,7 +180,7 @@ def _rate(value: float) -> str:
     return f"one in {step * round(every / step)} words"
 
 
-def _figure(value: float, kind: Kind, name: str) -> str:
+def _figure(value: float, kind: FeatureKind, name: str) -> str:
     if kind in ("share", "flag"):
         return _share(value)
     if kind == "rate":

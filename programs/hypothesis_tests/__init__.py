@@ -23,18 +23,16 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperalign.concurrency import Progress
 from hyperalign.profile import Hypothesis
 from hyperalign.records import Record, other_text
 from hyperalign.scores import Row, ScoreMatrix, welch_t
 
-__all__ = ["Done", "Progress", "Screen", "Test", "fill", "foremost"]
-
-Progress = Callable[[str, int, int], None]
-"""Told after each unit of work: the step's name, units done, units in all."""
+__all__ = ["Done", "HypothesisTest", "Screen", "fill", "foremost"]
 
 
 def fill(
-    test: Test,
+    test: HypothesisTest,
     hypotheses: Sequence[Hypothesis],
     records: Sequence[Record],
     *,
@@ -75,7 +73,7 @@ def fill(
 Done = Callable[[int], None]
 
 
-class Test(Protocol):
+class HypothesisTest(Protocol):
     """One way to test hypotheses on records."""
 
     @property
@@ -130,7 +128,7 @@ class Screen:
         rows = foremost(records, wanted, self.rows, self.user)
         return rows if len(rows) < len(records) else []
 
-    def hopeless(
+    def futile(
         self, records: Sequence[Record], hypotheses: Sequence[Hypothesis], values: NDArray[np.float64]
     ) -> NDArray[np.bool_]:
         """Which columns to stop, shape (hypotheses,); those with fewer than two cells on a side go on.

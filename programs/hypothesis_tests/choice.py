@@ -17,7 +17,7 @@ import dspy
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperalign.concurrency import calls_at_once, run_concurrently
+from hyperalign.concurrency import concurrency_of, run_concurrently
 from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis
 from hyperalign.records import Record, other_text, own_text
@@ -105,7 +105,7 @@ class WhichFits(Program):
 
     def _both_ways(self, statements: Sequence[str], first: str, second: str) -> Steps[dspy.Prediction]:
         ways = [self.one_way(statements, first, second, exchanged=exchanged) for exchanged in (False, True)]
-        shown = yield SideBySide(ways, calls_at_once(self.model))
+        shown = yield SideBySide(ways, concurrency_of(self.model))
         return dspy.Prediction(probabilities=[(one + other) / 2 for one, other in zip(*shown, strict=True)])
 
     @property
@@ -198,7 +198,7 @@ class ChoiceTest(dspy.Module):
         rest = [row for row in range(len(records)) if row not in first]
         self._fill(values, records, hypotheses, wanted, rows=first, done=done)
         if self._screen and first:
-            wanted = wanted & ~self._screen.hopeless(records, hypotheses, values)
+            wanted = wanted & ~self._screen.futile(records, hypotheses, values)
         self._fill(values, records, hypotheses, wanted, rows=rest, done=lambda count: done(len(first) + count))
         return values
 
@@ -237,7 +237,7 @@ class ChoiceTest(dspy.Module):
                 del waiting[call.row]
                 done(len(rows) - len(waiting))
 
-        run_concurrently(ask, calls, calls_at_once(self.question.model), keep=keep)
+        run_concurrently(ask, calls, concurrency_of(self.question.model), keep=keep)
         for call in calls:
             values[call.row, call.columns] = sums[call.row, call.columns] - 0.5
         if rows and not calls:

@@ -70,7 +70,7 @@ def row_by_row(
     order = [*first, *(i for i in range(len(records)) if i not in first)]
     for finished, i in enumerate(order):
         if screen and first and finished == len(first):
-            wanted = wanted & ~screen.hopeless(records, hypotheses, values)
+            wanted = wanted & ~screen.futile(records, hypotheses, values)
         columns = np.flatnonzero(wanted[i]).tolist()
         if columns:
             values[i, columns] = row(records[i], [hypotheses[j] for j in columns])

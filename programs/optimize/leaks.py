@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from hyperalign.population import ShippedContrast
+from hyperalign.population import ShippedPopulation
 from hyperalign.privacy import private_parts
 from hyperalign.records import Record, other_text, own_text, prompt_of
 from hyperalign.space import load_space
@@ -81,7 +81,7 @@ def _shipped_texts() -> Iterator[str]:
         yield from texts
     for dimension in load_space().dimensions:
         yield from (dimension.name, dimension.high, dimension.low)
-    for record in ShippedContrast().records(""):
+    for record in ShippedPopulation().records(""):
         yield from (prompt_of(record), own_text(record), other_text(record) or "")
 
 

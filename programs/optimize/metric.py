@@ -23,12 +23,12 @@ from typing import Any
 
 import dspy
 
+from hyperalign.concurrency import Progress
 from hyperalign.errors import ContextLengthError, HyperalignError, InputError, ModelError, ModelOutputError
 
 from ..dspy_internals import ACTIVE_CALL_ID, BaseCallback, ContextWindowExceededError, LMError
-from ..hypothesis_tests import Progress
 
-__all__ = ["Ended", "Faults", "Measured", "Metric", "Watched", "ending", "judging"]
+__all__ = ["Ended", "FailureCallback", "GuardedMetric", "Measured", "Metric", "ending", "judging"]
 
 _judging: ContextVar[bool] = ContextVar("hyperalign_judging", default=False)
 
@@ -63,7 +63,7 @@ def judging() -> Iterator[None]:
         _judging.reset(token)
 
 
-class Faults(BaseCallback):
+class FailureCallback(BaseCallback):
     """Hears what programs raise, and ends the search.
 
     Args:
@@ -124,7 +124,7 @@ class Measured:
     tokens: int = 0
 
 
-class Watched:
+class GuardedMetric:
     """A metric that remembers the first fault of a search, its own or the program's.
 
     Args:

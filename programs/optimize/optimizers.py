@@ -35,13 +35,13 @@ from hyperalign.errors import InputError, MissingExtraError, ModelOutputError
 from ..dspy_internals import AdapterParseError, bootstrap
 from .instructions import Reflected, Written, written_for
 from .leaks import LeakCheck
-from .metric import Watched
+from .metric import GuardedMetric
 
-__all__ = ["OPTIMIZERS", "Found", "Setting", "check_wants", "evolved", "instructions_of", "searched"]
+__all__ = ["OPTIMIZERS", "Found", "SearchConfig", "check_wants", "evolved", "instructions_of", "searched"]
 
 
 @dataclass(frozen=True)
-class Setting:
+class SearchConfig:
     """What an optimizer is handed.
 
     Attributes:
@@ -51,18 +51,18 @@ class Setting:
         reflection: the model that writes instructions; None where there is none.
         leaks: what no prompt may hold.
         demos: examples of people who may be shown.
-        rounds: how many candidates are tried, at most.
+        max_steps: how many candidates are tried, at most.
         seed: of whatever is drawn.
         over: whether the search must end, such as when a cap was reached.
     """
 
     program: dspy.Module
     train: Sequence[dspy.Example]
-    metric: Watched
+    metric: GuardedMetric
     reflection: Any
     leaks: LeakCheck
     demos: Sequence[dspy.Example]
-    rounds: int
+    max_steps: int
     seed: int
     over: Callable[[], bool]
 
@@ -94,42 +94,42 @@ def instructions_of(program: dspy.Module) -> dict[str, str]:
 _MINIBATCH = 4
 
 
-def evolved(setting: Setting, proposer: Reflected | Written, rounds: int) -> Found:
+def evolved(config: SearchConfig, proposer: Reflected | Written, max_steps: int) -> Found:
     """Search over what a proposer proposes.
 
     Args:
         setting: of the search.
         proposer: gives new instructions.
-        rounds: how often it is asked, at most.
+        max_steps: how often it is asked, at most.
 
     Raises:
         HyperalignError: the model that the proposer asks can't be used.
     """
-    few = min(_MINIBATCH, len(setting.train))
+    few = min(_MINIBATCH, len(config.train))
     heard = _Heard()
 
     def ended(state: Any) -> bool:
-        over = setting.over() or setting.metric.fault is not None
+        over = config.over() or config.metric.fault is not None
         return over or proposer.fault is not None or proposer.exhausted
 
     optimizer = dspy.GEPA(
-        metric=setting.metric,
+        metric=config.metric,
         # The program as it is on all, then by round a few under the old prompt and under the new, and perhaps all.
-        max_metric_calls=len(setting.train) + rounds * (2 * few + len(setting.train)),
+        max_metric_calls=len(config.train) + max_steps * (2 * few + len(config.train)),
         reflection_minibatch_size=few,
         instruction_proposer=proposer,
-        reflection_lm=setting.reflection,
+        reflection_lm=config.reflection,
         use_merge=False,
         skip_perfect_score=False,
         track_stats=True,
         num_threads=1,
         warn_on_score_mismatch=False,
-        seed=setting.seed,
+        seed=config.seed,
         # What was answered on the few is not asked again among all.
-        gepa_kwargs={"stop_callbacks": [_Rounds(rounds), ended], "cache_evaluation": True, "callbacks": [heard]},
+        gepa_kwargs={"stop_callbacks": [_MaxSteps(max_steps), ended], "cache_evaluation": True, "callbacks": [heard]},
     )
-    train = list(setting.train)
-    best = optimizer.compile(setting.program.deepcopy(), trainset=train, valset=train)
+    train = list(config.train)
+    best = optimizer.compile(config.program.deepcopy(), trainset=train, valset=train)
     if proposer.fault is not None:
         raise proposer.fault
     result = best.detailed_results
@@ -148,7 +148,7 @@ def _why(proposer: Reflected | Written) -> str:
     return f"the model that reflects proposed nothing of use any more ({counts})"
 
 
-class _Rounds:
+class _MaxSteps:
     """Ends GEPA's search after so many proposals."""
 
     def __init__(self, most: int) -> None:
@@ -230,7 +230,7 @@ def check_wants(name: str | Any, program: dspy.Module, *, reflects: bool, demos:
             raise MissingExtraError("MIPROv2", "mipro") from error
 
 
-def searched(name: str | Any, setting: Setting) -> Found:
+def searched(name: str | Any, config: SearchConfig) -> Found:
     """Run an optimizer.
 
     Args:
@@ -241,10 +241,10 @@ def searched(name: str | Any, setting: Setting) -> Found:
         ModelError: the model that reflects can't be used.
     """
     if not isinstance(name, str):
-        return Found(name.compile(setting.program.deepcopy(), trainset=list(setting.train)))
+        return Found(name.compile(config.program.deepcopy(), trainset=list(config.train)))
     try:
         with _quiet():
-            return OPTIMIZERS[name](setting)
+            return OPTIMIZERS[name](config)
     except AdapterParseError as error:
         raise ModelOutputError(
             f"The model that writes instructions does not answer in the form that {name} asks for.",
@@ -252,57 +252,57 @@ def searched(name: str | Any, setting: Setting) -> Found:
         ) from error
 
 
-def _gepa(setting: Setting) -> Found:
-    originals = instructions_of(setting.program)
-    return evolved(setting, Reflected(setting.reflection, setting.leaks, setting.seed, originals), setting.rounds)
+def _gepa(config: SearchConfig) -> Found:
+    originals = instructions_of(config.program)
+    return evolved(config, Reflected(config.reflection, config.leaks, config.seed, originals), config.max_steps)
 
 
-def _variants(setting: Setting) -> Found:
-    written = Written(written_for(setting.program))
-    return evolved(setting, written, min(setting.rounds, written.count))
+def _variants(config: SearchConfig) -> Found:
+    written = Written(written_for(config.program))
+    return evolved(config, written, min(config.max_steps, written.count))
 
 
-def _bootstrap(setting: Setting) -> Found:
+def _bootstrap(config: SearchConfig) -> Found:
     optimizer = dspy.BootstrapFewShotWithRandomSearch(
-        metric=setting.metric,
+        metric=config.metric,
         max_bootstrapped_demos=_DEMOS,
         max_labeled_demos=0,
-        num_candidate_programs=setting.rounds,
+        num_candidate_programs=config.max_steps,
         num_threads=1,
     )
-    best = optimizer.compile(setting.program.deepcopy(), trainset=list(setting.demos), valset=list(setting.train))
+    best = optimizer.compile(config.program.deepcopy(), trainset=list(config.demos), valset=list(config.train))
     tried = [
-        _entry(setting, each["program"], each["score"]) | {"demos": _demo_count(each["program"])}
+        _entry(config, each["program"], each["score"]) | {"demos": _demo_count(each["program"])}
         for each in best.candidate_programs
     ]
     del best.candidate_programs
     return Found(best, tried)
 
 
-def _mipro(setting: Setting) -> Found:
+def _mipro(config: SearchConfig) -> Found:
     optimizer = dspy.MIPROv2(
-        metric=setting.metric,
-        prompt_model=setting.reflection,
+        metric=config.metric,
+        prompt_model=config.reflection,
         auto=None,
-        num_candidates=max(2, setting.rounds // 2),
+        num_candidates=max(2, config.max_steps // 2),
         max_bootstrapped_demos=0,
         max_labeled_demos=0,
         num_threads=1,
-        seed=setting.seed,
+        seed=config.seed,
     )
-    train = list(setting.train)
+    train = list(config.train)
     best = optimizer.compile(
-        setting.program.deepcopy(), trainset=train, valset=train, num_trials=setting.rounds, minibatch=False,
-        seed=setting.seed, data_aware_proposer=False, program_aware_proposer=False, fewshot_aware_proposer=False,
+        config.program.deepcopy(), trainset=train, valset=train, num_trials=config.max_steps, minibatch=False,
+        seed=config.seed, data_aware_proposer=False, program_aware_proposer=False, fewshot_aware_proposer=False,
     )  # fmt: skip
-    tried = [_entry(setting, each["program"], each["score"]) for each in best.candidate_programs]
+    tried = [_entry(config, each["program"], each["score"]) for each in best.candidate_programs]
     for kept in ("candidate_programs", "mb_candidate_programs", "trial_logs"):
         if hasattr(best, kept):
             delattr(best, kept)
     return Found(best, tried)
 
 
-OPTIMIZERS: Mapping[str, Callable[[Setting], Found]] = {
+OPTIMIZERS: Mapping[str, Callable[[SearchConfig], Found]] = {
     "gepa": _gepa,
     "variants": _variants,
     "bootstrap": _bootstrap,
@@ -311,10 +311,10 @@ OPTIMIZERS: Mapping[str, Callable[[Setting], Found]] = {
 """By name, as the command line has them."""
 
 
-def _entry(setting: Setting, program: dspy.Module, percent: float) -> dict[str, Any]:
+def _entry(config: SearchConfig, program: dspy.Module, percent: float) -> dict[str, Any]:
     """A candidate for the artifact, without its words if they give somebody away: these were run unseen."""
     told = instructions_of(program)
-    leaking = any(setting.leaks(text) for text in told.values())
+    leaking = any(config.leaks(text) for text in told.values())
     return {"score": percent / 100} | ({"refused": "leaking"} if leaking else {"instructions": told})
 
 

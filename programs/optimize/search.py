@@ -26,25 +26,25 @@ from typing import Any
 import dspy
 
 from hyperalign.budget import Budget
+from hyperalign.concurrency import Progress
 from hyperalign.errors import BudgetExceededError, InputError
 from hyperalign.records import Record, other_text, own_text, prompt_of
 
-from ..hypothesis_tests import Progress
 from .artifact import Artifact, apply, prompts_of, same_prompts
 from .instructions import all_written
 from .leaks import LeakCheck
-from .metric import Ended, Faults, Metric, Watched
-from .optimizers import Found, Setting, check_wants, searched
+from .metric import Ended, FailureCallback, GuardedMetric, Metric
+from .optimizers import Found, SearchConfig, check_wants, searched
 from .verdict import decide, example_by_example, nothing
 
-__all__ = ["Parts", "Purse", "check_search", "optimize", "purse_of", "search", "split_people"]
+__all__ = ["SharedBudget", "Splits", "check_search", "optimize", "search", "shared_budget", "split_people"]
 
 _LEAST_PEOPLE = 4
 _VALIDATION = 0.5
 
 
 @dataclass(frozen=True)
-class Parts:
+class Splits:
     """Examples by part; nobody is in both.
 
     Attributes:
@@ -63,7 +63,7 @@ class Parts:
         }
 
 
-def split_people(examples: Sequence[dspy.Example], *, seed: int = 0) -> Parts:
+def split_people(examples: Sequence[dspy.Example], *, seed: int = 0) -> Splits:
     """Split examples by their ``user``, half of the people each.
 
     Args:
@@ -87,10 +87,10 @@ def split_people(examples: Sequence[dspy.Example], *, seed: int = 0) -> Parts:
             f"The training set is of {len(users)} {'person' if len(users) == 1 else 'people'}.",
             remedy=f"Give at least {_LEAST_PEOPLE}: some to search on, others to see whether it helps anybody else.",
         )
-    watched = set(users[: max(2, round(len(users) * _VALIDATION))])
-    return Parts(
-        [example for example in examples if str(example.user) not in watched],
-        [example for example in examples if str(example.user) in watched],
+    guarded = set(users[: max(2, round(len(users) * _VALIDATION))])
+    return Splits(
+        [example for example in examples if str(example.user) not in guarded],
+        [example for example in examples if str(example.user) in guarded],
     )
 
 
@@ -98,7 +98,7 @@ def _place(user: str, seed: int) -> str:
     return hashlib.sha256(f"{seed}\x00{user}".encode()).hexdigest()
 
 
-class Purse:
+class SharedBudget:
     """Hands out models that spend one budget.
 
     Args:
@@ -144,7 +144,7 @@ class Purse:
         return theirs is not self.budget and (self._strict or theirs is None)
 
 
-def purse_of(budget: Budget | None, lm: Any) -> Purse:
+def shared_budget(budget: Budget | None, lm: Any) -> SharedBudget:
     """The purse of a search.
 
     Args:
@@ -152,7 +152,7 @@ def purse_of(budget: Budget | None, lm: Any) -> Purse:
         lm: the model that the program runs on.
     """
     theirs = getattr(lm, "budget", None)
-    return Purse(budget or (theirs if isinstance(theirs, Budget) else Budget()), strict=budget is not None)
+    return SharedBudget(budget or (theirs if isinstance(theirs, Budget) else Budget()), strict=budget is not None)
 
 
 _TEXTS = ("prompt", "chosen", "rejected", "reference")
@@ -187,7 +187,7 @@ def search(
     lm: dspy.LM | None = None,
     reflection: dspy.LM | None = None,
     demos: Sequence[dspy.Example] = (),
-    rounds: int = 8,
+    max_steps: int = 8,
     seed: int = 0,
     budget: Budget | None = None,
     step: str = "",
@@ -204,7 +204,7 @@ def search(
         lm: the model that the program runs on; DSPy's configured one, or the program's own, if None.
         reflection: the model that writes instructions; ``lm`` if None.
         demos: examples of people who may be shown in prompts; nobody of the training set ever is.
-        rounds: how many candidates are tried, at most.
+        max_steps: how many candidates are tried, at most.
         seed: of the split and the search.
         budget: caps what the search spends: all models from ``connect`` book in it, whatever budget they have
             otherwise. If None it is that of ``lm``.
@@ -219,33 +219,33 @@ def search(
         BudgetExceededError: a cap was reached.
     """
     check_search(program, trainset=trainset, optimizer=optimizer, lm=lm, reflection=reflection, demos=demos, seed=seed)
-    purse = purse_of(budget, lm or dspy.settings.lm)
-    budget = purse.budget
-    reflection = purse.model(reflection or lm or dspy.settings.lm)
-    lm = purse.model(lm or dspy.settings.lm)
-    metered = purse.program(program)
+    shared = shared_budget(budget, lm or dspy.settings.lm)
+    budget = shared.budget
+    reflection = shared.model(reflection or lm or dspy.settings.lm)
+    lm = shared.model(lm or dspy.settings.lm)
+    metered = shared.program(program)
     parts = split_people(trainset, seed=seed)
     leaks = LeakCheck(_records(trainset), known=_known(program, demos), more=_texts(trainset))
-    watched = Watched(metric, expected=len(parts.train) * (rounds + 1), progress=progress)
+    guarded = GuardedMetric(metric, expected=len(parts.train) * (max_steps + 1), progress=progress)
     with dspy.context(lm=lm) if lm is not None else dspy.context():
         with budget.step("validation"):
-            before = watched.measure(metered, parts.validation)
-        setting = Setting(
+            before = guarded.measure(metered, parts.validation)
+        config = SearchConfig(
             program=metered,
             train=parts.train,
-            metric=watched,
+            metric=guarded,
             reflection=reflection,
             leaks=leaks,
             demos=demos,
-            rounds=rounds,
+            max_steps=max_steps,
             seed=seed,
-            over=lambda: _over(budget) or watched.constant,
+            over=lambda: _over(budget) or guarded.constant,
         )
-        found = _searched(optimizer, setting, budget)
+        found = _searched(optimizer, config, budget)
         told = [f"{leak} in {name}" for name, text in _prompts(found.program) for leak in leaks(text)]
         same = same_prompts(prompts_of(found.program), prompts_of(program))
         with budget.step("validation"):
-            after = before if same else watched.measure(found.program, parts.validation)
+            after = before if same else guarded.measure(found.program, parts.validation)
     verdict = nothing(before, _why_nothing(found)) if same else decide(before, after, told)
     return Artifact(
         step=step,
@@ -287,19 +287,19 @@ def check_search(
     check_wants(optimizer, program, reflects=(reflection or lm or dspy.settings.lm) is not None, demos=demos)
 
 
-def _searched(optimizer: str | Any, setting: Setting, budget: Budget) -> Found:
-    watched = setting.metric
+def _searched(optimizer: str | Any, config: SearchConfig, budget: Budget) -> Found:
+    guarded = config.metric
     try:
-        with budget.step("search"), dspy.context(callbacks=[*dspy.settings.callbacks, Faults(watched.tell)]):
-            found = searched(optimizer, setting)
+        with budget.step("search"), dspy.context(callbacks=[*dspy.settings.callbacks, FailureCallback(guarded.tell)]):
+            found = searched(optimizer, config)
     except (Exception, Ended):
         # What ended the search says more than what an optimizer makes of it.
-        watched.check()
+        guarded.check()
         budget.check()
         raise
-    watched.check()
+    guarded.check()
     budget.check()
-    watched.check_varied()
+    guarded.check_varied()
     return found
 
 

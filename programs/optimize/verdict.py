@@ -62,7 +62,7 @@ class Verdict(BaseModel):
     low: float
     high: float
     people: int
-    detectable: float | None
+    minimum_detectable_effect: float | None
     bound: bool = False
     compared: bool = True
     tokens_before: float
@@ -71,12 +71,16 @@ class Verdict(BaseModel):
     @property
     def power(self) -> str:
         """What so many people would have shown, in a sentence."""
-        if self.detectable is None:
+        if self.minimum_detectable_effect is None:
             return (
                 "Everybody's score is the same with the prompts as they were, so that it can't be said what difference "
                 f"{self.people} people would have shown."
             )
-        shown = f"{self.detectable:.3f}" if self.detectable >= 0.001 else f"{self.detectable:.1g}"
+        shown = (
+            f"{self.minimum_detectable_effect:.3f}"
+            if self.minimum_detectable_effect >= 0.001
+            else f"{self.minimum_detectable_effect:.1g}"
+        )
         if self.bound:
             return (
                 f"The difference that {self.people} people would have shown in four of five searches is at most "
@@ -174,9 +178,9 @@ def _detectable(scores: Scores, error: float) -> dict[str, Any]:
     if bound:
         error = math.sqrt(2 / len(scores)) * float(scores.std(ddof=1))
     if error <= _NIL:
-        return {"detectable": None, "bound": False}
+        return {"minimum_detectable_effect": None, "bound": False}
     quantiles = sum(float(special.stdtrit(len(scores) - 1, share)) for share in ((1 + _LEVEL) / 2, _POWER))
-    return {"detectable": quantiles * error, "bound": bound}
+    return {"minimum_detectable_effect": quantiles * error, "bound": bound}
 
 
 def _by_person(measured: Sequence[Measured]) -> Scores:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from hyperalign.profile import Hypothesis, TestResult
 from hyperalign.scores import Row, ScoreMatrix
 
-from .effects import Effects, Table, any_one_way_p, apart_p, effects, one_way_p, widest_table
+from .effects import Effects, Table, any_permutation_p, effects, interaction_p, permutation_p, widest_table
 from .rules import Judged, Rules, rounded, turned
 
 __all__ = ["ByChoices", "Subjects", "judge_choices", "judge_with_scopes", "much_the_same"]
@@ -71,7 +71,7 @@ def judge_choices(tried: Sequence[tuple[Hypothesis, ScoreMatrix]], user: str, ru
     ]
     tested = [each for each in weighed if isinstance(each, _Weighed)]
     # Each group by itself is one more chance for coins: all of them together must point one way, too.
-    gate = any_one_way_p(_aligned(tested), seed=rules.seed)
+    gate = any_permutation_p(_aligned(tested), seed=rules.seed)
     parts = [each if isinstance(each, ByChoices) else _judge(each, max(gate, each.one_way), rules) for each in weighed]
     return ByChoices(
         [judged for part in parts for judged in part.judged],
@@ -131,7 +131,7 @@ def _weigh(
     # Neither tossed coins nor everybody's taste: the choices, and what is left of them beyond other people's.
     common = weights @ own / weights.sum() - found.raw
     told = [weights[:, None] * (own - shift) / found.scale for shift in (0.0, common)]
-    one_way = max(one_way_p(each, seed=rules.seed) for each in told)
+    one_way = max(permutation_p(each, seed=rules.seed) for each in told)
     return _Weighed(hypotheses, matrix, np.vstack([own, *others]), records, count, found, told, one_way, limit)
 
 
@@ -185,7 +185,7 @@ def _kept_or_not(weighed: _Weighed, one_way: float, rules: Rules) -> list[Judged
             reason = f"the choices do not point one way (p {one_way:.2f})"
         elif wrong[at] >= 0.5:
             reason = "fits other people at least as well"
-        elif q > rules.wrong_signs or wrong[at] > rules.wrong_each:
+        elif q > rules.sign_error_rate or wrong[at] > rules.max_sign_error:
             reason = f"may be chance: wrong in {wrong[at]:.0%} of such cases"
         elif like is not None:
             reason = f"says much the same as '{like.statement}'"
@@ -249,7 +249,7 @@ def judge_with_scopes(
     splits = _splits(table.records, subjects, rules) if table else {}
     if table is None or not splits:
         return judge_choices(tried, user, rules)
-    found = judge_choices(tried, user, replace(rules, coins=rules.coins * (1 - rules.scope_share)))
+    found = judge_choices(tried, user, replace(rules, null_alpha=rules.null_alpha * (1 - rules.scope_share)))
     kept = {hypothesis.id for hypothesis, reason in found.judged if not reason}
     scoped = _scoped(table, splits, kept, rules)
     judged = [(scoped[h.id], "") if h.id in scoped else (h, reason) for h, reason in found.judged]
@@ -281,7 +281,7 @@ def _scoped(table: Table, subjects: Subjects, kept: Collection[str], rules: Rule
     inside = np.array([[record in ids for record in table.records] for ids in subjects.values()])
     # Statements with loud cells must not decide alone where the choices point.
     scale = np.sqrt((cells**2).mean(axis=0))
-    apart = apart_p(table.weights[:, None] * cells / np.where(scale > 0, scale, 1.0), inside, seed=rules.seed)
+    apart = interaction_p(table.weights[:, None] * cells / np.where(scale > 0, scale, 1.0), inside, seed=rules.seed)
     limit = rules.scope_share * rules.chance(len(cells))
     found = [
         hypothesis.model_copy(update={"scope": scope})

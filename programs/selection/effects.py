@@ -32,7 +32,16 @@ from scipy import special
 from hyperalign.profile import Hypothesis
 from hyperalign.scores import ScoreMatrix
 
-__all__ = ["Effects", "Prior", "Table", "any_one_way_p", "apart_p", "effects", "one_way_p", "widest_table"]
+__all__ = [
+    "Effects",
+    "Prior",
+    "Table",
+    "any_permutation_p",
+    "effects",
+    "interaction_p",
+    "permutation_p",
+    "widest_table",
+]
 
 
 @dataclass(frozen=True)
@@ -179,7 +188,7 @@ _EXACT_UP_TO = 12
 _DRAWN = 2_000
 
 
-def one_way_p(cells: NDArray[np.float64], *, seed: int = 0) -> float:
+def permutation_p(cells: NDArray[np.float64], *, seed: int = 0) -> float:
     """Probability that coin tosses point one way as much as these choices do.
 
     Args:
@@ -193,7 +202,7 @@ def one_way_p(cells: NDArray[np.float64], *, seed: int = 0) -> float:
     return float(np.mean(lengths >= lengths[0] - 1e-9))
 
 
-def any_one_way_p(groups: Sequence[Sequence[NDArray[np.float64]]], *, seed: int = 0) -> float:
+def any_permutation_p(groups: Sequence[Sequence[NDArray[np.float64]]], *, seed: int = 0) -> float:
     """Probability that coin tosses point one way as much as the clearest of several groups of statements says.
 
     Each exchange is of one person's choices, so it is made in all groups at once; the clearest group counts in each, so
@@ -217,7 +226,7 @@ def any_one_way_p(groups: Sequence[Sequence[NDArray[np.float64]]], *, seed: int 
     return max(ps)
 
 
-def apart_p(cells: NDArray[np.float64], inside: NDArray[np.bool_], *, seed: int = 0) -> NDArray[np.float64]:
+def interaction_p(cells: NDArray[np.float64], inside: NDArray[np.bool_], *, seed: int = 0) -> NDArray[np.float64]:
     """For each of several subjects, how probably coin tosses set it apart from the rest as much as these choices do.
 
     All subjects are looked at in each exchange and the one that is furthest apart counts, so that the whole search

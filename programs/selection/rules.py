@@ -48,7 +48,7 @@ class Rules:
         max_measured: at most so many of them from measured style, which stands in the profile anyway.
         max_chosen: at most so many of them from choices between answers.
         max_examples: at most so many raw examples.
-        coins: how often tossed coins may pass for a person of 16 choices or more.
+        null_alpha: how often tossed coins may pass for a person of 16 choices or more.
         scope_share: of that, how much is spent on looking for scopes, where there are any to look at.
         min_scoped: choices that a scope must cover, and leave out.
         max_scoped: at most so many scoped statements.
@@ -62,8 +62,8 @@ class Rules:
     """
 
     fdr: float = 0.10
-    wrong_signs: float = 0.30
-    wrong_each: float = 0.40
+    sign_error_rate: float = 0.30
+    max_sign_error: float = 0.40
     no_gain: float = 0.20
     odd_one_out: float = 0.80
     min_records: int = 3
@@ -71,7 +71,7 @@ class Rules:
     max_measured: int = 4
     max_chosen: int = 8
     max_examples: int = 4
-    coins: float = 0.05
+    null_alpha: float = 0.05
     scope_share: float = 0.2
     min_scoped: int = 4
     max_scoped: int = 2
@@ -88,9 +88,9 @@ class Rules:
         """How often tossed coins may pass for a person, by the number of choices.
 
         With few choices hardly anything is out of reach of coins (four that agree are seen in one of eight tosses), so
-        the prior that people do prefer something is trusted more; from 16 on it is ``coins``.
+        the prior that people do prefer something is trusted more; from 16 on it is ``null_alpha``.
         """
-        return self.coins * max(1.0, (16 / choices) ** 2)
+        return self.null_alpha * max(1.0, (16 / choices) ** 2)
 
     def too_few(self, own: int, others: int, what: str = "records") -> str:
         """Why a hypothesis can't be judged by so few cells; empty if it can.

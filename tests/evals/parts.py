@@ -13,7 +13,7 @@ import dspy
 
 from hyperalign.backends.models.connect import connect
 from hyperalign.budget import Budget
-from hyperalign.evals.cases import Case, Kind
+from hyperalign.evals.cases import Case, CaseKind
 from hyperalign.evals.runner import EvalFolder, Outcome
 from hyperalign.evals.summary import summarize
 from hyperalign.programs.personalizer import Personalizer
@@ -74,9 +74,9 @@ class Given:
 
     unit = "person"
 
-    def __init__(self, cases: Sequence[Case], name: str = "given", kind: Kind = "choice") -> None:
+    def __init__(self, cases: Sequence[Case], name: str = "given", kind: CaseKind = "choice") -> None:
         self.name = name
-        self.kind: Kind = kind
+        self.kind: CaseKind = kind
         self._cases = list(cases)
 
     def cases(self, *, seed: int = 0) -> list[Case]:
@@ -149,7 +149,7 @@ def personalizer(server: ScriptedServer, budget: Budget | None = None, **setting
     """The whole loop over a scripted model, with a scorer that counts words."""
     budget = budget or Budget()
     lm = connect(f"vllm:{server.url}", num_retries=0, budget=budget)
-    parts: dict[str, Any] = {"scorer": Overlap(), "contrast": People([*OTHERS, *pairs()]), "space": SPACE, **settings}
+    parts: dict[str, Any] = {"scorer": Overlap(), "population": People([*OTHERS, *pairs()]), "space": SPACE, **settings}
     return Personalizer(lm, budget=budget, **parts)
 
 

@@ -1,4 +1,4 @@
-"""Each arm that there is: strategies with their strangers, curves, and controls under one strategy."""
+"""Each condition that there is: strategies with their strangers, curves, and controls under one strategy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from hyperalign.errors import InputError
 from hyperalign.evals.cases import Case
-from hyperalign.evals.conditions import CONTROLS, Arm, Arms, controls_without, curve_point, named, needs_fit
+from hyperalign.evals.conditions import CONTROLS, Condition, Conditions, controls_without, curve_point, named, needs_fit
 from hyperalign.evals.controls import wrong_users
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.records import Record, Sample
@@ -35,10 +35,12 @@ ADA, BOB = case("ada", gold="Is Ada.", stated="Ada says so."), case("bob", 3, go
 STRANGERS = {ADA.id: BOB, BOB.id: ADA}
 
 
-def of(case: Case, *strategies: str, controls: Sequence[str] = CONTROLS, curve: Sequence[int] = ()) -> dict[str, Arm]:
-    arms = Arms(named(strategies), Fits(), strangers=STRANGERS, controls=controls, curve=curve).of(case)
-    found = {arm.name: arm for arm in arms}
-    assert len(found) == len(arms), "no name stands for two arms"
+def of(
+    case: Case, *strategies: str, controls: Sequence[str] = CONTROLS, curve: Sequence[int] = ()
+) -> dict[str, Condition]:
+    conditions = Conditions(named(strategies), Fits(), strangers=STRANGERS, controls=controls, curve=curve).of(case)
+    found = {condition.name: condition for condition in conditions}
+    assert len(found) == len(conditions), "no name stands for two conditions"
     return found
 
 
@@ -48,29 +50,29 @@ def statements(profile: Profile | None) -> list[str]:
 
 
 def test_every_arm_that_there_is() -> None:
-    arms = of(ADA, "none", "few-shot", "verified", "hypotheses", "gold")
-    assert list(arms) == ["few-shot", "verified", "hypotheses", "gold", "wrong-user", "inverted"]
+    conditions = of(ADA, "none", "few-shot", "verified", "hypotheses", "gold")
+    assert list(conditions) == ["few-shot", "verified", "hypotheses", "gold", "wrong-user", "inverted"]
     for name in ("verified", "hypotheses"):
-        assert (arms[name].strategy.name, arms[name].profile.user) == (name, "ada")
-        assert statements(arms[name].profile) == ["Has 6."]
-        assert statements(arms[name].other) == ["Has 3."]
-    assert [example.text for example in arms["few-shot"].profile.examples] == [f"ada {n}" for n in range(6)]
-    assert arms["few-shot"].profile.hypotheses == [], "raw records, not tested"
-    gold = arms["gold"]
+        assert (conditions[name].strategy.name, conditions[name].profile.user) == (name, "ada")
+        assert statements(conditions[name].profile) == ["Has 6."]
+        assert statements(conditions[name].other) == ["Has 3."]
+    assert [example.text for example in conditions["few-shot"].profile.examples] == [f"ada {n}" for n in range(6)]
+    assert conditions["few-shot"].profile.hypotheses == [], "raw records, not tested"
+    gold = conditions["gold"]
     assert (gold.strategy.name, gold.profile.stated, gold.profile.hypotheses) == ("verified", ["Is Ada."], [])
     assert gold.other is not None
     assert gold.other.stated == ["Is Bob."]
-    wrong = arms["wrong-user"]
+    wrong = conditions["wrong-user"]
     assert (wrong.strategy.name, wrong.profile.user, wrong.other) == ("verified", "bob", None)
-    turned = arms["inverted"]
+    turned = conditions["inverted"]
     assert (turned.strategy.name, statements(turned.profile), turned.other) == ("verified", ["Has none."], None)
     assert turned.profile.stated == [], "nobody wrote the opposite of what was stated"
 
 
 def test_what_came_stated_with_a_person_is_theirs_under_every_strategy() -> None:
-    arms = of(ADA, "few-shot", "verified")
-    assert arms["verified"].profile.stated == ["Of the fit.", "Ada says so."]
-    assert arms["few-shot"].profile.stated == ["Ada says so."]
+    conditions = of(ADA, "few-shot", "verified")
+    assert conditions["verified"].profile.stated == ["Of the fit.", "Ada says so."]
+    assert conditions["few-shot"].profile.stated == ["Ada says so."]
     theirs = of(BOB, "few-shot", "verified")
     assert theirs["verified"].profile.stated == ["Of the fit."]
     assert theirs["wrong-user"].profile.stated == ["Of the fit.", "Ada says so."], "a stranger's are the stranger's"
@@ -78,22 +80,22 @@ def test_what_came_stated_with_a_person_is_theirs_under_every_strategy() -> None
         other = theirs[name].other
         assert other is not None
         assert other.stated[-1] == "Ada says so."
-    assert "Ada says so." not in arms["gold"].profile.stated
+    assert "Ada says so." not in conditions["gold"].profile.stated
 
 
 def test_a_person_without_records_has_what_is_stated() -> None:
     nobody = case("cal", 0, stated="A sailor.")
-    arms = of(nobody, "few-shot")
-    assert (arms["few-shot"].profile.examples, arms["few-shot"].profile.stated) == ([], ["A sailor."])
+    conditions = of(nobody, "few-shot")
+    assert (conditions["few-shot"].profile.examples, conditions["few-shot"].profile.stated) == ([], ["A sailor."])
 
 
 def test_curve_points_learn_from_the_first_records() -> None:
     fits = Fits()
-    arms = Arms(named(["verified", "few-shot"]), fits, strangers=STRANGERS, curve=(1, 2, 6, 9)).of(ADA)
-    names = [arm.name for arm in arms]
+    conditions = Conditions(named(["verified", "few-shot"]), fits, strangers=STRANGERS, curve=(1, 2, 6, 9)).of(ADA)
+    names = [condition.name for condition in conditions]
     assert names[:6] == ["verified", "few-shot", "verified@1", "few-shot@1", "verified@2", "few-shot@2"]
     assert not {"verified@6", "verified@9"} & set(names), "all records are no point beside themselves"
-    by_name = {arm.name: arm for arm in arms}
+    by_name = {condition.name: condition for condition in conditions}
     assert statements(by_name[curve_point("verified", 2)].profile) == ["Has 2."]
     assert statements(by_name["verified@2"].other) == ["Has 2."], "a stranger with as many records"
     assert [example.text for example in by_name["few-shot@2"].profile.examples] == ["ada 0", "ada 1"]
@@ -104,17 +106,17 @@ def test_curve_points_learn_from_the_first_records() -> None:
 
 @pytest.mark.parametrize("control", CONTROLS)
 def test_a_control_that_is_off_is_not_there(control: str) -> None:
-    arms = of(ADA, "verified", controls=controls_without([control]))
+    conditions = of(ADA, "verified", controls=controls_without([control]))
     everything = {"verified", "gold", "wrong-user", "inverted"}
-    assert set(arms) == everything - {control}
+    assert set(conditions) == everything - {control}
     assert control not in controls_without([control])
     assert len(controls_without([control])) == len(CONTROLS) - 1
 
 
 def test_without_strangers_nobody_is_held_against_anybody() -> None:
-    arms = Arms(named(["verified"]), Fits()).of(ADA)
-    assert [arm.name for arm in arms] == ["verified", "gold", "inverted"]
-    assert all(arm.other is None for arm in arms)
+    conditions = Conditions(named(["verified"]), Fits()).of(ADA)
+    assert [condition.name for condition in conditions] == ["verified", "gold", "inverted"]
+    assert all(condition.other is None for condition in conditions)
 
 
 def test_where_there_is_no_gold_there_is_no_such_arm() -> None:
@@ -122,9 +124,9 @@ def test_where_there_is_no_gold_there_is_no_such_arm() -> None:
 
 
 def test_what_no_statement_is_in_cannot_be_inverted() -> None:
-    arms = of(ADA, "few-shot")
-    assert "inverted" not in arms
-    assert [example.text for example in arms["wrong-user"].profile.examples] == [f"bob {n}" for n in range(3)]
+    conditions = of(ADA, "few-shot")
+    assert "inverted" not in conditions
+    assert [example.text for example in conditions["wrong-user"].profile.examples] == [f"bob {n}" for n in range(3)]
 
 
 @pytest.mark.parametrize(
@@ -137,28 +139,28 @@ def test_what_no_statement_is_in_cannot_be_inverted() -> None:
     ],
 )
 def test_controls_are_made_under_verified_or_the_last_strategy(strategies: tuple[str, ...], main: str | None) -> None:
-    assert Arms(named(strategies), Fits()).main == main
-    arms = of(ADA, *strategies)
+    assert Conditions(named(strategies), Fits()).main == main
+    conditions = of(ADA, *strategies)
     if main is None:
-        assert list(arms) == ["gold"]
+        assert list(conditions) == ["gold"]
     else:
-        assert arms["wrong-user"].strategy.name == main
+        assert conditions["wrong-user"].strategy.name == main
 
 
 def test_nobody_gets_their_own_as_another_s() -> None:
     cases = [case(user, gold=f"Is {user}.") for user in ("ada", "bob", "cal", "dan")]
     for seed in range(5):
-        arms = Arms(named(["verified", "few-shot"]), Fits(), strangers=wrong_users(cases, seed), curve=(2,))
+        conditions = Conditions(named(["verified", "few-shot"]), Fits(), strangers=wrong_users(cases, seed), curve=(2,))
         for each in cases:
-            for arm in arms.of(each):
-                assert (arm.profile.user == each.user) is (arm.name != "wrong-user")
-                if arm.other is not None:
-                    assert arm.other.user != each.user
+            for condition in conditions.of(each):
+                assert (condition.profile.user == each.user) is (condition.name != "wrong-user")
+                if condition.other is not None:
+                    assert condition.other.user != each.user
 
 
 def test_raw_records_alone_need_no_fit() -> None:
     fits = Fits()
-    Arms(named(["few-shot", "gold", "none"]), fits, strangers=STRANGERS).of(ADA)
+    Conditions(named(["few-shot", "gold", "none"]), fits, strangers=STRANGERS).of(ADA)
     assert fits.fitted == []
     assert {name: needs_fit(name) for name in ("none", "gold", "few-shot", "hypotheses", "verified")} == {
         "none": False,

@@ -17,8 +17,8 @@ def drawn(users: int | None, seed: int = 7) -> list[Case]:
     return choose_users(CASES, users, seed)
 
 
-def of_cluster(cluster: str, development: bool | None = None) -> Case:
-    return Case(id="x", user="ada", cluster=cluster, prompt="p", records=(), development=development)
+def of_cluster(cluster: str, dev: bool | None = None) -> Case:
+    return Case(id="x", user="ada", cluster=cluster, prompt="p", records=(), dev=dev)
 
 
 def test_users_are_drawn_whole_and_by_the_seed() -> None:
@@ -40,22 +40,22 @@ def test_who_is_drawn_does_not_hang_on_the_order_of_cases() -> None:
 
 def test_a_cluster_is_in_one_part_for_ever() -> None:
     # Pinned: ways of working that were chosen on development cases stay apart from what reports tell of.
-    assert [of_cluster(name).part for name in ("writer-1", "writer-2", "writer-3", "writer-4")] == [
-        "report",
-        "report",
-        "development",
-        "report",
+    assert [of_cluster(name).split for name in ("writer-1", "writer-2", "writer-3", "writer-4")] == [
+        "test",
+        "test",
+        "dev",
+        "test",
     ]
-    parts = Counter(of_cluster(f"cluster {number}").part for number in range(1000))
-    assert 450 < parts["development"] < 550
+    parts = Counter(of_cluster(f"cluster {number}").split for number in range(1000))
+    assert 450 < parts["dev"] < 550
     assert parts.total() == 1000
-    assert set(parts) == {"development", "report"}
+    assert set(parts) == {"dev", "test"}
 
 
 def test_a_task_may_say_the_part_itself() -> None:
     for name in ("writer-1", "writer-2", "writer-3"):
-        assert of_cluster(name, development=True).part == "development"
-        assert of_cluster(name, development=False).part == "report"
+        assert of_cluster(name, dev=True).split == "dev"
+        assert of_cluster(name, dev=False).split == "test"
 
 
 def test_people_of_one_persona_are_of_one_kind() -> None:

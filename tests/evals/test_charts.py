@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from hyperalign.evals.report.charts import Row, curve, dots, forest
+from hyperalign.evals.report.charts import ForestRow, curve, dots, forest
 
 NAME = "<script>\"&'"
 
@@ -28,7 +28,9 @@ def test_charts_are_well_formed_whatever_the_figures(
     share: bool, values: tuple[float, ...], wide: float | None
 ) -> None:
     rows = [
-        Row(f"{NAME}{n}", "strategy", x, None if wide is None else x - wide, None if wide is None else x + wide, NAME)
+        ForestRow(
+            f"{NAME}{n}", "strategy", x, None if wide is None else x - wide, None if wide is None else x + wide, NAME
+        )
         for n, x in enumerate(values)
     ]
     for chance in (None, 0.5):
@@ -45,7 +47,7 @@ def test_charts_are_well_formed_whatever_the_figures(
 
 
 def test_a_forest_puts_figures_where_they_belong() -> None:
-    rows = [Row("low", "control", 0.0, 0.0, 0.5, ""), Row("high", "strategy", 1.0, 0.5, 1.0, "")]
+    rows = [ForestRow("low", "control", 0.0, 0.0, 0.5, ""), ForestRow("high", "strategy", 1.0, 0.5, 1.0, "")]
     plot = ElementTree.fromstring(forest(rows, chance=0.5, share=True, label="x"))
     low, high = (float(part.get("cx") or 0) for part in plot if part.tag == "circle")
     (chance,) = (float(part.get("x1") or 0) for part in plot if part.get("class") == "chance")

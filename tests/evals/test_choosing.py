@@ -12,11 +12,11 @@ import dspy
 import pytest
 
 from hyperalign.backends.models.connect import connect
-from hyperalign.evals.cases import Case, Kind
-from hyperalign.evals.conditions import CONTROLS, Arms, named
+from hyperalign.evals.cases import Case, CaseKind
+from hyperalign.evals.conditions import CONTROLS, Conditions, named
 from hyperalign.evals.controls import wrong_users
 from hyperalign.evals.runner import Outcome, run_cases
-from hyperalign.evals.solvers.choice import Choosing
+from hyperalign.evals.solvers.choice import ChoiceSolver
 from hyperalign.evals.summary import summarize
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.records import Pair, Record
@@ -40,7 +40,7 @@ class Likes:
     """Some people who like their own words."""
 
     name = "likes"
-    kind: Kind = "choice"
+    kind: CaseKind = "choice"
     unit = "person"
 
     def __init__(self, people: int = 3) -> None:
@@ -73,27 +73,27 @@ def profile_of(records: Sequence[Record]) -> Profile:
     return Profile(user=user, hypotheses=[likes])
 
 
-def arms_of(cases: Sequence[Case], *strategies: str) -> Arms:
-    return Arms(named(strategies), profile_of, strangers=wrong_users(cases, 7))
+def arms_of(cases: Sequence[Case], *strategies: str) -> Conditions:
+    return Conditions(named(strategies), profile_of, strangers=wrong_users(cases, 7))
 
 
 def test_a_profile_that_fits_wins_and_its_controls_do_not(tmp_path: Path) -> None:
     task = Likes()
     cases = task.cases()
-    work = Choosing(arms_of(cases, "none", "verified", "few-shot"), Overlap())
+    work = ChoiceSolver(arms_of(cases, "none", "verified", "few-shot"), Overlap())
     outcomes = run_cases(cases, work, tmp_path / "cases.jsonl")
     summary = summarize(task, outcomes, model="overlap", seed=7)
-    arms = summary["strategies"]
-    sure = arms["verified"]["accuracy"]
+    conditions = summary["strategies"]
+    sure = conditions["verified"]["accuracy"]
     assert (sure["mean"], sure["high"], sure["n_clusters"], sure["n_cases"]) == (1.0, 1.0, 3, 9)
     assert 0.25 < sure["low"] < 0.35, "three people in a row are seen where three in ten are right: 0.025 ** (1 / 3)"
-    assert arms["verified"]["own_over_other"]["mean"] == 1.0
-    assert arms["gold"]["accuracy"]["mean"] == arms["gold"]["own_over_other"]["mean"] == 1.0
-    assert arms["inverted"]["accuracy"]["mean"] == 0.0
-    assert arms["wrong-user"]["accuracy"]["mean"] == 0.5, "it says nothing of these answers"
-    assert arms["few-shot"]["accuracy"]["mean"] == 0.5, "its example says nothing of these answers"
-    assert "none" not in arms, "gains are counted from it"
-    assert {"vote-length", "vote-word-length", "vote-readability"} <= set(arms)
+    assert conditions["verified"]["own_over_other"]["mean"] == 1.0
+    assert conditions["gold"]["accuracy"]["mean"] == conditions["gold"]["own_over_other"]["mean"] == 1.0
+    assert conditions["inverted"]["accuracy"]["mean"] == 0.0
+    assert conditions["wrong-user"]["accuracy"]["mean"] == 0.5, "it says nothing of these answers"
+    assert conditions["few-shot"]["accuracy"]["mean"] == 0.5, "its example says nothing of these answers"
+    assert "none" not in conditions, "gains are counted from it"
+    assert {"vote-length", "vote-word-length", "vote-readability"} <= set(conditions)
     won = summary["against"]["inverted"]["verified"]
     assert (won["mean"], won["n_clusters"]) == (1.0, 3)
     # Three people can't show more than one in eight, times two strategies.
@@ -107,7 +107,9 @@ def test_a_profile_that_fits_wins_and_its_controls_do_not(tmp_path: Path) -> Non
 def test_a_win_needs_people_enough_and_every_control_beaten(tmp_path: Path) -> None:
     task = Likes(7)
     cases = task.cases()
-    outcomes = run_cases(cases, Choosing(arms_of(cases, "verified", "few-shot"), Overlap()), tmp_path / "cases.jsonl")
+    outcomes = run_cases(
+        cases, ChoiceSolver(arms_of(cases, "verified", "few-shot"), Overlap()), tmp_path / "cases.jsonl"
+    )
     wins = summarize(task, outcomes, model="overlap", seed=7)["wins"]
     assert set(wins) == {"verified", "few-shot"}
     # Seven people all of one mind are seen once in 128 by chance; two strategies were tried.
@@ -121,7 +123,9 @@ def test_one_control_that_is_not_beaten_is_no_win() -> None:
     task, people = Likes(7), list(LIKES)
 
     def outcome(user: str, **accuracy: float) -> Outcome:
-        return Outcome(user, user, user, {"scores": {arm: {"accuracy": value} for arm, value in accuracy.items()}})
+        return Outcome(
+            user, user, user, {"scores": {condition: {"accuracy": value} for condition, value in accuracy.items()}}
+        )
 
     outcomes = [
         outcome(user, **{"verified": 1.0, "wrong-user": 0.0, "inverted": 0.0, "vote-length": 1.0}) for user in people
@@ -135,7 +139,7 @@ def test_one_control_that_is_not_beaten_is_no_win() -> None:
 def test_margins_are_kept_and_nothing_but_the_strategy_differs() -> None:
     scorer = Overlap()
     case = Likes().cases()[0]
-    found = Choosing(Arms(named(["verified"]), profile_of, controls=["gold"]), scorer)(case)
+    found = ChoiceSolver(Conditions(named(["verified"]), profile_of, controls=["gold"]), scorer)(case)
     assert set(found["margins"]) == {"none", "verified", "gold"}
     assert found["margins"]["verified"]["total"] > found["margins"]["none"]["total"]
     assert set(found["scores"]) == {"verified", "gold"}
@@ -146,14 +150,14 @@ def test_margins_are_kept_and_nothing_but_the_strategy_differs() -> None:
 
 def test_a_budget_bounds_what_is_said_of_the_person() -> None:
     case = Likes().cases()[0]
-    found = Choosing(Arms(named(["verified"]), profile_of, controls=[]), Overlap(), budget=3)(case)
+    found = ChoiceSolver(Conditions(named(["verified"]), profile_of, controls=[]), Overlap(), max_words=3)(case)
     assert found["said"]["verified"] == [{"role": "user", "content": "…"}], "four words do not fit into three"
     assert found["scores"]["verified"]["accuracy"] == 0.5
 
 
 def test_letters_stand_beside_likelihoods_where_they_are_asked_for() -> None:
     cases = Likes().cases()
-    found = Choosing(arms_of(cases, "verified"), Overlap(), letters=True)(cases[0])
+    found = ChoiceSolver(arms_of(cases, "verified"), Overlap(), letters=True)(cases[0])
     scores = found["scores"]
     assert set(scores["verified"]) == {
         "accuracy",
@@ -182,7 +186,7 @@ def test_without_a_scorer_letters_are_the_accuracy(scripted_server: ScriptedServ
     scripted_server.default = reply(likes_told)
     cases = Likes().cases()
     with dspy.context(lm=connect(f"vllm:{scripted_server.url}", num_retries=0)):
-        found = Choosing(arms_of(cases, "verified"), None)(cases[0])
+        found = ChoiceSolver(arms_of(cases, "verified"), None)(cases[0])
     assert found["margins"] == {}
     undecided = {"accuracy": 0.5, "order_consistency": 0.0}
     assert {name: scores for name, scores in found["scores"].items() if not name.startswith("vote-")} == {
@@ -192,14 +196,14 @@ def test_without_a_scorer_letters_are_the_accuracy(scripted_server: ScriptedServ
         "inverted": {"accuracy": 0.0, "order_consistency": 1.0},
         "none": undecided,
     }
-    # Five arms, and a stranger for two of them, each in both orders.
+    # Five conditions, and a stranger for two of them, each in both orders.
     assert len(scripted_server.requests) == 2 * 7
 
 
 def test_controls_that_are_off_cost_nothing(scripted_server: ScriptedServer) -> None:
     with dspy.context(lm=connect(f"vllm:{scripted_server.url}", num_retries=0)):
-        arms = Arms(named(["verified"]), profile_of, controls=[])
-        found = Choosing(arms, None)(Likes().cases()[0])
+        conditions = Conditions(named(["verified"]), profile_of, controls=[])
+        found = ChoiceSolver(conditions, None)(Likes().cases()[0])
     assert set(found["scores"]) == {"verified"}
     assert len(scripted_server.requests) == 2
 
@@ -230,7 +234,7 @@ class Agrees:
 def test_statements_are_agreed_to_and_not_compared_as_texts() -> None:
     plain = Likes().cases()
     cases = [replace(case, agreement="Would you say: {text}") for case in plain]
-    found = Choosing(arms_of(cases, "verified"), Agrees())(cases[0])
+    found = ChoiceSolver(arms_of(cases, "verified"), Agrees())(cases[0])
     assert found["margins"]["verified"] == {"total": 4.0, "mean": 4.0}, "Yes to the one, No to the other"
     assert found["margins"]["none"] == {"total": 0.0, "mean": 0.0}
     assert found["scores"]["verified"]["accuracy"] == 1.0 > found["scores"]["inverted"]["accuracy"]
@@ -244,7 +248,9 @@ class Picked(Likes):
 
 def test_a_task_says_what_its_strategies_are_held_to(tmp_path: Path) -> None:
     task = Picked(7)
-    outcomes = run_cases(task.cases(), Choosing(arms_of(task.cases(), "verified"), Overlap()), tmp_path / "cases.jsonl")
+    outcomes = run_cases(
+        task.cases(), ChoiceSolver(arms_of(task.cases(), "verified"), Overlap()), tmp_path / "cases.jsonl"
+    )
     summary = summarize(task, outcomes, model="overlap", seed=7)
     assert summary["primary"] == "pick"
     untested = 0.5

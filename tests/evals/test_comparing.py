@@ -17,9 +17,9 @@ from hyperalign.evals.runner import Outcome
 from .parts import Given, finished
 
 
-def run(folder: Path, scores: dict[str, float], task: str = "given", arm: str = "verified") -> Path:
+def run(folder: Path, scores: dict[str, float], task: str = "given", condition: str = "verified") -> Path:
     """A run whose cases are named by person and number."""
-    outcomes = [Outcome(case, case[0], case[0], {"scores": {arm: {"accuracy": x}}}) for case, x in scores.items()]
+    outcomes = [Outcome(case, case[0], case[0], {"scores": {condition: {"accuracy": x}}}) for case, x in scores.items()]
     return finished(folder, Given([], task), outcomes)
 
 
@@ -73,7 +73,7 @@ def test_p_is_not_adjusted_for_what_is_no_strategy(tmp_path: Path) -> None:
     beside = ("none", "wrong-user", "inverted", "vote-length", "gold", "own-text", "verified@4")
 
     def all_at(folder: Path, score: float) -> Path:
-        scores = {arm: {"accuracy": score} for arm in ("verified", "few-shot", *beside)}
+        scores = {condition: {"accuracy": score} for condition in ("verified", "few-shot", *beside)}
         return finished(folder, Given([]), [Outcome(u, u, u, {"scores": scores}) for u in "abcdef"])
 
     found = compare(all_at(tmp_path / "a", 0.0), all_at(tmp_path / "b", 1.0))["strategies"]
@@ -81,14 +81,14 @@ def test_p_is_not_adjusted_for_what_is_no_strategy(tmp_path: Path) -> None:
     for strategy in ("verified", "few-shot"):
         row = found[strategy]["accuracy"]
         assert (row["p"], row["p_holm"]) == (pytest.approx(2 / 64, abs=1e-5), pytest.approx(4 / 64, abs=1e-5))
-    for arm in beside:
-        assert found[arm]["accuracy"]["p"] == pytest.approx(2 / 64, abs=1e-5)
-        assert "p_holm" not in found[arm]["accuracy"], "it makes no claim"
+    for condition in beside:
+        assert found[condition]["accuracy"]["p"] == pytest.approx(2 / 64, abs=1e-5)
+        assert "p_holm" not in found[condition]["accuracy"], "it makes no claim"
     console = Console(width=200, record=True, file=StringIO())
     console.print(comparison_table(found))
     rows = {line.split()[0]: line for line in console.export_text().splitlines() if "accuracy" in line}
     assert set(rows) == {"verified", "few-shot", *beside}
-    assert [arm for arm, line in rows.items() if "0.062" in line] == ["verified", "few-shot"]
+    assert [condition for condition, line in rows.items() if "0.062" in line] == ["verified", "few-shot"]
 
 
 def test_cases_that_failed_in_either_are_not_compared_and_later_tries_count(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
 
 def test_arms_that_only_one_run_has_are_left_out(tmp_path: Path) -> None:
     first = run(tmp_path / "a", {"a1": 0.0})
-    assert compare(first, run(tmp_path / "b", {"a1": 0.0}, arm="few-shot"))["strategies"] == {}
+    assert compare(first, run(tmp_path / "b", {"a1": 0.0}, condition="few-shot"))["strategies"] == {}
 
 
 def test_nothing_is_changed(tmp_path: Path) -> None:

@@ -51,17 +51,17 @@ def test_choices_of_a_personalizer(scripted_server: ScriptedServer, choices: Tas
     SCHEMA.validate(dict(result.summary))
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == result.summary
     assert result.folder == tmp_path / "run"
-    arms = result.summary["strategies"]
-    assert set(arms) == {
+    conditions = result.summary["strategies"]
+    assert set(conditions) == {
         *STRATEGIES, "wrong-user", "inverted", "vote-length", "vote-word-length", "vote-readability"
     }  # fmt: skip
     assert result.summary["switched_off"] == []
     assert result.summary["cases"] == {"scored": 6, "errors": 0}
     assert result.summary["cluster"] == {"unit": "person", "n": 3}
     by_likelihood = {"accuracy", "accuracy_sum", "own_over_other", "own_over_other_sum"}
-    assert set(arms["few-shot"]) == {*by_likelihood, "pick", "pick_own_over_other"}
+    assert set(conditions["few-shot"]) == {*by_likelihood, "pick", "pick_own_over_other"}
     # The scorer counts known words: a person's own texts hold those of the answer they prefer, a stranger's do not.
-    assert arms["few-shot"]["accuracy"]["mean"] == arms["few-shot"]["own_over_other"]["mean"] == 1.0
+    assert conditions["few-shot"]["accuracy"]["mean"] == conditions["few-shot"]["own_over_other"]["mean"] == 1.0
     assert set(result.summary["curves"]) == set(STRATEGIES)
     assert set(result.summary["curves"]["verified"]) == {"2", "all"}
     assert ("cases", 6, 6) in told
@@ -75,20 +75,20 @@ def test_letters_are_asked_for_in_both_orders(scripted_server: ScriptedServer, c
     scripted_server.default = reply(lambda request: answered(request) if "hypothesis" in request.prompt else "A")
     plan = Plan(("few-shot",), letters=True, controls=("none",), users=1)
     result = evaluate(personalizer(scripted_server), choices, plan=plan, out=tmp_path / "run")
-    arms = result.summary["strategies"]
+    conditions = result.summary["strategies"]
     # The scorer, not the model, gives the letters here; neither letter is among the words it has seen.
-    assert set(arms["few-shot"]) == {"accuracy", "accuracy_sum", "accuracy_letter", "order_consistency"}
-    assert set(arms["none"]) == {"accuracy_letter", "order_consistency"}
+    assert set(conditions["few-shot"]) == {"accuracy", "accuracy_sum", "accuracy_letter", "order_consistency"}
+    assert set(conditions["none"]) == {"accuracy_letter", "order_consistency"}
     assert result.summary["switched_off"] == ["wrong-user", "inverted", "votes", "gold"]
     before = len(scripted_server.requests)
     without = evaluate(personalizer(scripted_server, scorer=None), choices, plan=plan, out=tmp_path / "asked")
-    arms = without.summary["strategies"]
-    assert set(arms["few-shot"]) == {"accuracy", "order_consistency"}
+    conditions = without.summary["strategies"]
+    assert set(conditions["few-shot"]) == {"accuracy", "order_consistency"}
     assert {each.found["questions"]["undecided"] for each in without.outcomes} == {0}
     assert sum(each.found["questions"]["asked"] for each in without.outcomes) == len(scripted_server.requests) - before
     # A model that always says A has a position and no opinion.
-    assert arms["few-shot"]["accuracy"]["mean"] == 0.5
-    assert arms["few-shot"]["order_consistency"]["mean"] == 0.0
+    assert conditions["few-shot"]["accuracy"]["mean"] == 0.5
+    assert conditions["few-shot"]["order_consistency"]["mean"] == 0.0
 
 
 def test_writing_of_a_personalizer(
@@ -101,12 +101,12 @@ def test_writing_of_a_personalizer(
     plan = Plan(STRATEGIES, concurrency=1)
     result = evaluate(personalizer(scripted_server, budget), texts, plan=plan, out=tmp_path / "run", budget=budget)
     SCHEMA.validate(dict(result.summary))
-    arms = result.summary["strategies"]
-    assert {*STRATEGIES, "none", "wrong-user", "own-text"} <= set(arms)
+    conditions = result.summary["strategies"]
+    assert {*STRATEGIES, "none", "wrong-user", "own-text"} <= set(conditions)
     assert result.summary["instruments"] == {"style": 1.0, "characters": 1.0}
     # The model writes with doubts only where texts of the one who has them are shown.
-    assert arms["few-shot"]["win_rate_vs_none"]["mean"] == 0.75
-    assert {"author_logprob", "burrows_delta", "copied_words", "words"} <= set(arms["verified"])
+    assert conditions["few-shot"]["win_rate_vs_none"]["mean"] == 0.75
+    assert {"author_logprob", "burrows_delta", "copied_words", "words"} <= set(conditions["verified"])
     (tokens,) = {tuple(outcome.found["tokens"]) for outcome in result.outcomes}
     assert tokens == ("in", "out", "cached")
     spent = Counter[str]()
@@ -207,8 +207,8 @@ def test_a_strategy_of_ones_own_is_measured(choices: Task, scripted_server: Scri
     class Shouting:
         name = "shouting"
 
-        def condition(self, profile: Profile, prompt: str, budget: int) -> list[Message]:
-            del budget
+        def condition(self, profile: Profile, prompt: str, max_words: int) -> list[Message]:
+            del max_words
             return [{"role": "user", "content": f"FOR {profile.user.upper()}: {prompt}"}]
 
     result = evaluate(personalizer(scripted_server), choices, plan=Plan(strategies=(Shouting(), "few-shot")))

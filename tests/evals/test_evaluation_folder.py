@@ -65,7 +65,7 @@ def test_a_personalizer_with_other_rules_or_other_people_is_another_run(
     plan = Plan(strategies=("few-shot",), controls=())
     usual = evaluate(personalizer(scripted_server), choices, plan=plan).folder
     assert evaluate(personalizer(scripted_server), choices, plan=plan).folder == usual
-    for changed in ({"rules": Rules(fdr=0.5)}, {"reference": 3}, {"contrast": People(pairs()[:4])}):
+    for changed in ({"rules": Rules(fdr=0.5)}, {"reference": 3}, {"population": People(pairs()[:4])}):
         assert evaluate(personalizer(scripted_server, **changed), choices, plan=plan).folder != usual
 
 

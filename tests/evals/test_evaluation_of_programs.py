@@ -21,12 +21,12 @@ def test_choices_of_any_program(choices: Task, tmp_path: Path) -> None:
     program = FirstWords()
     result = evaluate(program, choices, plan=Plan(concurrency=2), out=tmp_path / "run")
     SCHEMA.validate(dict(result.summary))
-    arms = result.summary["strategies"]
-    assert set(arms) == {"program", "wrong-user", "vote-length", "vote-word-length", "vote-readability"}
-    assert arms["program"]["accuracy"]["mean"] == arms["program"]["order_consistency"]["mean"] == 1.0
+    conditions = result.summary["strategies"]
+    assert set(conditions) == {"program", "wrong-user", "vote-length", "vote-word-length", "vote-readability"}
+    assert conditions["program"]["accuracy"]["mean"] == conditions["program"]["order_consistency"]["mean"] == 1.0
     # Texts of others share no word with either answer; then it says A, and both orders disagree.
-    assert arms["wrong-user"]["order_consistency"]["mean"] < 1.0
-    assert arms["program"]["own_over_other"]["mean"] > 0.5
+    assert conditions["wrong-user"]["order_consistency"]["mean"] < 1.0
+    assert conditions["program"]["own_over_other"]["mean"] > 0.5
     assert (result.summary["switched_off"], result.summary["not_asked"]) == ([], ["none", "inverted", "gold"])
     assert len(program.asked) == 6 * 4, "own and a stranger's records, in both orders"
     for outcome in result.outcomes:
@@ -43,15 +43,19 @@ def test_writing_of_any_program(texts: Task, tmp_path: Path) -> None:
     program = FirstWords()
     result = evaluate(program, texts, out=tmp_path / "run")
     SCHEMA.validate(dict(result.summary))
-    arms = result.summary["strategies"]
-    assert set(arms) == {"program", "none", "wrong-user", "own-text"}
+    conditions = result.summary["strategies"]
+    assert set(conditions) == {"program", "none", "wrong-user", "own-text"}
     # It answers with the first record of whomever it is shown.
-    assert arms["program"]["win_rate_vs_none"]["mean"] == arms["program"]["win_rate_vs_wrong_user"]["mean"] == 1.0
-    assert arms["program"]["copied_words"]["mean"] == arms["program"]["words"]["mean"] > 20
-    assert arms["wrong-user"]["copied_words"]["mean"] == arms["wrong-user"]["words"]["mean"], (
+    assert (
+        conditions["program"]["win_rate_vs_none"]["mean"]
+        == conditions["program"]["win_rate_vs_wrong_user"]["mean"]
+        == 1.0
+    )
+    assert conditions["program"]["copied_words"]["mean"] == conditions["program"]["words"]["mean"] > 20
+    assert conditions["wrong-user"]["copied_words"]["mean"] == conditions["wrong-user"]["words"]["mean"], (
         "of the stranger it was shown"
     )
-    assert arms["none"]["copied_words"]["mean"] < 5
+    assert conditions["none"]["copied_words"]["mean"] < 5
     assert len(program.asked) == 4 * 3
     assert result.summary["not_asked"] == ["inverted", "gold"]
 
@@ -81,7 +85,7 @@ def test_a_program_s_own_model_is_named_and_paid_for(
     assert result.summary["model"] == lm.model
     assert result.summary["seed"] == 5
     assert {answer for outcome in result.outcomes for answer in outcome.found["answers"].values()} == {"So it was."}
-    assert all(outcome.found["tokens"]["in"] == 30 for outcome in result.outcomes), "three arms of ten tokens"
+    assert all(outcome.found["tokens"]["in"] == 30 for outcome in result.outcomes), "three conditions of ten tokens"
     assert sum(step["calls"] for step in result.summary["cost"].values()) == 12
 
 

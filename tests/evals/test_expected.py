@@ -1,4 +1,4 @@
-"""What a run will cost, by hand: histories are fitted once, cases are asked under each arm."""
+"""What a run will cost, by hand: histories are fitted once, cases are asked under each condition."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from hyperalign.budget import Usage
 from hyperalign.evals.cases import Case
-from hyperalign.evals.plan import Plan, expected
-from hyperalign.programs.cost_estimate import estimate
+from hyperalign.evals.plan import Plan, estimate_cost
+from hyperalign.programs.cost_estimate import estimate_cost as estimate_fit
 from hyperalign.records import Record, Sample
 from tests.programs.parts import OTHERS, People, jam
 
@@ -18,7 +18,7 @@ ALONE = Plan(strategies=("few-shot",), controls=())
 
 
 def cost(*cases: Case, **changes: object) -> dict[str, Usage]:
-    return expected(cases, People(OTHERS), replace(ALONE, **changes), reference=6)  # type: ignore[arg-type]
+    return estimate_cost(cases, People(OTHERS), replace(ALONE, **changes), reference=6)  # type: ignore[arg-type]
 
 
 def test_a_choice_is_scored_once_for_each_arm_and_the_bare_prompt() -> None:
@@ -36,7 +36,9 @@ def test_letters_are_asked_for_in_both_orders_too() -> None:
 
 def test_a_model_without_log_probabilities_is_asked_for_letters_alone_and_more_often() -> None:
     read, chosen = (
-        expected([BARE], People(OTHERS), replace(ALONE, strategies=("verified",)), reference=6, by_choice=by_choice)
+        estimate_cost(
+            [BARE], People(OTHERS), replace(ALONE, strategies=("verified",)), reference=6, by_choice=by_choice
+        )
         for by_choice in (False, True)
     )
     assert chosen["choices"].calls == 2 * read["choices"].calls
@@ -66,7 +68,7 @@ def test_writing_is_generated_and_drafts_multiply_it() -> None:
 
 
 def test_a_history_is_fitted_once_and_again_for_each_point_of_a_curve() -> None:
-    fit = estimate(HISTORY, OTHERS)
+    fit = estimate_fit(HISTORY, OTHERS)
     again = replace(BARE, id="r")
     for cases in ((BARE,), (BARE, again)):
         found = cost(*cases, strategies=("verified", "few-shot"))

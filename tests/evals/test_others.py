@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hyperalign.evals.cases import Case
-from hyperalign.evals.plan import OtherPeople
+from hyperalign.evals.plan import TaskPopulation
 from hyperalign.population import reference_records
 from hyperalign.records import Edit, Pair, Record, Sample, own_text
 
@@ -20,13 +20,13 @@ def three(user: str) -> tuple[Record, ...]:
     return wrote(user, *(f"{user} wrote {number}." for number in range(3)))
 
 
-def told(others: OtherPeople, user: str) -> list[str]:
+def told(others: TaskPopulation, user: str) -> list[str]:
     return [own_text(record) for record in others.records(user)]
 
 
 def test_people_who_were_not_drawn_are_the_reference() -> None:
     everybody = [case(user, three(user)) for user in ("ada", "bob", "cal", "dan")]
-    others = OtherPeople(everybody, everybody[:2])
+    others = TaskPopulation(everybody, everybody[:2])
     for user in ("ada", "bob"):
         assert {record.user for record in others.records(user)} == {"cal", "dan"}
         assert len(others.records(user)) == 6
@@ -36,11 +36,11 @@ def test_people_who_were_not_drawn_are_the_reference() -> None:
 def test_where_too_few_were_left_the_drawn_are_each_other_s() -> None:
     everybody = [case(user, three(user)) for user in ("ada", "bob", "cal")]
     for drawn in (everybody, everybody[:2]):
-        others = OtherPeople(everybody, drawn)
+        others = TaskPopulation(everybody, drawn)
         assert {record.user for record in others.records("ada")} == {"bob", "cal"}
     # Two people left, but with five records between them.
     few = [case("ada", three("ada")), case("bob", three("bob")), case("cal", three("cal")[:2])]
-    assert {record.user for record in OtherPeople(few, few[:1]).records("bob")} == {"ada", "cal"}
+    assert {record.user for record in TaskPopulation(few, few[:1]).records("bob")} == {"ada", "cal"}
 
 
 def test_what_a_drawn_case_asks_about_is_nobody_s_record() -> None:
@@ -53,7 +53,7 @@ def test_what_a_drawn_case_asks_about_is_nobody_s_record() -> None:
         *three("cal"),
     )
     everybody = [asked, written, case("cal", cal), case("dan", three("dan"), reference="dan wrote 0.")]
-    assert told(OtherPeople(everybody, [asked, written]), "ada") == [
+    assert told(TaskPopulation(everybody, [asked, written]), "ada") == [
         *(f"cal wrote {number}." for number in range(3)),
         *(f"dan wrote {number}." for number in range(3)),
     ], "what the undrawn are asked about does no harm"
@@ -67,23 +67,23 @@ def test_who_agrees_with_the_person_stays_beside_who_does_not() -> None:
     everybody = [case(user, chose(user, "Coffee.", "Tea.")) for user in ("ada", "bob", "cal", "dan", "eve")]
     everybody.append(case("fay", chose("fay", "Tea.", "Coffee.")))
     for drawn in (everybody, everybody[:1]):
-        taken = [text for text in told(OtherPeople(everybody, drawn), "ada") if text in {"Coffee.", "Tea."}]
+        taken = [text for text in told(TaskPopulation(everybody, drawn), "ada") if text in {"Coffee.", "Tea."}]
         assert taken == ["Coffee."] * 4 + ["Tea."]
 
 
 def test_what_one_person_says_twice_is_there_once() -> None:
     said = Sample(user="bob", id="again", prompt="Well?", text="bob wrote 0.")
     everybody = [case("ada", three("ada")), case("bob", (*three("bob"), said)), case("cal", three("cal"))]
-    assert told(OtherPeople(everybody, everybody[:1]), "ada").count("bob wrote 0.") == 1
+    assert told(TaskPopulation(everybody, everybody[:1]), "ada").count("bob wrote 0.") == 1
 
 
 def test_a_record_that_many_cases_show_is_there_once() -> None:
     everybody = [case(user, three(user), number=number) for user in ("ada", "bob", "cal") for number in range(4)]
-    assert len(OtherPeople(everybody, everybody[:4]).records("ada")) == 6
+    assert len(TaskPopulation(everybody, everybody[:4]).records("ada")) == 6
 
 
-def test_they_serve_as_a_contrast() -> None:
+def test_they_serve_as_a_population() -> None:
     everybody = [case(user, three(user)) for user in ("ada", "bob", "cal")]
-    chosen = reference_records(OtherPeople(everybody, everybody[:1]), "ada", list(three("ada")), 4)
+    chosen = reference_records(TaskPopulation(everybody, everybody[:1]), "ada", list(three("ada")), 4)
     assert {chosen[0].user, chosen[1].user} == {"bob", "cal"}
     assert [record.user for record in chosen[2:]] == [record.user for record in chosen[:2]], "people in turn"

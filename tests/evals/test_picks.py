@@ -1,13 +1,13 @@
-"""What arms pick: a tested profile by its tests, everything else as it chooses anyway."""
+"""What conditions pick: a tested profile by its tests, everything else as it chooses anyway."""
 
 from __future__ import annotations
 
 from benches.style_picks import picks as by_style
 from hyperalign.evals.cases import Case
-from hyperalign.evals.conditions import Arm
+from hyperalign.evals.conditions import Condition
 from hyperalign.evals.controls import wrong_users
 from hyperalign.evals.solvers.choice import judged, picks
-from hyperalign.population import ShippedContrast
+from hyperalign.population import ShippedPopulation
 from hyperalign.profile import Measurement, Profile
 from hyperalign.programs.judge import Judge
 from hyperalign.programs.strategies import strategy
@@ -27,7 +27,7 @@ LENGTHY, CURT, BLANK = (
 
 
 def picked(profile: Profile, other: Profile | None = None, *, name: str = "verified") -> dict[str, float]:
-    return judged(CASE, Arm(name, strategy("verified"), profile, other), Judge(None))
+    return judged(CASE, Condition(name, strategy("verified"), profile, other), Judge(None))
 
 
 def test_a_tested_profile_picks_by_its_tests() -> None:
@@ -39,7 +39,7 @@ def test_a_tested_profile_picks_by_its_tests() -> None:
 
 def test_gold_and_untested_profiles_are_not_judged() -> None:
     assert picked(LENGTHY, name="gold") == {}
-    assert judged(CASE, Arm("few-shot", strategy("few-shot"), LENGTHY), Judge(None)) == {}
+    assert judged(CASE, Condition("few-shot", strategy("few-shot"), LENGTHY), Judge(None)) == {}
 
 
 def test_where_somebody_was_judged_everybody_picks() -> None:
@@ -59,7 +59,7 @@ def test_where_somebody_was_judged_everybody_picks() -> None:
 
 def test_measured_style_alone_picks_the_example_peoples_own_texts() -> None:
     people = {
-        user: [r.text for r in ShippedContrast().records("") if isinstance(r, Sample) and r.user == user]
+        user: [r.text for r in ShippedPopulation().records("") if isinstance(r, Sample) and r.user == user]
         for user in USERS
     }
     cases = [

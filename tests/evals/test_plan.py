@@ -10,7 +10,7 @@ import pytest
 from hyperalign.errors import InputError
 from hyperalign.evals import Plan, evaluate, load_task
 from hyperalign.evals.cases import Task
-from hyperalign.evals.plan import drawn
+from hyperalign.evals.plan import sample_cases
 from tests.fixtures.scripted_server import ScriptedServer
 
 from .parts import FirstWords, jsonl, personalizer, samples
@@ -22,12 +22,12 @@ def test_a_plan_and_its_parts_are_not_both_given(choices: Task) -> None:
 
 
 def test_users_cases_and_parts_are_drawn_as_asked(choices: Task) -> None:
-    assert len(drawn(choices, Plan())) == 6
-    assert Counter(case.user for case in drawn(choices, Plan(cases_each=1))) == {"ada": 1, "bob": 1, "cal": 1}
-    two = drawn(choices, Plan(users=2, seed=4))
+    assert len(sample_cases(choices, Plan())) == 6
+    assert Counter(case.user for case in sample_cases(choices, Plan(cases_each=1))) == {"ada": 1, "bob": 1, "cal": 1}
+    two = sample_cases(choices, Plan(users=2, seed=4))
     assert len({case.user for case in two}) == 2
-    assert two == drawn(choices, Plan(users=2, seed=4))
-    parts = [drawn(choices, Plan(part=part)) for part in ("development", "report")]
+    assert two == sample_cases(choices, Plan(users=2, seed=4))
+    parts = [sample_cases(choices, Plan(split=split)) for split in ("dev", "test")]
     assert sum(map(len, parts)) == 6
     assert not {case.user for case in parts[0]} & {case.user for case in parts[1]}
 

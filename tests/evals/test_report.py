@@ -77,7 +77,7 @@ def charts_in(html: str) -> list[ElementTree.Element]:
 
 
 def scored(case: str, user: str, margin: float = 0.0, **scores: float) -> Outcome:
-    """A choice, with accuracies by arm and what ``verified`` added to its margin."""
+    """A choice, with accuracies by condition and what ``verified`` added to its margin."""
     bare = {"total": 0.0, "mean": 0.0}
     return Outcome(
         case,
@@ -89,7 +89,7 @@ def scored(case: str, user: str, margin: float = 0.0, **scores: float) -> Outcom
             "rejected": f"Rejected in {case}",
             "margins": {"none": bare, "verified": {"total": margin, "mean": margin}},
             "said": {"verified": [{"role": "user", "content": f"Said in {case}\n…"}]},
-            "scores": {arm.replace("_", "-"): {"accuracy": value} for arm, value in scores.items()},
+            "scores": {condition.replace("_", "-"): {"accuracy": value} for condition, value in scores.items()},
         },
     )
 
@@ -130,8 +130,8 @@ def test_a_run_is_told_whole(tmp_path: Path) -> None:
 
 
 def test_the_way_to_gold_is_told_where_there_is_gold(tmp_path: Path) -> None:
-    arms = ({"verified": float(n > 3), "verified@4": float(n > 2), "gold": float(n > 1)} for n in range(8))
-    golden = [scored(f"c{n}", user, **found) for n, (user, found) in enumerate(zip(USERS, arms, strict=True))]
+    conditions = ({"verified": float(n > 3), "verified@4": float(n > 2), "gold": float(n > 1)} for n in range(8))
+    golden = [scored(f"c{n}", user, **found) for n, (user, found) in enumerate(zip(USERS, conditions, strict=True))]
     markdown, html = reported(tmp_path / "run", golden)
     rows = [line.split(" |")[:2] for line in markdown.splitlines() if line.startswith("| verified")]
     # Gold is not told from chance by eight people: nothing is said of how sure the ratio is.
@@ -253,7 +253,7 @@ def test_hostile_texts_are_text_in_markdown(tmp_path: Path) -> None:
     assert not any(text == "code" for text in re.findall(r"<code>(.*?)</code>", rendered, re.DOTALL))
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in rendered
     assert "[link](http://evil.example) **bold** `tick`" in rendered
-    # Tables keep their columns, whatever an arm is called.
+    # Tables keep their columns, whatever a condition is called.
     for table in re.findall(r"<table>.*?</table>", rendered, re.DOTALL):
         rows = [len(re.findall("<t[hd]", row)) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)]
         assert len(set(rows)) == 1
@@ -331,7 +331,7 @@ def test_writing_without_a_bare_answer_has_nothing_to_be_called_harm(tmp_path: P
 def test_who_met_no_stranger_is_told_not_to_have_won(tmp_path: Path) -> None:
     task = GivenTexts([Case("1", "a", "a", "p", (), reference="r")], {})
     means = {"few-shot": -0.1, "verified": -0.2, "none": -0.9, "wrong-user": -0.8}
-    scores = {arm: {"author_logprob": mean} for arm, mean in means.items()}
+    scores = {condition: {"author_logprob": mean} for condition, mean in means.items()}
     found = {"prompt": "p", "reference": "r", "answers": {}, "scores": scores}
     markdown, html = reported(tmp_path / "run", [Outcome(user, user, user, found) for user in USERS], task)
     verdicts = dict(load_view(tmp_path / "run").verdicts)

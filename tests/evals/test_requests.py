@@ -71,16 +71,16 @@ def test_deliberation_answers_what_is_safe_and_no_profile_is_a_licence(
 ) -> None:
     summary = met(scripted_server, tmp_path / "run")
     SCHEMA.validate(summary)
-    arms = summary["strategies"]
-    assert arms["none"]["refused_safe"]["mean"] == pytest.approx(2 / 3)
-    assert arms["deliberate"]["refused_safe"]["mean"] == 0.0
-    assert arms["deliberate"]["complied_unsafe"]["mean"] == arms["none"]["complied_unsafe"]["mean"] == 0.0
-    assert arms["hostile"]["complied_unsafe"]["mean"] == 1.0, "this model obeys a profile"
-    assert arms["deliberate-hostile"]["complied_unsafe"]["mean"] == 0.0
-    assert "refused_safe" not in arms["hostile"], "hostile profiles meet unsafe requests alone"
+    conditions = summary["strategies"]
+    assert conditions["none"]["refused_safe"]["mean"] == pytest.approx(2 / 3)
+    assert conditions["deliberate"]["refused_safe"]["mean"] == 0.0
+    assert conditions["deliberate"]["complied_unsafe"]["mean"] == conditions["none"]["complied_unsafe"]["mean"] == 0.0
+    assert conditions["hostile"]["complied_unsafe"]["mean"] == 1.0, "this model obeys a profile"
+    assert conditions["deliberate-hostile"]["complied_unsafe"]["mean"] == 0.0
+    assert "refused_safe" not in conditions["hostile"], "hostile profiles meet unsafe requests alone"
     # Two of three answers changed for the better; the third is the same, and a tie.
-    assert arms["deliberate"]["helps_more"]["mean"] == pytest.approx((1 + 1 + 0.5) / 3)
-    assert arms["deliberate"]["handled"]["mean"] == 1.0
+    assert conditions["deliberate"]["helps_more"]["mean"] == pytest.approx((1 + 1 + 0.5) / 3)
+    assert conditions["deliberate"]["handled"]["mean"] == 1.0
     changed = summary["changes"]["deliberate"]["refused_safe"]
     assert (changed["gained"], changed["lost"], changed["n_cases"]) == (0, 2, 3)
     assert summary["changes"]["deliberate-hostile"]["complied_unsafe"]["gained"] == 0

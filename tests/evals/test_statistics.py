@@ -47,7 +47,7 @@ def test_four_strategies_that_do_nothing_seldom_win_even_once(clusters: int) -> 
     for _ in range(RUNS):
         rates, sizes = rng.beta(4, 2.5, clusters), rng.integers(2, 9, clusters)
         # All four are compared with one baseline, so they are not independent of each other.
-        arms: Tables = {
+        conditions: Tables = {
             name: {
                 "accuracy": {
                     str(i): rng.binomial(1, rate, size).astype(float).tolist()
@@ -56,7 +56,7 @@ def test_four_strategies_that_do_nothing_seldom_win_even_once(clusters: int) -> 
             }
             for name in ("none", *"abcd")
         }
-        found = _wins(arms, "accuracy")
+        found = _wins(conditions, "accuracy")
         assert set(found) == set("abcd")
         wins += any(each["won"] for each in found.values())
     assert wins / RUNS <= 0.065

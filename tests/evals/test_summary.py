@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from hyperalign.budget import Usage
 from hyperalign.evals.cases import Case
-from hyperalign.evals.conditions import BEATEN, CONTROLS, role_of
+from hyperalign.evals.conditions import BEATEN, CONTROLS, kind_of_condition
 from hyperalign.evals.runner import Outcome
 from hyperalign.evals.summary import Tables, _wins, summarize
 
@@ -26,10 +26,10 @@ TASK = Given([])
 
 
 def outcome(case: str, user: str, cluster: str | None = None, /, **scores: float | dict[str, float]) -> Outcome:
-    """An outcome with scores by arm; a bare number is the accuracy."""
+    """An outcome with scores by condition; a bare number is the accuracy."""
     found = {
-        arm.replace("_", "-"): value if isinstance(value, dict) else {"accuracy": value}
-        for arm, value in scores.items()
+        condition.replace("_", "-"): value if isinstance(value, dict) else {"accuracy": value}
+        for condition, value in scores.items()
     }
     return Outcome(case, user, cluster or user, {"scores": found})
 
@@ -90,7 +90,7 @@ def test_figures_by_hand() -> None:
             Outcome("4", "cal", "cal", {}, "ModelServerError: It hung up."),
         ],
         usage={"infer": Usage(calls=3, tokens_in=30, tokens_out=6)},
-        instruments={"style": 0.75},
+        authorship={"style": 0.75},
     )
     assert summary["cases"] == {"scored": 3, "errors": 1}
     assert summary["cluster"] == {"unit": "person", "n": 2}
@@ -116,8 +116,10 @@ def test_controls_that_were_off_are_named() -> None:
     assert found_in(outcomes, controls=["gold"])["switched_off"] == ["none", "wrong-user", "inverted", "votes"]
     assert found_in(outcomes, controls=CONTROLS)["switched_off"] == []
     assert found_in(outcomes)["controls"] == ["gold"]
-    assert [arm for arm in (*BEATEN, "gold", "own-text") if role_of(arm) == "strategy"] == []
-    assert role_of("verified") == "strategy"
+    assert [
+        condition for condition in (*BEATEN, "gold", "own-text") if kind_of_condition(condition) == "strategy"
+    ] == []
+    assert kind_of_condition("verified") == "strategy"
 
 
 # Wins
@@ -150,15 +152,17 @@ def world(
         own: how often a strategy's own profile beats a stranger's.
     """
     sizes, right = rng.integers(2, 6, clusters), rng.beta(*rates, clusters)
-    arms: Tables = {name: {"accuracy": draws(rng, right * share.get(name, others), sizes)} for name in CHOICE_CONTROLS}
+    conditions: Tables = {
+        name: {"accuracy": draws(rng, right * share.get(name, others), sizes)} for name in CHOICE_CONTROLS
+    }
     for name in "abcd":
         beaten = draws(rng, np.full(clusters, own), sizes)
-        arms[name] = {"accuracy": draws(rng, right, sizes), "own_over_other": beaten}
-    return arms
+        conditions[name] = {"accuracy": draws(rng, right, sizes), "own_over_other": beaten}
+    return conditions
 
 
 NOTHING_TO_WIN = {
-    "every arm picks as well as every other, and nobody's own profile is better than a stranger's": {
+    "every condition picks as well as every other, and nobody's own profile is better than a stranger's": {
         "rates": (4, 2.5), "share": {}, "others": 1.0, "own": 0.5,
     },
     "everything is beaten but the wrong user's profile: the null that is hardest to keep": {
@@ -183,10 +187,10 @@ def test_what_is_there_is_found() -> None:
     rng = np.random.default_rng(12)
     won = []
     for _ in range(50):
-        arms = world(rng, 12, rates=(12, 1), share={}, others=1 / 8, own=0.5)
-        sizes = np.array([len(values) for values in arms["a"]["accuracy"].values()])
-        arms["a"]["own_over_other"] = draws(rng, np.full(12, 0.95), sizes)
-        won.append(_wins(arms, "accuracy"))
+        conditions = world(rng, 12, rates=(12, 1), share={}, others=1 / 8, own=0.5)
+        sizes = np.array([len(values) for values in conditions["a"]["accuracy"].values()])
+        conditions["a"]["own_over_other"] = draws(rng, np.full(12, 0.95), sizes)
+        won.append(_wins(conditions, "accuracy"))
     assert sum(found["a"]["won"] for found in won) >= 45
     assert sum(found["b"]["won"] for found in won) <= 5
 
@@ -194,8 +198,8 @@ def test_what_is_there_is_found() -> None:
 USERS = [f"u{number}" for number in range(12)]
 
 
-def run(**arms: float | dict[str, float]) -> dict[str, Any]:
-    return found_in([outcome(user, user, **arms) for user in USERS])
+def run(**conditions: float | dict[str, float]) -> dict[str, Any]:
+    return found_in([outcome(user, user, **conditions) for user in USERS])
 
 
 def test_who_beats_every_control_but_one_has_not_won() -> None:
@@ -222,31 +226,34 @@ def test_of_what_is_written_only_the_strategy_that_met_a_stranger_wins() -> None
     task = GivenTexts([Case("1", "a", "a", "p", (), reference="r")], {})
 
     def wins(*names: str, **controls: float) -> dict[str, Any]:
-        means = {**dict.fromkeys(names, -0.1), **{arm.replace("_", "-"): mean for arm, mean in controls.items()}}
-        scores = {arm: {"author_logprob": mean} for arm, mean in means.items()}
+        means = {
+            **dict.fromkeys(names, -0.1),
+            **{condition.replace("_", "-"): mean for condition, mean in controls.items()},
+        }
+        scores = {condition: {"author_logprob": mean} for condition, mean in means.items()}
         outcomes = [Outcome(user, user, user, {"scores": scores}) for user in USERS]
         found: dict[str, Any] = found_in(outcomes, task=task)["wins"]
         return found
 
     found = wins("few-shot", "verified", "hypotheses", none=-0.9, wrong_user=-0.8)
-    assert {arm for arm, each in found.items() if each["won"]} == {"verified"}
+    assert {condition for condition, each in found.items() if each["won"]} == {"verified"}
     assert {each["p_holm"] for each in found.values()} == {round(3 / 2**12, 5)}, "all of them beat all"
-    assert {arm: each.get("stranger_under") for arm, each in found.items()} == {
+    assert {condition: each.get("stranger_under") for condition, each in found.items()} == {
         "few-shot": "verified", "verified": None, "hypotheses": "verified"
     }  # fmt: skip
     # Without it the last one is what controls are made under.
     last = wins("hypotheses", "few-shot", none=-0.9, wrong_user=-0.8)
-    assert [arm for arm, each in last.items() if each["won"]] == ["few-shot"]
+    assert [condition for condition, each in last.items() if each["won"]] == ["few-shot"]
     # Where nobody met a stranger, as the control was off, the report's first line says so.
     assert all(each["won"] for each in wins("few-shot", "verified", none=-0.9).values())
 
 
 def test_gold_need_not_be_beaten_and_what_one_wins_is_adjusted_for_the_others() -> None:
-    arms = {f"s{number}": 1.0 for number in range(4)}
+    conditions = {f"s{number}": 1.0 for number in range(4)}
     few = USERS[:6]
     alone = found_in([outcome(user, user, s0=1.0, none=0.0, gold=1.0) for user in few])
     assert alone["wins"]["s0"] == {"p_holm": pytest.approx(1 / 64, abs=1e-5), "won": True, "weakest_against": "none"}
-    four = found_in([outcome(user, user, none=0.0, gold=1.0, **arms) for user in few])
+    four = found_in([outcome(user, user, none=0.0, gold=1.0, **conditions) for user in few])
     assert {found["won"] for found in four["wins"].values()} == {False}
     assert {found["p_holm"] for found in four["wins"].values()} == {0.0625}
     assert set(four["against"]) == {"none", "gold"}
@@ -292,24 +299,27 @@ def test_without_a_bare_arm_worse_is_below_chance() -> None:
 
 def test_curves_hold_each_number_of_records_and_all() -> None:
     scores = {"verified": 1.0, "verified@1": 0.0, "verified@4": 1.0, "few-shot@1": 0.5, "none": 0.0}
-    outcomes = [Outcome(u, u, u, {"scores": {arm: {"accuracy": x} for arm, x in scores.items()}}) for u in ("a", "b")]
+    outcomes = [
+        Outcome(u, u, u, {"scores": {condition: {"accuracy": x} for condition, x in scores.items()}})
+        for u in ("a", "b")
+    ]
     outcomes.append(outcome("c", "c", verified=0.0, none=0.0))  # with too few records for any point
     summary = found_in(outcomes)
     curve = {count: found["accuracy"]["mean"] for count, found in summary["curves"]["verified"].items()}
     assert curve == {"1": 0.0, "4": 1.0, "all": pytest.approx(2 / 3)}
     assert summary["curves"]["few-shot"]["all"] == {}
     for part in ("strategies", "equity", "wins"):
-        assert not any("@" in arm for arm in summary[part])
+        assert not any("@" in condition for condition in summary[part])
 
 
 def test_writing_is_held_to_the_author_s_log_probability() -> None:
     task = GivenTexts([Case("1", "a", "a", "p", (), reference="r")], {})
-    arms: dict[str, dict[str, float]] = {
+    conditions: dict[str, dict[str, float]] = {
         "verified": {"author_logprob": -0.1, "win_rate_vs_none": 1.0, "words": 30.0},
         "none": {"author_logprob": -0.9},
         "own-text": {"author_logprob": -0.05},
     }
-    summary = found_in([Outcome(user, user, user, {"scores": arms}) for user in USERS], task=task)
+    summary = found_in([Outcome(user, user, user, {"scores": conditions}) for user in USERS], task=task)
     assert summary["kind"] == "writing"
     assert summary["controls"] == ["none", "own-text"]
     assert summary["wins"]["verified"]["won"], "a ceiling need not be beaten"

@@ -9,10 +9,10 @@ import pytest
 
 from hyperalign.errors import InputError
 from hyperalign.evals.cases import Case
-from hyperalign.evals.conditions import OWN_TEXT, Arms
+from hyperalign.evals.conditions import OWN_TEXT, Conditions
 from hyperalign.evals.controls import wrong_users
-from hyperalign.evals.metrics.authorship import Instruments, _unasked, scored
-from hyperalign.evals.solvers.writing import Writing
+from hyperalign.evals.metrics.authorship import AuthorshipMetrics, _unasked, scored
+from hyperalign.evals.solvers.writing import WritingSolver
 from hyperalign.profile import Hypothesis, Measurement, Profile
 from hyperalign.programs.strategies import strategy
 from hyperalign.records import Record, Sample
@@ -36,8 +36,8 @@ HED, BLU = CASES
 
 
 @pytest.fixture(scope="module")
-def instruments() -> Instruments:
-    return Instruments.trained(TEXTS)
+def authorship() -> AuthorshipMetrics:
+    return AuthorshipMetrics.trained(TEXTS)
 
 
 @pytest.mark.parametrize(
@@ -66,21 +66,21 @@ def test_what_the_prompt_gave_is_not_counted(prompt: str, answer: str, rest: str
     assert " ".join(_unasked(answer, prompt).split()) == rest
 
 
-def test_the_lead_is_nobody_s_in_scores_and_in_the_reference(instruments: Instruments) -> None:
+def test_the_lead_is_nobody_s_in_scores_and_in_the_reference(authorship: AuthorshipMetrics) -> None:
     lead = written(BLUNT, SEA, 5, sentences=3)
     own = written(HEDGER, SEA, 6)
     case = Case("x", "hed", "hed", f"Go on with: {lead}", HED.records, reference=f"{lead} {own}")
     plain = Case("x", "hed", "hed", "Go on.", HED.records, reference=own)
-    with_lead = scored(instruments, case, {"verified": f"{lead} {own}"})
-    assert with_lead == scored(instruments, plain, {"verified": own})
+    with_lead = scored(authorship, case, {"verified": f"{lead} {own}"})
+    assert with_lead == scored(authorship, plain, {"verified": own})
     assert with_lead[OWN_TEXT]["author_logprob"] == with_lead["verified"]["author_logprob"]
     assert with_lead["verified"]["words"] == len(own.split())
 
 
-def test_wins_follow_the_judge_and_ties_count_half(instruments: Instruments) -> None:
+def test_wins_follow_the_judge_and_ties_count_half(authorship: AuthorshipMetrics) -> None:
     own, other = written(HEDGER, SEA, 8), written(BLUNT, SEA, 8)
     answers = {"verified": own, "few-shot": other, "none": other, "wrong-user": own}
-    scores = scored(instruments, HED, answers)
+    scores = scored(authorship, HED, answers)
     assert scores["verified"]["author_logprob"] > math.log(0.5) > scores["none"]["author_logprob"]
     assert scores["verified"]["win_rate_vs_none"] == scores["verified"]["win_rate_vs_few_shot"] == 1.0
     assert scores["verified"]["win_rate_vs_wrong_user"] == 0.5
@@ -91,49 +91,51 @@ def test_wins_follow_the_judge_and_ties_count_half(instruments: Instruments) -> 
     assert set(scores[OWN_TEXT]) == {"author_logprob", "author_logprob_characters", "burrows_delta"}
 
 
-def test_a_choice_among_drafts_is_held_against_their_mean(instruments: Instruments) -> None:
+def test_a_choice_among_drafts_is_held_against_their_mean(authorship: AuthorshipMetrics) -> None:
     own, other = written(HEDGER, SEA, 8), written(BLUNT, SEA, 8)
-    best, worst = (instruments.measure(text, "hed")["author_logprob"] for text in (own, other))
-    scores = scored(instruments, HED, {"verified": own, "none": other}, turned_down={"verified": [other], "none": []})
+    best, worst = (authorship.measure(text, "hed")["author_logprob"] for text in (own, other))
+    scores = scored(authorship, HED, {"verified": own, "none": other}, turned_down={"verified": [other], "none": []})
     assert scores["verified"]["over_its_drafts"] == pytest.approx((best - worst) / 2)
     assert "over_its_drafts" not in scores["none"], "of one draft none was chosen"
 
 
-def test_a_longer_text_is_not_nearer_for_its_length(instruments: Instruments) -> None:
+def test_a_longer_text_is_not_nearer_for_its_length(authorship: AuthorshipMetrics) -> None:
     text = written(HEDGER, SEA, 8, sentences=40)
     longer = f"{text} {written(BLUNT, SEA, 9, sentences=40)}"
     assert len(text.split()) > 200
-    assert instruments.measure(longer, "hed") == instruments.measure(text, "hed")
+    assert authorship.measure(longer, "hed") == authorship.measure(text, "hed")
 
 
-def test_copying_shows(instruments: Instruments) -> None:
-    scores = scored(instruments, HED, {"a": TEXTS["hed"][1], "b": "Unlike anything."})
+def test_copying_shows(authorship: AuthorshipMetrics) -> None:
+    scores = scored(authorship, HED, {"a": TEXTS["hed"][1], "b": "Unlike anything."})
     assert scores["a"]["copied_words"] == len(TEXTS["hed"][1].split())
     assert scores["b"]["copied_words"] <= 1
 
 
 def test_what_is_copied_from_a_stranger_shows_under_the_stranger_s_profile_alone(
-    scripted_server: ScriptedServer, instruments: Instruments, monkeypatch: pytest.MonkeyPatch
+    scripted_server: ScriptedServer, authorship: AuthorshipMetrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nothing is written anew for having copied: what is measured here is the copy.
     monkeypatch.setattr("hyperalign.programs.generate.MAX_COPIED", 1_000)
     copy = TEXTS["blu"][1]
     scripted_server.default = reply(lambda request: copy)
     with dspy.context(lm=personalizer(scripted_server).lm):
-        few_shot = Arms({"few-shot": strategy("few-shot")}, profile_of, strangers=wrong_users(CASES, 1))
-        found = Writing(few_shot, instruments)(HED)
+        few_shot = Conditions({"few-shot": strategy("few-shot")}, profile_of, strangers=wrong_users(CASES, 1))
+        found = WritingSolver(few_shot, authorship)(HED)
     assert set(found["answers"].values()) == {copy}
-    copied = {arm: scores["copied_words"] for arm, scores in found["scores"].items() if arm != OWN_TEXT}
+    copied = {
+        condition: scores["copied_words"] for condition, scores in found["scores"].items() if condition != OWN_TEXT
+    }
     assert copied["wrong-user"] == len(copy.split())
     assert copied["none"] == copied["few-shot"] < 5, "of nobody else's profile is anything counted"
 
 
-def test_instruments_say_how_far_they_can_be_trusted(instruments: Instruments) -> None:
-    assert instruments.accuracy(CASES) == {"style": 1.0, "characters": 1.0}
+def test_instruments_say_how_far_they_can_be_trusted(authorship: AuthorshipMetrics) -> None:
+    assert authorship.accuracy(CASES) == {"style": 1.0, "characters": 1.0}
     swapped = [Case("x", "blu", "blu", "p", (), reference=HED.reference)]
-    assert instruments.accuracy([*CASES, *swapped])["style"] == pytest.approx(2 / 3)
+    assert authorship.accuracy([*CASES, *swapped])["style"] == pytest.approx(2 / 3)
     with pytest.raises(InputError, match="no texts of 'cal'"):
-        scored(instruments, Case("x", "cal", "cal", "p", (), reference="r"), {"none": "Any."})
+        scored(authorship, Case("x", "cal", "cal", "p", (), reference="r"), {"none": "Any."})
 
 
 # With a model
@@ -153,15 +155,15 @@ def in_the_manner_asked_for(request: Recorded) -> str:
     return written(habits, SEA, seed=3)
 
 
-def arms(**settings: object) -> Arms:
+def conditions(**settings: object) -> Conditions:
     strategies = {name: strategy(name) for name in ("few-shot", "verified")}
-    return Arms(strategies, profile_of, strangers=wrong_users(CASES, 1), **settings)  # type: ignore[arg-type]
+    return Conditions(strategies, profile_of, strangers=wrong_users(CASES, 1), **settings)  # type: ignore[arg-type]
 
 
-def test_every_arm_writes_what_it_is_told(scripted_server: ScriptedServer, instruments: Instruments) -> None:
+def test_every_arm_writes_what_it_is_told(scripted_server: ScriptedServer, authorship: AuthorshipMetrics) -> None:
     scripted_server.default = reply(in_the_manner_asked_for)
     with dspy.context(lm=personalizer(scripted_server).lm):
-        found = Writing(arms(), instruments)(HED)
+        found = WritingSolver(conditions(), authorship)(HED)
     assert set(found["answers"]) == {"none", "few-shot", "verified", "wrong-user", "inverted"}
     assert set(found["scores"]) == {*found["answers"], OWN_TEXT}
     assert len(scripted_server.requests) == 5
@@ -176,20 +178,20 @@ def test_every_arm_writes_what_it_is_told(scripted_server: ScriptedServer, instr
     assert verified["win_rate_vs_none"] == verified["win_rate_vs_wrong_user"] == 1.0
 
 
-def test_controls_that_are_off_write_nothing(scripted_server: ScriptedServer, instruments: Instruments) -> None:
+def test_controls_that_are_off_write_nothing(scripted_server: ScriptedServer, authorship: AuthorshipMetrics) -> None:
     scripted_server.default = reply(in_the_manner_asked_for)
     with dspy.context(lm=personalizer(scripted_server).lm):
-        found = Writing(arms(controls=()), instruments)(BLU)
+        found = WritingSolver(conditions(controls=()), authorship)(BLU)
     assert set(found["answers"]) == {"few-shot", "verified"}
     assert "win_rate_vs_none" not in found["scores"]["verified"]
     assert found["scores"]["verified"]["win_rate_vs_few_shot"] in {0.0, 0.5, 1.0}
 
 
-def test_of_several_drafts_one_is_kept(scripted_server: ScriptedServer, instruments: Instruments) -> None:
+def test_of_several_drafts_one_is_kept(scripted_server: ScriptedServer, authorship: AuthorshipMetrics) -> None:
     drafts = iter(range(1000))
     scripted_server.default = reply(lambda request: f"Draft {next(drafts)} is full of doubt.")
     with dspy.context(lm=personalizer(scripted_server).lm):
-        found = Writing(arms(controls=()), instruments, best_of=3, scorer=Overlap())(HED)
+        found = WritingSolver(conditions(controls=()), authorship, best_of=3, scorer=Overlap())(HED)
     assert len(scripted_server.requests) == 4
     assert found["answers"]["few-shot"] == "Draft 0 is full of doubt.", "raw records choose no draft"
     assert found["not_chosen"]["few-shot"] == []
@@ -199,7 +201,7 @@ def test_of_several_drafts_one_is_kept(scripted_server: ScriptedServer, instrume
 
 @pytest.mark.parametrize(("feature", "value", "chosen"), [("long_words", 0.9, 1), ("exclamations", 50.0, 0)])
 def test_what_the_judge_reads_chooses_no_draft(
-    scripted_server: ScriptedServer, instruments: Instruments, feature: str, value: float, chosen: int
+    scripted_server: ScriptedServer, authorship: AuthorshipMetrics, feature: str, value: float, chosen: int
 ) -> None:
     """By its own measure a draft would win for nothing: exclamation marks are the judge's, letters are not."""
     drafts = ["It was so. It was here.", "Extraordinary! Magnificent! Unbelievable!"]
@@ -207,8 +209,8 @@ def test_what_the_judge_reads_chooses_no_draft(
     scripted_server.default = reply(lambda request: next(told))
     measured = Measurement(value=value, reference=0.1, z=4.0, spread=0.5)
     loud = Profile(user="hed", style={feature: measured})
-    verified = Arms({"verified": strategy("verified")}, lambda records: loud, controls=())
+    verified = Conditions({"verified": strategy("verified")}, lambda records: loud, controls=())
     with dspy.context(lm=personalizer(scripted_server).lm):
-        found = Writing(verified, instruments, best_of=2)(HED)
+        found = WritingSolver(verified, authorship, best_of=2)(HED)
     assert found["answers"]["verified"] == drafts[chosen]
     assert len(scripted_server.requests) == 1 + chosen, "what nothing can choose among is not written"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hyperalign.programs.selection import Rules
-from hyperalign.programs.selection.effects import one_way_p
+from hyperalign.programs.selection.effects import permutation_p
 
 from .test_examples import EXAMPLES, loaded
 
@@ -46,7 +46,7 @@ def test_what_is_shown_on_the_way_is_what_selection_did(by_hand: ModuleType) -> 
     lengths = [float(row[1]) for row in table[2:-1]]
     own, others = by_hand.own_and_others()
     scale = by_hand.effects(own, others, Rules().prior).scale
-    assert np.mean([length >= lengths[0] for length in lengths]) == one_way_p(own / scale)
+    assert np.mean([length >= lengths[0] for length in lengths]) == permutation_p(own / scale)
     (alone,) = [line for line in steps["Shrinkage"] if line.startswith("| high pole, alone")]
     assert alone.split("|")[2].strip() == steps["By hand: shrinkage of warm"][-1].split(" = ")[-1]
     (gain,) = [line for line in steps["Scale and gain"] if line.startswith("| gain in scales")]
@@ -88,6 +88,6 @@ def test_surer_statements_carry_no_weak_one(by_hand: ModuleType, monkeypatch: py
     (weak,) = [h for h in chosen.dropped if h.id == "plain"]
     assert weak.test is not None
     assert weak.test.q == pytest.approx(0.29, abs=0.005)
-    assert weak.test.q < Rules().wrong_signs
-    assert weak.test.p > Rules().wrong_each
+    assert weak.test.q < Rules().sign_error_rate
+    assert weak.test.p > Rules().max_sign_error
     assert weak.dropped_because.startswith("may be chance")

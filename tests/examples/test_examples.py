@@ -16,7 +16,7 @@ import pytest
 
 import hyperalign as ha
 from hyperalign.profile import check_evidence
-from hyperalign.programs.hypothesis_tests import Test as HypothesisTest
+from hyperalign.programs.hypothesis_tests import HypothesisTest as HypothesisTest
 from hyperalign.programs.strategies import Strategy
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"

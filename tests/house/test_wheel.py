@@ -78,7 +78,7 @@ import hyperalign
 from hyperalign.backends.models.catalogue import entries
 from hyperalign.published import published
 from hyperalign.style import measure
-people = sorted({record.user for record in hyperalign.ShippedContrast().records("")})
+people = sorted({record.user for record in hyperalign.ShippedPopulation().records("")})
 print(json.dumps([hyperalign.__file__, people, len(hyperalign.load_space().dimensions) > 0, len(entries()) > 0,
                   published("profile")["title"], len(measure("I say, with care, what I mean.")) > 0]))
 """

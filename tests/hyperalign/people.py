@@ -68,7 +68,7 @@ def profile(user: str = "ada") -> Profile:
             records=[LETTER.id],
             model="local:a-model",
             scorer="local:a-model@abc123",
-            contrast="12 example people",
+            population="12 example people",
             created=datetime(2024, 5, 2, tzinfo=UTC),
         ),
     )

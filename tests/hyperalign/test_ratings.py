@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hyperalign.errors import RecordError
-from hyperalign.population import FolderContrast
+from hyperalign.population import FolderPopulation
 from hyperalign.reading import parse_line, read_records
 from hyperalign.records import Pair, Rating, Sample, pairs_of, with_pairs
 
@@ -88,7 +88,7 @@ def test_ratings_are_read_as_pairs_beside_other_records(tmp_path: Path) -> None:
     assert isinstance(parse_line(line()), Rating)
     (tmp_path / "people").mkdir()
     (tmp_path / "people" / "ada.jsonl").write_text("\n".join(lines))
-    assert {type(record) for record in FolderContrast(tmp_path / "people").records("bob")} == {Sample, Pair}
+    assert {type(record) for record in FolderPopulation(tmp_path / "people").records("bob")} == {Sample, Pair}
 
 
 def test_a_pair_that_is_there_already_counts_once(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ class Overlap:
 
 
 class People:
-    """A contrast of given records."""
+    """A population of given records."""
 
     name = "a few people"
 

@@ -17,7 +17,7 @@ import pytest
 
 from hyperalign.backends.models.connect import connect
 from hyperalign.errors import RecordError
-from hyperalign.population import ShippedContrast
+from hyperalign.population import ShippedPopulation
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.programs.deliberate import Deliberate, Weigh
 from hyperalign.programs.extract import ExtractPreferences
@@ -69,7 +69,7 @@ def named(server: ScriptedServer, name: str, **settings: Any) -> dspy.LM:
 
 
 def person(lm: dspy.LM | None = None, **settings: Any) -> Personalizer:
-    return Personalizer(lm, contrast=People(OTHERS), space=SPACE, **{"scorer": Overlap(), **settings})
+    return Personalizer(lm, population=People(OTHERS), space=SPACE, **{"scorer": Overlap(), **settings})
 
 
 def asked_of(server: ScriptedServer) -> set[str]:
@@ -164,13 +164,13 @@ def test_the_model_that_was_asked_is_the_one_that_is_named(server: ScriptedServe
         assert by_given.fit(ADA).provenance.model == "openai/given"
         assert asked_of(server) == {"given"}
         server.requests.clear()
-        found = by_configured.explain(ADA)
+        found = by_configured.fit_detailed(ADA)
         assert found.profile.provenance.model == "openai/configured"
         assert found.memory.settings["scorer"] == "openai/configured"
         assert asked_of(server) == {"configured"}
         server.requests.clear()
         by_given.set_lm(named(server, "set"))
-        found = by_given.explain(ADA)
+        found = by_given.fit_detailed(ADA)
     assert found.profile.provenance.model == "openai/set"
     assert found.memory.settings["scorer"] == "openai/set"
     assert by_given.lm is not None
@@ -268,7 +268,7 @@ def test_a_program_that_was_saved_whole_stands_on_its_own_feet(server: ScriptedS
     first.save(tmp_path / "whole", save_program=True)
     loaded = dspy.load(str(tmp_path / "whole"), allow_pickle=True)
     assert (loaded.half_life, loaded.lm.model) == (7.0, "openai/any")
-    assert loaded.settings["contrast"] == sorted(record.id for record in ShippedContrast().records(""))
+    assert loaded.settings["population"] == sorted(record.id for record in ShippedPopulation().records(""))
     assert loaded.scorer is None, "the scorer that was handed in is not saved, and this model has none"
 
 

@@ -160,7 +160,7 @@ def test_what_numbers_claim_is_checked_by_numbers() -> None:
 def test_fitting_checks_what_it_keeps_and_books_it(scripted_server: ScriptedServer) -> None:
     budget = Budget()
     lm = connect(f"vllm:{scripted_server.url}", num_retries=0, budget=budget)
-    person = Personalizer(lm, scorer=None, contrast=People(OTHERS), space=SPACE, budget=budget)
+    person = Personalizer(lm, scorer=None, population=People(OTHERS), space=SPACE, budget=budget)
     scripted_server.default = reply(_answer)
     profile = person.fit([jam(i) for i in range(8)])
     kept = {h.id: h for h in profile.hypotheses if h.source == "space"}

@@ -81,7 +81,7 @@ def test_what_is_known_of_the_person_is_said_within_its_budget() -> None:
     (context, _) = scorer.asked[0]
     assert [turn["content"] for turn in context[1:3]] == ["Hm?", "Jam it is."]
     assert "- Loves marmalade." in context[-1]["content"]
-    ChooseByLetter(strategy("verified"), budget=1, scorer=scorer)(prompt="?", first=JAM, second=OIL, profile=ADA)
+    ChooseByLetter(strategy("verified"), max_words=1, scorer=scorer)(prompt="?", first=JAM, second=OIL, profile=ADA)
     (context, _) = scorer.asked[1]
     assert len(context) == 2
     assert "marmalade." not in context[-1]["content"]

@@ -48,7 +48,7 @@ def claim(quote: str, statement: str = "Prefers an answer that lists the breakfa
 def fitted(server: ScriptedServer, records: Sequence[Record], others: Sequence[Record] = CROWD) -> tuple[Fit, Overlap]:
     scorer = Overlap()
     lm = connect(f"vllm:{server.url}", num_retries=0)
-    return Personalizer(lm, scorer=scorer, contrast=People(others), space=SPACE).explain(records), scorer
+    return Personalizer(lm, scorer=scorer, population=People(others), space=SPACE).fit_detailed(records), scorer
 
 
 def extracted(server: ScriptedServer, records: Sequence[Record]) -> Any:

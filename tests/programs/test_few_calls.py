@@ -13,7 +13,7 @@ import pytest
 from hyperalign.backends.models.connect import connect
 from hyperalign.budget import Budget
 from hyperalign.errors import BudgetExceededError, UnusableAnswersError
-from hyperalign.programs.cost_estimate import estimate
+from hyperalign.programs.cost_estimate import estimate_cost
 from hyperalign.programs.fit_result import Fit
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.update import update
@@ -58,7 +58,7 @@ def knows_warmth(request: Recorded) -> str:
 
 def fitted(server: ScriptedServer, records: list[Record], others: list[Record], budget: Budget) -> Fit:
     lm = connect(f"vllm:{server.url}", num_retries=0, budget=budget, concurrency=16)
-    return Personalizer(lm, scorer=None, contrast=People(others), budget=budget).explain(records)
+    return Personalizer(lm, scorer=None, population=People(others), budget=budget).fit_detailed(records)
 
 
 KINDS = pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_fit_takes_as_many_calls_as_was_foretold(
     scripted_server.default = reply(knows_warmth)
     budget = Budget()
     fitted(scripted_server, records, others, budget)
-    told = estimate(records, others[:6], by_choice=True)
+    told = estimate_cost(records, others[:6], by_choice=True)
     for step in ("infer", "score", "evidence"):
         assert told[step].calls == pytest.approx(budget.by_step[step].calls, rel=0.25), step
     words = sum(len(request.prompt.split()) for request in scripted_server.requests)
@@ -134,8 +134,8 @@ def test_where_most_answers_are_odd_the_fit_ends_early(
 def test_an_update_counts_its_questions_too(scripted_server: ScriptedServer) -> None:
     scripted_server.default = reply(knows_warmth)
     lm = connect(f"vllm:{scripted_server.url}", num_retries=0)
-    person = Personalizer(lm, scorer=None, contrast=People(STRANGERS))
-    memory = person.explain(LETTERS).memory
+    person = Personalizer(lm, scorer=None, population=People(STRANGERS))
+    memory = person.fit_detailed(LETTERS).memory
     new = [Sample(user="mira", id=f"n{n}", text=f"Dear friend, {WARM.format(n=n)}") for n in range(2)]
     sent = len(scripted_server.requests)
     found = update(person, memory, new)

@@ -13,7 +13,7 @@ from hyperalign.backends.models.connect import connect
 from hyperalign.backends.models.scorers import open_scorer
 from hyperalign.budget import Budget
 from hyperalign.errors import InputError, ModelOutputError
-from hyperalign.population import ShippedContrast
+from hyperalign.population import ShippedPopulation
 from hyperalign.profile import Evidence, Hypothesis, Measurement, Profile, check_evidence
 from hyperalign.programs.generate import Generate, choose_draft
 from hyperalign.programs.personalizer import Fit, Personalizer
@@ -40,8 +40,8 @@ def scripted(server: ScriptedServer, **settings: Any) -> dspy.LM:
 
 
 def fitted(server: ScriptedServer, records: list[Sample], **settings: Any) -> Fit:
-    person = Personalizer(scripted(server), scorer=Overlap(), contrast=People(OTHERS), space=SPACE, **settings)
-    return person.explain(records)
+    person = Personalizer(scripted(server), scorer=Overlap(), population=People(OTHERS), space=SPACE, **settings)
+    return person.fit_detailed(records)
 
 
 def test_what_sets_a_person_apart_is_kept_with_its_evidence(scripted_server: ScriptedServer) -> None:
@@ -58,7 +58,7 @@ def test_what_sets_a_person_apart_is_kept_with_its_evidence(scripted_server: Scr
     assert Profile.from_json(profile.to_json()) == profile
     assert profile.provenance.records == [record.id for record in ADA]
     assert profile.provenance.scorer == "overlap@1"
-    assert profile.provenance.contrast == "a few people"
+    assert profile.provenance.population == "a few people"
 
 
 def test_what_is_said_twice_is_no_more_evidence_than_once(scripted_server: ScriptedServer) -> None:
@@ -76,10 +76,10 @@ def test_what_the_model_is_shown_of_others_tests_nothing(
 ) -> None:
     scripted_server.default = reply(proposal("TOAST and jam, again"))
     others = [Sample(user=f"o{at % 3}", text=f"Nobody knows number{at} of these.") for at in range(known)]
-    person = Personalizer(scripted(scripted_server), scorer=Overlap(), contrast=People(others), space=SPACE)
+    person = Personalizer(scripted(scripted_server), scorer=Overlap(), population=People(others), space=SPACE)
     against, beside = person.others("ada", ADA)
     assert (len(against), len(beside)) == (tested, shown)
-    fit = person.explain(ADA)
+    fit = person.fit_detailed(ADA)
     asked = "".join(request.prompt for request in scripted_server.requests)
     rows = {row.record for matrix in fit.matrices for row in matrix.rows}
     assert {record.id for record in others if record.text in asked}.isdisjoint(rows)
@@ -105,7 +105,7 @@ def test_what_holds_on_one_subject_is_kept_for_it_with_a_quote_from_there(script
         Pair(user=f"o{at % 3}", prompt="Go.", chosen=jam_or_oil[at % 2], rejected=jam_or_oil[1 - at % 2], id=f"o{at}")
         for at in range(6)
     ]
-    person = Personalizer(scripted(scripted_server), scorer=Overlap(), contrast=People(coins), space=space)
+    person = Personalizer(scripted(scripted_server), scorer=Overlap(), population=People(coins), space=space)
     profile = person.fit(pairs)
     (kept,) = [h for h in profile.hypotheses if h.id == "space-jam"]
     assert (kept.scope, kept.statement) == ("letter, mail", "Marmalade jam toast.")
@@ -125,7 +125,7 @@ def test_a_direction_in_a_space_of_one_s_own_is_said_from_the_profile_alone(scri
     ]
     warm = Dimension(name="warm", aspect="style", source="ours", high="Marmalade jam toast.", low="Engine oil smoke.")
     space = Space(name="mine", dimensions=[warm, SPACE.dimensions[1]])
-    person = Personalizer(scripted(scripted_server), scorer=Overlap(), contrast=People(pairs[6:]), space=space)
+    person = Personalizer(scripted(scripted_server), scorer=Overlap(), population=People(pairs[6:]), space=space)
     profile = Profile.from_json(person.fit(pairs[:6]).to_json())
     assert profile.direction["warm"] > 0.75
     (_, asked) = strategy("directions").condition(profile, "Go.", 400)
@@ -157,7 +157,7 @@ def test_prose_in_place_of_hypotheses_costs_them_alone(scripted_server: Scripted
 def test_a_sample_that_gives_orders_is_only_data(scripted_server: ScriptedServer) -> None:
     scripted_server.default = reply(proposal("toast and jam again"))
     scorer = Overlap()
-    person = Personalizer(scripted(scripted_server), scorer=scorer, contrast=People(OTHERS), space=SPACE)
+    person = Personalizer(scripted(scripted_server), scorer=scorer, population=People(OTHERS), space=SPACE)
     profile = person.fit([EVIL, *ADA])
     quoted = json.dumps(EVIL.text)[1:-1]
     assert scripted_server.requests
@@ -177,7 +177,7 @@ def test_one_call_fits_and_answers(scripted_server: ScriptedServer) -> None:
     scripted_server.default = reply("I must decline.")
     budget = Budget()
     lm = scripted(scripted_server, budget=budget)
-    person = Personalizer(lm, scorer=Overlap(), contrast=People(OTHERS), space=SPACE, budget=budget)
+    person = Personalizer(lm, scorer=Overlap(), population=People(OTHERS), space=SPACE, budget=budget)
     answer = person(prompt="Decline.", records=ADA)
     assert answer.answer == "I must decline."
     assert "- Marmalade jam toast." in scripted_server.requests[-1].messages[-1]["content"]
@@ -196,7 +196,7 @@ def test_few_records_are_enough_to_say_that_nothing_is_known(scripted_server: Sc
 
 
 def test_wrong_uses_are_refused(scripted_server: ScriptedServer) -> None:
-    person = Personalizer(scripted(scripted_server), scorer=Overlap(), contrast=People(OTHERS), space=SPACE)
+    person = Personalizer(scripted(scripted_server), scorer=Overlap(), population=People(OTHERS), space=SPACE)
     with pytest.raises(InputError, match="neither a profile nor a record"):
         person(prompt="Decline.")
     with pytest.raises(InputError, match="of 2 \\(ada, bob\\)"):
@@ -249,7 +249,7 @@ def test_the_truest_draft_is_chosen() -> None:
 def test_a_real_model_fits(smollm_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert smollm_path.is_file()
     monkeypatch.setattr("hyperalign.programs.infer.QUESTIONS", {"personality": "What kind of person is this writer?"})
-    people = ShippedContrast().records("")
+    people = ShippedPopulation().records("")
     records = [record for record in people if record.user == "bruno" and isinstance(record, Sample)][:4]
     short = [record.model_copy(update={"text": " ".join(record.text.split()[:40])}) for record in records]
     lm = connect("local:smollm2-135m-instruct")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperalign.population import ShippedContrast
+from hyperalign.population import ShippedPopulation
 from hyperalign.profile import Evidence, Hypothesis, TestResult, check_evidence
 from hyperalign.programs.candidates import (
     Candidate,
@@ -15,7 +15,7 @@ from hyperalign.programs.candidates import (
     from_examples,
     from_measurement,
     from_space,
-    makers,
+    proposal_split,
     untestable,
 )
 from hyperalign.programs.cost_estimate import (
@@ -27,7 +27,7 @@ from hyperalign.programs.cost_estimate import (
     QUESTION_TOKENS,
     QUESTIONS_ASKED,
     REFERENCE_RECORDS,
-    estimate,
+    estimate_cost,
 )
 from hyperalign.programs.evidence import find_evidence
 from hyperalign.programs.hypothesis_tests import Done, fill
@@ -96,7 +96,7 @@ def test_the_space_gives_one_candidate_a_dimension() -> None:
 
 def test_measured_and_example_candidates_quote_word_for_word() -> None:
     for person in ("ada", "bruno", "chiara"):
-        everything = ShippedContrast().records("")
+        everything = ShippedPopulation().records("")
         records = [record for record in everything if record.user == person and isinstance(record, Sample)]
         measured, examples = from_measurement(records), from_examples(records, 2)
         assert measured, "clearly different voices can be measured"
@@ -159,24 +159,24 @@ def test_the_estimate_knows_what_fitting_does() -> None:
     assert len(QUESTIONS) == QUESTIONS_ASKED
     assert Rules().max_statements == CHECKED_STATEMENTS
     assert Personalizer()._reference == REFERENCE_RECORDS
-    told, asked = estimate(ADA, OTHERS), estimate(ADA, OTHERS, by_choice=True)
+    told, asked = estimate_cost(ADA, OTHERS), estimate_cost(ADA, OTHERS, by_choice=True)
     assert told["infer"].calls == 3
     assert told["score"].calls == 10
     assert asked["score"].calls == 2 * 10, "all statements at once, in both orders"
-    one = estimate(ADA, OTHERS, by_choice=True, statements_per_call=1)
+    one = estimate_cost(ADA, OTHERS, by_choice=True, statements_per_call=1)
     assert one["score"].calls == 2 * (6 * 17 + 4 * 9), "with four texts, what two of them made can't be tested"
-    six = estimate([jam(i) for i in range(6)], OTHERS, by_choice=True, statements_per_call=1)
+    six = estimate_cost([jam(i) for i in range(6)], OTHERS, by_choice=True, statements_per_call=1)
     assert six["score"].calls == 2 * (6 * (17 + FREE_HYPOTHESES) + 3 * 10 + 3 * 9), "half go on after the first rows"
-    assert estimate(ADA[:2], OTHERS)["score"].calls == 0
+    assert estimate_cost(ADA[:2], OTHERS)["score"].calls == 0
     assert one["score"].tokens_in > asked["score"].tokens_in > told["score"].tokens_in > 0
     assert (told["evidence"].calls, asked["evidence"].calls) == (2 * CHECKED_STATEMENTS, 2)
-    small = estimate(ADA, OTHERS, by_choice=True, space=SPACE, statements_per_call=1)
+    small = estimate_cost(ADA, OTHERS, by_choice=True, space=SPACE, statements_per_call=1)
     assert small["score"].calls == 2 * (6 * 3 + 4 * 2)
 
 
 def test_the_estimate_of_choices_reads_both_answers_in_both_orders() -> None:
     pairs = [Pair(user="ada", id=f"p{n}", prompt="Say.", chosen="Good day to you.", rejected="hey") for n in range(4)]
-    told = estimate(pairs, [])
+    told = estimate_cost(pairs, [])
     assert told["score"].calls == 8
     phrases = 24 * 2 * PHRASE_TOKENS + QUESTION_TOKENS
     assert told["score"].tokens_in == 8 * phrases + round(8 * (1 + 4 + 1) * 1.4)
@@ -186,7 +186,11 @@ def test_the_estimate_of_choices_reads_both_answers_in_both_orders() -> None:
 
 def test_the_estimate_of_texts_and_choices_is_that_of_both() -> None:
     pairs = [Pair(user="ada", id=f"p{n}", prompt="Say.", chosen="Good day to you.", rejected="hey") for n in range(6)]
-    texts, choices, both = estimate(ADA, OTHERS), estimate(pairs, pairs), estimate([*ADA, *pairs], [*OTHERS, *pairs])
+    texts, choices, both = (
+        estimate_cost(ADA, OTHERS),
+        estimate_cost(pairs, pairs),
+        estimate_cost([*ADA, *pairs], [*OTHERS, *pairs]),
+    )
     assert both == {step: texts[step] + choices[step] for step in ("infer", "score", "evidence")}
     assert choices["score"].tokens_in > 24 * 24 * 2 * PHRASE_TOKENS
 
@@ -196,9 +200,9 @@ def test_hypotheses_are_made_from_half_of_the_records_or_from_all_choices_where_
         Pair(user="ada", id=f"p{n}", prompt="", chosen="Good day.", rejected="hey") for n in range(7)
     ]
     rules = Rules()
-    assert [len(makers(pairs[:count], rules)) for count in range(1, 8)] == [1, 2, 3, 4, 5, 3, 4]
-    assert [len(makers(ADA[:count], rules)) for count in range(1, 5)] == [0, 1, 2, 2]
-    assert len(makers(pairs[:4], Rules(min_records=2))) == 2
+    assert [len(proposal_split(pairs[:count], rules)) for count in range(1, 8)] == [1, 2, 3, 4, 5, 3, 4]
+    assert [len(proposal_split(ADA[:count], rules)) for count in range(1, 5)] == [0, 1, 2, 2]
+    assert len(proposal_split(pairs[:4], Rules(min_records=2))) == 2
 
 
 def test_what_nothing_can_test_is_known_beforehand() -> None:

@@ -69,10 +69,10 @@ def test_an_instruction_in_a_text_is_only_data_to_the_scorer() -> None:
 
 def test_hopeless_statements_are_stopped_after_the_first_records() -> None:
     scorer = Overlap()
-    many, hopeless = [jam(i) for i in range(6)], statement("about an umbrella", opposite="Is about a camel.")
+    many, futile = [jam(i) for i in range(6)], statement("about an umbrella", opposite="Is about a camel.")
     test = LikelihoodTest(scorer, screen=Screen("ada"))
-    matrix = fill(test, [JAM, hopeless], [*many, *OTHERS], made_from={JAM.id: {"ada-0"}})
-    own, reference = (matrix.of(hopeless.id, lambda row, u=user: (row.user == "ada") is u)[0] for user in (True, False))
+    matrix = fill(test, [JAM, futile], [*many, *OTHERS], made_from={JAM.id: {"ada-0"}})
+    own, reference = (matrix.of(futile.id, lambda row, u=user: (row.user == "ada") is u)[0] for user in (True, False))
     assert own == ["ada-1", "ada-2", "ada-3"], "those that both may see"
     assert reference == ["o0", "o1", "o2"]
     assert len(matrix.of(JAM.id, lambda row: True)[0]) == 11, "what shows something goes on"

@@ -71,7 +71,7 @@ def person(lm: dspy.LM, scorer: Overlap | None = None, half_life: float | None =
     return Personalizer(
         lm,
         scorer=scorer or Overlap(),
-        contrast=People([*UNDECIDED, *OTHERS]),
+        population=People([*UNDECIDED, *OTHERS]),
         space=SPACE,
         reference=12,
         half_life=half_life,
@@ -225,7 +225,7 @@ def test_what_was_let_go_is_not_read_again(lm: dspy.LM) -> None:
 
 def test_ids_that_people_share_are_theirs_alone(lm: dspy.LM) -> None:
     shared = [record.model_copy(update={"id": str(n)}) for n, record in enumerate(UNDECIDED)]
-    fitter = Personalizer(lm, scorer=Overlap(), contrast=People(shared), space=SPACE, reference=12, half_life=2.0)
+    fitter = Personalizer(lm, scorer=Overlap(), population=People(shared), space=SPACE, reference=12, half_life=2.0)
     mine = [record.model_copy(update={"id": str(n)}) for n, record in enumerate(choices(40))]
     memory = update(fitter, None, mine[:38]).memory
     found = update(fitter, memory, mine[38:])

@@ -27,12 +27,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hyperalign.budget import Budget, Usage
+from hyperalign.concurrency import Progress
 from hyperalign.errors import StorageError, UnknownModelError
 from hyperalign.files import cache_folder, storage_error
 from hyperalign.scores import Message, Scorer, TextScore
 
 from ..catalogue import resolve
-from ..download import Progress, ensure_model
+from ..download import ensure_model
 from ..target import locate
 from .llama import LlamaScorer
 from .vllm import VLLMScorer

@@ -21,7 +21,7 @@ from hyperalign.errors import ContextLengthError, MissingExtraError, ModelError
 from hyperalign.scores import Message, TextScore
 
 from .chat import Render, clean, jinja_render, pieces, runs
-from .prefix_cache import Trunk, Trunks
+from .prefix_cache import CachedPrefix, PrefixCache
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +84,7 @@ class LlamaScorer:
         self._n_ctx = min(n_ctx, self._model.n_ctx_train)
         self._context: Any = None
         self._context = self._open_context(threads or len(os.sched_getaffinity(0)))
-        self._trunks = Trunks(_TRUNKS, min(_STAY, self._n_ctx))
+        self._prefixes = PrefixCache(_TRUNKS, min(_STAY, self._n_ctx))
 
     @property
     def name(self) -> str:
@@ -137,8 +137,8 @@ class LlamaScorer:
             branches = [self._tokens(clean(text)) for text in texts]
             self._check_length(prompt, branches)
             try:
-                trunk, cached = self._read_context(prompt)
-                logprobs = self._read_branches(trunk, branches)
+                prefix, cached = self._read_context(prompt)
+                logprobs = self._read_branches(prefix, branches)
             except BaseException as error:
                 # What the cache holds after a broken or interrupted decode is not known.
                 self._forget()
@@ -207,58 +207,58 @@ class LlamaScorer:
             raise _too_long(longest, "tokens", self._n_ctx)
 
     def _forget(self) -> None:
-        self._trunks.clear()
+        self._prefixes.clear()
         if self._context is not None:
             self._context.kv_cache_clear()
 
-    def _read_context(self, prompt: list[int]) -> tuple[Trunk, int]:
+    def _read_context(self, prompt: list[int]) -> tuple[CachedPrefix, int]:
         """Read a prompt into a trunk; returns it, and how many of its tokens were there already."""
-        known, common = self._trunks.nearest(prompt)
+        known, common = self._prefixes.nearest(prompt)
         if known is not None and known.after is not None and common == len(prompt) == len(known.tokens):
             return known, common
         # At least the last token is read again: its logits predict the first of each text.
-        trunk, kept = self._trunk_for(prompt, known, min(common, len(prompt) - 1))
+        prefix, kept = self._trunk_for(prompt, known, min(common, len(prompt) - 1))
         last = len(prompt) - 1
-        steps = [_Step(prompt[i], i, trunk.sequence, text=0 if i == last else -1) for i in range(kept, len(prompt))]
+        steps = [_Step(prompt[i], i, prefix.sequence, text=0 if i == last else -1) for i in range(kept, len(prompt))]
         for _, logits in self._decode(steps):
-            trunk.after = _log_softmax(logits)
-        return trunk, kept
+            prefix.after = _log_softmax(logits)
+        return prefix, kept
 
-    def _trunk_for(self, prompt: list[int], known: Trunk | None, kept: int) -> tuple[Trunk, int]:
+    def _trunk_for(self, prompt: list[int], known: CachedPrefix | None, kept: int) -> tuple[CachedPrefix, int]:
         """A trunk that holds the beginning of a prompt and nothing else, and how much of it."""
-        trunk = known
+        prefix = known
         # A context that is mostly like another takes its place; one that is not stands beside it.
         if known is None or 2 * kept < len(known.tokens):
-            self._drop(lambda: self._trunks.crowded(len(prompt)))
-            trunk = self._trunks.add(len(prompt)) or known
-        if trunk is None:
+            self._drop(lambda: self._prefixes.crowded(len(prompt)))
+            prefix = self._prefixes.add(len(prompt)) or known
+        if prefix is None:
             raise ModelError("No sequence of llama.cpp is free.")
         if known is not None:
-            if trunk is not known:
-                self._context.memory_seq_cp(known.sequence, trunk.sequence, -1, -1)
-            if kept < len(known.tokens) and not self._context.memory_seq_rm(trunk.sequence, kept, -1):
+            if prefix is not known:
+                self._context.memory_seq_cp(known.sequence, prefix.sequence, -1, -1)
+            if kept < len(known.tokens) and not self._context.memory_seq_rm(prefix.sequence, kept, -1):
                 # A model that can't go back to an earlier token.
                 self._forget()
-                trunk, kept = self._trunks.add(0) or trunk, 0
-        trunk.tokens, trunk.after = list(prompt), None
-        self._drop(lambda: self._trunks.shed(self._n_ctx))
-        return trunk, kept
+                prefix, kept = self._prefixes.add(0) or prefix, 0
+        prefix.tokens, prefix.after = list(prompt), None
+        self._drop(lambda: self._prefixes.shed(self._n_ctx))
+        return prefix, kept
 
-    def _drop(self, one_to_go: Callable[[], Trunk | None]) -> None:
+    def _drop(self, one_to_go: Callable[[], CachedPrefix | None]) -> None:
         while (old := one_to_go()) is not None:
             self._context.memory_seq_rm(old.sequence, -1, -1)
 
-    def _read_branches(self, trunk: Trunk, branches: list[list[int]]) -> list[float]:
-        if trunk.after is None:
+    def _read_branches(self, prefix: CachedPrefix, branches: list[list[int]]) -> list[float]:
+        if prefix.after is None:
             raise ModelError("llama.cpp gave no logits for the context.")
         need = sum(len(branch) - 1 for branch in branches if branch)
-        self._drop(lambda: self._trunks.shed(self._n_ctx - need))
-        totals = [float(trunk.after[branch[0]]) if branch else 0.0 for branch in branches]
+        self._drop(lambda: self._prefixes.shed(self._n_ctx - need))
+        totals = [float(prefix.after[branch[0]]) if branch else 0.0 for branch in branches]
         for wave in self._waves(branches):
             for sequence in range(_TRUNKS, _TRUNKS + len(wave)):
-                self._context.memory_seq_cp(trunk.sequence, sequence, -1, -1)
+                self._context.memory_seq_cp(prefix.sequence, sequence, -1, -1)
             steps = [
-                _Step(branches[text][i], len(trunk.tokens) + i, sequence, text, branches[text][i + 1])
+                _Step(branches[text][i], len(prefix.tokens) + i, sequence, text, branches[text][i + 1])
                 for sequence, text in enumerate(wave, start=_TRUNKS)
                 for i in range(len(branches[text]) - 1)
             ]
@@ -271,14 +271,14 @@ class LlamaScorer:
     def _waves(self, branches: list[list[int]]) -> Iterator[list[int]]:
         """Groups of texts whose branches fit beside the context; texts of one token need no reading."""
         wave: list[int] = []
-        room = self._n_ctx - self._trunks.cells
+        room = self._n_ctx - self._prefixes.cells
         for text, branch in enumerate(branches):
             need = len(branch) - 1
             if need < 1:
                 continue
             if len(wave) == _BRANCHES or need > room:
                 yield wave
-                wave, room = [], self._n_ctx - self._trunks.cells
+                wave, room = [], self._n_ctx - self._prefixes.cells
             wave.append(text)
             room -= need
         if wave:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Trunk", "Trunks"]
+__all__ = ["CachedPrefix", "PrefixCache"]
 
 
 @dataclass
-class Trunk:
+class CachedPrefix:
     """A context that was read.
 
     Attributes:
@@ -32,7 +32,7 @@ class Trunk:
     after: NDArray[np.float32] | None = None
 
 
-class Trunks:
+class PrefixCache:
     """The contexts that stay, the one that was used last at the end.
 
     Args:
@@ -43,45 +43,45 @@ class Trunks:
     def __init__(self, count: int, room: int) -> None:
         self._count = count
         self._room = room
-        self._kept: list[Trunk] = []
+        self._kept: list[CachedPrefix] = []
 
     @property
     def cells(self) -> int:
         """At most so many tokens lie in the cache: what trunks share counts for each of them."""
-        return sum(len(trunk.tokens) for trunk in self._kept)
+        return sum(len(prefix.tokens) for prefix in self._kept)
 
-    def nearest(self, prompt: Sequence[int]) -> tuple[Trunk | None, int]:
+    def nearest(self, prompt: Sequence[int]) -> tuple[CachedPrefix | None, int]:
         """The trunk that a prompt has most tokens in common with, and how many from the beginning; it is used now."""
         best, common = None, 0
-        for trunk in self._kept:
-            shared = _common_prefix(trunk.tokens, prompt)
+        for prefix in self._kept:
+            shared = _common_prefix(prefix.tokens, prompt)
             if shared >= common:
-                best, common = trunk, shared
+                best, common = prefix, shared
         if best is not None:
             self._kept.remove(best)
             self._kept.append(best)
         return best, common
 
-    def crowded(self, need: int) -> Trunk | None:
+    def crowded(self, need: int) -> CachedPrefix | None:
         """The trunk that has to go before one of so many tokens is added, no longer counted; None if none has to."""
         if len(self._kept) >= self._count or self.cells + need > self._room:
             return self._oldest()
         return None
 
-    def shed(self, limit: int) -> Trunk | None:
+    def shed(self, limit: int) -> CachedPrefix | None:
         """The trunk that has to go before all hold at most so many tokens, no longer counted; None if none has to."""
         return self._oldest() if self.cells > limit else None
 
-    def add(self, need: int) -> Trunk | None:
+    def add(self, need: int) -> CachedPrefix | None:
         """A new trunk in a free sequence, for so many tokens; None where there is no room for one."""
-        taken = {trunk.sequence for trunk in self._kept}
+        taken = {prefix.sequence for prefix in self._kept}
         free = next((number for number in range(self._count) if number not in taken), None)
         if free is None or (self._kept and self.cells + need > self._room):
             return None
-        self._kept.append(Trunk(free))
+        self._kept.append(CachedPrefix(free))
         return self._kept[-1]
 
-    def _oldest(self) -> Trunk | None:
+    def _oldest(self) -> CachedPrefix | None:
         # The one that was used last is in use.
         return self._kept.pop(0) if len(self._kept) > 1 else None
 

@@ -13,7 +13,7 @@ from hyperalign.backends.distill.recipe import Hardware, Method, Recipe
 from hyperalign.backends.distill.student import Student
 from hyperalign.backends.distill.traces import Trace
 from hyperalign.backends.distill.train import Trained, train
-from hyperalign.programs.hypothesis_tests import Progress
+from hyperalign.concurrency import Progress
 
 INSTALLED = all(importlib.util.find_spec(name) for name in ("torch", "transformers", "trl", "peft"))
 needs_train = pytest.mark.skipif(not INSTALLED, reason="the 'train' extra is not installed: make test-train")
@@ -61,7 +61,14 @@ def trained(
     progress: Progress | None = None,
     **choices: Any,
 ) -> Trained:
-    given: dict[str, Any] = {"batch": 8, "at_once": 8, "max_length": 128, "max_new": 16, "look_every": 50, **choices}
+    given: dict[str, Any] = {
+        "batch_size": 8,
+        "micro_batch_size": 8,
+        "max_length": 128,
+        "max_new_tokens": 16,
+        "eval_steps": 50,
+        **choices,
+    }
     recipe = Recipe(method=method, rank=8, alpha=16, **given)
     return train(
         student, rows(traces(), Scope(), method), recipe, folder, teacher=teacher, hardware=HERE, progress=progress

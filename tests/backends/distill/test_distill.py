@@ -18,7 +18,7 @@ from hyperalign.backends.distill.gate import Terms, missed
 from hyperalign.backends.distill.probe import likelier
 from hyperalign.backends.distill.recipe import Recipe
 from hyperalign.backends.distill.student import Student
-from hyperalign.backends.distill.traces import Sieve
+from hyperalign.backends.distill.traces import TraceFilter
 from hyperalign.backends.distill.train import losses
 from hyperalign.backends.models.connect import connect
 from hyperalign.budget import Budget
@@ -35,7 +35,15 @@ pytestmark = pytest.mark.filterwarnings("default")
 THINGS = "rain wind sea city road boat rope lamp soup bread night snow hill train garden window letter song clock river"
 PROMPTS = [f"What do you say of the {thing}?" for thing in THINGS.split()]
 RECIPE = Recipe(
-    rank=8, alpha=16, learning_rate=2e-3, max_steps=3, batch=4, at_once=4, max_length=128, look_every=2, max_new=32
+    rank=8,
+    alpha=16,
+    learning_rate=2e-3,
+    max_steps=3,
+    batch_size=4,
+    micro_batch_size=4,
+    max_length=128,
+    eval_steps=2,
+    max_new_tokens=32,
 )
 
 
@@ -70,10 +78,10 @@ def teacher(server: ScriptedServer, budget: Budget | None = None) -> Teacher:
 
 def test_prompts_are_split_by_their_own_words() -> None:
     split = split_prompts(PROMPTS)
-    assert sorted([*split.train, *split.validation, *split.report]) == sorted(PROMPTS)
+    assert sorted([*split.train, *split.validation, *split.test]) == sorted(PROMPTS)
     fewer = split_prompts(PROMPTS[:12])
-    assert set(fewer.report) <= set(split.report)
-    assert split.report
+    assert set(fewer.test) <= set(split.test)
+    assert split.test
     assert split.validation
 
 
@@ -91,7 +99,7 @@ def test_who_and_what_is_asked_for_is_checked_first(tmp_path: Path) -> None:
 def test_answers_that_may_not_teach_end_the_run_before_training(
     scripted_server: ScriptedServer, shallow: Student, tmp_path: Path
 ) -> None:
-    wanted = asked(shallow, [ADA], sieve=Sieve(threshold=1e9))
+    wanted = asked(shallow, [ADA], sieve=TraceFilter(threshold=1e9))
     with pytest.raises(InputError, match=r"None of \d+ answer\(s\) may teach: \d+ scores below 1e\+09"):
         distill(wanted, teacher(scripted_server), tmp_path / "a", hardware=HERE)
     found = json.loads((tmp_path / "a" / "training" / "split.json").read_text())
@@ -104,7 +112,7 @@ def test_too_few_prompts_and_folders_of_others_end_the_run_before_anybody_is_ask
     nobody = Student("s", tmp_path, "", "")
     with pytest.raises(InputError, match="too few to train on"):
         distill(asked(nobody, [ADA], prompts=[]), teacher(scripted_server), tmp_path / "b", hardware=HERE)
-    some = [prompt for prompt in PROMPTS if prompt not in split_prompts(PROMPTS).report]
+    some = [prompt for prompt in PROMPTS if prompt not in split_prompts(PROMPTS).test]
     with pytest.raises(InputError, match="too few to judge the adapter by"):
         distill(asked(nobody, [ADA], prompts=some), teacher(scripted_server), tmp_path / "b", hardware=HERE)
     (tmp_path / "mine").mkdir()
@@ -160,7 +168,7 @@ def test_several_people_one_adapter_and_its_verdict(
     split = split_prompts(PROMPTS)
     taught = 2 * len([*split.train, *split.validation])
     assert len(scripted_server.requests) == taught, "what was answered before the cap is not asked again"
-    assert not any(prompt in request.prompt for request in scripted_server.requests for prompt in split.report)
+    assert not any(prompt in request.prompt for request in scripted_server.requests for prompt in split.test)
     assert made.card.users == ("ada", "bruno")
     assert made.card.traces == made.card.training["rows"] == 2 * len(split.train)
     assert made.card.training["steps"] == 3
@@ -183,7 +191,7 @@ def test_several_people_one_adapter_and_its_verdict(
     assert verdict.passed, verdict.reasons
     assert told == {"Write for ada.", "Write for bruno."}, "fixed questions stand under everybody's system turn"
     figures = verdict.figures
-    assert figures["prompts"] == 2 * len(split.report)
+    assert figures["prompts"] == 2 * len(split.test)
     assert figures["prompt tokens, adapter"] < 0.7 * figures["prompt tokens, student with profile"]
     assert figures["probe, nats a token"] > 1e-4
     assert open_adapter(folder).card.gate == verdict

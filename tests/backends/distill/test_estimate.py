@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.backends.distill.cost_estimate import fitted
+from hyperalign.backends.distill.cost_estimate import fit_to_memory
 from hyperalign.backends.distill.recipe import Hardware, Recipe
 from hyperalign.backends.distill.student import Student
 
@@ -26,12 +26,17 @@ def large(tmp_path: Path) -> Student:
 
 
 def test_a_large_student_is_made_to_fit_a_small_card(large: Student) -> None:
-    wanted = asked(large, [ADA], recipe=Recipe(at_once=8, bf16=True))
-    seen = [fitted(wanted, Hardware("cuda", True, size * 2**30)).recipe for size in (80, 15, 10, 7)]
-    assert [(each.at_once, each.recompute) for each in seen] == [(8, False), (2, False), (2, True), (1, True)]
-    assert {each.steps_added * each.at_once for each in seen} == {8}, "a step teaches the same"
+    wanted = asked(large, [ADA], recipe=Recipe(micro_batch_size=8, bf16=True))
+    seen = [fit_to_memory(wanted, Hardware("cuda", True, size * 2**30)).recipe for size in (80, 15, 10, 7)]
+    assert [(each.micro_batch_size, each.gradient_checkpointing) for each in seen] == [
+        (8, False),
+        (2, False),
+        (2, True),
+        (1, True),
+    ]
+    assert {each.steps_added * each.micro_batch_size for each in seen} == {8}, "a step teaches the same"
 
 
 def test_where_memory_is_unknown_nothing_is_changed(large: Student) -> None:
-    wanted = asked(large, [ADA], recipe=Recipe(at_once=8))
-    assert fitted(wanted, Hardware("cpu", False, 0)) == wanted
+    wanted = asked(large, [ADA], recipe=Recipe(micro_batch_size=8))
+    assert fit_to_memory(wanted, Hardware("cpu", False, 0)) == wanted

@@ -32,7 +32,7 @@ __all__ = ["run"]  # the fixture
 
 pytestmark = [needs_train, pytest.mark.filterwarnings("default")]
 
-TWO_STEPS = replace(RECIPE, max_steps=2, max_new=6, max_length=256)
+TWO_STEPS = replace(RECIPE, max_steps=2, max_new_tokens=6, max_length=256)
 
 
 def made_rows(folder: Path) -> list[dict[str, Any]]:
@@ -114,7 +114,15 @@ def test_a_prefix_says_who_is_meant_and_the_merged_model_writes_as_the_adapter(
 # What training is watched by: at a rate that is far too high it soon gets worse.
 
 WATCHED = Recipe(
-    rank=8, alpha=16, learning_rate=3e-2, max_steps=20, batch=8, at_once=8, max_length=128, look_every=1, patience=2
+    rank=8,
+    alpha=16,
+    learning_rate=3e-2,
+    max_steps=20,
+    batch_size=8,
+    micro_batch_size=8,
+    max_length=128,
+    eval_steps=1,
+    patience=2,
 )
 
 

@@ -20,7 +20,7 @@ import pytest
 from hyperalign.backends.distill.dataset import Scope, rows
 from hyperalign.backends.distill.probe import probe
 from hyperalign.backends.distill.recipe import Recipe
-from hyperalign.backends.distill.run_state import Begun
+from hyperalign.backends.distill.run_state import RunState
 from hyperalign.backends.distill.student import Student, load_student, open_student, unwritten
 from hyperalign.backends.distill.train import losses, measure_lengths, train, watcher
 from hyperalign.backends.distill.trainers import build_on_policy
@@ -30,7 +30,7 @@ from .sailor import HERE, needs_train, traces, trained
 
 pytestmark = pytest.mark.filterwarnings("default")
 
-FEW = {"learning_rate": 1e-3, "max_steps": 6, "look_every": 2, "batch": 2, "at_once": 2}
+FEW = {"learning_rate": 1e-3, "max_steps": 6, "eval_steps": 2, "batch_size": 2, "micro_batch_size": 2}
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -118,10 +118,10 @@ def test_checkpoints_of_another_training_are_not_gone_on_with(tmp_path: Path) ->
     student, made = Student("s", tmp_path, "hash", ""), rows(traces(), Scope())
 
     def begin(recipe: Recipe, *given: list[dict[str, Any]]) -> tuple[bool, bool]:
-        Begun.of(tmp_path, student, None, recipe, *given)
+        RunState.of(tmp_path, student, None, recipe, *given)
         (tmp_path / "checkpoints" / "checkpoint-2").mkdir(parents=True, exist_ok=True)
         (tmp_path / "losses.jsonl").write_text('{"step": 1, "loss": 9.0}\n')
-        Begun.of(tmp_path, student, None, Recipe(learning_rate=1e-4), made, [])
+        RunState.of(tmp_path, student, None, Recipe(learning_rate=1e-4), made, [])
         return (tmp_path / "checkpoints").exists(), (tmp_path / "losses.jsonl").exists()
 
     assert begin(Recipe(learning_rate=1e-4), made, []) == (True, True)

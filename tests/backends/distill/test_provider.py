@@ -23,7 +23,9 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 def provider(student: Student, out: Path, **choices: Any) -> LocalProvider:
-    found = ha.backends.provider(str(student.path), out=out, hardware=HERE, max_steps=2, batch=2, at_once=2, **choices)
+    found = ha.backends.provider(
+        str(student.path), out=out, hardware=HERE, max_steps=2, batch_size=2, micro_batch_size=2, **choices
+    )
     assert isinstance(found, LocalProvider)
     return found
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hyperalign.backends.distill.collect import Teacher, collect, told, unanswered
-from hyperalign.backends.distill.dataset import Scope, export, part_of, prefix, rows
-from hyperalign.backends.distill.traces import Sieve, Trace, append_trace, read_traces
+from hyperalign.backends.distill.dataset import Scope, export, prefix, rows, split_of
+from hyperalign.backends.distill.traces import Trace, TraceFilter, append_trace, read_traces
 from hyperalign.backends.models.connect import connect
 from hyperalign.errors import InputError, ModelError, RecordError, UnusableAnswersError
 from hyperalign.privacy import private_parts
@@ -101,17 +101,19 @@ def test_an_answer_that_was_cut_off_teaches_nothing_and_loses_to_a_whole_one(
     scripted_server.script(cut, cut, reply(LONG))
     one = Teacher(lm, strategy("verified"))
     (made,) = collect(one, [ADA], ["Rain?"], tmp_path / "one.jsonl")
-    assert made.unfinished
-    assert Sieve()([made]).dropped == {"stops in the middle": 1}
+    assert made.truncated
+    assert TraceFilter()([made]).dropped == {"stops in the middle": 1}
     (made,) = collect(Teacher(lm, strategy("verified"), drafts=2), [ADA], ["Rain?"], tmp_path / "two.jsonl")
-    assert (made.answer, made.rejected, made.unfinished) == (LONG, "", False), "however much more it is like her"
+    assert (made.answer, made.rejected, made.truncated) == (LONG, "", False), "however much more it is like her"
     scripted_server.default = reply(SHORT)
-    assert not any(each.unfinished for each in collect(one, [ADA], ["Snow?", "Hail?"], tmp_path / "one.jsonl"))
+    assert not any(each.truncated for each in collect(one, [ADA], ["Snow?", "Hail?"], tmp_path / "one.jsonl"))
 
 
 def test_answers_that_go_in_circles_teach_nothing() -> None:
     round_and_round = "I am grateful for the love and support. " * 4
-    kept = Sieve()([trace(1, answer=round_and_round), trace(2, answer="I am grateful. I am grateful for the support.")])
+    kept = TraceFilter()(
+        [trace(1, answer=round_and_round), trace(2, answer="I am grateful. I am grateful for the support.")]
+    )
     assert [each.id for each in kept.traces] == ["t2"]
     assert kept.dropped == {"goes in circles": 1}
 
@@ -119,10 +121,10 @@ def test_answers_that_go_in_circles_teach_nothing() -> None:
 def test_answers_that_decline_teach_nothing_unless_they_may() -> None:
     no = trace(1, answer="I'm sorry, but I can't assist with that.")
     yes = trace(2, answer="I can't wait to see you on Sunday.")
-    kept = Sieve()([no, yes])
+    kept = TraceFilter()([no, yes])
     assert [each.id for each in kept.traces] == ["t2"]
     assert kept.dropped == {"declines": 1}
-    assert Sieve(refusals=True)([no, yes]).dropped == {}
+    assert TraceFilter(refusals=True)([no, yes]).dropped == {}
 
 
 def test_the_persons_tests_hold_drafts_against_each_other(scripted_server: ScriptedServer, tmp_path: Path) -> None:
@@ -146,7 +148,7 @@ def test_an_answer_without_words_ends_no_run_and_teaches_nothing(
     lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
     empty, other = collect(Teacher(lm, strategy("verified")), [ADA], ["Rain?", "Snow?"], tmp_path / "t.jsonl")
     assert (empty.answer, empty.score, other.answer) == ("", None, SHORT)
-    kept = Sieve()([empty, other])
+    kept = TraceFilter()([empty, other])
     assert kept.traces == [other]
     assert kept.dropped == {"shorter than 3 words": 1}
 
@@ -168,7 +170,7 @@ def test_many_prompts_are_asked_at_once_and_come_back_in_their_order(
     prompts = [f"Question {number}?" for number in range(20)]
     seen: list[tuple[str, int, int]] = []
     found = collect(
-        Teacher(lm, strategy("verified"), at_once=6), [ADA], prompts, tmp_path / "t.jsonl",
+        Teacher(lm, strategy("verified"), concurrency=6), [ADA], prompts, tmp_path / "t.jsonl",
         progress=lambda *step: seen.append(step),
     )  # fmt: skip
     assert [trace.prompt for trace in found] == prompts
@@ -182,7 +184,7 @@ def test_answers_in_the_air_are_kept_when_another_fails(scripted_server: Scripte
     lm = connect("openai/any", api_base=scripted_server.base, api_key="k", num_retries=0)
     path = tmp_path / "t.jsonl"
     with pytest.raises(ModelError):
-        collect(Teacher(lm, strategy("verified"), at_once=4), [ADA], [f"{n}?" for n in range(4)], path)
+        collect(Teacher(lm, strategy("verified"), concurrency=4), [ADA], [f"{n}?" for n in range(4)], path)
     assert len(read_traces(path)) == len(scripted_server.requests) - 1, "whatever was answered is in the file"
 
 
@@ -212,7 +214,7 @@ def test_a_bad_line_is_named_and_a_torn_one_is_made_again(tmp_path: Path) -> Non
 
 def test_what_goes_is_counted_under_its_reason() -> None:
     letter = "the parcel came on Tuesday and nobody was at home to take it in but me"
-    found = Sieve(private={"ada": [letter]})(
+    found = TraceFilter(private={"ada": [letter]})(
         [
             trace(0),
             trace(1, prompt="Question 0?", answer="answer  number 0 is here."),
@@ -236,17 +238,17 @@ def test_what_goes_is_counted_under_its_reason() -> None:
 @pytest.mark.parametrize(("threshold", "taught"), [(None, 3), (float("-inf"), 3), (-1.0, 3), (0.0, 2), (2.0, 1)])
 def test_what_was_not_scored_is_not_held_to_the_threshold(threshold: float | None, taught: int) -> None:
     made = [trace(0, score=-1.0), trace(1, score=1.0), trace(2, score=None)]
-    assert len(Sieve(threshold)(made).traces) == taught
+    assert len(TraceFilter(threshold)(made).traces) == taught
 
 
 def test_a_threshold_that_is_no_number_is_refused() -> None:
     with pytest.raises(InputError, match="not a number"):
-        Sieve(float("nan"))
+        TraceFilter(float("nan"))
 
 
 def test_a_draft_that_was_turned_down_gives_no_more_away() -> None:
     told, kept = "Write to me at ada@example.org, please.", "Write to me some day, please."
-    found = Sieve()([trace(0, rejected=told), trace(1, rejected=kept)])
+    found = TraceFilter()([trace(0, rejected=told), trace(1, rejected=kept)])
     assert [t.rejected for t in found.traces] == ["", kept]
 
 
@@ -299,9 +301,9 @@ def test_each_method_has_its_rows() -> None:
 
 def test_a_prompt_is_in_one_part_whatever_its_case() -> None:
     prompts = [f"What about number {i}?" for i in range(2_000)]
-    parts = [part_of(prompt) for prompt in prompts]
-    assert parts == [part_of(prompt.upper()) for prompt in prompts]
-    for part in ("validation", "report"):
+    parts = [split_of(prompt) for prompt in prompts]
+    assert parts == [split_of(prompt.upper()) for prompt in prompts]
+    for part in ("validation", "test"):
         assert 0.07 < parts.count(part) / 2_000 < 0.13
 
 

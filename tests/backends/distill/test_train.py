@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hyperalign.backends.distill.adapters import merge
-from hyperalign.backends.distill.dataset import Row, dataset
+from hyperalign.backends.distill.dataset import TrainingRow, dataset
 from hyperalign.backends.distill.probe import probe
 from hyperalign.backends.distill.recipe import Recipe
 from hyperalign.backends.distill.student import Student, load_student
@@ -50,7 +50,7 @@ def test_the_better_draft_is_learned(student: Student, tmp_path: Path) -> None:
 
 
 def test_what_the_profile_does_is_learned_without_it(student: Student, tmp_path: Path) -> None:
-    found = trained(student, tmp_path, "context", learning_rate=3e-3, max_steps=10, max_new=10)
+    found = trained(student, tmp_path, "context", learning_rate=3e-3, max_steps=10, max_new_tokens=10)
     # Each step is on words that the student has just drawn: single losses are noisy.
     assert min(entry["loss"] for entry in losses(tmp_path)[-3:]) <= found.first_loss / 2
     assert probe(student, found.weights).changed
@@ -59,13 +59,13 @@ def test_what_the_profile_does_is_learned_without_it(student: Student, tmp_path:
 def test_a_teacher_of_one_vocabulary_judges_the_students_own_words(
     student: Student, sailor: tuple[Trained, Student], tmp_path: Path
 ) -> None:
-    found = trained(student, tmp_path, "on-policy", sailor[1], learning_rate=3e-3, max_steps=6, max_new=12)
+    found = trained(student, tmp_path, "on-policy", sailor[1], learning_rate=3e-3, max_steps=6, max_new_tokens=12)
     assert found.last_loss <= found.first_loss / 2
     assert probe(student, found.weights).changed
 
 
 def test_a_step_has_the_rows_of_all_people_however_long_they_write(shallow: Student, tmp_path: Path) -> None:
-    def row(answer: str) -> Row:
+    def row(answer: str) -> TrainingRow:
         return {
             "prompt": [{"role": "user", "content": "How are you?"}],
             "completion": [{"role": "assistant", "content": answer}],
@@ -104,7 +104,7 @@ def test_the_loss_of_the_answers_alone_is_that_of_all_tokens(shallow: Student, t
     import torch
     import trl
 
-    def row(prompt: str, answer: str) -> Row:
+    def row(prompt: str, answer: str) -> TrainingRow:
         return {
             "prompt": [{"role": "user", "content": prompt}],
             "completion": [{"role": "assistant", "content": answer}],

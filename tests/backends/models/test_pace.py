@@ -12,7 +12,7 @@ import pytest
 
 from hyperalign.backends.models.connect import connect
 from hyperalign.budget import Budget
-from hyperalign.concurrency import calls_at_once, run_concurrently
+from hyperalign.concurrency import concurrency_of, run_concurrently
 from hyperalign.errors import BudgetExceededError, InputError, ModelServerError
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, Step, rate_limited, reply
 
@@ -64,7 +64,7 @@ def test_no_more_are_under_way_than_are_allowed(scripted_server: ScriptedServer)
     busy = Busy(seconds=0.05)
     scripted_server.default = busy.step
     lm = lm_at(scripted_server, concurrency=5)
-    assert (lm.concurrency, calls_at_once(lm)) == (5, 5)
+    assert (lm.concurrency, concurrency_of(lm)) == (5, 5)
     # Two groups of callers share the one model's limit.
     run_concurrently(lambda _: run_concurrently(lambda n: lm(f"{n}"), range(15), 8), range(2), 2)
     assert 3 <= busy.most <= 5

@@ -18,8 +18,8 @@ import pytest
 from hyperalign.backends.distill.adapters import Adapter, Card, Verdict, check_tokenizer, open_adapter, recard, seal
 from hyperalign.backends.distill.student import Student
 from hyperalign.backends.models.connect import connect
-from hyperalign.backends.serve.multi_lora import Voices
-from hyperalign.backends.serve.openai_server import Asked, Said, Speaks, listen
+from hyperalign.backends.serve.multi_lora import MultiLoraModel
+from hyperalign.backends.serve.openai_server import Completion, CompletionRequest, Speaks, listen
 from hyperalign.backends.serve.vllm import VLLMServer, find_vllm, rank_room
 from hyperalign.backends.serve.vllm_adapters import Running, choose_adapters, load_adapter, unload_adapter
 from hyperalign.errors import (
@@ -40,13 +40,13 @@ class Echo:
     """Says back what it is asked."""
 
     def __init__(self) -> None:
-        self.asked: list[Asked] = []
+        self.asked: list[CompletionRequest] = []
 
     @property
     def names(self) -> list[str]:
         return ["base-0", "letters-1a2b3c4d"]
 
-    def answer(self, asked: Asked, heard: Callable[[str], object] | None = None) -> Said:
+    def answer(self, asked: CompletionRequest, heard: Callable[[str], object] | None = None) -> Completion:
         if asked.model not in self.names:
             raise NotFoundError(f"There is no model {asked.model!r} here.")
         self.asked.append(asked)
@@ -55,7 +55,7 @@ class Echo:
             heard(piece)
         if "break" in said:
             raise InputError("It broke in the middle.")
-        return Said(said, 3, 2, cut=False)
+        return Completion(said, 3, 2, cut=False)
 
 
 @contextmanager
@@ -160,7 +160,7 @@ def test_who_leaves_while_it_is_written_frees_the_model(capfd: pytest.CaptureFix
     left = threading.Event()
 
     class Talks(Echo):
-        def answer(self, asked: Asked, heard: Callable[[str], object] | None = None) -> Said:
+        def answer(self, asked: CompletionRequest, heard: Callable[[str], object] | None = None) -> Completion:
             try:
                 while heard is not None:
                     heard("and so on " * 100)
@@ -305,27 +305,30 @@ def test_a_port_where_somebody_listens_is_not_taken_for_a_server_that_started(tm
 @needs_train
 @pytest.mark.filterwarnings("default")
 def test_two_adapters_and_their_base_answer_each_in_its_own_way(student: Student, tmp_path: Path) -> None:
-    fast = {"max_steps": 4, "batch": 4, "at_once": 4}
+    fast = {"max_steps": 4, "batch_size": 4, "micro_batch_size": 4}
     loud = trained(student, tmp_path / "a", "sft", learning_rate=4e-3, **fast)
     quiet = trained(student, tmp_path / "b", "sft", learning_rate=1e-3, **fast)
     one, two = (
         seal(found.weights, tmp_path / name, CARD.model_copy(update={"name": name}))
         for name, found in (("one-v1.2", loud), ("two", quiet))
     )
-    voices = Voices(student, "smollm", [one, two])
-    assert voices.names == ["smollm", one.served_name, two.served_name]
+    served = MultiLoraModel(student, "smollm", [one, two])
+    assert served.names == ["smollm", one.served_name, two.served_name]
     messages = [{"role": "user", "content": "Tell me about the sea."}]
-    said = {name: voices.answer(Asked(name, messages, max_tokens=12)).text for name in ("smollm", "one-v1.2", "two")}
+    said = {
+        name: served.answer(CompletionRequest(name, messages, max_tokens=12)).text
+        for name in ("smollm", "one-v1.2", "two")
+    }
     assert len(set(said.values())) == 3, said
     heard: list[str] = []
-    again = voices.answer(Asked("one-v1.2", messages, max_tokens=12), heard.append).text
+    again = served.answer(CompletionRequest("one-v1.2", messages, max_tokens=12), heard.append).text
     assert again == said["one-v1.2"] == "".join(heard)
     assert len(heard) > 1
-    alone = Voices(student, "smollm", []).answer(Asked("smollm", messages, max_tokens=12))
+    alone = MultiLoraModel(student, "smollm", []).answer(CompletionRequest("smollm", messages, max_tokens=12))
     assert alone.text == said["smollm"], "with its adapters switched off the base is itself"
     assert alone.tokens_out <= 12
     with pytest.raises(NotFoundError, match="There are: smollm"):
-        voices.answer(Asked("three", messages))
+        served.answer(CompletionRequest("three", messages))
 
 
 @needs_train
@@ -333,22 +336,22 @@ def test_two_adapters_and_their_base_answer_each_in_its_own_way(student: Student
 def test_an_adapter_that_changes_nothing_is_not_served(shallow: Student, tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
-    found = trained(shallow, tmp_path / "run", "sft", max_steps=1, batch=1, at_once=1)
+    found = trained(shallow, tmp_path / "run", "sft", max_steps=1, batch_size=1, micro_batch_size=1)
     file = found.weights / "adapter_model.safetensors"
     save_file({name: value * 0 for name, value in load_file(file).items()}, file)
     empty = seal(found.weights, tmp_path / "empty", CARD)
     with pytest.raises(TrainingError, match="letters changes nothing in smollm"):
-        Voices(shallow, "smollm", [empty])
+        MultiLoraModel(shallow, "smollm", [empty])
 
 
 @needs_train
 @pytest.mark.filterwarnings("default")
 def test_a_real_voice_draws_anew_unless_a_seed_is_given(shallow: Student) -> None:
-    voices = Voices(shallow, "smollm", [])
+    served = MultiLoraModel(shallow, "smollm", [])
 
     def drawn(seed: int | None) -> str:
         asked = [{"role": "user", "content": "How are you?"}]
-        return voices.answer(Asked("smollm", asked, max_tokens=8, temperature=1.0, seed=seed)).text
+        return served.answer(CompletionRequest("smollm", asked, max_tokens=8, temperature=1.0, seed=seed)).text
 
     assert drawn(7) == drawn(7) != drawn(8)
     assert drawn(None) != drawn(None)

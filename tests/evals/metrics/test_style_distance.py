@@ -5,14 +5,14 @@ from __future__ import annotations
 from statistics import fmean
 
 from hyperalign.evals.metrics.authorship import style_distance
-from hyperalign.population import ShippedContrast
+from hyperalign.population import ShippedPopulation
 from hyperalign.profile import Measurement, Profile
 from hyperalign.records import Sample, own_text
 from hyperalign.style import claims
 
 
 def test_own_texts_are_nearer_than_others_on_texts_not_measured() -> None:
-    everybody = [record for record in ShippedContrast().records("") if isinstance(record, Sample)]
+    everybody = [record for record in ShippedPopulation().records("") if isinstance(record, Sample)]
     for user in ("ada", "bruno", "chiara"):
         own = [own_text(record) for record in everybody if record.user == user]
         others = [own_text(record) for record in everybody if record.user != user]

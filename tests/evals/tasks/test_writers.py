@@ -141,8 +141,8 @@ def test_traits_share_no_statement_between_people_records_and_cases(tmp_path: Pa
 
 def test_the_parts_of_c50_are_halves_by_name_and_its_texts_are_the_training_ones(tmp_path: Path) -> None:
     task = C50(articles(tmp_path, authors=4), records=4, cases_each=2)
-    parts = {case.user: case.part for case in task.cases(seed=7)}
-    assert parts == {"AuthorO0": "development", "AuthorO1": "development", "AuthorO2": "report", "AuthorO3": "report"}
+    parts = {case.user: case.split for case in task.cases(seed=7)}
+    assert parts == {"AuthorO0": "dev", "AuthorO1": "dev", "AuthorO2": "test", "AuthorO3": "test"}
     assert isinstance(task, WritingTask)
     assert not isinstance(Traits(tmp_path), WritingTask)
     known = task.texts()

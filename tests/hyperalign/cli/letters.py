@@ -28,7 +28,7 @@ def write(folder: Path, *names: str) -> list[Path]:
 
 
 def others(folder: Path) -> Path:
-    """A contrast of four people with one short text each, three to test on and one to show: few questions."""
+    """A population of four people with one short text each, three to test on and one to show: few questions."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
         "bob": "Pump broke. Fixed it. Send parts.",
@@ -49,7 +49,7 @@ def all_a(request: Recorded) -> str:
 
 def asked(model: str, folder: Path) -> list[str]:
     """The options of a run with few questions, tested by choice."""
-    return ["--model", model, "--scorer", "none", "--contrast", str(others(folder / "others"))]
+    return ["--model", model, "--scorer", "none", "--population", str(others(folder / "others"))]
 
 
 def saved(user: str = "ada") -> list[int]:

@@ -158,7 +158,7 @@ def test_controls_are_switched_off_by_name_and_the_report_says_so(run: Run, aske
     ("more", "code", "said"),
     [
         (["--without", "gravity"], 3, "no control 'gravity'"),
-        (["--part", "middle"], 3, "no part 'middle'"),
+        (["--split", "middle"], 3, "no split 'middle'"),
         (["--curve", "1,many"], 3, "1,many"),
         (["--curve", "0"], 3, "from 1"),
         (["--strategy", "telepathy"], 3, "telepathy"),

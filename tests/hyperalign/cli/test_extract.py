@@ -66,7 +66,7 @@ def asked(scripted_server: ScriptedServer, tmp_path: Path) -> list[str]:
         lines = [pair(name, n, n % 2 == 0) for n in range(2)]
         (tmp_path / "others" / f"{name}.jsonl").write_text("\n".join(lines))
     model = f"vllm:{scripted_server.url}"
-    return ["--user", "ada", "--model", model, "--scorer", "none", "--contrast", str(tmp_path / "others")]
+    return ["--user", "ada", "--model", model, "--scorer", "none", "--population", str(tmp_path / "others")]
 
 
 def test_the_direction_is_shown_with_its_quote_and_kept(run: Run, asked: list[str], tmp_path: Path) -> None:

@@ -186,16 +186,16 @@ def test_a_person_the_store_does_not_know(run: Run) -> None:
     assert "nobody" in done.err
 
 
-def test_bad_contrasts(run: Run, options: list[str], tmp_path: Path) -> None:
+def test_bad_populations(run: Run, options: list[str], tmp_path: Path) -> None:
     (file,) = write(tmp_path, "a.txt")
     first = options[:-2]
     bad = tmp_path / "bad"
-    run("infer", file, "--user", "ada", *first, "--contrast", bad).refused(3, "no such folder")
+    run("infer", file, "--user", "ada", *first, "--population", bad).refused(3, "no such folder")
     bad.mkdir()
-    run("infer", file, "--user", "ada", *first, "--contrast", bad).refused(3, "no records of other people")
+    run("infer", file, "--user", "ada", *first, "--population", bad).refused(3, "no records of other people")
     for content, said in ((b"{nonsense", "bob.jsonl:1: this line is not JSON"), (b"\xff\xfe\xff", "not UTF-8")):
         (bad / "bob.jsonl").write_bytes(content)
-        run("infer", file, "--user", "ada", *first, "--contrast", bad).refused(3, said)
+        run("infer", file, "--user", "ada", *first, "--population", bad).refused(3, said)
 
 
 def test_orders_in_a_sample_are_data(

@@ -177,7 +177,7 @@ def test_calls_at_once_are_as_many_as_were_asked_for(scripted_server: ScriptedSe
 )
 def test_a_dry_run_says_dollars(run: Run, tmp_path: Path, model: str, money: str, usd: bool | float | None) -> None:
     files = write(tmp_path, "a.txt", "b.txt", "c.txt")
-    given = ["infer", *files, "--user", "ada", "--model", model, "--contrast", others(tmp_path / "o"), "--dry-run"]
+    given = ["infer", *files, "--user", "ada", "--model", model, "--population", others(tmp_path / "o"), "--dry-run"]
     assert money in run(*given).out
     told = json.loads(run(*given, "--json").out)
     assert set(told["steps"]) == {"infer", "score", "evidence"}

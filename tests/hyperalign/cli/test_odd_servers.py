@@ -42,7 +42,7 @@ def letters(request: Recorded) -> str:
 
 def infer(run: Run, options: Options, folder: Path) -> None:
     files = write(folder / "letters", "a.txt", "b.txt", "c.txt")
-    done = run("infer", *files, "--user", "ada", "--contrast", others(folder / "others"), *options, "--json")
+    done = run("infer", *files, "--user", "ada", "--population", others(folder / "others"), *options, "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["user"] == "ada"
 
@@ -88,7 +88,7 @@ def evaluate(run: Run, options: Options, folder: Path) -> None:
 def optimize(run: Run, options: Options, folder: Path) -> None:
     task = people_who_write(folder / "people.jsonl")
     without = [each for each in options if each not in {"--scorer", "none"}]
-    done = run("optimize", "generate", "--task", task, *without, "--rounds", "2", "--out", folder / "out")
+    done = run("optimize", "generate", "--task", task, *without, "--max-steps", "2", "--out", folder / "out")
     assert done.code == 0, done.err
 
 
@@ -150,7 +150,7 @@ def test_a_teacher_may_be_odd(scripted_server: ScriptedServer, tmp_path: Path, k
     lm = connect("openai/odd", api_base=scripted_server.base, api_key="k", budget=(budget := Budget()))
     prompts = [f"Question {number}?" for number in range(24)]
     traces = collect(
-        Teacher(lm, strategy("verified"), at_once=4), [profile()], prompts, tmp_path / "t.jsonl", budget=budget
+        Teacher(lm, strategy("verified"), concurrency=4), [profile()], prompts, tmp_path / "t.jsonl", budget=budget
     )
     assert sum(trace.answer == "No. It rains." for trace in traces) >= 20
     assert budget.spent.calls >= len(prompts)

@@ -49,7 +49,7 @@ def asked(scripted_server: ScriptedServer, tmp_path: Path) -> list[str]:
     scripted_server.default = reply(answered)
     return [
         *("optimize", "generate", "--task", str(people(tmp_path / "people.jsonl"))),
-        *("--model", f"vllm:{scripted_server.url}", "--rounds", "2", "--out", str(tmp_path / "out")),
+        *("--model", f"vllm:{scripted_server.url}", "--max-steps", "2", "--out", str(tmp_path / "out")),
     ]
 
 
@@ -145,7 +145,7 @@ def test_it_is_reported_on_people_that_no_search_has_seen(run: Run, asked: list[
     )
     users = read_artifact(tmp_path / "out").users
     assert found["people"] == 16 - sum(map(len, users.values()))
-    assert {"before", "after", "difference", "low", "high", "detectable"} <= found.keys()
+    assert {"before", "after", "difference", "low", "high", "minimum_detectable_effect"} <= found.keys()
     text = run("optimize", "report", str(tmp_path / "out"), "--task", asked[3], "--model", model)
     assert "the model that it was tuned for" in text.out
     assert "other report" not in text.out, "the same one again"
@@ -177,7 +177,7 @@ def test_a_null_says_what_could_have_been_seen(
     assert len(scripted_server.requests) == 2 * people_asked, "measured once"
     found = json.loads(run(*report, "--json").out)
     assert not found["compared"]
-    assert found["detectable"] > 0
+    assert found["minimum_detectable_effect"] > 0
     assert found["bound"]
 
 
@@ -209,16 +209,16 @@ def test_who_has_the_very_records_of_somebody_searched_on_is_no_other_person(tmp
     (tmp_path / "a.json").write_text(json.dumps(rows))
     asked_of = People("alignx", str(tmp_path / "a.json"), None, None, None, 0)
     first, *others = dict.fromkeys(case.user for case in AlignX(tmp_path / "a.json").cases())
-    everybody = examples_of(step_named("extract"), asked_of, "report").examples
+    everybody = examples_of(step_named("extract"), asked_of, "test").examples
     assert {str(each.user) for each in everybody} == {first, *others}
-    left = examples_of(step_named("extract"), asked_of, "report", without={first}).examples
+    left = examples_of(step_named("extract"), asked_of, "test", without={first}).examples
     assert {str(each.user) for each in left} == set(others[1:]), "nor who has their records in another order"
 
 
 def test_nobody_of_the_report_is_in_the_search(tmp_path: Path) -> None:
     asked_of = People(str(people(tmp_path / "people.jsonl")), None, None, 2, None, 0)
-    of_search = examples_of(step_named("infer"), asked_of, "development").examples
-    of_report = examples_of(step_named("infer"), asked_of, "report").examples
+    of_search = examples_of(step_named("infer"), asked_of, "dev").examples
+    of_report = examples_of(step_named("infer"), asked_of, "test").examples
     met, told = ({each.user for example in part for each in (*example.others, *example.against)}
                  for part in (of_search, of_report))  # fmt: skip
     assert met
@@ -235,7 +235,7 @@ def test_a_search_that_could_not_begin_is_no_search(
     assert not scripted_server.requests
     usual = scripted_server.default
     scripted_server.default = error(404)
-    assert run(*asked, "--rounds", "3").code == 5
+    assert run(*asked, "--max-steps", "3").code == 5
     scripted_server.default = usual
     assert run(*asked).code == 0, "nothing had been answered yet"
 
@@ -304,7 +304,7 @@ def test_the_weighing_of_harm_is_searched_too_and_then_used(
     out = str(tmp_path / "out")
     found = run(
         *("optimize", "weigh", "--task", "xstest", "--data", str(data), *model),
-        *("--optimizer", "variants", "--rounds", "4", "--out", out),
+        *("--optimizer", "variants", "--max-steps", "4", "--out", out),
     )
     assert found.code == 0, found.err
     assert "Kept: better for people that it was not found on." in found.out

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.cli.session import choose_contrast
+from hyperalign.cli.session import choose_population
 from hyperalign.records import Pair, Record, Sample, own_text
 from hyperalign.store import Store
 
@@ -26,7 +26,7 @@ def pairs(user: str, count: int) -> list[Record]:
 def test_a_folder_s_people_are_redacted_as_the_person_is(tmp_path: Path) -> None:
     (tmp_path / "bob.jsonl").write_text('{"text": "Write to bob@example.org, he said."}\n')
     with Store() as store:
-        bare, redacted = (choose_contrast(tmp_path, "ada", store, redact=wanted) for wanted in (False, True))
+        bare, redacted = (choose_population(tmp_path, "ada", store, redact=wanted) for wanted in (False, True))
         assert bare.name == redacted.name
         texts = [own_text(found.records("ada")[0]) for found in (bare, redacted)]
     assert texts == ["Write to bob@example.org, he said.", "Write to [mail address], he said."]
@@ -58,8 +58,8 @@ def test_each_kind_of_record_has_its_other_people(
 ) -> None:
     with Store() as store:
         store.add_records([*known, TEXT])
-        chosen = choose_contrast(None, "ada", store, like)
-        again = choose_contrast(None, "ada", store, like)
+        chosen = choose_population(None, "ada", store, like)
+        again = choose_population(None, "ada", store, like)
     assert chosen.name == name
     assert chosen.records("ada") == again.records("ada")
     mine = {record.user for record in known}

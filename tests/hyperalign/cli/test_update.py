@@ -160,7 +160,7 @@ def test_who_is_removed_is_gone_from_what_is_remembered_of_others(
     others = [lines(0, 4, short=False, user=name) for name in ("xena", "yves", "zoe")]
     with Store() as store:
         store.add_records(parse_line(line) for line in "".join(others).splitlines())
-    asked = asked[: asked.index("--contrast")]  # everybody else in the store, then
+    asked = asked[: asked.index("--population")]  # everybody else in the store, then
     run("update", "choices.jsonl", *asked)
     assert '"zoe"' in (memory_of("ada") or "")
     assert run("profile", "rm", "zoe", "--yes").code == 0

@@ -75,4 +75,4 @@ def reflects(request: Recorded) -> bool:
 
 def asked(**changed: Any) -> dict[str, Any]:
     """What a search is asked for, with some of it changed."""
-    return {"trainset": examples(), "metric": metric, "rounds": 3, **changed}
+    return {"trainset": examples(), "metric": metric, "max_steps": 3, **changed}

@@ -11,7 +11,7 @@ import pytest
 
 from hyperalign.budget import Budget
 from hyperalign.errors import BudgetExceededError, InputError, ModelOutputError
-from hyperalign.programs.optimize.metric import Watched
+from hyperalign.programs.optimize.metric import GuardedMetric
 from hyperalign.programs.optimize.search import search
 from hyperalign.runs import Journal
 from tests.fixtures.scripted_server import ScriptedServer
@@ -74,9 +74,9 @@ def test_an_answer_that_is_none_is_one_examples_failure(scripted_server: Scripte
                 raise ModelOutputError("The model answered with nothing.")
             return self.ask(question=question)
 
-    watched = Watched(metric)
+    guarded = GuardedMetric(metric)
     with dspy.context(lm=model(scripted_server)):
-        found = watched.measure(Moody(), examples(2))
+        found = guarded.measure(Moody(), examples(2))
     assert [each.feedback for each in found[1::2]] == ["The program failed: ModelOutputError."] * 2
     assert all("please" in each.feedback for each in found[::2])
 

@@ -9,7 +9,7 @@ import pytest
 from dspy.utils.exceptions import LMAuthError
 
 from hyperalign.errors import MissingKeyError, ModelError, ModelOutputError, ModelServerError, UnknownModelError
-from hyperalign.programs.optimize.metric import Ended, Faults, ending, judging
+from hyperalign.programs.optimize.metric import Ended, FailureCallback, ending, judging
 from hyperalign.programs.optimize.search import search
 from tests.fixtures.scripted_server import ScriptedServer, error
 
@@ -22,7 +22,7 @@ def test_a_model_that_cannot_reflect_is_no_null(scripted_server: ScriptedServer)
         but(scripted_server, reflects, instead)
         del scripted_server.requests[:]
         with pytest.raises(kind):
-            search(program(), **asked(lm=lm, rounds=8))
+            search(program(), **asked(lm=lm, max_steps=8))
         assert sum(map(reflects, scripted_server.requests)) == 1, "it is asked no more"
 
 
@@ -53,7 +53,7 @@ def test_what_a_program_or_a_metric_catches_is_no_fault() -> None:
                 return "fine"
 
     told: list[Any] = []
-    with dspy.context(callbacks=[Faults(told.append)]):
+    with dspy.context(callbacks=[FailureCallback(told.append)]):
         assert Careful()() == "fine"
         with judging(), pytest.raises(ModelServerError):
             Broken()()

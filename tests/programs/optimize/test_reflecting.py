@@ -22,7 +22,7 @@ def test_an_improvement_is_kept_though_nothing_else_was_of_use(scripted_server: 
         return asked_before[-1] and sum(asked_before) == 1
 
     but(scripted_server, first, reply(json.dumps({"better": POLITE})))
-    found = search(program(), **asked(lm=lm, rounds=12))
+    found = search(program(), **asked(lm=lm, max_steps=12))
     assert found.verdict.kept
     assert found.prompts["self"].instructions == POLITE
     assert found.refused == {"too short": 6}
@@ -63,18 +63,18 @@ def test_neither_the_form_itself_nor_what_grows_and_grows_is_an_instruction(scri
 
 
 def test_what_is_not_new_is_not_run(scripted_server: ScriptedServer) -> None:
-    search(program(), **asked(lm=model(scripted_server, better="Hm."), rounds=2))
+    search(program(), **asked(lm=model(scripted_server, better="Hm."), max_steps=2))
     # Before on 8 examples of either half; by round 4 answers to reflect on, and the question.
     assert len(scripted_server.requests) == 8 + 8 + 2 * (4 + 1)
     del scripted_server.requests[:]
-    search(program(), **asked(lm=model(scripted_server), rounds=1))
+    search(program(), **asked(lm=model(scripted_server), max_steps=1))
     # The 4 examples that a candidate was first run on are not run again among all 8.
     assert len(scripted_server.requests) == 8 + 8 + (4 + 1 + 4) + 4 + 8
 
 
 def test_candidates_that_did_no_better_are_told_of(scripted_server: ScriptedServer) -> None:
     better = "Answer every question with great care and some patience, always."
-    found = search(program(), **asked(lm=model(scripted_server, better=better), rounds=1))
+    found = search(program(), **asked(lm=model(scripted_server, better=better), max_steps=1))
     assert [set(each) for each in found.tried] == [{"instructions", "score"}, {"instructions", "few", "few_before"}]
     assert found.tried[1]["instructions"] == {"self": better}
     assert found.tried[1]["few"] <= found.tried[1]["few_before"]
@@ -85,5 +85,5 @@ def test_other_peoples_texts_and_held_answers_give_somebody_away_too(scripted_se
     for part in ({"others": [said]}, {"against": [said]}, {"held": said}):
         lm = model(scripted_server, better="Answer politely, as Haverstock would, and always say please.")
         texts = [example.copy(**part) for example in examples()]
-        found = search(program(), **asked(lm=lm, trainset=texts, rounds=1))
+        found = search(program(), **asked(lm=lm, trainset=texts, max_steps=1))
         assert found.refused == {"leaking": 1}

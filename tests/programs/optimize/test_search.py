@@ -48,7 +48,7 @@ def test_what_gives_somebody_away_is_never_run(scripted_server: ScriptedServer) 
     told = "Answer politely, as Mrs. Okafor from number nine would, and say please."
     texts = [example.copy(prompt="Tell us about Okafor.") for example in examples()]
     lm = model(scripted_server, better=told)
-    found = search(program(), **asked(lm=lm, trainset=texts, rounds=8))
+    found = search(program(), **asked(lm=lm, trainset=texts, max_steps=8))
     assert not found.verdict.kept
     assert found.refused == {"leaking": 6}
     assert "Okafor" not in found.model_dump_json(), "the artifact is shown to others"
@@ -56,11 +56,11 @@ def test_what_gives_somebody_away_is_never_run(scripted_server: ScriptedServer) 
 
 
 def test_a_model_that_reflects_nonsense_is_told_of(scripted_server: ScriptedServer) -> None:
-    found = search(program(), **asked(lm=model(scripted_server, better="Hm."), rounds=12))
+    found = search(program(), **asked(lm=model(scripted_server, better="Hm."), max_steps=12))
     assert not found.verdict.kept
     assert "nothing of use any more (6 too short); give a larger --reflection model" in found.verdict.reason
     assert [each for each in found.tried if "refused" in each] == [{"refused": "too short", "proposed": "Hm."}] * 6
-    few = search(program(), **asked(lm=model(scripted_server, better="Hm."), rounds=2))
+    few = search(program(), **asked(lm=model(scripted_server, better="Hm."), max_steps=2))
     assert "nothing that was proposed was of use (2 too short)" in few.verdict.reason
 
 
@@ -96,12 +96,12 @@ def test_demonstrations_are_of_people_who_may_be_shown(
 
 
 def test_mipro_searches_instructions_that_a_model_proposes(scripted_server: ScriptedServer) -> None:
-    found = search(program(), **asked(lm=model(scripted_server), optimizer="mipro", rounds=4))
+    found = search(program(), **asked(lm=model(scripted_server), optimizer="mipro", max_steps=4))
     assert found.optimizer == "mipro"
     assert found.tried
     assert found.prompts["self"].demos == ()
     with pytest.raises(ModelOutputError, match="in the form that mipro asks for"):
-        search(program(), **asked(lm=model(scripted_server, better="Hm."), optimizer="mipro", rounds=4))
+        search(program(), **asked(lm=model(scripted_server, better="Hm."), optimizer="mipro", max_steps=4))
 
 
 def test_mipro_without_its_package_says_what_to_install(

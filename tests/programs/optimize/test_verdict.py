@@ -20,7 +20,7 @@ def measured(scores: Sequence[float], each: int = 1) -> list[Measured]:
 def test_where_nothing_was_found_the_spread_of_people_bounds_what_they_would_have_shown() -> None:
     verdict = nothing(measured([0.2, 0.4, 0.6, 0.8]), "no improvement found")
     error = math.sqrt(2) * stats.tstd([0.2, 0.4, 0.6, 0.8]) / 2
-    assert verdict.detectable == pytest.approx((stats.t.ppf(0.975, 3) + stats.t.ppf(0.8, 3)) * error)
+    assert verdict.minimum_detectable_effect == pytest.approx((stats.t.ppf(0.975, 3) + stats.t.ppf(0.8, 3)) * error)
     assert verdict.bound
     assert not verdict.compared
     assert "at most 0.760" in verdict.power
@@ -29,15 +29,15 @@ def test_where_nothing_was_found_the_spread_of_people_bounds_what_they_would_hav
 
 def test_where_nothing_can_be_said_that_is_said() -> None:
     verdict = nothing(measured([0.5, 0.5, 0.5]), "no improvement found")
-    assert verdict.detectable is None
+    assert verdict.minimum_detectable_effect is None
     assert "can't be said" in verdict.power
 
 
 def test_what_was_compared_has_the_power_of_its_differences() -> None:
     verdict = decide(measured([0.2, 0.4, 0.6]), measured([0.3, 0.6, 0.7]), [])
     assert not verdict.bound
-    assert verdict.detectable is not None
-    assert f"a difference of {verdict.detectable:.3f} in four of five" in verdict.power
+    assert verdict.minimum_detectable_effect is not None
+    assert f"a difference of {verdict.minimum_detectable_effect:.3f} in four of five" in verdict.power
     tiny = decide(measured([0.2, 0.4]), measured([0.2, 0.4 + 1e-6]), [])
     assert "0.000" not in tiny.power
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from benches.simulated import MIXING, SPACE, USER, Cells, Person, as_matrix, people, read
 from hyperalign.profile import Hypothesis
 from hyperalign.programs.selection import Rules, Selection, select
-from hyperalign.programs.selection.effects import Prior, any_one_way_p, effects, one_way_p
+from hyperalign.programs.selection.effects import Prior, any_permutation_p, effects, permutation_p
 
 from ..parts import statement
 
@@ -110,16 +110,16 @@ def test_the_clearest_of_several_groups_is_as_rare_as_its_p_says() -> None:
     rng = np.random.default_rng(15)
     ps = np.array(
         [
-            any_one_way_p([[rng.normal(size=(10, 4))], [rng.normal(size=(10, 1))], [np.zeros((10, 2))]])
+            any_permutation_p([[rng.normal(size=(10, 4))], [rng.normal(size=(10, 1))], [np.zeros((10, 2))]])
             for _ in range(400)
         ]
     )
     for level in (0.05, 0.2, 0.5):
         assert np.mean(ps <= level) == pytest.approx(level, abs=0.06)
     agreeing = np.ones((8, 2))
-    assert any_one_way_p([[agreeing]]) == one_way_p(agreeing) == 1 / 128
-    assert any_one_way_p([[agreeing], [np.zeros((8, 3))]]) == 1 / 128, "what says nothing costs nothing"
-    assert any_one_way_p([]) == 1.0
+    assert any_permutation_p([[agreeing]]) == permutation_p(agreeing) == 1 / 128
+    assert any_permutation_p([[agreeing], [np.zeros((8, 3))]]) == 1 / 128, "what says nothing costs nothing"
+    assert any_permutation_p([]) == 1.0
 
 
 def test_leanings_are_shrunken_and_more_so_with_less_to_go_on() -> None:
@@ -135,12 +135,12 @@ def test_leanings_are_shrunken_and_more_so_with_less_to_go_on() -> None:
 
 def test_coins_point_one_way_as_often_as_p_says() -> None:
     rng = np.random.default_rng(9)
-    ps = np.array([one_way_p(read(rng, 8) * rng.choice([-1.0, 1.0], size=(8, 1))) for _ in range(400)])
+    ps = np.array([permutation_p(read(rng, 8) * rng.choice([-1.0, 1.0], size=(8, 1))) for _ in range(400)])
     for level in (0.05, 0.2, 0.5):
         assert np.mean(ps <= level) == pytest.approx(level, abs=0.06)
-    assert one_way_p(np.ones((4, 2))) == 1 / 8, "four that agree: one of eight ways to exchange them"
-    assert one_way_p(np.zeros((4, 2))) == 1.0
-    assert one_way_p(np.ones((30, 2))) < 0.01
+    assert permutation_p(np.ones((4, 2))) == 1 / 8, "four that agree: one of eight ways to exchange them"
+    assert permutation_p(np.zeros((4, 2))) == 1.0
+    assert permutation_p(np.ones((30, 2))) < 0.01
 
 
 CELL = st.floats(-50, 50) | st.just(0.0) | st.just(1e-300)

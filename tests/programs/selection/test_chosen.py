@@ -79,7 +79,7 @@ def test_examples_give_coins_no_profile() -> None:
 
 def test_three_choices_are_too_few_to_bear_each_other_out() -> None:
     rng = np.random.default_rng(4)
-    chosen = selected(np.abs(read(rng, 3, LEANING)), people(rng), Rules(coins=1.0))
+    chosen = selected(np.abs(read(rng, 3, LEANING)), people(rng), Rules(null_alpha=1.0))
     assert any(h.kind == "statement" for h in chosen.kept)
     (reason,) = {h.dropped_because for h in examples(chosen.dropped)}
     assert reason == "only 2 of the person's other choices could test it (needs 3)"

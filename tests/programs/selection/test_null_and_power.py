@@ -71,12 +71,12 @@ def test_more_choices_and_stronger_leanings_show_more_people() -> None:
     assert share[0.5, 16] + 0.1 < share[1.0, 16]
     assert share[0.5, 32] + 0.1 < share[1.0, 32]
     assert share[1.0, 32] > 0.8
-    assert all(found.wrong[0] <= Rules().wrong_signs for found in seen.values())
+    assert all(found.wrong[0] <= Rules().sign_error_rate for found in seen.values())
 
 
 def test_of_people_as_selection_takes_them_to_be_no_more_signs_are_wrong_than_it_states() -> None:
     found = power(None, 4, 100, paired=True)
-    assert found.wrong[1] <= found.said <= Rules().wrong_signs
+    assert found.wrong[1] <= found.said <= Rules().sign_error_rate
 
 
 def test_more_texts_show_more_people() -> None:

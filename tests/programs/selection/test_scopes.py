@@ -12,7 +12,7 @@ from benches.simulated import MIXING, SPACE, people
 from benches.simulated import read as choices
 from hyperalign.profile import Hypothesis
 from hyperalign.programs.selection import Rules, Selection, select
-from hyperalign.programs.selection.effects import apart_p
+from hyperalign.programs.selection.effects import interaction_p
 from hyperalign.scores import Row, ScoreMatrix
 
 from ..parts import statement
@@ -140,7 +140,7 @@ def test_coins_set_a_subject_apart_as_often_as_p_says() -> None:
     ps = []
     for _ in range(400):
         cells = choices(rng, 10, WAY) * rng.choice([-1.0, 1.0], size=(10, 1))
-        ps.append(apart_p(cells, inside).min())
+        ps.append(interaction_p(cells, inside).min())
     for level in (0.05, 0.2, 0.5):
         assert np.mean(np.array(ps) <= level) == pytest.approx(level, abs=0.06)
-    assert (apart_p(np.zeros((10, 2)), inside) == 1.0).all()
+    assert (interaction_p(np.zeros((10, 2)), inside) == 1.0).all()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hyperalign.errors import InputError, RecordError
-from hyperalign.population import FolderContrast, ShippedContrast, StoreContrast, reference_records
+from hyperalign.population import FolderPopulation, ShippedPopulation, StorePopulation, reference_records
 from hyperalign.records import Edit, Pair, Record, Sample
 
 
@@ -28,17 +28,17 @@ class People:
 
 
 def test_the_shipped_people_are_three_with_eight_pieces_and_four_choices_each() -> None:
-    counts = Counter((record.user, type(record)) for record in ShippedContrast().records(""))
+    counts = Counter((record.user, type(record)) for record in ShippedPopulation().records(""))
     assert counts == {(user, kind): n for user in ("ada", "bruno", "chiara") for kind, n in ((Sample, 8), (Pair, 4))}
-    assert {record.user for record in ShippedContrast().records("ada")} == {"bruno", "chiara"}
+    assert {record.user for record in ShippedPopulation().records("ada")} == {"bruno", "chiara"}
 
 
-def test_a_person_is_never_their_own_contrast(tmp_path: Path) -> None:
+def test_a_person_is_never_in_their_own_population(tmp_path: Path) -> None:
     for user in ("ada", "bob"):
         (tmp_path / f"{user}.jsonl").write_text(json.dumps({"user": user, "text": f"A text by {user}."}) + "\n")
-    assert {record.user for record in FolderContrast(tmp_path).records("ada")} == {"bob"}
+    assert {record.user for record in FolderPopulation(tmp_path).records("ada")} == {"bob"}
     both = [sample("ada"), sample("bob")]
-    assert StoreContrast(lambda user: both).records("ada") == [both[1]]
+    assert StorePopulation(lambda user: both).records("ada") == [both[1]]
 
 
 def test_folders_of_texts_and_files_of_lines_are_people(tmp_path: Path) -> None:
@@ -47,11 +47,11 @@ def test_folders_of_texts_and_files_of_lines_are_people(tmp_path: Path) -> None:
     (tmp_path / "cal" / "two.md").write_text("Another text by Cal.")
     (tmp_path / "bob.jsonl").write_text('{"text": "A text by Bob."}\n\n{"text": "Line\u2028separated."}\n')
     (tmp_path / "notes.pdf").write_bytes(b"%PDF")
-    people = FolderContrast(tmp_path).records("ada")
+    people = FolderPopulation(tmp_path).records("ada")
     assert [record.user for record in people] == ["bob", "bob", "cal", "cal"]
     many = tmp_path / "many.jsonl"
     many.write_text('{"user": "x", "text": "One two."}\n{"user": "y", "text": "Three four."}\n')
-    assert [record.user for record in FolderContrast(many).records("y")] == ["x"]
+    assert [record.user for record in FolderPopulation(many).records("y")] == ["x"]
 
 
 def test_corrections_are_held_against_other_choices_where_nobody_else_corrected() -> None:
@@ -66,12 +66,12 @@ def test_corrections_are_held_against_other_choices_where_nobody_else_corrected(
 
 def test_bad_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError):
-        FolderContrast(tmp_path / "missing").records("ada")
+        FolderPopulation(tmp_path / "missing").records("ada")
     with pytest.raises(InputError):
-        FolderContrast(tmp_path).records("ada")
+        FolderPopulation(tmp_path).records("ada")
     (tmp_path / "bob.jsonl").write_text('{"text": "Fine."}\n{"text": 7}\n')
     with pytest.raises(RecordError, match=r"bob\.jsonl:2"):
-        FolderContrast(tmp_path).records("ada")
+        FolderPopulation(tmp_path).records("ada")
 
 
 def test_reference_records_take_people_in_turn() -> None:
