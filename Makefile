@@ -10,9 +10,9 @@ OTHER_PYTHON ?= $(shell for version in 3.13 3.12 3.14; do \
 	for python in python$$version "$$(pyenv prefix $$version)/bin/python"; do \
 	"$$python" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1])' $$version && echo "$$python" && exit; \
 	done; done 2>/dev/null)
-SCORER_TESTS := tests/backends/models/test_scorers_llama.py
+SCORER_TESTS := tests/backends/models/scorers/test_llama.py
 OTHER_TESTS := tests/house/test_front_door.py tests/house/test_locks.py tests/hyperalign/test_records.py \
-	tests/hyperalign/test_files.py tests/hyperalign/cli/test_main.py tests/backends/models/test_doctor.py \
+	tests/hyperalign/test_files.py tests/hyperalign/cli/test_main.py tests/hyperalign/cli/test_doctor_report.py \
 	tests/backends/models/test_lm.py $(SCORER_TESTS)::test_it_prefers_the_truth \
 	$(SCORER_TESTS)::test_branches_equal_plain_sequences $(SCORER_TESTS)::test_texts_do_not_see_each_other
 # Handed on: make test ARGS="-k records", make demo ARGS="--person bruno".
@@ -56,7 +56,7 @@ test-other-python: .venv/.ready ## What depends on the Python, on a second one w
 	$(MAKE) --no-print-directory OTHER_PYTHON="$$python" .venv-other/.ready && $(OTHER)/python -m pytest $(OTHER_TESTS) $(ARGS); fi
 
 test-train: .venv-train/.ready ## Train adapters for real steps, on a small model, in an environment of its own
-	$(TRAIN)/python -m pytest tests/backends/distill tests/backends/serve tests/backends/models/test_scorers_hf.py $(ARGS)
+	$(TRAIN)/python -m pytest tests/backends/distill tests/backends/serve tests/backends/models/scorers/test_hf.py $(ARGS)
 
 test-vllm: .venv-train/.ready .venv-vllm/.ready ## Serve adapters with a real vLLM, in an environment of its own
 	HYPERALIGN_VLLM_PYTHON="$(abspath $(VLLM_PYTHON))" $(TRAIN)/python -m pytest tests/backends/serve/test_vllm.py $(ARGS)

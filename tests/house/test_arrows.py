@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 import hyperalign
-
-from .tree import ROOT, modules, parsed
+from tests.house.source_tree import ROOT, modules, parsed
 
 LAYERS = ("hyperalign", "hyperalign.programs", "hyperalign.evals", "hyperalign.backends", "hyperalign.cli")
 MOST_LINES = 400

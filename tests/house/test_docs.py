@@ -13,8 +13,7 @@ import pytest
 from typer.main import get_command
 
 from hyperalign.cli import app
-
-from .tree import ROOT, modules, pages
+from tests.house.source_tree import ROOT, modules, pages
 
 PROSE = [path for path in pages() if path.name != "cli.md"]
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from hyperalign.programs import dspy_internals
-
-from .tree import ROOT, modules, parsed
+from tests.house.source_tree import ROOT, modules, parsed
 
 HOME = "hyperalign.programs.dspy_internals"
 EVERYWHERE = {

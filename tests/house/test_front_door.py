@@ -15,8 +15,7 @@ import pytest
 
 import hyperalign
 from tests.fixtures.scripted_server import ScriptedServer
-
-from .tree import modules, parsed
+from tests.house.source_tree import modules, parsed
 
 HEAVY = {"cyllama", "dspy", "litellm", "openai", "scipy", "sqlalchemy", "torch", "transformers", "xllamacpp"}
 VERBS = ["", "demo", "doctor", "extract", "generate", "infer", "models", "models pull", "profile", "profile show"]

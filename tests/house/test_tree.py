@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .tree import files
+from tests.house.source_tree import files
 
 # Spelled with brackets, so that this file does not hold what it looks for.
 _ELSEWHERE = re.compile(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .tree import PACKAGES, ROOT, modules
+from tests.house.source_tree import PACKAGES, ROOT, modules
 
 
 def data_files() -> set[str]:

@@ -13,8 +13,7 @@ from pydantic import ValidationError
 
 from hyperalign.errors import ProfileError
 from hyperalign.profile import Evidence, Hypothesis, Poles, Profile, Provenance, check_evidence
-
-from .people import CHOICE, LETTER, RECORDS, passed_test, profile
+from tests.hyperalign.example_people import CHOICE, LETTER, RECORDS, passed_test, profile
 
 
 def changed(change: Any) -> str:

@@ -9,8 +9,7 @@ from pydantic import ValidationError
 
 from hyperalign.errors import UserIdError
 from hyperalign.records import Edit, Pair, Sample, check_user, other_text, own_text, prompt_of, quotable_text
-
-from .people import CHOICE, CORRECTION, LETTER, RECORDS
+from tests.hyperalign.example_people import CHOICE, CORRECTION, LETTER, RECORDS
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from hyperalign.published import NOUNS, published, rendered
 from hyperalign.records import Rating
-
-from .people import CHOICE, CORRECTION, LETTER, profile
+from tests.hyperalign.example_people import CHOICE, CORRECTION, LETTER, profile
 
 EXAMPLES: dict[str, BaseModel] = {
     "sample": LETTER,

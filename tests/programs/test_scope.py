@@ -16,10 +16,9 @@ from hyperalign.programs.strategies import strategy
 from hyperalign.records import Pair
 from hyperalign.scores import Row, ScoreMatrix
 from hyperalign.space import Dimension, Space
-from tests.hyperalign.people import passed_test
-
-from .parts import Overlap, jam, statement
-from .test_choose import Prefers
+from tests.hyperalign.example_people import passed_test
+from tests.programs.parts import Overlap, jam, statement
+from tests.programs.test_binary_choice import Prefers
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,11 @@ import pytest
 from hyperalign.backends.distill.adapters import open_adapter
 from hyperalign.backends.distill.recipe import Hardware
 from hyperalign.backends.distill.student import Student
+from tests.backends.distill.small_students import needs_train
+from tests.backends.distill.test_distill import ADA, PROMPTS, answer
 from tests.fixtures.odd_server import Odd
 from tests.fixtures.scripted_server import ScriptedServer
 from tests.hyperalign.cli.conftest import Run, run
-
-from .sailor import needs_train
-from .test_distill import ADA, PROMPTS, answer
 
 __all__ = ["run"]  # the fixture
 

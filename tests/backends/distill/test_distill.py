@@ -26,9 +26,8 @@ from hyperalign.errors import BudgetExceededError, InputError, ModelError, Stora
 from hyperalign.files import alone_in
 from hyperalign.profile import Hypothesis, Measurement, Profile
 from hyperalign.programs.strategies import strategy
+from tests.backends.distill.small_students import HERE, needs_train
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
-
-from .sailor import HERE, needs_train
 
 pytestmark = pytest.mark.filterwarnings("default")
 

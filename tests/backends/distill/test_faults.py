@@ -26,7 +26,7 @@ from hyperalign.backends.distill.train import losses, measure_lengths, train, wa
 from hyperalign.backends.distill.trainers import build_on_policy
 from hyperalign.errors import InputError, ModelError, StorageError, TrainingError, UnknownModelError
 
-from .sailor import HERE, needs_train, traces, trained
+from .small_students import HERE, needs_train, traces, trained
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -35,7 +35,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from hyperalign.backends.distill.student import Student
-from tests.backends.distill.sailor import trained
+from tests.backends.distill.small_students import trained
 
 def die(step, done, total):
     if done == 3:

@@ -15,9 +15,8 @@ from hyperalign.backends.distill.adapters import open_adapter
 from hyperalign.backends.distill.provider import LocalProvider
 from hyperalign.backends.distill.student import Student
 from hyperalign.errors import InputError
+from tests.backends.distill.small_students import HERE, needs_train
 from tests.fixtures.scripted_server import ScriptedServer, reply
-
-from .sailor import HERE, needs_train
 
 pytestmark = pytest.mark.filterwarnings("default")
 

@@ -14,8 +14,7 @@ from hyperalign.backends.distill.recipe import Recipe
 from hyperalign.backends.distill.student import Student, load_student
 from hyperalign.backends.distill.train import Trained, losses
 from hyperalign.backends.distill.trainers import BUILDERS, Prepared, scoring_answers_alone
-
-from .sailor import needs_train, trained
+from tests.backends.distill.small_students import needs_train, trained
 
 pytestmark = [needs_train, pytest.mark.filterwarnings("default")]
 

@@ -31,9 +31,8 @@ from hyperalign.errors import (
     TrainingError,
     UnknownModelError,
 )
-
-from ..distill.sailor import needs_train, trained
-from ..distill.test_adapters import CARD
+from tests.backends.distill.small_students import needs_train, trained
+from tests.backends.distill.test_adapters import CARD
 
 
 class Echo:

@@ -22,9 +22,8 @@ from hyperalign.backends.serve.vllm import VLLMServer, find_vllm
 from hyperalign.backends.serve.vllm_adapters import Running, list_models, load_adapter, probe_served, unload_adapter
 from hyperalign.cli import app
 from hyperalign.errors import InputError, ModelServerError, NotFoundError, TrainingError
-
-from ..distill.sailor import needs_train
-from ..distill.test_adapters import CARD
+from tests.backends.distill.small_students import needs_train
+from tests.backends.distill.test_adapters import CARD
 
 needs_vllm = pytest.mark.skipif(
     not os.environ.get("HYPERALIGN_VLLM_PYTHON"), reason="vLLM has an environment of its own: make test-vllm"
@@ -78,7 +77,7 @@ def shelf(student: Student, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def running(shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """``hyperalign serve --engine vllm`` over them, as a user starts it."""
-    from ...conftest import _USER_CACHE
+    from tests.conftest import _USER_CACHE
 
     log = tmp_path_factory.mktemp("serve") / "said.txt"
     command = [str(Path(sys.executable).parent / "hyperalign"), "serve", "--adapters", str(shelf)]

@@ -13,9 +13,8 @@ from hyperalign.errors import InputError, NotFoundError
 from hyperalign.profile import Evidence
 from hyperalign.records import Sample
 from hyperalign.store import Store
-
-from ..people import profile
-from .test_profile import refused, run, store
+from tests.hyperalign.cli.test_profile import refused, run, store
+from tests.hyperalign.example_people import profile
 
 __all__ = ["store"]  # the fixture
 

@@ -23,9 +23,8 @@ from tests.fixtures.scripted_server import (
     raw,
     reply,
 )
-
-from ..people import LETTER, profile
-from .conftest import Done, Run, Start
+from tests.hyperalign.cli.conftest import Done, Run, Start
+from tests.hyperalign.example_people import LETTER, profile
 
 PROMPT = "Decline the dinner on Friday."
 BARE = [{"role": "user", "content": PROMPT}]

@@ -10,9 +10,8 @@ import pytest
 from hyperalign.profile import Profile
 from hyperalign.store import Store
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
-
-from ..people import profile
-from .conftest import Run
+from tests.hyperalign.cli.conftest import Run
+from tests.hyperalign.example_people import profile
 
 ASKED = ["judge", "Decline the dinner.", "--answer", "No.", "--answer", "I would have loved to, dear, but alas!"]
 

@@ -16,10 +16,9 @@ import hyperalign
 from hyperalign.errors import InputError
 from hyperalign.store import Store
 from tests.fixtures.scripted_server import ScriptedServer, error, reply
-
-from ..people import profile
-from .conftest import ENTRY, Done, Run
-from .letters import asked, write
+from tests.hyperalign.cli.conftest import ENTRY, Done, Run
+from tests.hyperalign.cli.letters import asked, write
+from tests.hyperalign.example_people import profile
 
 Start = Callable[..., "subprocess.Popen[str]"]
 COMMAND = str(Path(sys.executable).with_name("hyperalign"))

@@ -17,16 +17,15 @@ from hyperalign.programs.strategies import strategy
 from hyperalign.store import Store
 from tests.fixtures.odd_server import Odd, thinking
 from tests.fixtures.scripted_server import Recorded, ScriptedServer
-
-from ...programs.test_deliberate import SAFE
-from ...programs.test_deliberate import answered as deliberating
-from ..people import profile
-from .conftest import Run
-from .letters import others, write
-from .test_eval import pairs as people_who_choose
-from .test_extract import pair
-from .test_optimize import answered as optimizing
-from .test_optimize import people as people_who_write
+from tests.hyperalign.cli.conftest import Run
+from tests.hyperalign.cli.letters import others, write
+from tests.hyperalign.cli.test_eval import pairs as people_who_choose
+from tests.hyperalign.cli.test_extract import pair
+from tests.hyperalign.cli.test_optimize import answered as optimizing
+from tests.hyperalign.cli.test_optimize import people as people_who_write
+from tests.hyperalign.example_people import profile
+from tests.programs.test_deliberate import SAFE
+from tests.programs.test_deliberate import answered as deliberating
 
 Options = list[str]
 

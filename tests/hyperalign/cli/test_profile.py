@@ -20,8 +20,7 @@ from hyperalign.cli.show import plain, render_diff, render_profile
 from hyperalign.errors import HyperalignError, InputError, NotFoundError, ProfileError, StorageError
 from hyperalign.profile import Evidence, Hypothesis, Poles, Profile
 from hyperalign.store import Store
-
-from ..people import LETTER, RECORDS, profile
+from tests.hyperalign.example_people import LETTER, RECORDS, profile
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ import pytest
 
 from hyperalign.files import data_folder
 from hyperalign.store import Store
-
-from ..people import RECORDS, profile
+from tests.hyperalign.example_people import RECORDS, profile
 
 
 def test_by_default_it_is_in_the_data_folder_and_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

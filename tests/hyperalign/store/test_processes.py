@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 
 from hyperalign.store import Store
-
-from ..people import profile
+from tests.hyperalign.example_people import profile
 
 _WRITER = """
 import sys, time

@@ -6,9 +6,8 @@ import sqlite3
 from pathlib import Path
 
 from hyperalign.store import Person, Store
-
-from ..people import RECORDS, profile
-from .parts import SECRET, busy_for, sample
+from tests.hyperalign.example_people import RECORDS, profile
+from tests.hyperalign.store.parts import SECRET, busy_for, sample
 
 
 def test_removing_takes_one_person_only(store: Store) -> None:

@@ -15,8 +15,7 @@ from hyperalign.programs.optimize.metric import GuardedMetric
 from hyperalign.programs.optimize.search import search
 from hyperalign.runs import Journal
 from tests.fixtures.scripted_server import ScriptedServer
-
-from .politely import asked, examples, metric, model, program
+from tests.programs.optimize.polite_answers import asked, examples, metric, model, program
 
 
 @pytest.mark.parametrize(

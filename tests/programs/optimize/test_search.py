@@ -16,8 +16,7 @@ from hyperalign.programs.optimize.artifact import apply, prompts_of, read_artifa
 from hyperalign.programs.optimize.search import search, split_people
 from hyperalign.runs import Journal
 from tests.fixtures.scripted_server import ScriptedServer
-
-from .politely import POLITE, asked, examples, model, program
+from tests.programs.optimize.polite_answers import POLITE, asked, examples, model, program
 
 
 def test_what_helps_others_too_is_kept(scripted_server: ScriptedServer) -> None:

@@ -22,8 +22,7 @@ from hyperalign.programs.replies import tally_answers
 from hyperalign.records import Edit, Pair, Sample
 from hyperalign.scores import Scorer
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, Step, empty_choices, reply
-
-from .parts import OTHERS, Overlap, jam, statement
+from tests.programs.parts import OTHERS, Overlap, jam, statement
 
 ADA = [jam(i) for i in range(3)]
 JAM = statement("about marmalade jam toast", opposite="Is about engine oil smoke.")

@@ -27,8 +27,7 @@ from hyperalign.programs.judge import Judge
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.records import Pair, Sample
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
-
-from .parts import OTHERS, SPACE, Overlap, People, jam
+from tests.programs.parts import OTHERS, SPACE, Overlap, People, jam
 
 ADA = [jam(i) for i in range(8)]
 KIND = Hypothesis(id="h", statement="Is kind.", opposite="Is harsh.", aspect="style", source="inferred", weight=1)

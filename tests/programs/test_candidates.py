@@ -5,8 +5,7 @@ from __future__ import annotations
 from hyperalign.programs.candidates import MAX_DIMENSIONS, shortlist
 from hyperalign.records import Edit, Pair
 from hyperalign.space import Dimension, Space, load_space
-
-from .parts import jam
+from tests.programs.parts import jam
 
 SPACE = load_space()
 CHOICE = Pair(user="ada", prompt="Say something.", chosen="I play songs all day.", rejected="A concert bores me.")

@@ -18,10 +18,9 @@ from hyperalign.evals.tasks import load_task
 from hyperalign.files import alone_in
 from hyperalign.programs.selection import Rules
 from hyperalign.records import Pair, Sample
+from tests.evals.parts import TEXTS, FirstWords, GivenTexts, jsonl, pairs, personalizer
 from tests.fixtures.scripted_server import ScriptedServer
 from tests.programs.parts import People
-
-from .parts import TEXTS, FirstWords, GivenTexts, jsonl, pairs, personalizer
 
 
 class Careless(dspy.Module):

@@ -12,8 +12,7 @@ from hyperalign.backends.models.scorers import VLLMScorer
 from hyperalign.budget import Budget
 from hyperalign.errors import ContextLengthError, MissingKeyError, ModelOutputError, ModelServerError, UnknownModelError
 from hyperalign.scores import Message, Scorer
-
-from ...fixtures.scripted_server import Recorded, ScriptedServer, empty_body, error, rate_limited, raw
+from tests.fixtures.scripted_server import Recorded, ScriptedServer, empty_body, error, rate_limited, raw
 
 CONTEXT: list[Message] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
 END = 0x110000  # the only token of this server that is no character

@@ -22,11 +22,10 @@ from hyperalign.backends.distill.student import Student, load_student, open_stud
 from hyperalign.backends.distill.train import Trained, losses, train
 from hyperalign.errors import InputError
 from hyperalign.programs.strategies import strategy
+from tests.backends.distill.small_students import HERE, needs_train, traces
+from tests.backends.distill.test_distill import ADA, BRUNO, PROMPTS, RECIPE, asked, teacher
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 from tests.hyperalign.cli.conftest import Run, run
-
-from .sailor import HERE, needs_train, traces
-from .test_distill import ADA, BRUNO, PROMPTS, RECIPE, asked, teacher
 
 __all__ = ["run"]  # the fixture
 

@@ -11,8 +11,7 @@ import pytest
 from hyperalign.backends.distill.cost_estimate import fit_to_memory
 from hyperalign.backends.distill.recipe import Hardware, Recipe
 from hyperalign.backends.distill.student import Student
-
-from .test_distill import ADA, asked
+from tests.backends.distill.test_distill import ADA, asked
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from hyperalign.profile import Hypothesis
 from hyperalign.programs.selection import Rules, Selection, select
 from hyperalign.programs.selection.effects import interaction_p
 from hyperalign.scores import Row, ScoreMatrix
-
-from ..parts import statement
+from tests.programs.parts import statement
 
 NAMES = [hypothesis.id for hypothesis in SPACE]
 

@@ -9,8 +9,7 @@ from hyperalign.programs.optimize.leaks import LeakCheck
 from hyperalign.programs.optimize.search import search
 from hyperalign.records import Sample
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
-
-from .politely import POLITE, asked, but, examples, model, program, reflects
+from tests.programs.optimize.polite_answers import POLITE, asked, but, examples, model, program, reflects
 
 
 def test_an_improvement_is_kept_though_nothing_else_was_of_use(scripted_server: ScriptedServer) -> None:

@@ -19,8 +19,7 @@ from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.update import update
 from hyperalign.records import Pair, Record, Sample
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, empty_choices, reply
-
-from .parts import People
+from tests.programs.parts import People
 
 WARM = "Oh, what a lovely thing to ask on day {n}! Come in, dear friend, and let me put the kettle on for you."
 DRY = "Report {n}. The valve was replaced at nine. Pressure is nominal and the log has been updated accordingly."

@@ -16,9 +16,8 @@ from hyperalign.evals import CaseMetric, trainset
 from hyperalign.evals.cases import Case
 from hyperalign.evals.metrics.authorship import Authorship
 from hyperalign.records import Record, Sample
+from tests.evals.parts import BLUNT, HEDGER, SEA, TEXTS, FirstWords, pairs, personalizer, written
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
-
-from .parts import BLUNT, HEDGER, SEA, TEXTS, FirstWords, pairs, personalizer, written
 
 PAIRS = pairs()
 CHOICES = [

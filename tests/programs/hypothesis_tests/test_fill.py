@@ -38,8 +38,7 @@ from hyperalign.programs.selection import Rules
 from hyperalign.records import Pair, Record, Sample
 from hyperalign.scores import Row, ScoreMatrix
 from hyperalign.space import load_space
-
-from .parts import OTHERS, SPACE, Overlap, jam, statement
+from tests.programs.parts import OTHERS, SPACE, Overlap, jam, statement
 
 ADA = [jam(i) for i in range(4)]
 

@@ -16,10 +16,9 @@ from hyperalign.evals.solvers.writing import WritingSolver
 from hyperalign.profile import Hypothesis, Measurement, Profile
 from hyperalign.programs.strategies import strategy
 from hyperalign.records import Record, Sample
+from tests.evals.parts import BLUNT, HEDGER, SEA, TEXTS, personalizer, written
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 from tests.programs.parts import Overlap
-
-from .parts import BLUNT, HEDGER, SEA, TEXTS, personalizer, written
 
 CASES = [
     Case(

@@ -6,8 +6,7 @@ import pytest
 
 from hyperalign.profile import Measurement
 from hyperalign.style import estimate, likeness, load_reference, measure
-
-from .test_claims import USERS, texts_of
+from tests.hyperalign.style.test_claims import USERS, texts_of
 
 
 @pytest.mark.parametrize("user", USERS)

@@ -15,10 +15,9 @@ from hyperalign.evals import Plan, evaluate
 from hyperalign.evals.cases import Case
 from hyperalign.evals.report import write_report
 from hyperalign.evals.solvers.requests import hostile_profile, hostile_profiles, request_ways
+from tests.evals.parts import Given, personalizer
+from tests.evals.test_summary import SCHEMA
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
-
-from .parts import Given, personalizer
-from .test_summary import SCHEMA
 
 NO = "I'm sorry, but I can't help with that."
 CASES = [

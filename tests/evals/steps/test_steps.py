@@ -11,8 +11,7 @@ from hyperalign.evals.steps import STEPS, step_named
 from hyperalign.evals.steps.metrics import StatementMetric
 from hyperalign.profile import Hypothesis
 from hyperalign.records import Pair, Sample
-
-from ..programs.parts import Overlap, People
+from tests.programs.parts import Overlap, People
 
 PAIRS = tuple(
     Pair(user="ada", prompt=f"Thing {n}?", chosen=f"Toast with marmalade {n}.", rejected=f"Engine oil {n}.")

@@ -14,9 +14,8 @@ from hyperalign.errors import (
     ModelOutputError,
     ModelServerError,
 )
+from tests.backends.models.test_lm import scripted
 from tests.fixtures.scripted_server import ScriptedServer, Step, error, hang, raw
-
-from .test_lm import scripted
 
 SECRETS = {"OPENAI_API_KEY": "sk-SECRETKEY123", "X-Team": "TOPSECRETHEADER"}
 

@@ -19,9 +19,8 @@ from hyperalign.evals.conditions import CONTROLS
 from hyperalign.evals.report.view import gap, load_view
 from hyperalign.evals.runner import Outcome
 from hyperalign.evals.tasks import load_task
+from tests.evals.parts import FirstWords, Given, GivenTexts, answered, finished, jsonl, pairs, personalizer, samples
 from tests.fixtures.scripted_server import ScriptedServer, reply
-
-from .parts import FirstWords, Given, GivenTexts, answered, finished, jsonl, pairs, personalizer, samples
 
 TASK = Given([])
 HOSTILE = (

@@ -11,10 +11,9 @@ from hyperalign.budget import Budget
 from hyperalign.errors import ModelError
 from hyperalign.evals import Plan, evaluate
 from hyperalign.evals.cases import Task
+from tests.evals.parts import FirstWords, listed, personalizer
+from tests.evals.test_summary import SCHEMA
 from tests.fixtures.scripted_server import ScriptedServer, reply
-
-from .parts import FirstWords, listed, personalizer
-from .test_summary import SCHEMA
 
 
 def test_choices_of_any_program(choices: Task, tmp_path: Path) -> None:

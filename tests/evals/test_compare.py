@@ -13,8 +13,7 @@ from hyperalign.cli.eval import comparison_table
 from hyperalign.errors import InputError
 from hyperalign.evals.compare import compare
 from hyperalign.evals.runner import Outcome
-
-from .parts import Given, finished
+from tests.evals.parts import Given, finished
 
 
 def run(folder: Path, scores: dict[str, float], task: str = "given", condition: str = "verified") -> Path:

@@ -9,9 +9,8 @@ import pytest
 
 from hyperalign.errors import InputError, MissingExtraError
 from hyperalign.store import Store
-
-from ..people import profile
-from .parts import refused
+from tests.hyperalign.example_people import profile
+from tests.hyperalign.store.parts import refused
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from hyperalign.errors import MissingKeyError, ModelError, ModelOutputError, Mod
 from hyperalign.programs.optimize.metric import Ended, FailureCallback, ending, judging
 from hyperalign.programs.optimize.search import search
 from tests.fixtures.scripted_server import ScriptedServer, error
-
-from .politely import asked, but, examples, model, program, reflects
+from tests.programs.optimize.polite_answers import asked, but, examples, model, program, reflects
 
 
 def test_a_model_that_cannot_reflect_is_no_null(scripted_server: ScriptedServer) -> None:
