@@ -39,7 +39,7 @@ TYPED := .build/typed
 TRAIN := .venv-train/bin
 OTHER := .venv-other/bin
 
-.PHONY: help demo test test-other-python test-train test-vllm check cov fix bench docs lock clean
+.PHONY: help demo test test-other-python test-train test-vllm check cov fix bench docs site lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -61,7 +61,7 @@ test-train: .venv-train/.ready ## Train adapters for real steps, on a small mode
 test-vllm: .venv-train/.ready .venv-vllm/.ready ## Serve adapters with a real vLLM, in an environment of its own
 	HYPERALIGN_VLLM_PYTHON="$(abspath $(VLLM_PYTHON))" $(TRAIN)/python -m pytest tests/backends/serve/test_vllm.py $(ARGS)
 
-check: .venv/.ready-dev ## Format, lint, and strict types of the installed package and of the benches
+check: site ## Format, lint, docs site, and strict types of the installed package and of the benches
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	@# What pip installs is what is checked: a package that is not in the wheel is not seen here either.
@@ -86,8 +86,11 @@ bench: .venv/.ready-dev ## Print what a call and a score cost on this machine; n
 	$(BIN)/python benches/scoring.py "$$($(BIN)/hyperalign models path $(MODEL))" \
 		$(or $(ARGS),--layouts reverse --hypotheses 12)
 
-docs: .venv/.ready ## Write docs/cli.md anew from the commands' own help
+docs: .venv/.ready ## Write docs/cli.md from the commands' help texts
 	$(BIN)/python docs/generate.py
+
+site: .venv/.ready-dev ## Build the documentation site into .build/site; every warning is an error
+	$(BIN)/mkdocs build --strict --quiet --site-dir .build/site
 
 lock: .build/uv-$(UV)/bin/uv ## Resolve all dependencies anew, and write the locks
 	$(BIN)/python requirements/lock.py "$(CURDIR)/$<"
@@ -106,8 +109,8 @@ $(BIN)/python:
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.ready-dev: .venv/.ready requirements/dev.txt requirements/postgres.txt requirements/mipro.txt requirements/privacy.txt requirements/responses.txt
-	$(LOCKED) -r requirements/dev.txt -r requirements/postgres.txt -r requirements/mipro.txt \
+.venv/.ready-dev: .venv/.ready requirements/dev.txt requirements/docs.txt requirements/postgres.txt requirements/mipro.txt requirements/privacy.txt requirements/responses.txt
+	$(LOCKED) -r requirements/dev.txt -r requirements/docs.txt -r requirements/postgres.txt -r requirements/mipro.txt \
 		-r requirements/privacy.txt -r requirements/responses.txt
 	@touch $@
 
