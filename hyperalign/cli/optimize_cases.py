@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from hyperalign.budget import Budget
     from hyperalign.evals.cases import Case, Split
     from hyperalign.evals.steps import Step
-    from hyperalign.programs.optimize.artifact import Artifact
-    from hyperalign.programs.optimize.verdict import Verdict
+    from hyperalign.programs.optimize.artifact import Artifact, Verdict
 
     from .options import ModelOptions
 

@@ -18,9 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from hyperalign.errors import InputError, NotFoundError
 from hyperalign.files import write_whole
 
-from .verdict import Verdict
-
-__all__ = ["Artifact", "Prompt", "apply", "prompts_of", "read_artifact", "same_prompts", "write_artifact"]
+__all__ = ["Artifact", "Prompt", "Verdict", "apply", "prompts_of", "read_artifact", "same_prompts", "write_artifact"]
 
 _ARTIFACT, _PROMPTS = "artifact.json", "prompts.json"
 
@@ -43,6 +41,64 @@ class Prompt(BaseModel):
     outputs: tuple[str, ...]
     instructions: str
     demos: tuple[dict[str, Any], ...] = ()
+
+
+class Verdict(BaseModel):
+    """What came of a search.
+
+    Attributes:
+        kept: whether the new prompts are used.
+        reason: why, or why not, in a sentence.
+        before: the people's mean score with the prompts as they were; a person's is the mean of their examples.
+        after: with the new ones.
+        difference: of the two.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        people: how many there were.
+        detectable: the difference that so many people would have shown in four of five searches, spread as they were;
+            None where that can't be said, as everybody's score is the same.
+        bound: whether ``detectable`` is an upper bound, from the spread of people's scores alone: of two prompts whose
+            scores have nothing to do with each other.
+        compared: whether there was anything to compare with the prompts as they were.
+        tokens_before: of an answer, prompt included.
+        tokens_after: with the new prompts.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kept: bool
+    reason: str
+    before: float
+    after: float
+    difference: float
+    low: float
+    high: float
+    people: int
+    minimum_detectable_effect: float | None
+    bound: bool = False
+    compared: bool = True
+    tokens_before: float
+    tokens_after: float
+
+    @property
+    def power(self) -> str:
+        """What so many people would have shown, in a sentence."""
+        if self.minimum_detectable_effect is None:
+            return (
+                "Everybody's score is the same with the prompts as they were, so that it can't be said what difference "
+                f"{self.people} people would have shown."
+            )
+        shown = (
+            f"{self.minimum_detectable_effect:.3f}"
+            if self.minimum_detectable_effect >= 0.001
+            else f"{self.minimum_detectable_effect:.1g}"
+        )
+        if self.bound:
+            return (
+                f"The difference that {self.people} people would have shown in four of five searches is at most "
+                f"{shown}, by the spread of their scores."
+            )
+        return f"So many people would have shown a difference of {shown} in four of five searches."
 
 
 class Artifact(BaseModel):

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 from scipy import special
 
 from hyperalign.errors import InputError
 
+from .artifact import Verdict
 from .metric import Measured
 
-__all__ = ["Verdict", "decide", "example_by_example", "nothing"]
+__all__ = ["decide", "example_by_example", "nothing"]
 
 MOST_TOKENS = 1.2
 """How many times as many tokens an answer may take."""
@@ -29,64 +29,6 @@ _LEAST_PEOPLE = 2
 _NIL = 1e-9  # what rounding leaves of equal scores
 
 Scores = npt.NDArray[np.float64]
-
-
-class Verdict(BaseModel):
-    """What came of a search.
-
-    Attributes:
-        kept: whether the new prompts are used.
-        reason: why, or why not, in a sentence.
-        before: the people's mean score with the prompts as they were; a person's is the mean of their examples.
-        after: with the new ones.
-        difference: of the two.
-        low: lower end of its 95 % interval.
-        high: upper end.
-        people: how many there were.
-        detectable: the difference that so many people would have shown in four of five searches, spread as they were;
-            None where that can't be said, as everybody's score is the same.
-        bound: whether ``detectable`` is an upper bound, from the spread of people's scores alone: of two prompts whose
-            scores have nothing to do with each other.
-        compared: whether there was anything to compare with the prompts as they were.
-        tokens_before: of an answer, prompt included.
-        tokens_after: with the new prompts.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    kept: bool
-    reason: str
-    before: float
-    after: float
-    difference: float
-    low: float
-    high: float
-    people: int
-    minimum_detectable_effect: float | None
-    bound: bool = False
-    compared: bool = True
-    tokens_before: float
-    tokens_after: float
-
-    @property
-    def power(self) -> str:
-        """What so many people would have shown, in a sentence."""
-        if self.minimum_detectable_effect is None:
-            return (
-                "Everybody's score is the same with the prompts as they were, so that it can't be said what difference "
-                f"{self.people} people would have shown."
-            )
-        shown = (
-            f"{self.minimum_detectable_effect:.3f}"
-            if self.minimum_detectable_effect >= 0.001
-            else f"{self.minimum_detectable_effect:.1g}"
-        )
-        if self.bound:
-            return (
-                f"The difference that {self.people} people would have shown in four of five searches is at most "
-                f"{shown}, by the spread of their scores."
-            )
-        return f"So many people would have shown a difference of {shown} in four of five searches."
 
 
 def decide(before: Sequence[Measured], after: Sequence[Measured], leaks: Sequence[str]) -> Verdict:
