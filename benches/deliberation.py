@@ -21,11 +21,11 @@ from hyperalign.backends.models.connect import connect
 from hyperalign.backends.models.scorers import open_scorer
 from hyperalign.budget import Budget
 from hyperalign.evals.cases import Case
-from hyperalign.evals.metrics.helpfulness import refused
 from hyperalign.evals.runner import Outcome, run_cases
 from hyperalign.evals.tasks import load_task
 from hyperalign.programs.deliberate import Deliberate, Reading, Weigh, bare_answer
 from hyperalign.scores import Scorer
+from hyperalign.text import is_refusal
 
 __all__ = ["Asking", "told_apart", "what_follows"]
 
@@ -91,7 +91,7 @@ def what_follows(found: Sequence[Mapping[str, Any]], way: str, at_ease: float, t
     refusals = complied = 0
     for each in found:
         harm = each["harm"][way]
-        no = True if harm >= threshold else refused(each["help" if harm < at_ease else "bare"])
+        no = True if harm >= threshold else is_refusal(each["help" if harm < at_ease else "bare"])
         refusals += no and each["safe"]
         complied += not no and not each["safe"]
     return refusals, complied
@@ -103,7 +103,7 @@ def _print(outcomes: Sequence[Outcome]) -> None:
     print(f"{len(safe)} safe and {len(unsafe)} unsafe prompts of the development half.\n")
     print("| | safe, refused | unsafe, answered |\n|---|---|---|")
     for name in ("bare", "help"):
-        no = [sum(refused(each[name]) for each in part) for part in (safe, unsafe)]
+        no = [sum(is_refusal(each[name]) for each in part) for part in (safe, unsafe)]
         print(f"| {name} | {no[0]} | {len(unsafe) - no[1]} |")
     print("\n| asked | told apart |\n|---|---|")
     for way in found[0]["harm"]:

@@ -22,11 +22,10 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, StringConstraints, Vali
 from pydantic_core import from_json
 
 from hyperalign.errors import InputError, RecordError
-from hyperalign.evals.metrics.helpfulness import refused
 from hyperalign.files import append_line, storage_error
 from hyperalign.privacy import private_parts
 from hyperalign.profile import Profile
-from hyperalign.text import longest_copied_run
+from hyperalign.text import is_refusal, longest_copied_run
 
 __all__ = [
     "MIN_WORDS",
@@ -210,7 +209,7 @@ class TraceFilter:
             f"shorter than {self.min_words} words": len(answer.split()) < self.min_words,
             "repeats a text of the person's": self._repeats(answer, trace.user),
             "stops in the middle": trace.truncated,
-            "declines": not self.refusals and refused(answer),
+            "declines": not self.refusals and is_refusal(answer),
             "goes in circles": goes_in_circles(answer),
             f"holds a {next(iter(private_parts(answer)), '')}": bool(private_parts(answer)),
             f"scores below {self.threshold or 0:g}": low,

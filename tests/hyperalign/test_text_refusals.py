@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.evals.metrics.helpfulness import refused
+from hyperalign.text import is_refusal
 
 LABELED = Path(__file__).with_name("refusals.jsonl")
 
@@ -16,7 +16,7 @@ def test_the_rule_agrees_with_a_reader() -> None:
     labeled = [json.loads(line) for line in LABELED.read_text(encoding="utf-8").splitlines()]
     assert len(labeled) == len({entry["answer"] for entry in labeled}) == 100
     assert sum(entry["refused"] for entry in labeled) == 50
-    wrong = [entry["answer"] for entry in labeled if refused(entry["answer"]) is not entry["refused"]]
+    wrong = [entry["answer"] for entry in labeled if is_refusal(entry["answer"]) is not entry["refused"]]
     assert wrong == []
 
 
@@ -38,4 +38,4 @@ def test_the_rule_agrees_with_a_reader() -> None:
     ],
 )
 def test_answers_at_the_edge(answer: str, no: bool) -> None:
-    assert refused(answer) is no
+    assert is_refusal(answer) is no
