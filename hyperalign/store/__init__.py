@@ -1,24 +1,8 @@
-"""Profiles and records of many people, kept in a database.
+"""Profiles and records of many people, kept in SQLite or PostgreSQL.
 
-``Store`` is the front of it; the rest of the package stays behind it. The database library
-is loaded with the first use of ``Store``, not with this package.
+``__init__.pyi`` lists the public names. SQLAlchemy is imported when ``Store`` is first used.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING, Any
-
-from .interface import Bundle, Person, Removed, StoreLike, Version
-
-if TYPE_CHECKING:
-    from .store import Store
-
-__all__ = ["Bundle", "Person", "Removed", "Store", "StoreLike", "Version"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "Store":
-        from .store import Store
-
-        return Store
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

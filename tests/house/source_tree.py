@@ -1,9 +1,10 @@
-"""What the tests of the house share: the source tree as modules, files and pages."""
+"""The source tree as modules, imports, files and pages, for the tests beside it."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -34,6 +35,45 @@ def modules() -> dict[str, Path]:
 def parsed(path: Path) -> ast.Module:
     """A module's syntax tree."""
     return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def lazy_names(package: str) -> dict[str, str]:
+    """The public names of a package that its ``__init__.pyi`` declares, and the module that each comes from."""
+    stub = modules()[package].with_suffix(".pyi") if package in modules() else None
+    if stub is None or not stub.exists():
+        return {}
+    imports = [node for node in parsed(stub).body if isinstance(node, ast.ImportFrom)]
+    return {
+        alias.name: f"{package}.{node.module}" if node.module else f"{package}.{alias.name}"
+        for node in imports
+        for alias in node.names
+    }
+
+
+def imports(name: str) -> Iterator[tuple[int, str]]:
+    """Line and full name of every import of a module, wherever in it that stands; lazy names lead to their module."""
+    is_package = modules()[name].name == "__init__.py"
+    for node in ast.walk(parsed(modules()[name])):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = name.split(".")
+            up = node.level - 1 if is_package else node.level
+            start = parts[: len(parts) - up] if node.level else []
+            source = ".".join([*start, *([node.module] if node.module else [])])
+            for alias in node.names:
+                module = f"{source}.{alias.name}"
+                yield node.lineno, lazy_names(source).get(alias.name, module if module in modules() else source)
+
+
+@cache
+def import_graph() -> dict[str, frozenset[str]]:
+    """Every module of the four packages, and those of them that it imports."""
+    return {
+        name: frozenset(target for _, target in imports(name) if target in modules() and target != name)
+        for name in modules()
+    }
 
 
 def files() -> list[Path]:

@@ -1,66 +1,64 @@
-"""Imports point one way: cli -> backends -> evals -> programs -> nouns. And a module is one room, not a hall."""
+"""Imports point one way: cli -> backends -> evals -> programs -> data, and no library code asserts or prints."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 
 import pytest
 
-import hyperalign
-from tests.house.source_tree import ROOT, modules, parsed
+from tests.house.source_tree import ROOT, imports, modules, parsed
 
 LAYERS = ("hyperalign", "hyperalign.programs", "hyperalign.evals", "hyperalign.backends", "hyperalign.cli")
-MOST_LINES = 400
+# Inside backends: what serves may train and ask models, what trains may ask models, and models need neither.
+BACKENDS = {
+    "hyperalign.backends.models": ("hyperalign.backends.serve", "hyperalign.backends.distill"),
+    "hyperalign.backends.distill": ("hyperalign.backends.serve",),
+}
 
 
 def layer(module: str) -> int:
-    """How far up a module stands: 0 for the nouns, 4 for the command line."""
-    return max(i for i, name in enumerate(LAYERS) if module == name or module.startswith(f"{name}."))
+    """How far up a module stands: 0 for the data package, 4 for the command line."""
+    return max(i for i, name in enumerate(LAYERS) if is_in(module, name))
 
 
-def imported(name: str) -> Iterator[tuple[int, str]]:
-    """Line and full name of everything of ours that a module imports, wherever in it that happens."""
-    is_package = modules()[name].name == "__init__.py"
-    for node in ast.walk(parsed(modules()[name])):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parts = name.split(".")
-            up = node.level - 1 if is_package else node.level
-            start = parts[: len(parts) - up] if node.level else []
-            source = ".".join([*start, *([node.module] if node.module else [])])
-            for alias in node.names:
-                if source == "hyperalign" and alias.name in hyperalign._HOMES:
-                    yield node.lineno, f"hyperalign.{hyperalign._HOMES[alias.name]}"
-                elif f"{source}.{alias.name}" in modules():
-                    yield node.lineno, f"{source}.{alias.name}"
-                else:
-                    yield node.lineno, source
+def is_in(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
 
 
-# The front door names everything, and loads it when it is asked for.
-@pytest.mark.parametrize("name", [name for name in modules() if name != "hyperalign"])
+@pytest.mark.parametrize("name", list(modules()))
 def test_imports_point_down(name: str) -> None:
-    ours = [(line, target) for line, target in imported(name) if target.split(".")[0] == "hyperalign"]
-    upward = [f"{name}:{line} imports {target}" for line, target in ours if layer(target) > layer(name)]
-    assert not upward
+    ours = [(line, target) for line, target in imports(name) if is_in(target, "hyperalign")]
+    assert not [f"{name}:{line} imports {target}" for line, target in ours if layer(target) > layer(name)]
+
+
+@pytest.mark.parametrize("package", BACKENDS)
+def test_imports_inside_backends_point_down(package: str) -> None:
+    found = [
+        f"{name}:{line} imports {target}"
+        for name in modules()
+        if is_in(name, package)
+        for line, target in imports(name)
+        if any(is_in(target, upper) for upper in BACKENDS[package])
+    ]
+    assert not found
 
 
 def test_the_walk_sees_imports_in_functions_and_for_type_checkers() -> None:
-    seen = {target for _, target in imported("hyperalign.cli.fit")}
-    assert {"hyperalign.programs.personalizer", "hyperalign.cli.terminal", "hyperalign.store"} <= seen
-    assert "hyperalign.profile" in {target for _, target in imported("hyperalign.cli.demo")}
+    seen = {target for _, target in imports("hyperalign.cli.fit")}
+    assert {"hyperalign.programs.personalizer", "hyperalign.cli.terminal"} <= seen
+    assert "hyperalign.profile" in {target for _, target in imports("hyperalign.cli.demo")}
     assert layer("hyperalign.store.queries") == 0
     assert layer("hyperalign.cli.demo") > layer("hyperalign.backends.models.lm") > layer("hyperalign.evals.metrics")
 
 
-def test_modules_are_short() -> None:
-    others = [
-        path for folder in ("benches", "docs", "examples", "requirements") for path in (ROOT / folder).glob("*.py")
-    ]
-    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in [*modules().values(), *others]}
-    assert not {path: lines for path, lines in lengths.items() if lines > MOST_LINES}
+def test_no_test_imports_a_bench() -> None:
+    found = []
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(parsed(path)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found += [f"{path}:{node.lineno}" for name in names if name.split(".")[0] == "benches"]
+    assert not found
 
 
 @pytest.mark.parametrize("name", list(modules()))

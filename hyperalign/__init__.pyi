@@ -1,0 +1,33 @@
+from . import backends as backends
+from . import evals as evals
+from . import programs as programs
+from .backends.models.connect import connect as connect
+from .backends.models.scorers import open_scorer as open_scorer
+from .budget import Budget as Budget
+from .budget import Usage as Usage
+from .errors import HyperalignError as HyperalignError
+from .population import FolderPopulation as FolderPopulation
+from .population import ShippedPopulation as ShippedPopulation
+from .population import StorePopulation as StorePopulation
+from .profile import Evidence as Evidence
+from .profile import Hypothesis as Hypothesis
+from .profile import Profile as Profile
+from .programs.extract import ExtractPreferences as ExtractPreferences
+from .programs.generate import Generate as Generate
+from .programs.infer import InferHypotheses as InferHypotheses
+from .programs.judge import Judge as Judge
+from .programs.personalizer import Personalizer as Personalizer
+from .programs.selection import Rules as Rules
+from .programs.selection import select as select
+from .programs.strategies import strategy as strategy
+from .programs.update import update as update
+from .reading import read_records as read_records
+from .records import Edit as Edit
+from .records import Pair as Pair
+from .records import Rating as Rating
+from .records import Sample as Sample
+from .scores import ScoreMatrix as ScoreMatrix
+from .space import load_space as load_space
+from .store import Store as Store
+
+__version__: str
