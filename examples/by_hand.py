@@ -17,7 +17,7 @@ from scipy import stats
 import hyperalign as ha
 from hyperalign.profile import Hypothesis
 from hyperalign.programs.selection import Rules, Selection, select
-from hyperalign.programs.selection.effects import Effects, effects, permutation_p
+from hyperalign.programs.selection.effects import Effects, estimate_effects, permutation_p
 from hyperalign.scores import Row, ScoreMatrix
 
 RULES = Rules()
@@ -113,7 +113,7 @@ def own_and_others() -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
 def steps() -> Iterator[tuple[str, list[str]]]:
     """Each step: its name, and its lines, a Markdown table or a sum."""
     own, others = own_and_others()
-    found = effects(own, others, RULES.prior)
+    found = estimate_effects(own, others, RULES.prior)
     yield "Choices", choices()
     yield "Hypotheses", table(["", "statement", "opposite", "source"], _hypotheses())
     yield "Score matrix", table(["", *(h.id for h in HYPOTHESES)], _matrix())
@@ -122,7 +122,7 @@ def steps() -> Iterator[tuple[str, list[str]]]:
     yield "By hand: shrinkage of warm", _shrinkage_by_hand(own, others, found)
     yield "Shrinkage", table(["", *WEIGHED], _shrinkage(own, others, found))
     yield "Do the choices point one way?", table(["exchanged", "length", "length beyond others"], _flips(own, found))
-    yield "By hand: the limit", [f"limit = 0.05 x (16 / {len(own)})^2 = {RULES.chance(len(own)):.2f}"]
+    yield "By hand: the limit", [f"limit = 0.05 x (16 / {len(own)})^2 = {RULES.null_alpha_for(len(own)):.2f}"]
     yield "Alike", table(["", *WEIGHED], _alike(own, others, found))
     yield "Kept and dropped", table(["", "said", "wrong sign", "mean so far", "weight", "outcome"], _outcomes())
 
@@ -181,7 +181,9 @@ def _shrinkage_by_hand(own: NDArray[np.float64], others: list[NDArray[np.float64
 
 def _shrinkage(own: NDArray[np.float64], others: list[NDArray[np.float64]], found: Effects) -> Iterator[list[str]]:
     # A column without its neighbors, which is what can be followed by hand.
-    alone = [effects(own[:, [at]], [cells[:, [at]] for cells in others], RULES.prior) for at in range(len(WEIGHED))]
+    alone = [
+        estimate_effects(own[:, [at]], [cells[:, [at]] for cells in others], RULES.prior) for at in range(len(WEIGHED))
+    ]
     yield ["gain in scales", *figures(found.raw / found.scale)]
     yield ["its standard error", *figures(found.noise / found.scale, "{:.2f}")]
     yield ["believed, alone", *figures(np.array([float(each.mean[0] / each.scale[0]) for each in alone]))]

@@ -77,7 +77,7 @@ def untestable(
     reasons = {}
     for candidate in candidates:
         left = sum(record.id not in candidate.made_from for record in records)
-        reason = rules.too_few(left, len(others), what)
+        reason = rules.explain_too_few(left, len(others), what)
         if reason and not left:
             reason = f"made from all of the {what}, so none is left to test it"
         if reason:

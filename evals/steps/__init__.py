@@ -19,7 +19,7 @@ from hyperalign.programs.adapters import BriefJSONAdapter, PlainAdapter
 from hyperalign.programs.deliberate import Weigh, asks_of
 from hyperalign.programs.extract import ExtractPreferences
 from hyperalign.programs.generate import Generate
-from hyperalign.programs.hypothesis_tests.choice import WhichFits, which_text
+from hyperalign.programs.hypothesis_tests.choice import WhichFits, render_which_text
 from hyperalign.programs.infer import InferHypotheses
 from hyperalign.scores import Message, Scorer
 
@@ -101,7 +101,7 @@ def _answering(program: Any, name: str) -> dspy.Adapter:
 
 def _fitting(program: Any, name: str) -> dspy.Adapter:
     del program, name
-    return PlainAdapter(which_text)
+    return PlainAdapter(render_which_text)
 
 
 def _weighing(program: Any, name: str) -> dspy.Adapter:

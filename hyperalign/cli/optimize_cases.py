@@ -118,7 +118,7 @@ def reported(
     from hyperalign.files import alone_in, write_whole
     from hyperalign.programs.optimize.artifact import apply, same_prompts
     from hyperalign.programs.optimize.metric import GuardedMetric
-    from hyperalign.programs.optimize.verdict import decide, example_by_example, nothing
+    from hyperalign.programs.optimize.verdict import compare_examples, decide, decide_unchanged
     from hyperalign.runs import Journal
 
     from .session import choose_scorer
@@ -140,7 +140,7 @@ def reported(
             was = metric.measure(before, held.examples)
             if same_prompts(artifact.found, artifact.before):
                 now = was
-                verdict = nothing(was, "the search found no other prompts than those that were there")
+                verdict = decide_unchanged(was, "the search found no other prompts than those that were there")
             else:
                 now = metric.measure(after, held.examples)
                 verdict = decide(was, now, [])
@@ -155,7 +155,7 @@ def reported(
         "power": verdict.power,
         # Whoever reports until it looks well has looked often.
         "other_reports": _others(folder, file, str(lm.model)),
-        "examples": example_by_example(was, now),
+        "examples": compare_examples(was, now),
     }
     write_whole(file, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     return found, verdict

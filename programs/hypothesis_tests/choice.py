@@ -34,8 +34,8 @@ __all__ = [
     "ChoiceTest",
     "WhichFits",
     "WhichText",
+    "render_which_text",
     "statements_per_call_of",
-    "which_text",
 ]
 
 STATEMENTS_PER_CALL = 24
@@ -60,7 +60,7 @@ class WhichText(dspy.Signature):
     letters: str = dspy.OutputField(desc="A or B for each statement")
 
 
-def which_text(inputs: Mapping[str, Any]) -> list[Message]:
+def render_which_text(inputs: Mapping[str, Any]) -> list[Message]:
     """The conversation that asks it: the texts first, so that they are read once for all statements."""
     texts = f"{fenced(inputs['first'], 'A')}\n\n{fenced(inputs['second'], 'B')}"
     statements: Sequence[str] = inputs["statements"]
@@ -131,7 +131,7 @@ class WhichFits(Program):
         def some(numbers: Sequence[int]) -> dict[str, Any]:
             return {"first": a, "second": b, "statements": [statements[number] for number in numbers]}
 
-        found = yield from asked_for_several(self.ask, some, len(statements), render=which_text, lm=self._model)
+        found = yield from asked_for_several(self.ask, some, len(statements), render=render_which_text, lm=self._model)
         return [1.0 - share for share in found] if exchanged else found
 
 

@@ -43,10 +43,10 @@ from hyperalign.text import excerpt, fenced
 
 from . import Done, Screen, foremost
 
-__all__ = ["ExampleTest", "LikelihoodTest", "MeasurementTest", "row_by_row"]
+__all__ = ["ExampleTest", "LikelihoodTest", "MeasurementTest", "fill_rows"]
 
 
-def row_by_row(
+def fill_rows(
     row: Callable[[Record, Sequence[Hypothesis]], Sequence[float]],
     records: Sequence[Record],
     hypotheses: Sequence[Hypothesis],
@@ -102,7 +102,7 @@ class MeasurementTest:
 
         For a pair or an edit: how much further than the text that was turned down.
         """
-        return row_by_row(self._row, records, hypotheses, wanted, done)
+        return fill_rows(self._row, records, hypotheses, wanted, done)
 
     def _row(self, record: Record, hypotheses: Sequence[Hypothesis]) -> list[float]:
         own, other = self._holds(own_text(record), hypotheses), other_text(record)
@@ -151,7 +151,7 @@ class LikelihoodTest:
         self, records: Sequence[Record], hypotheses: Sequence[Hypothesis], wanted: NDArray[np.bool_], done: Done
     ) -> NDArray[np.float64]:
         """Nats that each record gives a statement over its opposite."""
-        return row_by_row(self._row, records, hypotheses, wanted, done, screen=self._screen)
+        return fill_rows(self._row, records, hypotheses, wanted, done, screen=self._screen)
 
     def _row(self, record: Record, hypotheses: Sequence[Hypothesis]) -> list[float]:
         other = other_text(record)

@@ -21,9 +21,9 @@ from hyperalign.text import excerpt, fenced
 from ..adapters import BriefJSONAdapter
 from ..dspy_internals import AdapterParseError
 from .leaks import LeakCheck
-from .metric import ending
+from .metric import find_fatal_error
 
-__all__ = ["Reflected", "Written", "all_written", "written_for"]
+__all__ = ["ReflectiveProposer", "WrittenProposer", "load_written_instructions", "written_instructions_for"]
 
 _LEAST_WORDS = 6
 _PLACE = "the better instruction, and nothing else"
@@ -55,7 +55,7 @@ class BetterInstruction(dspy.Signature):
     better: str = dspy.OutputField(desc=_PLACE)
 
 
-class Reflected:
+class ReflectiveProposer:
     """Asks a model for a better instruction.
 
     Args:
@@ -96,7 +96,7 @@ class Reflected:
             try:
                 new = self._better(name, candidate[name], reflective_dataset.get(name, ())) if not self.fault else ""
             except Exception as error:  # noqa: BLE001, RUF100 - also what no model should do is told of
-                self.fault = ending(error) or error
+                self.fault = find_fatal_error(error) or error
                 return {}
             if new:
                 found[name] = new
@@ -139,7 +139,7 @@ class Reflected:
         return "leaking" if self._leaks(new) else ""
 
 
-class Written:
+class WrittenProposer:
     """Hands out instructions that people wrote for a step, each once, in their order.
 
     Args:
@@ -164,12 +164,12 @@ class Written:
         return {name: self._left[name].pop(0) for name in components_to_update if self._left.get(name)}
 
 
-def all_written() -> list[str]:
+def load_written_instructions() -> list[str]:
     """All instructions that ship, of any step."""
     return [text for texts in _shipped().values() for text in texts]
 
 
-def written_for(program: dspy.Module) -> dict[str, list[str]]:
+def written_instructions_for(program: dspy.Module) -> dict[str, list[str]]:
     """The instructions that ship for a program's predictors, by the predictor's name."""
     shipped = _shipped()
     return {

@@ -204,7 +204,7 @@ class LeakCheck:
             return True
         # A name in another form: Okafor's, the Okafors, Bruno-like.
         stems = {re.split(r"['-]", word, maxsplit=1)[0], word.replace("'", "").replace("-", "")}
-        stems |= {stem.removesuffix(ending) for stem in list(stems) for ending in _ENDINGS}
+        stems |= {stem.removesuffix(suffix) for stem in list(stems) for suffix in _ENDINGS}
         return any(len(stem) >= _STEM and stem in self._names for stem in stems)
 
 

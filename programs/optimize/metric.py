@@ -28,16 +28,16 @@ from hyperalign.errors import ContextLengthError, HyperalignError, InputError, M
 
 from ..dspy_internals import ACTIVE_CALL_ID, BaseCallback, ContextWindowExceededError, LMError
 
-__all__ = ["Ended", "FailureCallback", "GuardedMetric", "Measured", "Metric", "ending", "judging"]
+__all__ = ["ExampleScore", "FailureCallback", "GuardedMetric", "Metric", "SearchEnded", "find_fatal_error", "in_metric"]
 
 _judging: ContextVar[bool] = ContextVar("hyperalign_judging", default=False)
 
 
-class Ended(BaseException):
+class SearchEnded(BaseException):
     """Leaves an optimizer at once; not an ``Exception``, which optimizers would take for a low score."""
 
 
-def ending(error: BaseException) -> HyperalignError | None:
+def find_fatal_error(error: BaseException) -> HyperalignError | None:
     """What a failure ends a search with; None where it is one example's alone.
 
     Args:
@@ -54,7 +54,7 @@ def ending(error: BaseException) -> HyperalignError | None:
 
 
 @contextmanager
-def judging() -> Iterator[None]:
+def in_metric() -> Iterator[None]:
     """While a metric judges: what its own modules raise is the metric's business."""
     token = _judging.set(True)
     try:
@@ -95,9 +95,9 @@ class FailureCallback(BaseCallback):
             self._running.discard(call_id)
             outermost = call_id in self._outermost
             self._outermost.discard(call_id)
-        if outermost and exception is not None and (fault := ending(exception)) is not None:
+        if outermost and exception is not None and (fault := find_fatal_error(exception)) is not None:
             self._tell(fault)
-            raise Ended
+            raise SearchEnded
 
 
 Metric = Callable[..., Any]
@@ -108,7 +108,7 @@ _CONSTANT_AFTER = 0.5  # of what a search asks
 
 
 @dataclass(frozen=True)
-class Measured:
+class ExampleScore:
     """One example's answer, scored.
 
     Attributes:
@@ -163,7 +163,7 @@ class GuardedMetric:
             self._progress("search", self._asked, self._expected)
         return said
 
-    def measure(self, program: dspy.Module, examples: Sequence[dspy.Example]) -> list[Measured]:
+    def measure(self, program: dspy.Module, examples: Sequence[dspy.Example]) -> list[ExampleScore]:
         """Run a program on examples, one after the other, and score it; what it can't answer scores nought.
 
         Raises:
@@ -176,13 +176,13 @@ class GuardedMetric:
                 with dspy.context(track_usage=True):
                     answer = program(**example.inputs())
             except Exception as error:
-                if (fault := ending(error)) is not None:
+                if (fault := find_fatal_error(error)) is not None:
                     raise fault from fault.__cause__
-                found.append(Measured(str(example.user), 0.0, f"The program failed: {type(error).__name__}."))
+                found.append(ExampleScore(str(example.user), 0.0, f"The program failed: {type(error).__name__}."))
                 continue
             said = self._said(example, answer, None, None, None)
             score = float(said.score) if hasattr(said, "score") else float(said)
-            found.append(Measured(str(example.user), score, str(getattr(said, "feedback", "")), _tokens(answer)))
+            found.append(ExampleScore(str(example.user), score, str(getattr(said, "feedback", "")), _tokens(answer)))
             if self._progress is not None:
                 self._progress("measure", number, len(examples))
         return found
@@ -216,7 +216,7 @@ class GuardedMetric:
 
     def _said(self, gold: dspy.Example, *rest: Any) -> Any:
         try:
-            with judging():
+            with in_metric():
                 said = self._metric(*(gold, *rest)[: self._arguments])
         except HyperalignError:
             raise

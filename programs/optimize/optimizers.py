@@ -33,11 +33,11 @@ import dspy
 from hyperalign.errors import InputError, MissingExtraError, ModelOutputError
 
 from ..dspy_internals import AdapterParseError, bootstrap
-from .instructions import Reflected, Written, written_for
+from .instructions import ReflectiveProposer, WrittenProposer, written_instructions_for
 from .leaks import LeakCheck
 from .metric import GuardedMetric
 
-__all__ = ["OPTIMIZERS", "Found", "SearchConfig", "check_wants", "evolved", "instructions_of", "searched"]
+__all__ = ["OPTIMIZERS", "Found", "SearchConfig", "check_wants", "instructions_of", "run_gepa", "run_optimizer"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def instructions_of(program: dspy.Module) -> dict[str, str]:
 _MINIBATCH = 4
 
 
-def evolved(config: SearchConfig, proposer: Reflected | Written, max_steps: int) -> Found:
+def run_gepa(config: SearchConfig, proposer: ReflectiveProposer | WrittenProposer, max_steps: int) -> Found:
     """Search over what a proposer proposes.
 
     Args:
@@ -141,7 +141,7 @@ def evolved(config: SearchConfig, proposer: Reflected | Written, max_steps: int)
     return Found(best, [*scored, *heard.rejected, *proposer.turned_down], proposer.refused, _why(proposer))
 
 
-def _why(proposer: Reflected | Written) -> str:
+def _why(proposer: ReflectiveProposer | WrittenProposer) -> str:
     if not proposer.exhausted:
         return ""
     counts = ", ".join(f"{count} {why}" for why, count in proposer.refused.items())
@@ -213,7 +213,7 @@ def check_wants(name: str | Any, program: dspy.Module, *, reflects: bool, demos:
         raise InputError(f"There is no optimizer {name!r}.", remedy=f"Choose one of: {', '.join(OPTIMIZERS)}.")
     if name == "gepa" and not reflects:
         raise InputError("GEPA wants a model that reflects.", remedy="Give --reflection, or --optimizer variants.")
-    if name == "variants" and not any(written_for(program).values()):
+    if name == "variants" and not any(written_instructions_for(program).values()):
         names = ", ".join(each.signature.__name__ for _, each in program.named_predictors())
         raise InputError(
             f"No written instructions ship for this program ({names}).", remedy="Take --optimizer gepa or bootstrap."
@@ -230,7 +230,7 @@ def check_wants(name: str | Any, program: dspy.Module, *, reflects: bool, demos:
             raise MissingExtraError("MIPROv2", "mipro") from error
 
 
-def searched(name: str | Any, config: SearchConfig) -> Found:
+def run_optimizer(name: str | Any, config: SearchConfig) -> Found:
     """Run an optimizer.
 
     Args:
@@ -254,12 +254,14 @@ def searched(name: str | Any, config: SearchConfig) -> Found:
 
 def _gepa(config: SearchConfig) -> Found:
     originals = instructions_of(config.program)
-    return evolved(config, Reflected(config.reflection, config.leaks, config.seed, originals), config.max_steps)
+    return run_gepa(
+        config, ReflectiveProposer(config.reflection, config.leaks, config.seed, originals), config.max_steps
+    )
 
 
 def _variants(config: SearchConfig) -> Found:
-    written = Written(written_for(config.program))
-    return evolved(config, written, min(config.max_steps, written.count))
+    written = WrittenProposer(written_instructions_for(config.program))
+    return run_gepa(config, written, min(config.max_steps, written.count))
 
 
 def _bootstrap(config: SearchConfig) -> Found:

@@ -31,11 +31,11 @@ from hyperalign.errors import BudgetExceededError, InputError
 from hyperalign.records import Record, other_text, own_text, prompt_of
 
 from .artifact import Artifact, apply, prompts_of, same_prompts
-from .instructions import all_written
+from .instructions import load_written_instructions
 from .leaks import LeakCheck
-from .metric import Ended, FailureCallback, GuardedMetric, Metric
-from .optimizers import Found, SearchConfig, check_wants, searched
-from .verdict import decide, example_by_example, nothing
+from .metric import FailureCallback, GuardedMetric, Metric, SearchEnded
+from .optimizers import Found, SearchConfig, check_wants, run_optimizer
+from .verdict import compare_examples, decide, decide_unchanged
 
 __all__ = ["SharedBudget", "Splits", "check_search", "optimize", "search", "shared_budget", "split_people"]
 
@@ -246,7 +246,7 @@ def search(
         same = same_prompts(prompts_of(found.program), prompts_of(program))
         with budget.step("validation"):
             after = before if same else guarded.measure(found.program, parts.validation)
-    verdict = nothing(before, _why_nothing(found)) if same else decide(before, after, told)
+    verdict = decide_unchanged(before, _why_nothing(found)) if same else decide(before, after, told)
     return Artifact(
         step=step,
         optimizer=optimizer if isinstance(optimizer, str) else type(optimizer).__name__,
@@ -257,7 +257,7 @@ def search(
         users={name: tuple(users) for name, users in parts.users().items()},
         versions={name: version(name) for name in ("hyperalign", "dspy", "gepa")},
         verdict=verdict,
-        validation=example_by_example(before, after),
+        validation=compare_examples(before, after),
         tried=tuple(found.tried),
         refused=dict(found.refused),
         spent={name: usage.as_json() for name, usage in budget.by_step.items()},
@@ -291,8 +291,8 @@ def _searched(optimizer: str | Any, config: SearchConfig, budget: Budget) -> Fou
     guarded = config.metric
     try:
         with budget.step("search"), dspy.context(callbacks=[*dspy.settings.callbacks, FailureCallback(guarded.tell)]):
-            found = searched(optimizer, config)
-    except (Exception, Ended):
+            found = run_optimizer(optimizer, config)
+    except (Exception, SearchEnded):
         # What ended the search says more than what an optimizer makes of it.
         guarded.check()
         budget.check()
@@ -340,7 +340,7 @@ def _known(program: dspy.Module, demos: Iterable[dspy.Example]) -> list[str]:
     """What was there before the search: the program's own words, written instructions, people who may be shown."""
     told = [text for _, text in _prompts(program)]
     shown = [text for each in _records(demos) for text in (prompt_of(each), own_text(each), other_text(each) or "")]
-    return [*told, *all_written(), *shown, *_texts(demos)]
+    return [*told, *load_written_instructions(), *shown, *_texts(demos)]
 
 
 def _prompts(program: dspy.Module) -> list[tuple[str, str]]:

@@ -17,9 +17,9 @@ from scipy import special
 from hyperalign.errors import InputError
 
 from .artifact import Verdict
-from .metric import Measured
+from .metric import ExampleScore
 
-__all__ = ["decide", "example_by_example", "nothing"]
+__all__ = ["compare_examples", "decide", "decide_unchanged"]
 
 MOST_TOKENS = 1.2
 """How many times as many tokens an answer may take."""
@@ -31,7 +31,7 @@ _NIL = 1e-9  # what rounding leaves of equal scores
 Scores = npt.NDArray[np.float64]
 
 
-def decide(before: Sequence[Measured], after: Sequence[Measured], leaks: Sequence[str]) -> Verdict:
+def decide(before: Sequence[ExampleScore], after: Sequence[ExampleScore], leaks: Sequence[str]) -> Verdict:
     """Compare the same people's scores under two sets of prompts, by Student's t over people.
 
     Args:
@@ -72,7 +72,7 @@ def decide(before: Sequence[Measured], after: Sequence[Measured], leaks: Sequenc
     )
 
 
-def nothing(before: Sequence[Measured], reason: str) -> Verdict:
+def decide_unchanged(before: Sequence[ExampleScore], reason: str) -> Verdict:
     """The verdict where there is nothing to compare: the search came to the prompts that were there.
 
     Args:
@@ -100,7 +100,7 @@ def nothing(before: Sequence[Measured], reason: str) -> Verdict:
     )
 
 
-def example_by_example(before: Sequence[Measured], after: Sequence[Measured]) -> tuple[dict[str, Any], ...]:
+def compare_examples(before: Sequence[ExampleScore], after: Sequence[ExampleScore]) -> tuple[dict[str, Any], ...]:
     """What each example scored and took under both, so that figures can be split by what people are like afterwards."""
     return tuple(
         {
@@ -125,7 +125,7 @@ def _detectable(scores: Scores, error: float) -> dict[str, Any]:
     return {"minimum_detectable_effect": quantiles * error, "bound": bound}
 
 
-def _by_person(measured: Sequence[Measured]) -> Scores:
+def _by_person(measured: Sequence[ExampleScore]) -> Scores:
     """Each person's mean score, in the order of their first examples."""
     scores: dict[str, list[float]] = {}
     for each in measured:

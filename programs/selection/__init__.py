@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from hyperalign.profile import Hypothesis
 from hyperalign.scores import ScoreMatrix
 
-from .choices import Subjects, judge_with_scopes
+from .choices import Subjects, judge_choices_by_scope
 from .effects import widest_table
 from .rules import Rules, Selection, drop
-from .samples import judge_chosen, judge_samples
+from .samples import judge_example_choices, judge_samples
 
 __all__ = ["Rules", "Selection", "Subjects", "drop", "select"]
 
@@ -49,12 +49,12 @@ def select(
     # Somebody's choices are judged as such; where texts are among their records, all are held against other people's.
     chosen = [(hypothesis, matrix) for hypothesis, matrix in known if matrix.all_paired(user)]
     written = [(hypothesis, matrix) for hypothesis, matrix in known if not matrix.all_paired(user)]
-    by_choices = judge_with_scopes(chosen, user, rules, subjects or {})
+    by_choices = judge_choices_by_scope(chosen, user, rules, subjects or {})
     # What holds on one subject alone says nothing of the choices on all the others.
     believed = any(not reason and not hypothesis.scope for hypothesis, reason in by_choices.judged)
     judged = [
         *by_choices.judged,
-        *judge_chosen(shown, widest_table(chosen, user), believed, rules),
+        *judge_example_choices(shown, widest_table(chosen, user), believed, rules),
         *judge_samples(written, user, rules),
     ]
     kept, surplus = _budgeted([hypothesis for hypothesis, reason in judged if not reason], rules)

@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from hyperalign.profile import Hypothesis, TestResult
 from hyperalign.scores import Row, ScoreMatrix
 
-from .effects import Effects, Table, any_permutation_p, effects, interaction_p, permutation_p, widest_table
+from .effects import Effects, Table, any_permutation_p, estimate_effects, interaction_p, permutation_p, widest_table
 from .rules import Judged, Rules, rounded, turned
 
-__all__ = ["ByChoices", "Subjects", "judge_choices", "judge_with_scopes", "much_the_same"]
+__all__ = ["ByChoices", "Subjects", "find_redundant", "judge_choices", "judge_choices_by_scope"]
 
 _ALIKE = 0.9
 _INTERVAL = 1.645
@@ -64,7 +64,7 @@ def judge_choices(tried: Sequence[tuple[Hypothesis, ScoreMatrix]], user: str, ru
         seen, beside = (tuple(matrix.of(hypothesis.id, part)[0]) for part in (_is(user), _is_not(user)))
         together.setdefault((id(matrix), seen, beside), []).append((hypothesis, matrix))
     # Statements made from some of the choices are tested by the others alone. What coins may do goes by all of them.
-    limit = rules.chance(max((_worth(matrix.weights([], user)) for _, matrix in tried), default=1.0))
+    limit = rules.null_alpha_for(max((_worth(matrix.weights([], user)) for _, matrix in tried), default=1.0))
     weighed = [
         _weigh([hypothesis for hypothesis, _ in alike], alike[0][1], list(seen), user, rules, limit=limit)
         for (_, seen, _), alike in together.items()
@@ -125,9 +125,9 @@ def _weigh(
     people = dict.fromkeys(row.user for row in matrix.rows if row.user != user)
     others = [cells for cells in (matrix.complete(columns, name) for name in people) if len(cells)]
     count = sum(map(len, others))
-    if reason := rules.too_few(len(own), count, "choices"):
+    if reason := rules.explain_too_few(len(own), count, "choices"):
         return ByChoices([(hypothesis, reason) for hypothesis in hypotheses])
-    found = effects(own, others, rules.prior, weights)
+    found = estimate_effects(own, others, rules.prior, weights)
     # Neither tossed coins nor everybody's taste: the choices, and what is left of them beyond other people's.
     common = weights @ own / weights.sum() - found.raw
     told = [weights[:, None] * (own - shift) / found.scale for shift in (0.0, common)]
@@ -173,7 +173,7 @@ def _kept_or_not(weighed: _Weighed, one_way: float, rules: Rules) -> list[Judged
             for hypothesis, p in zip(hypotheses, weighed.effects.positive, strict=True)
         ]
     )
-    alike = much_the_same(weighed.cells)
+    alike = find_redundant(weighed.cells)
     judged: list[Judged] = []
     kept: dict[int, Hypothesis] = {}
     for at in np.argsort(wrong, kind="stable").tolist():
@@ -198,7 +198,7 @@ def _kept_or_not(weighed: _Weighed, one_way: float, rules: Rules) -> list[Judged
     return judged
 
 
-def much_the_same(cells: NDArray[np.float64]) -> NDArray[np.bool_]:
+def find_redundant(cells: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which statements say much the same, either way round, shape (statements, statements).
 
     Args:
@@ -234,7 +234,7 @@ Subjects = Mapping[str, Collection[str]]
 """For each scope, the ids of the records that fall under it, anybody's."""
 
 
-def judge_with_scopes(
+def judge_choices_by_scope(
     tried: Sequence[tuple[Hypothesis, ScoreMatrix]], user: str, rules: Rules, subjects: Subjects
 ) -> ByChoices:
     """Judge hypotheses by choices, on all of them and on each subject that covers enough of them and not all.
@@ -282,14 +282,14 @@ def _scoped(table: Table, subjects: Subjects, kept: Collection[str], rules: Rule
     # Statements with loud cells must not decide alone where the choices point.
     scale = np.sqrt((cells**2).mean(axis=0))
     apart = interaction_p(table.weights[:, None] * cells / np.where(scale > 0, scale, 1.0), inside, seed=rules.seed)
-    limit = rules.scope_share * rules.chance(len(cells))
+    limit = rules.scope_share * rules.null_alpha_for(len(cells))
     found = [
         hypothesis.model_copy(update={"scope": scope})
         for (scope, ids), p in zip(subjects.items(), apart.tolist(), strict=True)
         if p <= limit
         for hypothesis in _held(table, ids, rules)
     ]
-    same = much_the_same(cells)[:, [name in kept for name in columns]]
+    same = find_redundant(cells)[:, [name in kept for name in columns]]
     said = {*kept, *(columns[at] for at in np.flatnonzero(same.any(axis=1)).tolist())}
     scoped: dict[str, Hypothesis] = {}
     for hypothesis in sorted(found, key=lambda h: (h.test.q if h.test else 1.0, -h.weight, h.id)):

@@ -37,7 +37,7 @@ __all__ = [
     "Prior",
     "Table",
     "any_permutation_p",
-    "effects",
+    "estimate_effects",
     "interaction_p",
     "permutation_p",
     "widest_table",
@@ -142,7 +142,7 @@ class Effects:
         return np.asarray(special.ndtr(self.mean / self.spread), dtype=np.float64)
 
 
-def effects(
+def estimate_effects(
     own: NDArray[np.float64],
     others: list[NDArray[np.float64]],
     prior: Prior,

@@ -84,7 +84,7 @@ class Rules:
         if self.min_records < 2:
             raise InputError(f"min_records is {self.min_records}.", remedy="A spread needs at least 2 records.")
 
-    def chance(self, choices: float) -> float:
+    def null_alpha_for(self, choices: float) -> float:
         """How often tossed coins may pass for a person, by the number of choices.
 
         With few choices hardly anything is out of reach of coins (four that agree are seen in one of eight tosses), so
@@ -92,7 +92,7 @@ class Rules:
         """
         return self.null_alpha * max(1.0, (16 / choices) ** 2)
 
-    def too_few(self, own: int, others: int, what: str = "records") -> str:
+    def explain_too_few(self, own: int, others: int, what: str = "records") -> str:
         """Why a hypothesis can't be judged by so few cells; empty if it can.
 
         Args:

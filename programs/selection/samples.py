@@ -35,10 +35,10 @@ from scipy import special
 from hyperalign.profile import Hypothesis, TestResult
 from hyperalign.scores import ScoreMatrix, welch_t
 
-from .effects import Prior, Table, effects
+from .effects import Prior, Table, estimate_effects
 from .rules import ExamplePrior, Judged, Rules, drop, rounded, turned
 
-__all__ = ["borne_out", "judge_chosen", "judge_samples", "no_gain"]
+__all__ = ["judge_example_choices", "judge_samples", "leave_one_out", "no_gain"]
 
 # How many cells the development people's spread is worth beside the person's own.
 _PRIOR_CELLS = 4
@@ -64,7 +64,9 @@ def no_gain(own: NDArray[np.float64], others: NDArray[np.float64], prior: Exampl
 _INTERVAL = 1.645
 
 
-def judge_chosen(examples: Sequence[Hypothesis], table: Table | None, believed: bool, rules: Rules) -> list[Judged]:
+def judge_example_choices(
+    examples: Sequence[Hypothesis], table: Table | None, believed: bool, rules: Rules
+) -> list[Judged]:
     """Judge choices as examples.
 
     Args:
@@ -76,7 +78,7 @@ def judge_chosen(examples: Sequence[Hypothesis], table: Table | None, believed: 
     if not believed or table is None:
         return [(example, "nothing that the choices say was kept for all prompts") for example in examples]
     own, others, weights = table.own, table.others, table.weights
-    if reason := rules.too_few(len(own) - 1, sum(map(len, others)), "other choices"):
+    if reason := rules.explain_too_few(len(own) - 1, sum(map(len, others)), "other choices"):
         return [(example, reason) for example in examples]
     judged: list[Judged] = []
     for example in examples:
@@ -85,7 +87,7 @@ def judge_chosen(examples: Sequence[Hypothesis], table: Table | None, believed: 
             judged.append((example, "no test could judge it"))
             continue
         at = table.records.index(record)
-        gain, spread = borne_out(own, others, at, rules.prior, weights)
+        gain, spread = leave_one_out(own, others, at, rules.prior, weights)
         against = float(special.ndtr(-gain / spread))
         result = TestResult(
             test=table.matrix.test,
@@ -104,7 +106,7 @@ def judge_chosen(examples: Sequence[Hypothesis], table: Table | None, believed: 
     return judged
 
 
-def borne_out(
+def leave_one_out(
     own: NDArray[np.float64],
     others: list[NDArray[np.float64]],
     at: int,
@@ -125,7 +127,7 @@ def borne_out(
         show would have it (mean), and how sure that is (standard deviation).
     """
     left = None if weights is None else np.delete(weights, at)
-    found = effects(np.delete(own, at, axis=0), others, prior, left)
+    found = estimate_effects(np.delete(own, at, axis=0), others, prior, left)
     # The log-odds between two normal densities that differ in sign alone are linear in the leanings.
     slope = 2 * np.linalg.solve(found.single, own[at])
     return float(slope @ found.mean), float(np.sqrt(max(slope @ found.covariance @ slope, 1e-12)))
@@ -180,7 +182,7 @@ def judge_samples(tried: Iterable[tuple[Hypothesis, ScoreMatrix]], user: str, ru
 def _try(hypothesis: Hypothesis, matrix: ScoreMatrix, user: str, rules: Rules) -> _Seen | Hypothesis:
     records, own = matrix.of(hypothesis.id, lambda row: row.user == user and row.weight >= _COUNTS)
     _, others = matrix.of(hypothesis.id, lambda row: row.user != user)
-    if reason := rules.too_few(len(own), len(others)):
+    if reason := rules.explain_too_few(len(own), len(others)):
         return drop(hypothesis, reason)
     if hypothesis.source == "space" and float(own.mean()) < float(others.mean()):
         own, others = -own, -others

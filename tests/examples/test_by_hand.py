@@ -45,7 +45,7 @@ def test_what_is_shown_on_the_way_is_what_selection_did(by_hand: ModuleType) -> 
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in steps["Do the choices point one way?"]]
     lengths = [float(row[1]) for row in table[2:-1]]
     own, others = by_hand.own_and_others()
-    scale = by_hand.effects(own, others, Rules().prior).scale
+    scale = by_hand.estimate_effects(own, others, Rules().prior).scale
     assert np.mean([length >= lengths[0] for length in lengths]) == permutation_p(own / scale)
     (alone,) = [line for line in steps["Shrinkage"] if line.startswith("| high pole, alone")]
     assert alone.split("|")[2].strip() == steps["By hand: shrinkage of warm"][-1].split(" = ")[-1]

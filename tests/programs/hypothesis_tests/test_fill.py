@@ -31,7 +31,7 @@ from hyperalign.programs.cost_estimate import (
 )
 from hyperalign.programs.evidence import find_evidence
 from hyperalign.programs.hypothesis_tests import Done, fill
-from hyperalign.programs.hypothesis_tests.likelihood import MeasurementTest, row_by_row
+from hyperalign.programs.hypothesis_tests.likelihood import MeasurementTest, fill_rows
 from hyperalign.programs.infer import QUESTIONS
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.selection import Rules
@@ -55,7 +55,7 @@ class Lengths:
     def cells(
         self, records: Sequence[Record], hypotheses: Sequence[Hypothesis], wanted: NDArray[np.bool_], done: Done
     ) -> NDArray[np.float64]:
-        return row_by_row(self._row, records, hypotheses, wanted, done)
+        return fill_rows(self._row, records, hypotheses, wanted, done)
 
     def _row(self, record: Record, hypotheses: Sequence[Hypothesis]) -> list[float]:
         return [float(len(getattr(record, "text", ""))) for _ in hypotheses]

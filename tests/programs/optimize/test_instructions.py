@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hyperalign.programs.optimize.instructions import Reflected
+from hyperalign.programs.optimize.instructions import ReflectiveProposer
 from hyperalign.programs.optimize.leaks import LeakCheck
 from hyperalign.programs.optimize.search import search
 from hyperalign.records import Sample
@@ -43,20 +43,22 @@ def test_field_markers_and_space_make_no_new_instruction(scripted_server: Script
     marked = f"[[ ## better ## ]]\n{POLITE}\n\n[[ ## completed ## ]]"
     assert search(program(), **asked(lm=model(scripted_server, better=marked))).found["self"].instructions == POLITE
     lm = model(scripted_server, better=POLITE.replace(" ", "\n "))
-    reflected = Reflected(lm, LeakCheck([]))
+    reflected = ReflectiveProposer(lm, LeakCheck([]))
     assert reflected({"self": POLITE}, {}, ["self"]) == {}
     assert reflected.refused == {"the same": 1}
 
 
 def test_neither_the_form_itself_nor_what_grows_and_grows_is_an_instruction(scripted_server: ScriptedServer) -> None:
-    copied = Reflected(model(scripted_server, better="The better instruction, and nothing else."), LeakCheck([]))
+    copied = ReflectiveProposer(
+        model(scripted_server, better="The better instruction, and nothing else."), LeakCheck([])
+    )
     assert copied({"self": POLITE}, {}, ["self"]) == {}
     assert copied.refused == {"not in the form asked for": 1}
     long = " ".join(f"word{n}" for n in range(len(POLITE.split()) + 60))
     lm = model(scripted_server, better=long)
     longer = " ".join(f"other{n}" for n in range(len(POLITE.split()) + 39))
-    assert Reflected(lm, LeakCheck([]))({"self": longer}, {}, ["self"]) == {"self": long}
-    held = Reflected(lm, LeakCheck([]), originals={"self": POLITE})
+    assert ReflectiveProposer(lm, LeakCheck([]))({"self": longer}, {}, ["self"]) == {"self": long}
+    held = ReflectiveProposer(lm, LeakCheck([]), originals={"self": POLITE})
     assert held({"self": longer}, {}, ["self"]) == {}
     assert held.refused == {"too long": 1}
 

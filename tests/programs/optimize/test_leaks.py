@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from hyperalign.programs.optimize.instructions import all_written
+from hyperalign.programs.optimize.instructions import load_written_instructions
 from hyperalign.programs.optimize.leaks import LeakCheck
 from hyperalign.records import Pair, Record, Sample
 
@@ -144,10 +144,10 @@ def test_titles_are_no_names_and_what_ships_is_never_a_leak() -> None:
     alone = LeakCheck(people, known=[KNOWN])
     assert {leak.kind for leak in alone("As Katarzyna would put it.")} == {"name"}
     assert {leak.kind for leak in alone("Lend it to Katarzyna's friends.")} == {"name"}
-    alarms = [(text, found) for text in (*all_written(), *clean()) if (found := alone(text))]
+    alarms = [(text, found) for text in (*load_written_instructions(), *clean()) if (found := alone(text))]
     assert len(alarms) <= 2, alarms
-    shipped = LeakCheck(people, known=[KNOWN, *all_written()])
-    assert not [text for text in all_written() if shipped(text)]
+    shipped = LeakCheck(people, known=[KNOWN, *load_written_instructions()])
+    assert not [text for text in load_written_instructions() if shipped(text)]
     assert shipped("As Katarzyna would put it.")
 
 

@@ -9,7 +9,7 @@ import pytest
 from dspy.utils.exceptions import LMAuthError
 
 from hyperalign.errors import MissingKeyError, ModelError, ModelOutputError, ModelServerError, UnknownModelError
-from hyperalign.programs.optimize.metric import Ended, FailureCallback, ending, judging
+from hyperalign.programs.optimize.metric import FailureCallback, SearchEnded, find_fatal_error, in_metric
 from hyperalign.programs.optimize.search import search
 from tests.fixtures.scripted_server import ScriptedServer, error
 from tests.programs.optimize.polite_answers import asked, but, examples, model, program, reflects
@@ -54,13 +54,13 @@ def test_what_a_program_or_a_metric_catches_is_no_fault() -> None:
     told: list[Any] = []
     with dspy.context(callbacks=[FailureCallback(told.append)]):
         assert Careful()() == "fine"
-        with judging(), pytest.raises(ModelServerError):
+        with in_metric(), pytest.raises(ModelServerError):
             Broken()()
         assert not told
-        with pytest.raises(Ended):
+        with pytest.raises(SearchEnded):
             Broken()()
     assert [str(fault) for fault in told] == ["Down."]
-    plain = ending(LMAuthError("No key.", model="any"))
+    plain = find_fatal_error(LMAuthError("No key.", model="any"))
     assert isinstance(plain, ModelError)
-    assert ending(ModelOutputError("Nothing.")) is None
-    assert ending(ValueError()) is None
+    assert find_fatal_error(ModelOutputError("Nothing.")) is None
+    assert find_fatal_error(ValueError()) is None

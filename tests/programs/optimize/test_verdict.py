@@ -9,16 +9,16 @@ import pytest
 from scipy import stats
 
 from hyperalign.errors import InputError
-from hyperalign.programs.optimize.metric import Measured
-from hyperalign.programs.optimize.verdict import decide, nothing
+from hyperalign.programs.optimize.metric import ExampleScore
+from hyperalign.programs.optimize.verdict import decide, decide_unchanged
 
 
-def measured(scores: Sequence[float], each: int = 1) -> list[Measured]:
-    return [Measured(f"p{who}", score, "", 10) for who, score in enumerate(scores) for _ in range(each)]
+def measured(scores: Sequence[float], each: int = 1) -> list[ExampleScore]:
+    return [ExampleScore(f"p{who}", score, "", 10) for who, score in enumerate(scores) for _ in range(each)]
 
 
 def test_where_nothing_was_found_the_spread_of_people_bounds_what_they_would_have_shown() -> None:
-    verdict = nothing(measured([0.2, 0.4, 0.6, 0.8]), "no improvement found")
+    verdict = decide_unchanged(measured([0.2, 0.4, 0.6, 0.8]), "no improvement found")
     error = math.sqrt(2) * stats.tstd([0.2, 0.4, 0.6, 0.8]) / 2
     assert verdict.minimum_detectable_effect == pytest.approx((stats.t.ppf(0.975, 3) + stats.t.ppf(0.8, 3)) * error)
     assert verdict.bound
@@ -28,7 +28,7 @@ def test_where_nothing_was_found_the_spread_of_people_bounds_what_they_would_hav
 
 
 def test_where_nothing_can_be_said_that_is_said() -> None:
-    verdict = nothing(measured([0.5, 0.5, 0.5]), "no improvement found")
+    verdict = decide_unchanged(measured([0.5, 0.5, 0.5]), "no improvement found")
     assert verdict.minimum_detectable_effect is None
     assert "can't be said" in verdict.power
 
@@ -43,8 +43,8 @@ def test_what_was_compared_has_the_power_of_its_differences() -> None:
 
 
 def test_all_means_are_over_people() -> None:
-    before = [*measured([0.0], each=9), Measured("other", 1.0, "")]
-    after = [*measured([0.2], each=9), Measured("other", 1.0, "")]
+    before = [*measured([0.0], each=9), ExampleScore("other", 1.0, "")]
+    after = [*measured([0.2], each=9), ExampleScore("other", 1.0, "")]
     verdict = decide(before, after, [])
     assert (verdict.before, verdict.after) == (pytest.approx(0.5), pytest.approx(0.6))
     assert verdict.difference == pytest.approx(verdict.after - verdict.before)
@@ -55,4 +55,4 @@ def test_one_person_has_no_interval(scores: list[float]) -> None:
     with pytest.raises(InputError, match="to compare prompts on"):
         decide(measured(scores), measured(scores), [])
     with pytest.raises(InputError, match="to compare prompts on"):
-        nothing(measured(scores), "no improvement found")
+        decide_unchanged(measured(scores), "no improvement found")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from benches.simulated import MIXING, SPACE, USER, Cells, Person, as_matrix, people, read
 from hyperalign.profile import Hypothesis
 from hyperalign.programs.selection import Rules, Selection, select
-from hyperalign.programs.selection.effects import Prior, any_permutation_p, effects, permutation_p
+from hyperalign.programs.selection.effects import Prior, any_permutation_p, estimate_effects, permutation_p
 
 from ..parts import statement
 
@@ -125,10 +125,10 @@ def test_the_clearest_of_several_groups_is_as_rare_as_its_p_says() -> None:
 def test_leanings_are_shrunken_and_more_so_with_less_to_go_on() -> None:
     rng = np.random.default_rng(8)
     own, others = read(rng, 16, np.ones(5)), people(rng)
-    few, many = effects(own[:4], others, Prior()), effects(own, others, Prior())
+    few, many = estimate_effects(own[:4], others, Prior()), estimate_effects(own, others, Prior())
     assert (few.spread > many.spread).all()
     assert np.linalg.norm(few.mean) < np.linalg.norm(few.raw)
-    nothing = effects(np.zeros((4, 3)), [np.zeros((2, 3))], Prior())
+    nothing = estimate_effects(np.zeros((4, 3)), [np.zeros((2, 3))], Prior())
     assert np.isfinite(nothing.positive).all()
     assert nothing.positive == pytest.approx(0.5)
 

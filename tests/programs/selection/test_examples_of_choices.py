@@ -8,7 +8,7 @@ from benches.simulated import SPACE, USER, Cells, Person, as_matrix, people, rea
 from hyperalign.profile import Evidence, Hypothesis
 from hyperalign.programs.selection import Rules, Selection, select
 from hyperalign.programs.selection.effects import Prior
-from hyperalign.programs.selection.samples import borne_out
+from hyperalign.programs.selection.samples import leave_one_out
 
 LEANING = np.array([3.0, 0, 0, 0, 0])
 
@@ -90,7 +90,7 @@ def test_exchanging_an_answer_with_the_other_exchanges_what_speaks_for_it() -> N
     own, others = read(rng, 6, LEANING), people(rng)
     turned = own.copy()
     turned[2] *= -1
-    gain, spread = borne_out(own, others, 2, Prior())
-    other_gain, other_spread = borne_out(turned, others, 2, Prior())
+    gain, spread = leave_one_out(own, others, 2, Prior())
+    other_gain, other_spread = leave_one_out(turned, others, 2, Prior())
     assert np.isclose(gain, -other_gain)
     assert np.isclose(spread, other_spread)

@@ -34,7 +34,7 @@ def test_coins_get_in_no_oftener_by_several_groups_of_statements(taste: float) -
 
 
 def test_with_few_choices_the_stated_share_of_tossed_coins_passes_and_no_more() -> None:
-    # One in five of eight choices, four in five of four (Rules.chance).
+    # One in five of eight choices, four in five of four (Rules.null_alpha_for).
     assert at_most(0.2, null(8, 200, paired=True))
     assert at_most(0.8, null(4, 200, paired=True))
 
