@@ -25,6 +25,7 @@ __all__ = [
     "cache_folder",
     "config_file",
     "data_folder",
+    "make_private_folder",
     "read_journal",
     "storage_error",
     "write_whole",
@@ -80,6 +81,19 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     return StorageError(f"Could not write {path}: {error.strerror or error}.", remedy=_ELSEWHERE)
 
 
+def make_private_folder(folder: Path) -> None:
+    """Make a folder, and its missing parents, that only their owner can enter: they may hold a person's words.
+
+    Args:
+        folder: one that exists keeps its mode.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that readers see the old content or the new, never a part.
 
@@ -93,7 +107,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
     data = content.encode("utf-8") if isinstance(content, str) else content
     temporary: str | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -121,8 +135,8 @@ def append_line(path: Path, line: str) -> None:
         StorageError: the disk is full or not writable.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+") as file:
+        make_private_folder(path.parent)
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "ab+") as file:
             torn = file.tell() > 0 and _last_byte(file) != b"\n"
             file.write(b"\n" * torn + line.encode("utf-8") + b"\n")
             file.flush()
@@ -168,7 +182,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     """
     lock = FileLock(folder / ".lock", timeout=0)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
         lock.acquire()
     except Timeout as error:
         raise StorageError(
