@@ -1,69 +1,64 @@
-"""The whole way from people and prompts to an adapter: ask, sift, split, train, seal.
+"""Distills people's profiles into an adapter: collect traces, filter, split, train, write, and gate the result.
 
-Everything that a run did lies in its folder: the traces, the rows, the losses, what went and why. A run that was
-stopped goes on where it was. This file is the order of the steps; each step is a file of its own.
+A run keeps everything in the adapter's folder under ``training`` (traces, rows, losses, splits), and resumes there.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from hyperalign import __version__
 from hyperalign.budget import Budget
+from hyperalign.charts import Point, lines
 from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError
 from hyperalign.files import alone_in, write_whole
 from hyperalign.profile import Profile
 from hyperalign.programs.strategies import strategy
 
-from .adapters import Adapter, Card, Verdict, check_base, check_tokenizer, open_adapter, recard, seal, sealed
-from .collect import METRICS, Teacher, collect, unanswered
-from .curve import as_picture
-from .dataset import Scope, TrainingRow, export, rows, split_of
-from .gate import Terms, judge
-from .recipe import ANSWERED, Hardware, Recipe
-from .student import Student, check_turns
-from .traces import Kept, Trace, TraceFilter, profile_hash
-from .train import losses, train
+from .adapters import (
+    Adapter,
+    Card,
+    Verdict,
+    check_base,
+    check_tokenizer,
+    find_same_adapter,
+    open_adapter,
+    update_card,
+    write_adapter,
+)
+from .collect import METRICS, Teacher, build_unanswered, collect_traces
+from .dataset import PromptSplits, Scope, TrainingRow, build_rows, split_prompts, write_rows
+from .gate import Criteria, judge_adapter
+from .recipe import ANSWER_METHODS, Hardware, Recipe
+from .student import Student, check_system_role
+from .traces import FilteredTraces, Trace, TraceFilter, hash_profile
+from .train import read_losses, train
 
-__all__ = ["Distillation", "Split", "distill", "gate", "split_prompts"]
+__all__ = ["Distillation", "distill", "gate", "loss_chart"]
 
-_Training = Mapping[str, float | None]
 _RUN, _SPLIT, _PEOPLE = "training", "split.json", "people.json"
 
 
 @dataclass(frozen=True)
-class Split:
-    """Prompts by split; each is in one split alone, for all people.
-
-    Attributes:
-        train: learned from.
-        validation: watched while training.
-        test: kept for the gate, and never trained on.
-    """
-
-    train: list[str]
-    validation: list[str]
-    test: list[str]
-
-
-@dataclass(frozen=True)
 class Distillation:
-    """What is asked for.
+    """The inputs of a distillation, besides its teacher.
 
     Attributes:
-        name: what the adapter is served as.
-        profiles: the people, one profile each.
-        prompts: what the teacher is asked.
-        student: who learns.
-        recipe: how.
-        scope: what the student is told of the person.
-        sieve: which answers may teach.
-        terms: what the gate will ask for: declared before training, and not changed after it.
+        name: the name that the adapter is served under.
+        profiles: one for each person.
+        prompts: for the teacher.
+        student: the model to train.
+        recipe: hyperparameters.
+        scope: what the student is told about the person.
+        trace_filter: selects the answers to train on.
+        criteria: of the gate; declared before training and not changed after it.
+
+    Raises:
+        InputError: the people do not fit the scope.
     """
 
     name: str
@@ -72,133 +67,129 @@ class Distillation:
     student: Student
     recipe: Recipe
     scope: Scope = field(default_factory=Scope)
-    sieve: TraceFilter = field(default_factory=TraceFilter)
-    terms: Terms = field(default_factory=Terms)
+    trace_filter: TraceFilter = field(default_factory=TraceFilter)
+    criteria: Criteria = field(default_factory=Criteria)
 
     def __post_init__(self) -> None:
         users = [profile.user for profile in self.profiles]
         if not users:
             raise InputError("There is nobody to distill.", remedy="Name profiles, or people in the store.")
         if len(set(users)) < len(users):
-            raise InputError("Two profiles are of one person.", remedy="Give one profile a person.")
+            raise InputError("Two profiles are of one person.", remedy="Give one profile for each person.")
         if self.scope.kind == "person" and len(users) > 1:
             raise InputError(
-                f"An adapter of scope 'person' is one person's, and these are {len(users)}.",
+                f"An adapter of scope 'person' is for one person, and there are {len(users)} profiles.",
                 remedy="Give one profile, or --scope tag, prefix or program.",
             )
 
 
-def split_prompts(prompts: Sequence[str]) -> Split:
-    """Split prompts by their own words; the same prompt is always in the same split."""
-    split = Split([], [], [])
-    for prompt in dict.fromkeys(prompts):
-        getattr(split, split_of(prompt)).append(prompt)
-    return split
-
-
 def distill(
-    asked: Distillation,
+    job: Distillation,
     teacher: Teacher,
     folder: Path,
     *,
-    judge: Student | None = None,
+    scoring_teacher: Student | None = None,
     budget: Budget | None = None,
     hardware: Hardware | None = None,
     progress: Progress | None = None,
 ) -> Adapter:
-    """Make an adapter; given again after a stop, it goes on.
+    """Make an adapter; the same call resumes a run that was interrupted.
 
     Args:
-        asked: what is asked for.
-        teacher: who answers.
-        folder: of the adapter; the run's own files lie in ``training`` under it.
-        judge: whose weights judge the student's own words, in ``on-policy``.
+        job: the inputs.
+        teacher: the model that answers.
+        folder: of the adapter; the run's files are in ``training`` under it.
+        scoring_teacher: scores the student's generations in ``on-policy``.
         budget: where the teacher's calls are booked.
-        hardware: where to train; what is found, if None.
-        progress: told of each step.
+        hardware: the device that trains; detected if None.
+        progress: called during each step.
 
     Returns:
-        The adapter, whole, and not judged yet.
+        The adapter, which the gate has not judged yet.
 
     Raises:
-        InputError: there are too few prompts, or no answer may teach.
+        InputError: there are too few prompts, or no answer passes the trace filter.
         ModelError: the teacher or the student can't be used.
-        BudgetExceededError: a cap was reached; what was answered is kept.
+        BudgetExceededError: a limit was reached; answers so far are saved.
         MissingExtraError: the 'train' extra is not installed.
-        TrainingError: training went wrong.
-        StorageError: the disk is full or not writable, or another process is at work in the folder.
+        TrainingError: training failed.
+        StorageError: the disk is full or not writable, or another process uses the folder.
     """
     run = folder / _RUN
-    _refuse_what_is_no_run(folder)
-    split = split_prompts(asked.prompts)
-    if not split.train or not split.test:
-        what = "train on" if not split.train else "judge the adapter by: none of them is kept from training"
-        raise InputError(f"{len(asked.prompts)} prompt(s) are too few to {what}.", remedy="Give at least thirty.")
-    check_turns(asked.student)
-    taught = split.train + split.validation
+    _require_own_folder(folder)
+    splits = split_prompts(job.prompts)
+    if not splits.train or not splits.test:
+        purpose = "train on" if not splits.train else "judge the adapter by: none is held out from training"
+        raise InputError(f"{len(job.prompts)} prompt(s) are too few to {purpose}.", remedy="Give at least thirty.")
+    check_system_role(job.student)
     with alone_in(run):
-        if asked.recipe.method in ANSWERED:
-            answered = collect(teacher, asked.profiles, taught, run / "traces.jsonl", budget=budget, progress=progress)
-            kept = asked.sieve(answered)
+        prompts = splits.train + splits.validation
+        if job.recipe.method in ANSWER_METHODS:
+            path = run / "traces.jsonl"
+            traces = collect_traces(teacher, job.profiles, prompts, path, budget=budget, progress=progress)
+            kept = job.trace_filter(traces)
         else:
-            answered = unanswered(teacher, asked.profiles, taught)
-            kept = Kept(answered, {})
-        _report(run, kept, split)
-        if not kept.traces:
-            raise InputError(
-                f"None of {len(answered)} answer(s) may teach: {_reasons(kept)}.",
-                remedy=f"See {run / 'traces.jsonl'}; a lower --threshold or another --teacher may help.",
-            )
-        parts = {
-            part: [trace for trace in kept.traces if split_of(trace.prompt) == part] for part in ("train", "validation")
-        }
-        made = rows(parts["train"], asked.scope, asked.recipe.method)
-        watched = _rows_if_any(parts["validation"], asked)
-        export(made, run / "rows.jsonl")
-        # The gate asks for these people again; they are as private as the adapter is.
-        people = [json.loads(profile.to_json()) for profile in asked.profiles]
+            kept = FilteredTraces(build_unanswered(teacher, job.profiles, prompts), {})
+        _write_split(run, splits, kept)
+        rows = _rows_of_split(splits.train, kept.traces, job)
+        try:
+            validation = _rows_of_split(splits.validation, kept.traces, job)
+        except InputError:  # no held-out prompt has what the method needs
+            validation = []
+        write_rows(rows, run / "rows.jsonl")
+        # For the gate.
+        people = [json.loads(profile.to_json()) for profile in job.profiles]
         write_whole(run / _PEOPLE, json.dumps(people, ensure_ascii=False))
-        trained = train(
-            asked.student,
-            made,
-            asked.recipe,
+        result = train(
+            job.student,
+            rows,
+            job.recipe,
             run,
-            validation=watched,
-            teacher=judge,
+            validation=validation,
+            teacher=scoring_teacher,
             hardware=hardware,
             progress=progress,
         )
-        write_whole(run / "losses.svg", as_picture(losses(run)))
-        training = {
-            "rows": len(made),
-            "validation_rows": len(watched),
-            "cut": trained.lengths.cut,
-            "lost": trained.lengths.lost,
-            "steps": trained.steps,
-            "first_loss": trained.first_loss,
-            "last_loss": trained.last_loss,
-            "peak_memory": trained.peak_memory,
-            "validation_loss": trained.validation_loss,
-            "seconds": round(trained.seconds, 1),
-        }
-        card = _card(asked, teacher, judge, kept.dropped, training)
-        return sealed(folder, trained.weights, card) or seal(trained.weights, folder, card)
+        write_whole(run / "losses.svg", loss_chart(read_losses(run)) + "\n")
+        # In 'context' the student's own base is the teacher.
+        teacher_name = teacher.name or (scoring_teacher or job.student).name
+        card = _build_card(
+            job,
+            teacher=teacher_name,
+            strategy=teacher.strategy.name,
+            metric=teacher.metric,
+            traces=len(rows),
+            dropped=kept.dropped,
+            training={
+                "rows": len(rows),
+                "validation_rows": len(validation),
+                "truncated": result.lengths.truncated,
+                "skipped": result.lengths.skipped,
+                "steps": result.steps,
+                "first_loss": result.first_loss,
+                "last_loss": result.last_loss,
+                "peak_memory": result.peak_memory,
+                "validation_loss": result.validation_loss,
+                "seconds": round(result.seconds, 1),
+            },
+        )
+        return find_same_adapter(folder, result.weights, card) or write_adapter(result.weights, folder, card)
 
 
 def gate(folder: Path, student: Student, progress: Progress | None = None) -> Verdict:
-    """Judge an adapter on the prompts that were kept from its training, and write the verdict on its card.
+    """Judge an adapter on the prompts that were held out from its training, and write the verdict on its card.
 
     Args:
         folder: of the adapter, with the files of its training.
-        student: its base.
-        progress: told of each part.
+        student: the adapter's base.
+        progress: called during each step.
 
     Raises:
-        InputError: its training kept no prompts, or the base is another one.
+        InputError: the training files are gone or of other people, or the base is another model.
         NotFoundError: there is no adapter.
-        TrainingError: the adapter is not whole, or fits no layer of its base.
+        TrainingError: the adapter is damaged, or its keys match no layer of its base.
         MissingExtraError: the 'train' extra is not installed.
-        StorageError: another process is at work in the folder, or it can't be written.
+        StorageError: another process uses the folder, or it is not writable.
     """
     adapter = open_adapter(folder)
     card = adapter.card
@@ -210,16 +201,16 @@ def gate(folder: Path, student: Student, progress: Progress | None = None) -> Ve
         profiles = [Profile.from_json(json.dumps(person), where=_PEOPLE) for person in people]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
-            f"What {folder} was distilled from is not there any more.",
-            remedy=f"Keep its '{_RUN}' folder until the gate was asked, or distill it again.",
+            f"The training files of the adapter in {folder} are missing.",
+            remedy=f"Keep its '{_RUN}' folder until the gate has run, or distill it again.",
         ) from error
-    if {profile.user: profile_hash(profile) for profile in profiles} != dict(card.profiles):
+    if {profile.user: hash_profile(profile) for profile in profiles} != dict(card.profiles):
         raise InputError(
-            f"{folder} was begun anew for other people or profiles than its adapter was trained on.",
-            remedy="Give that distill command again until it is through, then judge the adapter.",
+            f"A new run in {folder} is for other people or profiles than its adapter was trained on.",
+            remedy="Run that distill command again until it has finished, then judge the adapter.",
         )
     with alone_in(folder / _RUN):
-        verdict = judge(
+        verdict = judge_adapter(
             student,
             folder,
             profiles,
@@ -227,61 +218,64 @@ def gate(folder: Path, student: Student, progress: Progress | None = None) -> Ve
             scope=Scope(card.scope, card.prefixes),
             strategy=strategy(card.strategy),
             metric=METRICS[card.metric],
-            terms=Terms.model_validate(card.terms),
+            criteria=Criteria.model_validate(card.criteria),
             max_new_tokens=int(card.recipe.get("max_new_tokens", 128)),
             progress=progress,
         )
-        recard(folder, card.model_copy(update={"gate": verdict}))
+        update_card(folder, card.model_copy(update={"gate": verdict}))
     return verdict
 
 
-def _rows_if_any(traces: Sequence[Trace], asked: Distillation) -> list[TrainingRow]:
-    """Rows to watch; none where no held-back prompt has what the method needs, which is no reason to end a run."""
-    try:
-        return rows(traces, asked.scope, asked.recipe.method)
-    except InputError:
-        return []
+def loss_chart(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Draw training and validation losses by step, as an SVG file.
+
+    Args:
+        entries: of ``losses.jsonl``, by step.
+    """
+    curves = {}
+    for name, key in (("training", "loss"), ("validation", "eval_loss")):
+        line = {int(entry["step"]): Point(float(entry[key])) for entry in entries if key in entry}
+        if line:
+            curves[f"{name} {line[max(line)].mean:.2f}"] = line
+    return lines(curves, x_label="step", label="Loss by step", from_zero=True, standalone=True)
 
 
-def _refuse_what_is_no_run(folder: Path) -> None:
-    """An adapter has a README and a card of its own, which must replace nobody's."""
-    there = folder.is_dir() and any(folder.iterdir())
-    if (there and not (folder / _RUN).is_dir()) or (folder.exists() and not folder.is_dir()):
-        raise InputError(f"{folder} holds something else already.", remedy="Name a folder that is not there yet.")
+def _require_own_folder(folder: Path) -> None:
+    """Refuse a folder that is no run's: an adapter would overwrite a README of somebody else's."""
+    occupied = folder.is_dir() and any(folder.iterdir())
+    if (occupied and not (folder / _RUN).is_dir()) or (folder.exists() and not folder.is_dir()):
+        raise InputError(f"{folder} is not empty and holds no adapter.", remedy="Name a folder that does not exist.")
 
 
-def _card(
-    asked: Distillation, teacher: Teacher, judge: Student | None, dropped: Mapping[str, int], training: _Training
-) -> Card:
+def _write_split(run: Path, splits: PromptSplits, kept: FilteredTraces) -> None:
+    """Write the split and what the trace filter dropped, and refuse to go on without any trace."""
+    report = {"kept": len(kept.traces), "dropped": dict(kept.dropped), "prompts": asdict(splits)}
+    write_whole(run / _SPLIT, json.dumps(report, indent=2, ensure_ascii=False))
+    if not kept.traces:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in kept.dropped.items())
+        raise InputError(
+            f"No answer passed the trace filter: {reasons}.",
+            remedy=f"See {run / 'traces.jsonl'}; a lower --threshold or another --teacher may help.",
+        )
+
+
+def _rows_of_split(prompts: Sequence[str], traces: Sequence[Trace], job: Distillation) -> list[TrainingRow]:
+    chosen = set(prompts)
+    return build_rows([trace for trace in traces if trace.prompt in chosen], job.scope, job.recipe.method)
+
+
+def _build_card(job: Distillation, **fields: Any) -> Card:
     return Card(
-        name=asked.name,
-        base=asked.student.name,
-        base_sha256=asked.student.sha256,
-        base_licence=asked.student.licence,
-        method=asked.recipe.method,
-        scope=asked.scope.kind,
-        users=tuple(profile.user for profile in asked.profiles),
-        profiles={profile.user: profile_hash(profile) for profile in asked.profiles},
-        prefixes=asked.scope.prefixes,
-        # Where the student writes itself, whoever judges its words teaches it: another model, or its own base.
-        teacher=teacher.name or (judge or asked.student).name,
-        strategy=teacher.strategy.name,
-        traces=int(training["rows"] or 0),
-        dropped=dropped,
-        recipe=asked.recipe.as_data(),
-        training=training,
-        metric=teacher.metric,
-        terms=asked.terms.model_dump(),
-        made=datetime.now(UTC).isoformat(timespec="seconds"),
-        version=__version__,
+        name=job.name,
+        base=job.student.name,
+        base_sha256=job.student.sha256,
+        base_license=job.student.license,
+        method=job.recipe.method,
+        scope=job.scope.kind,
+        users=tuple(profile.user for profile in job.profiles),
+        profiles={profile.user: hash_profile(profile) for profile in job.profiles},
+        prefixes=job.scope.prefixes,
+        recipe=job.recipe.as_data(),
+        criteria=job.criteria.model_dump(),
+        **fields,
     )
-
-
-def _report(run: Path, kept: Kept, split: Split) -> None:
-    counts = {"kept": len(kept.traces), "dropped": dict(kept.dropped)}
-    parts = {"train": split.train, "validation": split.validation, "test": split.test}
-    write_whole(run / _SPLIT, json.dumps({**counts, "prompts": parts}, indent=2, ensure_ascii=False))
-
-
-def _reasons(kept: Kept) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in kept.dropped.items())

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from hyperalign.charts import dots, forest, lines
 from hyperalign.files import write_whole
 
 from ..conditions import kind_of_condition
 from ..summary import is_share
-from .charts import curve, dots, forest
 from .view import figure, gap, load_view, metric_name, money, with_records
 
 __all__ = ["write_report"]
@@ -56,7 +56,7 @@ def _environment() -> Environment:
     environment.globals |= {
         "forest": forest,
         "dots": dots,
-        "curve": curve,
+        "lines": lines,
         "is_share": is_share,
         "kind_of_condition": kind_of_condition,
     }

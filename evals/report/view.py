@@ -14,11 +14,11 @@ from statistics import fmean
 from typing import Any
 
 from hyperalign.budget import Usage
+from hyperalign.charts import ForestRow, Point
 
 from ..conditions import NONE, WRONG_USER, kind_of_condition
 from ..runner import Outcome, read_json, read_outcomes
 from ..summary import SURE, is_share
-from .charts import ForestRow
 
 __all__ = ["CaseView", "View", "figure", "gap", "load_view", "metric_name", "money", "with_records"]
 
@@ -127,7 +127,7 @@ class View:
     verdicts: Sequence[tuple[str, str]]
     plots: Mapping[str, Sequence[ForestRow]]
     people: Mapping[str, Sequence[float]]
-    curves: Mapping[str, Mapping[int, Mapping[str, Any]]]
+    curves: Mapping[str, Mapping[int, Point]]
     worst: Sequence[CaseView]
     best: Sequence[CaseView]
     errors: Sequence[Outcome]
@@ -201,9 +201,7 @@ def _rows(conditions: Mapping[str, Any], metric: str) -> list[ForestRow]:
         ForestRow(
             condition,
             kind_of_condition(condition),
-            (found := conditions[condition][metric])["mean"],
-            found["low"],
-            found["high"],
+            _point(found := conditions[condition][metric]),
             figure(metric, found),
         )
         for condition in names
@@ -254,11 +252,17 @@ def _people(outcomes: Sequence[Outcome], metric: str) -> dict[str, list[float]]:
     return {condition: [fmean(theirs) for theirs in users.values()] for condition, users in values.items()}
 
 
-def _curves(summary: Mapping[str, Any], metric: str) -> dict[str, dict[int, Mapping[str, Any]]]:
+def _curves(summary: Mapping[str, Any], metric: str) -> dict[str, dict[int, Point]]:
     return {
-        name: {int(count): found[metric] for count, found in line.items() if count.isdigit() and metric in found}
+        name: {
+            int(count): _point(found[metric]) for count, found in line.items() if count.isdigit() and metric in found
+        }
         for name, line in summary["curves"].items()
     }
+
+
+def _point(found: Mapping[str, Any]) -> Point:
+    return Point(found["mean"], found["low"], found["high"])
 
 
 def _effect(outcome: Outcome, condition: str) -> float | None:

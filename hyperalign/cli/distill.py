@@ -136,12 +136,12 @@ def distill(
     The student is not shown the profile. Every tenth prompt or so is kept from training, to judge the adapter by. An
     interrupted run goes on where it stopped when the same command is given again.
     """
-    from hyperalign.backends.distill.collect import METRICS, Teacher
+    from hyperalign.backends.distill.collect import Teacher
     from hyperalign.backends.distill.cost_estimate import fit_to_memory
-    from hyperalign.backends.distill.dataset import SCOPES, Scope, prefix
+    from hyperalign.backends.distill.dataset import SCOPES, Scope, build_prefix
     from hyperalign.backends.distill.distill import Distillation
     from hyperalign.backends.distill.distill import distill as run
-    from hyperalign.backends.distill.recipe import ANSWERED, METHODS, find_hardware, suggest
+    from hyperalign.backends.distill.recipe import ANSWER_METHODS, METHODS, find_hardware, suggest_recipe
     from hyperalign.backends.distill.student import count_parameters, open_student
     from hyperalign.backends.distill.traces import TraceFilter
     from hyperalign.backends.models.connect import check_ready
@@ -160,11 +160,11 @@ def distill(
     budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
     hardware = find_hardware()
     with reporter() as report:
-        lm = models.connect(budget=budget, progress=report.bytes) if way in ANSWERED else None
+        lm = models.connect(budget=budget, progress=report.bytes) if way in ANSWER_METHODS else None
         if lm is not None and not dry_run:
             check_ready(lm)
         learner = open_student(student, report.bytes)
-        recipe = suggest(
+        recipe = suggest_recipe(
             way,
             count_parameters(learner),
             hardware,
@@ -183,9 +183,11 @@ def distill(
             prompts=asked,
             student=learner,
             recipe=recipe,
-            scope=Scope(kind, {person.user: prefix(person) for person in people} if kind == "prefix" else {}),
-            sieve=TraceFilter(
-                threshold, refusals=keep_refusals, private={p.user: [e.text for e in p.examples] for p in people}
+            scope=Scope(kind, {person.user: build_prefix(person) for person in people} if kind == "prefix" else {}),
+            trace_filter=TraceFilter(
+                threshold,
+                keep_refusals=keep_refusals,
+                private_texts={p.user: [e.text for e in p.examples] for p in people},
             ),
         )
         who = Teacher(
@@ -193,23 +195,22 @@ def distill(
             told,
             drafts or (2 if recipe.method == "dpo" else 1),
             "style",
-            METRICS["style"],
             concurrency_of(lm),
             choose_scorer(scorer, models.model, budget, report) if scorer or recipe.method == "dpo" else None,
         )
-        judge = open_student(models.model, report.bytes) if recipe.method == "on-policy" else None
-        wanted = fit_to_memory(wanted, hardware, judge=judge)
+        scoring_teacher = open_student(models.model, report.bytes) if recipe.method == "on-policy" else None
+        wanted = fit_to_memory(wanted, hardware, scoring_teacher=scoring_teacher)
         if dry_run:
-            _estimate(wanted, who, hardware, judge, models)
+            _estimate(wanted, who, hardware, scoring_teacher, models)
             return
-        made = run(wanted, who, out, judge=judge, budget=budget, hardware=hardware, progress=report)
+        made = run(wanted, who, out, scoring_teacher=scoring_teacher, budget=budget, hardware=hardware, progress=report)
     _say_made(made, out, budget)
 
 
 def _say_made(made: Adapter, out: Path, budget: Budget) -> None:
     """What it took, how well it went, and what to do next."""
-    from hyperalign.backends.distill.curve import as_text
-    from hyperalign.backends.distill.train import losses
+    from hyperalign.backends.distill.train import read_losses
+    from hyperalign.charts import sparkline
 
     from .terminal import cost_table
 
@@ -227,11 +228,15 @@ def _say_made(made: Adapter, out: Path, budget: Budget) -> None:
         soft_wrap=True,
         markup=False,
     )
-    if training["cut"] or training["lost"]:
+    if training["truncated"] or training["skipped"]:
         limit = f"{made.card.recipe['max_length']:,} tokens"
-        said = f"{training['cut']} row(s) were cut at {limit}; the prompts of {training['lost']} fill that alone."
+        said = (
+            f"{training['truncated']} row(s) were truncated at {limit}; "
+            f"{training['skipped']} were skipped, because their prompt fills that alone."
+        )
         console.print(said, soft_wrap=True, markup=False)
-    console.print(as_text(losses(out / "training")), markup=False)
+    steps = [entry["loss"] for entry in read_losses(out / "training") if "loss" in entry]
+    console.print(sparkline(steps), markup=False)
     console.print(f"The adapter is in {out}; its losses are drawn in training/losses.svg", soft_wrap=True, markup=False)
     console.print(f'Next: hyperalign adapters gate "{out}"', soft_wrap=True, markup=False)
 
@@ -278,14 +283,14 @@ def _people(files: list[Path], users: list[str], store: str | None) -> list[Prof
 
 
 def _estimate(
-    asked: Distillation, teacher: Teacher, hardware: Hardware, judge: Student | None, models: ModelOptions
+    asked: Distillation, teacher: Teacher, hardware: Hardware, scoring_teacher: Student | None, models: ModelOptions
 ) -> None:
     from hyperalign.backends.distill.cost_estimate import estimate_cost
     from hyperalign.budget import Usage
 
     from .terminal import money_said, priced_steps
 
-    expected = estimate_cost(asked, teacher, hardware, judge=judge)
+    expected = estimate_cost(asked, teacher, hardware, scoring_teacher=scoring_teacher)
     typer.echo(f"{len(asked.profiles)} person(s), {len(asked.prompts)} prompt(s). Nothing was done.")
     for line in expected.lines():
         typer.echo(f"  {line}")

@@ -13,7 +13,7 @@ import pytest
 from hyperalign.backends.distill.adapters import open_adapter
 from hyperalign.backends.distill.collect import Teacher
 from hyperalign.backends.distill.dataset import Scope
-from hyperalign.backends.distill.distill import Distillation, distill, gate, split_prompts
+from hyperalign.backends.distill.distill import Distillation, distill, gate, loss_chart, split_prompts
 from hyperalign.backends.distill.gate import Terms, missed
 from hyperalign.backends.distill.probe import likelier
 from hyperalign.backends.distill.recipe import Recipe
@@ -205,6 +205,15 @@ def test_several_people_one_adapter_and_its_verdict(
     other = Student(shallow.name, shallow.path, "other weights", "")
     with pytest.raises(InputError, match="trained on other weights"):
         gate(folder, other)
+
+
+def test_the_loss_chart_has_a_line_for_training_and_one_for_validation() -> None:
+    entries = [{"step": n, "loss": 4.0 / n} for n in range(1, 101)] + [{"step": 50, "eval_loss": 0.4}]
+    chart = loss_chart(entries)
+    assert chart.count("<polyline") == 2
+    assert "training 0.04" in chart
+    assert "validation 0.40" in chart
+    assert loss_chart([]).count("<polyline") == 0
 
 
 def test_each_term_that_is_missed_is_a_reason() -> None:
