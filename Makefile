@@ -61,9 +61,10 @@ test-train: .venv-train/.ready ## Train adapters for real steps, on a small mode
 test-vllm: .venv-train/.ready .venv-vllm/.ready ## Serve adapters with a real vLLM, in an environment of its own
 	HYPERALIGN_VLLM_PYTHON="$(abspath $(VLLM_PYTHON))" $(TRAIN)/python -m pytest tests/backends/serve/test_vllm.py $(ARGS)
 
-check: site ## Format, lint, docs site, and strict types of the installed package and of the benches
+check: .venv/.ready-dev ## Format, lint, figures of the source tree, and strict types of the installed package and of the benches
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python -m tests.house.structure
 	@# What pip installs is what is checked: a package that is not in the wheel is not seen here either.
 	rm -rf build $(TYPED)
 	$(PIP) install --no-deps --no-build-isolation --target $(TYPED) .
