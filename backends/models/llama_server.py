@@ -1,14 +1,10 @@
-"""The embedded model's server: llama.cpp on loopback, in a process of its own.
+"""The embedded model's server: llama.cpp on loopback, in a process that several programs share.
 
-``LlamaServer`` is the user's side: it finds or starts the one server of a model file and
-settings, and holds a lease on it. Run as a module, this file is the server's side: it
-serves until nobody holds a lease any more.
-
-What the two share lies in ``servers/`` of the cache folder, by ``<weights>-<settings>``:
-``.json`` (address and key, only the owner may read it), ``.lock`` (held while starting or
-stopping), ``.alive`` (held by the server while it lives), ``.leases/`` (one locked file a
-user) and ``.log``. Locks are the kernel's, so they fall with their process, even by
-``kill -9``. This file does not know what is asked of the model.
+``LlamaServer`` finds or starts the one server of a model file and settings, and holds a lease on it. Run as a module,
+this file is that server: it serves until nobody holds a lease any more. The two share files in ``servers/`` of the
+cache folder, named ``<weights>-<settings>``: ``.json`` (address and key, readable by the owner alone), ``.lock`` (held
+while starting or stopping), ``.alive`` (held by the server while it lives), ``.leases/`` (one locked file a user) and
+``.log``. The kernel releases the locks of a process that ends, even by ``kill -9``.
 """
 
 from __future__ import annotations
@@ -17,26 +13,25 @@ import importlib.util
 import os
 import secrets
 import signal
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-import httpx
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_exponential
 
 from hyperalign.concurrency import Progress
-from hyperalign.errors import MissingExtraError, ModelServerError
+from hyperalign.errors import MissingExtraError
 from hyperalign.files import cache_folder, write_whole
 
 from .catalogue import LocalModel
-from .download import ensure_local
+from .download import check_local, ensure_local
+from .servers import Address, ModelServer, start_process, wait_until_ready
 
-__all__ = ["Address", "LlamaServer", "ServerSettings"]
+__all__ = ["LlamaServer", "ServerSettings"]
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 5.0
@@ -70,31 +65,7 @@ class ServerSettings(BaseModel):
         return ServerSettings(threads=self.threads or os.cpu_count() or 1, slots=self.slots, context=context)
 
 
-class Address(BaseModel):
-    """Where a server listens.
-
-    Attributes:
-        base: OpenAI's base address, with ``/v1``.
-        key: the key that requests must carry.
-        pid: the server's process.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    base: str
-    key: str
-    pid: int
-
-    @property
-    def healthy(self) -> bool:
-        """Whether it answers now."""
-        try:
-            return httpx.get(f"{self.base.removesuffix('/v1')}/health", timeout=2.0).is_success
-        except httpx.HTTPError:
-            return False
-
-
-class LlamaServer:
+class LlamaServer(ModelServer):
     """One model's server, started when first needed.
 
     Args:
@@ -114,17 +85,11 @@ class LlamaServer:
         self._owner = 0
         self._guard = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.model, self.settings)
+
     def address(self, *, renew: bool = False) -> Address:
-        """Where the server listens; found or started if need be.
-
-        Args:
-            renew: the last address did not answer: look again, and replace a dead server.
-
-        Raises:
-            ModelServerError: the server does not start; the end of its log is in the message.
-            MissingExtraError: llama.cpp is not installed.
-            DownloadError: the model file could not be fetched.
-        """
+        """See ``ModelServer``."""
         with self._guard:
             forked = self._owner != os.getpid()
             if self._address is None or renew or forked:
@@ -138,11 +103,15 @@ class LlamaServer:
             return self._address
 
     def close(self) -> None:
-        """Give the lease back; the server stops when nobody else holds one."""
+        """See ``ModelServer``: gives the lease back."""
         with self._guard:
             if self._lease is not None and self._owner == os.getpid():
                 self._lease.release()
             self._lease = self._address = None
+
+    def check(self) -> None:
+        """See ``ModelServer``."""
+        check_local(self.model, "xllamacpp", "A 'local:' model")
 
 
 class _Places:
@@ -184,7 +153,7 @@ def _living(places: _Places) -> Address | None:
     if address is not None:
         for pause in (0.0, 0.5, 2.0):
             time.sleep(pause)
-            if address.healthy:
+            if address.is_healthy:
                 return address
             if _is_free(places.alive):
                 return None
@@ -211,46 +180,21 @@ def _start(places: _Places, model: Path, served_name: str, settings: ServerSetti
     if importlib.util.find_spec("xllamacpp") is None:
         raise MissingExtraError("A 'local:' model", "local")
     places.state.unlink(missing_ok=True)
-    options = [str(places.stem), str(model), served_name, settings.model_dump_json()]
+    arguments = [str(places.stem), str(model), served_name, settings.model_dump_json()]
     with places.log.open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "hyperalign.backends.models.llama_server", *options],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+        process = start_process(
+            [sys.executable, "-m", "hyperalign.backends.models.llama_server", *arguments],
+            log,
             # Threads that spin while they wait for each other cost a factor of twenty where processors are shared.
-            env={"OMP_WAIT_POLICY": "passive", **os.environ},
-            # Ctrl-C in the user's terminal is not meant for a server that others share.
-            start_new_session=True,
+            {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive")},
         )
-    # The server outlives whoever started it, but its exit must be heard while we live: no zombie is left.
-    threading.Thread(target=process.wait, daemon=True).start()
-    wait_for_start = Retrying(
-        retry=retry_if_result(lambda address: address is None),
-        stop=stop_after_delay(_START_SECONDS),
-        wait=wait_exponential(multiplier=0.05, max=0.5),
-        retry_error_callback=lambda _: None,
-    )
-    address = wait_for_start(_started, places, process)
-    if address is None:
-        process.kill()
-        raise _start_error(places, f"was not ready after {_START_SECONDS:.0f} seconds")
-    return address
-
-
-def _started(places: _Places, process: subprocess.Popen[bytes]) -> Address | None:
-    if (code := process.poll()) is not None:
-        raise _start_error(places, f"ended with exit code {code}")
-    address = _read_state(places)
-    return address if address is not None and address.healthy else None
-
-
-def _start_error(places: _Places, what: str) -> ModelServerError:
-    lines = places.log.read_text("utf-8", errors="replace").strip().splitlines()[-8:]
-    tail = "\n  ".join(lines) or "(empty)"
-    return ModelServerError(
-        f"The embedded model's server {what}. The end of its log:\n  {tail}\n",
+    return wait_until_ready(
+        process,
+        lambda: _read_state(places),
+        lambda: places.log.read_text("utf-8", errors="replace"),
+        title="The embedded model's server",
         remedy="If memory is short, try a smaller model ('hyperalign models list') or a smaller context.",
+        seconds=_START_SECONDS,
     )
 
 

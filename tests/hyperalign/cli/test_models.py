@@ -138,27 +138,25 @@ def test_a_damaged_download_says_what_differs_and_leaves_nothing(
 
 
 def test_a_download_that_is_too_long_or_too_short(run: Run, tiny: Entry, cache: Path, hub: FakeHub) -> None:
-    hub.content = CONTENT + b"more"
-    run("models", "pull", "tiny").refused(5, "damaged")
-    assert left(cache) == []
-    hub.content = CONTENT[:-1]
-    run("models", "pull", "tiny").refused(5, "could not be fetched")
-    assert left(cache) == ["tiny.gguf.part"], "what came is used again"
+    for content in (CONTENT + b"more", CONTENT[:-1]):
+        hub.content = content
+        run("models", "pull", "tiny").refused(5, f"{len(content):,} bytes instead of {len(CONTENT):,}")
+        assert left(cache) == []
     hub.content = CONTENT
     assert run("models", "pull", "tiny").code == 0
     assert left(cache) == ["tiny.gguf"]
 
 
 def test_a_cut_connection_goes_on_with_the_next_command(run: Run, tiny: Entry, cache: Path, hub: FakeHub) -> None:
-    hub.cuts = [1000, 1000, 1000]
-    run("models", "pull", "tiny").refused(5, "hub: no connection", "packages: pip could not download")
+    hub.cuts = [3000, -1]
+    run("models", "pull", "tiny").refused(5, "hub: it answered 503", "packages: pip could not download")
     hub.ranges.clear()
     assert run("models", "pull", "tiny").code == 0
     assert hub.ranges == ["bytes=3000-"]
 
 
 def test_rm_takes_the_rest_of_a_broken_download(run: Run, tiny: Entry, cache: Path, hub: FakeHub) -> None:
-    hub.cuts = [500_000, 200_000, 100_000]
+    hub.cuts = [800_000, -1]
     assert run("models", "pull", "tiny").code == 5
     assert json.loads(run("models", "rm", "tiny", "--json").out)["freed_bytes"] == 800_000
     assert left(cache) == []
@@ -182,7 +180,7 @@ def test_a_hub_that_refuses_and_its_password(
     run: Run, tiny: Entry, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.status, hub.content = 503, b""
-    monkeypatch.setenv("HYPERALIGN_HUB", hub.url.replace("//", "//user:secret@"))
+    monkeypatch.setenv("HF_ENDPOINT", hub.url.replace("//", "//user:secret@"))
     done = run("models", "pull", "tiny")
     done.refused(5, "hub: it answered 503")
     assert "secret" not in done.err

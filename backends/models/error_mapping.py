@@ -1,11 +1,9 @@
-"""Turns what goes wrong at a model into hyperalign's errors, with the remedy.
-
-This file decides nothing about retries: DSPy has made them when these errors appear.
-"""
+"""Maps the errors of DSPy, LiteLLM and the HTTP client to hyperalign's own, each with a remedy."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ from hyperalign.privacy import scrub
 from hyperalign.programs.dspy_internals import exceptions as dspy_errors
 from hyperalign.programs.dspy_internals import retry_after_seconds
 
-from .target import Target, has_key, key_variable
+from .target import Target
 
 __all__ = ["Signs", "from_dspy", "in_short", "own_cause", "signs"]
 
@@ -186,10 +184,11 @@ def own_cause(error: BaseException) -> HyperalignError | None:
 
 
 def _key_error(target: Target) -> MissingKeyError:
-    variable = key_variable(target.model)
+    provider = target.model.split("/", 1)[0] if "/" in target.model else "openai"
+    variable = f"{provider.upper().replace('-', '_')}_API_KEY"
     if target.api_key is not None:
         return MissingKeyError(f"'{target.name}' refused the API key it was given.", remedy="Check the key.")
-    state = "was refused" if has_key(variable) else "is not set"
+    state = "was refused" if os.environ.get(variable) else "is not set"
     return MissingKeyError(
         f"'{target.name}' needs an API key: {variable} {state}.",
         remedy=f"Set {variable} to a valid key, or use an embedded model: 'local:qwen2.5-coder-1.5b-instruct'.",
