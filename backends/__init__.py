@@ -1,4 +1,4 @@
-"""Where models run (``runtimes``), how small ones learn (``training``), and how those are asked (``serving``)."""
+"""Where models run (``models``), how small ones are trained (``distill``), and how those are served (``serve``)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["provider"]
 
 
 def provider(student: str = "local:smollm2-135m-instruct", **options: Any) -> LocalProvider:
-    """What lets DSPy's optimizers train on this machine: ``connect(…, provider=provider(…))``.
+    """A provider that lets DSPy's optimizers train on this machine: ``connect(…, provider=provider(…))``.
 
     Args:
-        student: what learns: ``local:NAME``, or a checkpoint folder.
+        student: the model to train: ``local:NAME``, or a checkpoint folder.
         options: of ``LocalProvider``.
     """
     from .distill.provider import LocalProvider
