@@ -13,7 +13,7 @@ from typing import Any
 import dspy
 
 from hyperalign.programs.binary_choice import question
-from hyperalign.programs.replies import share_of_first
+from hyperalign.programs.replies import read_probability
 from hyperalign.records import own_text
 from hyperalign.style import StyleClaim, claims, measure
 
@@ -99,7 +99,7 @@ class CaseMetric:
         return dspy.Prediction(score=score, feedback=feedback)
 
     def _choice(self, gold: dspy.Example, answer: str) -> tuple[float, str]:
-        share = share_of_first(answer)
+        share = read_probability(answer)
         score = share if gold.letter == "A" else 1.0 - share
         said = "was not readable as a letter" if share == 0.5 else "is right" if score > 0.5 else "is wrong"
         return score, (

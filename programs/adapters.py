@@ -27,7 +27,7 @@ from hyperalign.scores import Message
 
 from .dspy_internals import EngineChunk, StreamResponse
 
-__all__ = ["BriefJSONAdapter", "PlainAdapter", "Render", "answer_stream"]
+__all__ = ["BriefJSONAdapter", "PlainAdapter", "Render", "open_answer_stream"]
 
 
 class BriefJSONAdapter(dspy.JSONAdapter):
@@ -126,7 +126,7 @@ def _inputs(signature: type[dspy.Signature], demo: Mapping[str, Any]) -> dict[st
 _FIELD = "answer"
 
 
-def answer_stream() -> Any:
+def open_answer_stream() -> Any:
     """Where the chunks of an answer go: DSPy's ``send_stream`` setting for the call that writes it.
 
     Returns:

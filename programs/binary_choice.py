@@ -31,33 +31,33 @@ from hyperalign.scores import Message, Scorer
 from hyperalign.text import fenced
 
 from .adapters import PlainAdapter, Render
+from .answer_parsing import LETTERS, AnswerPair
 from .dspy_internals import AdapterParseError
-from .program import Ask, Program, Steps, Work, afinished, finished
-from .replies import check_answers, count_answer, shares_of_first
-from .scope import narrowed
+from .program import Call, Compute, Program, Steps, run_steps, run_steps_async
+from .replies import check_answers, count_answer, read_probabilities
+from .scope import narrow
 from .strategies import PROFILE_WORDS, Strategy
-from .verdicts import LETTERS, Either
 
 __all__ = [
     "ANSWER_LINES",
     "ChooseByLetter",
-    "ChosenScorer",
-    "OpenScorer",
+    "LazyScorer",
     "Questions",
+    "ScorerChoice",
     "WhichAnswer",
-    "asked_for_first",
-    "asked_for_several",
+    "ask_binary",
+    "ask_binary_batch",
     "chunks",
     "probability_of_first",
     "question",
     "resolve_scorer",
 ]
 
-ChosenScorer = Scorer | Literal["own"] | None
+ScorerChoice = Scorer | Literal["own"] | None
 """``"own"`` is the model's own, where it offers one; None is none."""
 
 
-def resolve_scorer(chosen: ChosenScorer, model: dspy.LM | None = None) -> Scorer | None:
+def resolve_scorer(chosen: ScorerChoice, model: dspy.LM | None = None) -> Scorer | None:
     """The scorer itself.
 
     Args:
@@ -71,7 +71,7 @@ def resolve_scorer(chosen: ChosenScorer, model: dspy.LM | None = None) -> Scorer
     return offered
 
 
-class OpenScorer:
+class LazyScorer:
     """A scorer that is opened when it is first needed, and kept open: it may hold the model's weights.
 
     It is saved as the choice alone; one that was handed in is replaced by the model's own.
@@ -80,7 +80,7 @@ class OpenScorer:
         chosen: which one.
     """
 
-    def __init__(self, chosen: ChosenScorer) -> None:
+    def __init__(self, chosen: ScorerChoice) -> None:
         self._chosen = chosen
         self._opened: tuple[Any, Scorer | None] | None = None
         self._lock = threading.Lock()
@@ -98,8 +98,8 @@ class OpenScorer:
                 self._opened = (model, resolve_scorer(self._chosen, model))
             return self._opened[1]
 
-    def __reduce__(self) -> tuple[type[OpenScorer], tuple[ChosenScorer]]:
-        return OpenScorer, (None if self._chosen is None else "own",)
+    def __reduce__(self) -> tuple[type[LazyScorer], tuple[ScorerChoice]]:
+        return LazyScorer, (None if self._chosen is None else "own",)
 
 
 _ALTERNATIVES = 5
@@ -111,7 +111,7 @@ def probability_of_first(
     inputs: Mapping[str, Any],
     *,
     render: Render,
-    answers: Either = LETTERS,
+    answers: AnswerPair = LETTERS,
     scorer: Scorer | None = None,
     lm: dspy.LM | None = None,
 ) -> float:
@@ -131,15 +131,15 @@ def probability_of_first(
     Raises:
         UnusableAnswersError: most answers around the caller could not be used.
     """
-    return finished(asked_for_first(ask, inputs, render=render, answers=answers, scorer=scorer, lm=lm))
+    return run_steps(ask_binary(ask, inputs, render=render, answers=answers, scorer=scorer, lm=lm))
 
 
-def asked_for_first(
+def ask_binary(
     ask: dspy.Predict,
     inputs: Mapping[str, Any],
     *,
     render: Render,
-    answers: Either = LETTERS,
+    answers: AnswerPair = LETTERS,
     scorer: Scorer | None = None,
     lm: dspy.LM | None = None,
 ) -> Steps[float]:
@@ -148,7 +148,7 @@ def asked_for_first(
     if scorer is not None:
         sent = adapter.format(ask.signature, ask.demos, dict(inputs))
         context: list[Message] = [{"role": turn["role"], "content": turn["content"]} for turn in sent]
-        scores = yield Work(lambda: scorer.score(context, list(answers)))
+        scores = yield Compute(lambda: scorer.score(context, list(answers)))
         first, second = (score.logprob for score in scores)
         return 1.0 / (1.0 + math.exp(min(second - first, 700.0)))
     # Alternatives of the first token: one answer alone says only that it won, not by how much.
@@ -156,12 +156,12 @@ def asked_for_first(
     # A letter is no answer to show to whoever streams.
     settings = {"adapter": adapter, "send_stream": None, **({"lm": lm} if lm else {})}
     try:
-        said = yield Ask(ask, {**inputs, "config": config}, settings)
+        said = yield Call(ask, {**inputs, "config": config}, settings)
     except (AdapterParseError, ModelOutputError) as error:
         count_answer(False, error.message if isinstance(error, ModelOutputError) else "")
         return _UNDECIDED
     (field,) = ask.signature.output_fields
-    (share,) = shares_of_first(said[field], 1, getattr(said, "logprobs", None), answers)
+    (share,) = read_probabilities(said[field], 1, getattr(said, "logprobs", None), answers)
     count_answer(share not in (None, _UNDECIDED), said[field])
     return _UNDECIDED if share is None else share
 
@@ -176,7 +176,7 @@ _TOKENS = 16
 _TOKENS_EACH = 12
 
 
-def asked_for_several(
+def ask_binary_batch(
     ask: dspy.Predict, questions: Questions, count: int, *, render: Render, lm: dspy.LM | None = None
 ) -> Steps[list[float]]:
     """Ask several questions at once, and those whose answer could not be read once more, in a smaller call.
@@ -230,7 +230,7 @@ def _asked(
     }
     check_answers()
     try:
-        answer = yield Ask(ask, {**inputs, "config": config}, settings)
+        answer = yield Call(ask, {**inputs, "config": config}, settings)
     except (AdapterParseError, ModelOutputError) as error:
         # One silence among many questions decides nothing, and ends nothing.
         said = error.message if isinstance(error, ModelOutputError) else ""
@@ -238,7 +238,7 @@ def _asked(
         return [None] * count
     (field,) = ask.signature.output_fields
     said = answer[field]
-    shares = shares_of_first(said, count, getattr(answer, "logprobs", None))
+    shares = read_probabilities(said, count, getattr(answer, "logprobs", None))
     undecided = sum(share is None or share == _UNDECIDED for share in shares)
     if again:
         # All of them were counted as open before.
@@ -293,11 +293,13 @@ class ChooseByLetter(Program):
         Returns:
             ``probability`` of the first; 0.5 where the letter could not be read.
         """
-        return finished(self._chosen({"profile": profile, "prompt": prompt, "first": first, "second": second}))
+        return run_steps(self._chosen({"profile": profile, "prompt": prompt, "first": first, "second": second}))
 
     async def aforward(self, prompt: str, first: str, second: str, profile: Profile) -> dspy.Prediction:
         """The same, asynchronously."""
-        return await afinished(self._chosen({"profile": profile, "prompt": prompt, "first": first, "second": second}))
+        return await run_steps_async(
+            self._chosen({"profile": profile, "prompt": prompt, "first": first, "second": second})
+        )
 
     def turns(self, inputs: Mapping[str, Any]) -> list[Message]:
         """The conversation that asks, without its instructions.
@@ -307,11 +309,11 @@ class ChooseByLetter(Program):
         """
         prompt = inputs["prompt"]
         # Narrowed first: what a statement is for is seen from the prompt, not from the answers beside it.
-        profile, asked = narrowed(inputs["profile"], prompt), question(prompt, inputs["first"], inputs["second"])
+        profile, asked = narrow(inputs["profile"], prompt), question(prompt, inputs["first"], inputs["second"])
         turns = self._strategy.condition(profile, asked, self._max_words)
         # Also with nothing to say of the person the question needs its instructions.
         return turns if turns[0]["role"] == "system" else [{"role": "system", "content": ""}, *turns]
 
     def _chosen(self, inputs: Mapping[str, Any]) -> Steps[dspy.Prediction]:
-        found = yield from asked_for_first(self.ask, inputs, render=self.turns, scorer=self._scorer)
+        found = yield from ask_binary(self.ask, inputs, render=self.turns, scorer=self._scorer)
         return dspy.Prediction(probability=found)

@@ -29,13 +29,13 @@ from .selection import Rules
 __all__ = [
     "MAX_DIMENSIONS",
     "Candidate",
+    "find_untestable",
     "from_edits",
     "from_examples",
     "from_measurement",
     "from_space",
     "proposal_split",
     "shortlist",
-    "untestable",
 ]
 
 EXAMPLE_WORDS = 80
@@ -62,7 +62,7 @@ def proposal_split(records: Sequence[Record], rules: Rules) -> list[Record]:
     return list(records[::2]) if len(records) > 1 else []
 
 
-def untestable(
+def find_untestable(
     candidates: Sequence[Candidate], records: Sequence[Record], others: Sequence[Record], rules: Rules
 ) -> dict[str, str]:
     """Which candidates no test can ever judge, and why, by hypothesis id: no model need read anything for them.

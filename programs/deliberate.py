@@ -28,12 +28,12 @@ from hyperalign.profile import Profile
 from hyperalign.scores import Message
 from hyperalign.text import excerpt, fenced
 
-from .adapters import BriefJSONAdapter, PlainAdapter, Render, answer_stream
-from .binary_choice import ChosenScorer, OpenScorer, asked_for_first
+from .adapters import BriefJSONAdapter, PlainAdapter, Render, open_answer_stream
+from .answer_parsing import AnswerPair
+from .binary_choice import LazyScorer, ScorerChoice, ask_binary
 from .dspy_internals import AdapterParseError
 from .generate import MAX_TOKENS, Generate, writing_settings
-from .program import Ask, Program, SideBySide, Steps, Work, afinished, asked_model, finished
-from .verdicts import Either
+from .program import Call, Compute, Parallel, Program, Steps, resolve_model, run_steps, run_steps_async
 
 __all__ = ["AT_EASE", "CONTRASTS", "THRESHOLD", "Course", "Deliberate", "Reading", "Weigh", "asks_of", "bare_answer"]
 
@@ -69,7 +69,7 @@ class SafeOrHarmful(dspy.Signature):
     word: str = dspy.OutputField(desc="Safe or Harmful")
 
 
-_QUESTIONS: dict[str, tuple[type[dspy.Signature], Either]] = {
+_QUESTIONS: dict[str, tuple[type[dspy.Signature], AnswerPair]] = {
     "used_for": (UsedFor, ("Ordinary", "Harm")),
     "safe": (SafeOrHarmful, ("Safe", "Harmful")),
 }
@@ -85,7 +85,7 @@ class Weigh(Program):
             them, as they are the predictors' demonstrations.
     """
 
-    def __init__(self, scorer: ChosenScorer = None, examples: Sequence[tuple[str, str]] = CONTRASTS) -> None:
+    def __init__(self, scorer: ScorerChoice = None, examples: Sequence[tuple[str, str]] = CONTRASTS) -> None:
         super().__init__()
         self.used_for = dspy.Predict(UsedFor)
         self.safe = dspy.Predict(SafeOrHarmful)
@@ -95,7 +95,7 @@ class Weigh(Program):
                 for pair in examples
                 for message, answer in zip(pair, answers, strict=True)
             ]
-        self._scorer = OpenScorer(scorer)
+        self._scorer = LazyScorer(scorer)
 
     def forward(self, prompt: str) -> dspy.Prediction:
         """Ask.
@@ -107,23 +107,21 @@ class Weigh(Program):
             ``harm``, from 0 to 1, from the mean of both questions' log-odds; 0.5 where no word could be read.
             ``questions``: what each of them says.
         """
-        return finished(self._weighed(prompt))
+        return run_steps(self._weighed(prompt))
 
     async def aforward(self, prompt: str) -> dspy.Prediction:
         """The same, asynchronously."""
-        return await afinished(self._weighed(prompt))
+        return await run_steps_async(self._weighed(prompt))
 
     def _weighed(self, prompt: str) -> Steps[dspy.Prediction]:
-        lm = asked_model(self)
-        scorer = yield Work(lambda: self._scorer.of(lm))
+        lm = resolve_model(self)
+        scorer = yield Compute(lambda: self._scorer.of(lm))
         each = [
-            asked_for_first(
-                getattr(self, name), {"message": prompt}, render=asks_of(name), answers=answers, scorer=scorer
-            )
+            ask_binary(getattr(self, name), {"message": prompt}, render=asks_of(name), answers=answers, scorer=scorer)
             for name, (_, answers) in _QUESTIONS.items()
         ]
         # A scorer reads one text after another.
-        shares = yield SideBySide(each, concurrency_of(lm) if scorer is None else 1)
+        shares = yield Parallel(each, concurrency_of(lm) if scorer is None else 1)
         found = {name: 1.0 - share for name, share in zip(_QUESTIONS, shares, strict=True)}
         mean = sum(map(_log_odds, found.values())) / len(found)
         return dspy.Prediction(harm=1.0 / (1.0 + math.exp(-mean)), questions=found)
@@ -138,7 +136,7 @@ def asks_of(name: str) -> Render:
     return partial(_turns, _QUESTIONS[name][1])
 
 
-def _turns(answers: Either, inputs: Mapping[str, Any]) -> list[Message]:
+def _turns(answers: AnswerPair, inputs: Mapping[str, Any]) -> list[Message]:
     asked = f"{fenced(excerpt(inputs['message'], _READ_WORDS), 'prompt')}\n\n{answers[0]} or {answers[1]}?"
     return [{"role": "system", "content": ""}, {"role": "user", "content": asked}]
 
@@ -218,7 +216,7 @@ class Deliberate(Program):
         self,
         generate: Generate | None = None,
         *,
-        scorer: ChosenScorer = None,
+        scorer: ScorerChoice = None,
         threshold: float = THRESHOLD,
         at_ease: float = AT_EASE,
         max_tokens: int = MAX_TOKENS,
@@ -257,27 +255,27 @@ class Deliberate(Program):
         Raises:
             ModelOutputError: the model answered with nothing.
         """
-        return finished(self._deliberated(prompt, earlier, profile, bare))
+        return run_steps(self._deliberated(prompt, earlier, profile, bare))
 
     async def aforward(
         self, prompt: str, earlier: Sequence[str] = (), profile: Profile | None = None, bare: str | None = None
     ) -> dspy.Prediction:
         """The same, asynchronously."""
-        return await afinished(self._deliberated(prompt, earlier, profile, bare))
+        return await run_steps_async(self._deliberated(prompt, earlier, profile, bare))
 
     def _deliberated(
         self, prompt: str, earlier: Sequence[str], profile: Profile | None, bare: str | None
     ) -> Steps[dspy.Prediction]:
         # What a message may mean and how probable harm is do not depend on each other.
         each: list[Steps[Any]] = [self._read(prompt, earlier), self._weighed(prompt)]
-        reading, harm = yield SideBySide(each, concurrency_of(asked_model(self.read)))
+        reading, harm = yield Parallel(each, concurrency_of(resolve_model(self.read)))
         course = self._course(harm)
         if course == "decline":
             answer = yield from self._written(self.decline, {"message": prompt}, _message_alone)
         elif course == "help":
             answer = yield from self._helped(prompt, reading, profile)
         else:
-            model = asked_model(self.help)
+            model = resolve_model(self.help)
             answer = (yield from _bare(model, prompt, self._max_tokens)) if bare is None else bare
         return dspy.Prediction(answer=answer, declined=course == "decline", course=course, harm=harm, reading=reading)
 
@@ -288,17 +286,17 @@ class Deliberate(Program):
             prompt: the message.
             earlier: what its writer said before, the newest last.
         """
-        return finished(self._read(prompt, earlier))
+        return run_steps(self._read(prompt, earlier))
 
     def _weighed(self, prompt: str) -> Steps[float]:
-        weighed = yield Ask(self.weigh, {"prompt": prompt})
+        weighed = yield Call(self.weigh, {"prompt": prompt})
         return float(weighed.harm)
 
     def _read(self, prompt: str, earlier: Sequence[str]) -> Steps[Reading]:
         shown = [excerpt(text, _EARLIER_WORDS) for text in earlier[-_EARLIER:]]
         inputs = {"earlier": shown, "message": excerpt(prompt, _READ_WORDS), "config": _SHORT}
         try:
-            said = yield Ask(self.read, inputs, {"adapter": BriefJSONAdapter(), "send_stream": None})
+            said = yield Call(self.read, inputs, {"adapter": BriefJSONAdapter(), "send_stream": None})
         except (AdapterParseError, ModelOutputError):
             # What can't be read is weighed by the two plain descriptions.
             return Reading()
@@ -322,11 +320,11 @@ class Deliberate(Program):
         Raises:
             ModelOutputError: the model answered with nothing.
         """
-        return finished(self._helped(prompt, reading, profile))
+        return run_steps(self._helped(prompt, reading, profile))
 
     def _helped(self, prompt: str, reading: Reading, profile: Profile | None) -> Steps[str]:
         if profile is not None and self.generate is not None and not profile.is_empty:
-            said = yield Ask(self.generate, {"prompt": prompt, "profile": profile})
+            said = yield Call(self.generate, {"prompt": prompt, "profile": profile})
             return str(said.answer)
         return (yield from self._written(self.help, {"needs": reading.needs, "message": prompt}, _with_needs))
 
@@ -336,9 +334,9 @@ class Deliberate(Program):
         return "help" if harm < self._at_ease else "answer"
 
     def _written(self, predictor: dspy.Predict, inputs: Mapping[str, Any], render: Render) -> Steps[str]:
-        config = writing_settings(asked_model(predictor), self._max_tokens)
-        settings = {"adapter": PlainAdapter(render), "send_stream": answer_stream()}
-        said = yield Ask(predictor, {**inputs, "config": config}, settings)
+        config = writing_settings(resolve_model(predictor), self._max_tokens)
+        settings = {"adapter": PlainAdapter(render), "send_stream": open_answer_stream()}
+        said = yield Call(predictor, {**inputs, "config": config}, settings)
         return str(said.answer)
 
 
@@ -352,12 +350,12 @@ def bare_answer(prompt: str, max_tokens: int = MAX_TOKENS) -> str:
     Raises:
         ModelOutputError: the model answered with nothing.
     """
-    return finished(_bare(dspy.settings.lm, prompt, max_tokens))
+    return run_steps(_bare(dspy.settings.lm, prompt, max_tokens))
 
 
 def _bare(lm: Any, prompt: str, max_tokens: int) -> Steps[str]:
     turns: list[Message] = [{"role": "user", "content": prompt}]
-    (said,) = yield Ask(lm, {"messages": turns, **writing_settings(lm, max_tokens)})
+    (said,) = yield Call(lm, {"messages": turns, **writing_settings(lm, max_tokens)})
     return str(said["text"] if isinstance(said, dict) else said)
 
 

@@ -29,18 +29,18 @@ from hyperalign.records import Record, own_text
 from hyperalign.scores import Message, ScoreMatrix, Scorer
 from hyperalign.text import excerpt, fenced, sentences
 
-from .binary_choice import ANSWER_LINES, asked_for_several, chunks
-from .program import Program, SideBySide, Steps, Work, afinished, asked_model, finished
+from .binary_choice import ANSWER_LINES, ask_binary_batch, chunks
+from .program import Compute, Parallel, Program, Steps, resolve_model, run_steps, run_steps_async
 
 __all__ = [
     "QUOTES_PER_CALL",
     "CheckEvidence",
     "DoesItShow",
-    "does_it_show",
     "find_evidence",
     "quotable_sentences",
     "quoted_from",
-    "speaks_for",
+    "render_quotes",
+    "score_sentence",
 ]
 
 READ_WORDS = 80
@@ -107,7 +107,7 @@ def quotable_sentences(record: Record) -> list[str]:
     return sorted(shown, key=len, reverse=True)[:MAX_SENTENCES]
 
 
-def speaks_for(sentence: str, hypotheses: Sequence[Hypothesis], scorer: Scorer) -> list[float]:
+def score_sentence(sentence: str, hypotheses: Sequence[Hypothesis], scorer: Scorer) -> list[float]:
     """How much more a sentence speaks for each statement than for its opposite, in nats."""
     question: list[Message] = [
         {"role": "user", "content": f"“{sentence}”\n\nIn one short phrase, how does this person write?"}
@@ -120,7 +120,7 @@ def _most_telling(hypothesis: Hypothesis, record: Record, scorer: Scorer | None)
     longest = quotable_sentences(record)
     if scorer is None or not longest:
         return next(iter(longest), "")
-    return max(longest, key=lambda sentence: speaks_for(sentence, [hypothesis], scorer)[0])
+    return max(longest, key=lambda sentence: score_sentence(sentence, [hypothesis], scorer)[0])
 
 
 QUOTES_PER_CALL = 12
@@ -138,7 +138,7 @@ class DoesItShow(dspy.Signature):
     letters: str = dspy.OutputField(desc="A or B for each quote")
 
 
-def does_it_show(inputs: Mapping[str, Any]) -> list[Message]:
+def render_quotes(inputs: Mapping[str, Any]) -> list[Message]:
     """The conversation that asks it."""
     pairs = list(zip(inputs["quotes"], inputs["statements"], strict=True))
     if len(pairs) == 1:
@@ -174,13 +174,13 @@ class CheckEvidence(Program):
         Returns:
             ``hypotheses``, in order.
         """
-        return finished(self._checked(hypotheses, others, scorer))
+        return run_steps(self._checked(hypotheses, others, scorer))
 
     async def aforward(
         self, hypotheses: Sequence[Hypothesis], others: Sequence[Record] = (), scorer: Scorer | None = None
     ) -> dspy.Prediction:
         """The same, asynchronously."""
-        return await afinished(self._checked(hypotheses, others, scorer))
+        return await run_steps_async(self._checked(hypotheses, others, scorer))
 
     def _checked(
         self, hypotheses: Sequence[Hypothesis], others: Sequence[Record], scorer: Scorer | None
@@ -189,7 +189,7 @@ class CheckEvidence(Program):
         if scorer is None:
             shares = yield from self._by_letter(open_to)
         else:
-            shares = yield Work(lambda: _by_likelihood(open_to, others, scorer))
+            shares = yield Compute(lambda: _by_likelihood(open_to, others, scorer))
         found = {h.id: _checked(h, share) for h, share in zip(open_to, shares, strict=False)}
         return dspy.Prediction(hypotheses=[found.get(hypothesis.id, hypothesis) for hypothesis in hypotheses])
 
@@ -200,7 +200,7 @@ class CheckEvidence(Program):
             for some in chunks(range(len(hypotheses)), QUOTES_PER_CALL)
             for reverse in (False, True)
         ]
-        answers = yield SideBySide(each, concurrency_of(asked_model(self)))
+        answers = yield Parallel(each, concurrency_of(resolve_model(self)))
         both = zip(answers[::2], answers[1::2], strict=True)
         return [(yes + 1.0 - no) / 2 for shown, reverse in both for yes, no in zip(shown, reverse, strict=True)]
 
@@ -212,7 +212,7 @@ class CheckEvidence(Program):
         def some(numbers: Sequence[int]) -> dict[str, Any]:
             return {"quotes": [quotes[at] for at in numbers], "statements": [poles[at] for at in numbers]}
 
-        return (yield from asked_for_several(self.ask, some, len(asked), render=does_it_show))
+        return (yield from ask_binary_batch(self.ask, some, len(asked), render=render_quotes))
 
 
 def _pole(hypothesis: Hypothesis, reverse: bool) -> str:
@@ -228,7 +228,7 @@ def _by_likelihood(hypotheses: Sequence[Hypothesis], others: Sequence[Record], s
     said = [found[:tried] for record in others if (found := quotable_sentences(record))]
     # No more people's than there are statements, so that the calls stay few.
     beside = [
-        _telling([speaks_for(sentence, hypotheses, scorer) for sentence in some], picked)
+        _telling([score_sentence(sentence, hypotheses, scorer) for sentence in some], picked)
         for some in said[: min(len(hypotheses), _MAX_BESIDE)]
     ]
     if not beside:
@@ -249,7 +249,7 @@ def _telling(sentences: Sequence[Sequence[float]], picked: Sequence[bool]) -> li
 
 def _spoken(hypothesis: Hypothesis, scorer: Scorer) -> float:
     quote = hypothesis.evidence[0]
-    nats = speaks_for(quote.quote, [hypothesis], scorer)[0]
+    nats = score_sentence(quote.quote, [hypothesis], scorer)[0]
     # What somebody turned down bears a statement out where it speaks for the opposite.
     return -nats if quote.turned_down else nats
 

@@ -18,7 +18,7 @@ from hyperalign.records import Record, other_text, own_text, prompt_of
 from hyperalign.text import excerpt
 
 from .infer import EXCERPT_WORDS, QUOTE, Claim, Proposals, claimed
-from .program import Program, Steps, afinished, finished
+from .program import Program, Steps, run_steps, run_steps_async
 
 __all__ = ["Choice", "ExtractPreferences", "Preference", "WhatTheyPrefer"]
 
@@ -98,11 +98,11 @@ class ExtractPreferences(Program):
             records: pairs and edits; a draft counts as turned down. Records that are no choices are passed over.
             progress: told when the question is answered.
         """
-        return finished(self._proposed(records, progress))
+        return run_steps(self._proposed(records, progress))
 
     async def aforward(self, records: Sequence[Record], progress: Progress | None = None) -> dspy.Prediction:
         """The same, asynchronously."""
-        return await afinished(self._proposed(records, progress))
+        return await run_steps_async(self._proposed(records, progress))
 
     def _proposed(self, records: Sequence[Record], progress: Progress | None) -> Steps[dspy.Prediction]:
         choices = [_shown(each) for each in records if other_text(each)]

@@ -15,10 +15,10 @@ from hyperalign.scores import Message, Scorer
 from hyperalign.style import likeness
 from hyperalign.text import excerpt, fenced, longest_copied_run
 
-from .adapters import PlainAdapter, answer_stream
-from .binary_choice import ChosenScorer, OpenScorer
-from .program import Ask, Program, SideBySide, Steps, Work, afinished, asked_model, finished
-from .scope import narrowed
+from .adapters import PlainAdapter, open_answer_stream
+from .binary_choice import LazyScorer, ScorerChoice
+from .program import Call, Compute, Parallel, Program, Steps, resolve_model, run_steps, run_steps_async
+from .scope import narrow
 from .strategies import PROFILE_WORDS, Strategy, as_strategy
 
 __all__ = ["MAX_TOKENS", "AnswerAsThePerson", "Generate", "choose_draft", "writing_settings"]
@@ -60,7 +60,7 @@ class Generate(Program):
         *,
         max_words: int = PROFILE_WORDS,
         best_of: int = 1,
-        scorer: ChosenScorer = "own",
+        scorer: ScorerChoice = "own",
         max_tokens: int = MAX_TOKENS,
     ) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Generate(Program):
         self._strategy = as_strategy(strategy)
         self._max_words = max_words
         self._best_of = best_of
-        self._scorer = OpenScorer(scorer)
+        self._scorer = LazyScorer(scorer)
         self._max_tokens = max_tokens
 
     def messages(self, profile: Profile, prompt: str) -> list[Message]:
@@ -101,22 +101,22 @@ class Generate(Program):
         Returns:
             ``answer`` (text), ``drafts`` (all of them) and ``strategy`` (its name).
         """
-        return finished(self._answered(prompt, profile))
+        return run_steps(self._answered(prompt, profile))
 
     async def aforward(self, prompt: str, profile: Profile) -> dspy.Prediction:
         """The same, asynchronously."""
-        return await afinished(self._answered(prompt, profile))
+        return await run_steps_async(self._answered(prompt, profile))
 
     def _answered(self, prompt: str, profile: Profile) -> Steps[dspy.Prediction]:
-        lm = asked_model(self.answer)
+        lm = resolve_model(self.answer)
         each = [_or_silence(self._draft(prompt, profile, number)) for number in range(self._best_of)]
-        found: list[str | ModelOutputError] = yield SideBySide(each, concurrency_of(lm))
+        found: list[str | ModelOutputError] = yield Parallel(each, concurrency_of(lm))
         drafts = [draft for draft in found if isinstance(draft, str)]
         if not drafts:
             raise next(silence for silence in found if not isinstance(silence, str))
         best = 0
         if len(drafts) > 1:
-            best = yield Work(lambda: choose_draft(drafts, narrowed(profile, prompt), self._scorer.of(lm)))
+            best = yield Compute(lambda: choose_draft(drafts, narrow(profile, prompt), self._scorer.of(lm)))
         return dspy.Prediction(answer=drafts[best], drafts=drafts, strategy=self._strategy.name)
 
     def _draft(self, prompt: str, profile: Profile, number: int) -> Steps[str]:
@@ -129,13 +129,13 @@ class Generate(Program):
         return (yield from self._written(prompt, profile.model_copy(update={"examples": []}), number))
 
     def _written(self, prompt: str, profile: Profile, number: int) -> Steps[str]:
-        config = writing_settings(asked_model(self.answer), self._max_tokens)
+        config = writing_settings(resolve_model(self.answer), self._max_tokens)
         if number:
             config |= {"temperature": _DRAFT_TEMPERATURE, "seed": number}
         # Of several drafts, or one that is written anew, none is shown before it is chosen.
-        shown = answer_stream() if self._best_of == 1 and not number else None
+        shown = open_answer_stream() if self._best_of == 1 and not number else None
         settings = {"adapter": PlainAdapter(self.turns), "send_stream": shown}
-        said = yield Ask(self.answer, {"prompt": prompt, "profile": profile, "config": config}, settings)
+        said = yield Call(self.answer, {"prompt": prompt, "profile": profile, "config": config}, settings)
         return str(said.answer)
 
 

@@ -29,7 +29,7 @@ from hyperalign.text import excerpt, find_quote
 
 from .adapters import BriefJSONAdapter
 from .dspy_internals import AdapterParseError
-from .program import Ask, Program, SideBySide, Steps, afinished, asked_model, finished
+from .program import Call, Parallel, Program, Steps, resolve_model, run_steps, run_steps_async
 from .replies import count_answer
 
 __all__ = [
@@ -130,7 +130,7 @@ def claimed(predictor: dspy.Predict, inputs: Mapping[str, Any]) -> Steps[Claim |
     """
     settings = {"adapter": BriefJSONAdapter(), "send_stream": None}
     try:
-        said = yield Ask(predictor, {**inputs, "config": _SHORT}, settings)
+        said = yield Call(predictor, {**inputs, "config": _SHORT}, settings)
     except (AdapterParseError, ModelOutputError) as error:
         # What a parser could not read is the model's own words.
         count_answer(False, str(getattr(error, "lm_response", "") or getattr(error, "message", "")))
@@ -219,13 +219,13 @@ class InferHypotheses(Program):
             others: other people's records, of the same kind.
             progress: told after each aspect.
         """
-        return finished(self._proposed(records, others, progress))
+        return run_steps(self._proposed(records, others, progress))
 
     async def aforward(
         self, records: Sequence[Record], others: Sequence[Record], progress: Progress | None = None
     ) -> dspy.Prediction:
         """The same, asynchronously."""
-        return await afinished(self._proposed(records, others, progress))
+        return await run_steps_async(self._proposed(records, others, progress))
 
     def _proposed(
         self, records: Sequence[Record], others: Sequence[Record], progress: Progress | None
@@ -240,7 +240,7 @@ class InferHypotheses(Program):
                 progress("infer", count, len(QUESTIONS))
 
         each = [claimed(self.propose, {**shown, "question": question}) for question in QUESTIONS.values()]
-        claims = yield SideBySide(each, concurrency_of(asked_model(self.propose)), done)
+        claims = yield Parallel(each, concurrency_of(resolve_model(self.propose)), done)
         proposals = Proposals(records)
         for aspect, claim in zip(QUESTIONS, claims, strict=True):
             proposals.take(aspect, claim)

@@ -34,7 +34,7 @@ from .hypothesis_tests import HypothesisTest, fill
 from .hypothesis_tests.choice import ChoiceTest, WhichFits
 from .hypothesis_tests.likelihood import LikelihoodTest
 from .program import Program
-from .scope import narrowed
+from .scope import narrow
 
 __all__ = ["Judge"]
 
@@ -88,7 +88,7 @@ class Judge(Program):
         if len(answers) < 2 or not all(answer.strip() for answer in answers):
             raise InputError("There are not two answers to judge.", remedy="Give two or more, none of them blank.")
         test, style = self._test, np.array([likeness(answer, profile.style) for answer in answers])
-        kept = narrowed(profile, prompt).hypotheses if test is not None else []
+        kept = narrow(profile, prompt).hypotheses if test is not None else []
         statements = [h for h in kept if test is not None and test.applies(h) and _odds_a_cell(h, test.name) > 0]
         odds = _odds(test, prompt, answers, profile.user, statements)
         # (answers, answers, statements) to one strength an answer, as Bradley and Terry (1952) have it.

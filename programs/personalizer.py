@@ -18,16 +18,16 @@ from hyperalign.records import Edit, Record, by_kind, only_choices, own_text, wi
 from hyperalign.scores import ScoreMatrix, Scorer
 from hyperalign.space import Space, load_space
 
-from .binary_choice import ChosenScorer, OpenScorer
+from .binary_choice import LazyScorer, ScorerChoice
 from .candidates import (
     Candidate,
+    find_untestable,
     from_edits,
     from_examples,
     from_measurement,
     from_space,
     proposal_split,
     shortlist,
-    untestable,
 )
 from .evidence import CheckEvidence, quoted_from
 from .extract import ExtractPreferences
@@ -38,7 +38,7 @@ from .hypothesis_tests import HypothesisTest, Screen, fill
 from .hypothesis_tests.choice import ChoiceTest, WhichFits
 from .hypothesis_tests.likelihood import ExampleTest, LikelihoodTest, MeasurementTest
 from .infer import InferHypotheses
-from .program import Program, asked_model
+from .program import Program, resolve_model
 from .replies import tally_answers
 from .scope import subjects
 from .selection import Rules, Selection, Subjects, drop, select
@@ -83,7 +83,7 @@ class Personalizer(Program):
         self,
         lm: dspy.LM | None = None,
         *,
-        scorer: ChosenScorer = "own",
+        scorer: ScorerChoice = "own",
         population: Population | None = None,
         strategy: str | Strategy = "verified",
         rules: Rules | None = None,
@@ -106,7 +106,7 @@ class Personalizer(Program):
         self.check = CheckEvidence()
         self.choice = WhichFits(lm)
         self._model = lm
-        self._scorer = OpenScorer(scorer)
+        self._scorer = LazyScorer(scorer)
         self._population = population or ShippedPopulation()
         self._rules = rules or Rules(seed=seed)
         self._space = space or load_space()
@@ -206,7 +206,7 @@ class Personalizer(Program):
             *_examples(records, made_from),
             *from_space(shortlist(self._space, records)),
         ]
-        futile = untestable(candidates, records, against, self._rules)
+        futile = find_untestable(candidates, records, against, self._rules)
         tested = [each for each in candidates if each.hypothesis.id not in futile]
         matrices = [
             self.filled(test, tested, [*records, *against], user) for test in self.tests(tested, records, against)
@@ -225,7 +225,7 @@ class Personalizer(Program):
     ) -> Memory:
         """What to remember, with what its cells depend on."""
         scorer = self.scorer
-        asked = str(getattr(asked_model(self.choice, self._model), "model", ""))
+        asked = str(getattr(resolve_model(self.choice, self._model), "model", ""))
         read = {"program": PROGRAM, "scorer": scorer.name if scorer else asked, "space": self._space.fingerprint}
         return Memory(parts, tuple(waiting), tuple(skipped), read)
 
@@ -328,7 +328,7 @@ class Personalizer(Program):
     @property
     def scorer(self) -> Scorer | None:
         """What gives log-probabilities for the tests; None where they are by choice."""
-        return self._scorer.of(asked_model(self.infer, self._model))
+        return self._scorer.of(resolve_model(self.infer, self._model))
 
     def filled(
         self, test: HypothesisTest, candidates: Sequence[Candidate], records: Sequence[Record], user: str
@@ -364,7 +364,7 @@ class Personalizer(Program):
         with self._budget.step("evidence"), self._context():
             quoted = [quoted_from(h, records, matrices, scorer, turned=h.id in chosen.turned) for h in carried]
             kept = self.check(quoted, against, scorer).hypotheses
-        asked = asked_model(self.extract if only_choices(records) else self.infer, self._model)
+        asked = resolve_model(self.extract if only_choices(records) else self.infer, self._model)
         made = Origin(
             model=str(getattr(asked, "model", "")),
             scorer=scorer.name if scorer else "",

@@ -19,13 +19,13 @@ import dspy
 
 from hyperalign.concurrency import run_concurrently
 
-__all__ = ["Ask", "Program", "SideBySide", "Steps", "Work", "afinished", "asked_model", "finished"]
+__all__ = ["Call", "Compute", "Parallel", "Program", "Steps", "resolve_model", "run_steps", "run_steps_async"]
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Ask:
+class Call:
     """A question to a module or to a model.
 
     Attributes:
@@ -40,7 +40,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Work:
+class Compute:
     """Something that takes time and asks no module, such as reading texts with a scorer.
 
     Attributes:
@@ -51,7 +51,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class SideBySide:
+class Parallel:
     """Steps that do not depend on each other; their results come in order.
 
     Attributes:
@@ -65,10 +65,10 @@ class SideBySide:
     done: Callable[[int], None] | None = None
 
 
-Steps = Generator[Ask | Work | SideBySide, Any, Result]
+Steps = Generator[Call | Compute | Parallel, Any, Result]
 
 
-def finished(steps: Steps[Result]) -> Result:
+def run_steps(steps: Steps[Result]) -> Result:
     """Run steps to their end.
 
     Raises:
@@ -88,7 +88,7 @@ def finished(steps: Steps[Result]) -> Result:
         return result
 
 
-async def afinished(steps: Steps[Result]) -> Result:
+async def run_steps_async(steps: Steps[Result]) -> Result:
     """The same, asynchronously."""
     try:
         waits_for = next(steps)
@@ -104,7 +104,7 @@ async def afinished(steps: Steps[Result]) -> Result:
         return result
 
 
-def asked_model(module: dspy.Module, given: Any = None) -> Any:
+def resolve_model(module: dspy.Module, given: Any = None) -> Any:
     """The model that a module asks.
 
     Args:
@@ -119,31 +119,31 @@ def asked_model(module: dspy.Module, given: Any = None) -> Any:
     return own or given or dspy.settings.lm
 
 
-def _found(waits_for: Ask | Work | SideBySide) -> Any:
-    if isinstance(waits_for, SideBySide):
-        return run_concurrently(finished, waits_for.each, waits_for.concurrency, done=waits_for.done)
-    if isinstance(waits_for, Work):
+def _found(waits_for: Call | Compute | Parallel) -> Any:
+    if isinstance(waits_for, Parallel):
+        return run_concurrently(run_steps, waits_for.each, waits_for.concurrency, done=waits_for.done)
+    if isinstance(waits_for, Compute):
         return waits_for.do()
     with dspy.context(**waits_for.settings):
         return waits_for.module(**waits_for.inputs)
 
 
-async def _afound(waits_for: Ask | Work | SideBySide) -> Any:
-    if isinstance(waits_for, SideBySide):
+async def _afound(waits_for: Call | Compute | Parallel) -> Any:
+    if isinstance(waits_for, Parallel):
         return await _side_by_side(waits_for)
-    if isinstance(waits_for, Work):
+    if isinstance(waits_for, Compute):
         return await asyncio.to_thread(waits_for.do)
     with dspy.context(**waits_for.settings):
         return await waits_for.module.acall(**waits_for.inputs)
 
 
-async def _side_by_side(waits_for: SideBySide) -> list[Any]:
+async def _side_by_side(waits_for: Parallel) -> list[Any]:
     free = asyncio.Semaphore(waits_for.concurrency)
     ended = itertools.count(1)
 
     async def one(steps: Steps[Any]) -> Any:
         async with free:
-            found = await afinished(steps)
+            found = await run_steps_async(steps)
         if waits_for.done is not None:
             waits_for.done(next(ended))
         return found

@@ -20,9 +20,9 @@ from typing import Any
 
 from hyperalign.errors import UnusableAnswersError
 
-from .verdicts import LETTERS, NAMED, Either, Read, verdict, which
+from .answer_parsing import LETTERS, NAMED, AnswerPair, ParsedAnswer, answer_index, parse_answer
 
-__all__ = ["AnswerTally", "check_answers", "count_answer", "share_of_first", "shares_of_first", "tally_answers"]
+__all__ = ["AnswerTally", "check_answers", "count_answer", "read_probabilities", "read_probability", "tally_answers"]
 
 _LOOK_FROM = 16
 _REMEMBERED = 3
@@ -149,7 +149,7 @@ _KEYS = rf"(?:(?:{NAMED}|fits?|better|verdict|pick|label)\W{{1,6}})?"
 _LINE_LABEL = re.compile(r"(?m)^[^\w\n]*(?:(?:statement|question|item|no|number|quote)\b\W{0,4})?(\d{1,3})(?!\d)")
 
 
-def share_of_first(said: str, logprobs: Any = None, answers: Either = LETTERS) -> float:
+def read_probability(said: str, logprobs: Any = None, answers: AnswerPair = LETTERS) -> float:
     """Probability of the first of two answers.
 
     Args:
@@ -161,11 +161,13 @@ def share_of_first(said: str, logprobs: Any = None, answers: Either = LETTERS) -
         From the alternatives of the answer's token if both answers are among them, else 1.0 or 0.0 by what is written,
         or 0.5 where that cannot be read.
     """
-    (share,) = shares_of_first(said, 1, logprobs, answers)
+    (share,) = read_probabilities(said, 1, logprobs, answers)
     return 0.5 if share is None else share
 
 
-def shares_of_first(said: str, count: int, logprobs: Any = None, answers: Either = LETTERS) -> list[float | None]:
+def read_probabilities(
+    said: str, count: int, logprobs: Any = None, answers: AnswerPair = LETTERS
+) -> list[float | None]:
     """Probability of the first of two answers, for each of several numbered questions.
 
     Args:
@@ -191,12 +193,12 @@ def shares_of_first(said: str, count: int, logprobs: Any = None, answers: Either
     return [_share(found.get(number), said, tokens, answers) for number in range(1, count + 1)]
 
 
-def _share(read: Read | None, said: str, tokens: Sequence[dict[str, Any]], answers: Either) -> float | None:
-    if read is None or read.meant is None:
+def _share(read: ParsedAnswer | None, said: str, tokens: Sequence[dict[str, Any]], answers: AnswerPair) -> float | None:
+    if read is None or read.index is None:
         return None if read is None else 0.5
     token = _token_at(read.at, said, tokens)
     mass = None if token is None else _mass(token, answers)
-    return 1.0 - read.meant if mass is None else mass
+    return 1.0 - read.index if mass is None else mass
 
 
 def _without_markup(said: str) -> str:
@@ -208,14 +210,14 @@ def _without_markup(said: str) -> str:
     return _MARKUP.sub(blank, _THOUGHT.sub(blank, said))
 
 
-def _alone(text: str, answers: Either) -> dict[int, Read]:
-    read = verdict(text, answers)
+def _alone(text: str, answers: AnswerPair) -> dict[int, ParsedAnswer]:
+    read = parse_answer(text, answers)
     return {} if read is None else {1: read}
 
 
-def _numbered(text: str, count: int, answers: Either) -> dict[int, Read] | None:
+def _numbered(text: str, count: int, answers: AnswerPair) -> dict[int, ParsedAnswer] | None:
     """Answers with a number before them, by number, without those that contradict themselves; None without numbers."""
-    found: dict[int, list[Read]] = {}
+    found: dict[int, list[ParsedAnswer]] = {}
     for number, read in _inline(text, answers):
         found.setdefault(number, []).append(read)
     labels = [match for match in _LINE_LABEL.finditer(text) if int(match[1]) <= count]
@@ -225,16 +227,16 @@ def _numbered(text: str, count: int, answers: Either) -> dict[int, Read] | None:
     for label, end in zip(labels, [*(label.start() for label in labels[1:]), len(text)], strict=False):
         if int(label[1]) in found:
             continue
-        told = verdict(re.sub(r"^[^\w\n]+", _spaces, text[label.end() : end]), answers, label.end())
+        told = parse_answer(re.sub(r"^[^\w\n]+", _spaces, text[label.end() : end]), answers, label.end())
         if told is not None:
             found.setdefault(int(label[1]), []).append(told)
     if not found and not labels:
         return None
-    agreed = {number: reads[-1] for number, reads in found.items() if len({read.meant for read in reads}) == 1}
+    agreed = {number: reads[-1] for number, reads in found.items() if len({read.index for read in reads}) == 1}
     return {number + before: read for number, read in agreed.items() if 1 <= number + before <= count}
 
 
-def _inline(text: str, answers: Either) -> Iterator[tuple[int, Read]]:
+def _inline(text: str, answers: AnswerPair) -> Iterator[tuple[int, ParsedAnswer]]:
     """Answers right behind a number, of which a line may hold several, where the rest of the line agrees."""
     either = "|".join(re.escape(answer) for answer in answers)
     # "1: A", "1. **B**", "1) A - because …", "| 1 | A |", '"1": "A"', '{"statement": 1, "answer": "A"}'.
@@ -244,8 +246,8 @@ def _inline(text: str, answers: Either) -> Iterator[tuple[int, Read]]:
     matches = list(begins.finditer(text))
     for match, end in zip(matches, [*(match.start() for match in matches[1:]), len(text)], strict=False):
         line = text.find("\n", match.end(), end)
-        read = verdict(text[match.start(2) : end if line < 0 else line], answers, match.start(2))
-        if read is not None and read.meant is not None:
+        read = parse_answer(text[match.start(2) : end if line < 0 else line], answers, match.start(2))
+        if read is not None and read.index is not None:
             yield int(match[1]), read
 
 
@@ -253,11 +255,11 @@ def _spaces(match: re.Match[str]) -> str:
     return " " * len(match[0])
 
 
-def _in_order(text: str, count: int, answers: Either) -> dict[int, Read]:
+def _in_order(text: str, count: int, answers: AnswerPair) -> dict[int, ParsedAnswer]:
     """Answers without numbers: as many lines, letters or values of a JSON object as there were questions."""
     either = "|".join(re.escape(answer) for answer in answers)
     lines = [match for match in re.finditer(r"[^\n]+", text) if match[0].strip()]
-    read = [verdict(line[0], answers, line.start()) for line in lines]
+    read = [parse_answer(line[0], answers, line.start()) for line in lines]
     if len(lines) == count:
         return {number: each for number, each in enumerate(read, start=1) if each is not None}
     values = list(re.finditer(rf":\s*\"(?:text\s+)?({either})\"", text, re.I))
@@ -267,7 +269,10 @@ def _in_order(text: str, count: int, answers: Either) -> dict[int, Read]:
         values = list(re.finditer(f"({either})", bare, re.I)) if together else []
     if len(values) != count:
         return {}
-    return {number: Read(which(each[1], answers), each.start(1)) for number, each in enumerate(values, start=1)}
+    return {
+        number: ParsedAnswer(answer_index(each[1], answers), each.start(1))
+        for number, each in enumerate(values, start=1)
+    }
 
 
 def _tokens(logprobs: Any) -> list[dict[str, Any]]:
@@ -290,7 +295,7 @@ def _token_at(at: int, said: str, tokens: Sequence[dict[str, Any]]) -> dict[str,
     return None
 
 
-def _mass(token: dict[str, Any], answers: Either) -> float | None:
+def _mass(token: dict[str, Any], answers: AnswerPair) -> float | None:
     """The first answer's share of what the alternatives of a token give both; None unless both are among them."""
     masses = [0.0, 0.0]
     for alternative in token.get("top_logprobs") or []:

@@ -17,7 +17,7 @@ from hyperalign.records import Record, prompt_of
 from hyperalign.space import Space
 from hyperalign.text import UNSPACED
 
-__all__ = ["falls_under", "narrowed", "subjects", "touches"]
+__all__ = ["falls_under", "narrow", "subjects", "touches"]
 
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 
@@ -45,7 +45,7 @@ def falls_under(prompt: str, scope: str) -> bool:
     return not scope.strip() or touches(prompt, scope.split(","))
 
 
-def narrowed(profile: Profile, prompt: str) -> Profile:
+def narrow(profile: Profile, prompt: str) -> Profile:
     """The profile as it holds for one prompt: out of scope is left out, and what is left has no scope any more.
 
     Args:

@@ -46,7 +46,7 @@ from hyperalign.scores import Message
 from hyperalign.space import Space, known_poles
 from hyperalign.text import excerpt
 
-from .scope import narrowed
+from .scope import narrow
 
 __all__ = [
     "PROFILE_WORDS",
@@ -59,9 +59,9 @@ __all__ = [
     "Strategy",
     "Verified",
     "as_strategy",
-    "example_turns",
-    "guidance",
+    "render_examples",
     "strategy",
+    "to_instruction",
     "words",
 ]
 
@@ -73,7 +73,7 @@ def words(text: str) -> int:
     return len(text.split())
 
 
-def example_turns(examples: Sequence[Sample], max_words: int) -> list[Message]:
+def render_examples(examples: Sequence[Sample], max_words: int) -> list[Message]:
     """Prompt and text of each example in turn, until the budget is spent.
 
     No text takes more than half of the budget: longer ones are cut after a sentence, so that one long text does not
@@ -96,7 +96,7 @@ def example_turns(examples: Sequence[Sample], max_words: int) -> list[Message]:
     return turns
 
 
-def guidance(hypothesis: Hypothesis) -> str:
+def to_instruction(hypothesis: Hypothesis) -> str:
     """What to do; the figures behind a measured statement are for people to check."""
     if hypothesis.source != "measured":
         return hypothesis.statement
@@ -121,7 +121,7 @@ class FewShot:
 
     def condition(self, profile: Profile, prompt: str, max_words: int) -> list[Message]:
         """Earlier texts, then the prompt."""
-        turns = example_turns(profile.examples, max_words)
+        turns = render_examples(profile.examples, max_words)
         if not turns:
             return [{"role": "user", "content": prompt}]
         return [{"role": "system", "content": ""}, *turns, {"role": "user", "content": prompt}]
@@ -135,7 +135,7 @@ class Hypotheses:
     def condition(self, profile: Profile, prompt: str, max_words: int) -> list[Message]:
         """All inferred statements in the system turn, then the prompt."""
         lines: list[str] = []
-        for hypothesis in [*narrowed(profile, prompt).hypotheses, *profile.dropped]:
+        for hypothesis in [*narrow(profile, prompt).hypotheses, *profile.dropped]:
             max_words -= words(hypothesis.statement)
             if hypothesis.source == "inferred" and max_words >= 0:
                 lines.append(f"- {hypothesis.statement}")
@@ -157,9 +157,9 @@ class Persona:
     def condition(self, profile: Profile, prompt: str, max_words: int) -> list[Message]:
         """The description, then the prompt."""
         paragraphs = {_WHO: [f"“{each}” (in their own words)" for each in profile.stated], _LIKES: []}
-        for hypothesis in sorted(narrowed(profile, prompt).hypotheses, key=lambda h: -h.weight):
+        for hypothesis in sorted(narrow(profile, prompt).hypotheses, key=lambda h: -h.weight):
             if any(quote.holds_up for quote in hypothesis.evidence):
-                paragraphs[_WHO if hypothesis.aspect in _BACKGROUND else _LIKES].append(guidance(hypothesis))
+                paragraphs[_WHO if hypothesis.aspect in _BACKGROUND else _LIKES].append(to_instruction(hypothesis))
         told: list[str] = []
         for start, sentences in paragraphs.items():
             said = [start]
@@ -224,12 +224,12 @@ class Verified:
     def condition(self, profile: Profile, prompt: str, max_words: int) -> list[Message]:
         """Examples as turns, then the statements with the prompt."""
         lines: list[str] = []
-        surest = sorted(narrowed(profile, prompt).hypotheses, key=lambda h: -h.weight)
-        for statement in [*profile.stated, *(guidance(h) for h in surest if h.kind == "statement")]:
+        surest = sorted(narrow(profile, prompt).hypotheses, key=lambda h: -h.weight)
+        for statement in [*profile.stated, *(to_instruction(h) for h in surest if h.kind == "statement")]:
             if words(statement) <= max_words:
                 max_words -= words(statement)
                 lines.append(f"- {statement}")
-        turns = example_turns(profile.examples, max_words)
+        turns = render_examples(profile.examples, max_words)
         if not lines and not turns:
             return [{"role": "user", "content": prompt}]
         asked = "\n".join([_LIKE, *lines, "", prompt]) if lines else prompt

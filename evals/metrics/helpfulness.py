@@ -14,8 +14,8 @@ from typing import Any
 import dspy
 
 from hyperalign.concurrency import concurrency_of
-from hyperalign.programs.binary_choice import asked_for_first
-from hyperalign.programs.program import Program, SideBySide, Steps, afinished, asked_model, finished
+from hyperalign.programs.binary_choice import ask_binary
+from hyperalign.programs.program import Parallel, Program, Steps, resolve_model, run_steps, run_steps_async
 from hyperalign.scores import Message, Scorer
 from hyperalign.style.parsed import load_function_words
 from hyperalign.text import excerpt, fenced, is_refusal
@@ -54,23 +54,23 @@ class HelpsMore(Program):
 
     def forward(self, prompt: str, answer: str, other: str) -> float:
         """How probable it is that an answer helps more than another: the mean of both orders, 0.5 for a tie."""
-        return finished(self._compared(prompt, answer, other))
+        return run_steps(self._compared(prompt, answer, other))
 
     async def aforward(self, prompt: str, answer: str, other: str) -> float:
         """The same, asynchronously."""
-        return await afinished(self._compared(prompt, answer, other))
+        return await run_steps_async(self._compared(prompt, answer, other))
 
     def _compared(self, prompt: str, answer: str, other: str) -> Steps[float]:
         if answer.strip() == other.strip():
             return 0.5
         each = [self._first(prompt, answer, other), self._first(prompt, other, answer)]
-        concurrency = concurrency_of(asked_model(self.compare)) if self._scorer is None else 1
-        shown_first, shown_second = yield SideBySide(each, concurrency)
+        concurrency = concurrency_of(resolve_model(self.compare)) if self._scorer is None else 1
+        shown_first, shown_second = yield Parallel(each, concurrency)
         return float((shown_first + 1.0 - shown_second) / 2)
 
     def _first(self, prompt: str, first: str, second: str) -> Steps[float]:
         inputs = {"message": prompt, "first": first, "second": second}
-        return (yield from asked_for_first(self.compare, inputs, render=_turns, scorer=self._scorer))
+        return (yield from ask_binary(self.compare, inputs, render=_turns, scorer=self._scorer))
 
 
 def _turns(inputs: Mapping[str, Any]) -> list[Message]:

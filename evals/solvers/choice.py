@@ -20,7 +20,7 @@ from hyperalign.concurrency import concurrency_of, run_concurrently
 from hyperalign.profile import Profile
 from hyperalign.programs.binary_choice import ChooseByLetter
 from hyperalign.programs.judge import Judge
-from hyperalign.programs.scope import narrowed
+from hyperalign.programs.scope import narrow
 from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
 from hyperalign.scores import Scorer, TextScore
 
@@ -110,7 +110,7 @@ class ChoiceSolver:
             "margins": {condition: {"total": value.total, "mean": value.mean} for condition, value in margins.items()},
             "said": {
                 condition.name: condition.strategy.condition(
-                    narrowed(condition.profile, case.prompt), "…", self._max_words
+                    narrow(condition.profile, case.prompt), "…", self._max_words
                 )
                 for condition in conditions
             },

@@ -12,7 +12,7 @@ from typing import Any
 import dspy
 
 from hyperalign.programs.binary_choice import question
-from hyperalign.programs.replies import share_of_first
+from hyperalign.programs.replies import read_probability
 from hyperalign.records import Record, own_text
 
 from ..cases import Case, CaseKind
@@ -77,7 +77,7 @@ class ProgramChoiceSolver:
     def _asked(self, case: Case, records: Sequence[Record]) -> Letters:
         def share(first: str, second: str) -> float:
             answer = self._program(prompt=question(case.prompt, first, second), records=list(records)).answer
-            return share_of_first(str(answer))
+            return read_probability(str(answer))
 
         return Letters(share(case.chosen, case.rejected), 1.0 - share(case.rejected, case.chosen))
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import dspy
 
-from hyperalign.programs.binary_choice import ChosenScorer
+from hyperalign.programs.binary_choice import ScorerChoice
 from hyperalign.programs.generate import Generate
-from hyperalign.programs.scope import narrowed
+from hyperalign.programs.scope import narrow
 from hyperalign.programs.strategies import PROFILE_WORDS
 
 from ..cases import Case
@@ -42,7 +42,7 @@ class WritingSolver:
         authorship: AuthorshipMetrics,
         *,
         best_of: int = 1,
-        scorer: ChosenScorer = None,
+        scorer: ScorerChoice = None,
         answer: dspy.Predict | None = None,
     ) -> None:
         self._conditions = conditions
@@ -76,9 +76,7 @@ class WritingSolver:
             "answers": answers,
             **({"not_chosen": drafts} if self._best_of > 1 else {}),
             "said": {
-                condition.name: condition.strategy.condition(
-                    narrowed(condition.profile, case.prompt), "…", PROFILE_WORDS
-                )
+                condition.name: condition.strategy.condition(narrow(condition.profile, case.prompt), "…", PROFILE_WORDS)
                 for condition in conditions
             },
             "scores": scored(self._instruments, case, answers, strangers, drafts),

@@ -327,7 +327,7 @@ def _estimate(step: str, people: People, asked: _Search) -> None:
     typer.echo(
         f"  at most about {most:,} answers: half of the people are searched on, {asked.max_steps} candidate(s) tried"
     )
-    asked_model = priced_steps({"answers": _expected(examples, most)}, {"answers"}, asked.models)
-    typer.echo(f"  {money_said(asked_model, asked.models)}")
+    resolve_model = priced_steps({"answers": _expected(examples, most)}, {"answers"}, asked.models)
+    typer.echo(f"  {money_said(resolve_model, asked.models)}")
     if step_named(step).scored:
         typer.echo(f"  and up to {2 * most:,} readings of texts, which count as calls, for what they are judged by")

@@ -24,8 +24,8 @@ from hyperalign.records import Record, other_text, own_text
 from hyperalign.scores import Message
 from hyperalign.text import excerpt, fenced
 
-from ..binary_choice import ANSWER_LINES, asked_for_several, chunks
-from ..program import Program, SideBySide, Steps, afinished, asked_model, finished
+from ..binary_choice import ANSWER_LINES, ask_binary_batch, chunks
+from ..program import Parallel, Program, Steps, resolve_model, run_steps, run_steps_async
 from . import Done, Screen
 
 __all__ = [
@@ -97,21 +97,21 @@ class WhichFits(Program):
             ``probabilities`` that each fits the first, the mean of both orders; one of which no letter could be read
             counts as 0.5.
         """
-        return finished(self._both_ways(statements, first, second))
+        return run_steps(self._both_ways(statements, first, second))
 
     async def aforward(self, statements: Sequence[str], first: str, second: str) -> dspy.Prediction:
         """The same, asynchronously."""
-        return await afinished(self._both_ways(statements, first, second))
+        return await run_steps_async(self._both_ways(statements, first, second))
 
     def _both_ways(self, statements: Sequence[str], first: str, second: str) -> Steps[dspy.Prediction]:
         ways = [self.one_way(statements, first, second, exchanged=exchanged) for exchanged in (False, True)]
-        shown = yield SideBySide(ways, concurrency_of(self.model))
+        shown = yield Parallel(ways, concurrency_of(self.model))
         return dspy.Prediction(probabilities=[(one + other) / 2 for one, other in zip(*shown, strict=True)])
 
     @property
     def model(self) -> Any:
         """The model that is asked: the predictor's own, as ``set_lm`` sets it, before the one given."""
-        return asked_model(self.ask, self._model)
+        return resolve_model(self.ask, self._model)
 
     def one_way(self, statements: Sequence[str], first: str, second: str, *, exchanged: bool) -> Steps[list[float]]:
         """The steps of asking in one of the two orders.
@@ -131,7 +131,7 @@ class WhichFits(Program):
         def some(numbers: Sequence[int]) -> dict[str, Any]:
             return {"first": a, "second": b, "statements": [statements[number] for number in numbers]}
 
-        found = yield from asked_for_several(self.ask, some, len(statements), render=render_which_text, lm=self._model)
+        found = yield from ask_binary_batch(self.ask, some, len(statements), render=render_which_text, lm=self._model)
         return [1.0 - share for share in found] if exchanged else found
 
 
@@ -227,7 +227,7 @@ class ChoiceTest(dspy.Module):
 
         def ask(call: _Call) -> tuple[_Call, list[float]]:
             statements = [hypotheses[column].statement for column in call.columns]
-            return call, finished(self.question.one_way(statements, *texts[call.row], exchanged=call.exchanged))
+            return call, run_steps(self.question.one_way(statements, *texts[call.row], exchanged=call.exchanged))
 
         def keep(answered: tuple[_Call, list[float]]) -> None:
             call, shares = answered

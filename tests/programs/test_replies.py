@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hyperalign.programs.replies import share_of_first, shares_of_first
+from hyperalign.programs.replies import read_probabilities, read_probability
 
 WORDS = ("Safe", "Harmful")
 
@@ -18,15 +18,15 @@ def first_token(**logprobs: float) -> dict[str, Any]:
 
 def test_a_share_is_read_from_decorated_tokens() -> None:
     told = {"content": [{"top_logprobs": [{"token": " A", "logprob": -0.7}, {"token": "**B", "logprob": -0.7}]}]}
-    assert share_of_first("B", told) == pytest.approx(0.5)
-    assert share_of_first("B", {"content": []}) == 0.0
-    assert share_of_first("B", None) == 0.0
+    assert read_probability("B", told) == pytest.approx(0.5)
+    assert read_probability("B", {"content": []}) == 0.0
+    assert read_probability("B", None) == 0.0
 
 
 def test_a_word_is_known_by_its_first_token() -> None:
-    assert share_of_first("Safe", first_token(Safe=-0.7, Harm=-0.7), WORDS) == pytest.approx(0.5)
-    assert share_of_first("Safe", first_token(Sa=-0.3, harm=-1.4), WORDS) == pytest.approx(0.75, abs=0.01)
-    assert share_of_first("Safe", first_token(Safe=-0.01, The=-5.0), WORDS) == 1.0, "one of them alone: what was said"
+    assert read_probability("Safe", first_token(Safe=-0.7, Harm=-0.7), WORDS) == pytest.approx(0.5)
+    assert read_probability("Safe", first_token(Sa=-0.3, harm=-1.4), WORDS) == pytest.approx(0.75, abs=0.01)
+    assert read_probability("Safe", first_token(Safe=-0.01, The=-5.0), WORDS) == 1.0, "one of them alone: what was said"
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_word_is_known_by_its_first_token() -> None:
     ],
 )
 def test_a_word_is_read_where_it_stands_alone(said: str, share: float) -> None:
-    assert share_of_first(said, None, WORDS) == share
+    assert read_probability(said, None, WORDS) == share
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_word_is_read_where_it_stands_alone(said: str, share: float) -> None:
     ],
 )
 def test_one_letter_is_read_however_it_is_written(said: str, share: float) -> None:
-    assert share_of_first(said) == share
+    assert read_probability(said) == share
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_one_letter_is_read_however_it_is_written(said: str, share: float) -> No
     ],
 )
 def test_a_sentence_is_read_as_a_careful_reader_would(said: str, share: float) -> None:
-    assert share_of_first(said) == share
+    assert read_probability(said) == share
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_a_sentence_is_read_as_a_careful_reader_would(said: str, share: float) -
     ],
 )
 def test_a_sentence_about_words_is_read_alike(said: str, share: float) -> None:
-    assert share_of_first(said, None, WORDS) == share
+    assert read_probability(said, None, WORDS) == share
 
 
 @pytest.mark.parametrize(
@@ -292,11 +292,11 @@ def test_a_sentence_about_words_is_read_alike(said: str, share: float) -> None:
     ],
 )
 def test_sentences_behind_numbers_are_read_alike(said: str, shares: list[float | None]) -> None:
-    assert shares_of_first(said, 2) == shares
+    assert read_probabilities(said, 2) == shares
 
 
 def test_a_number_that_contradicts_itself_is_undecided() -> None:
-    assert share_of_first("1: A\n1: B") == 0.5
+    assert read_probability("1: A\n1: B") == 0.5
 
 
 ABBA = [1.0, 0.0, 0.0, 1.0]
@@ -348,7 +348,7 @@ ABBA = [1.0, 0.0, 0.0, 1.0]
     ],
 )  # fmt: skip
 def test_many_answers_are_read_however_they_are_written(said: str, shares: list[float | None]) -> None:
-    assert shares_of_first(said, 4) == shares
+    assert read_probabilities(said, 4) == shares
 
 
 def test_the_log_probabilities_of_a_letter_behind_a_thought_are_its_own_token_s() -> None:
@@ -364,13 +364,15 @@ def test_the_log_probabilities_of_a_letter_behind_a_thought_are_its_own_token_s(
         for at, token in enumerate(tokens)
     ]
     said = "".join(tokens)
-    assert shares_of_first(said, 2, {"content": content}) == pytest.approx([0.7, 0.25])
-    assert shares_of_first("1: A\n2: B", 2, {"content": content}) == pytest.approx([0.7, 0.25]), "as an adapter cuts it"
-    assert shares_of_first("1: A\n2: B.", 2, {"content": content}) == [1.0, 0.0], "of another text"
+    assert read_probabilities(said, 2, {"content": content}) == pytest.approx([0.7, 0.25])
+    assert read_probabilities("1: A\n2: B", 2, {"content": content}) == pytest.approx([0.7, 0.25]), (
+        "as an adapter cuts it"
+    )
+    assert read_probabilities("1: A\n2: B.", 2, {"content": content}) == [1.0, 0.0], "of another text"
 
 
 @pytest.mark.parametrize("text", ["\n \n. ", "|", "- ", "A ", "the text is ", "<think>", "statement . ", "so A is B "])
 def test_reading_takes_no_longer_than_the_text_is_long(text: str) -> None:
     # By the square of its length this would outlast any test.
-    assert share_of_first(text * (300_000 // len(text))) == 0.5
-    assert shares_of_first(text * (300_000 // len(text)), 3) == [None] * 3
+    assert read_probability(text * (300_000 // len(text))) == 0.5
+    assert read_probabilities(text * (300_000 // len(text)), 3) == [None] * 3

@@ -11,7 +11,7 @@ from hyperalign.profile import Profile
 from hyperalign.programs.binary_choice import ChooseByLetter
 from hyperalign.programs.evidence import find_evidence
 from hyperalign.programs.judge import Judge
-from hyperalign.programs.scope import falls_under, narrowed, subjects, touches
+from hyperalign.programs.scope import falls_under, narrow, subjects, touches
 from hyperalign.programs.strategies import strategy
 from hyperalign.records import Pair
 from hyperalign.scores import Row, ScoreMatrix
@@ -68,10 +68,10 @@ def profile() -> Profile:
 
 
 def test_a_narrowed_profile_has_what_holds_and_no_scopes() -> None:
-    assert [(h.id, h.scope) for h in narrowed(profile(), "More jam?").hypotheses] == [("warm", ""), ("blunt", "")]
-    assert [h.id for h in narrowed(profile(), "More toast?").hypotheses] == ["blunt"]
+    assert [(h.id, h.scope) for h in narrow(profile(), "More jam?").hypotheses] == [("warm", ""), ("blunt", "")]
+    assert [h.id for h in narrow(profile(), "More toast?").hypotheses] == ["blunt"]
     plain = Profile(user="ada")
-    assert narrowed(plain, "?") is plain
+    assert narrow(plain, "?") is plain
 
 
 def test_words_of_the_answers_do_not_decide_what_is_said() -> None:

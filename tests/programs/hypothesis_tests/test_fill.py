@@ -11,12 +11,12 @@ from hyperalign.population import ShippedPopulation
 from hyperalign.profile import Evidence, Hypothesis, TestResult, check_evidence
 from hyperalign.programs.candidates import (
     Candidate,
+    find_untestable,
     from_edits,
     from_examples,
     from_measurement,
     from_space,
     proposal_split,
-    untestable,
 )
 from hyperalign.programs.cost_estimate import (
     CHECKED_STATEMENTS,
@@ -209,11 +209,11 @@ def test_what_nothing_can_test_is_known_beforehand() -> None:
         Candidate(statement(name), frozenset(record.id for record in ADA[:count]))
         for name, count in (("none", 0), ("one", 1), ("two", 2), ("all", 4))
     ]
-    assert untestable(made, ADA, OTHERS, Rules()) == {
+    assert find_untestable(made, ADA, OTHERS, Rules()) == {
         "two": "only 2 of the person's records could test it (needs 3)",
         "all": "made from all of the records, so none is left to test it",
     }
-    assert set(untestable(made, ADA, OTHERS[:2], Rules()).values()) >= {
+    assert set(find_untestable(made, ADA, OTHERS[:2], Rules()).values()) >= {
         "only 2 records of other people to compare with"
     }
 

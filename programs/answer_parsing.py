@@ -9,12 +9,12 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-__all__ = ["LETTERS", "NAMED", "Either", "Read", "verdict", "which"]
+__all__ = ["LETTERS", "NAMED", "AnswerPair", "ParsedAnswer", "answer_index", "parse_answer"]
 
-Either = tuple[str, str]
+AnswerPair = tuple[str, str]
 """Two answers, of which neither begins as the other does."""
 
-LETTERS: Either = ("A", "B")
+LETTERS: AnswerPair = ("A", "B")
 
 NAMED = (
     r"(?:texte?|texto|testo|answer|option|choice|response|passage|letter|candidate|version|antwort|r[ée]ponse|respuesta"
@@ -24,7 +24,7 @@ NAMED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ParsedAnswer:
     """One answer that was found in a text.
 
     Attributes:
@@ -32,7 +32,7 @@ class Read:
         at: where it stands.
     """
 
-    meant: int | None
+    index: int | None
     at: int = -1
 
 
@@ -119,7 +119,7 @@ class _Patterns:
 
 
 @cache
-def _patterns(answers: Either) -> _Patterns:
+def _patterns(answers: AnswerPair) -> _Patterns:
     one = rf"(?<!\w)({'|'.join(re.escape(answer) for answer in answers)})(?!\w|-\w)"
     named = rf"(?i:(?:the\s+)?(?:{NAMED}\s+)?)[\"'(]?"
     return _Patterns(
@@ -139,18 +139,18 @@ def _patterns(answers: Either) -> _Patterns:
     )
 
 
-def which(said: str, answers: Either) -> int:
+def answer_index(said: str, answers: AnswerPair) -> int:
     """The number of an answer, 0 or 1, in whatever case it is written."""
     return 0 if said.casefold() == answers[0].casefold() else 1
 
 
-def verdict(text: str, answers: Either = LETTERS, start: int = 0) -> Read | None:
+def parse_answer(text: str, answers: AnswerPair = LETTERS, start: int = 0) -> ParsedAnswer | None:
     """The one answer that a text gives.
 
     Args:
         text: prose without markup.
         answers: the two.
-        start: where the text begins in the whole that ``Read.at`` counts in.
+        start: where the text begins in the whole that ``ParsedAnswer.at`` counts in.
 
     Returns:
         None where it gives none, or several, or where what it says of the one that it begins with is not for it.
@@ -158,20 +158,20 @@ def verdict(text: str, answers: Either = LETTERS, start: int = 0) -> Read | None
     known = _patterns(answers)
     shown = known.discarded.sub(_spaces, _canonical(text, answers))
     if _names_both_alone(shown, answers, known):
-        return Read(None)
+        return ParsedAnswer(None)
     conclusions = _conclusions(shown, known)
     if conclusions:
         meant = {found[1] for found in conclusions}
         found = conclusions[-1] if len(meant) == 1 else None
     elif led := known.leading.match(shown):
         if _leaves_open(shown[led.end() :], known):
-            return Read(None)
+            return ParsedAnswer(None)
         found = led if _holds(shown[led.end() :], led[1], known) else None
     else:
         found = _preferred(shown, known)
         if found is None:
-            return Read(None) if _UNDECIDED.search(text) or known.undecided.search(shown) else None
-    return None if found is None else Read(which(found[1], answers), start + found.start(1))
+            return ParsedAnswer(None) if _UNDECIDED.search(text) or known.undecided.search(shown) else None
+    return None if found is None else ParsedAnswer(answer_index(found[1], answers), start + found.start(1))
 
 
 def _spaces(match: re.Match[str]) -> str:
@@ -186,11 +186,11 @@ _BEFORE_LETTER = re.compile(rf"\b{NAMED}\W{{1,3}}$", re.I)
 _SHORT = re.compile(rf"\W*(?:{_LEADING}\W+)*[ab]\W*(?:(?:(?:or|and)\W+)?[ab]\W*)?", re.I)
 
 
-def _canonical(text: str, answers: Either) -> str:
+def _canonical(text: str, answers: AnswerPair) -> str:
     """The text with the answers, and nothing else, as they are spelled; "A" may be an article, and "a" a letter."""
     if answers != LETTERS:
         either = "|".join(re.escape(answer) for answer in answers)
-        return re.sub(rf"\b(?:{either})\b", lambda match: answers[which(match[0], answers)], text, flags=re.I)
+        return re.sub(rf"\b(?:{either})\b", lambda match: answers[answer_index(match[0], answers)], text, flags=re.I)
     if _SHORT.fullmatch(text):
         return re.sub(r"\b[ab]\b", lambda match: match[0].upper(), text)
 
@@ -205,7 +205,7 @@ def _canonical(text: str, answers: Either) -> str:
 _NO_CONTENT = re.compile(rf"(?:{_LEADING}|or|and|nor|vs|versus|oder|und|ou|et)", re.I)
 
 
-def _names_both_alone(shown: str, answers: Either, known: _Patterns) -> bool:
+def _names_both_alone(shown: str, answers: AnswerPair, known: _Patterns) -> bool:
     """Whether a text says each answer once and nothing of either: "A or B", "Text A, text B"."""
     if sorted(found[1] for found in known.one.finditer(shown)) != sorted(answers):
         return False
