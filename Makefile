@@ -61,7 +61,7 @@ test-train: .venv-train/.ready ## Train adapters for real steps, on a small mode
 test-vllm: .venv-train/.ready .venv-vllm/.ready ## Serve adapters with a real vLLM, in an environment of its own
 	HYPERALIGN_VLLM_PYTHON="$(abspath $(VLLM_PYTHON))" $(TRAIN)/python -m pytest tests/backends/serve/test_vllm.py $(ARGS)
 
-check: .venv/.ready-dev ## Format, lint, figures of the source tree, and strict types of the installed package and of the benches
+check: site ## Format, lint, figures of the source tree, docs site, and strict types of the installed package and of the benches
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m tests.house.structure
@@ -87,8 +87,9 @@ bench: .venv/.ready-dev ## Print what a call and a score cost on this machine; n
 	$(BIN)/python benches/scoring.py "$$($(BIN)/hyperalign models path $(MODEL))" \
 		$(or $(ARGS),--layouts reverse --hypotheses 12)
 
-docs: .venv/.ready ## Write docs/cli.md from the commands' help texts
+docs: .venv/.ready ## Write docs/cli.md from the help of the commands, and the JSON schemas from the models
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/schemas.py
 
 site: .venv/.ready-dev ## Build the documentation site into .build/site; every warning is an error
 	$(BIN)/mkdocs build --strict --quiet --site-dir .build/site

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,6 +76,20 @@ def import_graph() -> dict[str, frozenset[str]]:
         name: frozenset(target for _, target in imports(name) if target in modules() and target != name)
         for name in modules()
     }
+
+
+def load_script(name: str) -> Any:
+    """A script that is in no package, as a module.
+
+    Args:
+        name: its path in the tree, such as ``docs/generate.py``.
+    """
+    spec = importlib.util.spec_from_file_location(Path(name).stem, ROOT / name)
+    if spec is None or spec.loader is None:
+        raise ImportError(name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def files() -> list[Path]:

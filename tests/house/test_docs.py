@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
 from functools import cache
@@ -13,17 +12,15 @@ import pytest
 from typer.main import get_command
 
 from hyperalign.cli import app
-from tests.house.source_tree import ROOT, modules, pages
+from tests.house.source_tree import ROOT, load_script, modules, pages
 
 PROSE = [path for path in pages() if path.name != "cli.md"]
 
 
 def test_the_page_of_commands_is_up_to_date() -> None:
-    source = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
-    assert source is not None and source.loader is not None
-    module = importlib.util.module_from_spec(source)
-    source.loader.exec_module(module)
-    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == module.rendered(), "run: make docs"
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == load_script("docs/generate.py").rendered(), (
+        "run: make docs"
+    )
 
 
 @cache

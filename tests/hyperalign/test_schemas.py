@@ -1,18 +1,21 @@
-"""The published schemas are what the models say, and agree with them about good and bad."""
+"""The shipped JSON schemas say what the models say, and accept and reject the same data."""
 
 from __future__ import annotations
 
 import json
+from importlib import resources
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import BaseModel, ValidationError
 
-from hyperalign.published import NOUNS, published, rendered
 from hyperalign.records import Rating
+from tests.house.source_tree import load_script
 from tests.hyperalign.example_people import CHOICE, CORRECTION, LETTER, profile
 
+SCHEMAS = load_script("docs/schemas.py")
+MODELS: dict[str, type[BaseModel]] = SCHEMAS.MODELS
 EXAMPLES: dict[str, BaseModel] = {
     "sample": LETTER,
     "pair": CHOICE,
@@ -22,27 +25,33 @@ EXAMPLES: dict[str, BaseModel] = {
 }
 
 
-def validator(noun: str) -> Draft202012Validator:
-    return Draft202012Validator(published(noun), format_checker=FormatChecker())
+def shipped(name: str) -> dict[str, Any]:
+    path = resources.files("hyperalign").joinpath("schemas", f"{name}.schema.json")
+    schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return schema
 
 
-@pytest.mark.parametrize("noun", sorted(NOUNS))
-def test_what_ships_is_up_to_date(noun: str) -> None:
-    assert published(noun) == json.loads(rendered(noun)), "run: python -m hyperalign.published"
+def validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator(shipped(name), format_checker=FormatChecker())
 
 
-@pytest.mark.parametrize("noun", sorted(NOUNS))
-def test_it_is_a_schema_with_a_name_and_what_a_noun_writes_is_valid(noun: str) -> None:
-    schema = published(noun)
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_what_ships_is_up_to_date(name: str) -> None:
+    assert shipped(name) == SCHEMAS.build_schema(name), "run: make docs"
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_it_is_a_schema_with_a_title_and_accepts_what_the_model_writes(name: str) -> None:
+    schema = shipped(name)
     Draft202012Validator.check_schema(schema)
-    assert schema["$id"] == f"urn:hyperalign:schema:{noun}:1"
-    assert schema["title"] == f"hyperalign {noun}"
+    assert schema["$id"] == f"urn:hyperalign:schema:{name}:1"
+    assert schema["title"] == f"hyperalign {name}"
     assert schema["description"]
-    validator(noun).validate(json.loads(EXAMPLES[noun].model_dump_json()))
+    validator(name).validate(json.loads(EXAMPLES[name].model_dump_json()))
 
 
 @pytest.mark.parametrize(
-    ("noun", "data"),
+    ("name", "data"),
     [
         ("sample", {"user": "ada"}),
         ("sample", {"user": "ada", "text": ""}),
@@ -59,7 +68,7 @@ def test_it_is_a_schema_with_a_name_and_what_a_noun_writes_is_valid(noun: str) -
         ("profile", {"user": "ada", "schema_version": 2}),
     ],
 )
-def test_schema_and_model_refuse_the_same(noun: str, data: dict[str, Any]) -> None:
-    assert not validator(noun).is_valid(data)
+def test_schema_and_model_refuse_the_same(name: str, data: dict[str, Any]) -> None:
+    assert not validator(name).is_valid(data)
     with pytest.raises(ValidationError):
-        NOUNS[noun].model_validate(data)
+        MODELS[name].model_validate(data)
