@@ -25,10 +25,10 @@ import dspy
 
 from hyperalign.backends.distill.adapters import Adapter, open_adapter, open_base
 from hyperalign.backends.distill.dataset import Scope
-from hyperalign.backends.distill.probe import answers, prompt_tokens, with_adapter
+from hyperalign.backends.distill.probe import attach_adapter, generate_answers, mean_prompt_tokens
 from hyperalign.backends.distill.recipe import find_hardware
 from hyperalign.backends.distill.student import load_student
-from hyperalign.backends.distill.traces import MIN_WORDS, goes_in_circles
+from hyperalign.backends.distill.traces import MIN_WORDS, is_repetitive
 from hyperalign.backends.models.connect import connect
 from hyperalign.concurrency import run_concurrently
 from hyperalign.errors import InputError, ModelOutputError
@@ -108,7 +108,7 @@ def ask_teacher(asked: Asked, lm: dspy.LM, concurrency: int) -> None:
 
     def keep(found: tuple[Case, str, float]) -> None:
         (person, prompt), answer, seconds = found
-        tokens = prompt_tokens(asked.tokenizer, [asked.program.messages(person, prompt)])
+        tokens = mean_prompt_tokens(asked.tokenizer, [asked.program.messages(person, prompt)])
         asked.kept.add(ARMS[0], (person, prompt), answer, tokens, seconds)
 
     run_concurrently(ask, asked.kept.missing(ARMS[0], asked.cases), concurrency, keep=keep)
@@ -119,7 +119,7 @@ def ask_student(asked: Asked, adapter: Adapter, model: Any, max_new_tokens: int)
     scope, alone = Scope(adapter.card.scope, adapter.card.prefixes), Scope("program")
     for condition in ARMS[1:]:
         if condition == ARMS[3]:
-            model = with_adapter(model, adapter.path)
+            model = attach_adapter(model, adapter.path)
         said: dict[str, tuple[str, float]] = {}
         for person, prompt in asked.kept.missing(condition, asked.cases):
             told = scope if condition == ARMS[3] else alone
@@ -129,10 +129,10 @@ def ask_student(asked: Asked, adapter: Adapter, model: Any, max_new_tokens: int)
             # It writes greedily: what was asked in the same words, as of the student alone for everybody, is answered.
             if (words := json.dumps(turns)) not in said:
                 began = time.perf_counter()
-                (new,) = answers(model, asked.tokenizer, [turns], max_new_tokens=max_new_tokens)
+                (new,) = generate_answers(model, asked.tokenizer, [turns], max_new_tokens=max_new_tokens)
                 said[words] = new, time.perf_counter() - began
             answer, seconds = said[words]
-            asked.kept.add(condition, (person, prompt), answer, prompt_tokens(asked.tokenizer, [turns]), seconds)
+            asked.kept.add(condition, (person, prompt), answer, mean_prompt_tokens(asked.tokenizer, [turns]), seconds)
 
 
 def scores(
@@ -194,7 +194,7 @@ def table(kept: Answers, cases: Sequence[Case], texts: Mapping[str, Sequence[str
 
 def no_answer(text: str) -> bool:
     """Whether a text is empty, of a word or two, or goes in circles."""
-    return len(text.split()) < MIN_WORDS or goes_in_circles(text)
+    return len(text.split()) < MIN_WORDS or is_repetitive(text)
 
 
 def right(texts: Mapping[str, Sequence[str]]) -> float:

@@ -20,8 +20,8 @@ from statistics import fmean
 from typing import Any
 
 from hyperalign.backends.distill.adapters import Adapter, check_base, open_adapter, open_base
-from hyperalign.backends.distill.dataset import Scope, prefix
-from hyperalign.backends.distill.probe import answers, prompt_tokens, with_adapter
+from hyperalign.backends.distill.dataset import Scope, build_prefix
+from hyperalign.backends.distill.probe import attach_adapter, generate_answers, mean_prompt_tokens
 from hyperalign.backends.distill.recipe import find_hardware
 from hyperalign.backends.distill.student import Student, load_student
 from hyperalign.errors import InputError
@@ -61,7 +61,7 @@ class Condition:
 
 def arms_of(adapters: Sequence[Adapter], people: Sequence[Profile]) -> list[Condition]:
     """The student itself, and each adapter. Of whom nothing is believed has no prefix, and no arm that needs one."""
-    described = {person.user: prefix(person) for person in people if person.hypotheses}
+    described = {person.user: build_prefix(person) for person in people if person.hypotheses}
     found = [Condition(ALONE, Scope("program")), Condition(TOLD, Scope("prefix", described))]
     for adapter in adapters:
         card = adapter.card
@@ -87,7 +87,7 @@ def ask(kept: Answers, condition: Condition, base: Student, cases: Sequence[Case
     model, tokenizer = load_student(base)
     model.to(find_hardware().device)
     if condition.adapter is not None:
-        model = with_adapter(model, condition.adapter.path)
+        model = attach_adapter(model, condition.adapter.path)
     waiting: dict[str, list[Case]] = {}
     for person, prompt in missing:
         waiting.setdefault(json.dumps(condition.scope.messages(person.user, prompt)), []).append((person, prompt))
@@ -96,11 +96,11 @@ def ask(kept: Answers, condition: Condition, base: Student, cases: Sequence[Case
         some = asked[start : start + AT_ONCE]
         turns = [json.loads(question) for question in some]
         began = time.perf_counter()
-        found = answers(model, tokenizer, turns, max_new_tokens=most)
+        found = generate_answers(model, tokenizer, turns, max_new_tokens=most)
         seconds = (time.perf_counter() - began) / len(some)
         for question, of_one, answer in zip(some, turns, found, strict=True):
             for case in waiting[question]:
-                kept.add(condition.name, case, answer, prompt_tokens(tokenizer, [of_one]), seconds)
+                kept.add(condition.name, case, answer, mean_prompt_tokens(tokenizer, [of_one]), seconds)
 
 
 def table(

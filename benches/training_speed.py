@@ -22,12 +22,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from hyperalign.backends.distill.dataset import Scope, TrainingRow, dataset, rows, split_of
-from hyperalign.backends.distill.recipe import Hardware, find_hardware, peak_memory, suggest
+from hyperalign.backends.distill.dataset import Scope, TrainingRow, assign_split, build_rows, to_dataset
+from hyperalign.backends.distill.recipe import Hardware, find_hardware, peak_memory, suggest_recipe
 from hyperalign.backends.distill.student import count_parameters, load_student, open_student
 from hyperalign.backends.distill.traces import TraceFilter, read_traces
 from hyperalign.backends.distill.train import measure_lengths
-from hyperalign.backends.distill.trainers import scoring_answers_alone
+from hyperalign.backends.distill.trainers import score_completions_only
 
 BATCH = 8
 RATE = 1e-3
@@ -87,12 +87,12 @@ def run(student: str, train: list[TrainingRow], watched: list[TrainingRow], chan
             "use_cpu": hardware.device == "cpu",
             **{name: value for name, value in changed.items() if name != ANSWERS_ALONE},
         }
-        trainer = (scoring_answers_alone(trl.SFTTrainer) if ANSWERS_ALONE in changed else trl.SFTTrainer)(
+        trainer = (score_completions_only(trl.SFTTrainer) if ANSWERS_ALONE in changed else trl.SFTTrainer)(
             model=model,
             processing_class=tokenizer,
             args=trl.SFTConfig(**settings),
-            train_dataset=dataset(train),
-            eval_dataset=dataset(watched),
+            train_dataset=to_dataset(train),
+            eval_dataset=to_dataset(watched),
             peft_config=peft.LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM"),
         )
         began = time.perf_counter()
@@ -131,7 +131,7 @@ def main() -> None:
     asked = parser.parse_args()
     kept = TraceFilter()(read_traces(asked.training / "traces.jsonl")).traces
     made = {
-        part: rows([trace for trace in kept if split_of(trace.prompt) == part], Scope("tag"), "sft")
+        part: build_rows([trace for trace in kept if assign_split(trace.prompt) == part], Scope("tag"), "sft")
         for part in ("train", "validation")
     }
     everybody, watched = made["train"], made["validation"]
@@ -141,7 +141,7 @@ def main() -> None:
     _, tokenizer = load_student(student)
     tokens = sum(measure_lengths(train, tokenizer, 1024).tokens)
     hardware, parameters = find_hardware(), count_parameters(student)
-    at_once = suggest("sft", parameters, hardware).micro_batch_size
+    at_once = suggest_recipe("sft", parameters, hardware).micro_batch_size
     able = product_speed(hardware)
     print(
         f"{len(train)} rows, {tokens:,} tokens, {len(watched)} validation rows, {hardware.device}; a matrix product in "

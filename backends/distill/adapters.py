@@ -1,32 +1,24 @@
-"""The folder of an adapter: weights, tokenizer and chat template together, a card, and a manifest that vouches for all.
-
-An adapter whose files are not what the manifest says is not loaded by anything here. This file trains nothing, and
-decides nothing about quality: ``gate`` does.
-
-Takes an adapter elsewhere: merged into its base as a checkpoint of its own, or as a Hugging Face adapter layout.
-
-This file trains nothing and judges nothing.
-"""
+"""Adapter folders: weights, tokenizer, chat template, a card, and a manifest of hashes that every load checks."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hyperalign import __version__
 from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError, NotFoundError, TrainingError
-from hyperalign.files import storage_error, write_whole
+from hyperalign.files import make_private_folder, storage_error, write_whole
 
-from .probe import with_adapter
-from .student import Student, load_student, open_student, torn, unwritten
+from .probe import attach_adapter
+from .student import Student, load_student, open_student, replace_folder, safetensors_error, to_storage_error
 
 __all__ = [
     "Adapter",
@@ -34,14 +26,14 @@ __all__ = [
     "Verdict",
     "check_base",
     "check_tokenizer",
-    "copy_out",
+    "export_adapter",
     "find_adapters",
-    "merge",
+    "find_same_adapter",
+    "merge_adapter",
     "open_adapter",
     "open_base",
-    "recard",
-    "seal",
-    "sealed",
+    "update_card",
+    "write_adapter",
 ]
 
 _CARD, _MANIFEST, _README = "card.json", "manifest.json", "README.md"
@@ -50,12 +42,12 @@ _WEIGHTS, _TOKENIZER = "adapter_model.safetensors", "tokenizer.json"
 
 
 class Verdict(BaseModel):
-    """What the gate said.
+    """The gate's verdict on an adapter.
 
     Attributes:
-        passed: whether the adapter may be served unforced.
-        reasons: why not, one a criterion that failed.
-        figures: what was measured, by name.
+        passed: whether the adapter may be served.
+        reasons: one for each criterion that it failed.
+        figures: the measurements, by name.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -66,27 +58,28 @@ class Verdict(BaseModel):
 
 
 class Card(BaseModel):
-    """What an adapter is, for people and programs.
+    """Metadata of an adapter.
 
     Attributes:
-        name: what it is served as.
+        name: the name that it is served under.
         base: the student, as the user wrote it.
-        base_sha256: of the weights that the student was made from.
-        base_licence: of those weights; it binds the adapter too.
-        method: how it was trained.
-        scope: whose it is: ``person``, ``tag``, ``prefix`` or ``program``.
-        users: whose answers it learned.
-        profiles: hash of each user's profile.
-        teacher: who gave the answers, or judged the student's own.
-        strategy: how the profile was put before the teacher.
-        traces: how many taught it.
-        dropped: how many traces went, by reason.
-        recipe: how it was trained.
+        base_sha256: of the base's weights.
+        base_license: of the base's weights; it binds the adapter too.
+        method: the training method.
+        scope: what the adapter is told about a person: see ``dataset.Scope``.
+        users: the people whose answers it learned.
+        profiles: hash of each person's profile.
+        prefixes: the system turn of each person, in scope ``prefix``.
+        teacher: the model that answered, or that scored the student's generations.
+        strategy: how the teacher was given the profile.
+        traces: number of training rows.
+        dropped: number of traces that the trace filter dropped, by reason.
+        recipe: hyperparameters.
         training: steps, losses and seconds.
-        metric: what scores an answer.
-        terms: what the gate asks for, as it was declared before training.
-        gate: what the gate said; None before it was asked.
-        made: when, in UTC.
+        metric: the metric that scores answers.
+        criteria: the gate's criteria, declared before training.
+        gate: the gate's verdict; None if it has not run.
+        created: time in UTC.
         version: of hyperalign.
     """
 
@@ -95,7 +88,7 @@ class Card(BaseModel):
     name: str
     base: str
     base_sha256: str
-    base_licence: str
+    base_license: str
     method: str
     scope: Literal["person", "tag", "prefix", "program"]
     users: tuple[str, ...]
@@ -108,24 +101,24 @@ class Card(BaseModel):
     recipe: Mapping[str, Any] = {}
     training: Mapping[str, Any] = {}
     metric: str = "style"
-    terms: Mapping[str, float] = {}
+    criteria: Mapping[str, float] = {}
     gate: Verdict | None = None
-    made: str
-    version: str
+    created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    version: str = __version__
 
     @property
     def base_name(self) -> str:
-        """What the base is called on the wire: it carries the weights, so that no cache confuses two."""
+        """The base's name in requests, with a hash of its weights so that caches never confuse two models."""
         return f"{Path(self.base.partition(':')[2] or self.base).stem}-{self.base_sha256[:8]}"
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """A whole adapter.
+    """An adapter whose files match its manifest.
 
     Attributes:
         path: its folder.
-        card: what it is.
+        card: its metadata.
         sha256: of its weights.
     """
 
@@ -135,108 +128,95 @@ class Adapter:
 
     @property
     def served_name(self) -> str:
-        """The name on the wire: it carries the weights, so that no cache confuses two adapters."""
+        """The name in requests, with a hash of the weights so that caches never confuse two adapters."""
         return f"{self.card.name}-{self.sha256[:8]}"
 
 
-def seal(weights: Path, folder: Path, card: Card) -> Adapter:
-    """Make the folder of an adapter from what training left.
+def write_adapter(weights: Path, folder: Path, card: Card) -> Adapter:
+    """Write an adapter's folder from the output of training.
 
     Args:
-        weights: the adapter's weights with tokenizer and chat template.
-        folder: where; files of an earlier adapter in it are replaced.
-        card: what it is.
+        weights: a folder with the adapter's weights, tokenizer and chat template.
+        folder: the destination; files of an earlier adapter in it are replaced.
+        card: the metadata.
 
     Raises:
         StorageError: the disk is full or not writable.
     """
+    # Without a manifest the folder is no adapter, so a copy that was interrupted is never loaded.
+    _copy_files(weights, folder, without=_MANIFEST)
+    return update_card(folder, card)
+
+
+def find_same_adapter(folder: Path, weights: Path, card: Card) -> Adapter | None:
+    """Return the adapter in a folder, with its verdict, if it has these weights and this card; otherwise None."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # The manifest goes first and comes last: a folder that was left half made has none, and is no adapter.
-        (folder / _MANIFEST).unlink(missing_ok=True)
-        for file in sorted(weights.iterdir()):
-            if file.is_file() and file.name != _README:
-                shutil.copyfile(file, folder / file.name)
-    except OSError as error:
-        raise storage_error(error, folder) from error
-    return recard(folder, card)
-
-
-def sealed(folder: Path, weights: Path, card: Card) -> Adapter | None:
-    """The adapter that a folder holds already, with its verdict, where it is of these weights and this card; else None.
-
-    Args:
-        folder: of the adapter.
-        weights: what training left.
-        card: what it would be sealed with.
-    """
-    try:
-        there = open_adapter(folder)
+        adapter = open_adapter(folder)
     except (NotFoundError, TrainingError):
         return None
-    same = there.card.model_copy(update={"gate": card.gate, "made": card.made})
-    return there if same == card and there.sha256 == _sha256(weights / _WEIGHTS) else None
+    expected = card.model_copy(update={"gate": adapter.card.gate, "created": adapter.card.created})
+    return adapter if adapter.card == expected and adapter.sha256 == _sha256(weights / _WEIGHTS) else None
 
 
-def recard(folder: Path, card: Card) -> Adapter:
-    """Write an adapter's card anew, and vouch for all files again.
+def update_card(folder: Path, card: Card) -> Adapter:
+    """Write an adapter's card, README and manifest.
 
     Raises:
         StorageError: the disk is full or not writable.
     """
     write_whole(folder / _CARD, json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
-    write_whole(folder / _README, _described(card))
+    write_whole(folder / _README, _render_readme(card))
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != _MANIFEST)
-    sums = {path.name: _sha256(path) for path in files if not path.name.startswith(".")}
-    write_whole(folder / _MANIFEST, json.dumps({"schema": 1, "sha256": sums}, indent=2) + "\n")
+    hashes = {path.name: _sha256(path) for path in files if not path.name.startswith(".")}
+    write_whole(folder / _MANIFEST, json.dumps({"schema": 1, "sha256": hashes}, indent=2) + "\n")
     return open_adapter(folder)
 
 
 def open_adapter(folder: Path) -> Adapter:
-    """An adapter from its folder, every file checked.
+    """Open an adapter and check every file against its manifest.
 
     Raises:
         NotFoundError: there is no adapter.
-        TrainingError: a file is missing, was changed, or can't be read.
+        TrainingError: a file is missing, changed or unreadable.
     """
     if not (folder / _CARD).is_file():
         raise NotFoundError(f"There is no adapter in {folder}.", remedy="See: hyperalign adapters list")
     try:
-        sums = dict(json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))["sha256"])
+        hashes = dict(json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))["sha256"])
         card = Card.model_validate_json((folder / _CARD).read_bytes())
     except FileNotFoundError as error:
         raise TrainingError(
-            f"The adapter in {folder} was left half made: it has no manifest.", remedy="Give the same command again."
+            f"The adapter in {folder} is incomplete: it has no manifest.", remedy="Run the same command again."
         ) from error
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise TrainingError(
             f"The adapter in {folder} can't be read: {str(error).splitlines()[0]}.", remedy="Distill it again."
         ) from error
-    for name, expected in sums.items():
-        # A name is a file beside the manifest, whatever stands in it.
+    for name, expected in hashes.items():
+        # Only the last part of a name, so that no manifest reaches files elsewhere.
         file = folder / Path(name).name
         if not file.is_file() or _sha256(file) != expected:
-            state = "is missing" if not file.is_file() else "is not what the manifest says"
+            problem = "is missing" if not file.is_file() else "does not match its manifest"
             raise TrainingError(
-                f"{file.name} of the adapter in {folder} {state}.", remedy="Distill it again, or get an intact copy."
+                f"{file.name} of the adapter in {folder} {problem}.", remedy="Distill it again, or get an intact copy."
             )
-    if _WEIGHTS not in sums:
+    if _WEIGHTS not in hashes:
         raise TrainingError(f"The adapter in {folder} has no weights.", remedy="Distill it again.")
-    return Adapter(folder, card, sums[_WEIGHTS])
+    return Adapter(folder, card, hashes[_WEIGHTS])
 
 
 def open_base(card: Card, progress: Progress | None = None) -> Student:
-    """The model that an adapter was trained on, and no other.
+    """Open the model that an adapter was trained on.
 
     Args:
         card: of the adapter.
-        progress: told of a download.
+        progress: called during a download.
 
     Raises:
-        InputError: what goes by that name now has other weights.
-        UnknownModelError: there is no such model or folder any more.
+        InputError: the model of that name has other weights now.
+        UnknownModelError: the model or folder does not exist anymore.
         MissingExtraError: the 'train' extra is not installed.
-        ModelError: it can't be made into a checkpoint.
+        ModelError: it can't be converted to a checkpoint.
     """
     student = open_student(card.base, progress)
     check_base(card, student)
@@ -244,27 +224,27 @@ def open_base(card: Card, progress: Progress | None = None) -> Student:
 
 
 def check_base(card: Card, student: Student) -> None:
-    """Refuse a model with other weights than the adapter was trained on.
+    """Check that a model has the weights that an adapter was trained on.
 
     Raises:
-        InputError: it has.
+        InputError: it has other weights.
     """
     if student.sha256 != card.base_sha256:
         raise InputError(
             f"The adapter {card.name} was trained on other weights than {student.name} has.",
-            remedy=f"Its base is {card.base}, as it was then: get those weights back, or distill the adapter again.",
+            remedy=f"Its base is {card.base}, as it was then: restore those weights, or distill the adapter again.",
         )
 
 
 def check_tokenizer(adapter: Adapter, checkpoint: Path) -> None:
-    """Refuse a base that reads other tokens, or puts conversations otherwise, than the adapter was trained on.
+    """Check that a base has the vocabulary and chat template that an adapter was trained with.
 
     Args:
-        adapter: whole.
-        checkpoint: the folder of the base that it is to be put on.
+        adapter: the adapter.
+        checkpoint: the base's folder.
 
     Raises:
-        TrainingError: it does.
+        TrainingError: they differ.
     """
     base = adapter.card.base
     if (adapter.path / _TEMPLATE).is_file() and (checkpoint / _TEMPLATE).is_file():
@@ -272,50 +252,106 @@ def check_tokenizer(adapter: Adapter, checkpoint: Path) -> None:
         if templates[0] != templates[1]:
             raise TrainingError(
                 f"The adapter {adapter.card.name} was trained with another chat template than {base} has.",
-                remedy="Give the base its own template back, or distill the adapter again.",
+                remedy="Restore the base's original template, or distill the adapter again.",
             )
-    own, other = _vocabulary(adapter.path / _TOKENIZER), _vocabulary(checkpoint / _TOKENIZER)
+    own, other = _read_vocabulary(adapter.path / _TOKENIZER), _read_vocabulary(checkpoint / _TOKENIZER)
     if own is None or other is None or own == other:
         return
-    differ = sum(own.get(word) != other.get(word) for word in own.keys() | other.keys())
+    differing = sum(own.get(token) != other.get(token) for token in own.keys() | other.keys())
     raise TrainingError(
-        f"The adapter {adapter.card.name} was trained on other tokens than {base} reads: {differ} differ.",
-        remedy="Give the base its own tokenizer back, or distill the adapter again.",
+        f"The adapter {adapter.card.name} was trained with another vocabulary than {base} has: "
+        f"{differing} tokens differ.",
+        remedy="Restore the base's original tokenizer, or distill the adapter again.",
     )
 
 
-def _vocabulary(file: Path) -> dict[str, int] | None:
-    """Each token's number; None where there is no such file, as with tokenizers of an older kind."""
+def find_adapters(root: Path) -> list[Path]:
+    """Return the folders at or directly under a root that hold an adapter, intact or not, by name."""
+    return sorted({path.parent for path in [*root.glob(_CARD), *root.glob(f"*/{_CARD}")]})
+
+
+def export_adapter(adapter: Adapter, folder: Path) -> None:
+    """Copy an adapter as PEFT and transformers load it, without training data and local paths.
+
+    Args:
+        adapter: the adapter.
+        folder: the destination; must not exist or be empty.
+
+    Raises:
+        InputError: the folder is not empty.
+        StorageError: the disk is full or not writable.
+    """
+    _require_empty(folder)
+    _copy_files(adapter.path, folder)
+    config = folder / "adapter_config.json"
+    if config.is_file():
+        # PEFT records the local path of the base.
+        data = json.loads(config.read_bytes())
+        write_whole(config, json.dumps({**data, "base_model_name_or_path": adapter.card.base_name}, indent=2) + "\n")
+        base = adapter.card.base
+        update_card(folder, adapter.card.model_copy(update={"base": base if ":" in base else Path(base).name}))
+
+
+def merge_adapter(student: Student, weights: Path, folder: Path) -> Student:
+    """Merge an adapter into its base, as a checkpoint of its own.
+
+    Args:
+        student: the adapter's base.
+        weights: the adapter's folder.
+        folder: the destination; must not exist or be empty.
+
+    Returns:
+        The merged model.
+
+    Raises:
+        InputError: the folder is not empty.
+        TrainingError: the adapter does not fit its base.
+        StorageError: the disk is full or not writable.
+    """
+    _require_empty(folder)
+    model, tokenizer = load_student(student)
+    merged = attach_adapter(model, weights).merge_and_unload()
+    try:
+        with replace_folder(folder) as temporary:
+            merged.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+            _require_empty(folder)
+    except (OSError, RuntimeError, safetensors_error()) as error:
+        if storage := to_storage_error(error, folder):
+            raise storage from error
+        raise
+    return Student(str(folder), folder, student.sha256, student.license)
+
+
+def _read_vocabulary(file: Path) -> dict[str, int] | None:
+    """Return each token's id; None if there is no tokenizer.json, as with older tokenizers."""
     if not file.is_file():
         return None
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-        words = data["model"]["vocab"]
-        pairs = words.items() if isinstance(words, dict) else ((word, i) for i, (word, _) in enumerate(words))
-        return {**dict(pairs), **{token["content"]: token["id"] for token in data["added_tokens"]}}
+        vocabulary = data["model"]["vocab"]
+        if not isinstance(vocabulary, dict):
+            vocabulary = {token: i for i, (token, _) in enumerate(vocabulary)}
+        return {**vocabulary, **{token["content"]: token["id"] for token in data["added_tokens"]}}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"{file} can't be read.", remedy="Get an intact copy of its folder.") from error
 
 
-def find_adapters(root: Path) -> list[Path]:
-    """The folders under a root that hold an adapter, whole or not, by name."""
-    return sorted({path.parent for path in [*root.glob(_CARD), *root.glob(f"*/{_CARD}")]})
-
-
-def _described(card: Card) -> str:
-    """The card for people, as Markdown."""
-    verdict = "not judged yet" if card.gate is None else "passed" if card.gate.passed else "failed"
+def _render_readme(card: Card) -> str:
+    verdict = "not run" if card.gate is None else "passed" if card.gate.passed else "failed"
     lines = [
         f"# {card.name}",
         "",
-        f"A LoRA adapter for `{card.base}` ({card.base_licence}), made with hyperalign {card.version} on {card.made}.",
+        f"A LoRA adapter for `{card.base}` ({card.base_license}), made with hyperalign {card.version} on "
+        f"{card.created}.",
         "",
-        f"- **Whose**: {', '.join(card.users)} ({card.scope})",
-        f"- **Learned from**: {card.traces} answers of `{card.teacher}` under `{card.strategy}`, by `{card.method}`",
+        f"- **People**: {', '.join(card.users)} (scope {card.scope})",
+        f"- **Trained on**: {card.traces} answers of `{card.teacher}` with strategy `{card.strategy}`, by "
+        f"`{card.method}`",
         f"- **Gate**: {verdict}",
         *(f"  - {reason}" for reason in (card.gate.reasons if card.gate else ())),
         "",
-        "The base model's licence binds the adapter too. `card.json` has all figures, `manifest.json` the hashes.",
+        "The base model's license binds the adapter too. `card.json` has all metadata, `manifest.json` the hashes.",
         "",
     ]
     return "\n".join(lines)
@@ -326,74 +362,18 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def copy_out(adapter: Adapter, folder: Path) -> None:
-    """Copy an adapter's own files, as Hugging Face's libraries load them; what it was trained on stays.
-
-    Args:
-        adapter: a whole one.
-        folder: where; must not hold anything yet.
-
-    Raises:
-        InputError: the folder holds something.
-        StorageError: the disk is full or not writable.
-    """
-    _refuse_what_is_there(folder)
+def _copy_files(source: Path, folder: Path, without: str = "") -> None:
+    """Copy a folder's files, so that only their owner can read them."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in sorted(path for path in adapter.path.iterdir() if path.is_file()):
-            shutil.copyfile(file, folder / file.name)
-        _forget_where_it_was_made(adapter, folder)
+        make_private_folder(folder)
+        if without:
+            (folder / without).unlink(missing_ok=True)
+        for file in sorted(path for path in source.iterdir() if path.is_file() and path.name != without):
+            write_whole(folder / file.name, file.read_bytes())
     except OSError as error:
         raise storage_error(error, folder) from error
 
 
-def merge(student: Student, weights: Path, folder: Path) -> Student:
-    """Write base and adapter as one checkpoint, whole or not at all.
-
-    Args:
-        student: the base that the adapter belongs to.
-        weights: the adapter's folder.
-        folder: where; must not hold anything yet.
-
-    Returns:
-        The merged model, as a student of its own.
-
-    Raises:
-        InputError: the folder holds something.
-        TrainingError: the adapter does not fit its base.
-        StorageError: the disk is full or not writable.
-    """
-    _refuse_what_is_there(folder)
-    model, tokenizer = load_student(student)
-    merged = with_adapter(model, weights).merge_and_unload()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        merged.save_pretrained(made)
-        tokenizer.save_pretrained(made)
-        if folder.exists():
-            folder.rmdir()
-        made.rename(folder)
-    except (OSError, RuntimeError, torn()) as error:
-        if full := unwritten(error, folder):
-            raise full from error
-        raise
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-    return Student(str(folder), folder, student.sha256, student.licence)
-
-
-def _forget_where_it_was_made(adapter: Adapter, folder: Path) -> None:
-    """PEFT writes where the base lay into its configuration: that tells of who trained, and helps nobody else."""
-    config = folder / "adapter_config.json"
-    if config.is_file():
-        data = json.loads(config.read_bytes())
-        write_whole(config, json.dumps({**data, "base_model_name_or_path": adapter.card.base_name}, indent=2) + "\n")
-        # The same of the card, where the base was a folder of one's own.
-        base = adapter.card.base
-        recard(folder, adapter.card.model_copy(update={"base": base if ":" in base else Path(base).name}))
-
-
-def _refuse_what_is_there(folder: Path) -> None:
+def _require_empty(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} holds something already.", remedy="Name a folder that is not there yet.")
+        raise InputError(f"{folder} is not empty.", remedy="Name a folder that does not exist yet.")

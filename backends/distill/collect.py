@@ -1,9 +1,7 @@
-"""A teacher answers prompts for people, and each answer is kept as a trace as it ends.
+"""Collects traces: a teacher answers prompts for people, and every answer is saved as it arrives.
 
-A run that was killed goes on: what the file of traces holds is not asked again. Where several drafts are asked for,
-they are held against each other, every two, and the best and the worst are kept, as WikiPersona makes preference rows
-from diverse candidates (Tang et al. 2025, section 4); here the person's own tests and measured style decide. This file
-knows no runtime and no training.
+With several drafts, the best and the worst become the chosen and rejected answers, as in WikiPersona (Tang et al. 2025,
+section 4); here the person's tested hypotheses and measured style rank them.
 """
 
 from __future__ import annotations
@@ -11,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dspy
 
@@ -26,58 +25,58 @@ from hyperalign.scores import Message, Scorer
 from hyperalign.style import likeness
 
 from ..models.replies import truncated
-from .traces import Trace, append_trace, profile_hash, read_traces, trace_id
+from .traces import Trace, append_trace, hash_parts, hash_profile, read_traces
 
-__all__ = ["METRICS", "Metric", "Teacher", "collect", "style_likeness", "told", "unanswered"]
+__all__ = ["METRICS", "Metric", "Teacher", "build_unanswered", "collect_traces", "describe_person"]
 
 Metric = Callable[[Profile, str, str], float]
-"""How well an answer to a prompt fits a person: ``metric(profile, prompt, answer)``; more is better."""
+"""``metric(profile, prompt, answer)``: how well an answer fits a person; higher is better."""
 
 
-def style_likeness(profile: Profile, prompt: str, answer: str) -> float:
-    """Log-odds in nats that an answer is the person's and not anybody's, by measured style; 0 where none is known."""
+def _style_likeness(profile: Profile, prompt: str, answer: str) -> float:
+    """Log-odds in nats that an answer is the person's, by measured style; 0 if the profile has none."""
     del prompt
     return likeness(answer, profile.style)
 
 
-METRICS: dict[str, Metric] = {"style": style_likeness}
-"""By name, as the command line has them."""
+METRICS: dict[str, Metric] = {"style": _style_likeness}
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """Who answers, and how.
+    """The model that answers, and its settings.
 
     Attributes:
-        lm: the model; None where the student writes itself.
-        strategy: how the profile is put before it.
-        drafts: how many drafts a prompt; with two or more, the worst is kept as the rejected one.
-        metric: the name of what scores them.
-        score: what scores them.
-        concurrency: how many prompts it is asked at a time.
-        scorer: reads drafts for the person's kept statements; without one measured style alone holds them against
-            each other.
+        lm: the model; None for methods in which the student generates.
+        strategy: how the profile is put into the prompt.
+        drafts: drafts per prompt; from two on, the worst is kept as the rejected answer.
+        metric: name in ``METRICS`` of the metric that scores answers.
+        concurrency: prompts at once.
+        scorer: ranks drafts by the person's hypotheses; without one, measured style alone does.
     """
 
     lm: dspy.LM | None
     strategy: Strategy
     drafts: int = 1
     metric: str = "style"
-    score: Metric = style_likeness
     concurrency: int = 1
     scorer: Scorer | None = None
 
     @property
     def name(self) -> str:
-        """The model; empty where none is asked."""
+        """The model's name; empty without a model."""
         return str(self.lm.model) if self.lm is not None else ""
 
-    def picks_by(self, drafts: int) -> str:
-        """What holds drafts against each other; empty where there is one."""
+    def score(self, profile: Profile, prompt: str, answer: str) -> float:
+        """Score an answer by the teacher's metric."""
+        return METRICS[self.metric](profile, prompt, answer)
+
+    def picked_by(self, drafts: int) -> str:
+        """Return what ranks this many drafts: ``style``, or ``tests:`` and the scorer; empty for one draft."""
         return "" if drafts < 2 else f"tests:{self.scorer.name}" if self.scorer is not None else "style"
 
 
-def collect(
+def collect_traces(
     teacher: Teacher,
     profiles: Sequence[Profile],
     prompts: Sequence[str],
@@ -86,38 +85,37 @@ def collect(
     budget: Budget | None = None,
     progress: Progress | None = None,
 ) -> list[Trace]:
-    """Ask a teacher each prompt for each person, and keep the answers.
+    """Ask a teacher every prompt for every person, and save the answers.
 
     Args:
-        teacher: who answers.
-        profiles: the people; one profile a person.
-        prompts: what to ask.
-        path: the file of traces; what it holds is not asked again.
+        teacher: the model and its settings.
+        profiles: one for each person.
+        prompts: the prompts.
+        path: the traces file; answers that it already holds are not requested again.
         budget: where calls are booked.
-        progress: told after each answer.
+        progress: called after each answer.
 
     Returns:
         One trace for each person and prompt, in that order.
 
     Raises:
-        ModelError: the teacher can't be used; what it answered is kept.
-        BudgetExceededError: a cap was reached; what was answered is kept.
+        ModelError: the teacher can't be used; answers so far are saved.
+        BudgetExceededError: a limit was reached; answers so far are saved.
         StorageError: the disk is full or not writable.
     """
     known = {trace.id: trace for trace in read_traces(path)}
     wanted: dict[str, tuple[Profile, str]] = {}
     for profile in profiles:
-        asked = (profile.user, profile_hash(profile), teacher.name, teacher.strategy.name, teacher.metric)
-        # Of drafts that style picks nothing more is said: traces of older runs stay what they are.
-        tested = (teacher.picks_by(teacher.drafts),) if teacher.scorer is not None else ()
-        wanted |= {trace_id(*asked, str(teacher.drafts), *tested, prompt): (profile, prompt) for prompt in prompts}
-    waiting = [name for name in wanted if name not in known]
-    done = len(wanted) - len(waiting)
+        settings = [profile.user, hash_profile(profile), teacher.name, teacher.strategy.name, teacher.metric]
+        settings += [str(teacher.drafts), *([teacher.picked_by(teacher.drafts)] if teacher.scorer is not None else [])]
+        wanted |= {hash_parts(*settings, prompt): (profile, prompt) for prompt in prompts}
+    missing = [id_ for id_ in wanted if id_ not in known]
+    done = len(wanted) - len(missing)
     budget = budget or Budget()
 
-    def answer(name: str) -> Trace:
+    def answer(id_: str) -> Trace:
         with budget.step("traces"), dspy.context(lm=teacher.lm):
-            return _answered(name, teacher, *wanted[name])
+            return _collect_one(id_, teacher, *wanted[id_])
 
     def keep(trace: Trace) -> None:
         nonlocal done
@@ -128,70 +126,70 @@ def collect(
             progress("traces", done, len(wanted))
 
     with tally_answers():
-        run_concurrently(answer, waiting, teacher.concurrency, keep=keep)
-    return [known[name] for name in wanted]
+        run_concurrently(answer, missing, teacher.concurrency, keep=keep)
+    return [known[id_] for id_ in wanted]
 
 
-def unanswered(teacher: Teacher, profiles: Sequence[Profile], prompts: Sequence[str]) -> list[Trace]:
-    """What would be asked, without answers: for methods in which the student writes itself."""
+def build_unanswered(teacher: Teacher, profiles: Sequence[Profile], prompts: Sequence[str]) -> list[Trace]:
+    """Build traces without answers, for methods in which the student generates."""
+    # ``context`` compares with the student that has the profile, so it is told what ``generate`` tells it.
+    generate = Generate(teacher.strategy, scorer=None)
     return [
         Trace(
-            id=trace_id(profile.user, profile_hash(profile), teacher.strategy.name, prompt),
-            user=profile.user,
-            prompt=prompt,
+            id=hash_parts(profile.user, hash_profile(profile), teacher.strategy.name, prompt),
             answer="",
-            teacher=teacher.name,
-            strategy=teacher.strategy.name,
-            profile=profile_hash(profile),
-            hypotheses=tuple(hypothesis.id for hypothesis in profile.hypotheses),
-            # As the student with the profile would be asked: with the instructions of ``generate``.
-            told=_beside(Generate(teacher.strategy, scorer=None).messages(profile, prompt), prompt),
+            profile_context=_join_context(generate.messages(profile, prompt), prompt),
+            **_common_fields(teacher, profile, prompt),
         )
         for profile in profiles
         for prompt in prompts
     ]
 
 
-def told(strategy: Strategy, profile: Profile, prompt: str) -> str:
-    """What a strategy says of a person beside the prompt, in words; empty where it says nothing."""
-    return _beside(strategy.condition(profile, prompt, PROFILE_WORDS), prompt)
+def describe_person(strategy: Strategy, profile: Profile, prompt: str) -> str:
+    """Return what a strategy tells the teacher about a person, without the prompt; empty for nothing."""
+    return _join_context(strategy.condition(profile, prompt, PROFILE_WORDS), prompt)
 
 
-def _beside(turns: Sequence[Message], prompt: str) -> str:
-    said = [turn["content"] for turn in turns[:-1] if turn["content"].strip()]
-    last = turns[-1]["content"]
-    return "\n\n".join([*said, last.removesuffix(prompt).strip()]).strip()
+def _join_context(turns: Sequence[Message], prompt: str) -> str:
+    before = [turn["content"] for turn in turns[:-1] if turn["content"].strip()]
+    return "\n\n".join([*before, turns[-1]["content"].removesuffix(prompt).strip()]).strip()
 
 
-def _answered(name: str, teacher: Teacher, profile: Profile, prompt: str) -> Trace:
-    # All drafts are looked at here, so Generate need not choose among them.
-    with truncated() as cut:
+def _common_fields(teacher: Teacher, profile: Profile, prompt: str) -> dict[str, Any]:
+    return {
+        "user": profile.user,
+        "prompt": prompt,
+        "teacher": teacher.name,
+        "strategy": teacher.strategy.name,
+        "profile": hash_profile(profile),
+        "hypotheses": tuple(hypothesis.id for hypothesis in profile.hypotheses),
+    }
+
+
+def _collect_one(id_: str, teacher: Teacher, profile: Profile, prompt: str) -> Trace:
+    with truncated() as truncated_texts:
         try:
-            drafts: list[str] = Generate(teacher.strategy, best_of=teacher.drafts, scorer=None)(
-                prompt=prompt, profile=profile
-            ).drafts
+            # All drafts are needed, so Generate does not choose among them.
+            generate = Generate(teacher.strategy, best_of=teacher.drafts, scorer=None)
+            drafts: list[str] = generate(prompt=prompt, profile=profile).drafts
             count_answer(True, "")
-        except ModelOutputError as silence:
-            drafts = []  # kept as an answer without words, which teaches nothing: it would come again
-            count_answer(False, silence.message)
-    whole = [draft for draft in drafts if draft not in cut]
-    best, worst = _best_and_worst(teacher, profile, prompt, whole or drafts)
+        except ModelOutputError as error:
+            drafts = []  # saved as an empty answer, so that it is not requested again
+            count_answer(False, error.message)
+    complete = [draft for draft in drafts if draft not in truncated_texts]
+    best, worst = _best_and_worst(teacher, profile, prompt, complete or drafts)
     return Trace(
-        id=name,
-        user=profile.user,
-        prompt=prompt,
+        id=id_,
         answer=best,
         rejected=worst,
-        teacher=teacher.name,
-        strategy=teacher.strategy.name,
-        profile=profile_hash(profile),
-        hypotheses=tuple(hypothesis.id for hypothesis in profile.hypotheses),
-        told=told(teacher.strategy, profile, prompt),
+        profile_context=describe_person(teacher.strategy, profile, prompt),
         metric=teacher.metric,
         score=teacher.score(profile, prompt, best) if best else None,
         rejected_score=teacher.score(profile, prompt, worst) if worst else None,
-        picked_by=teacher.picks_by(len(whole or drafts)),
-        truncated=bool(drafts) and not whole,
+        picked_by=teacher.picked_by(len(complete or drafts)),
+        truncated=bool(drafts) and not complete,
+        **_common_fields(teacher, profile, prompt),
     )
 
 
@@ -199,8 +197,8 @@ def _best_and_worst(teacher: Teacher, profile: Profile, prompt: str, drafts: Seq
     if len(drafts) < 2:
         return "".join(drafts), ""
     if teacher.scorer is None:
-        worth = [teacher.score(profile, prompt, draft) for draft in drafts]
+        scores = [teacher.score(profile, prompt, draft) for draft in drafts]
     else:
-        worth = Judge(teacher.scorer)(prompt=prompt, answers=drafts, profile=profile).probabilities
-    ranked = sorted(zip(worth, drafts, strict=True), key=lambda pair: -pair[0])
+        scores = Judge(teacher.scorer)(prompt=prompt, answers=drafts, profile=profile).probabilities
+    ranked = sorted(zip(scores, drafts, strict=True), key=lambda pair: -pair[0])
     return ranked[0][1], ranked[-1][1]

@@ -1,7 +1,4 @@
-"""What a distillation will take, before it takes it: calls, tokens, minutes and memory, and how to make it fit.
-
-It runs no model.
-"""
+"""Estimates what a distillation takes (calls, tokens, time, memory), and fits its recipe into memory."""
 
 from __future__ import annotations
 
@@ -10,41 +7,44 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from .collect import Teacher
-from .distill import Distillation, split_prompts
-from .recipe import ANSWERED, Hardware, Recipe
-from .student import Student, count_parameters, read_size
+from .dataset import split_prompts
+from .distill import Distillation
+from .recipe import ANSWER_METHODS, Hardware, Recipe
+from .student import Student, count_parameters, read_shape
 
 __all__ = ["CostEstimate", "estimate_cost", "fit_to_memory"]
 
-_TOKENS_A_WORD = 1.4
+_TOKENS_PER_WORD = 1.4
 _ANSWER_TOKENS = 200
-# Forward and backward of one token through one parameter, frozen weights' gradients left out.
+_MAX_PROFILE_TOKENS = 600
+# Forward and backward pass per token and parameter; frozen weights need no gradients of their own.
 _FLOPS = 4
-# Seen with SmolLM2 135M in float32, and what cards of 2022 and later do with small batches.
-_CPU_FLOPS_A_CORE, _GPU_FLOPS = 30e9, 60e12
-_BYTES = {True: 2, False: 4}
-# Numbers that a layer keeps for each token until the way back, in units of its channels and of its inner channels;
-# copies of the log-probabilities; and what torch and transformers take. Held against a run of SmolLM2 135M.
-_CHANNELS, _GATED, _LOGITS = 12, 4, 3
-_LIBRARIES = 700 * 2**20
-# Others use the memory too, and an estimate is no measurement.
-_ROOM = 0.9
+# Measured with SmolLM2 135M in float32; GPUs of 2022 and later with small batches.
+_CPU_FLOPS_PER_CORE, _GPU_FLOPS = 30e9, 60e12
+_FLOAT32_BYTES = 4
+# Activations that a layer keeps per token for the backward pass, in multiples of its hidden and intermediate size;
+# copies of the logits; share of activations left with gradient checkpointing; memory of torch and transformers.
+# Checked against a run of SmolLM2 135M.
+_HIDDEN, _INTERMEDIATE, _LOGITS, _CHECKPOINTED = 12, 4, 3, 0.3
+_LIBRARY_BYTES = 700 * 2**20
+# Other processes use memory too, and an estimate may be low.
+_USABLE_MEMORY = 0.9
 
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """What it will take.
+    """What a distillation takes.
 
     Attributes:
-        prompts: by split.
+        prompts: number of prompts, by split.
         calls: of the teacher.
         tokens_in: that the teacher reads.
-        tokens_out: that it writes.
-        rows: to train on.
-        tokens: that the student reads while it trains.
-        steps: of training.
+        tokens_out: that the teacher writes.
+        rows: for training.
+        tokens: that the student reads in training.
+        steps: optimizer steps.
         seconds: of training.
-        memory: bytes while training.
+        memory: peak bytes in training.
     """
 
     prompts: dict[str, int]
@@ -58,10 +58,10 @@ class CostEstimate:
     memory: int
 
     def lines(self) -> list[str]:
-        """For people."""
-        parts = ", ".join(f"{count} for {part}" for part, count in self.prompts.items())
+        """Return the estimate as lines of text."""
+        splits = ", ".join(f"{count} for {split}" for split, count in self.prompts.items())
         return [
-            f"prompts: {parts}",
+            f"prompts: {splits}",
             f"teacher: {self.calls:,} call(s), about {self.tokens_in:,} tokens in, at most {self.tokens_out:,} out",
             f"training: {self.rows:,} rows, {self.steps:,} steps, about {self.tokens:,} tokens, "
             f"{max(1, round(self.seconds / 60)):,} min, {self.memory / 2**30:.1f} GiB",
@@ -69,65 +69,69 @@ class CostEstimate:
 
 
 def estimate_cost(
-    asked: Distillation, teacher: Teacher, hardware: Hardware, *, judge: Student | None = None
+    job: Distillation, teacher: Teacher, hardware: Hardware, *, scoring_teacher: Student | None = None
 ) -> CostEstimate:
-    """What a distillation will take.
+    """Estimate what a distillation takes.
 
     Args:
-        asked: what is asked for.
-        teacher: who answers.
-        hardware: where the student trains.
-        judge: whose weights judge the student's own words, in ``on-policy``.
+        job: the distillation.
+        teacher: the model that answers.
+        hardware: the device that trains.
+        scoring_teacher: scores the student's generations in ``on-policy``.
     """
-    recipe, split = asked.recipe, split_prompts(asked.prompts)
-    people = len(asked.profiles)
-    taught = [*split.train, *split.validation]
-    read = [_tokens(prompt) for prompt in taught]
-    said = sum(_said(profile.model_dump_json(include={"hypotheses", "examples"})) for profile in asked.profiles)
-    answered = recipe.method in ANSWERED
-    calls = people * len(taught) * teacher.drafts if answered else 0
-    rows = people * len(split.train)
-    written = _ANSWER_TOKENS if answered else recipe.max_new_tokens
-    each = min(recipe.max_length, (sum(read) // max(1, len(read))) + written)
-    passes = 1 if recipe.method == "sft" else 3  # the others also read with the reference or the teacher, or write
+    recipe, splits = job.recipe, split_prompts(job.prompts)
+    people = len(job.profiles)
+    asked = [*splits.train, *splits.validation]
+    prompt_tokens = sum(map(_count_tokens, asked))
+    profiles = [profile.model_dump_json(include={"hypotheses", "examples"}) for profile in job.profiles]
+    profile_tokens = sum(min(_MAX_PROFILE_TOKENS, _count_tokens(profile)) for profile in profiles)
+    drafts = teacher.drafts if recipe.method in ANSWER_METHODS else 0
+    calls = people * len(asked) * drafts
+    rows = people * len(splits.train)
+    generated = _ANSWER_TOKENS if drafts else recipe.max_new_tokens
+    row_tokens = min(recipe.max_length, prompt_tokens // max(1, len(asked)) + generated)
+    # The other methods also run a reference or a teacher, or generate.
+    passes = 1 if recipe.method == "sft" else 3
     steps = recipe.max_steps or max(1, -(-rows // recipe.batch_size)) * round(recipe.epochs)
-    tokens = steps * min(rows, recipe.batch_size) * each
-    parameters = count_parameters(asked.student)
-    speed = _GPU_FLOPS if hardware.device == "cuda" else _CPU_FLOPS_A_CORE * (os.cpu_count() or 1)
+    tokens = steps * min(rows, recipe.batch_size) * row_tokens
+    flops = _GPU_FLOPS if hardware.device == "cuda" else _CPU_FLOPS_PER_CORE * (os.cpu_count() or 1)
     return CostEstimate(
-        prompts={"training": len(split.train), "validation": len(split.validation), "the test": len(split.test)},
+        prompts={
+            "training": len(splits.train),
+            "validation": len(splits.validation),
+            "the test": len(splits.test),
+        },
         calls=calls,
-        tokens_in=(people * sum(read) + len(taught) * said) * teacher.drafts if answered else 0,
+        tokens_in=(people * prompt_tokens + len(asked) * profile_tokens) * drafts,
         tokens_out=calls * _ANSWER_TOKENS * 2,
         rows=rows,
         tokens=tokens,
         steps=steps,
-        seconds=passes * _FLOPS * parameters * tokens / speed,
-        memory=_memory(asked, recipe, judge),
+        seconds=passes * _FLOPS * count_parameters(job.student) * tokens / flops,
+        memory=_estimate_memory(job, recipe, scoring_teacher),
     )
 
 
-def fit_to_memory(asked: Distillation, hardware: Hardware, *, judge: Student | None = None) -> Distillation:
-    """The same, with fewer rows in memory at a time, or activations computed twice, where it would not fit otherwise.
+def fit_to_memory(job: Distillation, hardware: Hardware, *, scoring_teacher: Student | None = None) -> Distillation:
+    """Reduce a distillation's micro batch size, and turn on gradient checkpointing, until it fits into memory.
 
-    A step adds up as many rows as before, so that it teaches the same. What does not fit at all is left as small as it
-    gets: ``estimate`` tells.
+    The batch size stays the same. If nothing fits, the smallest recipe is returned; ``estimate_cost`` gives its memory.
 
     Args:
-        asked: what is asked for.
-        hardware: where the student trains.
-        judge: whose weights judge the student's own words, in ``on-policy``.
+        job: the distillation.
+        hardware: the device that trains.
+        scoring_teacher: scores the student's generations in ``on-policy``.
     """
-    recipe = asked.recipe
-    for smaller in _smaller(recipe):
-        if not hardware.memory or _memory(asked, recipe, judge) <= _ROOM * hardware.memory:
+    recipe = job.recipe
+    for smaller in _smaller_recipes(recipe):
+        if not hardware.memory or _estimate_memory(job, recipe, scoring_teacher) <= _USABLE_MEMORY * hardware.memory:
             break
         recipe = smaller
-    return replace(asked, recipe=recipe)
+    return replace(job, recipe=recipe)
 
 
-def _smaller(recipe: Recipe) -> Iterator[Recipe]:
-    """Recipes that need less and less; single rows come last, as they use a device worst."""
+def _smaller_recipes(recipe: Recipe) -> Iterator[Recipe]:
+    """Yield recipes that need less and less memory; single rows come last, as they use a device worst."""
     while recipe.micro_batch_size > 2:
         recipe = replace(recipe, micro_batch_size=recipe.micro_batch_size // 2)
         yield recipe
@@ -135,28 +139,21 @@ def _smaller(recipe: Recipe) -> Iterator[Recipe]:
     yield replace(recipe, micro_batch_size=1)
 
 
-def _memory(asked: Distillation, recipe: Recipe, judge: Student | None) -> int:
-    """Bytes at most: the libraries, the weights, and what each token of the longest rows leaves in every layer."""
-    split, size = split_prompts(asked.prompts), read_size(asked.student)
-    longest = max((_tokens(prompt) for prompt in [*split.train, *split.validation]), default=0)
-    written = 2 * _ANSWER_TOKENS if recipe.method in ANSWERED else recipe.max_new_tokens
+def _estimate_memory(job: Distillation, recipe: Recipe, scoring_teacher: Student | None) -> int:
+    """Return the peak bytes: libraries, weights, and the activations of the longest rows."""
+    splits, shape = split_prompts(job.prompts), read_shape(job.student)
+    longest = max(map(_count_tokens, [*splits.train, *splits.validation]), default=0)
+    generated = 2 * _ANSWER_TOKENS if recipe.method in ANSWER_METHODS else recipe.max_new_tokens
     texts = 2 if recipe.method == "dpo" else 1
-    tokens = texts * recipe.micro_batch_size * min(recipe.max_length, longest + written)
-    each = _BYTES[recipe.bf16]
-    inner = (
-        size.layers * (_CHANNELS * size.channels + _GATED * size.inner) * (0.3 if recipe.gradient_checkpointing else 1)
-    )
-    # Weights lie in float32 whatever is computed with; the reference of 'dpo' and the teacher of 'context' are the
-    # student without its adapter, and only a judge comes beside it.
-    models = [asked.student, *([judge] if judge is not None else [])]
-    weights = sum(map(count_parameters, models)) * _BYTES[False]
-    # Log-probabilities are computed in float32, whatever the rest is.
-    return round(_LIBRARIES + weights + tokens * (inner * each + _LOGITS * size.vocabulary * 4))
+    tokens = texts * recipe.micro_batch_size * min(recipe.max_length, longest + generated)
+    activations = shape.layers * (_HIDDEN * shape.hidden + _INTERMEDIATE * shape.intermediate)
+    kept = (_CHECKPOINTED if recipe.gradient_checkpointing else 1) * (2 if recipe.bf16 else _FLOAT32_BYTES)
+    # Weights stay in float32. The reference of 'dpo' and the teacher of 'context' are the student without its adapter.
+    models = [job.student, *([scoring_teacher] if scoring_teacher is not None else [])]
+    weights = sum(map(count_parameters, models)) * _FLOAT32_BYTES
+    logits = _LOGITS * shape.vocabulary * _FLOAT32_BYTES
+    return round(_LIBRARY_BYTES + weights + tokens * (activations * kept + logits))
 
 
-def _said(profile: str) -> int:
-    return min(600, _tokens(profile))
-
-
-def _tokens(text: str) -> int:
-    return round(len(text.split()) * _TOKENS_A_WORD)
+def _count_tokens(text: str) -> int:
+    return round(len(text.split()) * _TOKENS_PER_WORD)

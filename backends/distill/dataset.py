@@ -1,9 +1,7 @@
-"""Traces as the rows that trainers read, in the field's conversational formats, and what of them is held back.
+"""Training rows in TRL's conversational formats, and the split of prompts into train, validation and test.
 
-The student is never shown the profile: that is what makes training on these rows prompt distillation (Askell et al.
-2021, section 2). At most it is told whose manner is asked for, by a tag or by a short prefix (``Scope``). Prompts are
-split, not rows: what is held back for validation or for the report is asked of nobody in training. This file knows no
-trainer.
+The student never sees the profile, so training on these rows is prompt distillation (Askell et al. 2021, section 2).
+Prompts are split, not rows: no person's held-out prompt is trained on for another.
 """
 
 from __future__ import annotations
@@ -24,9 +22,20 @@ from hyperalign.scores import Message
 from .recipe import Method
 from .traces import Trace
 
-__all__ = ["SCOPES", "Scope", "ScopeKind", "Split", "TrainingRow", "dataset", "export", "prefix", "rows", "split_of"]
+__all__ = [
+    "SCOPES",
+    "PromptSplits",
+    "Scope",
+    "ScopeKind",
+    "TrainingRow",
+    "assign_split",
+    "build_prefix",
+    "build_rows",
+    "split_prompts",
+    "to_dataset",
+    "write_rows",
+]
 
-Split = Literal["train", "validation", "test"]
 ScopeKind = Literal["person", "tag", "prefix", "program"]
 TrainingRow = dict[str, Any]
 SCOPES: tuple[ScopeKind, ...] = ("person", "tag", "prefix", "program")
@@ -34,23 +43,23 @@ SCOPES: tuple[ScopeKind, ...] = ("person", "tag", "prefix", "program")
 
 @dataclass(frozen=True)
 class Scope:
-    """What a student is told of the person whose manner is asked for.
+    """What the student is told about the person to write for.
 
     Attributes:
-        kind: ``person``: nothing, the adapter is one person's; ``tag``: who it is, one adapter for several people;
-            ``prefix``: a few words on each, so that people never trained on can be described too (WikiPersona's
-            multi-task form, Tang et al. 2025); ``program``: nothing, one adapter for everybody.
-        prefixes: by user, the words of ``prefix``.
+        kind: ``person``: nothing, the adapter is for one person; ``tag``: the person's name, one adapter for several
+            people; ``prefix``: a short description, so that people outside the training set can be described too
+            (WikiPersona's multi-task form, Tang et al. 2025); ``program``: nothing, one adapter for everybody.
+        prefixes: descriptions by user, for ``prefix``.
     """
 
     kind: ScopeKind = "person"
     prefixes: Mapping[str, str] = field(default_factory=dict)
 
     def system(self, user: str) -> str:
-        """The system turn for a person; empty for none.
+        """Return the system turn for a person; empty for none.
 
         Raises:
-            InputError: a prefix is wanted of somebody who has none.
+            InputError: the scope is ``prefix`` and the person has none.
         """
         if self.kind == "tag":
             return f"Write for {user}."
@@ -61,38 +70,61 @@ class Scope:
         return ""
 
     def messages(self, user: str, prompt: str) -> list[Message]:
-        """What the student is sent for a prompt."""
-        # Without words no system turn: that is how the adapter will be asked, with whatever its template puts there.
-        said = self.system(user)
-        asked: list[Message] = [{"role": "user", "content": prompt}]
-        return [{"role": "system", "content": said}, *asked] if said else asked
+        """Return the student's messages for a prompt."""
+        system = self.system(user)
+        # An empty system turn is left out: the chat template may then insert its own, as it does when serving.
+        turns: list[Message] = [{"role": "system", "content": system}] if system else []
+        return [*turns, {"role": "user", "content": prompt}]
 
 
-def prefix(person: Profile) -> str:
-    """A person in a few words, for the scope of that name: their three surest statements.
+def build_prefix(profile: Profile) -> str:
+    """Describe a person by the three hypotheses with the highest weights, for scope ``prefix``.
 
     Args:
-        person: whom to describe; they need not be among those who are trained on.
+        profile: of any person, in the training set or not.
 
     Raises:
-        InputError: nothing is believed of them.
+        InputError: the profile has no hypotheses.
     """
-    surest = sorted(person.hypotheses, key=lambda hypothesis: -hypothesis.weight)[:3]
-    if not surest:
+    top = sorted(profile.hypotheses, key=lambda hypothesis: -hypothesis.weight)[:3]
+    if not top:
         raise InputError(
-            f"The profile of {person.user!r} holds no statement to describe them by.",
-            remedy="Give more of their records to 'hyperalign infer' or 'extract', or choose --scope tag.",
+            f"The profile of {profile.user!r} holds no statement to describe them by.",
+            remedy="Fit the profile to more of their records, or choose --scope tag.",
         )
-    return f"Write as a person like this: {' '.join(hypothesis.statement for hypothesis in surest)}"
+    return f"Write as a person like this: {' '.join(hypothesis.statement for hypothesis in top)}"
 
 
-def split_of(prompt: str, *, validation: float = 0.1, test: float = 0.1) -> Split:
-    """The split of a prompt: by its own words, so that it never changes with the others.
+@dataclass(frozen=True)
+class PromptSplits:
+    """Prompts by split; each prompt is in one split, the same for all people.
+
+    Attributes:
+        train: for training.
+        validation: for the loss that is watched during training.
+        test: for the gate.
+    """
+
+    train: list[str]
+    validation: list[str]
+    test: list[str]
+
+
+def split_prompts(prompts: Sequence[str]) -> PromptSplits:
+    """Split prompts, each by its own text."""
+    splits = PromptSplits([], [], [])
+    for prompt in dict.fromkeys(prompts):
+        getattr(splits, assign_split(prompt)).append(prompt)
+    return splits
+
+
+def assign_split(prompt: str, *, validation: float = 0.1, test: float = 0.1) -> Literal["train", "validation", "test"]:
+    """Assign a prompt to a split by a hash of its text, so that other prompts never change it.
 
     Args:
-        prompt: what is asked.
-        validation: share of prompts on which training is watched.
-        test: share of prompts on which the adapter is judged, once.
+        prompt: the prompt.
+        validation: share of prompts for validation.
+        test: share of prompts for the test.
     """
     digest = hashlib.sha256(" ".join(prompt.lower().split()).encode()).digest()
     share = int.from_bytes(digest[:8], "big") / 2**64
@@ -101,49 +133,50 @@ def split_of(prompt: str, *, validation: float = 0.1, test: float = 0.1) -> Spli
     return "validation" if share < test + validation else "train"
 
 
-def rows(traces: Sequence[Trace], scope: Scope, method: Method = "sft") -> list[TrainingRow]:
-    """Traces as rows of a method: ``prompt`` and ``completion``; ``prompt``, ``chosen`` and ``rejected``; or ``prompt``
-    and ``privileged_context``.
+def build_rows(traces: Sequence[Trace], scope: Scope, method: Method = "sft") -> list[TrainingRow]:
+    """Build a method's training rows from traces.
 
     Args:
-        traces: what may teach.
-        scope: what the student is told.
-        method: for which trainer.
+        traces: answers to train on.
+        scope: what the student is told about the person.
+        method: the training method.
+
+    Returns:
+        Rows with ``prompt`` and: ``completion`` (sft), ``chosen`` and ``rejected`` (dpo), ``privileged_context``
+        (context), or nothing else (on-policy). Traces that lack a column are left out.
 
     Raises:
-        InputError: ``dpo`` is asked for, and no trace has a rejected draft.
+        InputError: no trace has what the method needs.
     """
-    made = [row for trace in traces if (row := _row(trace, scope, method))]
-    if traces and not made:
+    rows = []
+    for trace in traces:
+        columns = _columns(trace, method)
+        if all(columns.values()):
+            rows.append({"prompt": scope.messages(trace.user, trace.prompt), **columns})
+    if traces and not rows:
         raise InputError(
             f"None of {len(traces)} trace(s) has what '{method}' needs.",
-            remedy="'dpo' needs traces of two drafts or more; 'context' needs profiles that say something.",
+            remedy="'dpo' needs traces of two drafts or more; 'context' needs profiles with hypotheses or examples.",
         )
-    return made
+    return rows
 
 
-def _row(trace: Trace, scope: Scope, method: Method) -> TrainingRow | None:
-    prompt = scope.messages(trace.user, trace.prompt)
+def _columns(trace: Trace, method: Method) -> TrainingRow:
     answer = [{"role": "assistant", "content": trace.answer}]
     match method:
         case "sft":
-            return {"prompt": prompt, "completion": answer}
+            return {"completion": answer}
         case "dpo":
-            if not trace.rejected or trace.rejected == trace.answer:
-                return None
-            return {
-                "prompt": prompt,
-                "chosen": answer,
-                "rejected": [{"role": "assistant", "content": trace.rejected}],
-            }
+            rejected = trace.rejected if trace.rejected != trace.answer else ""
+            return {"chosen": answer, "rejected": rejected and [{"role": "assistant", "content": rejected}]}
         case "context":
-            return {"prompt": prompt, "privileged_context": trace.told} if trace.told else None
+            return {"privileged_context": trace.profile_context}
         case "on-policy":
-            return {"prompt": prompt}
+            return {}
 
 
-def dataset(made: Sequence[TrainingRow]) -> Any:
-    """Rows as a ``datasets.Dataset``.
+def to_dataset(rows: Sequence[TrainingRow]) -> Any:
+    """Return rows as a ``datasets.Dataset``.
 
     Raises:
         MissingExtraError: datasets is not installed.
@@ -152,21 +185,13 @@ def dataset(made: Sequence[TrainingRow]) -> Any:
         datasets = import_module("datasets")
     except ImportError as error:
         raise MissingExtraError("Training data as a data set", "train") from error
-    return datasets.Dataset.from_list(list(made))
+    return datasets.Dataset.from_list(list(rows))
 
 
-def export(made: Sequence[TrainingRow], path: Path) -> None:
-    """Write rows as JSONL or Parquet, by the file's ending.
+def write_rows(rows: Sequence[TrainingRow], path: Path) -> None:
+    """Write rows as JSONL.
 
     Raises:
-        InputError: the ending is neither.
-        MissingExtraError: Parquet is asked for without the libraries that write it.
         StorageError: the disk is full or not writable.
     """
-    match path.suffix.lower():
-        case ".jsonl":
-            write_whole(path, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in made))
-        case ".parquet":
-            dataset(made).to_parquet(str(path))
-        case ending:
-            raise InputError(f"{ending or 'No ending'} is not a format of rows.", remedy="End in .jsonl or .parquet.")
+    write_whole(path, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))

@@ -1,7 +1,7 @@
-"""Lets DSPy's own optimizers train here: ``BootstrapFinetune`` and ``BetterTogether`` give rows, and get a model back.
+"""DSPy's finetuning provider: ``BootstrapFinetune`` and ``BetterTogether`` train LoRA adapters on this machine.
 
-Their rows hold the whole prompt of the program, so this is not prompt distillation: ``distill`` is. What comes back is
-``adapter:FOLDER``, which ``connect`` serves to the process that asks it.
+Their rows hold the program's whole prompt; for prompt distillation see ``distill``. The trained model is named
+``adapter:FOLDER``, which ``connect`` serves.
 """
 
 from __future__ import annotations
@@ -9,34 +9,33 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hyperalign import __version__
 from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError
 from hyperalign.files import data_folder
-from hyperalign.programs.dspy_internals import Provider, TrainingJob
+from hyperalign.programs.dspy_internals import TrainingJob
 
-from .adapters import Card, seal
-from .dataset import TrainingRow, export
-from .recipe import Hardware, find_hardware, suggest
+from ..models.servers import ServerProvider
+from .adapters import Card, write_adapter
+from .dataset import TrainingRow, write_rows
+from .recipe import Hardware, find_hardware, suggest_recipe
 from .student import count_parameters, open_student
 from .train import train
 
 __all__ = ["LocalProvider"]
 
 
-class LocalProvider(Provider):
+class LocalProvider(ServerProvider):
     """Trains LoRA adapters on this machine for DSPy's optimizers.
 
     Args:
-        student: what learns: ``local:NAME``, or a checkpoint folder. It should be the model that the program runs on.
+        student: the model to train: ``local:NAME``, or a checkpoint folder. Use the model that the program runs on.
         out: the folder of adapters; ``adapters`` in the data folder if None.
-        hardware: where to train; what is found, if None.
-        progress: told after each step.
-        choices: fields of ``Recipe``, such as ``epochs`` or ``learning_rate``; DSPy's ``train_kwargs`` go before them.
+        hardware: the device that trains; detected if None.
+        progress: called after each step.
+        overrides: fields of ``Recipe``, such as ``epochs`` or ``learning_rate``; DSPy's ``train_kwargs`` override them.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class LocalProvider(Provider):
         out: Path | None = None,
         hardware: Hardware | None = None,
         progress: Progress | None = None,
-        **choices: Any,
+        **overrides: Any,
     ) -> None:
         super().__init__()
         self.finetunable = True
@@ -54,7 +53,7 @@ class LocalProvider(Provider):
         self._out = out
         self._hardware = hardware
         self._progress = progress
-        self._choices = choices
+        self._overrides = overrides
 
     def finetune(  # DSPy calls it on the instance, and declares it static
         self,
@@ -64,54 +63,53 @@ class LocalProvider(Provider):
         train_data_format: Any,
         train_kwargs: dict[str, Any] | None = None,
     ) -> str:
-        """Train on conversations, each of which ends in the answer to learn.
+        """Train on conversations that end with the answer to learn.
 
         Returns:
-            ``adapter:FOLDER``; the same rows and choices give the same folder, and are not trained on twice.
+            ``adapter:FOLDER``; the same rows and hyperparameters give the same folder, and are trained on once.
 
         Raises:
-            InputError: there are no rows, or they are no conversations.
-            TrainingError: training went wrong.
+            InputError: there are no rows, or one is no such conversation.
+            TrainingError: training failed.
         """
         del job, model, train_data_format
-        made = [_row(entry, number) for number, entry in enumerate(train_data, 1)]
-        choices = {**self._choices, **(train_kwargs or {})}
+        rows = [_to_row(entry, number) for number, entry in enumerate(train_data, 1)]
         student = open_student(self._student)
         hardware = self._hardware or find_hardware()
-        recipe = suggest("sft", count_parameters(student), hardware, **choices)
-        asked = json.dumps([made, recipe.as_data(), student.sha256], sort_keys=True)
-        name = f"finetuned-{hashlib.sha256(asked.encode()).hexdigest()[:10]}"
+        overrides = {**self._overrides, **(train_kwargs or {})}
+        recipe = suggest_recipe("sft", count_parameters(student), hardware, **overrides)
+        inputs = json.dumps([rows, recipe.as_data(), student.sha256], sort_keys=True)
+        name = f"finetuned-{hashlib.sha256(inputs.encode()).hexdigest()[:10]}"
         folder = (self._out or data_folder() / "adapters") / name
         if (folder / "manifest.json").is_file():
             return f"adapter:{folder}"
-        export(made, folder / "training" / "rows.jsonl")
-        found = train(student, made, recipe, folder / "training", hardware=hardware, progress=self._progress)
+        run = folder / "training"
+        write_rows(rows, run / "rows.jsonl")
+        result = train(student, rows, recipe, run, hardware=hardware, progress=self._progress)
         card = Card(
             name=name,
             base=student.name,
             base_sha256=student.sha256,
-            base_licence=student.licence,
+            base_license=student.license,
             method="sft",
             scope="program",
             users=(),
             profiles={},
             teacher="DSPy's bootstrapped program",
             strategy="none",
-            traces=len(made),
+            traces=len(rows),
             recipe=recipe.as_data(),
-            training={"steps": found.steps, "first_loss": found.first_loss, "last_loss": found.last_loss},
-            made=datetime.now(UTC).isoformat(timespec="seconds"),
-            version=__version__,
+            training={"steps": result.steps, "first_loss": result.first_loss, "last_loss": result.last_loss},
         )
-        seal(found.weights, folder, card)
+        write_adapter(result.weights, folder, card)
         return f"adapter:{folder}"
 
 
-def _row(entry: dict[str, Any], number: int) -> TrainingRow:
+def _to_row(entry: dict[str, Any], number: int) -> TrainingRow:
     turns = entry.get("messages")
     if not isinstance(turns, list) or len(turns) < 2 or turns[-1].get("role") != "assistant":
         raise InputError(
-            f"Row {number} is no conversation that ends in an answer.",
+            f"Row {number} is not a conversation that ends with an answer.",
             remedy="Train programs whose adapter writes chats, such as DSPy's ChatAdapter.",
         )
     return {"prompt": turns[:-1], "completion": turns[-1:]}

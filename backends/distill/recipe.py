@@ -1,9 +1,4 @@
-"""What a machine can train on, and what training held. This file trains nothing, and imports torch only to look.
-
-How an adapter is trained: every choice in one place, with defaults by the student's size and the hardware found.
-
-This file trains nothing.
-"""
+"""Hyperparameters of a training run, with defaults by the student's size and the hardware found."""
 
 from __future__ import annotations
 
@@ -16,17 +11,34 @@ from typing import Any, Literal
 
 from hyperalign.errors import InputError
 
-__all__ = ["ANSWERED", "METHODS", "Hardware", "Method", "Recipe", "find_hardware", "peak_memory", "suggest"]
+__all__ = [
+    "ANSWER_METHODS",
+    "METHODS",
+    "Hardware",
+    "Method",
+    "Recipe",
+    "find_hardware",
+    "peak_memory",
+    "suggest_recipe",
+]
+
+Method = Literal["sft", "dpo", "context", "on-policy"]
+METHODS: tuple[Method, ...] = ("sft", "dpo", "context", "on-policy")
+ANSWER_METHODS: tuple[Method, ...] = ("sft", "dpo")
+"""Methods that train on a teacher's answers; in the others the student generates during training."""
+
+_SMALL_STUDENT = 300_000_000  # parameters
+_LARGE_MEMORY = 40 * 2**30  # bytes; with less, large students need gradient checkpointing
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where training runs.
+    """The device that trains.
 
     Attributes:
         device: ``cpu`` or ``cuda``.
         bf16: whether it computes in bfloat16 at full speed.
-        memory: bytes of the device, or of the machine where it is the processor.
+        memory: bytes of the device; of the machine for ``cpu``; 0 if unknown.
     """
 
     device: Literal["cpu", "cuda"]
@@ -35,7 +47,7 @@ class Hardware:
 
 
 def find_hardware() -> Hardware:
-    """What this machine trains on; the processor where torch is not installed or sees no card."""
+    """Return the first CUDA device, or the CPU if torch is not installed or sees no GPU."""
     try:
         torch = import_module("torch")
     except ImportError:
@@ -43,26 +55,21 @@ def find_hardware() -> Hardware:
     if torch.cuda.is_available():
         memory = int(torch.cuda.get_device_properties(0).total_memory)
         return Hardware("cuda", bool(torch.cuda.is_bf16_supported()), memory)
-    return Hardware("cpu", _fast_bf16_on_cpu(torch), _machine_memory())
+    # Without hardware support bfloat16 is emulated, several times slower than float32.
+    has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return Hardware("cpu", bool(has_bf16()), _machine_memory())
 
 
 def peak_memory(hardware: Hardware) -> int:
-    """Bytes that the device held at most; of the processor, what this process did; 0 where nothing tells."""
+    """Return the peak memory in bytes: of the GPU, or of this process on a CPU; 0 if unknown."""
     if hardware.device == "cuda":
         return int(import_module("torch").cuda.max_memory_allocated())
     try:
         resource = import_module("resource")
-    except ImportError:  # on Windows there is none
+    except ImportError:  # Windows
         return 0
-    # In bytes on a Mac, in kilobytes elsewhere.
     peak: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _fast_bf16_on_cpu(torch: Any) -> bool:
-    # Elsewhere bfloat16 is emulated, and several times slower than float32.
-    ask = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(ask()) if ask is not None else False
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB elsewhere
 
 
 def _machine_memory() -> int:
@@ -72,44 +79,35 @@ def _machine_memory() -> int:
         return 0
 
 
-Method = Literal["sft", "dpo", "context", "on-policy"]
-METHODS: tuple[Method, ...] = ("sft", "dpo", "context", "on-policy")
-ANSWERED: tuple[Method, ...] = ("sft", "dpo")
-"""Methods that learn from a teacher's answers; in the others the student writes itself."""
-
-_SMALL = 300_000_000  # parameters
-_ROOMY = 40 * 2**30  # bytes of a device on which activations need not be computed twice
-
-
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All that decides a training run, beside its rows.
+    """Hyperparameters of a training run.
 
     Attributes:
-        method: ``sft`` (the teacher's answers, without the profile), ``dpo`` (the best draft over the worst),
-            ``context`` (the student's own base sees the profile, the student does not), or ``on-policy`` (a teacher of
-            one vocabulary judges the student's own words).
+        method: ``sft`` (on the teacher's answers, without the profile), ``dpo`` (best draft over worst), ``context``
+            (self-distillation from the student's base with the profile in context), or ``on-policy`` (a teacher of the
+            same vocabulary scores the student's generations).
         rank: of the LoRA matrices.
-        alpha: their scale.
-        dropout: within them.
-        learning_rate: at its peak.
+        alpha: LoRA scale.
+        dropout: LoRA dropout.
+        learning_rate: peak learning rate.
         epochs: passes over the rows.
-        max_steps: stop after so many; 0 for all epochs.
-        batch_size: rows a step.
-        micro_batch_size: rows in memory at a time; a step adds up as many times as it takes.
-        max_length: tokens of a row; longer ones are cut, and counted before.
-        max_new_tokens: tokens that the student writes itself, in ``context`` and ``on-policy``.
-        patience: stop when so many looks at the validation rows in a row found nothing better; 0 never.
-        eval_steps: steps between two looks, and between two checkpoints.
+        max_steps: optimizer steps at most; 0 for all epochs.
+        batch_size: rows per optimizer step.
+        micro_batch_size: rows per forward pass; gradients accumulate up to ``batch_size``.
+        max_length: tokens per row; longer rows are truncated.
+        max_new_tokens: tokens that the student generates per row in ``context`` and ``on-policy``.
+        patience: evaluations without improvement before training stops; 0 to never stop early.
+        eval_steps: steps between evaluations and between checkpoints.
         bf16: compute in bfloat16.
-        gradient_checkpointing: compute activations twice to save memory.
-        group_by_length: within a step, put rows of like length in memory together, so that little is padding; which
-            rows a step has is drawn all the same.
-        seed: of the first weights, and of the order of rows where they are not grouped: grouping draws by its own.
-        accelerate: settings for ``accelerate``, as transformers' ``AcceleratorConfig`` names them; passed on as is.
+        gradient_checkpointing: recompute activations to save memory.
+        group_by_length: within each step, batch rows of similar length to reduce padding; which rows a step holds
+            stays random.
+        seed: of the initial weights and of the row order (``group_by_length`` has a seed of its own).
+        accelerate: fields of transformers' ``AcceleratorConfig``.
 
     Raises:
-        InputError: a number is out of its range.
+        InputError: a value is out of range.
     """
 
     method: Method = "sft"
@@ -143,43 +141,42 @@ class Recipe:
             raise InputError(f"epochs is {self.epochs}.", remedy="Give a number above 0.")
 
     @property
-    def steps_added(self) -> int:
-        """How many times ``micro_batch_size`` rows make up a step."""
+    def accumulation_steps(self) -> int:
+        """Forward passes per optimizer step."""
         return max(1, -(-self.batch_size // self.micro_batch_size))
 
     def as_data(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """Return the fields as JSON-compatible data."""
         return asdict(self)
 
 
-def suggest(method: Method, parameters: int, hardware: Hardware, **chosen: Any) -> Recipe:
-    """Defaults by size: small students need higher rates and bear larger batches.
+def suggest_recipe(method: Method, parameters: int, hardware: Hardware, **overrides: Any) -> Recipe:
+    """Choose defaults by the student's size and the hardware.
 
     Args:
-        method: how to train.
+        method: the training method.
         parameters: of the student.
-        hardware: where.
-        chosen: fields of ``Recipe`` that the user chose; None leaves the default.
+        hardware: the device that trains.
+        overrides: fields of ``Recipe``; None leaves the default.
 
     Raises:
-        InputError: a chosen number is out of its range.
+        InputError: a value is out of range.
     """
-    small = parameters <= _SMALL
+    small = parameters <= _SMALL_STUDENT
     on_cpu = hardware.device == "cpu"
     default = Recipe(
         method=method,
         rank=8 if small else 16,
         alpha=16 if small else 32,
-        # Many small steps at a high rate: a small model that learns several people otherwise learns what they share,
-        # and not whose tag is whose. Two passes: in further ones the loss on other prompts only rose.
+        # Small models need many small steps at a high rate to tell several people's tags apart. Beyond two epochs the
+        # validation loss only rose.
         epochs=2.0 if small else 3.0,
         batch_size=4 if small else 8,
         eval_steps=50 if small else 25,
-        # DPO moves a model that may already be good, and comes apart at the rates of plain training.
+        # DPO diverges at the learning rates of SFT.
         learning_rate=(2e-5 if method == "dpo" else 2e-3 if small else 2e-4),
         micro_batch_size=4 if on_cpu else 8,
         bf16=hardware.bf16,
-        # Twice the time for memory that a small model on a large machine does not need.
-        gradient_checkpointing=not on_cpu and not small and hardware.memory < _ROOMY,
+        gradient_checkpointing=not on_cpu and not small and hardware.memory < _LARGE_MEMORY,
     )
-    return replace(default, **{name: value for name, value in chosen.items() if value is not None})
+    return replace(default, **{name: value for name, value in overrides.items() if value is not None})

@@ -1,7 +1,6 @@
-"""What a folder of training was begun with, and what came of it: so that a run goes on with its own checkpoints alone.
+"""The state of a training run: a fingerprint of its inputs, and its result once it has finished.
 
-Checkpoints say nothing of their rows, and hold the learning rate that they were made with. So another recipe, other
-rows or another student begin anew. This file trains nothing.
+A run resumes only if student, teacher, recipe and rows are the same: checkpoints record none of these.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from hyperalign.files import write_whole
 
@@ -19,44 +19,44 @@ from .dataset import TrainingRow
 from .recipe import Recipe
 from .student import Student
 
-__all__ = ["LOSSES", "Lengths", "RunState", "Trained"]
+__all__ = ["LOSSES", "RowLengths", "RunState", "TrainingResult"]
 
 LOSSES = "losses.jsonl"
-_BEGUN, _TRAINED, _CHECKPOINTS = "begun.json", "trained.json", "checkpoints"
+_STATE, _CHECKPOINTS = "run_state.json", "checkpoints"
 
 
 @dataclass(frozen=True)
-class Lengths:
-    """How rows fit.
+class RowLengths:
+    """Token counts of training rows.
 
     Attributes:
-        tokens: of all rows, in the order of the rows.
-        cut: rows that are longer than fits: their end is not learned.
-        lost: rows whose prompt alone fills what fits: nothing of them is learned.
+        tokens: of each row.
+        truncated: number of rows longer than the limit, whose end is not trained on.
+        skipped: number of rows whose prompt alone fills the limit, which are not trained on at all.
     """
 
     tokens: tuple[int, ...]
-    cut: int
-    lost: int
+    truncated: int
+    skipped: int
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What came of a run.
+class TrainingResult:
+    """The outcome of a training run.
 
     Attributes:
         weights: the folder of the adapter's weights, tokenizer and chat template.
-        lengths: how the rows fitted.
-        steps: of training.
+        lengths: of the rows.
+        steps: optimizer steps.
         first_loss: of the first step.
-        last_loss: of the last.
-        validation_loss: the best on validation rows; None where there were none.
-        seconds: of this run, since it was last started.
-        peak_memory: bytes that the device held at most; of the processor, what the process did; 0 where nothing tells.
+        last_loss: of the last step.
+        validation_loss: the lowest on validation rows; None without such rows.
+        seconds: since the run was last started.
+        peak_memory: bytes; of the GPU, or of the process on a CPU; 0 if unknown.
     """
 
     weights: Path
-    lengths: Lengths
+    lengths: RowLengths
     steps: int
     first_loss: float
     last_loss: float
@@ -67,18 +67,18 @@ class Trained:
 
 @dataclass(frozen=True)
 class RunState:
-    """A training that was begun in a folder.
+    """A training run in a folder.
 
     Attributes:
         folder: of the run.
-        mark: the same for the same student, teacher, recipe and rows.
+        fingerprint: hash of student, teacher, recipe and rows.
     """
 
     folder: Path
-    mark: str
+    fingerprint: str
 
     @classmethod
-    def of(
+    def open(
         cls,
         folder: Path,
         student: Student,
@@ -86,44 +86,44 @@ class RunState:
         recipe: Recipe,
         *rows: Sequence[TrainingRow],
     ) -> RunState:
-        """Begin, or go on: what the folder holds of another training goes, and losses of which no checkpoint is left.
+        """Start or resume a run; delete what another run left in the folder, and losses without a checkpoint.
 
         Raises:
             StorageError: the disk is full or not writable.
         """
         weights = [student.sha256, teacher.sha256 if teacher else ""]
-        asked = json.dumps([weights, recipe.as_data(), *map(list, rows)], sort_keys=True)
-        begun = cls(folder, hashlib.sha256(asked.encode()).hexdigest())
-        if begun._known(_BEGUN) != begun.mark:
+        inputs = json.dumps([weights, recipe.as_data(), *map(list, rows)], sort_keys=True)
+        state = cls(folder, hashlib.sha256(inputs.encode()).hexdigest())
+        if state._read() is None:
             shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
-            (folder / _TRAINED).unlink(missing_ok=True)
-        if begun.through() is None and not any((folder / _CHECKPOINTS).glob("checkpoint-*")):
+            state._write(None)
+        if state.result() is None and not any((folder / _CHECKPOINTS).glob("checkpoint-*")):
             (folder / LOSSES).unlink(missing_ok=True)
-        write_whole(folder / _BEGUN, json.dumps({"mark": begun.mark}))
-        return begun
+        return state
 
-    def through(self) -> Trained | None:
-        """What came of it; None where it is not through."""
-        if self._known(_TRAINED) != self.mark:
+    def result(self) -> TrainingResult | None:
+        """Return the result; None if the run has not finished."""
+        result = (self._read() or {}).get("result")
+        if result is None or not (self.folder / result["weights"]).is_dir():
             return None
-        found = json.loads((self.folder / _TRAINED).read_text(encoding="utf-8"))["found"]
-        weights = self.folder / found.pop("weights")
-        lengths = found.pop("lengths")
-        if not weights.is_dir():
-            return None
-        return Trained(weights, Lengths(tuple(lengths["tokens"]), lengths["cut"], lengths["lost"]), **found)
+        lengths = RowLengths(**{**result["lengths"], "tokens": tuple(result["lengths"]["tokens"])})
+        return TrainingResult(**{**result, "weights": self.folder / result["weights"], "lengths": lengths})
 
-    def end(self, found: Trained) -> None:
-        """Keep what came of it.
+    def finish(self, result: TrainingResult) -> None:
+        """Save the result.
 
         Raises:
             StorageError: the disk is full or not writable.
         """
-        said = {**asdict(found), "weights": str(found.weights.relative_to(self.folder))}
-        write_whole(self.folder / _TRAINED, json.dumps({"mark": self.mark, "found": said}))
+        self._write({**asdict(result), "weights": str(result.weights.relative_to(self.folder))})
 
-    def _known(self, name: str) -> str:
+    def _read(self) -> dict[str, Any] | None:
+        """Return the saved state; None if there is none, or that of another run."""
         try:
-            return str(json.loads((self.folder / name).read_text(encoding="utf-8"))["mark"])
+            data: dict[str, Any] = json.loads((self.folder / _STATE).read_text(encoding="utf-8"))
+            return data if data["fingerprint"] == self.fingerprint else None
         except (OSError, ValueError, KeyError, TypeError):
-            return ""
+            return None
+
+    def _write(self, result: dict[str, Any] | None) -> None:
+        write_whole(self.folder / _STATE, json.dumps({"fingerprint": self.fingerprint, "result": result}))

@@ -1,8 +1,4 @@
-"""The small model that learns: a checkpoint folder that transformers can train.
-
-Models of the catalogue come as quantized GGUF files; they are dequantized to a checkpoint once, and kept in the cache.
-This file trains nothing.
-"""
+"""Students: checkpoint folders that transformers can train; GGUF files of the catalogue are dequantized once."""
 
 from __future__ import annotations
 
@@ -11,6 +7,8 @@ import json
 import math
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -23,22 +21,24 @@ from hyperalign.concurrency import Progress
 from hyperalign.errors import MissingExtraError, ModelError, StorageError, UnknownModelError
 from hyperalign.files import cache_folder, storage_error
 
-from ..models.catalogue import LocalModel, file_sha256, resolve
+from ..models.catalogue import file_sha256, resolve
 from ..models.download import ensure_local
 
 __all__ = [
-    "Size",
+    "ModelShape",
     "Student",
-    "check_turns",
+    "check_system_role",
     "count_parameters",
     "load_student",
     "load_tokenizer",
     "open_student",
-    "read_size",
-    "unwritten",
+    "read_shape",
+    "replace_folder",
+    "safetensors_error",
+    "to_storage_error",
 ]
 
-_UNKNOWN_LICENCE = "unknown"
+_UNKNOWN_LICENSE = "unknown"
 
 
 @dataclass(frozen=True)
@@ -48,32 +48,32 @@ class Student:
     Attributes:
         name: as the user wrote it.
         path: its checkpoint folder.
-        sha256: of the weights that it was made from.
-        licence: of those weights.
+        sha256: of the weights file that the checkpoint comes from.
+        license: of the weights.
     """
 
     name: str
     path: Path
     sha256: str
-    licence: str
+    license: str
 
 
 def open_student(name: str, progress: Progress | None = None) -> Student:
-    """The checkpoint of a student; made where it is not in the cache yet.
+    """Return the checkpoint of a student; download and dequantize it if it is not in the cache.
 
     Args:
-        name: ``local:<name of the catalogue or path of a .gguf file>``, or the path of a checkpoint folder.
-        progress: told of a download.
+        name: ``local:NAME`` (a catalogue name or the path of a .gguf file), or the path of a checkpoint folder.
+        progress: called during a download.
 
     Raises:
         UnknownModelError: there is no such model or folder.
         MissingExtraError: torch or transformers is not installed.
-        ModelError: the file can't be made into a checkpoint.
+        ModelError: the file can't be converted to a checkpoint.
         StorageError: the disk is full or not writable.
     """
     scheme, _, rest = name.partition(":")
     if scheme != "local":
-        return _own(name)
+        return _open_folder(name)
     model = resolve(rest)
     file = ensure_local(model, progress)
     folder = cache_folder() / "checkpoints" / model.served_name
@@ -81,36 +81,36 @@ def open_student(name: str, progress: Progress | None = None) -> Student:
     with FileLock(f"{folder}.lock"):
         if not (folder / "config.json").is_file():
             _dequantize(file, folder)
-    return Student(name, folder, model.sha256, _licence(model))
+    return Student(name, folder, model.sha256, model.entry.licence if model.entry else _UNKNOWN_LICENSE)
 
 
 def load_student(student: Student, dtype: str = "float32") -> tuple[Any, Any]:
-    """Its model and its tokenizer, the latter with a chat template.
+    """Load a student's model and tokenizer.
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
         ModelError: the checkpoint does not load, or has no chat template.
     """
-    torch, transformers = libraries()
+    torch, transformers = _import_libraries()
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(student.path, dtype=getattr(torch, dtype))
-    except (OSError, ValueError, RuntimeError, KeyError, torn()) as error:
-        raise _does_not_load(student, error) from error
+    except (OSError, ValueError, RuntimeError, KeyError, safetensors_error()) as error:
+        raise _load_error(student, error) from error
     return model, load_tokenizer(student)
 
 
 def load_tokenizer(student: Student) -> Any:
-    """Its tokenizer alone, with a chat template.
+    """Load a student's tokenizer.
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
         ModelError: it does not load, or has no chat template.
     """
-    _, transformers = libraries()
+    _, transformers = _import_libraries()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(student.path)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise _does_not_load(student, error) from error
+        raise _load_error(student, error) from error
     if not tokenizer.chat_template:
         raise ModelError(
             f"The checkpoint in {student.path} has no chat template.",
@@ -119,109 +119,116 @@ def load_tokenizer(student: Student) -> Any:
     return tokenizer
 
 
-def check_turns(student: Student) -> None:
-    """Refuse a student that can't be told whose manner is asked for, before anybody is asked to teach it.
+def check_system_role(student: Student) -> None:
+    """Check that a student's chat template renders a system turn, before any teacher is called.
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
-        ModelError: its tokenizer does not load, or its chat template takes no system turn.
+        ModelError: the tokenizer does not load, or its chat template rejects or ignores system turns.
     """
     tokenizer = load_tokenizer(student)
-    told = "Write for the person."
-    turns = [{"role": "system", "content": told}, {"role": "user", "content": "How are you?"}]
+    system = "Write for the person."
+    turns = [{"role": "system", "content": system}, {"role": "user", "content": "How are you?"}]
     try:
         rendered = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-        said = "" if told in rendered else "it leaves it out"
+        problem = "" if system in rendered else "it ignores them"
     except TemplateError as error:
-        said = str(error) or "it refuses one"
-    if said:
+        problem = str(error) or "it rejects them"
+    if problem:
         raise ModelError(
-            f"The chat template of {student.name} takes no system turn: {said}.",
-            remedy="Choose another student: profiles, tags and prefixes are told in the system turn.",
+            f"The chat template of {student.name} does not support system turns: {problem}.",
+            remedy="Choose another student: profiles, tags and prefixes go into the system turn.",
         )
 
 
 def count_parameters(student: Student) -> int:
-    """How many weights a student has, by its files alone; tied ones count once."""
+    """Count a student's parameters from the headers of its weight files; tied ones count once."""
     total = 0
     for file in student.path.glob("*.safetensors"):
         with file.open("rb") as opened:
-            head = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-        total += sum(math.prod(part["shape"]) for name, part in head.items() if name != "__metadata__")
+            header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
+        total += sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
     return total
 
 
 @dataclass(frozen=True)
-class Size:
-    """What a model is made of: layers, channels of each, inner channels of its feed-forward part, and tokens."""
+class ModelShape:
+    """The dimensions of a transformer: layers, hidden size, intermediate size and vocabulary size."""
 
     layers: int
-    channels: int
-    inner: int
+    hidden: int
+    intermediate: int
     vocabulary: int
 
 
-def read_size(student: Student) -> Size:
-    """The size of a student, by its configuration alone.
+def read_shape(student: Student) -> ModelShape:
+    """Read a student's dimensions from its config.json.
 
     Raises:
-        ModelError: its checkpoint has none.
+        ModelError: it is missing or incomplete.
     """
     try:
-        found = json.loads((student.path / "config.json").read_text(encoding="utf-8"))
-        return Size(
-            found["num_hidden_layers"], found["hidden_size"], found["intermediate_size"], int(found["vocab_size"])
-        )
+        config = json.loads((student.path / "config.json").read_text(encoding="utf-8"))
+        names = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
+        return ModelShape(*(int(config[name]) for name in names))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{student.path} has no config.json that says how large the model is.",
-            remedy="Give a checkpoint folder as transformers writes it.",
+            f"{student.path} has no config.json with the model's dimensions.",
+            remedy="Give a checkpoint folder that transformers wrote.",
         ) from error
 
 
-def libraries() -> tuple[Any, Any]:
-    """torch and transformers.
+def safetensors_error() -> type[Exception]:
+    """Return the exception class of safetensors, which is not installed everywhere."""
+    error: type[Exception] = import_module("safetensors").SafetensorError
+    return error
 
-    Raises:
-        MissingExtraError: one of them is not installed.
+
+def to_storage_error(error: Exception, path: Path) -> StorageError | None:
+    """Return a StorageError if torch or safetensors failed to write; None for any other failure.
+
+    Neither raises an ``OSError`` for a full disk, so the message is inspected.
     """
+    if isinstance(error, StorageError):
+        return error
+    if isinstance(error, OSError):
+        return storage_error(error, path)
+    message = str(error)
+    if "No space left" in message or "StorageFull" in message:
+        return storage_error(OSError(errno.ENOSPC, "No space left on device"), path)
+    if "PytorchStreamWriter" in message or "while serializing" in message:
+        return storage_error(OSError(errno.EIO, message.splitlines()[0][:200]), path)
+    return None
+
+
+@contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder that replaces another when the block ends without an error."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        yield temporary
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _import_libraries() -> tuple[Any, Any]:
     try:
         return import_module("torch"), import_module("transformers")
     except ImportError as error:
         raise MissingExtraError("Training an adapter", "train") from error
 
 
-def torn() -> type[Exception]:
-    """What safetensors raises for a file that is none, or is cut."""
-    error: type[Exception] = import_module("safetensors").SafetensorError
-    return error
-
-
-def unwritten(error: Exception, path: Path) -> StorageError | None:
-    """What was wrong with the disk, where torch or safetensors could not write; None where it was something else.
-
-    Neither raises an ``OSError`` for it: what they say is all there is to go by.
-    """
-    if isinstance(error, StorageError):
-        return error
-    if isinstance(error, OSError):
-        return storage_error(error, path)
-    said = str(error)
-    if "No space left" in said or "StorageFull" in said:
-        return storage_error(OSError(errno.ENOSPC, "No space left on device"), path)
-    if "PytorchStreamWriter" in said or "while serializing" in said:
-        return storage_error(OSError(errno.EIO, said.splitlines()[0][:200]), path)
-    return None
-
-
-def _does_not_load(student: Student, error: Exception) -> ModelError:
+def _load_error(student: Student, error: Exception) -> ModelError:
     return ModelError(
         f"The checkpoint in {student.path} does not load: {str(error).splitlines()[0]}.",
-        remedy="Remove the folder, if it is in the cache; else check that it is a whole checkpoint.",
+        remedy="Delete the folder if it is in the cache; otherwise check that the checkpoint is complete.",
     )
 
 
-def _own(name: str) -> Student:
+def _open_folder(name: str) -> Student:
     folder = Path(name).expanduser()
     if not (folder / "config.json").is_file():
         raise UnknownModelError(
@@ -231,19 +238,13 @@ def _own(name: str) -> Student:
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise ModelError(f"{folder} has no safetensors weights.", remedy="Save the model with save_pretrained().")
-    # Whole, so that the card of an adapter leads there from anywhere.
-    return Student(str(folder.resolve()), folder, file_sha256(weights[0]), _UNKNOWN_LICENCE)
-
-
-def _licence(model: LocalModel) -> str:
-    return model.entry.licence if model.entry else _UNKNOWN_LICENCE
+    # An absolute path, so that the adapter's card finds its base from any working directory.
+    return Student(str(folder.resolve()), folder, file_sha256(weights[0]), _UNKNOWN_LICENSE)
 
 
 def _dequantize(file: Path, folder: Path) -> None:
-    """Make a checkpoint of a GGUF file, whole or not at all."""
-    torch, transformers = libraries()
+    torch, transformers = _import_libraries()
     file = file.resolve()
-    made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
         model = transformers.AutoModelForCausalLM.from_pretrained(
@@ -254,20 +255,16 @@ def _dequantize(file: Path, folder: Path) -> None:
         )
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
-        # Half the disk, and nothing lost: the weights had four bits.
-        model.to(torch.bfloat16).save_pretrained(made)
-        tokenizer.save_pretrained(made)
-        (made / "source.json").write_text(
-            json.dumps({"file": file.name, "sha256": file_sha256(file)}), encoding="utf-8"
-        )
-        shutil.rmtree(folder, ignore_errors=True)
-        made.rename(folder)
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, torn()) as error:
-        if full := unwritten(error, folder):
-            raise full from error
+        with replace_folder(folder) as temporary:
+            # bfloat16 halves the file and loses nothing: the weights had four bits.
+            model.to(torch.bfloat16).save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+            source = json.dumps({"file": file.name, "sha256": file_sha256(file)})
+            (temporary / "source.json").write_text(source, encoding="utf-8")
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, safetensors_error()) as error:
+        if storage := to_storage_error(error, folder):
+            raise storage from error
         raise ModelError(
-            f"{file.name} can't be made into a checkpoint to train: {str(error).splitlines()[0]}.",
+            f"{file.name} can't be converted to a checkpoint: {str(error).splitlines()[0]}.",
             remedy="Give the folder of the model's original checkpoint as the student.",
         ) from error
-    finally:
-        shutil.rmtree(made, ignore_errors=True)

@@ -1,12 +1,4 @@
-"""What a teacher answered for a person, as training data remembers it.
-
-A trace says whose answer it is, who gave it, what they were told of the person, and how it scored. Traces lie in a
-JSONL file, one a line, appended as they are made. This file makes none, and knows nothing of training.
-
-Which traces may teach: those that score well enough, answer something, repeat no other, and give nothing away.
-
-Every trace that goes is counted under its reason. This file asks no model.
-"""
+"""Traces: a teacher's answers as training data, kept in a JSONL file, and the filter that selects those to train on."""
 
 from __future__ import annotations
 
@@ -29,39 +21,43 @@ from hyperalign.text import is_refusal, longest_copied_run
 
 __all__ = [
     "MIN_WORDS",
-    "Kept",
+    "FilteredTraces",
     "Trace",
     "TraceFilter",
     "append_trace",
-    "goes_in_circles",
-    "profile_hash",
+    "hash_parts",
+    "hash_profile",
+    "is_repetitive",
     "read_traces",
-    "trace_id",
 ]
 
+MIN_WORDS = 3
+"""Texts with fewer words are no answers."""
+
 _HASH_CHARACTERS = 16
+_MAX_COPIED_WORDS = 12
+_NGRAM_WORDS, _MAX_REPEATS = 6, 3
 
 
 class Trace(BaseModel):
     """One answer of a teacher.
 
     Attributes:
-        id: of the question: who asked whom for whom, and what.
-        user: for whom it was written.
-        prompt: what was asked.
-        answer: the best answer.
-        rejected: the worst of several drafts; empty where there was one draft.
+        id: hash of the person, the profile, the teacher, its settings and the prompt.
+        user: the person it was written for.
+        prompt: the prompt.
+        answer: the best draft.
+        rejected: the worst draft; empty if there was one draft.
         teacher: the model that answered.
-        strategy: how the profile was put before it.
+        strategy: how the teacher was given the profile.
         profile: hash of the profile.
-        hypotheses: ids of the kept hypotheses that the profile had.
-        told: what the teacher was told of the person beside the prompt, in words.
-        metric: what scored the answer.
-        score: how it scored.
-        rejected_score: how the worst draft scored.
-        picked_by: what held the drafts against each other: ``style``, or ``tests:`` and the scorer; empty for
-            one draft.
-        unfinished: whether all drafts stopped at their length, in the middle of a sentence.
+        hypotheses: ids of the profile's hypotheses.
+        profile_context: what the teacher was told about the person, in words.
+        metric: the metric of ``score``.
+        score: of the answer.
+        rejected_score: of the rejected draft.
+        picked_by: what ranked the drafts: ``style``, or ``tests:`` and the scorer; empty for one draft.
+        truncated: whether every draft stopped at the length limit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,7 +71,7 @@ class Trace(BaseModel):
     strategy: str
     profile: str
     hypotheses: tuple[str, ...] = ()
-    told: str = ""
+    profile_context: str = ""
     metric: str = ""
     score: FiniteFloat | None = None
     rejected_score: FiniteFloat | None = None
@@ -83,19 +79,19 @@ class Trace(BaseModel):
     truncated: bool = False
 
 
-def profile_hash(profile: Profile) -> str:
-    """Which profile it was: changes with anything that a strategy may say of the person."""
-    said = profile.model_dump_json(include={"user", "hypotheses", "examples", "stated", "style", "direction"})
-    return hashlib.sha256(said.encode()).hexdigest()[:_HASH_CHARACTERS]
+def hash_profile(profile: Profile) -> str:
+    """Hash everything in a profile that a strategy may tell a model."""
+    data = profile.model_dump_json(include={"user", "hypotheses", "examples", "stated", "style", "direction"})
+    return hash_parts(data)
 
 
-def trace_id(*parts: str) -> str:
-    """The id of what was asked, from all that decides the answer."""
+def hash_parts(*parts: str) -> str:
+    """Hash strings in order."""
     return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:_HASH_CHARACTERS]
 
 
 def append_trace(path: Path, trace: Trace) -> None:
-    """Add a trace to a file, on disk before this returns.
+    """Append a trace to a file, and flush it to the disk.
 
     Raises:
         StorageError: the disk is full or not writable.
@@ -104,10 +100,12 @@ def append_trace(path: Path, trace: Trace) -> None:
 
 
 def read_traces(path: Path) -> list[Trace]:
-    """All traces of a file, the last of each id; lines that a kill tore apart are passed over, and made again.
+    """Read the traces of a file, the last one of each id.
+
+    Lines that an interrupted run left incomplete are skipped.
 
     Raises:
-        RecordError: a line is JSON and no trace; with file, line and what was expected.
+        RecordError: a line is JSON but no trace; with file, line and the first problem.
         StorageError: the file can't be read.
     """
     try:
@@ -118,40 +116,32 @@ def read_traces(path: Path) -> list[Trace]:
         raise storage_error(error, path) from error
     traces: dict[str, Trace] = {}
     for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
         try:
             content = from_json(line)
         except ValueError:
-            continue  # torn; the next line was written after it
+            continue
         try:
             trace = Trace.model_validate(content)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise RecordError(
-                f"this is no trace: '{where}': {first['msg']}.",
+                f"this is not a trace: '{where}': {first['msg']}.",
                 path=path,
                 line=number,
-                remedy="Each line is what 'hyperalign distill' wrote; remove the line, or the file to make all anew.",
+                remedy="Only 'hyperalign distill' writes this file; remove the line, or the file to ask for all again.",
             ) from error
         traces[trace.id] = trace
     return list(traces.values())
 
 
-MIN_WORDS = 3
-"""What is shorter is no answer."""
-_MAX_COPIED = 12
-_RUN, _CIRCLES = 6, 3
-
-
 @dataclass(frozen=True)
-class Kept:
-    """What passed.
+class FilteredTraces:
+    """The result of a trace filter.
 
     Attributes:
-        traces: what may teach, in order.
-        dropped: how many went, by reason.
+        traces: those to train on, in order.
+        dropped: number of dropped traces, by reason.
     """
 
     traces: list[Trace]
@@ -160,75 +150,76 @@ class Kept:
 
 @dataclass(frozen=True)
 class TraceFilter:
-    """What it takes to teach.
+    """Selects the traces to train on.
 
     Attributes:
-        threshold: the least score, in nats where the metric is style; None to ask for none. From 0 on, an answer is at
-            least as much like the person as like anybody.
-        min_words: the least length of an answer.
-        refusals: whether answers that decline may teach; where prompts are harmless, they teach to decline those.
-        private: by user, texts of theirs that no answer may repeat more than 12 words of.
+        threshold: the lowest score, in nats for style; None for no limit. From 0 on, an answer is at least as much
+            like the person as like the population.
+        min_words: the shortest answer.
+        keep_refusals: whether to keep answers that refuse; on harmless prompts they teach the student to refuse.
+        private_texts: by user, texts of which no answer may copy more than 12 words in a row.
 
     Raises:
-        InputError: if the threshold is not a number.
+        InputError: the threshold is NaN.
     """
 
     threshold: float | None = 0.0
     min_words: int = MIN_WORDS
-    refusals: bool = False
-    private: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    keep_refusals: bool = False
+    private_texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.threshold is not None and isnan(self.threshold):
             raise InputError(
-                "The threshold of the score is not a number.",
-                remedy="Give a number of nats, such as 0, or -inf to let all answers teach.",
+                "The score threshold is not a number.",
+                remedy="Give a number of nats, such as 0, or -inf to keep all answers.",
             )
 
-    def __call__(self, traces: Sequence[Trace]) -> Kept:
-        """Split traces into those that may teach and counts of the others."""
+    def __call__(self, traces: Sequence[Trace]) -> FilteredTraces:
+        """Keep the traces that pass, and count the others by reason."""
         dropped: Counter[str] = Counter()
         passed: list[Trace] = []
         seen: set[tuple[str, str, str]] = set()
         for trace in traces:
-            said = (trace.user, _plain(trace.prompt), _plain(trace.answer))
-            reason = "repeats another" if said in seen else self._reason(trace)
-            seen.add(said)
+            key = (trace.user, _normalize(trace.prompt), _normalize(trace.answer))
+            reason = "duplicate" if key in seen else self._find_reason(trace)
+            seen.add(key)
             if reason:
                 dropped[reason] += 1
             else:
-                # A draft that was turned down is shown to the student too, and may give no more away.
-                tells = trace.rejected and self._tells(trace.rejected, trace.user)
-                passed.append(trace.model_copy(update={"rejected": ""}) if tells else trace)
-        return Kept(passed, dict(dropped))
+                # The student is trained on rejected drafts too: they must not leak anything either.
+                leaks = trace.rejected and self._leaks(trace.rejected, trace.user)
+                passed.append(trace.model_copy(update={"rejected": ""}) if leaks else trace)
+        return FilteredTraces(passed, dict(dropped))
 
-    def _reason(self, trace: Trace) -> str:
+    def _find_reason(self, trace: Trace) -> str:
         answer = trace.answer
-        low = self.threshold is not None and trace.score is not None and trace.score < self.threshold
+        scores_low = self.threshold is not None and trace.score is not None and trace.score < self.threshold
+        private = private_parts(answer)
         reasons = {
             f"shorter than {self.min_words} words": len(answer.split()) < self.min_words,
-            "repeats a text of the person's": self._repeats(answer, trace.user),
-            "stops in the middle": trace.truncated,
-            "declines": not self.refusals and is_refusal(answer),
-            "goes in circles": goes_in_circles(answer),
-            f"holds a {next(iter(private_parts(answer)), '')}": bool(private_parts(answer)),
-            f"scores below {self.threshold or 0:g}": low,
+            "copies the person's text": self._copies(answer, trace.user),
+            "truncated": trace.truncated,
+            "refusal": not self.keep_refusals and is_refusal(answer),
+            "repetitive": is_repetitive(answer),
+            f"contains a {''.join(private[:1])}": bool(private),
+            f"score below {self.threshold or 0:g}": scores_low,
         }
-        return next((reason for reason, holds in reasons.items() if holds), "")
+        return next((reason for reason, applies in reasons.items() if applies), "")
 
-    def _tells(self, draft: str, user: str) -> bool:
-        return self._repeats(draft, user) or bool(private_parts(draft))
+    def _leaks(self, draft: str, user: str) -> bool:
+        return self._copies(draft, user) or bool(private_parts(draft))
 
-    def _repeats(self, text: str, user: str) -> bool:
-        return longest_copied_run(text, self.private.get(user, ())) > _MAX_COPIED
+    def _copies(self, text: str, user: str) -> bool:
+        return longest_copied_run(text, self.private_texts.get(user, ())) > _MAX_COPIED_WORDS
 
 
-def goes_in_circles(text: str) -> bool:
-    """Whether the same six words in a row stand in a text three times: small models that do not find an end do so."""
+def is_repetitive(text: str) -> bool:
+    """Return whether a text repeats the same six words at least three times, as small models do that find no end."""
     words = text.lower().split()
-    runs = Counter(tuple(words[start : start + _RUN]) for start in range(len(words) - _RUN + 1))
-    return max(runs.values(), default=0) >= _CIRCLES
+    ngrams = Counter(tuple(words[start : start + _NGRAM_WORDS]) for start in range(len(words) - _NGRAM_WORDS + 1))
+    return max(ngrams.values(), default=0) >= _MAX_REPEATS
 
 
-def _plain(text: str) -> str:
+def _normalize(text: str) -> str:
     return " ".join(text.lower().split())

@@ -1,12 +1,4 @@
-"""What training is watched for: its losses, on disk as they come, and what must stop it.
-
-A loss that is not a number stops the run with its likely cause. This file knows transformers' callbacks and no
-method.
-
-Trains an adapter: rows in, LoRA weights and their losses out; what was interrupted goes on at its last checkpoint.
-
-This file knows no profile and no teacher's answers beyond the rows that it is handed.
-"""
+"""Trains a LoRA adapter on rows; a run that was interrupted resumes at its last checkpoint."""
 
 from __future__ import annotations
 
@@ -28,52 +20,55 @@ from hyperalign.files import append_line, read_journal, write_whole
 
 from .dataset import TrainingRow
 from .recipe import Hardware, Recipe, find_hardware, peak_memory
-from .run_state import LOSSES, Lengths, RunState, Trained
-from .student import Student, load_student, torn, unwritten
-from .trainers import BUILDERS, Prepared
+from .run_state import LOSSES, RowLengths, RunState, TrainingResult
+from .student import Student, load_student, safetensors_error, to_storage_error
+from .trainers import BUILDERS, TrainerInputs
 
-__all__ = ["Lengths", "Trained", "losses", "measure_lengths", "train", "watcher"]
+__all__ = ["RowLengths", "TrainingResult", "build_loss_callback", "measure_lengths", "read_losses", "train"]
+
+# The other methods generate while they train: a validation loss would take as long as training.
+_VALIDATED_METHODS = ("sft", "dpo")
 
 
-def watcher(folder: Path, progress: Progress | None = None) -> Any:
-    """A callback for transformers' trainers that writes losses and stops at what is none.
+def build_loss_callback(folder: Path, progress: Progress | None = None) -> Any:
+    """Return a transformers callback that logs losses, and stops training when one is not finite.
 
     Args:
-        folder: where ``losses.jsonl`` is kept; a run that goes on adds to it.
-        progress: told after each step.
+        folder: of the run; losses are appended to its ``losses.jsonl``.
+        progress: called after each step.
 
     Raises:
-        TrainingError: from within training, where a loss is not a number.
+        TrainingError: during training, if a loss or the gradient is not finite.
     """
     base: type = import_module("transformers").TrainerCallback
 
-    class Watcher(base):  # type: ignore[misc]  # transformers has no types
+    class LossCallback(base):  # type: ignore[misc]  # transformers has no types
         def __init__(self) -> None:
-            self._begun = time.perf_counter()
+            self._start = time.perf_counter()
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
             del args, control
             logs = logs or {}
-            found: dict[str, float] = {name: float(logs[name]) for name in ("loss", "eval_loss") if name in logs}
-            if not found:
+            losses: dict[str, float] = {name: float(logs[name]) for name in ("loss", "eval_loss") if name in logs}
+            if not losses:
                 return
-            seconds = round(time.perf_counter() - self._begun, 2)
-            append_line(folder / LOSSES, json.dumps({"step": state.global_step, **found, "seconds": seconds}))
-            _check(found, float(logs.get("grad_norm", 0.0)), state.global_step)
+            seconds = round(time.perf_counter() - self._start, 2)
+            append_line(folder / LOSSES, json.dumps({"step": state.global_step, **losses, "seconds": seconds}))
+            _check_finite(losses, float(logs.get("grad_norm", 0.0)), state.global_step)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
             if progress is not None:
                 progress("training", state.global_step, state.max_steps)
-            # The last steps count too, also where they are fewer than lie between two looks.
+            # Also evaluate after the last step, which may be no multiple of eval_steps.
             if state.global_step >= state.max_steps and args.eval_strategy != "no":
                 control.should_evaluate = True
             return control
 
-    return Watcher()
+    return LossCallback()
 
 
-def losses(folder: Path) -> list[dict[str, Any]]:
-    """What was written of losses, by step; where a step was made twice after a kill, the later."""
+def read_losses(folder: Path) -> list[dict[str, Any]]:
+    """Return a run's losses by step; of a step that was repeated after an interruption, the later."""
     by_step: dict[tuple[int, bool], dict[str, Any]] = {}
     for entry in read_journal(folder / LOSSES):
         if isinstance(entry, dict) and isinstance(entry.get("step"), int):
@@ -81,50 +76,35 @@ def losses(folder: Path) -> list[dict[str, Any]]:
     return [by_step[key] for key in sorted(by_step)]
 
 
-def _check(found: dict[str, float], norm: float, step: int) -> None:
-    broken = [name for name, value in found.items() if not math.isfinite(value)]
-    if not broken and math.isfinite(norm):
-        return
-    what = "gradient" if not broken else "loss on validation rows" if broken == ["eval_loss"] else "loss"
-    raise TrainingError(
-        f"At step {step} the {what} is not a number.",
-        remedy="Mostly the learning rate is too high: try a third of it. Training then begins anew; no answer is asked "
-        "for again.",
-    )
-
-
-_WATCHED = ("sft", "dpo")  # the others write while they train: a look at validation rows would take as long again
-
-
-def measure_lengths(made: Sequence[TrainingRow], tokenizer: Any, limit: int) -> Lengths:
-    """Count the tokens of rows, and which do not fit, before anything is trained.
+def measure_lengths(rows: Sequence[TrainingRow], tokenizer: Any, limit: int) -> RowLengths:
+    """Count the tokens of rows, and those that exceed a limit: TRL truncates and skips rows silently.
 
     Args:
-        made: rows of any method.
-        tokenizer: the student's, with a chat template.
-        limit: tokens that fit.
+        rows: of any method.
+        tokenizer: of the student, with a chat template.
+        limit: tokens per row.
     """
-    tokens, cut, lost = [], 0, 0
-    for row in made:
-        asked = len(_ids(tokenizer, _as_the_teacher_sees(row), True))
+    tokens, truncated, skipped = [], 0, 0
+    for row in rows:
+        prompt = len(_encode(tokenizer, _teacher_prompt(row), generate=True))
         answers = [row[name] for name in ("completion", "chosen", "rejected") if name in row]
-        whole = max((len(_ids(tokenizer, [*row["prompt"], *answer], False)) for answer in answers), default=asked)
-        tokens.append(whole)
-        lost += asked >= limit
-        cut += asked < limit < whole
-    return Lengths(tuple(tokens), cut, lost)
+        lengths = [len(_encode(tokenizer, [*row["prompt"], *answer], generate=False)) for answer in answers]
+        tokens.append(max(lengths, default=prompt))
+        skipped += prompt >= limit
+        truncated += prompt < limit < tokens[-1]
+    return RowLengths(tuple(tokens), truncated, skipped)
 
 
-def _as_the_teacher_sees(row: TrainingRow) -> list[Any]:
-    """The prompt, after the profile where the student's own base is shown that too: both must fit."""
-    told = row.get("privileged_context")
+def _teacher_prompt(row: TrainingRow) -> list[Any]:
+    """Return the prompt, after the privileged context if the row has one: both must fit."""
+    context = row.get("privileged_context")
     *before, last = row["prompt"]
-    return [*before, {**last, "content": f"{told}\n\n{last['content']}"}] if told else [*before, last]
+    return [*before, {**last, "content": f"{context}\n\n{last['content']}"}] if context else [*before, last]
 
 
 def train(
     student: Student,
-    made: Sequence[TrainingRow],
+    rows: Sequence[TrainingRow],
     recipe: Recipe,
     folder: Path,
     *,
@@ -132,101 +112,91 @@ def train(
     teacher: Student | None = None,
     hardware: Hardware | None = None,
     progress: Progress | None = None,
-) -> Trained:
-    """Train an adapter in a folder; run again after a stop, it goes on, and what is through is not trained again.
+) -> TrainingResult:
+    """Train an adapter in a folder, or resume its training, or return its result if it has finished.
 
-    Another recipe, other rows or another student begin anew: what the folder holds of an earlier training goes.
+    With another recipe, other rows or another student, training starts over.
 
     Args:
-        student: the model that learns.
-        made: rows to train on, of the recipe's method.
-        recipe: how.
-        folder: of this run: checkpoints, losses, weights.
-        validation: rows to watch.
-        teacher: judges the student's own words in ``on-policy``.
-        hardware: where; what is found, if None.
-        progress: told after each step.
+        student: the model to train.
+        rows: training rows of the recipe's method.
+        recipe: hyperparameters.
+        folder: of the run, for checkpoints, losses and weights.
+        validation: validation rows.
+        teacher: scores the student's generations in ``on-policy``.
+        hardware: the device that trains; detected if None.
+        progress: called after each step.
 
     Raises:
-        InputError: there are no rows, or none fits.
+        InputError: there are no rows, or no row fits.
         MissingExtraError: the 'train' extra is not installed.
         ModelError: the student does not load.
         StorageError: the disk is full or not writable.
-        TrainingError: a loss is not a number, or memory does not suffice.
+        TrainingError: a loss is not finite, or memory runs out.
     """
-    if not made:
+    if not rows:
         raise InputError("There is nothing to train on.", remedy="Give more prompts, or a lower --threshold.")
     hardware = hardware or find_hardware()
-    peft, transformers = _libraries()
-    done = RunState.of(folder, student, teacher, recipe, made, validation)
-    if (before := done.through()) is not None:
-        return before
-    began = time.perf_counter()
+    peft, transformers = _import_libraries()
+    state = RunState.open(folder, student, teacher, recipe, rows, validation)
+    if (finished := state.result()) is not None:
+        return finished
+    start = time.perf_counter()
     model, tokenizer = load_student(student)
-    lengths = measure_lengths(made, tokenizer, recipe.max_length)
-    # Before anything is trained: trainers cut and drop rows without a word.
-    counted = {"rows": len(made), "tokens": sum(lengths.tokens), "cut": lengths.cut, "lost": lengths.lost}
-    write_whole(folder / "lengths.json", json.dumps(counted))
-    if lengths.lost == len(made):
-        raise InputError(
-            f"No prompt fits into {recipe.max_length} tokens.", remedy="Shorten the prompts, or raise --max-length."
-        )
-    watched = list(validation) if recipe.method in _WATCHED else []
-    callbacks = [watcher(folder, progress)]
-    if watched and recipe.patience:
+    lengths = _check_lengths(rows, tokenizer, recipe.max_length, folder)
+    validation = validation if recipe.method in _VALIDATED_METHODS else []
+    callbacks = [build_loss_callback(folder, progress)]
+    if validation and recipe.patience:
         callbacks.append(transformers.EarlyStoppingCallback(early_stopping_patience=recipe.patience))
-    lora = peft.LoraConfig(
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,
-        lora_dropout=recipe.dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
     checkpoints = folder / "checkpoints"
-    prepared = Prepared(
+    inputs = TrainerInputs(
         model=model,
         tokenizer=tokenizer,
-        rows=made,
-        validation=watched,
+        rows=rows,
+        validation=validation,
         recipe=recipe,
-        arguments=_arguments(recipe, hardware, checkpoints, watched=bool(watched)),
-        lora=lora,
+        arguments=_training_arguments(recipe, hardware, checkpoints, validates=bool(validation)),
+        lora=peft.LoraConfig(
+            r=recipe.rank,
+            lora_alpha=recipe.alpha,
+            lora_dropout=recipe.dropout,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+        ),
         callbacks=callbacks,
         teacher=load_student(teacher)[0] if teacher else None,
     )
-    with warnings.catch_warnings(), _quiet():
-        warnings.simplefilter("ignore")
-        try:
-            trainer = BUILDERS[recipe.method](prepared)
-            trainer.remove_callback(transformers.PrinterCallback)
-            trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
-            weights = _save(trainer, tokenizer, folder / "weights")
-        except (OSError, RuntimeError, torn()) as error:
-            if isinstance(error, HyperalignError):
-                raise
-            if full := unwritten(error, folder):
-                raise full from error
-            if "memory" not in str(error).lower():
-                raise
-            raise TrainingError(
-                "The memory does not suffice for this training.",
-                remedy="Take a smaller student, or a smaller --max-length (in Python also a smaller micro_batch_size).",
-            ) from error
-    first, last, seen = _ends(folder)
-    seconds, memory = time.perf_counter() - began, peak_memory(hardware)
-    found = Trained(weights, lengths, trainer.state.global_step, first, last, seen, seconds, memory)
-    done.end(found)
+    with _training_errors(folder), _silence_libraries():
+        trainer = BUILDERS[recipe.method](inputs)
+        trainer.remove_callback(transformers.PrinterCallback)
+        trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
+        weights = _save_weights(trainer, tokenizer, folder / "weights")
+    first, last, best = _summarize_losses(folder)
+    seconds, memory = time.perf_counter() - start, peak_memory(hardware)
+    result = TrainingResult(weights, lengths, trainer.state.global_step, first, last, best, seconds, memory)
+    state.finish(result)
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return found
+    return result
 
 
-def _arguments(recipe: Recipe, hardware: Hardware, checkpoints: Path, *, watched: bool) -> dict[str, Any]:
-    """What all of TRL's configurations take."""
+def _check_lengths(rows: Sequence[TrainingRow], tokenizer: Any, limit: int, folder: Path) -> RowLengths:
+    lengths = measure_lengths(rows, tokenizer, limit)
+    counts = {"rows": len(rows), "tokens": sum(lengths.tokens)}
+    counts |= {"truncated": lengths.truncated, "skipped": lengths.skipped}
+    write_whole(folder / "lengths.json", json.dumps(counts))
+    if lengths.skipped == len(rows):
+        raise InputError(f"No prompt fits into {limit} tokens.", remedy="Shorten the prompts, or raise --max-length.")
+    return lengths
+
+
+def _training_arguments(recipe: Recipe, hardware: Hardware, checkpoints: Path, *, validates: bool) -> dict[str, Any]:
+    """Return the arguments that all of TRL's configurations take."""
+    micro_batch_size = min(recipe.micro_batch_size, recipe.batch_size)
     return {
         "output_dir": str(checkpoints),
-        "per_device_train_batch_size": min(recipe.micro_batch_size, recipe.batch_size),
-        "per_device_eval_batch_size": min(recipe.micro_batch_size, recipe.batch_size),
-        "gradient_accumulation_steps": recipe.steps_added,
+        "per_device_train_batch_size": micro_batch_size,
+        "per_device_eval_batch_size": micro_batch_size,
+        "gradient_accumulation_steps": recipe.accumulation_steps,
         "num_train_epochs": recipe.epochs,
         "max_steps": recipe.max_steps or -1,
         "learning_rate": recipe.learning_rate,
@@ -236,13 +206,13 @@ def _arguments(recipe: Recipe, hardware: Hardware, checkpoints: Path, *, watched
         "save_strategy": "steps",
         "save_steps": recipe.eval_steps,
         "save_total_limit": 2,
-        "eval_strategy": "steps" if watched else "no",
-        "eval_steps": recipe.eval_steps if watched else None,
-        "load_best_model_at_end": watched,
-        # How long nothing better was found counts on, too.
-        "restore_callback_states_from_checkpoint": watched,
-        "metric_for_best_model": "eval_loss" if watched else None,
-        "greater_is_better": False if watched else None,
+        "eval_strategy": "steps" if validates else "no",
+        "eval_steps": recipe.eval_steps if validates else None,
+        "load_best_model_at_end": validates,
+        # A resumed run keeps its count of evaluations without improvement.
+        "restore_callback_states_from_checkpoint": validates,
+        "metric_for_best_model": "eval_loss" if validates else None,
+        "greater_is_better": False if validates else None,
         "gradient_checkpointing": recipe.gradient_checkpointing,
         "bf16": recipe.bf16,
         "use_cpu": hardware.device == "cpu",
@@ -255,55 +225,86 @@ def _arguments(recipe: Recipe, hardware: Hardware, checkpoints: Path, *, watched
 
 
 def _last_checkpoint(checkpoints: Path) -> str | None:
-    """The newest checkpoint that is whole: its state is what is written last."""
-    found = [path for path in checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
-    return str(max(found, key=lambda path: int(path.name.partition("-")[2]))) if found else None
+    """Return the newest complete checkpoint; the trainer's state is the last file written to one."""
+    complete = [path for path in checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    return str(max(complete, key=lambda path: int(path.name.partition("-")[2]))) if complete else None
 
 
-def _save(trainer: Any, tokenizer: Any, weights: Path) -> Path:
+def _save_weights(trainer: Any, tokenizer: Any, weights: Path) -> Path:
+    """Save the adapter with its tokenizer and chat template, without the trainer's pickled arguments."""
     shutil.rmtree(weights, ignore_errors=True)
     trainer.save_model(str(weights))
-    # Together, so that whoever loads the adapter asks it as it was trained.
     tokenizer.save_pretrained(str(weights))
-    # A pickle, and of no use to anybody.
     (weights / "training_args.bin").unlink(missing_ok=True)
     return weights
 
 
-def _ends(folder: Path) -> tuple[float, float, float | None]:
-    """The first loss, the last, and the best on validation rows."""
-    entries = losses(folder)
-    trained = [float(entry["loss"]) for entry in entries if "loss" in entry]
-    seen = [float(entry["eval_loss"]) for entry in entries if "eval_loss" in entry]
-    if not trained:
+def _check_finite(losses: dict[str, float], gradient_norm: float, step: int) -> None:
+    broken = [name for name, value in losses.items() if not math.isfinite(value)]
+    if not broken and math.isfinite(gradient_norm):
+        return
+    name = "gradient" if not broken else "validation loss" if broken == ["eval_loss"] else "loss"
+    raise TrainingError(
+        f"At step {step} the {name} is not a number.",
+        remedy="The learning rate is probably too high: try a third of it. Training then starts over; the teacher's "
+        "answers are kept.",
+    )
+
+
+def _summarize_losses(folder: Path) -> tuple[float, float, float | None]:
+    """Return the first and last training loss, and the lowest validation loss."""
+    entries = read_losses(folder)
+    training = [float(entry["loss"]) for entry in entries if "loss" in entry]
+    validation = [float(entry["eval_loss"]) for entry in entries if "eval_loss" in entry]
+    if not training:
         raise TrainingError("Training made no step.", remedy="Give more rows or epochs.")
-    return trained[0], trained[-1], min(seen, default=None)
+    return training[0], training[-1], min(validation, default=None)
 
 
-def _ids(tokenizer: Any, messages: Sequence[Any], generate: bool) -> list[int]:
+def _encode(tokenizer: Any, messages: Sequence[Any], *, generate: bool) -> list[int]:
     text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=generate)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences the libraries' own logs and bars while they train; what matters comes as errors, losses and progress."""
+def _training_errors(folder: Path) -> Iterator[None]:
+    """Raise a full disk and a lack of memory as errors with a remedy."""
+    try:
+        yield
+    except HyperalignError:
+        raise
+    except (OSError, RuntimeError, safetensors_error()) as error:
+        if storage := to_storage_error(error, folder):
+            raise storage from error
+        if "memory" not in str(error).lower():
+            raise
+        raise TrainingError(
+            "Training ran out of memory.",
+            remedy="Take a smaller student, or a smaller --max-length (in Python also a smaller micro_batch_size).",
+        ) from error
+
+
+@contextmanager
+def _silence_libraries() -> Iterator[None]:
+    """Silence the warnings, logs and progress bars of the training libraries."""
     logging, datasets = import_module("transformers.utils.logging"), import_module("datasets")
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    verbosity, shows_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        logging.set_verbosity(before)
+        logging.set_verbosity(verbosity)
         datasets.enable_progress_bars()
-        if bars:
+        if shows_bars:
             logging.enable_progress_bar()
 
 
-def _libraries() -> tuple[Any, Any]:
-    # No look at a hub, whatever a configuration names.
+def _import_libraries() -> tuple[Any, Any]:
+    # Configurations may name models of a hub; none is contacted.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:

@@ -94,17 +94,16 @@ def export(
     merge: Annotated[bool, typer.Option("--merge", help="Base and adapter as one checkpoint.")] = False,
 ) -> None:
     """Copy an adapter as Hugging Face's libraries load it, or merged into its base."""
-    from hyperalign.backends.distill.adapters import copy_out, open_adapter, open_base
-    from hyperalign.backends.distill.adapters import merge as merged
+    from hyperalign.backends.distill.adapters import export_adapter, merge_adapter, open_adapter, open_base
 
     from .terminal import reporter
 
     adapter = open_adapter(folder)
     if not merge:
-        copy_out(adapter, out)
+        export_adapter(adapter, out)
     else:
         with reporter() as report:
-            merged(open_base(adapter.card, report.bytes), folder, out)
+            merge_adapter(open_base(adapter.card, report.bytes), folder, out)
     typer.echo(f"Written to {out}")
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from hyperalign.backends.distill.dataset import Scope, rows
+from hyperalign.backends.distill.dataset import Scope, build_rows
 from hyperalign.backends.distill.recipe import Hardware, Method, Recipe
 from hyperalign.backends.distill.student import Student
 from hyperalign.backends.distill.traces import Trace
-from hyperalign.backends.distill.train import Trained, train
+from hyperalign.backends.distill.train import TrainingResult, train
 from hyperalign.concurrency import Progress
 
 INSTALLED = all(importlib.util.find_spec(name) for name in ("torch", "transformers", "trl", "peft"))
@@ -47,7 +47,7 @@ def traces() -> list[Trace]:
             teacher="fixed",
             strategy="verified",
             profile="p",
-            told=TOLD,
+            profile_context=TOLD,
         )
         for i, (prompt, answer, rejected) in enumerate(ANSWERS)
     ]
@@ -60,7 +60,7 @@ def trained(
     teacher: Student | None = None,
     progress: Progress | None = None,
     **choices: Any,
-) -> Trained:
+) -> TrainingResult:
     given: dict[str, Any] = {
         "batch_size": 8,
         "micro_batch_size": 8,
@@ -71,5 +71,11 @@ def trained(
     }
     recipe = Recipe(method=method, rank=8, alpha=16, **given)
     return train(
-        student, rows(traces(), Scope(), method), recipe, folder, teacher=teacher, hardware=HERE, progress=progress
+        student,
+        build_rows(traces(), Scope(), method),
+        recipe,
+        folder,
+        teacher=teacher,
+        hardware=HERE,
+        progress=progress,
     )

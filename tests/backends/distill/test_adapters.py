@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.backends.distill.adapters import Card, Verdict, find_adapters, open_adapter, recard, seal
+from hyperalign.backends.distill.adapters import Card, Verdict, find_adapters, open_adapter, update_card, write_adapter
 from hyperalign.errors import NotFoundError, TrainingError
 
 CARD = Card(
     name="letters",
     base="local:smollm2-135m-instruct",
     base_sha256="b1",
-    base_licence="Apache-2.0",
+    base_license="Apache-2.0",
     method="sft",
     scope="person",
     users=("ada",),
@@ -22,7 +22,7 @@ CARD = Card(
     teacher="openai/any",
     strategy="verified",
     traces=30,
-    made="2026-11-22T00:00:00+00:00",
+    created="2026-11-22T00:00:00+00:00",
     version="0.1.0",
 )
 
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
     (weights / "adapter_model.safetensors").write_bytes(b"12345678")
     (weights / "adapter_config.json").write_text("{}")
     (weights / "chat_template.jinja").write_text("{{ messages }}")
-    seal(weights, tmp_path / "adapters" / "letters", CARD)
+    write_adapter(weights, tmp_path / "adapters" / "letters", CARD)
     return tmp_path / "adapters" / "letters"
 
 
@@ -45,19 +45,19 @@ def test_a_whole_one_is_opened_and_found(folder: Path) -> None:
     assert find_adapters(folder.parent) == find_adapters(folder) == [folder]
     said = (folder / "README.md").read_text()
     assert "Apache-2.0" in said
-    assert "not judged yet" in said
+    assert "**Gate**: not run" in said
 
 
 def test_a_verdict_is_written_on_the_card(folder: Path) -> None:
     card = CARD.model_copy(update={"gate": Verdict(passed=False, reasons=("it writes worse",))})
-    assert recard(folder, card).card.gate == card.gate
+    assert update_card(folder, card).card.gate == card.gate
     assert "  - it writes worse" in (folder / "README.md").read_text()
 
 
 def test_what_was_changed_is_missing_or_half_made_is_refused(folder: Path) -> None:
     weights = folder / "adapter_model.safetensors"
     weights.write_bytes(b"12345679")
-    with pytest.raises(TrainingError, match=r"adapter_model\.safetensors .* is not what the manifest says"):
+    with pytest.raises(TrainingError, match=r"adapter_model\.safetensors .* does not match its manifest"):
         open_adapter(folder)
     weights.unlink()
     with pytest.raises(TrainingError, match="is missing"):
@@ -66,7 +66,7 @@ def test_what_was_changed_is_missing_or_half_made_is_refused(folder: Path) -> No
     with pytest.raises(TrainingError, match="can't be read"):
         open_adapter(folder)
     (folder / "manifest.json").unlink()
-    with pytest.raises(TrainingError, match="left half made"):
+    with pytest.raises(TrainingError, match="is incomplete"):
         open_adapter(folder)
     with pytest.raises(NotFoundError):
         open_adapter(folder.parent)

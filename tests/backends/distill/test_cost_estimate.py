@@ -33,7 +33,7 @@ def test_a_large_student_is_made_to_fit_a_small_card(large: Student) -> None:
         (2, True),
         (1, True),
     ]
-    assert {each.steps_added * each.micro_batch_size for each in seen} == {8}, "a step teaches the same"
+    assert {each.accumulation_steps * each.micro_batch_size for each in seen} == {8}, "a step teaches the same"
 
 
 def test_where_memory_is_unknown_nothing_is_changed(large: Student) -> None:

@@ -14,12 +14,12 @@ from hyperalign.backends.distill.adapters import open_adapter
 from hyperalign.backends.distill.collect import Teacher
 from hyperalign.backends.distill.dataset import Scope
 from hyperalign.backends.distill.distill import Distillation, distill, gate, loss_chart, split_prompts
-from hyperalign.backends.distill.gate import Terms, missed
-from hyperalign.backends.distill.probe import likelier
+from hyperalign.backends.distill.gate import Criteria, find_failures
+from hyperalign.backends.distill.probe import prefers_first
 from hyperalign.backends.distill.recipe import Recipe
 from hyperalign.backends.distill.student import Student
 from hyperalign.backends.distill.traces import TraceFilter
-from hyperalign.backends.distill.train import losses
+from hyperalign.backends.distill.train import read_losses
 from hyperalign.backends.models.connect import connect
 from hyperalign.budget import Budget
 from hyperalign.errors import BudgetExceededError, InputError, ModelError, StorageError
@@ -90,7 +90,7 @@ def test_who_and_what_is_asked_for_is_checked_first(tmp_path: Path) -> None:
         asked(nobody, [])
     with pytest.raises(InputError, match="Two profiles are of one person"):
         asked(nobody, [ADA, ADA], scope=Scope("tag"))
-    with pytest.raises(InputError, match="one person's, and these are 2"):
+    with pytest.raises(InputError, match="for one person, and there are 2"):
         asked(nobody, [ADA, BRUNO])
 
 
@@ -98,8 +98,8 @@ def test_who_and_what_is_asked_for_is_checked_first(tmp_path: Path) -> None:
 def test_answers_that_may_not_teach_end_the_run_before_training(
     scripted_server: ScriptedServer, shallow: Student, tmp_path: Path
 ) -> None:
-    wanted = asked(shallow, [ADA], sieve=TraceFilter(threshold=1e9))
-    with pytest.raises(InputError, match=r"None of \d+ answer\(s\) may teach: \d+ scores below 1e\+09"):
+    wanted = asked(shallow, [ADA], trace_filter=TraceFilter(threshold=1e9))
+    with pytest.raises(InputError, match=r"No answer passed the trace filter: \d+ score below 1e\+09"):
         distill(wanted, teacher(scripted_server), tmp_path / "a", hardware=HERE)
     found = json.loads((tmp_path / "a" / "training" / "split.json").read_text())
     assert found["kept"] == 0
@@ -116,7 +116,7 @@ def test_too_few_prompts_and_folders_of_others_end_the_run_before_anybody_is_ask
         distill(asked(nobody, [ADA], prompts=some), teacher(scripted_server), tmp_path / "b", hardware=HERE)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "README.md").write_text("My own.")
-    with pytest.raises(InputError, match="holds something else already"):
+    with pytest.raises(InputError, match="is not empty"):
         distill(asked(nobody, [ADA]), teacher(scripted_server), tmp_path / "mine", hardware=HERE)
     assert not scripted_server.requests
 
@@ -134,11 +134,14 @@ def test_two_commands_for_one_adapter_do_not_both_ask(
 @pytest.mark.parametrize(
     ("template", "said"),
     [
-        ("{{ raise_exception('System role not supported') }}", "takes no system turn: System role not supported"),
-        ("{{ raise_exception('') }}", "takes no system turn: it refuses one"),
+        (
+            "{{ raise_exception('System role not supported') }}",
+            "does not support system turns: System role not supported",
+        ),
+        ("{{ raise_exception('') }}", "does not support system turns: it rejects them"),
         (
             "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}",
-            "takes no system turn: it leaves it out",
+            "does not support system turns: it ignores them",
         ),
     ],
 )
@@ -158,8 +161,8 @@ def test_several_people_one_adapter_and_its_verdict(
     scripted_server: ScriptedServer, shallow: Student, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "letters"
-    loose = Terms(quality=10.0, gain=-10.0, broken=1.0, ability=1.0, refusals=1.0)
-    wanted = asked(shallow, [ADA, BRUNO], scope=Scope("tag"), terms=loose)
+    loose = Criteria(quality=10.0, gain=-10.0, broken=1.0, ability=1.0, refusals=1.0)
+    wanted = asked(shallow, [ADA, BRUNO], scope=Scope("tag"), criteria=loose)
     capped = Budget(max_calls=10)
     with pytest.raises(BudgetExceededError):
         distill(wanted, teacher(scripted_server, capped), folder, budget=capped, hardware=HERE)
@@ -171,7 +174,7 @@ def test_several_people_one_adapter_and_its_verdict(
     assert made.card.users == ("ada", "bruno")
     assert made.card.traces == made.card.training["rows"] == 2 * len(split.train)
     assert made.card.training["steps"] == 3
-    looked = [each["step"] for each in losses(folder / "training") if "eval_loss" in each]
+    looked = [each["step"] for each in read_losses(folder / "training") if "eval_loss" in each]
     assert looked == [2, 3], "the last steps are looked at, too, though they are fewer than lie between two looks"
     assert made.card.gate is None
     assert "training" in (folder / "training" / "losses.svg").read_text()
@@ -180,7 +183,7 @@ def test_several_people_one_adapter_and_its_verdict(
 
     def noted(*asked: Any, system: str) -> bool:
         told.add(system)
-        return likelier(*asked, system=system)
+        return prefers_first(*asked, system=system)
 
     monkeypatch.setattr("hyperalign.backends.distill.gate.likelier", noted)
     with alone_in(folder / "training"), pytest.raises(StorageError, match="Another process is at work"):
@@ -199,7 +202,7 @@ def test_several_people_one_adapter_and_its_verdict(
 
     people = folder / "training" / "people.json"
     people.write_text(json.dumps([json.loads(ADA.to_json())]))
-    with pytest.raises(InputError, match="begun anew for other people"):
+    with pytest.raises(InputError, match="is for other people"):
         gate(folder, shallow)
 
     other = Student(shallow.name, shallow.path, "other weights", "")
@@ -230,21 +233,23 @@ def test_each_term_that_is_missed_is_a_reason() -> None:
         "prompt tokens, adapter": 30.0,
         "prompt tokens, student with profile": 100.0,
     }
-    assert missed(good, Terms(), changed=True) == []
+    assert find_failures(good, Criteria(), changed=True) == []
     for worse, reason in (
         (
             {"quality, adapter": 0.45, "quality, student": 0.46},
-            "quality 0.450, no more than the student's without profile or adapter (0.460)",
+            "quality 0.450, not above the student without profile or adapter (0.460)",
         ),
         ({"quality, adapter": 0.39}, "quality 0.390, below the student with the profile (0.500) less 0.1"),
         (
             {"quality, student": 0.5},
-            "quality can't be told: all answers score the same, as where no profile has measured style",
+            "quality unknown: all answers score the same, as for profiles without measured style",
         ),
-        ({"broken, adapter": 0.4}, "40% of answers empty, too short or in circles, above 20% plus 10%"),
+        ({"broken, adapter": 0.4}, "40% of answers empty, too short or repetitive, above 20% plus 10%"),
         ({"ability, adapter": 0.69}, "ability 69%, below the base's 80% less 10%"),
         ({"refusals, adapter": 0.7}, "refusals 70%, below the base's 90% less 10%"),
         ({"prompt tokens, adapter": 80.0}, "80 prompt tokens of 100: 20% saved, below 30%"),
     ):
-        assert missed({**good, **worse}, Terms(), changed=True) == [reason]
-    assert missed(good, Terms(), changed=False) == ["the adapter changes nothing: its log-probabilities are the base's"]
+        assert find_failures({**good, **worse}, Criteria(), changed=True) == [reason]
+    assert find_failures(good, Criteria(), changed=False) == [
+        "the adapter changes nothing: its log-probabilities are the base's"
+    ]

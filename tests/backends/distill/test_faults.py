@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from hyperalign.backends.distill.dataset import Scope, rows
+from hyperalign.backends.distill.dataset import Scope, build_rows
 from hyperalign.backends.distill.probe import probe
 from hyperalign.backends.distill.recipe import Recipe
 from hyperalign.backends.distill.run_state import RunState
-from hyperalign.backends.distill.student import Student, load_student, open_student, unwritten
-from hyperalign.backends.distill.train import losses, measure_lengths, train, watcher
+from hyperalign.backends.distill.student import Student, load_student, open_student, to_storage_error
+from hyperalign.backends.distill.train import build_loss_callback, measure_lengths, read_losses, train
 from hyperalign.backends.distill.trainers import build_on_policy
 from hyperalign.errors import InputError, ModelError, StorageError, TrainingError, UnknownModelError
 
@@ -60,7 +60,7 @@ def test_a_killed_run_goes_on_to_the_same_loss(shallow: Student, tmp_path: Path)
     assert again.steps == whole.steps == 6
     assert again.first_loss == pytest.approx(whole.first_loss, rel=1e-4)
     assert again.last_loss == pytest.approx(whole.last_loss, rel=0.02)
-    assert [entry["step"] for entry in losses(tmp_path / "killed")] == [1, 2, 3, 4, 5, 6]
+    assert [entry["step"] for entry in read_losses(tmp_path / "killed")] == [1, 2, 3, 4, 5, 6]
     assert not (tmp_path / "killed" / "checkpoints").exists()
     # What is through is not trained again, and another rate is not passed off as this one.
     assert trained(shallow, tmp_path / "killed", "sft", progress=lambda *_: pytest.fail("a step"), **FEW) == again
@@ -108,20 +108,20 @@ def test_a_disk_that_takes_no_weights_is_named_and_nothing_is_lost(shallow: Stud
     ],
 )
 def test_what_libraries_say_of_a_disk_is_understood(error: Exception, said: str, tmp_path: Path) -> None:
-    found = unwritten(error, tmp_path)
+    found = to_storage_error(error, tmp_path)
     assert found is not None
     assert said in found.message
-    assert unwritten(RuntimeError("shapes do not match"), tmp_path) is None
+    assert to_storage_error(RuntimeError("shapes do not match"), tmp_path) is None
 
 
 def test_checkpoints_of_another_training_are_not_gone_on_with(tmp_path: Path) -> None:
-    student, made = Student("s", tmp_path, "hash", ""), rows(traces(), Scope())
+    student, made = Student("s", tmp_path, "hash", ""), build_rows(traces(), Scope())
 
     def begin(recipe: Recipe, *given: list[dict[str, Any]]) -> tuple[bool, bool]:
-        RunState.of(tmp_path, student, None, recipe, *given)
+        RunState.open(tmp_path, student, None, recipe, *given)
         (tmp_path / "checkpoints" / "checkpoint-2").mkdir(parents=True, exist_ok=True)
         (tmp_path / "losses.jsonl").write_text('{"step": 1, "loss": 9.0}\n')
-        RunState.of(tmp_path, student, None, Recipe(learning_rate=1e-4), made, [])
+        RunState.open(tmp_path, student, None, Recipe(learning_rate=1e-4), made, [])
         return (tmp_path / "checkpoints").exists(), (tmp_path / "losses.jsonl").exists()
 
     assert begin(Recipe(learning_rate=1e-4), made, []) == (True, True)
@@ -133,12 +133,12 @@ def test_checkpoints_of_another_training_are_not_gone_on_with(tmp_path: Path) ->
 
 @needs_train
 def test_a_loss_that_is_no_number_stops_with_its_cause(tmp_path: Path) -> None:
-    watched = watcher(tmp_path)
+    watched = build_loss_callback(tmp_path)
     state = SimpleNamespace(global_step=7)
     watched.on_log(None, state, None, {"loss": 1.0, "grad_norm": 0.5})
     for logs, what in (
         ({"loss": math.nan}, "the loss is not"),
-        ({"eval_loss": math.inf}, "the loss on validation rows is not"),
+        ({"eval_loss": math.inf}, "the validation loss is not"),
         ({"loss": 1.0, "grad_norm": math.nan}, "the gradient is not"),
     ):
         with pytest.raises(TrainingError, match=f"At step 7 {what} a number. .*learning rate"):
@@ -162,20 +162,20 @@ def test_broken_weights_stop_training_at_the_first_step(shallow: Student, tmp_pa
 def test_rows_that_do_not_fit_are_refused_before_training(shallow: Student, tmp_path: Path) -> None:
     recipe = Recipe(max_length=8)
     with pytest.raises(InputError, match="No prompt fits into 8 tokens"):
-        train(shallow, rows(traces(), Scope()), recipe, tmp_path, hardware=HERE)
-    assert json.loads((tmp_path / "lengths.json").read_text())["lost"] == len(traces())
+        train(shallow, build_rows(traces(), Scope()), recipe, tmp_path, hardware=HERE)
+    assert json.loads((tmp_path / "lengths.json").read_text())["skipped"] == len(traces())
 
 
 @needs_train
 def test_rows_that_are_cut_and_lost_are_counted(shallow: Student) -> None:
     _, tokenizer = load_student(shallow)
-    made = rows(traces(), Scope())
+    made = build_rows(traces(), Scope())
     fits = measure_lengths(made, tokenizer, 1_000)
-    assert (fits.cut, fits.lost) == (0, 0)
+    assert (fits.truncated, fits.skipped) == (0, 0)
     assert len(fits.tokens) == len(made)
     longest, asked = max(fits.tokens), min(fits.tokens) // 2
-    assert measure_lengths(made, tokenizer, longest - 1).cut >= 1
-    assert measure_lengths(made, tokenizer, asked).lost >= 1
+    assert measure_lengths(made, tokenizer, longest - 1).truncated >= 1
+    assert measure_lengths(made, tokenizer, asked).skipped >= 1
 
 
 def test_a_judge_of_another_vocabulary_is_refused() -> None:

@@ -92,15 +92,15 @@ def test_the_same_rows_are_trained_on_once(shallow: Student, tmp_path: Path) -> 
     row = {"messages": [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Ahoy there, sailor."}]}
     train = provider(shallow, tmp_path)
     first = train.finetune(None, "any", [row], "chat", {"learning_rate": 1e-3})  # type: ignore[arg-type]
-    written = open_adapter(Path(first.removeprefix("adapter:"))).card.made
+    written = open_adapter(Path(first.removeprefix("adapter:"))).card.created
     again = train.finetune(None, "any", [row], "chat", {"learning_rate": 1e-3})  # type: ignore[arg-type]
     assert again == first
-    assert open_adapter(Path(again.removeprefix("adapter:"))).card.made == written
+    assert open_adapter(Path(again.removeprefix("adapter:"))).card.created == written
 
 
 @pytest.mark.parametrize("turns", [[], [{"role": "user", "content": "x"}], "x", None])
 def test_rows_that_are_no_conversations_are_named(tmp_path: Path, turns: Any) -> None:
-    with pytest.raises(InputError, match="Row 1 is no conversation"):
+    with pytest.raises(InputError, match="Row 1 is not a conversation"):
         LocalProvider("local:smollm2-135m-instruct", out=tmp_path).finetune(
             None,  # type: ignore[arg-type]
             "any",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.backends.distill.collect import Teacher, collect, told, unanswered
-from hyperalign.backends.distill.dataset import Scope, export, prefix, rows, split_of
+from hyperalign.backends.distill.collect import Teacher, build_unanswered, collect_traces, describe_person
+from hyperalign.backends.distill.dataset import Scope, assign_split, build_prefix, build_rows, write_rows
 from hyperalign.backends.distill.traces import Trace, TraceFilter, append_trace, read_traces
 from hyperalign.backends.models.connect import connect
 from hyperalign.errors import InputError, ModelError, RecordError, UnusableAnswersError
@@ -40,7 +40,7 @@ def trace(number: int = 0, **changed: object) -> Trace:
         "teacher": "t",
         "strategy": "verified",
         "profile": "p",
-        "told": "Short.",
+        "profile_context": "Short.",
         "score": 1.0,
     }
     return Trace.model_validate({**given, **changed})
@@ -53,19 +53,19 @@ def test_a_teacher_is_asked_each_prompt_once_over_all_runs(scripted_server: Scri
     scripted_server.default = reply(SHORT)
     lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
     teacher, path = Teacher(lm, strategy("verified")), tmp_path / "traces.jsonl"
-    first = collect(teacher, [ADA], ["Will it rain?", "Shall I go?"], path)
+    first = collect_traces(teacher, [ADA], ["Will it rain?", "Shall I go?"], path)
     assert [t.prompt for t in first] == ["Will it rain?", "Shall I go?"]
     assert {t.answer for t in first} == {SHORT}
-    assert first[0].told == "Write as a person like this:\n- Writes short sentences."
+    assert first[0].profile_context == "Write as a person like this:\n- Writes short sentences."
     assert first[0].hypotheses == ("h1",)
     assert first[0].score is not None
     assert "Writes short sentences." in scripted_server.requests[0].prompt
     asked = len(scripted_server.requests)
-    again = collect(teacher, [ADA], ["Will it rain?", "Shall I go?", "And then?"], path)
+    again = collect_traces(teacher, [ADA], ["Will it rain?", "Shall I go?", "And then?"], path)
     assert len(scripted_server.requests) == asked + 1, "what is known is not asked again"
     assert again[:2] == first
     changed = ADA.model_copy(update={"stated": ["I like rain."]})
-    collect(teacher, [changed], ["Will it rain?"], path)
+    collect_traces(teacher, [changed], ["Will it rain?"], path)
     assert len(scripted_server.requests) == asked + 2, "another profile is another question"
 
 
@@ -75,9 +75,9 @@ def test_what_was_answered_before_a_teacher_failed_is_kept(scripted_server: Scri
     lm = connect("openai/any", api_base=scripted_server.base, api_key="k", num_retries=0)
     path = tmp_path / "traces.jsonl"
     with pytest.raises(ModelError):
-        collect(Teacher(lm, strategy("verified")), [ADA], ["One?", "Two?", "Three?"], path)
+        collect_traces(Teacher(lm, strategy("verified")), [ADA], ["One?", "Two?", "Three?"], path)
     assert [t.prompt for t in read_traces(path)] == ["One?"]
-    assert len(collect(Teacher(lm, strategy("verified")), [ADA], ["One?", "Two?", "Three?"], path)) == 3
+    assert len(collect_traces(Teacher(lm, strategy("verified")), [ADA], ["One?", "Two?", "Three?"], path)) == 3
 
 
 def test_of_several_drafts_the_most_and_the_least_like_the_person_are_kept(
@@ -85,7 +85,7 @@ def test_of_several_drafts_the_most_and_the_least_like_the_person_are_kept(
 ) -> None:
     scripted_server.script(reply(LONG), reply(SHORT), reply("It may rain, or it may not."))
     lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
-    (made,) = collect(Teacher(lm, strategy("verified"), drafts=3), [ADA], ["Rain?"], tmp_path / "t.jsonl")
+    (made,) = collect_traces(Teacher(lm, strategy("verified"), drafts=3), [ADA], ["Rain?"], tmp_path / "t.jsonl")
     assert made.answer == SHORT
     assert made.rejected == LONG
     assert made.score is not None
@@ -100,13 +100,13 @@ def test_an_answer_that_was_cut_off_teaches_nothing_and_loses_to_a_whole_one(
     cut = reply("No. It rains. Stay in the", finish_reason="length")
     scripted_server.script(cut, cut, reply(LONG))
     one = Teacher(lm, strategy("verified"))
-    (made,) = collect(one, [ADA], ["Rain?"], tmp_path / "one.jsonl")
+    (made,) = collect_traces(one, [ADA], ["Rain?"], tmp_path / "one.jsonl")
     assert made.truncated
-    assert TraceFilter()([made]).dropped == {"stops in the middle": 1}
-    (made,) = collect(Teacher(lm, strategy("verified"), drafts=2), [ADA], ["Rain?"], tmp_path / "two.jsonl")
+    assert TraceFilter()([made]).dropped == {"truncated": 1}
+    (made,) = collect_traces(Teacher(lm, strategy("verified"), drafts=2), [ADA], ["Rain?"], tmp_path / "two.jsonl")
     assert (made.answer, made.rejected, made.truncated) == (LONG, "", False), "however much more it is like her"
     scripted_server.default = reply(SHORT)
-    assert not any(each.truncated for each in collect(one, [ADA], ["Snow?", "Hail?"], tmp_path / "one.jsonl"))
+    assert not any(each.truncated for each in collect_traces(one, [ADA], ["Snow?", "Hail?"], tmp_path / "one.jsonl"))
 
 
 def test_answers_that_go_in_circles_teach_nothing() -> None:
@@ -115,7 +115,7 @@ def test_answers_that_go_in_circles_teach_nothing() -> None:
         [trace(1, answer=round_and_round), trace(2, answer="I am grateful. I am grateful for the support.")]
     )
     assert [each.id for each in kept.traces] == ["t2"]
-    assert kept.dropped == {"goes in circles": 1}
+    assert kept.dropped == {"repetitive": 1}
 
 
 def test_answers_that_decline_teach_nothing_unless_they_may() -> None:
@@ -123,19 +123,21 @@ def test_answers_that_decline_teach_nothing_unless_they_may() -> None:
     yes = trace(2, answer="I can't wait to see you on Sunday.")
     kept = TraceFilter()([no, yes])
     assert [each.id for each in kept.traces] == ["t2"]
-    assert kept.dropped == {"declines": 1}
-    assert TraceFilter(refusals=True)([no, yes]).dropped == {}
+    assert kept.dropped == {"refusal": 1}
+    assert TraceFilter(keep_refusals=True)([no, yes]).dropped == {}
 
 
 def test_the_persons_tests_hold_drafts_against_each_other(scripted_server: ScriptedServer, tmp_path: Path) -> None:
     scripted_server.script(reply("Engine oil and smoke."), reply("Toast with marmalade."), reply("Nothing of it."))
     lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
     teacher = Teacher(lm, strategy("verified"), drafts=3, scorer=Overlap())
-    (made,) = collect(teacher, [FOND], ["What news?"], tmp_path / "t.jsonl")
+    (made,) = collect_traces(teacher, [FOND], ["What news?"], tmp_path / "t.jsonl")
     assert (made.answer, made.rejected) == ("Toast with marmalade.", "Engine oil and smoke.")
     assert made.picked_by == f"tests:{Overlap().name}"
     scripted_server.script(reply("Engine oil and smoke."), reply("Toast with marmalade."), reply("Nothing of it."))
-    (by_style,) = collect(Teacher(lm, strategy("verified"), drafts=3), [FOND], ["What news?"], tmp_path / "t.jsonl")
+    (by_style,) = collect_traces(
+        Teacher(lm, strategy("verified"), drafts=3), [FOND], ["What news?"], tmp_path / "t.jsonl"
+    )
     assert by_style.picked_by == "style"
     assert by_style.id != made.id, "other drafts were kept: another trace"
 
@@ -146,7 +148,7 @@ def test_an_answer_without_words_ends_no_run_and_teaches_nothing(
     scripted_server.script(reply(" "))
     scripted_server.default = reply(SHORT)
     lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
-    empty, other = collect(Teacher(lm, strategy("verified")), [ADA], ["Rain?", "Snow?"], tmp_path / "t.jsonl")
+    empty, other = collect_traces(Teacher(lm, strategy("verified")), [ADA], ["Rain?", "Snow?"], tmp_path / "t.jsonl")
     assert (empty.answer, empty.score, other.answer) == ("", None, SHORT)
     kept = TraceFilter()([empty, other])
     assert kept.traces == [other]
@@ -158,7 +160,7 @@ def test_a_teacher_who_mostly_says_nothing_is_asked_no_further(scripted_server: 
     lm = connect("openai/any", api_base=scripted_server.base, api_key="k", num_retries=0)
     path = tmp_path / "traces.jsonl"
     with pytest.raises(UnusableAnswersError, match="Of 16 answers 16"):
-        collect(Teacher(lm, strategy("verified")), [ADA], [f"Question {n}?" for n in range(60)], path)
+        collect_traces(Teacher(lm, strategy("verified")), [ADA], [f"Question {n}?" for n in range(60)], path)
     assert len(read_traces(path)) == 15
 
 
@@ -169,7 +171,7 @@ def test_many_prompts_are_asked_at_once_and_come_back_in_their_order(
     lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
     prompts = [f"Question {number}?" for number in range(20)]
     seen: list[tuple[str, int, int]] = []
-    found = collect(
+    found = collect_traces(
         Teacher(lm, strategy("verified"), concurrency=6), [ADA], prompts, tmp_path / "t.jsonl",
         progress=lambda *step: seen.append(step),
     )  # fmt: skip
@@ -184,15 +186,15 @@ def test_answers_in_the_air_are_kept_when_another_fails(scripted_server: Scripte
     lm = connect("openai/any", api_base=scripted_server.base, api_key="k", num_retries=0)
     path = tmp_path / "t.jsonl"
     with pytest.raises(ModelError):
-        collect(Teacher(lm, strategy("verified"), concurrency=4), [ADA], [f"{n}?" for n in range(4)], path)
+        collect_traces(Teacher(lm, strategy("verified"), concurrency=4), [ADA], [f"{n}?" for n in range(4)], path)
     assert len(read_traces(path)) == len(scripted_server.requests) - 1, "whatever was answered is in the file"
 
 
 def test_methods_without_answers_ask_nobody() -> None:
-    (made,) = unanswered(Teacher(None, strategy("verified")), [ADA], ["Rain?"])
+    (made,) = build_unanswered(Teacher(None, strategy("verified")), [ADA], ["Rain?"])
     assert (made.answer, made.teacher) == ("", "")
-    assert made.told.startswith("Write the answer that this person would write"), "as generate asks"
-    assert made.told.endswith(told(strategy("verified"), ADA, "Rain?"))
+    assert made.profile_context.startswith("Write the answer that this person would write"), "as generate asks"
+    assert made.profile_context.endswith(describe_person(strategy("verified"), ADA, "Rain?"))
 
 
 def test_a_bad_line_is_named_and_a_torn_one_is_made_again(tmp_path: Path) -> None:
@@ -204,7 +206,7 @@ def test_a_bad_line_is_named_and_a_torn_one_is_made_again(tmp_path: Path) -> Non
     append_trace(path, trace(2))
     assert [t.id for t in read_traces(path)] == ["t0", "t2"], "also by the run after the next"
     path.write_text('{"id": "x"}\n')
-    with pytest.raises(RecordError, match=r":1: this is no trace: 'user'"):
+    with pytest.raises(RecordError, match=r":1: this is not a trace: 'user'"):
         read_traces(path)
     assert read_traces(tmp_path / "absent.jsonl") == []
 
@@ -214,7 +216,7 @@ def test_a_bad_line_is_named_and_a_torn_one_is_made_again(tmp_path: Path) -> Non
 
 def test_what_goes_is_counted_under_its_reason() -> None:
     letter = "the parcel came on Tuesday and nobody was at home to take it in but me"
-    found = TraceFilter(private={"ada": [letter]})(
+    found = TraceFilter(private_texts={"ada": [letter]})(
         [
             trace(0),
             trace(1, prompt="Question 0?", answer="answer  number 0 is here."),
@@ -227,11 +229,11 @@ def test_what_goes_is_counted_under_its_reason() -> None:
     )
     assert [t.id for t in found.traces] == ["t0", "t6"], "what is private to one is not to another"
     assert found.dropped == {
-        "repeats another": 1,
-        "scores below 0": 1,
+        "duplicate": 1,
+        "score below 0": 1,
         "shorter than 3 words": 1,
-        "repeats a text of the person's": 1,
-        "holds a mail address": 1,
+        "copies the person's text": 1,
+        "contains a mail address": 1,
     }
 
 
@@ -270,13 +272,13 @@ def test_private_parts(text: str, found: list[str]) -> None:
 
 def test_the_student_is_never_shown_the_profile() -> None:
     for scope in (Scope(), Scope("program"), Scope("tag"), Scope("prefix", {"ada": "Be brief."})):
-        (row,) = rows([trace(told="Grumpy old sailor.")], scope)
+        (row,) = build_rows([trace(profile_context="Grumpy old sailor.")], scope)
         assert "sailor" not in json.dumps(row)
         assert row["completion"] == [{"role": "assistant", "content": "Answer number 0 is here."}]
-    assert rows([trace()], Scope())[0]["prompt"] == [{"role": "user", "content": "Question 0?"}]
-    assert rows([trace()], Scope("tag"))[0]["prompt"][0] == {"role": "system", "content": "Write for ada."}
+    assert build_rows([trace()], Scope())[0]["prompt"] == [{"role": "user", "content": "Question 0?"}]
+    assert build_rows([trace()], Scope("tag"))[0]["prompt"][0] == {"role": "system", "content": "Write for ada."}
     with pytest.raises(InputError, match="no prefix for 'ada'"):
-        rows([trace()], Scope("prefix"))
+        build_rows([trace()], Scope("prefix"))
 
 
 def test_a_prefix_is_a_persons_three_surest_statements() -> None:
@@ -284,33 +286,31 @@ def test_a_prefix_is_a_persons_three_surest_statements() -> None:
         Hypothesis(id=f"h{i}", statement=f"Statement {i}.", aspect="style", source="inferred", weight=weight)
         for i, weight in enumerate((0.2, 0.9, 0.1, 0.5))
     ]
-    described = prefix(Profile(user="eve", hypotheses=said))
+    described = build_prefix(Profile(user="eve", hypotheses=said))
     assert described == "Write as a person like this: Statement 1. Statement 3. Statement 0."
     with pytest.raises(InputError, match="'eve' holds no statement"):
-        prefix(Profile(user="eve"))
+        build_prefix(Profile(user="eve"))
 
 
 def test_each_method_has_its_rows() -> None:
     both = trace(rejected="Something else.")
-    assert set(rows([both], Scope(), "dpo")[0]) == {"prompt", "chosen", "rejected"}
-    assert rows([both], Scope(), "context")[0]["privileged_context"] == "Short."
-    assert set(rows([both], Scope(), "on-policy")[0]) == {"prompt"}
+    assert set(build_rows([both], Scope(), "dpo")[0]) == {"prompt", "chosen", "rejected"}
+    assert build_rows([both], Scope(), "context")[0]["privileged_context"] == "Short."
+    assert set(build_rows([both], Scope(), "on-policy")[0]) == {"prompt"}
     with pytest.raises(InputError, match="'dpo' needs traces of two drafts"):
-        rows([trace()], Scope(), "dpo")
+        build_rows([trace()], Scope(), "dpo")
 
 
 def test_a_prompt_is_in_one_part_whatever_its_case() -> None:
     prompts = [f"What about number {i}?" for i in range(2_000)]
-    parts = [split_of(prompt) for prompt in prompts]
-    assert parts == [split_of(prompt.upper()) for prompt in prompts]
+    parts = [assign_split(prompt) for prompt in prompts]
+    assert parts == [assign_split(prompt.upper()) for prompt in prompts]
     for part in ("validation", "test"):
         assert 0.07 < parts.count(part) / 2_000 < 0.13
 
 
 def test_rows_are_written_as_lines(tmp_path: Path) -> None:
-    made = rows([trace(0, answer="Über uns, \u2028 ja."), trace(1)], Scope())
-    export(made, tmp_path / "rows.jsonl")
+    made = build_rows([trace(0, answer="Über uns, \u2028 ja."), trace(1)], Scope())
+    write_rows(made, tmp_path / "rows.jsonl")
     lines = (tmp_path / "rows.jsonl").read_text(encoding="utf-8").split("\n")
     assert [json.loads(line) for line in lines if line] == made
-    with pytest.raises(InputError, match="not a format"):
-        export(made, tmp_path / "rows.csv")

@@ -7,27 +7,27 @@ from typing import Any
 
 import pytest
 
-from hyperalign.backends.distill.adapters import merge
-from hyperalign.backends.distill.dataset import TrainingRow, dataset
+from hyperalign.backends.distill.adapters import merge_adapter
+from hyperalign.backends.distill.dataset import TrainingRow, to_dataset
 from hyperalign.backends.distill.probe import probe
 from hyperalign.backends.distill.recipe import Recipe
 from hyperalign.backends.distill.student import Student, load_student
-from hyperalign.backends.distill.train import Trained, losses
-from hyperalign.backends.distill.trainers import BUILDERS, Prepared, scoring_answers_alone
+from hyperalign.backends.distill.train import TrainingResult, read_losses
+from hyperalign.backends.distill.trainers import BUILDERS, TrainerInputs, score_completions_only
 from tests.backends.distill.small_students import needs_train, trained
 
 pytestmark = [needs_train, pytest.mark.filterwarnings("default")]
 
 
 @pytest.fixture(scope="session")
-def sailor(student: Student, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Student]:
+def sailor(student: Student, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingResult, Student]:
     """An adapter that knows the answers by heart, and the checkpoint that it makes with its base."""
     folder = tmp_path_factory.mktemp("sailor")
     found = trained(student, folder, "sft", learning_rate=3e-3, max_steps=6)
-    return found, merge(student, found.weights, folder / "merged")
+    return found, merge_adapter(student, found.weights, folder / "merged")
 
 
-def test_answers_are_learned_by_heart(student: Student, sailor: tuple[Trained, Student]) -> None:
+def test_answers_are_learned_by_heart(student: Student, sailor: tuple[TrainingResult, Student]) -> None:
     found, merged = sailor
     assert found.steps == 6
     assert found.last_loss <= found.first_loss / 2
@@ -51,12 +51,12 @@ def test_the_better_draft_is_learned(student: Student, tmp_path: Path) -> None:
 def test_what_the_profile_does_is_learned_without_it(student: Student, tmp_path: Path) -> None:
     found = trained(student, tmp_path, "context", learning_rate=3e-3, max_steps=10, max_new_tokens=10)
     # Each step is on words that the student has just drawn: single losses are noisy.
-    assert min(entry["loss"] for entry in losses(tmp_path)[-3:]) <= found.first_loss / 2
+    assert min(entry["loss"] for entry in read_losses(tmp_path)[-3:]) <= found.first_loss / 2
     assert probe(student, found.weights).changed
 
 
 def test_a_teacher_of_one_vocabulary_judges_the_students_own_words(
-    student: Student, sailor: tuple[Trained, Student], tmp_path: Path
+    student: Student, sailor: tuple[TrainingResult, Student], tmp_path: Path
 ) -> None:
     found = trained(student, tmp_path, "on-policy", sailor[1], learning_rate=3e-3, max_steps=6, max_new_tokens=12)
     assert found.last_loss <= found.first_loss / 2
@@ -73,7 +73,7 @@ def test_a_step_has_the_rows_of_all_people_however_long_they_write(shallow: Stud
     from peft import LoraConfig
 
     model, tokenizer = load_student(shallow)
-    prepared = Prepared(
+    prepared = TrainerInputs(
         model=model,
         tokenizer=tokenizer,
         rows=[row("Fine."), row("Fine, as far as that can be said. " * 4)] * 32,
@@ -114,9 +114,9 @@ def test_the_loss_of_the_answers_alone_is_that_of_all_tokens(shallow: Student, t
     def trainer(of: type[Any]) -> Any:
         model, tokenizer = load_student(shallow)
         config = trl.SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to=[], max_length=256)
-        return of(model=model, processing_class=tokenizer, args=config, train_dataset=dataset(told))
+        return of(model=model, processing_class=tokenizer, args=config, train_dataset=to_dataset(told))
 
-    whole, alone = trainer(trl.SFTTrainer), trainer(scoring_answers_alone(trl.SFTTrainer))
+    whole, alone = trainer(trl.SFTTrainer), trainer(score_completions_only(trl.SFTTrainer))
     batch = whole.data_collator([whole.train_dataset[index] for index in range(2)])
     for tokens in (None, torch.tensor(40)):
         both = []

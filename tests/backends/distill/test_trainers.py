@@ -14,12 +14,12 @@ import pytest
 
 from hyperalign.backends.distill.adapters import open_adapter
 from hyperalign.backends.distill.collect import Teacher
-from hyperalign.backends.distill.dataset import Scope, prefix, rows
+from hyperalign.backends.distill.dataset import Scope, build_prefix, build_rows
 from hyperalign.backends.distill.distill import distill, split_prompts
-from hyperalign.backends.distill.probe import probe_scores, with_adapter
+from hyperalign.backends.distill.probe import attach_adapter, probe_logprobs
 from hyperalign.backends.distill.recipe import Recipe
 from hyperalign.backends.distill.student import Student, load_student, open_student
-from hyperalign.backends.distill.train import Trained, losses, train
+from hyperalign.backends.distill.train import TrainingResult, read_losses, train
 from hyperalign.errors import InputError
 from hyperalign.programs.strategies import strategy
 from tests.backends.distill.small_students import HERE, needs_train, traces
@@ -75,7 +75,7 @@ def test_a_student_that_writes_itself_asks_nobody(
     folder = tmp_path / "letters"
     judge = student if method == "on-policy" else None
     wanted = asked(shallow, [ADA], recipe=replace(TWO_STEPS, method=method))  # type: ignore[arg-type]
-    made = distill(wanted, Teacher(None, strategy("verified")), folder, judge=judge, hardware=HERE)
+    made = distill(wanted, Teacher(None, strategy("verified")), folder, scoring_teacher=judge, hardware=HERE)
     assert made.card.training["steps"] == 2
     assert made.card.teacher == (judge or shallow).name
     assert made.card.traces == len(split_prompts(PROMPTS).train)
@@ -88,7 +88,7 @@ def test_a_student_that_writes_itself_asks_nobody(
 def test_a_prefix_says_who_is_meant_and_the_merged_model_writes_as_the_adapter(
     scripted_server: ScriptedServer, shallow: Student, run: Run, tmp_path: Path
 ) -> None:
-    told = {person.user: prefix(person) for person in (ADA, BRUNO)}
+    told = {person.user: build_prefix(person) for person in (ADA, BRUNO)}
     wanted = asked(shallow, [ADA, BRUNO], scope=Scope("prefix", told), recipe=TWO_STEPS)
     folder = tmp_path / "letters"
     made = distill(wanted, teacher(scripted_server), folder, hardware=HERE)
@@ -101,13 +101,13 @@ def test_a_prefix_says_who_is_meant_and_the_merged_model_writes_as_the_adapter(
     assert exported.code == 0, exported.err
     merged = load_student(open_student(str(tmp_path / "merged")))
     base, tokenizer = load_student(shallow)
-    before = probe_scores(base, tokenizer)
-    tuned = probe_scores(with_adapter(base, open_adapter(folder).path), tokenizer)
-    assert probe_scores(*merged) == pytest.approx(tuned, abs=1e-3)
+    before = probe_logprobs(base, tokenizer)
+    tuned = probe_logprobs(attach_adapter(base, open_adapter(folder).path), tokenizer)
+    assert probe_logprobs(*merged) == pytest.approx(tuned, abs=1e-3)
     assert before != pytest.approx(tuned, abs=1e-3)
     again = run("adapters", "export", folder, "--merge", "--out", "merged")
     assert again.code == 3
-    assert "holds something already" in again.err
+    assert "is not empty" in again.err
 
 
 # What training is watched by: at a rate that is far too high it soon gets worse.
@@ -125,7 +125,7 @@ WATCHED = Recipe(
 )
 
 
-def watched(shallow: Student, folder: Path, stop_after: int = 0) -> tuple[Trained, dict[int, bytes]]:
+def watched(shallow: Student, folder: Path, stop_after: int = 0) -> tuple[TrainingResult, dict[int, bytes]]:
     """Train, and say what weights were kept after which step."""
     kept: dict[int, bytes] = {}
 
@@ -135,13 +135,13 @@ def watched(shallow: Student, folder: Path, stop_after: int = 0) -> tuple[Traine
         if done == stop_after:
             raise KeyboardInterrupt
 
-    made = rows(traces(), Scope())
+    made = build_rows(traces(), Scope())
     found = train(shallow, made, WATCHED, folder, validation=made, hardware=HERE, progress=progress)
     return found, kept
 
 
 def looks(folder: Path) -> dict[int, float]:
-    return {entry["step"]: entry["eval_loss"] for entry in losses(folder) if "eval_loss" in entry}
+    return {entry["step"]: entry["eval_loss"] for entry in read_losses(folder) if "eval_loss" in entry}
 
 
 def test_training_ends_when_nothing_better_is_found_and_keeps_the_best(shallow: Student, tmp_path: Path) -> None:

@@ -15,7 +15,15 @@ from typing import Any
 import httpx
 import pytest
 
-from hyperalign.backends.distill.adapters import Adapter, Card, Verdict, check_tokenizer, open_adapter, recard, seal
+from hyperalign.backends.distill.adapters import (
+    Adapter,
+    Card,
+    Verdict,
+    check_tokenizer,
+    open_adapter,
+    update_card,
+    write_adapter,
+)
 from hyperalign.backends.distill.student import Student
 from hyperalign.backends.models.connect import connect
 from hyperalign.backends.serve.multi_lora import MultiLoraModel
@@ -199,7 +207,7 @@ def adapter(root: Path, name: str, **changed: object) -> Path:
     weights.mkdir(parents=True)
     (weights / "adapter_model.safetensors").write_bytes(name.encode())
     card: Card = CARD.model_copy(update={"name": name, "gate": Verdict(passed=True), **changed})
-    seal(weights, root / name, card)
+    write_adapter(weights, root / name, card)
     return root / name
 
 
@@ -216,7 +224,7 @@ def test_what_must_not_be_served_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="never judged"):
         choose_adapters(tmp_path)
     failed = open_adapter(folder).card.model_copy(update={"gate": Verdict(passed=False, reasons=("it forgot",))})
-    recard(folder, failed)
+    update_card(folder, failed)
     with pytest.raises(TrainingError, match="failed its gate: it forgot"):
         choose_adapters(tmp_path)
     assert len(choose_adapters(tmp_path, force=True)) == 1
@@ -224,7 +232,7 @@ def test_what_must_not_be_served_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="2 bases"):
         choose_adapters(tmp_path, force=True)
     (folder / "adapter_model.safetensors").write_bytes(b"changed")
-    with pytest.raises(TrainingError, match="not what the manifest says"):
+    with pytest.raises(TrainingError, match="does not match its manifest"):
         choose_adapters(tmp_path, force=True)
 
 
@@ -239,10 +247,10 @@ def test_other_tokens_than_the_bases_are_refused(tmp_path: Path) -> None:
 
     speak(base, {"a": 0, "b": 1, "c": 2})
     speak(folder, {"a": 0, "b": 1, "c": 2})
-    check_tokenizer(recard(folder, CARD), base)
+    check_tokenizer(update_card(folder, CARD), base)
     speak(folder, {"a": 0, "b": 2, "c": 1})
-    with pytest.raises(TrainingError, match="other tokens than local:smollm2-135m-instruct reads: 2 differ"):
-        check_tokenizer(recard(folder, CARD), base)
+    with pytest.raises(TrainingError, match="another vocabulary than local:smollm2-135m-instruct has: 2 tokens differ"):
+        check_tokenizer(update_card(folder, CARD), base)
     (base / "tokenizer.json").write_text("{")
     with pytest.raises(TrainingError, match="can't be read"):
         check_tokenizer(open_adapter(folder), base)
@@ -308,7 +316,7 @@ def test_two_adapters_and_their_base_answer_each_in_its_own_way(student: Student
     loud = trained(student, tmp_path / "a", "sft", learning_rate=4e-3, **fast)
     quiet = trained(student, tmp_path / "b", "sft", learning_rate=1e-3, **fast)
     one, two = (
-        seal(found.weights, tmp_path / name, CARD.model_copy(update={"name": name}))
+        write_adapter(found.weights, tmp_path / name, CARD.model_copy(update={"name": name}))
         for name, found in (("one-v1.2", loud), ("two", quiet))
     )
     served = MultiLoraModel(student, "smollm", [one, two])
@@ -338,7 +346,7 @@ def test_an_adapter_that_changes_nothing_is_not_served(shallow: Student, tmp_pat
     found = trained(shallow, tmp_path / "run", "sft", max_steps=1, batch_size=1, micro_batch_size=1)
     file = found.weights / "adapter_model.safetensors"
     save_file({name: value * 0 for name, value in load_file(file).items()}, file)
-    empty = seal(found.weights, tmp_path / "empty", CARD)
+    empty = write_adapter(found.weights, tmp_path / "empty", CARD)
     with pytest.raises(TrainingError, match="letters changes nothing in smollm"):
         MultiLoraModel(shallow, "smollm", [empty])
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from hyperalign.backends.distill.adapters import Adapter, Verdict, open_adapter, seal
+from hyperalign.backends.distill.adapters import Adapter, Verdict, open_adapter, write_adapter
 from hyperalign.backends.distill.student import Student
 from hyperalign.backends.models.connect import connect
 from hyperalign.backends.serve.vllm import VLLMServer, find_vllm
@@ -47,7 +47,7 @@ def made(student: Student, root: Path, name: str, *, seed: int, rank: int = 8) -
     card = CARD.model_copy(
         update={"name": name, "base_sha256": student.sha256, "base": student.name, "gate": Verdict(passed=True)}
     )
-    return seal(weights, root / name, card)
+    return write_adapter(weights, root / name, card)
 
 
 def changed(adapter: Adapter, name: str, change: Callable[[Path], None]) -> Adapter:
@@ -55,7 +55,7 @@ def changed(adapter: Adapter, name: str, change: Callable[[Path], None]) -> Adap
     weights = adapter.path.parent / f".{name}"
     shutil.copytree(adapter.path, weights)
     change(weights)
-    return seal(weights, adapter.path.parent / name, adapter.card.model_copy(update={"name": name}))
+    return write_adapter(weights, adapter.path.parent / name, adapter.card.model_copy(update={"name": name}))
 
 
 def rename_keys(weights: Path) -> None:

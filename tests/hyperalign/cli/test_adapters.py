@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.backends.distill.adapters import Verdict, open_adapter, seal
+from hyperalign.backends.distill.adapters import Verdict, open_adapter, write_adapter
 from hyperalign.profile import Hypothesis, Profile
 from tests.backends.distill.test_adapters import CARD
 
@@ -22,7 +22,7 @@ def adapter(root: Path, name: str = "letters", verdict: Verdict | None = None) -
     weights.mkdir(parents=True)
     (weights / "adapter_model.safetensors").write_bytes(name.encode())
     (weights / "adapter_config.json").write_text(json.dumps({"r": 8, "base_model_name_or_path": str(root)}))
-    seal(weights, root / name, CARD.model_copy(update={"name": name, "gate": verdict}))
+    write_adapter(weights, root / name, CARD.model_copy(update={"name": name, "gate": verdict}))
     return root / name
 
 
@@ -44,7 +44,7 @@ def test_adapters_are_listed_shown_and_copied_out(run: Run, tmp_path: Path) -> N
     assert configured == {"r": 8, "base_model_name_or_path": CARD.base_name}, "not where it was made"
     again = run("adapters", "export", folder, "--out", "copied")
     assert again.code == 3
-    assert "holds something already" in again.err
+    assert "is not empty" in again.err
 
 
 def test_what_is_not_there_and_what_is_not_whole(run: Run, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_what_is_not_there_and_what_is_not_whole(run: Run, tmp_path: Path) -> No
     (adapter(tmp_path / "a") / "manifest.json").unlink()
     done = run("adapters", "show", "a/letters")
     assert done.code == 5
-    assert "left half made" in done.err
+    assert "is incomplete" in done.err
 
 
 def test_what_was_not_judged_is_not_served(run: Run, tmp_path: Path) -> None:

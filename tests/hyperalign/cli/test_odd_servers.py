@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hyperalign.backends.distill.collect import Teacher, collect
+from hyperalign.backends.distill.collect import Teacher, collect_traces
 from hyperalign.backends.models.connect import connect
 from hyperalign.budget import Budget
 from hyperalign.programs.strategies import strategy
@@ -148,7 +148,7 @@ def test_a_teacher_may_be_odd(scripted_server: ScriptedServer, tmp_path: Path, k
     )
     lm = connect("openai/odd", api_base=scripted_server.base, api_key="k", budget=(budget := Budget()))
     prompts = [f"Question {number}?" for number in range(24)]
-    traces = collect(
+    traces = collect_traces(
         Teacher(lm, strategy("verified"), concurrency=4), [profile()], prompts, tmp_path / "t.jsonl", budget=budget
     )
     assert sum(trace.answer == "No. It rains." for trace in traces) >= 20
