@@ -1,18 +1,34 @@
-"""What is installed: the wheel holds all four packages with their data, and works without the source tree."""
+"""What is published: a source distribution and its wheel, with valid metadata, that work outside the source tree."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.metadata import Metadata
 
+import hyperalign
 from tests.house.source_tree import PACKAGES, ROOT, modules
+
+EXAMPLE = """
+import json
+from importlib.resources import files
+import hyperalign
+from hyperalign.backends.models.catalogue import entries
+from hyperalign.style import measure
+people = sorted({record.user for record in hyperalign.ShippedPopulation().records("")})
+schema = json.loads(files("hyperalign").joinpath("schemas", "profile.schema.json").read_text(encoding="utf-8"))
+print(json.dumps([hyperalign.__file__, people, len(hyperalign.load_space().dimensions) > 0, len(entries()) > 0,
+                  schema["title"], len(measure("I say, with care, what I mean.")) > 0]))
+"""
 
 
 def data_files() -> set[str]:
@@ -26,17 +42,57 @@ def data_files() -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from a copy of the sources: setuptools leaves its own things beside them."""
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, unpacked; built from a copy, since setuptools writes beside the sources."""
     copy = tmp_path_factory.mktemp("sources")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "MANIFEST.in", "README.md", "CHANGELOG.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
-    for folder in PACKAGES.values():
-        shutil.copytree(folder, copy / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in (*PACKAGES.values(), ROOT / "tests" / "house"):
+        shutil.copytree(folder, copy / folder.relative_to(ROOT), ignore=shutil.ignore_patterns("__pycache__"))
+    build = "from setuptools import build_meta; build_meta.build_sdist('dist')"
+    subprocess.run([sys.executable, "-c", build], cwd=copy, check=True, timeout=120, stdout=subprocess.DEVNULL)
+    with tarfile.open(copy / "dist" / f"hyperalign-{hyperalign.__version__}.tar.gz") as archive:
+        archive.extractall(copy / "unpacked", filter="data")
+    return copy / "unpacked" / f"hyperalign-{hyperalign.__version__}"
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the source distribution alone."""
+    folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*command, "--wheel-dir", str(copy / "dist"), str(copy)], check=True, timeout=120)
-    (built,) = (copy / "dist").glob("hyperalign-*.whl")
+    subprocess.run([*command, "--wheel-dir", str(folder), str(sdist)], check=True, timeout=120)
+    (built,) = folder.glob("hyperalign-*.whl")
     return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel installed; what it depends on comes from this environment."""
+    folder = tmp_path_factory.mktemp("installed")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile"]
+    subprocess.run([*command, "--target", str(folder), str(wheel)], check=True, timeout=120)
+    return folder
+
+
+def metadata(wheel: Path) -> Metadata:
+    """The wheel's metadata; an invalid or unknown field raises."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return Metadata.from_email(archive.read(name), validate=True)
+
+
+def run_outside(installed: Path, folder: Path, *command: str) -> str:
+    """Standard output of a command that finds the installed wheel, and not the source tree."""
+    where = {**os.environ, "PYTHONPATH": str(installed), "COLUMNS": "80"}
+    return subprocess.run(command, cwd=folder, env=where, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_source_distribution_holds_no_tests(sdist: Path) -> None:
+    assert {path.name for path in sdist.iterdir() if not path.name.endswith(".egg-info")} == {
+        *(folder.name for folder in PACKAGES.values()),
+        *("CHANGELOG.md", "LICENSE", "MANIFEST.in", "PKG-INFO", "README.md", "pyproject.toml", "setup.cfg"),
+    }
 
 
 def test_every_module_and_all_data_are_in_it(wheel: Path) -> None:
@@ -49,47 +105,45 @@ def test_every_module_and_all_data_are_in_it(wheel: Path) -> None:
     assert {name for name in names if name.endswith(".py")} == of_modules
     assert {
         "hyperalign/py.typed",
+        "hyperalign/__init__.pyi",
         "hyperalign/people/ada.jsonl",
         "hyperalign/evals/solvers/hostile.json",
     } <= data_files()
     assert data_files() - names == set()
 
 
-def test_it_says_who_may_use_it(wheel: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        text = archive.read(metadata).decode()
-        (licence,) = (name for name in archive.namelist() if name.endswith("LICENSE"))
-        assert b"Apache License" in archive.read(licence)
-    assert "License-Expression: Apache-2.0" in text
-    assert "\n# hyperalign\n" in text
+def test_its_metadata_are_valid_and_complete(wheel: Path) -> None:
+    found = metadata(wheel)
+    assert found.license_expression == "Apache-2.0"
+    assert found.license_files == ["LICENSE"]
+    assert found.author == "The hyperalign authors"
+    assert {"Homepage", "Documentation", "Source", "Changelog"} <= set(found.project_urls or {})
+    assert "Typing :: Typed" in (found.classifiers or [])
+    assert str(found.version) == hyperalign.__version__
     # What is needed at all must be small: the extras bring the rest.
-    needed = [line for line in text.splitlines() if line.startswith("Requires-Dist:") and "extra ==" not in line]
+    needed = {each.name for each in found.requires_dist or [] if "extra ==" not in str(each.marker)}
     assert needed
-    assert not [line for line in needed if any(name in line for name in ("torch", "transformers", "llamacpp", "vllm"))]
+    assert not needed & {"torch", "transformers", "xllamacpp", "cyllama", "vllm"}
 
 
-def test_it_works_without_the_source_tree(wheel: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / "installed")
-    code = """
-import json
-import hyperalign
-from hyperalign.backends.models.catalogue import entries
-from hyperalign.published import published
-from hyperalign.style import measure
-people = sorted({record.user for record in hyperalign.ShippedPopulation().records("")})
-print(json.dumps([hyperalign.__file__, people, len(hyperalign.load_space().dimensions) > 0, len(entries()) > 0,
-                  published("profile")["title"], len(measure("I say, with care, what I mean.")) > 0]))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    where, *found = json.loads(done.stdout)
-    assert Path(where).is_relative_to(tmp_path)
+def test_the_description_reads_well_on_a_package_index(wheel: Path) -> None:
+    found = metadata(wheel)
+    assert found.description_content_type == "text/markdown"
+    text = found.description or ""
+    assert text.startswith("# hyperalign")
+    targets = [*re.findall(r"\]\(([^)\s]+)", text), *re.findall(r"(?:src|href)=\"([^\"]+)", text)]
+    relative = [target for target in targets if not target.startswith(("https://", "#"))]
+    assert not relative, "a package index has no files beside the page: give whole addresses"
+
+
+def test_it_works_without_the_source_tree(installed: Path, tmp_path: Path) -> None:
+    where, *found = json.loads(run_outside(installed, tmp_path, sys.executable, "-c", EXAMPLE))
+    assert Path(where).is_relative_to(installed)
     assert found == [["ada", "bruno", "chiara"], True, True, "hyperalign profile", True]
+
+
+def test_its_command_runs_without_the_source_tree(installed: Path, tmp_path: Path) -> None:
+    script = str(installed / "bin" / "hyperalign")
+    assert hyperalign.__version__ in run_outside(installed, tmp_path, script, "--version")
+    by_module = run_outside(installed, tmp_path, sys.executable, "-m", "hyperalign", "--help")
+    assert by_module == run_outside(installed, tmp_path, script, "--help")
