@@ -1,22 +1,12 @@
-"""The cells of all statements that saw the same choices, as one table: what is asked of many statements at once.
+"""What a person's choices say of many statements at once: shrunken effects, and permutation tests of all choices.
 
-It judges nothing, and runs no model.
+Four choices are mostly noise, and similar statements get similar cells. So effects are estimated jointly, by a normal
+model of empirical Bayes (Efron and Morris 1973): with M the second moment of all cells, a person's effects are
+N(0, between * M), one choice adds N(0, M), and its reading by a model N(0, reading). M is the same where chosen and
+rejected are exchanged, so it holds nothing of what was preferred.
 
-What somebody's choices say of many statements at once, shrunken toward nothing.
-
-Four choices are mostly noise, and statements that mean nearly the same are read nearly the same. So people's leanings
-and the noise of single choices are taken to run along the same lines as answers differ: with M the second moment of all
-cells, a person's leanings are N(0, between * M), one choice adds N(0, M) and the reading of it N(0, reading). All
-is normal, so the leanings given the choices are too (the normal model of empirical Bayes, Efron and Morris 1973, with a
-full covariance). M does not change where chosen and rejected are exchanged: it cannot see what was preferred.
-This file runs no model.
-
-Whether somebody's choices point one way at all: a test that no single statement has to pass.
-
-Were the choices made by tossing coins, then exchanging chosen and rejected in any of them would change nothing. So
-the length of the mean choice, over all statements at once, is held against its length under every such exchange (a
-sign-flip test, Fisher 1935). Whether choices point another way on one subject than on the rest is asked in the same
-manner, of the difference of the two means. This file runs no model.
+The permutation tests exchange chosen and rejected (sign flips, Fisher 1935), which changes nothing if choices are
+random. They compare the squared length of the mean choice over all statements with its length under each exchange.
 """
 
 from __future__ import annotations
@@ -24,6 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,74 +27,107 @@ __all__ = [
     "Effects",
     "Prior",
     "Table",
+    "Tried",
     "any_permutation_p",
     "estimate_effects",
+    "group_by_choices",
     "interaction_p",
     "permutation_p",
     "widest_table",
 ]
 
+Tried = Sequence[tuple[Hypothesis, ScoreMatrix]]
+"""Hypotheses, each with the matrix that has a column for it."""
+
 
 @dataclass(frozen=True)
 class Table:
-    """Statements of the space that saw the same choices of a person.
+    """Statements that were tested on the same choices of a person; only rows with a cell for each of them count.
 
     Attributes:
         hypotheses: the statements.
         matrix: has their cells.
         user: the person.
-        records: ids of the choices.
     """
 
     hypotheses: list[Hypothesis]
     matrix: ScoreMatrix
     user: str
-    records: tuple[str, ...]
 
-    @property
+    @cached_property
     def columns(self) -> list[str]:
         """Ids of the statements."""
         return [hypothesis.id for hypothesis in self.hypotheses]
 
-    @property
+    @cached_property
+    def records(self) -> list[str]:
+        """Ids of the person's choices."""
+        return [self.matrix.rows[at].record for at in self._rows[self.user]]
+
+    @cached_property
     def own(self) -> NDArray[np.float64]:
-        """The person's cells, shape (choices, statements), without gaps."""
-        return self.matrix.complete(self.columns, self.user)
+        """The person's cells, shape (choices, statements)."""
+        return self._cells[self._rows[self.user]]
 
-    @property
+    @cached_property
     def weights(self) -> NDArray[np.float64]:
-        """How much each of those choices counts, shape (choices,)."""
-        return self.matrix.weights(self.columns, self.user)
+        """The weight of each of those choices, shape (choices,)."""
+        return np.array([self.matrix.rows[at].weight for at in self._rows[self.user]], dtype=np.float64)
+
+    @cached_property
+    def others(self) -> list[NDArray[np.float64]]:
+        """The cells of each other person, shape (choices, statements)."""
+        return [self._cells[rows] for user, rows in self._rows.items() if rows and user != self.user]
 
     @property
-    def others(self) -> list[NDArray[np.float64]]:
-        """The same of each other person."""
-        people = dict.fromkeys(row.user for row in self.matrix.rows if row.user != self.user)
-        return [cells for cells in (self.matrix.complete(self.columns, name) for name in people) if len(cells)]
+    def reference(self) -> int:
+        """How many choices of other people there are."""
+        return sum(map(len, self.others))
+
+    @cached_property
+    def _cells(self) -> NDArray[np.float64]:
+        return self.matrix.values[:, [self.matrix.columns.index(column) for column in self.columns]]
+
+    @cached_property
+    def _rows(self) -> dict[str, list[int]]:
+        rows: dict[str, list[int]] = {self.user: [], **{row.user: [] for row in self.matrix.rows}}
+        for at in np.flatnonzero(~np.isnan(self._cells).any(axis=1)).tolist():
+            rows[self.matrix.rows[at].user].append(at)
+        return rows
 
 
-def widest_table(tried: Sequence[tuple[Hypothesis, ScoreMatrix]], user: str) -> Table | None:
-    """The table with the most statements; None where nothing of the space was tried.
+def group_by_choices(tried: Tried, user: str, *, own_only: bool = False) -> list[Table]:
+    """Group hypotheses of one matrix by the choices that they were tested on.
 
     Args:
-        tried: each hypothesis with the matrix that has a column for it.
-        user: whose profile this is.
+        tried: the hypotheses.
+        user: the person.
+        own_only: groups by the person's choices alone, whatever other people's choices were tested.
     """
-    tables: dict[tuple[int, tuple[str, ...]], Table] = {}
+    own: dict[int, NDArray[np.bool_]] = {}
+    tables: dict[tuple[int, bytes], Table] = {}
     for hypothesis, matrix in tried:
-        if hypothesis.source == "space":
-            records = tuple(matrix.of(hypothesis.id, lambda row: row.user == user)[0])
-            tables.setdefault((id(matrix), records), Table([], matrix, user, records)).hypotheses.append(hypothesis)
-    return max(tables.values(), key=lambda table: len(table.hypotheses), default=None)
+        if id(matrix) not in own:
+            own[id(matrix)] = np.array([row.user == user or not own_only for row in matrix.rows], dtype=np.bool_)
+        filled = ~np.isnan(matrix.values[:, matrix.columns.index(hypothesis.id)]) & own[id(matrix)]
+        tables.setdefault((id(matrix), filled.tobytes()), Table([], matrix, user)).hypotheses.append(hypothesis)
+    return list(tables.values())
+
+
+def widest_table(tried: Tried, user: str) -> Table | None:
+    """The table of statements of the space with the most of them; None where none was tried."""
+    space = [(hypothesis, matrix) for hypothesis, matrix in tried if hypothesis.source == "space"]
+    tables = group_by_choices(space, user, own_only=True)
+    return max(tables, key=lambda table: len(table.hypotheses), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """How far people differ: set by hand, looking at development people, never at those that are reported.
+    """How far people differ; set by hand on people of the dev split.
 
     Attributes:
-        between: variance of people's leanings, in variances of single choices.
-        reading: variance of a model's reading of one choice, in the same unit, alike for all statements.
+        between: variance of people's effects, in variances of single choices.
+        reading: variance of a model's reading of one choice, in the same unit, equal for all statements.
     """
 
     between: float = 0.3
@@ -112,14 +136,14 @@ class Prior:
 
 @dataclass(frozen=True)
 class Effects:
-    """Leanings by statement, in the unit of the cells.
+    """A person's effects by statement, in the unit of the cells.
 
     Attributes:
-        raw: mean of the person's cells beyond other people's.
+        raw: mean of the person's cells minus the mean of other people's.
         noise: standard error of ``raw``.
-        mean: what is to be believed of it.
-        covariance: of that belief, shape (statements, statements).
-        single: covariance of one choice and its reading about a leaning, of the same shape.
+        mean: posterior mean.
+        covariance: posterior covariance, shape (statements, statements).
+        single: covariance of one choice and its reading about an effect, of the same shape.
         scale: root mean square of everybody's cells.
     """
 
@@ -132,13 +156,13 @@ class Effects:
 
     @property
     def spread(self) -> NDArray[np.float64]:
-        """Standard deviation of what is believed of each statement."""
+        """Posterior standard deviation of each effect."""
         variances = np.diag(self.covariance) / self.scale**2
         return np.asarray(np.sqrt(np.maximum(variances, 1e-12)) * self.scale, dtype=np.float64)
 
     @property
     def positive(self) -> NDArray[np.float64]:
-        """Probability that the person leans to each statement, rather than to its opposite."""
+        """Posterior probability that each effect is above zero: that the statement holds rather than its opposite."""
         return np.asarray(special.ndtr(self.mean / self.spread), dtype=np.float64)
 
 
@@ -148,103 +172,103 @@ def estimate_effects(
     prior: Prior,
     weights: NDArray[np.float64] | None = None,
 ) -> Effects:
-    """Leanings of one person.
+    """Estimate one person's effects.
 
     Args:
         own: their cells, shape (choices, statements), without gaps.
         others: the same for each other person.
         prior: how far people differ.
-        weights: how much each choice of theirs counts, shape (choices,); all alike if None.
+        weights: of the person's choices, shape (choices,); equal if None.
     """
     shares = np.full(len(own), 1 / len(own)) if weights is None else weights / weights.sum()
     everything = np.vstack([own, *others])
     scale = np.sqrt((everything**2).mean(axis=0))
-    # What no choice tells apart has no scale, and no effect.
+    # A statement whose cells are all zero has no scale, and no effect.
     scale = np.where(scale > 0, scale, 1.0)
     own, others, everything = own / scale, [cells / scale for cells in others], everything / scale
     moment = everything.T @ everything / len(everything)
     single = moment + prior.reading * np.eye(moment.shape[0])
-    # As many choices of equal weight would be as sure (Kish 1965).
+    # The sum of squared shares is one over the effective sample size (Kish 1965).
     raw, noise = shares @ own, single * float(shares @ shares)
     if others:
         raw = raw - np.mean([cells.mean(axis=0) for cells in others], axis=0)
         each = [prior.between * moment + single / len(cells) for cells in others]
         noise = noise + np.sum(each, axis=0) / len(others) ** 2
-    leaning = prior.between * moment
-    # Symmetric, so that solving from the left gives the transpose of what is wanted.
-    pull = np.linalg.solve(leaning + noise, leaning).T
+    between = prior.between * moment
+    # Both matrices are symmetric, so solving from the left gives the transpose of the gain matrix.
+    gain = np.linalg.solve(between + noise, between).T
     units = np.outer(scale, scale)
     return Effects(
         raw * scale,
         np.sqrt(np.diag(noise)) * scale,
-        pull @ raw * scale,
-        (leaning - pull @ leaning) * units,
+        gain @ raw * scale,
+        (between - gain @ between) * units,
         single * units,
         scale,
     )
 
 
 _EXACT_UP_TO = 12
-_DRAWN = 2_000
+_SAMPLED = 2_000
 
 
 def permutation_p(cells: NDArray[np.float64], *, seed: int = 0) -> float:
-    """Probability that coin tosses point one way as much as these choices do.
+    """p of the null hypothesis that the choices are random: how often they would agree with each other as much.
 
     Args:
         cells: shape (choices, statements), each column in units of its noise; NaN counts as undecided.
-        seed: draws the exchanges where there are too many.
+        seed: samples the exchanges where there are too many to try all.
 
     Returns:
-        p, at least 2 / 2^choices: exchanging all of them says as much as exchanging none.
+        p, at least 2 / 2^choices: exchanging all choices has the same length as exchanging none.
     """
     lengths = _lengths(_flips(len(cells), seed), cells)
     return float(np.mean(lengths >= lengths[0] - 1e-9))
 
 
 def any_permutation_p(groups: Sequence[Sequence[NDArray[np.float64]]], *, seed: int = 0) -> float:
-    """Probability that coin tosses point one way as much as the clearest of several groups of statements says.
+    """p of the most significant of several groups of statements, corrected for looking at all of them.
 
-    Each exchange is of one person's choices, so it is made in all groups at once; the clearest group counts in each, so
-    that to ask several groups lets coins through no oftener than to ask one (min-p, Westfall and Young 1993).
+    Each exchange is made in all groups at once and the smallest p counts in each, so several groups pass no more often
+    under random choices than one (min-p, Westfall and Young 1993).
 
     Args:
-        groups: of each, its cells in one or more ways to see them, the same for all; each way must point one way, and
-            the largest p counts. Each is of shape (choices, statements), with all of the person's choices in one order:
-            what a group did not see is NaN.
-        seed: draws the exchanges where there are too many.
+        groups: one or more versions of each group's cells, as many for all; the largest p over versions counts. Each
+            has shape (choices, statements) and all of the person's choices in one order; NaN where a group has no cell.
+        seed: samples the exchanges where there are too many to try all.
     """
     if not groups:
         return 1.0
-    flips = _flips(max(len(cells) for seen in groups for cells in seen), seed)
+    flips = _flips(max(len(cells) for versions in groups for cells in versions), seed)
     ps = []
-    # Each way by itself: coins exchange what a person chose, and not what others like, so that only the first way has a
-    # p that is as small by coins as it says.
-    for way in zip(*groups, strict=True):
-        clearest = np.min([_exceeded(_lengths(flips, cells)) for cells in way], axis=0)
-        ps.append(float(np.mean(clearest <= clearest[0] + 1e-9)))
+    # Exchanges make the null of the first version only: they do not exchange what other people prefer, which the second
+    # version subtracts. So each version has a min-p of its own.
+    for version in zip(*groups, strict=True):
+        smallest = np.min([_exceeded(_lengths(flips, cells)) for cells in version], axis=0)
+        ps.append(float(np.mean(smallest <= smallest[0] + 1e-9)))
     return max(ps)
 
 
 def interaction_p(cells: NDArray[np.float64], inside: NDArray[np.bool_], *, seed: int = 0) -> NDArray[np.float64]:
-    """For each of several subjects, how probably coin tosses set it apart from the rest as much as these choices do.
+    """p for each of several subjects: how often random choices differ as much between the subject and the rest.
 
-    All subjects are looked at in each exchange and the one that is furthest apart counts, so that the whole search
-    finds something at a level as often as that level says (single-step max-T, Westfall and Young 1993).
+    The largest difference over all subjects counts in each exchange, so the whole search has the stated error rate
+    (single-step max-T, Westfall and Young 1993).
 
     Args:
         cells: shape (choices, statements), each column in units of its noise; NaN counts as undecided.
-        inside: shape (subjects, choices), at least one: which choices are on a subject; some are, and some are not.
-        seed: draws the exchanges where there are too many.
+        inside: shape (subjects, choices), with at least one subject: True where a choice is on it; each subject covers
+            some choices and leaves out some.
+        seed: samples the exchanges where there are too many to try all.
 
     Returns:
-        p by subject, shape (subjects,).
+        Shape (subjects,).
     """
     flips = _flips(len(cells), seed)
     shares = inside / inside.sum(axis=1, keepdims=True) - ~inside / (~inside).sum(axis=1, keepdims=True)
-    # In units of what coins give on average, so that a small subject isn't far apart for being small.
-    usual = [max(float((share**2) @ (np.nan_to_num(cells) ** 2).sum(axis=1)), 1e-12) for share in shares]
-    apart = np.array([_lengths(flips * share, cells) / length for share, length in zip(shares, usual, strict=True)])
+    # In units of the expectation under random choices, so that a subject with few choices has no head start.
+    expected = [max(float((share**2) @ (np.nan_to_num(cells) ** 2).sum(axis=1)), 1e-12) for share in shares]
+    apart = np.array([_lengths(flips * share, cells) / length for share, length in zip(shares, expected, strict=True)])
     return np.asarray(np.mean(apart.max(axis=0) >= apart[:, :1] - 1e-9, axis=1), dtype=np.float64)
 
 
@@ -253,19 +277,21 @@ def _exceeded(lengths: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1.0 - np.searchsorted(np.sort(lengths), lengths - 1e-9) / len(lengths)
 
 
+@lru_cache(maxsize=4)
 def _flips(count: int, seed: int) -> NDArray[np.float64]:
-    """Ways to exchange chosen and rejected, shape (ways, choices), the first of which changes nothing."""
+    """Ways to exchange chosen and rejected, shape (ways, choices); the first changes nothing."""
     if count <= _EXACT_UP_TO:
         signs = np.array(list(itertools.product((1.0, -1.0), repeat=max(0, count - 1))))
-        return np.hstack([np.ones((len(signs), 1)), signs]) if count else np.ones((1, 0))
-    flips = np.random.default_rng(seed).choice((1.0, -1.0), size=(_DRAWN, count))
-    flips[0] = 1.0
+        flips = np.hstack([np.ones((len(signs), 1)), signs]) if count else np.ones((1, 0))
+    else:
+        flips = np.random.default_rng(seed).choice((1.0, -1.0), size=(_SAMPLED, count))
+        flips[0] = 1.0
+    flips.setflags(write=False)
     return flips
 
 
 def _lengths(weights: NDArray[np.float64], cells: NDArray[np.float64]) -> NDArray[np.float64]:
     """Squared length of the weighted sum of choices, for each row of weights."""
     known = np.nan_to_num(cells)
-    # All that matters is how the choices agree with each other: lengths are quadratic forms of this.
-    agreement = known @ known.T
-    return np.asarray(np.einsum("fi,ij,fj->f", weights, agreement, weights), dtype=np.float64)
+    # Lengths are quadratic forms of how the choices agree, which is a small matrix however many statements there are.
+    return np.asarray(np.einsum("fi,fi->f", weights @ (known @ known.T), weights), dtype=np.float64)

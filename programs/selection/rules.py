@@ -1,29 +1,34 @@
-"""What it takes to be kept, and what a selection is. This file judges nothing."""
+"""The rules of selection, and what a selection is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hyperalign.errors import InputError
-from hyperalign.profile import Hypothesis
+from hyperalign.profile import Hypothesis, TestResult
+from hyperalign.scores import ScoreMatrix
 
 from .effects import Prior
 
-__all__ = ["ExamplePrior", "Judged", "Rules", "Selection", "drop", "rounded", "turned"]
+__all__ = ["Z_90", "ExamplePrior", "Judged", "Rules", "Selection", "drop", "make_result", "reverse", "round_figure"]
 
 Judged = tuple[Hypothesis, str]
-"""A hypothesis with its test, and why it is dropped; empty if it passed."""
+"""A hypothesis with its test result, and why it is dropped; empty if it passed."""
+
+Z_90 = 1.645
+"""Standard errors on each side of a 90 % interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExamplePrior:
-    """What examples do, in nats per token beyond what they do for other people's texts.
+    """The effect of raw examples, in nats per token beyond their effect on other people's texts.
 
-    Set by hand from nine examples of five development authors of news, whose gains went from -0.10 to 1.22 and were
-    above zero in eight; lower than their mean, as three cells a side are noisy and other people write other things.
+    Set by hand from nine examples of five authors of the dev split of news, with gains from -0.10 to 1.22, above zero
+    in eight; lower than their mean, as three cells on each side are noisy and other people write other things.
 
     Attributes:
-        mean: gain of an example.
+        mean: mean of true gains.
         between: standard deviation of true gains.
         cell: standard deviation of single cells.
     """
@@ -35,30 +40,30 @@ class ExamplePrior:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What it takes to be kept.
+    """What a hypothesis needs to be kept.
 
     Attributes:
-        fdr: for texts, the false-discovery rate: the expected share of kept statements that are chance.
-        wrong_signs: for choices, the expected share of kept statements whose opposite is true.
-        wrong_each: how probable that may be of any one of them.
-        no_gain: how probable it may be of a raw example that it adds nothing.
-        odd_one_out: how probable it may be of a choice shown as an example that the other choices point the other way.
+        fdr: for texts, the false-discovery rate: the expected share of kept statements that hold by chance.
+        sign_error_rate: for choices, the expected share of kept statements whose opposite is true.
+        max_sign_error: the highest probability of a sign error of a single statement.
+        no_gain: the highest probability that a raw example adds nothing.
+        odd_one_out: the highest probability that the other choices contradict a choice that is shown as an example.
         min_records: cells needed on the person's records, and on other people's.
-        max_statements: at most so many statements, the surest first.
-        max_measured: at most so many of them from measured style, which stands in the profile anyway.
+        max_statements: at most so many statements, the most significant first.
+        max_measured: at most so many of them from measured style, which is in the profile anyway.
         max_chosen: at most so many of them from choices between answers.
         max_examples: at most so many raw examples.
-        null_alpha: how often tossed coins may pass for a person of 16 choices or more.
-        scope_share: of that, how much is spent on looking for scopes, where there are any to look at.
+        null_alpha: how often something may be kept under random choices, for 16 choices or more.
+        scope_share: the share of ``null_alpha`` that is spent on the search for scopes, where there are subjects.
         min_scoped: choices that a scope must cover, and leave out.
         max_scoped: at most so many scoped statements.
-        prior: how far people's leanings differ, for choices.
-        example: what raw examples do.
-        permutations: at most so many relabelings; all of them where there are fewer.
+        prior: how far people differ, for choices.
+        example: the effect of raw examples.
+        permutations: at most so many permutations for texts; all of them where there are fewer.
         seed: of the sampled permutations.
 
     Raises:
-        InputError: ``min_records`` is below 2, where nothing has a spread.
+        InputError: ``min_records`` is below 2, where there is no variance.
     """
 
     fdr: float = 0.10
@@ -82,18 +87,20 @@ class Rules:
 
     def __post_init__(self) -> None:
         if self.min_records < 2:
-            raise InputError(f"min_records is {self.min_records}.", remedy="A spread needs at least 2 records.")
+            raise InputError(
+                f"min_records is {self.min_records}.", remedy="Give 2 or more: one record has no variance."
+            )
 
     def null_alpha_for(self, choices: float) -> float:
-        """How often tossed coins may pass for a person, by the number of choices.
+        """How often something may be kept under random choices, by the number of choices.
 
-        With few choices hardly anything is out of reach of coins (four that agree are seen in one of eight tosses), so
-        the prior that people do prefer something is trusted more; from 16 on it is ``null_alpha``.
+        Few choices can't reach a small p (four that agree have p = 1/8), so the prior that people do prefer something
+        gets more trust there; from 16 choices on it is ``null_alpha``.
         """
         return self.null_alpha * max(1.0, (16 / choices) ** 2)
 
     def explain_too_few(self, own: int, others: int, what: str = "records") -> str:
-        """Why a hypothesis can't be judged by so few cells; empty if it can.
+        """Why so few cells can't test a hypothesis; empty if they can.
 
         Args:
             own: cells on the person's records.
@@ -109,15 +116,15 @@ class Rules:
 
 @dataclass(frozen=True)
 class Selection:
-    """What a profile may say.
+    """The hypotheses that a profile may state, and the rest.
 
     Attributes:
-        kept: what passed, the surest first.
-        dropped: what did not, each with its reason.
-        direction: of each dimension of the space that was tested on choices, by hypothesis id: how probable it is that
-            the person leans to its high pole.
-        null_alpha: how often tossed coins in place of the choices may pass; None where no choice was judged.
-        turned: ids of those kept whose opposite was tested, and is what they say now.
+        kept: those that passed, the most significant first.
+        dropped: the rest, each with its reason.
+        direction: by hypothesis id, the probability that the person leans to the high pole, for each dimension of the
+            space that was tested on choices.
+        turned: ids of those kept that were reversed: they state their former opposite.
+        null_alpha: how often something may be kept under random choices; None where no choice was tested.
     """
 
     kept: list[Hypothesis] = field(default_factory=list)
@@ -128,15 +135,42 @@ class Selection:
 
 
 def drop(hypothesis: Hypothesis, reason: str) -> Hypothesis:
-    """A hypothesis that is not believed, and why."""
+    """A copy of a hypothesis that is not kept, with the reason."""
     return hypothesis.model_copy(update={"dropped_because": reason, "weight": 0.0})
 
 
-def turned(hypothesis: Hypothesis) -> Hypothesis:
-    """The hypothesis that says the opposite."""
+def reverse(hypothesis: Hypothesis) -> Hypothesis:
+    """A copy of a hypothesis that states its opposite."""
     return hypothesis.model_copy(update={"statement": hypothesis.opposite, "opposite": hypothesis.statement})
 
 
-def rounded(value: float) -> float:
-    """As profiles have figures."""
+def round_figure(value: float) -> float:
+    """Round a figure as profiles store it."""
     return round(value, 5)
+
+
+def make_result(
+    matrix: ScoreMatrix, records: Sequence[str], others: int, *, gain: float, margin: float, p: float, q: float
+) -> TestResult:
+    """The result of a test, with rounded figures.
+
+    Args:
+        matrix: has the cells.
+        records: ids of the person's records that tested it.
+        others: how many of other people's records did.
+        gain: what was found.
+        margin: half the width of its 90 % interval.
+        p: of the test.
+        q: corrected for the other hypotheses; at most 1.
+    """
+    return TestResult(
+        test=matrix.test,
+        gain=round_figure(gain),
+        low=round_figure(gain - margin),
+        high=round_figure(gain + margin),
+        p=round_figure(p),
+        q=round_figure(min(1.0, q)),
+        records=list(records),
+        reference_records=others,
+        scorer=matrix.scorer,
+    )

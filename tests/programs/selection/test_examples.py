@@ -8,7 +8,7 @@ import pytest
 from hyperalign.profile import Hypothesis
 from hyperalign.programs.selection import Rules, select
 from hyperalign.programs.selection.rules import ExamplePrior
-from hyperalign.programs.selection.samples import no_gain
+from hyperalign.programs.selection.samples import no_gain_probability
 from hyperalign.scores import Row, ScoreMatrix
 
 PRIOR = ExamplePrior()
@@ -16,7 +16,7 @@ EXAMPLE = Hypothesis(id="example-a", statement="My own words.", aspect="style", 
 
 
 def told(own: list[float], others: list[float]) -> float:
-    return no_gain(np.array(own), np.array(others), PRIOR)
+    return no_gain_probability(np.array(own), np.array(others), PRIOR)
 
 
 def test_without_much_evidence_an_example_is_what_examples_are() -> None:
