@@ -1,9 +1,8 @@
-"""The test by choice: which of two texts is by the person of whom a statement is true?
+"""The choice test: ask a model which of two texts each of many statements about the writer fits.
 
-For models that give no log-probabilities of given text, hosted ones above all. Many statements are asked about in one
-call, and every call is made in both orders of the texts, because models favor one letter in one place. Where the
-model offers log-probabilities of its tokens they are used, and letters are read where it does not. A letter that
-cannot be read counts as undecided, never as right or wrong.
+For models that give no log-probabilities of given text, such as hosted ones. Each call has both orders of the texts,
+because models favor a letter or a place. Log-probabilities of the letters are used where the model returns them. A
+letter that can't be read counts as undecided.
 """
 
 from __future__ import annotations
@@ -35,18 +34,12 @@ __all__ = [
     "WhichFits",
     "WhichText",
     "render_which_text",
-    "statements_per_call_of",
 ]
 
 STATEMENTS_PER_CALL = 24
-"""How many statements are asked about in one call, where nothing else is said."""
+"""Statements in one call, for a model without ``statements_per_call``."""
 SMALL_MODEL_STATEMENTS_PER_CALL = 12
-"""The same for embedded models: as many as were measured with one."""
-
-
-def statements_per_call_of(lm: Any) -> int:
-    """How many statements a model is asked about in one call: as it says itself, else ``STATEMENTS_PER_CALL``."""
-    return int(getattr(lm, "statements_per_call", STATEMENTS_PER_CALL))
+"""The same for embedded models: the most that was measured with one."""
 
 
 class WhichText(dspy.Signature):
@@ -61,7 +54,7 @@ class WhichText(dspy.Signature):
 
 
 def render_which_text(inputs: Mapping[str, Any]) -> list[Message]:
-    """The conversation that asks it: the texts first, so that they are read once for all statements."""
+    """The conversation of ``WhichText``: the texts first, so that a prefix cache reads them once for all statements."""
     texts = f"{fenced(inputs['first'], 'A')}\n\n{fenced(inputs['second'], 'B')}"
     statements: Sequence[str] = inputs["statements"]
     if len(statements) == 1:
@@ -74,7 +67,7 @@ def render_which_text(inputs: Mapping[str, Any]) -> list[Message]:
 
 
 class WhichFits(Program):
-    """Which of two texts each of some statements fits, asked in both orders.
+    """Decides which of two texts each of several statements fits, in both orders of the texts.
 
     Args:
         lm: the model to ask; DSPy's configured one if None.
@@ -86,21 +79,21 @@ class WhichFits(Program):
         self._model = lm
 
     def forward(self, statements: Sequence[str], first: str, second: str) -> dspy.Prediction:
-        """Ask, in one call for each order.
+        """Ask about both orders, in one call each.
 
         Args:
-            statements: of the writer of one of them, or of somebody who chose it.
-            first: a text.
-            second: another.
+            statements: about the writer of one text, or about a person who chose it.
+            first: one text.
+            second: the other.
 
         Returns:
-            ``probabilities`` that each fits the first, the mean of both orders; one of which no letter could be read
-            counts as 0.5.
+            ``probabilities`` that each statement fits the first text, averaged over the orders; a letter that can't be
+            read counts as 0.5.
         """
         return run_steps(self._both_ways(statements, first, second))
 
     async def aforward(self, statements: Sequence[str], first: str, second: str) -> dspy.Prediction:
-        """The same, asynchronously."""
+        """``forward``, asynchronously."""
         return await run_steps_async(self._both_ways(statements, first, second))
 
     def _both_ways(self, statements: Sequence[str], first: str, second: str) -> Steps[dspy.Prediction]:
@@ -110,16 +103,16 @@ class WhichFits(Program):
 
     @property
     def model(self) -> Any:
-        """The model that is asked: the predictor's own, as ``set_lm`` sets it, before the one given."""
+        """The model: the predictor's own, as ``set_lm`` sets it, else the one given."""
         return resolve_model(self.ask, self._model)
 
     def one_way(self, statements: Sequence[str], first: str, second: str, *, exchanged: bool) -> Steps[list[float]]:
-        """The steps of asking in one of the two orders.
+        """Steps that ask about one order.
 
         Args:
-            statements: what to ask about.
-            first: a text.
-            second: another.
+            statements: the statements.
+            first: one text.
+            second: the other.
             exchanged: shows the second text as A.
 
         Returns:
@@ -127,7 +120,7 @@ class WhichFits(Program):
         """
         a, b = (second, first) if exchanged else (first, second)
 
-        # In the same places of the list in both orders: a liking for a letter in a place cancels then.
+        # A statement has the same place in both orders, so that a preference for a letter at a place cancels.
         def some(numbers: Sequence[int]) -> dict[str, Any]:
             return {"first": a, "second": b, "statements": [statements[number] for number in numbers]}
 
@@ -136,7 +129,7 @@ class WhichFits(Program):
 
 
 class _Call(NamedTuple):
-    """One call: a record, some statements by column, and whether its texts are exchanged."""
+    """A call: a record's row, the columns of statements, and whether the texts are exchanged."""
 
     row: int
     columns: list[int]
@@ -144,16 +137,15 @@ class _Call(NamedTuple):
 
 
 class ChoiceTest(dspy.Module):
-    """Tests statements by asking.
+    """Tests statements by asking a model which of two texts they fit.
 
     Args:
-        lm: the model to ask; DSPy's configured one if None.
-        against: for samples, the text of somebody else that each record is shown beside, by record id.
+        lm: the model; DSPy's configured one if None.
+        against: by record id of samples, another person's text to show beside it.
         words: how many words of each text are shown.
-        screen: stops hopeless statements after the first records; all records are asked about for all if None.
-        question: puts the question, to the model that it was made with; the usual one, to ``lm``, if None.
-        statements_per_call: how many statements are asked about in one call; as many as the model says of itself if
-            None, else ``STATEMENTS_PER_CALL``.
+        screen: stops statements for futility; none if None.
+        question: asks; ``WhichFits(lm)`` if None.
+        statements_per_call: statements in one call; the model's own number, else ``STATEMENTS_PER_CALL``, if None.
 
     Raises:
         InputError: ``statements_per_call`` is below 1.
@@ -182,17 +174,17 @@ class ChoiceTest(dspy.Module):
 
     @property
     def scorer(self) -> str:
-        """The name of the model that is asked."""
+        """The model's name."""
         return str(getattr(self.question.model, "model", "unknown"))
 
     def applies(self, hypothesis: Hypothesis) -> bool:
-        """Statements that nothing measures."""
+        """Statements that style features do not measure."""
         return hypothesis.kind == "statement" and hypothesis.source != "measured"
 
     def cells(
         self, records: Sequence[Record], hypotheses: Sequence[Hypothesis], wanted: NDArray[np.bool_], done: Done
     ) -> NDArray[np.float64]:
-        """Share of choices for each record's own text, minus one half; NaN with nothing beside it."""
+        """The probability of each record's own text minus one half; NaN where there is no other text."""
         values = np.full(wanted.shape, math.nan)
         first = self._screen.first(records, wanted) if self._screen else []
         rest = [row for row in range(len(records)) if row not in first]
@@ -212,8 +204,9 @@ class ChoiceTest(dspy.Module):
         rows: Sequence[int],
         done: Done,
     ) -> None:
-        """Ask about some records: all calls of all of them side by side."""
-        size = self._statements_per_call or statements_per_call_of(self.question.model)
+        """Fill some rows: all their calls run side by side."""
+        model = self.question.model
+        size = self._statements_per_call or int(getattr(model, "statements_per_call", STATEMENTS_PER_CALL))
         texts = {row: texts for row in rows if (texts := self._texts(records[row])) is not None}
         calls = [
             _Call(row, columns, exchanged)
@@ -222,7 +215,6 @@ class ChoiceTest(dspy.Module):
             for exchanged in (False, True)
         ]
         waiting = Counter(call.row for call in calls)
-        # Both orders count half each, whichever is answered first.
         sums = np.zeros(wanted.shape)
 
         def ask(call: _Call) -> tuple[_Call, list[float]]:
@@ -237,7 +229,7 @@ class ChoiceTest(dspy.Module):
                 del waiting[call.row]
                 done(len(rows) - len(waiting))
 
-        run_concurrently(ask, calls, concurrency_of(self.question.model), keep=keep)
+        run_concurrently(ask, calls, concurrency_of(model), keep=keep)
         for call in calls:
             values[call.row, call.columns] = sums[call.row, call.columns] - 0.5
         if rows and not calls:

@@ -83,7 +83,7 @@ def judge_choices(tried: Tried, user: str, rules: Rules) -> ChoiceSelection:
         rules: what a hypothesis needs to be kept.
     """
     # The null rate goes by all choices, also for statements that only some of them could test.
-    counts = [_effective_count(matrix, user) for _, matrix in tried]
+    counts = [_effective_count(matrix, user) for matrix in {id(matrix): matrix for _, matrix in tried}.values()]
     limit = rules.null_alpha_for(max(counts, default=1.0))
     tables = group_by_choices(tried, user)
     reasons = [rules.explain_too_few(len(each.own), each.reference, "choices") for each in tables]
@@ -105,7 +105,7 @@ def judge_choices(tried: Tried, user: str, rules: Rules) -> ChoiceSelection:
 
 def _effective_count(matrix: ScoreMatrix, user: str) -> float:
     """The effective sample size of a person's weighted rows (Kish 1965)."""
-    weights = matrix.weights([], user)
+    weights = np.array([row.weight for row in matrix.rows if row.user == user])
     return float(weights.sum() ** 2 / (weights @ weights)) if weights.any() else 1.0
 
 
