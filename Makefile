@@ -92,7 +92,7 @@ docs: .venv/.ready ## Write docs/cli.md from the help of the commands, and the J
 	$(BIN)/python docs/schemas.py
 
 site: .venv/.ready-dev ## Build the documentation site into .build/site; every warning is an error
-	$(BIN)/mkdocs build --strict --quiet --site-dir .build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir .build/site
 
 lock: .build/uv-$(UV)/bin/uv ## Resolve all dependencies anew, and write the locks
 	$(BIN)/python requirements/lock.py "$(CURDIR)/$<"

@@ -61,6 +61,11 @@ def torch_and_its_own(blocks: Blocks) -> set[str]:
         found |= more
 
 
+def pins(lines: list[str]) -> list[str]:
+    """Its versions, with their markers."""
+    return [line for line in lines if re.match(r"[A-Za-z0-9]", line)]
+
+
 def write(name: str, says: str, blocks: Blocks, *, without: set[str]) -> None:
     """Write a lock, and say how many packages it pins."""
     left_out = sorted(
@@ -89,7 +94,9 @@ def main(uv: str) -> None:
             write(extra, f"What hyperalign with the extra '{extra}' needs, base included.", blocks, without=without)
         else:
             blocks = compiled(uv, "pyproject.toml", "--extra", extra, "--constraint", "requirements/base.txt")
-            without = torch_and_its_own(blocks) | base.keys()
+            # A package that the base pins under narrower markers, such as for Windows alone, is pinned again.
+            same = {name for name, lines in blocks.items() if pins(lines) == pins(base.get(name, []))}
+            without = torch_and_its_own(blocks) | same
             write(extra, f"What the extra '{extra}' adds to base.txt.", blocks, without=without)
     blocks = compiled(uv, f"requirements/{CPU}.in", "--override", f"requirements/{CPU}.override.in")
     write(CPU, "What vLLM needs on a processor, without hyperalign.", blocks, without=torch_and_its_own(blocks))
