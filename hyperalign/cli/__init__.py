@@ -21,8 +21,7 @@ from .demo import demo
 from .distill import distill
 from .doctor import doctor
 from .eval import compare, eval_
-from .extract import extract
-from .infer import infer
+from .fit import fit
 from .serve import serve
 from .update import update
 
@@ -53,8 +52,7 @@ app = typer.Typer(
     epilog="Exit codes: 2 usage, 3 bad input, 4 not found, 5 model or missing part, 6 budget, 7 disk, 130 interrupted.",
 )
 app.command()(demo)
-app.command()(infer)
-app.command()(extract)
+app.command()(fit)
 app.command()(update)
 app.command()(generate)
 app.command()(judge)

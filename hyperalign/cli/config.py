@@ -60,12 +60,12 @@ def set_(
 ) -> None:
     """Keep a setting."""
     from hyperalign.files import config_file
-    from hyperalign.settings import check_setting, checked, save_setting, variable
+    from hyperalign.settings import check_setting, check_settings, save_setting, variable
 
     from .show import plain
 
     name = check_setting(key)
-    given = getattr(checked({name: value}, said=str, text=True), name)
+    given = getattr(check_settings({name: value}, said=str, text=True), name)
     _check_models(name, given)
     save_setting(config_file(), name, value)
     typer.echo(f"{name} is {plain(_written(given))} from now on; it is kept in {config_file()}")
@@ -119,13 +119,13 @@ def _rows(held: Settings) -> dict[str, dict[str, Any]]:
     """Each setting with its value and where that comes from; the values of headers are never among them."""
     import os
 
-    from hyperalign.settings import KEYS, checked, variable
+    from hyperalign.settings import KEYS, check_settings, variable
 
     rows: dict[str, dict[str, Any]] = {}
     for name in KEYS:
         said, kept = os.environ.get(variable(name)), getattr(held, name)
         if said:
-            value = getattr(checked({name: said}, said=variable, text=True), name)
+            value = getattr(check_settings({name: said}, said=variable, text=True), name)
             rows[name] = {"value": value, "from": variable(name)}
         elif kept is not None:
             rows[name] = {"value": kept, "from": "file"}

@@ -1,7 +1,4 @@
-"""``hyperalign demo``: the whole loop on an example person, and what it changes.
-
-Nothing is written to the user's own store.
-"""
+"""``hyperalign demo``: fit an example person and show what the profile changes. The store stays as it is."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import typer
 from .options import DEFAULT_OPTIONS, ModelOptions, ScorerOption, model_options
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.table import Table
 
     from hyperalign.profile import Profile
     from hyperalign.records import Record
@@ -24,18 +21,16 @@ PROMPT = "A colleague has invited you to a farewell dinner on Friday. Write the 
 
 @model_options()
 def demo(
-    person: Annotated[str, typer.Option("--person", help="Which example person: ada, bruno or chiara.")] = "ada",
-    prompt: Annotated[str, typer.Option("--prompt", help="What to answer without and with the profile.")] = PROMPT,
+    person: Annotated[str, typer.Option("--person", help="Example person: ada, bruno or chiara.")] = "ada",
+    prompt: Annotated[str, typer.Option("--prompt", help="Prompt to answer without and with the profile.")] = PROMPT,
     models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
 ) -> None:
-    """Fit an example person, show the profile, and answer one prompt without it and with it."""
+    """Fit an example person, show the profile, and answer a prompt without it and with it."""
     import time
 
     import dspy
-    from rich.console import Console
 
-    from hyperalign.budget import Budget
     from hyperalign.errors import InputError
     from hyperalign.population import ShippedPopulation
     from hyperalign.programs.generate import Generate
@@ -43,9 +38,9 @@ def demo(
     from hyperalign.records import Sample
     from hyperalign.runs import RunFolder
 
-    from .fit import fitted
+    from .fit import fit_in_folder
     from .show import render_profile
-    from .terminal import cost_table, reporter
+    from .terminal import cost_table, print_rich, reporter
 
     started = time.monotonic()
     people: list[Record] = [record for record in ShippedPopulation().records("") if isinstance(record, Sample)]
@@ -53,17 +48,14 @@ def demo(
     if not records:
         names = sorted({record.user for record in people})
         raise InputError(f"There is no example person {person!r}.", remedy=f"Choose one of: {', '.join(names)}.")
-    console = Console()
-    console.print(f"{len(records)} short pieces by {person}, compared with those of two other people.")
-    console.print(
-        f"The model is {models.model}; nothing leaves this machine.\n" if models.model.startswith("local:") else "",
-        markup=False,
-    )
-    budget = Budget()
+    typer.echo(f"{len(records)} short pieces by {person}, compared with those of two other people.")
+    local = models.model.startswith("local:")
+    typer.echo(f"The model is {models.model}; nothing leaves this machine.\n" if local else "")
+    budget = models.new_budget()
     run = RunFolder("demo", person, {**models.identity(), "scorer": scorer, "records": [r.id for r in records]})
     with reporter() as report:
-        fit = fitted(records, ShippedPopulation(), models, scorer, 0, budget, run, report)
-    console.print(render_profile(fit.profile))
+        fit = fit_in_folder(records, ShippedPopulation(), models, scorer, 0, budget, run, report)
+    print_rich(render_profile(fit.profile))
     answers = {}
     with reporter() as report, budget.step("generate"):
         lm = models.connect(budget=budget, journal=run.journal)
@@ -71,17 +63,12 @@ def demo(
             report("answer", number, 2)
             with dspy.context(lm=lm):
                 answers[name] = Generate(strategy(name))(prompt=prompt, profile=fit.profile).answer
-    _side_by_side(console, prompt, answers["none"], answers["verified"], fit.profile, records)
-    console.print(cost_table(budget))
-    console.print(
-        f"\n{time.monotonic() - started:.0f} seconds in all; everything is in {run.path}", soft_wrap=True, markup=False
-    )
-    console.print("Next, your own: hyperalign infer FILES --user NAME", soft_wrap=True)
+    print_rich(_side_by_side(prompt, answers["none"], answers["verified"], fit.profile, records), cost_table(budget))
+    typer.echo(f"\n{time.monotonic() - started:.0f} seconds in all; everything is in {run.path}")
+    typer.echo("Next, your own: hyperalign fit FILES --user NAME")
 
 
-def _side_by_side(
-    console: Console, prompt: str, without: str, with_profile: str, profile: Profile, records: list[Record]
-) -> None:
+def _side_by_side(prompt: str, without: str, with_profile: str, profile: Profile, records: list[Record]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -109,4 +96,4 @@ def _side_by_side(
             for answer in (without, with_profile)
         )
     )
-    console.print(table)
+    return table

@@ -1,7 +1,4 @@
-"""Reads prompts: one a line of a text file, or JSONL with ``prompt``. It knows nothing of what is done with them.
-
-``hyperalign distill``: a small local model that answers that way without the long prompt.
-"""
+"""``hyperalign distill``: train a LoRA adapter on a teacher's answers, so that a small model needs no profile."""
 
 from __future__ import annotations
 
@@ -17,9 +14,6 @@ from hyperalign.reading import read_text
 from .options import (
     DEFAULT_OPTIONS,
     DryRun,
-    MaxCalls,
-    MaxTokens,
-    MaxUsd,
     ModelOptions,
     SeedOption,
     StoreOption,
@@ -41,13 +35,13 @@ _JSON_SUFFIXES = {".jsonl", ".ndjson"}
 
 
 def read_prompts(path: Path) -> list[str]:
-    """All prompts of a file, each once, in order.
+    """The prompts of a file, without repeats, in order.
 
     Args:
-        path: JSONL (``{"prompt": "…"}`` a line, other fields are passed over) or text with a prompt a line; or ``-``.
+        path: JSONL with a ``prompt`` per line (other fields are ignored), or text with a prompt per line; or ``-``.
 
     Raises:
-        RecordError: it is missing, empty or not UTF-8 text, or a line has no prompt; with file and line.
+        RecordError: the file is missing, empty or not UTF-8, or a line has no prompt.
     """
     text = read_text(path)
     as_json = path.suffix.lower() in _JSON_SUFFIXES or text.lstrip().startswith('{"')
@@ -73,68 +67,64 @@ def _prompt(line: str, path: Path, number: int) -> str:
 Choice = TypeVar("Choice")
 
 
-@model_options(flag="--teacher", about="Who answers: local:NAME, vllm:ADDRESS, or any LiteLLM name.")
+@model_options(flag="--teacher", about="Model that writes the answers: local:NAME, vllm:ADDRESS, or a LiteLLM name.")
 def distill(
-    out: Annotated[Path, typer.Option("--out", help="The adapter's folder; its name is what it is served as.")],
-    prompts: Annotated[Path, typer.Option("--prompts", help="Prompts: a text file with one a line, or JSONL.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the adapter. It is served under the folder's name.")],
+    prompts: Annotated[Path, typer.Option("--prompts", help="Prompts: a text file with one per line, or JSONL.")],
     profiles: Annotated[
-        list[Path] | None, typer.Option("--profiles", help="Profile files, or folders of them; may be repeated.")
+        list[Path] | None, typer.Option("--profiles", help="A profile file, or a folder of them. Repeatable.")
     ] = None,
-    user: Annotated[list[str] | None, typer.Option("--user", help="People in the store; may be repeated.")] = None,
+    user: Annotated[list[str] | None, typer.Option("--user", help="The id of a user in the store. Repeatable.")] = None,
     models: ModelOptions = DEFAULT_OPTIONS,
     student: Annotated[
-        str, typer.Option("--student", help="Who learns: local:NAME, or a checkpoint folder.")
+        str, typer.Option("--student", help="Model to train: local:NAME, or a checkpoint folder.")
     ] = "local:smollm2-135m-instruct",
-    method: Annotated[str, typer.Option("--method", help="sft, dpo, context or on-policy.")] = "sft",
+    method: Annotated[str, typer.Option("--method", help="Training method: sft, dpo, context or on-policy.")] = "sft",
     scope: Annotated[
         str | None,
-        typer.Option("--scope", help="person (one person's), tag (several, told whose), prefix or program."),
+        typer.Option("--scope", help="What the prompt keeps: person (nothing), tag (the user), prefix or program."),
     ] = None,
-    strategy: Annotated[str, typer.Option("--strategy", help="How the profile is put to the teacher.")] = "verified",
+    strategy: Annotated[str, typer.Option("--strategy", help="How the profile conditions the teacher.")] = "verified",
     drafts: Annotated[
-        int | None, typer.Option("--drafts", min=1, help="Drafts a prompt; 2 for dpo, else 1, if left out.")
+        int | None, typer.Option("--drafts", min=1, help="Drafts per prompt. Default: 2 for dpo, else 1.")
     ] = None,
     scorer: Annotated[
         str | None,
         typer.Option(
             "--scorer",
-            help="Reads drafts for the person's tests, to pick among them: local:NAME or vllm:ADDRESS. For dpo the "
-            "--teacher's own if left out; 'none' picks by measured style.",
+            help="Model whose log-probabilities pick among drafts: local:NAME, vllm:ADDRESS, or none to pick by "
+            "measured style. Default: for dpo, --teacher if it returns log-probabilities.",
         ),
     ] = None,
     threshold: Annotated[
         float,
         typer.Option(
             "--threshold",
-            help="The least score of an answer that may teach, in nats: from 0 on it is at least as much like the "
-            "person as like anybody; -inf lets all teach.",
+            help="Train only on answers with at least this score, in nats. Above 0 they fit the user better than the "
+            "population; -inf keeps all.",
         ),
     ] = 0.0,
-    keep_refusals: Annotated[
-        bool, typer.Option("--keep-refusals", help="Let answers that decline teach, too.")
-    ] = False,
-    epochs: Annotated[float | None, typer.Option("--epochs", help="Passes over the rows.")] = None,
-    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="At its peak.")] = None,
-    rank: Annotated[int | None, typer.Option("--rank", min=1, help="Of the LoRA matrices.")] = None,
-    max_steps: Annotated[int | None, typer.Option("--max-steps", min=1, help="Stop training after so many.")] = None,
+    keep_refusals: Annotated[bool, typer.Option("--keep-refusals", help="Also train on answers that decline.")] = False,
+    epochs: Annotated[float | None, typer.Option("--epochs", help="Training epochs.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Peak learning rate.")] = None,
+    rank: Annotated[int | None, typer.Option("--rank", min=1, help="Rank of the LoRA matrices.")] = None,
+    max_steps: Annotated[int | None, typer.Option("--max-steps", min=1, help="At most this many steps.")] = None,
     max_length: Annotated[
-        int | None, typer.Option("--max-length", min=1, help="Tokens of a row; longer ones are cut. 1,024 if left out.")
+        int | None, typer.Option("--max-length", min=1, help="Truncate rows to this many tokens. Default: 1,024.")
     ] = None,
     accelerate: Annotated[
-        Path | None,
-        typer.Option("--accelerate", help="Settings of accelerate's Accelerator: a JSON file, passed on as it is."),
+        Path | None, typer.Option("--accelerate", help="JSON file with arguments of accelerate's Accelerator.")
     ] = None,
     store: StoreOption = None,
     seed: SeedOption = 0,
-    max_calls: MaxCalls = None,
-    max_tokens: MaxTokens = None,
-    max_usd: MaxUsd = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Teach a small model to answer as people would, from a teacher's answers under their profiles.
+    """Train a small model to answer as users would, on a teacher's answers conditioned on their profiles.
 
-    The student is not shown the profile. Every tenth prompt or so is kept from training, to judge the adapter by. An
-    interrupted run goes on where it stopped when the same command is given again.
+    The student does not see the profile. About a tenth of the prompts is held out to judge the adapter. The same
+    command resumes an interrupted run.
+
+    Example: hyperalign distill --user ada --prompts prompts.txt --teacher anthropic/NAME --out adapters/ada
     """
     from hyperalign.backends.distill.collect import Teacher
     from hyperalign.backends.distill.cost_estimate import fit_to_memory
@@ -145,19 +135,18 @@ def distill(
     from hyperalign.backends.distill.student import count_parameters, open_student
     from hyperalign.backends.distill.traces import TraceFilter
     from hyperalign.backends.models.connect import check_ready
-    from hyperalign.budget import Budget
     from hyperalign.concurrency import concurrency_of
-    from hyperalign.programs.strategies import strategy as named
+    from hyperalign.programs.strategies import strategy as find_strategy
 
     from .session import choose_scorer
-    from .terminal import expect_cut_answers, reporter
+    from .terminal import mute_length_warnings, reporter
 
-    expect_cut_answers()
-    people = _people(profiles or [], user or [], store)
+    mute_length_warnings()
+    people = _read_profiles(profiles or [], user or [], store)
     asked = read_prompts(prompts)
     way = _one_of(METHODS, method, "method")
     kind = _one_of(SCOPES, scope or ("person" if len(people) == 1 else "tag"), "scope")
-    budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
+    budget = models.new_budget()
     hardware = find_hardware()
     with reporter() as report:
         lm = models.connect(budget=budget, progress=report.bytes) if way in ANSWER_METHODS else None
@@ -173,10 +162,9 @@ def distill(
             rank=rank,
             max_steps=max_steps,
             max_length=max_length,
-            accelerate=_settings(accelerate) if accelerate is not None else None,
+            accelerate=_read_object(accelerate) if accelerate is not None else None,
             seed=seed,
         )
-        told = named(strategy)
         wanted = Distillation(
             name=out.resolve().name,
             profiles=people,
@@ -192,7 +180,7 @@ def distill(
         )
         who = Teacher(
             lm,
-            told,
+            find_strategy(strategy),
             drafts or (2 if recipe.method == "dpo" else 1),
             "style",
             concurrency_of(lm),
@@ -201,44 +189,36 @@ def distill(
         scoring_teacher = open_student(models.model, report.bytes) if recipe.method == "on-policy" else None
         wanted = fit_to_memory(wanted, hardware, scoring_teacher=scoring_teacher)
         if dry_run:
-            _estimate(wanted, who, hardware, scoring_teacher, models)
+            _print_estimate(wanted, who, hardware, scoring_teacher, models)
             return
         made = run(wanted, who, out, scoring_teacher=scoring_teacher, budget=budget, hardware=hardware, progress=report)
-    _say_made(made, out, budget)
+    _print_result(made, out, budget)
 
 
-def _say_made(made: Adapter, out: Path, budget: Budget) -> None:
-    """What it took, how well it went, and what to do next."""
+def _print_result(made: Adapter, out: Path, budget: Budget) -> None:
     from hyperalign.backends.distill.train import read_losses
     from hyperalign.charts import sparkline
 
-    from .terminal import cost_table
+    from .terminal import cost_table, print_rich
 
     training = made.card.training
-    from rich.console import Console
-
-    console = Console()
-    console.print(cost_table(budget))
-    # A step's loss hangs on its few rows too: what was kept from training tells how well it went.
+    print_rich(cost_table(budget))
+    # The loss of one step depends on its few rows: the loss on held-out prompts tells more.
     watched = training["validation_loss"]
-    console.print(
+    typer.echo(
         f"\n{made.card.traces} answer(s) taught it in {training['steps']} steps: "
         f"loss {training['first_loss']:.3f} at first, {training['last_loss']:.3f} at last"
-        + (f", {watched:.3f} at best on prompts kept from training." if watched is not None else "."),
-        soft_wrap=True,
-        markup=False,
+        + (f", {watched:.3f} at best on prompts kept from training." if watched is not None else ".")
     )
     if training["truncated"] or training["skipped"]:
-        limit = f"{made.card.recipe['max_length']:,} tokens"
-        said = (
-            f"{training['truncated']} row(s) were truncated at {limit}; "
+        typer.echo(
+            f"{training['truncated']} row(s) were truncated at {made.card.recipe['max_length']:,} tokens; "
             f"{training['skipped']} were skipped, because their prompt fills that alone."
         )
-        console.print(said, soft_wrap=True, markup=False)
     steps = [entry["loss"] for entry in read_losses(out / "training") if "loss" in entry]
-    console.print(sparkline(steps), markup=False)
-    console.print(f"The adapter is in {out}; its losses are drawn in training/losses.svg", soft_wrap=True, markup=False)
-    console.print(f'Next: hyperalign adapters gate "{out}"', soft_wrap=True, markup=False)
+    typer.echo(sparkline(steps))
+    typer.echo(f"The adapter is in {out}; its losses are drawn in training/losses.svg")
+    typer.echo(f'Next: hyperalign adapters gate "{out}"')
 
 
 def _one_of(choices: tuple[Choice, ...], said: str, what: str) -> Choice:
@@ -250,8 +230,8 @@ def _one_of(choices: tuple[Choice, ...], said: str, what: str) -> Choice:
     raise InputError(f"There is no {what} {said!r}.", remedy=f"Choose one of: {', '.join(map(str, choices))}.")
 
 
-def _settings(file: Path) -> dict[str, object]:
-    """A JSON object from a file."""
+def _read_object(file: Path) -> dict[str, object]:
+    """The JSON object in a file."""
     import json
 
     from hyperalign.errors import InputError
@@ -265,12 +245,12 @@ def _settings(file: Path) -> dict[str, object]:
     return found
 
 
-def _people(files: list[Path], users: list[str], store: str | None) -> list[Profile]:
+def _read_profiles(files: list[Path], users: list[str], store: str | None) -> list[Profile]:
     from hyperalign.errors import InputError
     from hyperalign.records import check_user
     from hyperalign.store import Store
 
-    from .editing import read_profile
+    from .session import read_profile
 
     paths = [path for file in files for path in (sorted(file.glob("*.json")) if file.is_dir() else [file])]
     found = [read_profile(path) for path in paths]
@@ -282,13 +262,13 @@ def _people(files: list[Path], users: list[str], store: str | None) -> list[Prof
     return found
 
 
-def _estimate(
+def _print_estimate(
     asked: Distillation, teacher: Teacher, hardware: Hardware, scoring_teacher: Student | None, models: ModelOptions
 ) -> None:
     from hyperalign.backends.distill.cost_estimate import estimate_cost
     from hyperalign.budget import Usage
 
-    from .terminal import money_said, priced_steps
+    from .terminal import describe_cost, price_steps
 
     expected = estimate_cost(asked, teacher, hardware, scoring_teacher=scoring_teacher)
     typer.echo(f"{len(asked.profiles)} person(s), {len(asked.prompts)} prompt(s). Nothing was done.")
@@ -296,9 +276,9 @@ def _estimate(
         typer.echo(f"  {line}")
     if expected.calls:
         answers = Usage(calls=expected.calls, tokens_in=expected.tokens_in, tokens_out=expected.tokens_out)
-        typer.echo(money_said(priced_steps({"traces": answers}, {"traces"}, models), models))
+        typer.echo(describe_cost(price_steps({"traces": answers}, {"traces"}, models), models))
     if 0 < hardware.memory < expected.memory:
         typer.echo(
             f"That is more than the {hardware.memory / 2**30:.1f} GiB here: "
-            "choose a smaller student, or cut rows with --max-length."
+            "choose a smaller student, or truncate rows with --max-length."
         )

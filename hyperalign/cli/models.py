@@ -1,14 +1,12 @@
-"""``hyperalign models``: the model files hyperalign knows, here and not here.
-
-This file does not know where files come from: ``hyperalign.backends.models`` does.
-"""
+"""``hyperalign models``: list, download and delete the model files of the catalogue."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from .options import JsonOption
 
 if TYPE_CHECKING:
     from hyperalign.backends.models.catalogue import Entry
@@ -16,41 +14,44 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="List, fetch and delete the embedded models.")
+app = typer.Typer(no_args_is_help=True, help="List, download and delete the embedded models.")
 
 Name = Annotated[str, typer.Argument(help="A name from 'hyperalign models list'.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
 
 @app.command("list")
-def list_models(as_json: AsJson = False) -> None:
-    """List the models: licence, size, and whether the file is here."""
+def list_models(as_json: JsonOption = False) -> None:
+    """List the models with their license, size, and whether the file is here."""
+    from rich.table import Column, Table
+
     from hyperalign.backends.models.catalogue import entries
+
+    from .terminal import print_json, print_rich
 
     rows = [_row(entry) for entry in entries()]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
-    from rich.console import Console
-    from rich.table import Column, Table
 
     table = Table(Column("model", no_wrap=True), "licence", "size", "quantization", "context", "here")
     for row in rows:
         size = f"{row['bytes'] / 1e6:,.0f} MB"
         here = "yes" if row["here"] else "no"
         table.add_row(row["name"], row["licence"], size, row["quantization"], f"{row['context']:,}", here)
-    Console().print(table)
+    print_rich(table)
 
 
 @app.command()
-def pull(name: Name, as_json: AsJson = False) -> None:
-    """Fetch a model file, or go on with a fetch that was interrupted."""
+def pull(name: Name, as_json: JsonOption = False) -> None:
+    """Download a model file, or resume an interrupted download."""
     from hyperalign.backends.models.catalogue import find
+
+    from .terminal import print_json
 
     entry = find(name)
     fetched = _pull(entry)
     if as_json:
-        typer.echo(json.dumps({**_row(entry), "source": fetched.source}, indent=2))
+        print_json({**_row(entry), "source": fetched.source})
     elif fetched.source == "disk":
         typer.echo(f"{entry.name} is already here: {fetched.path}")
     else:
@@ -73,15 +74,17 @@ def path(name: Name) -> None:
 
 
 @app.command()
-def rm(name: Name, as_json: AsJson = False) -> None:
-    """Delete a model file and what was left of its downloads."""
+def rm(name: Name, as_json: JsonOption = False) -> None:
+    """Delete a model file and its partial downloads."""
     from hyperalign.backends.models.catalogue import find
     from hyperalign.backends.models.download import remove
+
+    from .terminal import print_json
 
     entry = find(name)
     freed = remove(entry)
     if as_json:
-        typer.echo(json.dumps({"name": entry.name, "freed_bytes": freed}))
+        print_json({"name": entry.name, "freed_bytes": freed})
     else:
         typer.echo(f"{entry.name}: {freed / 1e6:,.0f} MB freed." if freed else f"{entry.name} was not here.")
 

@@ -1,4 +1,4 @@
-"""``hyperalign optimize``: better prompts for a step of the loop, found on an eval's people, within a budget."""
+"""``hyperalign optimize``: search for better prompts of a step on the people of an eval task, within a budget."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .optimize_cases import CALLS, People, examples_of, print_verdict, reported
+from .optimize_cases import CALLS, People, examples_of, print_verdict, report_on
 from .options import (
     DEFAULT_OPTIONS,
+    DataOption,
     DryRun,
+    FormOption,
     JsonOption,
-    MaxCalls,
-    MaxTokens,
-    MaxUsd,
     ModelOptions,
     ScorerOption,
     SeedOption,
@@ -26,7 +25,7 @@ from .options import (
 if TYPE_CHECKING:
     import dspy
 
-    from hyperalign.budget import Budget, Usage
+    from hyperalign.budget import Usage
     from hyperalign.evals.steps import Step
     from hyperalign.programs.optimize.artifact import Artifact
 
@@ -35,31 +34,26 @@ __all__ = ["app"]
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Search for better prompts of a step; show and report what was found.",
+    help="Search for better prompts of a step, show them and report on them.",
 )
 
-TaskOption = Annotated[str, typer.Option("--task", help="A task of 'eval list', or a JSONL file of your own people.")]
-DataOption = Annotated[
-    str | None, typer.Option("--data", help="Where the task's data lie: a path, or OWNER/NAME on the hub.")
-]
-FormOption = Annotated[str | None, typer.Option("--form", help="Of AlignX's personas: pair, ugc, demo or all.")]
-UsersOption = Annotated[int | None, typer.Option("--users", min=1, help="At most so many people, drawn by the seed.")]
-CasesOption = Annotated[int | None, typer.Option("--cases", min=1, help="At most so many cases of each.")]
-FolderArgument = Annotated[Path, typer.Argument(help="The folder of an optimized step.")]
+UsersOption = Annotated[int | None, typer.Option("--users", min=1, help="At most this many people, sampled.")]
+CasesOption = Annotated[int | None, typer.Option("--cases", min=1, help="At most this many cases per person.")]
+FolderArgument = Annotated[Path, typer.Argument(help="Folder of an optimized step.")]
 
 STEPS = {
-    "extract": "which says what a person prefers from their choices",
-    "infer": "which says what sets a writer apart from their texts",
-    "generate": "which answers as the person would",
-    "choice": "which says which of two texts a statement fits, where a model gives no log-probabilities",
-    "weigh": "which says how probable harm is, for 'deliberate'",
+    "extract": "which proposes what a user prefers, from their choices",
+    "infer": "which proposes what sets a writer apart, from their texts",
+    "generate": "which answers as the user would",
+    "choice": "which says which of two texts a statement fits, for models without log-probabilities",
+    "weigh": "which estimates how probable harm is, for 'deliberate'",
 }
-_ASKED = "run.json"
+_INPUTS = "run.json"
 
 
 @dataclass(frozen=True)
 class _Search:
-    """What is searched, and how."""
+    """How to search."""
 
     optimizer: str
     max_steps: int
@@ -68,44 +62,38 @@ class _Search:
     scorer: str | None
 
     def identity(self) -> dict[str, Any]:
-        """What decides what is found, as JSON-able data."""
+        """The values that decide the result, as JSON-able data."""
         return {**{name: value for name, value in vars(self).items() if name != "models"}, **self.models.identity()}
 
 
 def _command(step: str) -> Callable[..., None]:
     @model_options()
     def run(
-        task: TaskOption,
-        out: Annotated[Path, typer.Option("--out", help="The folder of the search, and of what it finds.")],
+        task: Annotated[str, typer.Option("--task", help="A task of 'eval list', or a JSONL file of your own people.")],
+        out: Annotated[Path, typer.Option("--out", help="Folder for the search and its result.")],
         data: DataOption = None,
         form: FormOption = None,
         users: UsersOption = None,
         cases: CasesOption = None,
         optimizer: Annotated[
-            str, typer.Option("--optimizer", help="gepa, variants (written instructions), bootstrap or mipro.")
+            str, typer.Option("--optimizer", help="gepa, variants (prewritten instructions), bootstrap or mipro.")
         ] = "gepa",
-        max_steps: Annotated[int, typer.Option("--max-steps", min=1, help="Candidates that are tried, at most.")] = 8,
+        max_steps: Annotated[int, typer.Option("--max-steps", min=1, help="At most this many candidates.")] = 8,
         models: ModelOptions = DEFAULT_OPTIONS,
         reflection: Annotated[
-            str | None, typer.Option("--reflection", help="The model that writes instructions; --model if left out.")
+            str | None, typer.Option("--reflection", help="Model that writes instructions. Default: --model.")
         ] = None,
         scorer: ScorerOption = None,
         seed: SeedOption = 0,
-        max_calls: MaxCalls = None,
-        max_tokens: MaxTokens = None,
-        max_usd: MaxUsd = None,
-        resume: Annotated[bool, typer.Option("--resume", help="Only go on with a search that is there.")] = False,
+        resume: Annotated[bool, typer.Option("--resume", help="Fail unless --out holds a search to resume.")] = False,
         dry_run: DryRun = False,
     ) -> None:
-        from hyperalign.budget import Budget
-
         people = People(task, data, form, users, cases, seed)
         asked = _Search(optimizer, max_steps, models, reflection, scorer)
         if dry_run:
-            _estimate(step, people, asked)
+            _print_estimate(step, people, asked)
         else:
-            budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
-            _run(step, people, asked, out, budget, resume=resume)
+            _run(step, people, asked, out, resume=resume)
 
     return run
 
@@ -114,17 +102,14 @@ for _name, _about in STEPS.items():
     app.command(
         _name,
         short_help=f"Search for better prompts of '{_name}'.",
-        help=f"Search for better prompts of '{_name}', {_about}. Half of the task's dev people are searched "
-        "on, the others decide whether what was found is kept; its report people are not touched.",
+        help=f"Search for better prompts of '{_name}', {_about}.\n\nIt searches on half of the task's dev people; the "
+        "other half decides whether the result is kept. It does not touch the test people.",
     )(_command(_name))
 
 
 @app.command()
 def show(folder: FolderArgument) -> None:
-    """Print exactly what an optimized step sends.
-
-    Its inputs stand there as their names in braces.
-    """
+    """Print the messages that an optimized step sends, with its inputs as {names}."""
     from hyperalign.programs.optimize.artifact import read_artifact
 
     from .show import plain
@@ -140,61 +125,48 @@ def show(folder: FolderArgument) -> None:
 @model_options()
 def report(
     folder: FolderArgument,
-    task: Annotated[str | None, typer.Option("--task", help="As of the search, whose is taken if left out.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="A task. Default: the task of the search.")] = None,
     data: DataOption = None,
     form: FormOption = None,
     users: UsersOption = None,
     cases: CasesOption = None,
     models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of the draws; the search's if left out.")] = None,
-    max_calls: MaxCalls = None,
-    max_tokens: MaxTokens = None,
-    max_usd: MaxUsd = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the sample. Default: the search's.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure what was found on report people.
+    """Compare the prompts that were found with those before, on test people that the search has not seen.
 
-    They are all whom the search's own task has and the search has not seen, where nobody else is asked for. Beside what
-    was found, kept or not, the prompts as they were are measured. Under another --model than it was tuned for, this
-    says whether it carries over.
+    With another --model than the one they were tuned for, this tells whether they transfer.
     """
-    import json
-
-    from rich.console import Console
-
-    from hyperalign.budget import Budget
     from hyperalign.programs.optimize.artifact import read_artifact
 
-    from .terminal import cost_table
+    from .terminal import cost_table, print_json, print_rich
 
     artifact = read_artifact(folder)
-    budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
-    console = Console()
+    budget = models.new_budget()
     people = _report_people(folder, People(task or "", data, form, users, cases, seed or 0), seeded=seed is not None)
-    found, verdict = reported(artifact, folder, people, models, scorer, budget)
+    found, verdict = report_on(artifact, folder, people, models, scorer, budget)
     if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json(found)
         return
-    console.print(cost_table(budget))
+    print_rich(cost_table(budget))
     tuned = "the model that it was tuned for" if found["model"] == artifact.model else f"tuned for {artifact.model}"
-    console.print(f"\n{found['task']}, report people, with {found['model']} ({tuned}):", soft_wrap=True, markup=False)
+    typer.echo(f"\n{found['task']}, test people, with {found['model']} ({tuned}):")
     if not verdict.compared:
-        console.print(f"Nothing to compare: {verdict.reason}.", soft_wrap=True, markup=False)
-    print_verdict(verdict, found["note"], console)
+        typer.echo(f"Nothing to compare: {verdict.reason}.")
+    print_verdict(verdict, found["note"])
     if others := len(found["other_reports"]):
-        console.print(
-            f"{others} other report(s) lie in {folder}: figures of the first count.", soft_wrap=True, markup=False
-        )
+        typer.echo(f"{others} other report(s) lie in {folder}: figures of the first count.")
 
 
 def _report_people(folder: Path, said: People, *, seeded: bool) -> People:
-    """Whom a report is about: of the search's task, where no other one is named."""
+    """The people to report on: those of the search's task, unless another task is named."""
     import json
 
     from hyperalign.errors import InputError
 
-    file = folder / _ASKED
+    file = folder / _INPUTS
     before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if not (said.task or before):
         raise InputError(
@@ -205,39 +177,36 @@ def _report_people(folder: Path, said: People, *, seeded: bool) -> People:
     chosen = {name: value for name, value in asdict(said).items() if value}
     if seeded:
         chosen["seed"] = said.seed
-    # Of a search's people there may be few; of those of its report there are never too many.
+    # A search may be limited to few people. A report takes all unless --users is given.
     asked: dict[str, Any] = {name: before.get(name) for name in asdict(said)} | {"users": None} | chosen
     return People(**asked)
 
 
-def _run(step: str, people: People, asked: _Search, out: Path, budget: Budget, *, resume: bool) -> None:
-    import json
+def _run(step: str, people: People, asked: _Search, out: Path, *, resume: bool) -> None:
     from contextlib import ExitStack
-
-    from rich.console import Console
 
     from hyperalign.backends.models.connect import check_ready
     from hyperalign.evals.steps import step_named
-    from hyperalign.files import alone_in, write_whole
+    from hyperalign.files import lock_folder, write_whole
     from hyperalign.programs.optimize.artifact import write_artifact
     from hyperalign.programs.optimize.search import check_search, search
     from hyperalign.runs import Journal
 
     from .session import choose_scorer
-    from .terminal import cost_table, reporter
+    from .terminal import cost_table, json_text, print_rich, reporter
 
     what = step_named(step)
     found = examples_of(what, people, "dev")
-    as_asked = {"step": step, **asdict(people), **asked.identity()}
-    _check_same(out, as_asked, resume=resume)
-    journal = Journal(out / CALLS)
+    inputs = {"step": step, **asdict(people), **asked.identity()}
+    _check_same(out, inputs, resume=resume)
+    journal, budget = Journal(out / CALLS), asked.models.new_budget()
     with reporter() as told, ExitStack() as held:
         lm = writer = asked.models.connect(budget=budget, journal=journal, progress=told.bytes)
         check_ready(lm)
         if asked.reflection:
             writer = asked.models.other(asked.reflection).connect(budget=budget, journal=journal, progress=told.bytes)
             check_ready(writer)
-        begun: dict[str, Any] = {
+        given: dict[str, Any] = {
             "trainset": found.examples,
             "optimizer": asked.optimizer,
             "lm": lm,
@@ -245,15 +214,15 @@ def _run(step: str, people: People, asked: _Search, out: Path, budget: Budget, *
             "demos": what.shown(),
             "seed": people.seed,
         }
-        check_search(what.build(), **begun)
+        check_search(what.build(), **given)
         judge = choose_scorer(asked.scorer, asked.models.model, budget, told) if what.scored else None
         metric = what.metric(judge, found.texts)
-        # What can't begin leaves nothing, so that the corrected command is not another search.
-        held.enter_context(alone_in(out))
-        write_whole(out / _ASKED, json.dumps(as_asked, indent=2) + "\n")
+        # A search that cannot begin writes nothing, so that the corrected command is not taken for another search.
+        held.enter_context(lock_folder(out))
+        write_whole(out / _INPUTS, json_text(inputs) + "\n")
         artifact = search(
             what.build(),
-            **begun,
+            **given,
             metric=metric,
             max_steps=asked.max_steps,
             budget=budget,
@@ -263,17 +232,16 @@ def _run(step: str, people: People, asked: _Search, out: Path, budget: Budget, *
         )
     artifact = artifact.model_copy(update={"sent": what.sent(_with(what, artifact)), "note": found.note})
     write_artifact(out, artifact)
-    console = Console()
-    console.print(cost_table(budget))
+    print_rich(cost_table(budget))
     verdict = artifact.verdict
     run = sum("refused" not in each for each in artifact.tried)
-    console.print(f"\n{run} candidate(s) were tried on {len(artifact.users['train'])} people.")
+    typer.echo(f"\n{run} candidate(s) were tried on {len(artifact.users['train'])} people.")
     if artifact.refused:
         counts = ", ".join(f"{count} {why}" for why, count in artifact.refused.items())
-        console.print(f"Proposals that were not tried: {counts}.", soft_wrap=True, markup=False)
-    print_verdict(verdict, artifact.note, console)
-    console.print(f"{'Kept' if verdict.kept else 'Not kept'}: {verdict.reason}.", soft_wrap=True, markup=False)
-    console.print(f"Everything is in {out}; what changed is in changes.md.", soft_wrap=True, markup=False)
+        typer.echo(f"Proposals that were not tried: {counts}.")
+    print_verdict(verdict, artifact.note)
+    typer.echo(f"{'Kept' if verdict.kept else 'Not kept'}: {verdict.reason}.")
+    typer.echo(f"Everything is in {out}; what changed is in changes.md.")
 
 
 def _with(what: Step, artifact: Artifact) -> dspy.Module:
@@ -285,19 +253,24 @@ def _with(what: Step, artifact: Artifact) -> dspy.Module:
 
 
 def _check_same(out: Path, asked: dict[str, Any], *, resume: bool) -> None:
-    """Whether a folder is free for a search, or holds the same one, to go on with."""
+    """Check that a folder is free for a search, or holds the same search to resume.
+
+    Raises:
+        NotFoundError: ``resume`` is set, and there is no search.
+        InputError: the folder holds a search with other inputs.
+    """
     import json
 
     from hyperalign.errors import InputError, NotFoundError
 
-    file, calls = out / _ASKED, out / CALLS
+    file, calls = out / _INPUTS, out / CALLS
     if not file.is_file():
         if resume:
             raise NotFoundError(f"There is no search in {out} to go on with.", remedy="Leave --resume out to begin.")
         return
     before = json.loads(file.read_text(encoding="utf-8"))
     changed = sorted(name for name in asked if before.get(name) != asked[name])
-    # A search without one answer, such as of a model that was not there, has nothing that another could spoil.
+    # A search without an answer, such as of a model that was not there, may be replaced.
     if changed and (resume or (calls.is_file() and calls.stat().st_size)):
         raise InputError(
             f"The search in {out} was begun with another {', '.join(changed)}.",
@@ -306,7 +279,7 @@ def _check_same(out: Path, asked: dict[str, Any], *, resume: bool) -> None:
 
 
 def _expected(examples: Sequence[Any], answers: int) -> Usage:
-    """What so many answers take, if each shows what an example does."""
+    """Usage of a number of answers, if each prompt is as long as an example."""
     from hyperalign.budget import Usage
     from hyperalign.programs.cost_estimate import INSTRUCTION_TOKENS, PROPOSAL_TOKENS, TOKENS_PER_WORD
 
@@ -315,10 +288,10 @@ def _expected(examples: Sequence[Any], answers: int) -> Usage:
     return Usage(calls=answers, tokens_in=answers * each, tokens_out=answers * PROPOSAL_TOKENS)
 
 
-def _estimate(step: str, people: People, asked: _Search) -> None:
+def _print_estimate(step: str, people: People, asked: _Search) -> None:
     from hyperalign.evals.steps import step_named
 
-    from .terminal import money_said, priced_steps
+    from .terminal import describe_cost, price_steps
 
     examples = examples_of(step_named(step), people, "dev").examples
     half = len(examples) // 2
@@ -327,7 +300,7 @@ def _estimate(step: str, people: People, asked: _Search) -> None:
     typer.echo(
         f"  at most about {most:,} answers: half of the people are searched on, {asked.max_steps} candidate(s) tried"
     )
-    resolve_model = priced_steps({"answers": _expected(examples, most)}, {"answers"}, asked.models)
-    typer.echo(f"  {money_said(resolve_model, asked.models)}")
+    priced = price_steps({"answers": _expected(examples, most)}, {"answers"}, asked.models)
+    typer.echo(f"  {describe_cost(priced, asked.models)}")
     if step_named(step).scored:
-        typer.echo(f"  and up to {2 * most:,} readings of texts, which count as calls, for what they are judged by")
+        typer.echo(f"  and up to {2 * most:,} readings of texts, which count as calls, to score them")

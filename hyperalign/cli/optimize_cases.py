@@ -1,7 +1,4 @@
-"""What ``hyperalign optimize`` and its report have in common: whose cases, and how a verdict is shown.
-
-Everything heavy is loaded where it is used. This file searches nothing.
-"""
+"""What the searches and the report of ``hyperalign optimize`` share: the task's examples, and how to show a verdict."""
 
 from __future__ import annotations
 
@@ -9,6 +6,8 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 if TYPE_CHECKING:
     import dspy
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from .options import ModelOptions
 
-__all__ = ["CALLS", "Asked", "People", "examples_of", "print_verdict", "reported"]
+__all__ = ["CALLS", "People", "TaskExamples", "examples_of", "print_verdict", "report_on"]
 
 CALLS = "calls.jsonl"
 _LEAST_REPORTED = 2
@@ -28,7 +27,7 @@ _LEAST_REPORTED = 2
 
 @dataclass(frozen=True)
 class People:
-    """Whose cases."""
+    """Which people and cases of a task, as the options have it."""
 
     task: str
     data: str | None
@@ -39,8 +38,15 @@ class People:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A part of a task's people: its name, examples, texts by user, and what a reader of figures must know of it."""
+class TaskExamples:
+    """Examples of a step from one split of a task.
+
+    Attributes:
+        task: name of the task.
+        examples: the examples.
+        texts: all texts of each user.
+        note: what a reader of the figures must know.
+    """
 
     task: str
     examples: list[dspy.Example]
@@ -48,17 +54,17 @@ class Asked:
     note: str
 
 
-def examples_of(what: Step, people: People, split: Split, without: Collection[str] = ()) -> Asked:
-    """What some of a task's people are asked.
+def examples_of(what: Step, people: People, split: Split, without: Collection[str] = ()) -> TaskExamples:
+    """Make examples of a step from a task.
 
     Args:
         what: the step.
-        people: whose cases.
-        part: which of them.
-        without: people who take no part, as they were searched on.
+        people: which people and cases.
+        split: of the people.
+        without: people to leave out, because a search has seen them.
 
     Raises:
-        InputError: fewer than two are left.
+        InputError: the test split has fewer than two people left.
     """
     from hyperalign.errors import InputError
     from hyperalign.evals.plan import Plan, TaskPopulation, sample_cases
@@ -66,47 +72,47 @@ def examples_of(what: Step, people: People, split: Split, without: Collection[st
 
     task = load_task(people.task, data=people.data, form=people.form)
     chosen = sample_cases(task, Plan(split=split, users=people.users, cases_each=people.cases, seed=people.seed))
-    # Nobody is held against people of the other part: those of a search would have met those of its report.
+    # The reference population is of the same split, so that a search never sees people of its report.
     others = TaskPopulation((case for case in task.cases(seed=people.seed) if case.split == split), chosen)
     texts = {user: list(theirs) for user, theirs in task.texts().items()} if hasattr(task, "texts") else {}
-    # Who has the very records of somebody who was searched on, if in another order, is no other person.
+    # A user with the same records as one who was seen, in any order, was seen too.
     seen = {_contents(case) for case in task.cases(seed=people.seed) if case.user in without}
     met = {*without, *(case.user for case in chosen if _contents(case) in seen)}
     examples = [example for example in what.examples(chosen, others) if str(example.user) not in met]
     if split == "test" and len({str(example.user) for example in examples}) < _LEAST_REPORTED:
         raise InputError(
-            f"{people.task} has fewer than {_LEAST_REPORTED} report people whom the search has not seen.",
+            f"{people.task} has fewer than {_LEAST_REPORTED} test people whom the search has not seen.",
             remedy="Give another --task or --data, or more --users.",
         )
-    return Asked(task.name, examples, texts, task.note())
+    return TaskExamples(task.name, examples, texts, task.note())
 
 
 def _contents(case: Case) -> frozenset[tuple[str, str | None]]:
-    """A person's records without their order."""
+    """The case's records, without their order."""
     from hyperalign.records import other_text, own_text
 
     return frozenset((own_text(record), other_text(record)) for record in case.records)
 
 
-def reported(
+def report_on(
     artifact: Artifact, folder: Path, people: People, models: ModelOptions, scorer: str | None, budget: Budget
 ) -> tuple[dict[str, Any], Verdict]:
-    """Measure what a search found, on report people, and write it into the search's folder.
+    """Measure the result of a search on test people, and write the report into the search's folder.
 
     Args:
-        artifact: of the search.
-        folder: where it lies.
-        people: whose cases.
-        models: what the step runs on.
-        scorer: as ``--scorer`` has it.
-        budget: what is booked in.
+        artifact: the result of the search.
+        folder: the search's folder.
+        people: which people and cases.
+        models: the model that runs the step.
+        scorer: the value of ``--scorer``.
+        budget: counts the usage.
 
     Returns:
         The figures as they are written, and the verdict.
 
     Raises:
         InputError: the task has fewer than two people whom the search has not seen.
-        HyperalignError: the model can't be used, a cap was reached, or another process is at work in the folder.
+        HyperalignError: the model cannot be used, a cap was reached, or another process works in the folder.
     """
     import json
     from hashlib import sha256
@@ -115,7 +121,7 @@ def reported(
 
     from hyperalign.backends.models.connect import check_ready
     from hyperalign.evals.steps import step_named
-    from hyperalign.files import alone_in, write_whole
+    from hyperalign.files import lock_folder, write_whole
     from hyperalign.programs.optimize.artifact import apply, same_prompts
     from hyperalign.programs.optimize.metric import GuardedMetric
     from hyperalign.programs.optimize.verdict import compare_examples, decide, decide_unchanged
@@ -127,7 +133,7 @@ def reported(
     what = step_named(artifact.step)
     held = examples_of(what, people, "test", without={user for users in artifact.users.values() for user in users})
     asked = sha256(json.dumps([models.identity(), scorer, asdict(people)]).encode()).hexdigest()[:8]
-    with alone_in(folder), reporter() as told:
+    with lock_folder(folder), reporter() as told:
         journal = Journal(folder / f"report-{asked}-{CALLS}")
         lm = models.connect(budget=budget, journal=journal, progress=told.bytes)
         check_ready(lm)
@@ -153,7 +159,7 @@ def reported(
         "note": held.note,
         **figures,
         "power": verdict.power,
-        # Whoever reports until it looks well has looked often.
+        # Each further report is another chance of a good figure.
         "other_reports": _others(folder, file, str(lm.model)),
         "examples": compare_examples(was, now),
     }
@@ -162,18 +168,18 @@ def reported(
 
 
 def _others(folder: Path, file: Path, model: str) -> list[str]:
-    """The names of other reports of the same model: under another one it is another question."""
+    """Names of the other reports of the same model. A report of another model answers another question."""
     import json
 
     found = [path for path in sorted(folder.glob("report-*.json")) if path != file]
     return [path.name for path in found if json.loads(path.read_text(encoding="utf-8")).get("model") == model]
 
 
-def print_verdict(verdict: Verdict, note: str, console: Any) -> None:
-    """Print before and after, what could have been seen, and what a reader must know of the people."""
-    from rich.table import Table
+def print_verdict(verdict: Verdict, note: str) -> None:
+    """Print the scores before and after, the power of the comparison, and the note on the people."""
+    from .terminal import make_table, print_rich
 
-    table = Table("", "before", "after", "difference", box=None, padding=(0, 2, 0, 0))
+    table = make_table("", "before", "after", "difference")
     score, tokens = [f"{verdict.before:.3f}", "", ""], [f"{verdict.tokens_before:.0f}", "", ""]
     if verdict.compared:
         reach = f"{verdict.difference:+.3f} (95 %: {verdict.low:+.3f} to {verdict.high:+.3f})"
@@ -182,6 +188,6 @@ def print_verdict(verdict: Verdict, note: str, console: Any) -> None:
         tokens[1:] = f"{verdict.tokens_after:.0f}", f"{longer:.2f} times"
     table.add_row(f"score, {verdict.people} people", *score)
     table.add_row("tokens an answer", *tokens)
-    console.print(table)
+    print_rich(table)
     for said in filter(None, (verdict.power, note)):
-        console.print(said, soft_wrap=True, markup=False)
+        typer.echo(said)

@@ -1,11 +1,7 @@
-"""Options that several verbs share, each in one wording.
+"""Options that several commands share: each is declared once, here.
 
-Only typer is loaded here: help must be fast.
-
-Which model is asked and how: one bundle of options for every verb that talks to a model.
-
-``@model_options()`` adds the options to a command and hands its function one ``ModelOptions``. Only typer is loaded
-here.
+``@model_options()`` adds the options of a model call and of its budget to a command, which gets them as one
+``ModelOptions``. This module loads only typer, so that ``--help`` is fast.
 """
 
 from __future__ import annotations
@@ -29,51 +25,52 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_MODEL",
     "DEFAULT_OPTIONS",
+    "DataOption",
     "DryRun",
-    "FilesArgument",
+    "FormOption",
     "JsonOption",
-    "MaxCalls",
-    "MaxTokens",
-    "MaxUsd",
     "ModelOptions",
-    "OutOption",
     "PopulationOption",
+    "ProfileOption",
     "ProgramOption",
+    "PromptArgument",
     "RedactOption",
     "ScorerOption",
     "SeedOption",
     "SkipBad",
     "SpaceOption",
     "StoreOption",
-    "WhoseOption",
+    "UserArgument",
+    "UserOption",
+    "YesOption",
     "model_options",
 ]
 
 DEFAULT_MODEL = "local:qwen2.5-coder-1.5b-instruct"
 
-FilesArgument = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="[FILES]...", help="Text, Markdown or JSONL files, folders, or - for standard input."),
+PromptArgument = Annotated[str, typer.Argument(help="The prompt, or - to read it from standard input.")]
+UserArgument = Annotated[str, typer.Argument(metavar="USER", help="The user's id.")]
+UserOption = Annotated[str | None, typer.Option("--user", help="The user's id.")]
+ProfileOption = Annotated[
+    Path | None, typer.Option("--profile", help="Read the profile from this file instead of the store.")
 ]
-WhoseOption = Annotated[str | None, typer.Option("--user", help="Whose they are.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Pass over bad lines and files, and count them.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip invalid lines and files, and report each one.")]
 RedactOption = Annotated[
     bool | None,
     typer.Option(
         "--redact/--no-redact",
         envvar="HYPERALIGN_REDACT",
-        help="Take names, mail addresses and numbers out of what is read; done where the extra 'privacy' is installed "
-        "if left out.",
+        help="Remove names, email addresses and numbers from the records. Default: yes if the 'privacy' extra is "
+        "installed.",
     ),
 ]
-OutOption = Annotated[Path | None, typer.Option("--out", help="Also write the profile to this file.")]
 ScorerOption = Annotated[
     str | None,
     typer.Option(
         "--scorer",
         envvar="HYPERALIGN_SCORER",
-        help="Model whose log-probabilities test hypotheses (local:NAME or vllm:ADDRESS); "
-        "the --model's own if left out; 'none' tests by choice.",
+        help="Model whose log-probabilities score texts: local:NAME, vllm:ADDRESS, or none to ask --model instead. "
+        "Default: --model, if it returns log-probabilities.",
     ),
 ]
 StoreOption = Annotated[
@@ -82,57 +79,63 @@ StoreOption = Annotated[
         "--store",
         envvar="HYPERALIGN_STORE",
         metavar="PLACE",
-        help="A SQLite file or a postgresql:// URL instead of the store in the data folder.",
+        help="SQLite file or postgresql:// URL of the store. Default: the store in the data folder.",
     ),
 ]
 PopulationOption = Annotated[
     Path | None,
     typer.Option(
         "--population",
-        help="Other people to compare with: a folder with a sub-folder or JSONL file for each. If left out: "
-        "other users of the store where there are two or more, else the example people.",
+        help="Reference population: a folder with a subfolder or JSONL file per person. Default: other users of the "
+        "store if there are at least two, else the example people.",
     ),
 ]
 ProgramOption = Annotated[
     list[Path] | None,
-    typer.Option("--program", help="The folder of a step that 'optimize' made better; may be repeated."),
+    typer.Option("--program", help="Use the prompts in this folder, written by 'optimize'. Repeatable."),
 ]
 SpaceOption = Annotated[
     Path | None,
-    typer.Option("--space", help="Dimensions of your own to try: a JSON file, in place of the space that ships."),
+    typer.Option("--space", help="JSON file with the preference dimensions to test. Default: the built-in space."),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything that is drawn.")]
-MaxCalls = Annotated[int | None, typer.Option("--max-calls", min=0, help="Stop before another model call.")]
-MaxTokens = Annotated[int | None, typer.Option("--max-tokens", min=0, help="Stop once so many tokens are used.")]
-MaxUsd = Annotated[float | None, typer.Option("--max-usd", min=0, help="Stop once so much money is spent.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and do nothing.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+DataOption = Annotated[
+    str | None, typer.Option("--data", help="The task's data: a path, or OWNER/NAME on the Hugging Face hub.")
+]
+FormOption = Annotated[str | None, typer.Option("--form", help="Form of AlignX's personas: pair, ugc, demo or all.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of all random choices.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Estimate the cost and exit.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 _Command = Callable[..., None]
 
-_MODEL_HELP = "local:NAME, vllm:ADDRESS, or any LiteLLM name such as anthropic/NAME."
+_MODEL_HELP = "Model: local:NAME, vllm:ADDRESS, or a LiteLLM name such as anthropic/NAME."
 _OWN_ADDRESS = ("local:", "vllm:", "adapter:")
 _PLACE = ("api_base", "api_version")
+_CAPS = ("max_calls", "max_tokens", "max_usd")
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """A model, and how it is called; what is None is left to the model's own defaults.
+    """A model, how to call it, and how much it may use. None means the model's own default, or no cap.
 
     Attributes:
-        model: its name.
-        api_base: the address of a hosted model's server.
-        api_version: the version of its interface.
-        headers: sent with each request; secrets, which are neither shown nor written anywhere.
-        temperature: of sampling.
-        reasoning_effort: how much a thinking model thinks.
-        concurrency: calls at once.
+        model: name of the model.
+        api_base: address of a hosted model's server.
+        api_version: API version, for Azure.
+        headers: HTTP headers of each request. They may be secret, so they are never shown or written.
+        temperature: sampling temperature.
+        reasoning_effort: how long a reasoning model thinks.
+        concurrency: number of concurrent calls.
         timeout: seconds to wait for an answer.
+        max_calls: cap on model calls.
+        max_tokens: cap on tokens, prompt and completion together.
+        max_usd: cap on cost in US dollars.
 
     Raises:
-        InputError: a value is not one that it can have.
+        InputError: a value is out of range.
     """
 
     model: str = DEFAULT_MODEL
@@ -143,27 +146,36 @@ class ModelOptions:
     reasoning_effort: str | None = None
     concurrency: int | None = None
     timeout: float | None = None
+    max_calls: int | None = None
+    max_tokens: int | None = None
+    max_usd: float | None = None
 
     def __post_init__(self) -> None:
-        # A name that can't be is said by who knows models.
-        given = {name: value for name, value in vars(self).items() if name not in ("model", "headers")}
+        # ``connect`` checks the name of the model, and typer the caps.
+        given = {name: value for name, value in vars(self).items() if name not in ("model", "headers", *_CAPS)}
         if any(value is not None for value in given.values()):
-            from hyperalign.settings import checked
+            from hyperalign.settings import check_settings
 
-            checked(given)
+            check_settings(given)
 
     @property
     def is_own(self) -> bool:
-        """Whether it runs on a server of one's own, so that it costs no money."""
+        """Whether the model runs on the user's own hardware, and so costs no money."""
         return self.model.startswith(_OWN_ADDRESS)
+
+    def new_budget(self) -> Budget:
+        """A budget with these caps."""
+        from hyperalign.budget import Budget
+
+        return Budget(max_calls=self.max_calls, max_tokens=self.max_tokens, max_usd=self.max_usd)
 
     def connect(
         self, *, budget: Budget | None = None, journal: Journal | None = None, progress: Progress | None = None
     ) -> LM:
-        """The model to call; nothing is fetched or asked before its first call.
+        """The model to call. Nothing is downloaded or sent before its first call.
 
         Raises:
-            ModelError: the name is of no model, or a server does not answer.
+            ModelError: the name is unknown, or a server does not answer.
         """
         from hyperalign.backends.models.connect import connect
 
@@ -176,34 +188,34 @@ class ModelOptions:
         return connect(name, budget=budget, journal=journal, progress=progress, **given)
 
     def other(self, model: str) -> ModelOptions:
-        """Another model, called as patiently; its address, headers and settings are not this one's."""
+        """Another model with the same concurrency and timeout, but without this one's address and headers."""
         return ModelOptions(model, concurrency=self.concurrency, timeout=self.timeout)
 
     def identity(self) -> dict[str, Any]:
-        """What decides its answers, as JSON-able data without secrets: a run with another value is another run."""
-        given = {"temperature": self.temperature, "reasoning_effort": self.reasoning_effort}
+        """The values that decide the model's answers, as JSON-able data without secrets. They identify a run."""
         from hyperalign.backends.models.transport import environment_base
 
         place = {} if self.is_own else {"api_base": self.api_base or environment_base(self.model.partition("/")[0])}
-        return {"model": self.model, **{key: value for key, value in {**place, **given}.items() if value is not None}}
+        given = {**place, "temperature": self.temperature, "reasoning_effort": self.reasoning_effort}
+        return {"model": self.model, **{key: value for key, value in given.items() if value is not None}}
 
 
 DEFAULT_OPTIONS = ModelOptions()
-"""The embedded model, as it is."""
+"""The default model with its default settings."""
 
 
 def model_options(*, flag: str = "--model", about: str = _MODEL_HELP) -> Callable[[_Command], _Command]:
-    """Add the options to a command, in the place of its parameter ``models``, which is a ``ModelOptions``.
+    """Replace a command's parameter ``models``, a ``ModelOptions``, by the options that make one.
 
     Args:
         flag: the option that names the model.
-        about: what it says of itself.
+        about: its help.
 
     Returns:
-        A decorator that makes the command as typer is to see it.
+        A decorator for the command.
     """
 
-    def decorated(command: _Command) -> _Command:
+    def decorate(command: _Command) -> _Command:
         hints = get_type_hints(command, include_extras=True)
         known = inspect.signature(command).parameters
         parameters = [each.replace(annotation=hints[name]) for name, each in known.items()]
@@ -214,50 +226,47 @@ def model_options(*, flag: str = "--model", about: str = _MODEL_HELP) -> Callabl
 
         @functools.wraps(command)
         def wrapper(*, context: typer.Context, **given: Any) -> None:
-            models = _chosen(context, {name: given.pop(name) for name in ("model", *_OPTIONS)}, flag)
+            models = _resolve(context, {name: given.pop(name) for name in ("model", *_OPTIONS)}, flag)
             command(models=models, **given)
 
-        # typer reads these; without its own, it would follow the function that is wrapped.
+        # typer reads these. It would follow __wrapped__ to the original signature.
         del wrapper.__wrapped__
         wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect
         wrapper.__annotations__ = {each.name: each.annotation for each in parameters}
         return wrapper
 
-    return decorated
+    return decorate
 
 
 _OPTIONS: dict[str, tuple[Any, Any]] = {
     "api_base": (
         str | None,
         typer.Option(
-            "--api-base",
-            envvar="HYPERALIGN_API_BASE",
-            metavar="URL",
-            help="Address of the server, for a hosted model at another place.",
+            "--api-base", envvar="HYPERALIGN_API_BASE", metavar="URL", help="Address of a hosted model's server."
         ),
     ),
     "api_version": (
         str | None,
-        typer.Option("--api-version", envvar="HYPERALIGN_API_VERSION", help="Version of its interface, for Azure."),
+        typer.Option("--api-version", envvar="HYPERALIGN_API_VERSION", help="API version, for Azure."),
     ),
     "headers": (
         list[str] | None,
         typer.Option(
             "--header",
             metavar="'NAME: VALUE'",
-            help="Sent with each request; may be repeated. HYPERALIGN_HEADERS has one a line.",
+            help="HTTP header of each request. Repeatable. HYPERALIGN_HEADERS holds one per line.",
         ),
     ),
     "temperature": (
         float | None,
-        typer.Option("--temperature", min=0, max=2, envvar="HYPERALIGN_TEMPERATURE", help="Where a model takes one."),
+        typer.Option("--temperature", min=0, max=2, envvar="HYPERALIGN_TEMPERATURE", help="Sampling temperature."),
     ),
     "reasoning_effort": (
         str | None,
         typer.Option(
             "--reasoning-effort",
             envvar="HYPERALIGN_REASONING_EFFORT",
-            help="How much a thinking model thinks: none, minimal, low, medium, high, xhigh or max.",
+            help="Effort of a reasoning model: none, minimal, low, medium, high, xhigh or max.",
         ),
     ),
     "concurrency": (
@@ -266,7 +275,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
             "--concurrency",
             min=1,
             envvar="HYPERALIGN_CONCURRENCY",
-            help="Calls at once; if left out 8 for a hosted model, and what a local server takes.",
+            help="Concurrent calls. Default: 8 for a hosted model, else what the local server takes.",
         ),
     ),
     "timeout": (
@@ -275,31 +284,35 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
             "--timeout",
             envvar="HYPERALIGN_TIMEOUT",
             metavar="SECONDS",
-            help="How long to wait for an answer; 120 if left out, 600 for local models.",
+            help="Seconds to wait for an answer. Default: 120, or 600 for a local model.",
         ),
     ),
+    "max_calls": (int | None, typer.Option("--max-calls", min=0, help="Stop at this number of model calls.")),
+    "max_tokens": (
+        int | None,
+        typer.Option("--max-tokens", min=0, help="Stop when this number of tokens is used, prompts included."),
+    ),
+    "max_usd": (float | None, typer.Option("--max-usd", min=0, help="Stop when this many US dollars are spent.")),
 }
 
 
 def _parameters(flag: str, about: str) -> Sequence[inspect.Parameter]:
     model = typer.Option(flag, envvar="HYPERALIGN_MODEL", help=about)
-    first = inspect.Parameter(
-        "model", inspect.Parameter.KEYWORD_ONLY, default=DEFAULT_MODEL, annotation=Annotated[str, model]
-    )
-    rest = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])
-        for name, (kind, option) in _OPTIONS.items()
+    options = {"model": (str, model, DEFAULT_MODEL)} | {name: (*each, None) for name, each in _OPTIONS.items()}
+    return [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+        for name, (kind, option, default) in options.items()
     ]
-    return [first, *rest]
 
 
-def _chosen(context: typer.Context, given: dict[str, Any], flag: str) -> ModelOptions:
+def _resolve(context: typer.Context, given: dict[str, Any], flag: str) -> ModelOptions:
     from hyperalign.errors import InputError
 
     model = str(given.pop("model"))
     source = {name: getattr(context.get_parameter_source(name), "name", "") for name in ("model", *given)}
     for name in _PLACE:
-        # The file's address is of the file's model: with another one, that one's key would go there.
+        # The address in the settings file belongs to the model in that file. With another model, that model's key
+        # would go to the address.
         if (
             source[name] == "DEFAULT_MAP"
             and source["model"] != "DEFAULT_MAP"
@@ -309,27 +322,27 @@ def _chosen(context: typer.Context, given: dict[str, Any], flag: str) -> ModelOp
         if source[name] == "COMMANDLINE" and model.startswith(_OWN_ADDRESS):
             raise InputError(
                 f"--{name.replace('_', '-')} is for hosted models, and {flag} is {model}.",
-                remedy="A server of your own is named as vllm:ADDRESS, or as openai/NAME with --api-base.",
+                remedy="Name your own server as vllm:ADDRESS, or as openai/NAME with --api-base.",
             )
     if from_environment := {name: given[name] for name in given if source[name] == "ENVIRONMENT"}:
-        from hyperalign.settings import checked, variable
+        from hyperalign.settings import check_settings, variable
 
-        # Under its own name: whoever set it long ago would look for a flag that was never given.
-        checked(from_environment, said=variable)
-    said = given.pop("headers") or [line for line in os.environ.get("HYPERALIGN_HEADERS", "").splitlines() if line]
-    return ModelOptions(model, headers=_headers(said), **given)
+        # Errors name the variable: the user gave no flag.
+        check_settings(from_environment, said=variable)
+    headers = given.pop("headers") or [line for line in os.environ.get("HYPERALIGN_HEADERS", "").splitlines() if line]
+    return ModelOptions(model, headers=_parse_headers(headers), **given)
 
 
-def _headers(said: Sequence[str]) -> dict[str, str]:
-    """Names and values of headers; a message never repeats them, as they may hold a secret."""
+def _parse_headers(lines: Sequence[str]) -> dict[str, str]:
+    """Headers by name. Errors do not repeat them, as they may hold a secret."""
     from hyperalign.errors import InputError
 
     found = {}
-    for number, header in enumerate(said, start=1):
+    for number, header in enumerate(lines, start=1):
         name, colon, value = (part.strip() for part in header.partition(":"))
         if not colon or not name or set(name) - _TOKEN or not value.isprintable() or not value.isascii():
             raise InputError(
-                f"Header {number} of {len(said)} is not of the form 'NAME: VALUE'.",
+                f"Header {number} of {len(lines)} is not of the form 'NAME: VALUE'.",
                 remedy='Write it as: --header "X-Team: a"',
             )
         found[name] = value

@@ -1,47 +1,80 @@
-"""``hyperalign profile set``, ``flip`` and ``forget``: what people decide about their own profile.
-
-This file only wires commands: ``hyperalign.edits`` decides, ``hyperalign.store`` keeps.
-"""
+"""``hyperalign profile edit``, ``set``, ``flip`` and ``forget``: what users decide about their own profile."""
 
 from __future__ import annotations
 
-import json
+import os
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import JsonOption, StoreOption
+from hyperalign.errors import InputError, NotFoundError, ProfileError
+
+from .options import JsonOption, StoreOption, UserArgument, YesOption
 
 if TYPE_CHECKING:
+    from hyperalign.profile import Hypothesis, Profile
     from hyperalign.store import Store
 
-__all__ = ["TRACES_LEFT", "UserArgument", "flip", "forget", "set_"]
+__all__ = ["TRACES_LEFT", "edit", "flip", "forget", "mark_edited", "set_"]
 
 TRACES_LEFT = (
     "Another process holds the store open, so traces may be left in its files. "
     "Run the same command again when it is done."
 )
 
-UserArgument = Annotated[str, typer.Argument(metavar="USER", help="Whose profile.")]
+
+def edit(
+    user: UserArgument,
+    file: Annotated[Path | None, typer.Option("--file", help="Read this file instead of opening an editor.")] = None,
+    note: Annotated[str, typer.Option("--note", help="Note for the history.")] = "edited by hand",
+    store: StoreOption = None,
+) -> None:
+    """Edit a profile in $EDITOR and save it as a new version.
+
+    If the result is invalid, the file is kept. Correct it and pass it with --file.
+    """
+    from hyperalign.store import Store
+
+    with Store(store) as opened:
+        before = opened.load(user)
+        path = file
+        if path is None:
+            path = _write_temporary(before)
+            _open_editor(path)
+        after = _read_edited(path, user)
+        if after == before:
+            typer.echo("Nothing changed.")
+        else:
+            base = opened.history(user)[-1].number
+            number = opened.save(mark_edited(before, after), note)
+            typer.echo(f"Saved as version {number} of {user}; version {base} is kept.")
+    if file is None:
+        path.unlink(missing_ok=True)
 
 
 def set_(
     user: UserArgument,
     leanings: Annotated[
-        list[str], typer.Argument(metavar="DIMENSION=P...", help="How probable the high pole is, such as warm=0.9.")
+        list[str], typer.Argument(metavar="DIMENSION=P...", help="Probability of the high pole, such as warm=0.9.")
     ],
     store: StoreOption = None,
 ) -> None:
-    """Say how a person leans, whatever their records say; 0.5 takes a dimension out.
+    """Set a user's preferences by hand. 0.5 removes a dimension.
 
-    Both stay when they are fitted again. 'hyperalign profile show' has what leans.
+    A later fit keeps what was set. 'hyperalign profile show' lists the preferences.
+
+    Example: hyperalign profile set ada warm=0.9 brief=0.2
     """
     from hyperalign.edits import set_leaning
     from hyperalign.store import Store
 
     with Store(store) as opened:
         profile = opened.load(user)
-        for name, probability in map(_leaning, leanings):
+        for name, probability in map(_parse_leaning, leanings):
             profile = set_leaning(profile, name, probability)
         number = opened.save(profile, note=f"set {', '.join(leanings)}")
     typer.echo(f"Saved as version {number} of {user}.")
@@ -52,45 +85,44 @@ def flip(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Dimensions, or ids of kept hypotheses.")],
     store: StoreOption = None,
 ) -> None:
-    """Turn leanings of a person around: what they preferred they now avoid."""
-    from hyperalign.edits import flip as flipped
+    """Reverse preferences of a user: what they preferred, they now avoid."""
+    from hyperalign.edits import flip as flip_name
     from hyperalign.store import Store
 
     with Store(store) as opened:
         profile = opened.load(user)
         for name in names:
-            profile = flipped(profile, name)
+            profile = flip_name(profile, name)
         number = opened.save(profile, note=f"flipped {', '.join(names)}")
     typer.echo(f"Saved as version {number} of {user}.")
 
 
 def forget(
     user: UserArgument,
-    name: Annotated[str, typer.Argument(metavar="ID", help="Of a record, a hypothesis, or a dimension.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    name: Annotated[str, typer.Argument(metavar="ID", help="Id of a record or hypothesis, or a dimension.")],
+    yes: YesOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Forget a record or a hypothesis: in every version, with all that rests on it alone, and the runs that read it.
+    """Delete a record or hypothesis from every version, with what rests on it alone and the runs that read it.
 
-    A hypothesis that was forgotten is not found again.
+    A later fit does not find a forgotten hypothesis again.
     """
     from hyperalign.edits import forget_hypothesis, forget_record
-    from hyperalign.errors import NotFoundError
-    from hyperalign.runs import evals_with, remove_runs
+    from hyperalign.runs import find_evals_with, remove_runs
     from hyperalign.store import Store
 
     from .show import counted
+    from .terminal import print_json
 
     with Store(store) as opened:
         records = opened.records(user)
         found = next((record for record in records if record.id == name), None)
         rest = [record for record in records if record.id != name]
+        what = "the record" if found else "the hypothesis"
         if not yes:
-            typer.confirm(
-                f"Forget {'the record' if found else 'the hypothesis'} {name} for good?", abort=True, err=True
-            )
-        before = _said(opened, user)
+            typer.confirm(f"Forget {what} {name} for good?", abort=True, err=True)
+        before = _statements(opened, user)
         runs = remove_runs(user, record=name) if found else 0
         amended = opened.amend(
             user,
@@ -99,43 +131,96 @@ def forget(
         )
         if amended.versions and not found:
             _keep_silent(opened, user, name)
-        gone = before - _said(opened, user)
+        gone = before - _statements(opened, user)
     if not found and not amended.versions:
         raise NotFoundError(
             f"{user} has no record and no hypothesis {name!r}.", remedy=f"See: hyperalign profile show {user} --all"
         )
     if as_json:
-        told = {"record": bool(found), "versions": amended.versions, "runs": runs, "hypotheses": sorted(gone)}
-        typer.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        print_json({"record": bool(found), "versions": amended.versions, "runs": runs, "hypotheses": sorted(gone)})
     else:
-        what = "the record" if found else "the hypothesis"
         where = counted(len(amended.versions), "version", "versions")
         typer.echo(f"Forgot {what} in {where}, and {counted(runs, 'run', 'runs')} that read it.")
         for statement in sorted(gone):
             typer.echo(f"  gone: {statement}")
     if found:
-        for folder in evals_with(user):
+        for folder in find_evals_with(user):
             typer.echo(f"An eval of several people may hold it too; delete it by hand: {folder}", err=True)
     if amended.traces_left:
         typer.echo(TRACES_LEFT, err=True)
 
 
-def _keep_silent(opened: Store, user: str, name: str) -> None:
-    """Where earlier versions alone said it, the newest one has to know, since that is what fits go on from."""
+def mark_edited(before: Profile, after: Profile) -> Profile:
+    """``after``, with each hypothesis that a human changed marked as edited.
+
+    A test result belongs to the statement that was tested. A changed statement loses it, and its quotes lose their
+    check. It keeps its weight, which the human may have set.
+    """
+    known = {hypothesis.id: hypothesis for hypothesis in (*before.hypotheses, *before.dropped)}
+    return after.model_copy(update={"hypotheses": [_mark(known.get(h.id), h) for h in after.hypotheses]})
+
+
+def _mark(old: Hypothesis | None, new: Hypothesis) -> Hypothesis:
+    if old is not None and (old.statement, old.scope) == (new.statement, new.scope):
+        return new
+    changed = new.model_copy(update={"source": "edited", "test": None})
+    if old is not None and old.statement == new.statement:
+        return changed
+    return changed.model_copy(update={"evidence": [q.model_copy(update={"checked": None}) for q in new.evidence]})
+
+
+def _write_temporary(profile: Profile) -> Path:
+    """Write a profile to a new temporary file that only its owner may read."""
+    from hyperalign.files import storage_error
+
+    folder = Path(tempfile.gettempdir())
+    try:
+        handle, name = tempfile.mkstemp(prefix="hyperalign-profile-", suffix=".json")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(profile.to_json())
+    except OSError as error:
+        raise storage_error(error, folder) from error
+    return Path(name)
+
+
+def _open_editor(path: Path) -> None:
+    """Open a file in the user's editor (``VISUAL``, ``EDITOR``, else ``vi``) and wait for it."""
+    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    kept = f"The profile is kept in {path}. Name an editor with the variable EDITOR."
+    try:
+        # The command is the user's own setting, split as a shell would, and no shell runs it.
+        code = subprocess.run([*shlex.split(command), str(path)], check=False).returncode  # noqa: S603
+    except (OSError, ValueError) as error:
+        raise InputError(f"The editor {command!r} could not be started.", remedy=kept) from error
+    if code:
+        raise InputError(f"The editor {command!r} ended with code {code}; nothing was saved.", remedy=kept)
+
+
+def _read_edited(path: Path, user: str) -> Profile:
+    from .session import read_profile
+
+    try:
+        return read_profile(path, user=user)
+    except ProfileError as error:
+        if path.is_file():
+            error.remedy = f"Your text is kept: mend {path} and run: hyperalign profile edit {user!r} --file {path}"
+        raise
+
+
+def _keep_silent(store: Store, user: str, name: str) -> None:
+    """Silence the hypothesis in the newest version too, because fits start from it."""
     from hyperalign.edits import silence
     from hyperalign.profile import SPACE_ID
 
-    newest = opened.load(user)
-    ids = {each for number in opened.history(user) for each in opened.load(user, number.number).silenced}
+    newest = store.load(user)
+    ids = {each for version in store.history(user) for each in store.load(user, version.number).silenced}
     missing = [each for each in (name, f"{SPACE_ID}{name}") if each in ids and each not in newest.silenced]
     if missing:
-        opened.save(silence(newest, missing).touched(), note="took a hypothesis out")
+        store.save(silence(newest, missing).touched(), note="took a hypothesis out")
 
 
-def _leaning(text: str) -> tuple[str, float]:
-    """A dimension and a probability, from ``warm=0.9``."""
-    from hyperalign.errors import InputError
-
+def _parse_leaning(text: str) -> tuple[str, float]:
+    """The dimension and the probability in ``warm=0.9``."""
     name, _, number = text.partition("=")
     try:
         return name.strip(), float(number)
@@ -143,13 +228,10 @@ def _leaning(text: str) -> tuple[str, float]:
         raise InputError(f"{text!r} does not say how a dimension leans.", remedy="Write it as: warm=0.9") from error
 
 
-def _said(opened: Store, user: str) -> set[str]:
+def _statements(store: Store, user: str) -> set[str]:
     """The statements of all versions."""
-    from hyperalign.errors import NotFoundError
-
     try:
-        numbers = [version.number for version in opened.history(user)]
+        profiles = [store.load(user, version.number) for version in store.history(user)]
     except NotFoundError:
         return set()
-    profiles = [opened.load(user, number) for number in numbers]
     return {each.statement for profile in profiles for each in [*profile.hypotheses, *profile.dropped]}

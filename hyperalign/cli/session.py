@@ -1,7 +1,4 @@
-"""What verbs about one person have in common: the prompt, the person, a scorer, a population.
-
-Everything heavy is loaded here, when a verb runs, and not before.
-"""
+"""What commands about one user share: reading the prompt and the profile, connecting models, choosing a population."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hyperalign.errors import InputError, MissingExtraError, UnknownModelError
+from hyperalign.errors import InputError, MissingExtraError, NotFoundError, ProfileError, UnknownModelError
 
 if TYPE_CHECKING:
     import dspy
@@ -30,9 +27,12 @@ __all__ = [
     "asks_by_choice",
     "choose_population",
     "choose_scorer",
+    "keep_stated",
     "open_models",
     "read_person",
+    "read_profile",
     "read_prompt",
+    "redact_records",
     "use_programs",
 ]
 
@@ -44,14 +44,17 @@ _OTHERS_READ = 200
 def open_models(
     models: ModelOptions, scorer: str | None, budget: Budget, report: Reporter, journal: Journal | None = None
 ) -> tuple[LM, Scorer | None]:
-    """The model to ask, and what tests hypotheses; None for a test by choice.
+    """Connect to the model and to the scorer that tests hypotheses.
 
-    What is missing of either is said before a file is fetched for the other.
+    Both are checked before a file is downloaded for either.
+
+    Returns:
+        The model, and the scorer or None to test by choice.
 
     Raises:
-        ModelError: the model, or the scorer that was named, can't be used.
-        MissingExtraError: what runs one of them is not installed.
-        StorageError: there is no space for a model's file.
+        ModelError: the model, or the scorer that was named, cannot be used.
+        MissingExtraError: a package that runs one of them is not installed.
+        StorageError: there is no space for a model file.
     """
     from hyperalign.backends.models.connect import check_ready
 
@@ -61,10 +64,10 @@ def open_models(
 
 
 def choose_scorer(scorer: str | None, model: str, budget: Budget, report: Reporter) -> Scorer | None:
-    """The scorer that was named, or the model's own; None where hypotheses must be tested by choice.
+    """The scorer that was named, else the model's own, or None if there is neither.
 
     Raises:
-        ModelError: the scorer that was named can't be used.
+        ModelError: the scorer that was named cannot be used.
     """
     from hyperalign.backends.models.connect import check_scorer
     from hyperalign.backends.models.scorers import open_scorer
@@ -75,10 +78,15 @@ def choose_scorer(scorer: str | None, model: str, budget: Budget, report: Report
         check_scorer(scorer or model)
         return open_scorer(scorer or model, budget=budget, progress=report.bytes)
     except (UnknownModelError, MissingExtraError):
-        # A scorer nobody asked for by name may be missing: the model is asked instead.
+        # The default scorer may be missing: the tests then ask the model.
         if scorer:
             raise
         return None
+
+
+def asks_by_choice(model: str, scorer: str | None) -> bool:
+    """Whether the tests ask a model to choose, because nothing returns log-probabilities of given text."""
+    return scorer == "none" or not (scorer or model).startswith(("local:", "vllm:"))
 
 
 def choose_population(
@@ -89,37 +97,39 @@ def choose_population(
     *,
     redact: bool | None = None,
 ) -> Population:
-    """Other people: the folder named, else other users of the store; where those are too few, the example people.
+    """The reference population: the folder, else other users of the store, else the example people.
 
     Args:
-        path: the folder; None for none.
-        user: whom the others are held against.
-        store: who else is known. Of each kind of record it is asked by itself whether there are enough.
-        like: the person's records; None where it is not known yet of which kinds they will be.
-        redact: whether the folder's people are read without what identifies them; None for wherever it can be had.
+        path: the folder, if one was named.
+        user: the user to compare with the population.
+        store: holds other users. For each kind of record there must be enough of them.
+        like: the user's records. None if their kinds are not known yet.
+        redact: whether to redact the folder's records. None redacts if the extra is installed.
 
     Raises:
-        InputError: the folder holds nobody.
-        MissingExtraError: redaction is wanted, and not installed.
+        InputError: the folder holds no records.
+        MissingExtraError: redaction is requested, and not installed.
     """
     from functools import cache
 
     from hyperalign.population import FolderPopulation, ShippedPopulation, StorePopulation
-    from hyperalign.privacy import find_redactor, redacted
+    from hyperalign.privacy import find_redactor, redact_texts
 
     if path is not None:
-        folder, taking_out = FolderPopulation(path), find_redactor(redact)
-        if taking_out is None:
+        folder, redactor = FolderPopulation(path), find_redactor(redact)
+        if redactor is None:
             return folder
-        # Once for each person: it takes its time, and they are asked for again and again.
-        return StorePopulation(cache(lambda user: tuple(redacted(folder.records(user), taking_out))), name=folder.name)
+        # Cached: redaction is slow, and the records are read repeatedly.
+        return StorePopulation(
+            cache(lambda user: tuple(redact_texts(folder.records(user), redactor))), name=folder.name
+        )
     shipped = ShippedPopulation()
     known, examples = store.other_records(user, _OTHERS_READ), shipped.records(user)
     others: list[Record] = []
     lacking: list[Record] = []
     for kind in dict.fromkeys(type(record) for record in (like if like is not None else [*known, *examples])):
         theirs = [record for record in known if type(record) is kind]
-        if _enough(theirs):
+        if len({record.user for record in theirs}) >= _MIN_PEOPLE and len(theirs) >= _MIN_RECORDS:
             others += theirs
         else:
             lacking += [record for record in examples if type(record) is kind]
@@ -129,42 +139,65 @@ def choose_population(
     return StorePopulation(lambda _: [*others, *lacking], name=f"{name}, and {shipped.name}" if lacking else name)
 
 
-def asks_by_choice(model: str, scorer: str | None) -> bool:
-    """Whether tests will ask a model to choose, since nothing named gives log-probabilities of text."""
-    return scorer == "none" or not (scorer or model).startswith(("local:", "vllm:"))
+def redact_records(records: Sequence[Record], redact: bool | None) -> list[Record]:
+    """Records without names, addresses and numbers. None redacts if the extra is installed.
+
+    Raises:
+        MissingExtraError: redaction is requested, and not installed.
+    """
+    from hyperalign.privacy import find_redactor, redact_texts
+
+    redactor = find_redactor(redact)
+    return list(records) if redactor is None else redact_texts(records, redactor)
 
 
-def _enough(others: Sequence[Record]) -> bool:
-    return len({record.user for record in others}) >= _MIN_PEOPLE and len(others) >= _MIN_RECORDS
+def keep_stated(store: Store, profile: Profile, stated: Sequence[str] = ()) -> Profile:
+    """A newly fitted profile with the user's statements and edits from the latest stored version.
+
+    Args:
+        store: holds the versions.
+        profile: the profile as it was fitted.
+        stated: what the user says of themselves now.
+    """
+    from hyperalign.edits import carry_over
+
+    try:
+        before = store.load(profile.user)
+    except (NotFoundError, ProfileError):
+        return profile.model_copy(update={"stated": list(dict.fromkeys(stated))})
+    told = list(dict.fromkeys([*before.stated, *stated]))
+    return carry_over(before, profile).model_copy(update={"stated": told})
 
 
 def read_prompt(given: str) -> str:
-    """What to answer, from the argument or from standard input.
+    """The prompt, from the argument or, for ``-``, from standard input.
 
     Raises:
-        InputError: it is empty, or no text.
+        InputError: the prompt is empty or not UTF-8.
     """
     import os
     import sys
 
-    from hyperalign.errors import InputError
-
-    # Arguments that are not UTF-8 come with their bytes hidden in surrogates.
+    # Python keeps the bytes of an argument that is not UTF-8 as surrogates.
     data = sys.stdin.buffer.read() if given == "-" else os.fsencode(given)
     try:
         prompt = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError("The prompt is not UTF-8 text.", remedy="Convert it, for example with iconv.") from error
     if not prompt.strip():
-        raise InputError("The prompt is empty.", remedy='Say what to answer: hyperalign generate "…" --user NAME')
+        raise InputError("The prompt is empty.", remedy='Give a prompt: hyperalign generate "…" --user NAME')
     return prompt
 
 
 def read_person(user: str | None, file: Path | None, store: str | None) -> Profile | None:
-    """The profile of a file or of the store; None where nobody is named."""
-    if file is not None:
-        from .editing import read_profile
+    """The profile in a file or in the store. None if neither is named.
 
+    Raises:
+        InputError: both are named.
+    """
+    if user is not None and file is not None:
+        raise InputError("Both --user and --profile name a profile.", remedy="Give one of them.")
+    if file is not None:
         return read_profile(file)
     if user is None:
         return None
@@ -175,16 +208,41 @@ def read_person(user: str | None, file: Path | None, store: str | None) -> Profi
         return opened.load(check_user(user))
 
 
-def use_programs(parts: Mapping[str, dspy.Module], folders: Sequence[Path] | None) -> None:
-    """Give the steps of a program the prompts that were found for them.
+def read_profile(path: Path, *, user: str | None = None) -> Profile:
+    """Read a profile from a file.
 
     Args:
-        parts: the steps, by name; they are changed.
-        folders: of ``hyperalign optimize``; None for none.
+        path: the file.
+        user: the user it must be of. None accepts any user.
 
     Raises:
-        NotFoundError: there is no optimized step in a folder.
-        InputError: it is damaged, or fits no step of this version.
+        ProfileError: the file is missing or invalid, or it is another user's profile.
+    """
+    from hyperalign.profile import Profile
+
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ProfileError(f"{path} could not be read: {why}.", remedy="Check the name of the file.") from error
+    profile = Profile.from_json(data, where=str(path))
+    if user is not None and profile.user != user:
+        raise ProfileError(
+            f"{path}: this is a profile of {profile.user!r}, not of {user!r}.", remedy="Put the 'user' field back."
+        )
+    return profile
+
+
+def use_programs(parts: Mapping[str, dspy.Module], folders: Sequence[Path] | None) -> None:
+    """Load optimized prompts into the steps of a program.
+
+    Args:
+        parts: the steps by name. They are changed in place.
+        folders: folders written by ``hyperalign optimize``.
+
+    Raises:
+        NotFoundError: a folder holds no optimized step.
+        InputError: a folder is damaged, or its step does not fit this version.
     """
     if not folders:
         return

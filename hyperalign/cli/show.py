@@ -1,8 +1,7 @@
-"""Shows a profile on a terminal: what is believed, on what evidence, and how sure.
+"""Renders a profile on a terminal: its statements, their evidence and how sure they are.
 
-Everything a person or a model wrote is data here: it goes into ``Text`` objects, so that
-square brackets are no markup, and through ``plain``, so that no escape sequence reaches
-the terminal. This file does not know where a profile came from, and prints nothing itself.
+What users and models wrote goes into ``Text`` objects, so that square brackets are no markup, and through ``plain``, so
+that no escape sequence reaches the terminal.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ if TYPE_CHECKING:
 
     from hyperalign.profile import Evidence, Hypothesis, Profile, TestResult
 
-__all__ = ["counted", "plain", "printable", "render_diff", "render_preferences", "render_profile"]
+__all__ = ["counted", "plain", "printable", "render_diff", "render_profile"]
 
 STYLE_ROWS = 6
-LEANING_ROWS = 5
+PREFERENCE_ROWS = 5
 EXAMPLE_ROWS = 3
 DROPPED_ROWS = 4
 MIN_WIDTH_FOR_TABLE = 24
@@ -32,7 +31,7 @@ _EXAMPLE_CHARS = 220
 
 # Characters that turn the direction of the text around them: a quote could forge what stands beside it.
 _DIRECTION = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C)))
-_NO_DIRECTION = "None: it takes three choices (pairs, edits or ratings), and some of other people's to compare with."
+_NO_PREFERENCES = "None: it takes three choices (pairs, edits or ratings), and some of other people's to compare with."
 _UNITS = {"likelihood": "nats", "choice": "of choices", "measurement": "spreads"}
 
 
@@ -63,12 +62,13 @@ def printable(text: str) -> str:
     )
 
 
-def render_profile(profile: Profile, *, show_all: bool = False) -> RenderableType:
+def render_profile(profile: Profile, *, show_all: bool = False, all_preferences: bool = False) -> RenderableType:
     """A profile for a person to read.
 
     Args:
-        profile: whose.
+        profile: the profile.
         show_all: show every dropped hypothesis, example, measured feature and quote, not the first few.
+        all_preferences: show every preference with its quote, or say why there is none.
 
     Returns:
         Something for ``rich.console.Console.print``.
@@ -77,49 +77,35 @@ def render_profile(profile: Profile, *, show_all: bool = False) -> RenderableTyp
     from rich.text import Text
 
     parts: list[RenderableType] = [_headline(profile), Text()]
-    if profile.thin:
-        parts += [Text(profile.thin, style="yellow"), Text()]
-    if profile.is_empty:
-        parts += [Text("Nothing is kept: answers to this person are the model's own.", style="yellow"), Text()]
+    for note in (profile.thin, _nothing_kept(profile)):
+        if note:
+            parts += [Text(note, style="yellow"), Text()]
     if profile.hypotheses:
-        parts += [_hypotheses(profile.hypotheses, show_all)]
-    if profile.stated:
-        parts += [*_stated(profile)]
-    if profile.examples:
-        parts += [_heading("Examples kept"), *_examples(profile, show_all), Text()]
-    if profile.direction:
-        parts += [_heading("Leanings"), *_leanings(profile, show_all), Text()]
+        parts.append(_hypotheses(profile.hypotheses, show_all))
+    for title, lines in (
+        ("Stated", [Text(f"  · {plain(text)}") for text in profile.stated]),
+        ("Examples kept", [*_examples(profile, show_all)]),
+        ("Preferences", [*_preferences(profile, show_all, all_preferences)]),
+    ):
+        if lines:
+            parts += [Text(title, style="bold"), *lines, Text()]
     if profile.style:
-        parts += [_style(profile, show_all)]
-    if profile.silenced:
-        parts += [_heading("Taken out by hand"), Text(f"  {plain(', '.join(profile.silenced))}", style="dim"), Text()]
-    if profile.dropped:
-        parts += [_heading(f"Dropped ({len(profile.dropped)})"), *_dropped(profile.dropped, show_all)]
+        parts.append(_style(profile, show_all))
+    for title, lines in (
+        ("Taken out by hand", [Text(f"  {plain(', '.join(profile.silenced))}", style="dim")] * bool(profile.silenced)),
+        (f"Dropped ({len(profile.dropped)})", [*_dropped(profile.dropped, show_all)]),
+    ):
+        if lines:
+            parts += [Text(title, style="bold"), *lines, Text()]
     while isinstance(parts[-1], Text) and not parts[-1]:
         parts.pop()
     return Group(*parts)
 
 
-def render_preferences(profile: Profile) -> RenderableType:
-    """What a person prefers: the whole direction, and what held.
-
-    Args:
-        profile: whose.
-    """
-    from rich.console import Group
-    from rich.text import Text
-
-    thin = [Text(profile.thin, style="yellow"), Text()] if profile.thin else []
-    parts: list[RenderableType] = [_headline(profile), Text(), *thin, _heading("Direction")]
-    parts += [*_leanings(profile, True)] if profile.direction else [Text(f"  {_NO_DIRECTION}", style="dim")]
-    parts += [Text()]
-    if profile.stated:
-        parts += [*_stated(profile)]
-    if profile.hypotheses:
-        parts += [_hypotheses(profile.hypotheses, False)]
-    else:
-        parts += [Text("No hypothesis is kept.", style="yellow"), *_dropped(profile.dropped, False)]
-    return Group(*parts)
+def _nothing_kept(profile: Profile) -> str:
+    if profile.is_empty:
+        return "Nothing is kept: answers to this person are the model's own."
+    return "" if profile.hypotheses else "No hypothesis is kept."
 
 
 def render_diff(lines: Sequence[str]) -> Text:
@@ -130,20 +116,6 @@ def render_diff(lines: Sequence[str]) -> Text:
         return Text("No difference.", style="dim")
     colors = {"+": "green", "-": "red", "~": "yellow"}
     return Text("\n").join(Text(plain(line), style=colors.get(line[:1], "")) for line in lines)
-
-
-def _stated(profile: Profile) -> Iterable[Text]:
-    from rich.text import Text
-
-    yield _heading("Stated")
-    yield from (Text(f"  · {plain(text)}") for text in profile.stated)
-    yield Text()
-
-
-def _heading(title: str) -> Text:
-    from rich.text import Text
-
-    return Text(title, style="bold")
 
 
 def _headline(profile: Profile) -> Text:
@@ -258,26 +230,29 @@ def _examples(profile: Profile, show_all: bool) -> Iterable[Text]:
     yield from _more(len(profile.examples) - len(shown))
 
 
-def _leanings(profile: Profile, show_all: bool) -> Iterable[Text]:
-    """Where choices point in the preference space, the surest first, in the words of the pole where it is known.
+def _preferences(profile: Profile, show_all: bool, all_preferences: bool) -> Iterable[Text]:
+    """The preferences that choices show, the surest first, in the words of the preferred pole.
 
-    All of them come with the quotes that show them, where they were kept.
+    All of them have a quote each, where one was kept.
     """
     from rich.text import Text
 
     from hyperalign.profile import Poles
     from hyperalign.space import known_poles
 
+    if all_preferences and not profile.direction:
+        yield Text(f"  {_NO_PREFERENCES}", style="dim")
+    show_all = show_all or all_preferences
     known = known_poles(profile)
     quotes = {h.statement: h.evidence for h in profile.hypotheses if h.source == "space"} if show_all else {}
     surest = sorted(profile.direction.items(), key=lambda item: (-abs(item[1] - 0.5), item[0]))
-    for name, probability in surest if show_all else surest[:LEANING_ROWS]:
+    shown = surest if show_all else surest[:PREFERENCE_ROWS]
+    for name, probability in shown:
         ends = known.get(name) or Poles(high=name, low=f"not {name}")
         pole, sure = (ends.high, probability) if probability >= 0.5 else (ends.low, 1 - probability)
         yield Text(f"  {sure:4.0%}  {plain(pole, 80)}")
         yield from (Text("        ").append_text(_quote(item, _QUOTE_CHARS)) for item in quotes.get(pole, [])[:1])
-    if not show_all and len(surest) > LEANING_ROWS:
-        yield Text(f"        … and {len(surest) - LEANING_ROWS} more: --all", style="dim")
+    yield from _more(len(surest) - len(shown), indent=8)
 
 
 def _style(profile: Profile, show_all: bool) -> Table:
@@ -317,8 +292,8 @@ def _dropped(dropped: Sequence[Hypothesis], show_all: bool) -> Iterable[Text]:
     yield from _more(len(dropped) - len(shown))
 
 
-def _more(rest: int) -> Iterable[Text]:
+def _more(rest: int, indent: int = 2) -> Iterable[Text]:
     from rich.text import Text
 
     if rest > 0:
-        yield Text(f"  … and {rest} more: --all", style="dim")
+        yield Text(f"{'':<{indent}}… and {rest} more: --all", style="dim")

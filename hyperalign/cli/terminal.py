@@ -1,13 +1,8 @@
-"""Progress of long work and what it cost, on the terminal.
-
-Progress goes to standard error: as bars where a person watches, as a line now and then where
-a file does. This file knows nothing of what is being done.
-
-What a run is expected to cost in money, in one wording for every verb with ``--dry-run``.
-"""
+"""Progress, costs, tables and JSON on the terminal. Progress goes to standard error."""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -18,19 +13,33 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
     from hyperalign.budget import Budget, Usage
 
     from .options import ModelOptions
 
-__all__ = ["Reporter", "cost_table", "money_said", "priced_steps", "reporter", "say_expected", "say_undecided"]
+__all__ = [
+    "Reporter",
+    "cost_table",
+    "describe_cost",
+    "json_text",
+    "make_table",
+    "mute_length_warnings",
+    "price_steps",
+    "print_estimate",
+    "print_json",
+    "print_rich",
+    "report_undecided",
+    "reporter",
+]
 
 _LINE_SECONDS = 10.0
 
 
 class Reporter:
-    """Told of steps; shows them. Made by ``reporter``."""
+    """Shows the progress of steps: as bars on a terminal, else as a line every ten seconds."""
 
     def __init__(self, bars: Any = None) -> None:
         self._bars = bars
@@ -38,7 +47,7 @@ class Reporter:
         self._last = 0.0
 
     def __call__(self, step: str, done: int, total: int) -> None:
-        """One more unit of a step is done."""
+        """Show that ``done`` of ``total`` units of a step are done."""
         if self._bars is None:
             now = time.monotonic()
             if done == total or now - self._last > _LINE_SECONDS:
@@ -50,19 +59,8 @@ class Reporter:
         self._bars.update(self._tasks[step], completed=done, total=total)
 
     def bytes(self, source: str, done: int, total: int) -> None:
-        """Progress of a download, in bytes."""
+        """Show the progress of a download, in bytes."""
         self(f"download ({source}, MB)", done // 1_000_000, max(1, total // 1_000_000))
-
-
-def expect_cut_answers() -> None:
-    """Keep DSPy from saying of each answer that it was cut at a length, where that is done on purpose."""
-    logging.getLogger("dspy.clients.lm").setLevel(logging.ERROR)
-
-
-def say_undecided(asked: int, undecided: int) -> None:
-    """Tell how many questions a model left open, if any."""
-    if undecided:
-        typer.echo(f"{undecided:,} of {asked:,} questions stayed undecided: they count for nothing.", err=True)
 
 
 @contextmanager
@@ -70,7 +68,7 @@ def reporter(*, quiet: bool = False) -> Iterator[Reporter]:
     """A reporter for the time of the ``with`` block.
 
     Args:
-        quiet: show nothing but lines in a log; for output that a program reads.
+        quiet: show lines, never bars. For output that a program reads.
     """
     if quiet or not sys.stderr.isatty():
         yield Reporter()
@@ -83,83 +81,118 @@ def reporter(*, quiet: bool = False) -> Iterator[Reporter]:
         yield Reporter(bars)
 
 
-def cost_table(budget: Budget) -> Table:
-    """What each step has spent, as a table."""
+def mute_length_warnings() -> None:
+    """Silence DSPy's warning for each answer that reaches its token limit, where that is expected."""
+    logging.getLogger("dspy.clients.lm").setLevel(logging.ERROR)
+
+
+def report_undecided(asked: int, undecided: int) -> None:
+    """Report how many questions the model left open, if any."""
+    if undecided:
+        typer.echo(f"{undecided:,} of {asked:,} questions stayed undecided: they count for nothing.", err=True)
+
+
+def json_text(content: Any, indent: int | None = 2) -> str:
+    """Content as JSON."""
+    return json.dumps(content, indent=indent, ensure_ascii=False, default=str)
+
+
+def print_json(content: Any) -> None:
+    """Print content as JSON."""
+    typer.echo(json_text(content))
+
+
+def print_rich(*parts: RenderableType) -> None:
+    """Print tables and other renderables of rich."""
+    from rich.console import Console
+
+    console = Console()
+    for part in parts:
+        console.print(part)
+
+
+def make_table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:
+    """An empty table without lines.
+
+    Args:
+        columns: their titles.
+        title: of the table.
+        numbers: titles of more columns, aligned to the right.
+    """
     from rich.table import Table
 
-    table = Table(
-        "step", title="What it took", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0)
-    )
-    for name in ("calls", "replayed", "tokens in", "cached", "tokens out", "seconds", "money"):
+    table = Table(*columns, title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for name in numbers:
         table.add_column(name, justify="right")
-    for step, usage in budget.by_step.items():
-        table.add_row(step, *_cells(usage))
-    table.add_row("all", *_cells(budget.spent), style="bold")
     return table
 
 
-def _cells(usage: Usage) -> tuple[str, ...]:
-    return (
-        f"{usage.calls:,}",
-        f"{usage.replayed:,}",
-        f"{usage.tokens_in:,}",
-        f"{usage.tokens_cached:,}",
-        f"{usage.tokens_out:,}",
-        f"{usage.seconds:.1f}",
-        usage.money(briefly=True),
+def cost_table(budget: Budget) -> Table:
+    """The usage of each step, as a table."""
+    table = make_table(
+        "step",
+        title="What it took",
+        numbers=("calls", "replayed", "tokens in", "cached", "tokens out", "seconds", "money"),
     )
+    for step, usage in budget.by_step.items():
+        table.add_row(step, *_usage_cells(usage))
+    table.add_row("all", *_usage_cells(budget.spent), style="bold")
+    return table
 
 
-def priced_steps(expected: Mapping[str, Usage], asked: Collection[str], models: ModelOptions) -> dict[str, Usage]:
-    """Expected usage with its price, at the provider's prices as LiteLLM knows them.
+def _usage_cells(usage: Usage) -> list[str]:
+    counts = (usage.calls, usage.replayed, usage.tokens_in, usage.tokens_cached, usage.tokens_out)
+    return [*(f"{count:,}" for count in counts), f"{usage.seconds:.1f}", usage.money(briefly=True)]
+
+
+def price_steps(expected: Mapping[str, Usage], asked: Collection[str], models: ModelOptions) -> dict[str, Usage]:
+    """Expected usage with its price, from LiteLLM's price table.
 
     Args:
         expected: usage by step.
-        asked: the steps that ask the model; a scorer of one's own costs nothing.
-        models: who is asked.
+        asked: the steps that call the model. The others run a scorer on the user's own hardware, which is free.
+        models: the model.
     """
-    from hyperalign.budget import priced
+    from hyperalign.budget import add_price
 
     return {
-        step: priced(usage, _price(models, usage) if step in asked and usage.calls else 0.0)
+        step: add_price(usage, _price(models, usage) if step in asked and usage.calls else 0.0)
         for step, usage in expected.items()
     }
 
 
-def say_expected(
-    expected: Mapping[str, Usage], models: ModelOptions, first: Sequence[str], last: str = "", *, as_json: bool
+def print_estimate(
+    expected: Mapping[str, Usage], models: ModelOptions, first: str, last: str = "", *, as_json: bool
 ) -> None:
-    """Print what a run would cost.
+    """Print the expected cost of a run.
 
     Args:
         expected: usage by step, with prices.
-        models: who is asked.
-        first: lines about what would be done.
-        last: what else there is to know of the money.
-        as_json: print JSON instead, for programs.
+        models: the model.
+        first: what the run would do.
+        last: a note on the cost.
+        as_json: print JSON instead.
     """
-    import json
-
     from hyperalign.budget import Usage
 
     if as_json:
-        content = {
-            "model": models.model,
-            "steps": {step: usage.as_json() for step, usage in expected.items()},
-            "all": sum(expected.values(), Usage()).as_json(),
-            "thinking_comes_on_top": _thinks(models),
-        }
-        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        print_json(
+            {
+                "model": models.model,
+                "steps": {step: usage.as_json() for step, usage in expected.items()},
+                "all": sum(expected.values(), Usage()).as_json(),
+                "thinking_comes_on_top": _thinks(models),
+            }
+        )
         return
-    for line in first:
-        typer.echo(line)
+    typer.echo(first)
     for step, usage in expected.items():
         typer.echo(f"  {step}: about {usage.calls:,} call(s), {usage.tokens_in:,} tokens in, {usage.tokens_out:,} out")
-    typer.echo(" ".join(filter(None, (money_said(expected, models), last))))
+    typer.echo(" ".join(filter(None, (describe_cost(expected, models), last))))
 
 
-def money_said(expected: Mapping[str, Usage], models: ModelOptions) -> str:
-    """The money of all steps in a sentence, and whether thinking comes on top of it."""
+def describe_cost(expected: Mapping[str, Usage], models: ModelOptions) -> str:
+    """The money of all steps in a sentence, and whether reasoning tokens come on top."""
     from hyperalign.budget import Usage
 
     total = sum(expected.values(), Usage())
@@ -168,12 +201,12 @@ def money_said(expected: Mapping[str, Usage], models: ModelOptions) -> str:
     else:
         about = total.money()
         said = f"With {models.model} this costs {about if about[0] != '$' else f'about {about}'}."
-    return f"{said} It thinks before it answers: the tokens of that come on top." if _thinks(models) else said
+    return f"{said} The tokens of its reasoning come on top." if _thinks(models) else said
 
 
 def _price(models: ModelOptions, usage: Usage) -> float | None:
     if models.is_own:
-        # As calls are booked: what a vLLM server costs by the call is its owner's to know.
+        # As the meter does: the price of a vLLM server is not known.
         return None if models.model.startswith("vllm:") else 0.0
     from hyperalign.backends.models.meter import price
 

@@ -1,4 +1,4 @@
-"""``hyperalign update``: new records added to what is known of somebody, without reading the old ones again."""
+"""``hyperalign update``: add new records to a user's profile without reading the old ones again."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ import typer
 from .options import (
     DEFAULT_OPTIONS,
     JsonOption,
-    MaxCalls,
-    MaxTokens,
-    MaxUsd,
     ModelOptions,
     PopulationOption,
     RedactOption,
@@ -23,12 +20,11 @@ from .options import (
     SkipBad,
     SpaceOption,
     StoreOption,
-    WhoseOption,
+    UserOption,
     model_options,
 )
 
 if TYPE_CHECKING:
-    from hyperalign.budget import Budget
     from hyperalign.profile import Profile
     from hyperalign.programs.personalizer import Personalizer
     from hyperalign.programs.update import Updated
@@ -44,16 +40,20 @@ _STREAM = "standard input"
 def update(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILES]...", help="New records; - takes JSONL from standard input, line by line."),
+        typer.Argument(
+            metavar="[FILES]...", help="Files with new records, or - for JSONL on standard input, read line by line."
+        ),
     ] = None,
-    user: WhoseOption = None,
+    user: UserOption = None,
     half_life: Annotated[
         float | None,
         typer.Option(
-            "--half-life", min=0.1, help="Older evidence counts half every so many newer records; 10 if left out."
+            "--half-life", min=0.1, help="Halve the weight of evidence every this many newer records. Default: 10."
         ),
     ] = None,
-    refit: Annotated[bool, typer.Option("--refit", help="Read all records of the store again first.")] = False,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="First read all records of the store again, as 'fit' does.")
+    ] = False,
     models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
     population: PopulationOption = None,
@@ -62,39 +62,36 @@ def update(
     skip_bad: SkipBad = False,
     redact: RedactOption = None,
     seed: SeedOption = 0,
-    max_calls: MaxCalls = None,
-    max_tokens: MaxTokens = None,
-    max_usd: MaxUsd = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add new records to what is known of a person; only they are read.
+    """Add new records to a user's profile. Records that were read before are not read again.
 
-    Records that were added to the store before and not read yet are read first, so that an update that was stopped goes
-    on. Without files those alone are read. A version is saved where statements came or went, and at the end.
+    Without FILES, it reads the records that the store has and no fit or update has read, so the same command resumes an
+    interrupted update. It saves a version when statements come or go, and at the end.
+
+    Example: tail -f choices.jsonl | hyperalign update - --user ada
     """
-    from hyperalign.budget import Budget
     from hyperalign.errors import InputError
     from hyperalign.programs.update import HALF_LIFE
     from hyperalign.store import Store
 
-    from .fit import without_private
+    from .session import redact_records
 
-    budget = Budget(max_calls=max_calls, max_tokens=max_tokens, max_usd=max_usd)
     life = HALF_LIFE if half_life is None else half_life
-    asked = _Asked(models, scorer, population, space, redact, seed, life, as_json)
-    going: _Updating | None = None
+    settings = _Settings(models, scorer, population, space, redact, seed, life, as_json)
+    going: _Update | None = None
     with Store(store) as opened:
         for read in _batches(files or [], user, skip_bad):
-            batch = without_private(read, redact)
-            whose = batch[0].user if batch else _named(user)
-            if not _added(opened, batch, skip_bad):
+            batch = redact_records(read, redact)
+            whose = batch[0].user if batch else _required(user)
+            if not _add(opened, batch, skip_bad):
                 continue
             if going is None:
-                going = _Updating(opened, whose, budget, asked, refit=refit)
+                going = _Update(opened, whose, settings, refit=refit)
             try:
-                going.go_on()
+                going.read_new()
             except BaseException:
-                going.keep()
+                going.save()
                 raise
         if going is None:
             raise InputError("Standard input has no record.", remedy="Give one JSON object a line.")
@@ -102,8 +99,8 @@ def update(
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What was asked on the command line; the options under their names."""
+class _Settings:
+    """The options of the command, by name."""
 
     models: ModelOptions
     scorer: str | None
@@ -115,34 +112,74 @@ class _Asked:
     as_json: bool
 
 
-class _Updating:
-    """One call of the verb: the person, what is remembered of them, and the folder of the run."""
+class _Update:
+    """One run of the command: the user, the memory of earlier fits, and the run's folder."""
 
-    def __init__(self, opened: Store, user: str, budget: Budget, asked: _Asked, *, refit: bool) -> None:
+    def __init__(self, store: Store, user: str, settings: _Settings, *, refit: bool) -> None:
         from hyperalign.errors import NotFoundError
         from hyperalign.programs.fit_result import Memory
 
-        if not opened.records(user):
+        if not store.records(user):
             raise NotFoundError(
                 f"The store has no records of {user!r}.",
                 remedy="Name files, or check the name: hyperalign profile list",
             )
-        self._store = opened
+        self._store = store
         self._user = user
-        self._budget = budget
-        self._asked = asked
+        self._settings = settings
+        self._budget = settings.models.new_budget()
         self._read: list[str] = []
         self._quotable: dict[str, None] = {}
         self._version = 0
         self._person: Personalizer | None = None
-        kept = None if refit else opened.memory(user)
+        # As it stands in the store: what another command writes meanwhile must not be overwritten.
+        self._stored = store.memory(user)
+        kept = None if refit else self._stored
         self._memory = Memory.from_json(kept, where=f"what is remembered of {user}") if kept is not None else None
-        # As it stands in the store: what somebody else writes meanwhile must not be overwritten.
-        self._kept = opened.memory(user)
         self._unsaved: Profile | None = None
 
-    def _started(self, todo: Sequence[Record]) -> Personalizer:
-        """Connect to the model, when there is something to read."""
+    def read_new(self) -> None:
+        """Read the records that are new in the store."""
+        from hyperalign.programs.update import update as update_profile
+
+        known = self._memory.known if self._memory is not None else set()
+        todo = [record for record in self._store.records(self._user) if record.id not in known]
+        if not todo:
+            return
+        self._person = self._person or self._connect(todo)
+        self._read += [record.id for record in todo]
+        remembered = self._memory.texts if self._memory is not None else []
+        self._quotable |= dict.fromkeys([*(record.id for record in todo), *remembered])
+        # Written before the model is asked: ``profile forget`` removes the runs that may quote a record.
+        self._write_json("run.json", {"verb": "update", "user": self._user, **self._inputs(list(self._quotable))})
+        with self._budget.tally() as spent:
+            found = update_profile(self._person, self._memory, todo)
+        self._keep(found)
+        self._print(found, spent().tokens)
+
+    def save(self) -> None:
+        """Save what is not saved yet, and the cost."""
+        if self._unsaved is not None:
+            self._save_version(self._unsaved)
+        if self._person is not None:
+            self._write_json("cost.json", {step: usage.as_json() for step, usage in self._budget.by_step.items()})
+
+    def finish(self) -> None:
+        """Save, and print where."""
+        from .terminal import json_text
+
+        self.save()
+        if self._person is None:
+            typer.echo(
+                json_text({"taught": []}, indent=None) if self._settings.as_json else f"Nothing new of {self._user}."
+            )
+            return
+        self._run.finish({"records": len(self._read)})
+        if not self._settings.as_json:
+            saved = f"Saved as version {self._version} of {self._user}" if self._version else "The profile is unchanged"
+            typer.echo(f"{saved}; the run is in {self._run.path}")
+
+    def _connect(self, todo: Sequence[Record]) -> Personalizer:
         from hyperalign.programs.personalizer import Personalizer
         from hyperalign.runs import RunFolder
         from hyperalign.space import load_space
@@ -150,76 +187,57 @@ class _Updating:
         from .session import choose_population, open_models
         from .terminal import reporter
 
-        asked = self._asked
-        dimensions = load_space(asked.space) if asked.space is not None else None
+        settings = self._settings
+        dimensions = load_space(settings.space) if settings.space is not None else None
         self._run = RunFolder("update", self._user, self._inputs([record.id for record in todo]))
-        with reporter(quiet=asked.as_json) as report:
-            lm, judge = open_models(asked.models, asked.scorer, self._budget, report, self._run.journal)
+        with reporter(quiet=settings.as_json) as report:
+            lm, judge = open_models(settings.models, settings.scorer, self._budget, report, self._run.journal)
             return Personalizer(
                 lm,
                 scorer=judge,
-                # Of any kind: a stream's next record may be of another than its first.
-                population=choose_population(asked.population, self._user, self._store, redact=asked.redact),
+                # Of any kind: the next record of a stream may be of another kind than the first.
+                population=choose_population(settings.population, self._user, self._store, redact=settings.redact),
                 space=dimensions,
-                half_life=asked.half_life,
+                half_life=settings.half_life,
                 budget=self._budget,
-                seed=asked.seed,
+                seed=settings.seed,
             )
 
     def _inputs(self, records: Sequence[str]) -> dict[str, Any]:
-        asked = self._asked
-        decides = {name: value for name, value in vars(asked).items() if name not in ("as_json", "models")}
-        return {**asked.models.identity(), **decides, "records": list(records)}
+        given = {name: value for name, value in vars(self._settings).items() if name not in ("as_json", "models")}
+        return {**self._settings.models.identity(), **given, "records": list(records)}
 
-    def go_on(self) -> None:
-        """Read what is new in the store."""
-        from hyperalign.programs.update import update as updated
+    def _write_json(self, name: str, content: Any) -> None:
+        from .terminal import json_text
 
-        todo = self._todo()
-        if not todo:
-            return
-        self._person = self._person or self._started(todo)
-        self._read += [record.id for record in todo]
-        remembered = self._memory.texts if self._memory is not None else []
-        self._quotable |= dict.fromkeys([*(record.id for record in todo), *remembered])
-        # Before anything is asked: to forget a record is to find the runs that may quote it.
-        inputs = self._inputs(list(self._quotable))
-        self._run.write("run.json", _json({"verb": "update", "user": self._user, **inputs}))
-        with self._budget.tally() as spent:
-            found = updated(self._person, self._memory, todo)
-        self._keep(found)
-        self._show(found, spent().tokens_in + spent().tokens_out)
-
-    def _todo(self) -> list[Record]:
-        known = self._memory.known if self._memory is not None else set()
-        return [record for record in self._store.records(self._user) if record.id not in known]
+        self._run.write(name, json_text(content))
 
     def _keep(self, found: Updated) -> None:
-        """A version where statements came or went; else it waits for the end: a stream must not make one a line."""
-        new = self._memory is None
+        """Save a version if statements came or went. Else it waits: a stream must not make a version per line."""
+        is_new = self._memory is None
         self._memory, self._unsaved = found.memory, found.profile if found.memory.parts else None
-        if self._unsaved is not None and (new or found.came or found.gone):
-            self._save()
+        if self._unsaved is not None and (is_new or found.came or found.gone):
+            self._save_version(self._unsaved)
         else:
             text = found.memory.to_json()
-            self._store.keep_memory(self._user, text, instead_of=self._kept)
-            self._kept = text
+            self._store.keep_memory(self._user, text, instead_of=self._stored)
+            self._stored = text
 
-    def _save(self) -> None:
-        from .fit import with_stated
+    def _save_version(self, unsaved: Profile) -> None:
+        from .session import keep_stated
 
-        if self._unsaved is None or self._memory is None:
+        if self._memory is None:
             return
-        text, profile = self._memory.to_json(), with_stated(self._store, self._unsaved)
+        text, profile = self._memory.to_json(), keep_stated(self._store, unsaved)
         note = f"{len(self._read)} new record(s)"
-        self._version = self._store.remember(profile, text, note, instead_of=self._kept)
-        self._kept, self._unsaved = text, None
+        self._version = self._store.remember(profile, text, note, instead_of=self._stored)
+        self._stored, self._unsaved = text, None
 
-    def _show(self, found: Updated, tokens: int) -> None:
+    def _print(self, found: Updated, tokens: int) -> None:
         from hyperalign.files import append_line
 
         from .show import plain
-        from .terminal import say_undecided
+        from .terminal import json_text, report_undecided
 
         told = {
             "taught": list(found.taught),
@@ -231,12 +249,13 @@ class _Updating:
             "tokens": tokens,
             "questions": {"asked": found.asked, "undecided": found.undecided},
         }
-        append_line(self._run.path / "updates.jsonl", _json(told, indent=None))
-        if self._asked.as_json:
-            typer.echo(_json(told, indent=None))
+        line = json_text(told, indent=None)
+        append_line(self._run.path / "updates.jsonl", line)
+        if self._settings.as_json:
+            typer.echo(line)
             return
         typer.echo(f"{len(found.taught)} record(s) read, {tokens:,} tokens.")
-        say_undecided(found.asked, found.undecided)
+        report_undecided(found.asked, found.undecided)
         for name, reason in found.skipped.items():
             typer.echo(f"  skipped {plain(name)}: {reason}")
         for each in found.contradictions:
@@ -245,34 +264,11 @@ class _Updating:
             for statement in statements:
                 typer.echo(f"  {sign} {plain(statement)}")
         if found.memory.waiting:
-            typer.echo(
-                f"  {len(found.memory.waiting)} record(s) wait for more: it takes four of a kind to fit anybody."
-            )
-
-    def keep(self) -> None:
-        """Save what is not saved yet, and what it took."""
-
-        self._save()
-        if self._person is not None:
-            self._run.write("cost.json", _json({step: usage.as_json() for step, usage in self._budget.by_step.items()}))
-
-    def finish(self) -> None:
-        """Save, and say where all of it is."""
-        self.keep()
-        if self._person is None:
-            if self._asked.as_json:
-                typer.echo(_json({"taught": []}, indent=None))
-            else:
-                typer.echo(f"Nothing new of {self._user}.")
-            return
-        self._run.finish({"records": len(self._read)})
-        if not self._asked.as_json:
-            saved = f"Saved as version {self._version} of {self._user}" if self._version else "What is believed stays"
-            typer.echo(f"{saved}; the run is in {self._run.path}")
+            typer.echo(f"  {len(found.memory.waiting)} record(s) wait for more: a fit needs four of a kind.")
 
 
 def _batches(files: Sequence[Path], user: str | None, skip_bad: bool) -> Iterator[list[Record]]:
-    """All of the files at once, or the lines of standard input one by one; nothing new where neither is given."""
+    """The records of all files at once, then those of standard input one by one. One empty batch without files."""
     from hyperalign.reading import read_records
 
     named = [file for file in files if str(file) != "-"]
@@ -281,15 +277,15 @@ def _batches(files: Sequence[Path], user: str | None, skip_bad: bool) -> Iterato
         user = records[0].user if records else user
         yield records
     if len(named) < len(files):
-        yield from _lines(user, skip_bad)
+        yield from _stream(user, skip_bad)
 
 
-def _added(opened: Store, batch: Sequence[Record], skip_bad: bool) -> bool:
-    """Whether new records could be kept; a bad one is passed over where that was asked for."""
+def _add(store: Store, batch: Sequence[Record], skip_bad: bool) -> bool:
+    """Add records to the store; False if one is invalid and skipped."""
     from hyperalign.errors import RecordError
 
     try:
-        opened.add_records(batch)
+        store.add_records(batch)
     except RecordError as error:
         if not skip_bad:
             raise
@@ -298,52 +294,52 @@ def _added(opened: Store, batch: Sequence[Record], skip_bad: bool) -> bool:
     return True
 
 
-def _lines(user: str | None, skip_bad: bool) -> Iterator[list[Record]]:
+def _stream(user: str | None, skip_bad: bool) -> Iterator[list[Record]]:
     import sys
 
     from hyperalign.errors import RecordError
-    from hyperalign.reading import parse_line
-    from hyperalign.records import Rating
 
-    whose = user
     for number, line in enumerate(sys.stdin, start=1):
         if not line.strip():
             continue
         try:
-            record = parse_line(line, _STREAM, number, whose)
-            if isinstance(record, Rating):
-                raise RecordError(
-                    "a rating alone is no choice.",
-                    path=_STREAM,
-                    line=number,
-                    remedy="Give ratings as a file, where two of one prompt make a pair.",
-                )
-            if whose is not None and record.user != whose:
-                raise RecordError(
-                    f"this record is of {record.user!r}, not of {whose!r}.",
-                    path=_STREAM,
-                    line=number,
-                    remedy="Stream one person's records.",
-                )
+            record = _parse(line, number, user)
         except RecordError as error:
             if not skip_bad:
                 raise
             typer.echo(f"Passed over: {error}", err=True)
             continue
-        whose = record.user
+        user = record.user
         yield [record]
 
 
-def _named(user: str | None) -> str:
+def _parse(line: str, number: int, user: str | None) -> Record:
+    from hyperalign.errors import RecordError
+    from hyperalign.reading import parse_line
+    from hyperalign.records import Rating
+
+    record = parse_line(line, _STREAM, number, user)
+    if isinstance(record, Rating):
+        raise RecordError(
+            "a rating alone is no choice.",
+            path=_STREAM,
+            line=number,
+            remedy="Give ratings as a file, where two of one prompt make a pair.",
+        )
+    if user is not None and record.user != user:
+        raise RecordError(
+            f"this record is of {record.user!r}, not of {user!r}.",
+            path=_STREAM,
+            line=number,
+            remedy="Stream one person's records.",
+        )
+    return record
+
+
+def _required(user: str | None) -> str:
     from hyperalign.errors import InputError
     from hyperalign.records import check_user
 
     if user is None:
         raise InputError("There is nothing to read.", remedy="Name files, - or --user NAME for what the store has.")
     return check_user(user)
-
-
-def _json(content: object, indent: int | None = 2) -> str:
-    import json
-
-    return json.dumps(content, ensure_ascii=False, indent=indent, default=str)

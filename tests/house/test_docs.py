@@ -58,9 +58,9 @@ def test_commands_on_a_page_exist(page: Path) -> None:
 
 
 def test_the_check_of_commands_can_fail() -> None:
-    assert _complaint("hyperalign infer a.txt --user ada") == ""
+    assert _complaint("hyperalign fit a.txt --user ada") == ""
     assert _complaint("hyperalign profile shwo ada") == "no command 'shwo'"
-    assert _complaint("hyperalign infer a.txt --usr=ada") == "no option --usr"
+    assert _complaint("hyperalign fit a.txt --usr=ada") == "no option --usr"
     assert _written("Say `hyperalign demo`.\n```bash\nhyperalign doctor  # now\n```\n") == [
         "hyperalign doctor",
         "hyperalign demo",

@@ -18,7 +18,7 @@ from tests.fixtures.scripted_server import ScriptedServer
 from tests.house.source_tree import lazy_names, modules, parsed
 
 HEAVY = {"cyllama", "dspy", "litellm", "openai", "scipy", "sqlalchemy", "torch", "transformers", "xllamacpp"}
-VERBS = ["", "demo", "doctor", "extract", "generate", "infer", "models", "models pull", "profile", "profile show"]
+VERBS = ["", "demo", "doctor", "fit", "generate", "models", "models pull", "profile", "profile show"]
 HELP_SECONDS = 0.4
 # What no hosted answer needs: statistics, a store that nobody named, what runs or trains models here.
 IDLE = {"cyllama", "pandas", "scipy", "sklearn", "sqlalchemy", "torch", "transformers", "xllamacpp"}

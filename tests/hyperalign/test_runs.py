@@ -14,30 +14,30 @@ ASKED = {"records": ["a", "b"], "model": "m"}
 
 
 def test_a_run_is_found_again_by_what_it_was_asked(tmp_path: Path) -> None:
-    first = RunFolder("infer", "ada", ASKED, root=tmp_path)
+    first = RunFolder("fit", "ada", ASKED, root=tmp_path)
     assert not first.resumed
     first.journal.put("call", {"answer": "yes"})
-    again = RunFolder("infer", "ada", ASKED, root=tmp_path)
+    again = RunFolder("fit", "ada", ASKED, root=tmp_path)
     assert again.path == first.path
     assert again.resumed
     assert again.journal.get("call") == {"answer": "yes"}
-    assert RunFolder("infer", "ada", {**ASKED, "model": "n"}, root=tmp_path).path != first.path
+    assert RunFolder("fit", "ada", {**ASKED, "model": "n"}, root=tmp_path).path != first.path
     assert RunFolder("demo", "ada", ASKED, root=tmp_path).path != first.path
 
 
 def test_a_finished_run_is_no_resumption(tmp_path: Path) -> None:
-    run = RunFolder("infer", "ada", ASKED, root=tmp_path)
+    run = RunFolder("fit", "ada", ASKED, root=tmp_path)
     run.finish({"kept": 1})
     assert run.finished
-    again = RunFolder("infer", "ada", ASKED, root=tmp_path)
+    again = RunFolder("fit", "ada", ASKED, root=tmp_path)
     assert not again.resumed
-    assert json.loads((again.path / "run.json").read_text()) == {"verb": "infer", "user": "ada", **ASKED}
+    assert json.loads((again.path / "run.json").read_text()) == {"verb": "fit", "user": "ada", **ASKED}
 
 
 @pytest.mark.parametrize("user", ["../../etc/passwd", "a/b", "Zoë", "x" * 200, "..", ""])
 def test_no_user_id_leads_out_of_the_folder(tmp_path: Path, user: str) -> None:
     root = tmp_path / "runs"
-    run = RunFolder("infer", user, ASKED, root=root)
+    run = RunFolder("fit", user, ASKED, root=root)
     assert run.path.parent == root
     assert [path.name for path in root.iterdir()] == [run.path.name]
     assert remove_runs(user, root=root) == 1
@@ -67,10 +67,10 @@ def test_lines_of_something_else_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_removal_takes_one_person_s_runs_and_no_others(tmp_path: Path) -> None:
-    kept = RunFolder("infer", "ada-b", ASKED, root=tmp_path)
+    kept = RunFolder("fit", "ada-b", ASKED, root=tmp_path)
     # Both names make the same folder name.
     for user in ("ada.b", "ada"):
-        RunFolder("infer", user, ASKED, root=tmp_path).write("profile.json", "{}")
+        RunFolder("fit", user, ASKED, root=tmp_path).write("profile.json", "{}")
         RunFolder("demo", user, ASKED, root=tmp_path)
     assert remove_runs("ada", root=tmp_path) == 2
     assert remove_runs("ada", root=tmp_path) == 0
@@ -79,7 +79,7 @@ def test_removal_takes_one_person_s_runs_and_no_others(tmp_path: Path) -> None:
 
 
 def test_a_removal_that_fails_says_so_and_can_be_repeated(tmp_path: Path) -> None:
-    run = RunFolder("infer", "ada", ASKED, root=tmp_path)
+    run = RunFolder("fit", "ada", ASKED, root=tmp_path)
     (run.path / "a-folder").mkdir()
     with pytest.raises(StorageError, match="Could not remove"):
         remove_runs("ada", root=tmp_path)

@@ -50,7 +50,7 @@ ENTRY = (sys.executable, "-P", "-c", f"{_HEARS}; from hyperalign.cli import main
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """``run("infer", file, stdin=b"…")`` in this process; commands see ``tmp_path`` as their folder."""
+    """``run("fit", file, stdin=b"…")`` in this process; commands see ``tmp_path`` as their folder."""
     monkeypatch.chdir(tmp_path)
     for name in ("HYPERALIGN_DEBUG", "HYPERALIGN_MODEL", "HYPERALIGN_SCORER", "HYPERALIGN_STORE"):
         monkeypatch.delenv(name, raising=False)
@@ -70,7 +70,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 @pytest.fixture
 def process(tmp_path: Path) -> Start:
-    """``process("infer", file)`` starts the command as a process of its own in ``tmp_path``."""
+    """``process("fit", file)`` starts the command as a process of its own in ``tmp_path``."""
 
     def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

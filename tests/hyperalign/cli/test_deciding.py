@@ -52,9 +52,9 @@ def test_a_forgotten_record_is_in_no_version_run_or_file(
         rests = found.provenance.model_copy(update={"records": [*found.provenance.records, "ada-secret"]})
         opened.save(found.model_copy(update={"hypotheses": [*found.hypotheses, alone], "provenance": rests}))
         opened.save(found.model_copy(update={"dropped": [*found.dropped, alone], "provenance": rests}))
-    run_folder = RunFolder("infer", "ada", {"records": ["ada-secret"]})
+    run_folder = RunFolder("fit", "ada", {"records": ["ada-secret"]})
     run_folder.write("candidates.json", secret)
-    other = RunFolder("infer", "ada", {"records": ["another"]})
+    other = RunFolder("fit", "ada", {"records": ["another"]})
     told = json.loads(run("forget", "ada", "ada-secret", "--yes", "--json"))
     assert told["versions"] == [2, 3]
     assert told["runs"] == 1

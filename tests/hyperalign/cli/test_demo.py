@@ -52,7 +52,7 @@ def test_the_whole_loop(demo: tuple[Done, ScriptedServer], tmp_path: Path) -> No
     asked = json.loads((folder / "calls.jsonl").read_text().splitlines()[0])
     assert asked
     assert {"profile.json", "candidates.json", "cost.json", "done.json"} <= {file.name for file in folder.iterdir()}
-    assert lines[-1].startswith("Next, your own: hyperalign infer")
+    assert lines[-1].startswith("Next, your own: hyperalign fit")
     # The answers stand side by side, as data.
     (row,) = [line for line in lines if BARE in line]
     assert row.index(BARE) < row.index("How very kind!]0;title But no.")

@@ -142,7 +142,7 @@ def test_how_many_others_one_is_held_against_is_told_of_the_cost_and_of_the_run(
     assert few < usual
     assert run(*asked, "--out", tmp_path / "a", "--reference", "2").code == 0
     run(*asked, "--out", tmp_path / "a").refused(3, "differs in state")
-    assert f"infer and extract take {REFERENCE_RECORDS}." in " ".join(run("eval", "--help").out.split())
+    assert f"fit takes {REFERENCE_RECORDS}." in " ".join(run("eval", "--help").out.split())
 
 
 def test_controls_are_switched_off_by_name_and_the_report_says_so(run: Run, asked: list[str], tmp_path: Path) -> None:

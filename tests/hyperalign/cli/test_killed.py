@@ -60,7 +60,7 @@ def test_twenty_kills_lose_nothing(tmp_path: Path, scripted_server: ScriptedServ
     scripted_server.default = Step("letters", answer)
     made = context()
     options = [*asked(f"vllm:{scripted_server.url}", tmp_path), "--concurrency", "16"]
-    arguments = ["infer", *write(tmp_path, "a.txt", "b.txt", "c.txt"), *write(tmp_path / "more", "d.txt"), *options]
+    arguments = ["fit", *write(tmp_path, "a.txt", "b.txt", "c.txt"), *write(tmp_path / "more", "d.txt"), *options]
     undisturbed = command(made, tmp_path, *arguments, "--user", "bea")
     undisturbed.join(120)
     assert undisturbed.exitcode == 0, (tmp_path / "out.txt").read_text()

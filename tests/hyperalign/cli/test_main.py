@@ -62,7 +62,7 @@ print(json.dumps([told, sorted({name.partition(".")[0] for name in sys.modules})
         (["generate", "Hello", "--best-of", "0"], "--best-of"),
         (["generate", "Hello", "--best-of", "many"], "--best-of"),
         (["generate", "Hello", "--max-calls", "-1"], "--max-calls"),
-        (["infer", "--seed", "x"], "--seed"),
+        (["fit", "--seed", "x"], "--seed"),
         (["models", "push"], "No such command 'push'"),
         (["models", "path"], "Missing argument"),
         (["profile", "show", "a", "b", "c"], "unexpected extra argument"),
@@ -89,14 +89,24 @@ def test_without_a_verb_the_help_is_shown(run: Run) -> None:
         assert "Commands:" in done.out + done.err
 
 
-def test_the_version(run: Run) -> None:
+def test_the_version(run: Run, tmp_path: Path) -> None:
     assert run("--version") == Done(0, f"{hyperalign.__version__}\n", "")
+    module = [sys.executable, "-P", "-m", "hyperalign", "--version"]
+    shown = subprocess.run(module, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert shown == f"{hyperalign.__version__}\n"
+
+
+def test_the_package_runs_as_the_command(tmp_path: Path) -> None:
+    module = [sys.executable, "-P", "-m", "hyperalign", "models", "push"]
+    done = subprocess.run(module, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: hyperalign models ")
 
 
 def test_help_of_every_verb_explains_it_and_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", HELP_OF_ALL], capture_output=True, text=True, check=True)
     told, loaded = json.loads(done.stdout)
-    assert {"", "demo", "infer", "generate", "doctor", "models pull", "models rm", "profile edit"} <= set(told)
+    assert {"", "demo", "fit", "generate", "doctor", "models pull", "models rm", "profile edit"} <= set(told)
     for verb, (code, text) in told.items():
         assert code == 0, verb
         usage, _, rest = text.partition("\n")
@@ -219,10 +229,10 @@ def test_names_and_words_of_users_and_servers_are_only_text(
         ["generate", "Hello", "--model", f"vllm:http://{EVIL}"],
         ["generate", "Hello", "--profile", f"{EVIL}.json"],
         ["generate", "Hello", "--profile", "field.json"],
-        ["infer", f"{EVIL}.txt", "--user", "ada"],
-        ["infer", "lines.jsonl"],
-        ["infer", file, "--user", "ada", "--model", model, "--scorer", EVIL],
-        ["infer", f"{EVIL}.txt", file, *more, "--user", "ada", "--skip-bad", *asked(model, tmp_path)],
+        ["fit", f"{EVIL}.txt", "--user", "ada"],
+        ["fit", "lines.jsonl"],
+        ["fit", file, "--user", "ada", "--model", model, "--scorer", EVIL],
+        ["fit", f"{EVIL}.txt", file, *more, "--user", "ada", "--skip-bad", *asked(model, tmp_path)],
         ["models", "path", EVIL],
         ["demo", "--person", EVIL],
         ["profile", "show", EVIL],

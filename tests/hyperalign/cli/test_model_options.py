@@ -25,7 +25,7 @@ SHARED = {
     "--concurrency",
     "--timeout",
 }
-VERBS = ["infer", "extract", "generate", "judge", "deliberate", "update", "eval", "demo", "distill"]
+VERBS = ["fit", "generate", "judge", "deliberate", "update", "eval", "demo", "distill"]
 STEPS = ["extract", "infer", "generate", "choice", "weigh", "report"]
 
 
@@ -65,7 +65,7 @@ def test_every_verb_that_asks_a_model_has_all_of_them(path: tuple[str, ...]) -> 
 def test_bad_values_are_refused_before_anything_is_read(
     run: Run, option: str, value: str, code: int, said: str, isolated_folders: Path
 ) -> None:
-    done = run("infer", "missing.txt", "--user", "ada", "--model", "openai/x", option, value)
+    done = run("fit", "missing.txt", "--user", "ada", "--model", "openai/x", option, value)
     assert done.code == code
     assert said in done.err
     assert "hunter2" not in done.err
@@ -106,7 +106,7 @@ def test_secrets_reach_no_file_and_no_message(
     scripted_server.default = reply(all_a)
     place = ["--api-base", scripted_server.base, "--header", "X-Key: hunter2"]
     files = write(tmp_path / "texts", "a.txt", "b.txt")
-    done = run("infer", *files, "--user", "ada", *asked("openai/scripted", tmp_path), *place)
+    done = run("fit", *files, "--user", "ada", *asked("openai/scripted", tmp_path), *place)
     assert done.code == 0, done.err
     assert scripted_server.requests[0].headers["x-key"] == "hunter2"
     assert "hunter2" not in done.out + done.err
@@ -120,7 +120,7 @@ def test_what_decides_the_answers_makes_another_run_and_what_does_not_goes_on(
 ) -> None:
     scripted_server.default = reply(all_a)
     files = write(tmp_path / "texts", "a.txt", "b.txt")
-    given = ["infer", *files, "--user", "ada", *asked(f"vllm:{scripted_server.url}", tmp_path)]
+    given = ["fit", *files, "--user", "ada", *asked(f"vllm:{scripted_server.url}", tmp_path)]
 
     def runs(*more: str) -> int:
         assert run(*given, *more).code == 0
@@ -177,7 +177,7 @@ def test_calls_at_once_are_as_many_as_were_asked_for(scripted_server: ScriptedSe
 )
 def test_a_dry_run_says_dollars(run: Run, tmp_path: Path, model: str, money: str, usd: bool | float | None) -> None:
     files = write(tmp_path, "a.txt", "b.txt", "c.txt")
-    given = ["infer", *files, "--user", "ada", "--model", model, "--population", others(tmp_path / "o"), "--dry-run"]
+    given = ["fit", *files, "--user", "ada", "--model", model, "--population", others(tmp_path / "o"), "--dry-run"]
     assert money in run(*given).out
     told = json.loads(run(*given, "--json").out)
     assert set(told["steps"]) == {"infer", "score", "evidence"}
@@ -193,7 +193,7 @@ def test_a_dry_run_says_dollars(run: Run, tmp_path: Path, model: str, money: str
 
 def test_a_scorer_of_ones_own_costs_nothing(run: Run, tmp_path: Path) -> None:
     files = write(tmp_path, "a.txt", "b.txt", "c.txt")
-    given = ["infer", *files, "--user", "ada", "--model", "openai/gpt-4o-mini", "--dry-run", "--json"]
+    given = ["fit", *files, "--user", "ada", "--model", "openai/gpt-4o-mini", "--dry-run", "--json"]
     steps = json.loads(run(*given, "--scorer", "local:smollm2-135m-instruct").out)["steps"]
     assert steps["infer"]["usd"] > 0
     assert steps["score"]["usd"] == 0
@@ -201,7 +201,7 @@ def test_a_scorer_of_ones_own_costs_nothing(run: Run, tmp_path: Path) -> None:
 
 def test_an_estimate_says_where_thinking_comes_on_top(run: Run, tmp_path: Path) -> None:
     files = write(tmp_path, "a.txt", "b.txt", "c.txt")
-    given = ["infer", *files, "--user", "ada", "--dry-run", "--model"]
+    given = ["fit", *files, "--user", "ada", "--dry-run", "--model"]
     assert "come on top" in run(*given, "openai/gpt-5-mini").out
     assert "come on top" not in run(*given, "openai/gpt-4o-mini").out
     assert json.loads(run(*given, "openai/gpt-5-mini", "--json").out)["thinking_comes_on_top"] is True
@@ -218,7 +218,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return cache
 
 
-@pytest.mark.parametrize("verb", ["infer", "extract", "update", "generate", "deliberate"])
+@pytest.mark.parametrize("verb", ["fit", "update", "generate", "deliberate"])
 def test_without_a_key_nothing_is_fetched(
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
@@ -230,7 +230,7 @@ def test_without_a_key_nothing_is_fetched(
     monkeypatch.setenv("HF_ENDPOINT", scripted_server.url)
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     given: list[str | Path] = ["Hello", "--best-of", "2"] if verb == "generate" else ["Hello"]
-    if verb in ("infer", "extract", "update"):
+    if verb in ("fit", "update"):
         given = [*write(tmp_path, "a.txt", "b.txt", "c.txt"), "--user", "ada"]
     models = ["--model", "anthropic/claude-haiku-5-5", "--scorer", "local:smollm2-135m-instruct"]
     run(verb, *given, *models).refused(5, "ANTHROPIC_API_KEY")
@@ -258,6 +258,6 @@ def test_a_name_that_is_wrong_is_said_before_a_file_is_fetched(
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     files = write(tmp_path, "a.txt", "b.txt", "c.txt")
-    run("infer", *files, "--user", "ada", "--model", model, "--scorer", scorer).refused(code, said)
+    run("fit", *files, "--user", "ada", "--model", model, "--scorer", scorer).refused(code, said)
     assert not list(empty_cache.rglob("*.part"))
     assert not list(empty_cache.rglob("*.wheels"))

@@ -20,7 +20,7 @@ from tests.fixtures.scripted_server import Recorded, ScriptedServer
 from tests.hyperalign.cli.conftest import Run
 from tests.hyperalign.cli.letters import others, write
 from tests.hyperalign.cli.test_eval import pairs as people_who_choose
-from tests.hyperalign.cli.test_extract import pair
+from tests.hyperalign.cli.test_fit_choices import pair
 from tests.hyperalign.cli.test_optimize import answered as optimizing
 from tests.hyperalign.cli.test_optimize import people as people_who_write
 from tests.hyperalign.example_people import profile
@@ -39,16 +39,16 @@ def letters(request: Recorded) -> str:
     return "\n".join(lines) if "\n2. " in request.prompt else "AB"[digest[0] % 2]
 
 
-def infer(run: Run, options: Options, folder: Path) -> None:
+def fit_texts(run: Run, options: Options, folder: Path) -> None:
     files = write(folder / "letters", "a.txt", "b.txt", "c.txt")
-    done = run("infer", *files, "--user", "ada", "--population", others(folder / "others"), *options, "--json")
+    done = run("fit", *files, "--user", "ada", "--population", others(folder / "others"), *options, "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["user"] == "ada"
 
 
-def extract(run: Run, options: Options, folder: Path) -> None:
+def fit_choices(run: Run, options: Options, folder: Path) -> None:
     (folder / "choices.jsonl").write_text("\n".join(pair("ada", number, True) for number in range(6)))
-    done = run("extract", "choices.jsonl", "--user", "ada", *options, "--json")
+    done = run("fit", "choices.jsonl", "--user", "ada", *options, "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["direction"]
 
@@ -93,8 +93,8 @@ def optimize(run: Run, options: Options, folder: Path) -> None:
 
 Verb = Callable[[Run, Options, Path], None]
 VERBS: dict[str, tuple[Verb, Callable[[Recorded], str]]] = {
-    "infer": (infer, letters),
-    "extract": (extract, letters),
+    "fit texts": (fit_texts, letters),
+    "fit choices": (fit_choices, letters),
     "generate": (generate, letters),
     "judge": (judge, letters),
     "deliberate": (deliberate, deliberating),

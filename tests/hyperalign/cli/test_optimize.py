@@ -11,7 +11,7 @@ import pytest
 from hyperalign.cli.optimize_cases import People, examples_of
 from hyperalign.evals.steps import step_named
 from hyperalign.evals.tasks.alignx import AlignX
-from hyperalign.files import alone_in
+from hyperalign.files import lock_folder
 from hyperalign.programs.optimize.artifact import read_artifact
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, error, hang, reply
 
@@ -77,14 +77,14 @@ def test_a_search_leaves_what_it_did_and_found(
 def test_two_commands_for_one_folder_do_not_both_ask(
     run: Run, asked: list[str], scripted_server: ScriptedServer, tmp_path: Path
 ) -> None:
-    with alone_in(tmp_path / "out"):
+    with lock_folder(tmp_path / "out"):
         done = run(*asked)
     assert done.code == 7
     assert "Another process is at work in" in done.err
     assert not scripted_server.requests
     assert run(*asked).code == 0
     before = len(scripted_server.requests)
-    with alone_in(tmp_path / "out"):
+    with lock_folder(tmp_path / "out"):
         assert run("optimize", "report", str(tmp_path / "out")).code == 7
     assert len(scripted_server.requests) == before
 
@@ -189,7 +189,7 @@ def test_nobody_of_the_search_is_in_its_report(run: Run, asked: list[str], tmp_p
     data["users"]["train"] = everybody
     file.write_text(json.dumps(data))
     report = run("optimize", "report", str(tmp_path / "out"), "--task", asked[3], *asked[4:6])
-    report.refused(3, "fewer than 2 report people whom the search has not seen")
+    report.refused(3, "fewer than 2 test people whom the search has not seen")
 
 
 def test_who_has_the_very_records_of_somebody_searched_on_is_no_other_person(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_what_was_kept_is_used(run: Run, asked: list[str], scripted_server: Scri
     )
     assert said.code == 0, said.err
     assert BETTER in json.dumps(scripted_server.requests[-1].body)
-    wrong = run("infer", str(people(tmp_path / "again.jsonl")), "--user", "p1", "--program", str(out), "--model", model)
+    wrong = run("fit", str(people(tmp_path / "again.jsonl")), "--user", "p1", "--program", str(out), "--model", model)
     assert wrong.code == 3
 
 
@@ -318,4 +318,4 @@ def test_the_weighing_of_harm_is_searched_too_and_then_used(
         cases = [json.loads(line)["found"] for line in (folder / "cases.jsonl").read_text().splitlines()]
         assert {case["read"]["deliberate"]["course"] for case in cases} == courses
     (tmp_path / "ada.md").write_text("A few words. And some more of them.")
-    run("infer", str(tmp_path / "ada.md"), "--user", "ada", *model, "--program", out).refused(3, "prompts for weigh")
+    run("fit", str(tmp_path / "ada.md"), "--user", "ada", *model, "--program", out).refused(3, "prompts for weigh")

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from hyperalign.cli.editing import marked
+from hyperalign.cli.profile_edits import mark_edited
 from hyperalign.cli.profile import app
 from hyperalign.cli.show import plain, render_diff, render_profile
 from hyperalign.errors import HyperalignError, InputError, NotFoundError, ProfileError, StorageError
@@ -80,7 +80,7 @@ def test_list(store: Path) -> None:
 
 def test_an_empty_store_says_what_to_do(tmp_path: Path) -> None:
     place = tmp_path / "empty.sqlite"
-    assert "hyperalign infer" in run("list", "--store", place)
+    assert "hyperalign fit" in run("list", "--store", place)
     assert json.loads(run("list", "--json", "--store", place)) == []
 
 
@@ -112,7 +112,7 @@ def test_show_says_where_choices_point(store: Path) -> None:
         tastes = {"warm": 0.96, "brief": 0.07, "tea": 0.2, "formal": 0.55, "polite": 0.52, "humorous": 0.5}
         opened.save(profile().model_copy(update={"direction": tastes}))
     out = run("show", "ada")
-    lines = [line.strip() for line in out[out.index("Leanings") :].splitlines()[1:4]]
+    lines = [line.strip() for line in out[out.index("Preferences") :].splitlines()[1:4]]
     assert lines == ["96%  Warm and friendly.", "93%  Long and detailed.", "80%  not tea"]
     assert "1 more: --all" in out
     assert "Funny and joking." in run("show", "ada", "--all")
@@ -249,7 +249,7 @@ def test_only_what_a_human_changed_is_marked() -> None:
     first, second = before.hypotheses
     new = Hypothesis(id="new", statement="Likes marmalade.", aspect="background", weight=1.0)
     after = before.model_copy(update={"hypotheses": [first.model_copy(update={"weight": 0.1}), second, new]})
-    one, two, three = marked(before, after).hypotheses
+    one, two, three = mark_edited(before, after).hypotheses
     assert (one.test, one.weight, two) == (first.test, 0.1, second)
     assert (three.source, three.weight) == ("edited", 1.0)
 
@@ -260,7 +260,7 @@ def test_a_quote_was_checked_for_the_old_wording(change: dict[str, str], left: f
     quote = before.hypotheses[0].evidence[0].model_copy(update={"checked": 0.9})
     checked = before.hypotheses[0].model_copy(update={"evidence": [quote]})
     before = before.model_copy(update={"hypotheses": [checked]})
-    (found,) = marked(before, before.model_copy(update={"hypotheses": [checked.model_copy(update=change)]})).hypotheses
+    (found,) = mark_edited(before, before.model_copy(update={"hypotheses": [checked.model_copy(update=change)]})).hypotheses
     assert (found.source, found.test) == ("edited", None)
     assert found.evidence[0].checked == left
 

@@ -13,7 +13,7 @@ from hyperalign.store import Store
 from tests.fixtures.scripted_server import ScriptedServer
 
 from .conftest import Run
-from .test_extract import SHORT, asked, pair
+from .test_fit_choices import SHORT, asked, pair
 
 __all__ = ["asked"]  # the fixture
 
@@ -30,7 +30,7 @@ def memory_of(user: str) -> str | None:
 def test_new_records_are_read_and_old_ones_are_not(
     run: Run, asked: list[str], tmp_path: Path, scripted_server: ScriptedServer
 ) -> None:
-    assert run("extract", "choices.jsonl", *asked).code == 0
+    assert run("fit", "choices.jsonl", *asked).code == 0
     first = len(scripted_server.requests)
     (tmp_path / "more.jsonl").write_text(lines(6, 2) + pair("ada", 0, True))
     done = run("update", "more.jsonl", *asked)
@@ -50,7 +50,7 @@ def test_new_records_are_read_and_old_ones_are_not(
 def test_a_stream_follows_a_taste_that_changed_and_saves_only_what_changed(
     run: Run, asked: list[str], tmp_path: Path
 ) -> None:
-    assert run("extract", "choices.jsonl", *asked).code == 0
+    assert run("fit", "choices.jsonl", *asked).code == 0
     stream = (lines(10, 2) + lines(20, 12, short=False)).encode()
     done = run("update", "-", *asked, "--half-life", "3", "--json", stdin=stream)
     assert done.code == 0, done.err

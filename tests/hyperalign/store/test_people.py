@@ -99,7 +99,7 @@ def test_what_is_not_there_is_said_with_a_suggestion(store: Store) -> None:
         store.load("ada.lovelase")
     with pytest.raises(NotFoundError, match="no version 7"):
         store.load("ada.lovelace", 7)
-    with pytest.raises(NotFoundError, match="hyperalign infer"):
+    with pytest.raises(NotFoundError, match="hyperalign fit"):
         store.history("bob")
     with pytest.raises(NotFoundError, match="profile list"):
         store.export("zoe")

@@ -1,4 +1,4 @@
-"""``hyperalign infer``, stopped by a budget, a full disk, Ctrl-C or a kill, goes on; two at once are safe."""
+"""``hyperalign fit``, stopped by a budget, a full disk, Ctrl-C or a kill, goes on; two at once are safe."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def test_a_budget_stops_and_a_higher_one_goes_on(
     run: Run, options: list[str], tmp_path: Path, scripted_server: ScriptedServer
 ) -> None:
     files = write(tmp_path, "a.txt", "b.txt", "c.txt")
-    run("infer", *files, "--user", "ada", *options, "--max-calls", "1").refused(
+    run("fit", *files, "--user", "ada", *options, "--max-calls", "1").refused(
         6, "The budget of 1 calls is used up", "--max-calls"
     )
     assert len(scripted_server.requests) == 1
-    run("infer", *files, "--user", "ada", *options, "--max-calls", "8").refused(6, "budget of 8 calls")
+    run("fit", *files, "--user", "ada", *options, "--max-calls", "8").refused(6, "budget of 8 calls")
     assert len(scripted_server.requests) == 9, "what is replayed costs nothing"
-    assert run("infer", *files, "--user", "ada", *options).code == 0
+    assert run("fit", *files, "--user", "ada", *options).code == 0
     assert_no_request_twice(scripted_server)
 
 
@@ -58,17 +58,17 @@ def test_a_disk_that_fills_up_and_is_freed_again(
 ) -> None:
     monkeypatch.setenv("HYPERALIGN_DATA", str(full_disk))
     files = write(tmp_path, "a.txt", "b.txt")
-    assert run("infer", *files, "--user", "ada", *options, "--max-calls", "2").code == 6
+    assert run("fit", *files, "--user", "ada", *options, "--max-calls", "2").code == 6
     ballast = full_disk / "ballast"
     with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
         while True:
             file.write(bytes(4096))
-    done = run("infer", *files, "--user", "ada", *options)
+    done = run("fit", *files, "--user", "ada", *options)
     done.refused(7)
     assert "space" in done.err or "full" in done.err
     ballast.unlink()
     before = len(scripted_server.requests)
-    assert run("infer", *files, "--user", "ada", *options).code == 0
+    assert run("fit", *files, "--user", "ada", *options).code == 0
     assert before >= 2
     assert saved() == [1]
 
@@ -81,7 +81,7 @@ def test_a_disk_that_is_full_from_the_start(
     with (full_disk / "ballast").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
         while True:
             file.write(bytes(4096))
-    done = run("infer", *write(tmp_path, "a.txt"), "--user", "ada", *options)
+    done = run("fit", *write(tmp_path, "a.txt"), "--user", "ada", *options)
     done.refused(7)
     assert "full" in done.err or "space" in done.err
 
@@ -106,7 +106,7 @@ def killed_in_the_middle(process: Start, server: ScriptedServer, arguments: list
 def test_a_killed_run_goes_on(
     process: Start, run: Run, options: list[str], tmp_path: Path, scripted_server: ScriptedServer, how: signal.Signals
 ) -> None:
-    arguments = ["infer", *map(str, write(tmp_path, "a.txt", "b.txt", "c.txt")), "--user", "ada", *options]
+    arguments = ["fit", *map(str, write(tmp_path, "a.txt", "b.txt", "c.txt")), "--user", "ada", *options]
     done = killed_in_the_middle(process, scripted_server, [*arguments, "--concurrency", "4"], how)
     assert len(scripted_server.requests) == 15, "four at once"
     if how is signal.SIGINT:
@@ -129,7 +129,7 @@ def test_a_killed_run_goes_on(
 
 def test_two_at_once_on_one_store(process: Start, options: list[str], tmp_path: Path) -> None:
     files = write(tmp_path, "a.txt", "b.txt", "c.txt")
-    both = [process("infer", *files[:count], "--user", "ada", *options) for count in (2, 3)]
+    both = [process("fit", *files[:count], "--user", "ada", *options) for count in (2, 3)]
     ended = [(running.communicate(timeout=120), running.returncode) for running in both]
     assert [code for _, code in ended] == [0, 0], ended
     assert saved() == [1, 2]
