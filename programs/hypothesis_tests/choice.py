@@ -21,9 +21,9 @@ from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis
 from hyperalign.records import Record, other_text, own_text
 from hyperalign.scores import Message
-from hyperalign.text import excerpt, fenced
+from hyperalign.text import excerpt, fence
 
-from ..binary_choice import ANSWER_LINES, ask_binary_batch, chunks
+from ..binary_choice import ANSWER_LINES, ask_binary_batch, split_evenly
 from ..program import Parallel, Program, Steps, resolve_model, run_steps, run_steps_async
 from . import Done, Screen
 
@@ -55,7 +55,7 @@ class WhichText(dspy.Signature):
 
 def render_which_text(inputs: Mapping[str, Any]) -> list[Message]:
     """The conversation of ``WhichText``: the texts first, so that a prefix cache reads them once for all statements."""
-    texts = f"{fenced(inputs['first'], 'A')}\n\n{fenced(inputs['second'], 'B')}"
+    texts = f"{fence(inputs['first'], 'A')}\n\n{fence(inputs['second'], 'B')}"
     statements: Sequence[str] = inputs["statements"]
     if len(statements) == 1:
         asked = f"Statement: {statements[0]}\nWhich text does it fit better, A or B?"
@@ -211,7 +211,7 @@ class ChoiceTest(dspy.Module):
         calls = [
             _Call(row, columns, exchanged)
             for row in texts
-            for columns in chunks(np.flatnonzero(wanted[row]).tolist(), size)
+            for columns in split_evenly(np.flatnonzero(wanted[row]).tolist(), size)
             for exchanged in (False, True)
         ]
         waiting = Counter(call.row for call in calls)

@@ -12,7 +12,7 @@ from hyperalign.profile import Hypothesis
 from hyperalign.records import Record, other_text, own_text, prompt_of
 from hyperalign.scores import Message, Scorer
 from hyperalign.style import StyleClaim, measure
-from hyperalign.text import excerpt, fenced
+from hyperalign.text import excerpt, fence
 
 from . import Done, Screen, pick_rows
 
@@ -138,14 +138,14 @@ class LikelihoodTest:
     def _row(self, record: Record, hypotheses: Sequence[Hypothesis]) -> list[float]:
         other = other_text(record)
         if other is None:
-            return self._score(f"{fenced(excerpt(own_text(record), self._words), 'text')}\n\n{_QUESTION}", hypotheses)
+            return self._score(f"{fence(excerpt(own_text(record), self._words), 'text')}\n\n{_QUESTION}", hypotheses)
         own_first = self._score(self._compare(record, own_text(record), other), hypotheses)
         own_second = self._score(self._compare(record, other, own_text(record)), hypotheses)
         return [first - second for first, second in zip(own_first, own_second, strict=True)]
 
     def _compare(self, record: Record, first: str, second: str) -> str:
-        shown = [fenced(excerpt(prompt_of(record), self._words), "prompt")] if prompt_of(record) else []
-        shown += [fenced(excerpt(first, self._words), "first"), fenced(excerpt(second, self._words), "second")]
+        shown = [fence(excerpt(prompt_of(record), self._words), "prompt")] if prompt_of(record) else []
+        shown += [fence(excerpt(first, self._words), "first"), fence(excerpt(second, self._words), "second")]
         return "\n\n".join([*shown, _COMPARED])
 
     def _score(self, question: str, statements: Sequence[Hypothesis]) -> list[float]:
