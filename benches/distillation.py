@@ -40,7 +40,7 @@ from hyperalign.programs.generate import Generate
 from hyperalign.programs.strategies import strategy
 from hyperalign.reading import read_records
 from hyperalign.records import Sample
-from hyperalign.style import likeness, of_beginnings
+from hyperalign.style import keep_opening_features, likeness
 from hyperalign.style.claims import MAX_DEVIATIONS
 from hyperalign.text import longest_copied_run
 
@@ -150,7 +150,7 @@ def scores(
 def table(kept: Answers, cases: Sequence[Case], texts: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """The table and what follows from it, as Markdown."""
     authors = Authorship(texts, words=WORDS)
-    nats = scores(kept, cases, lambda person, answer: likeness(answer, of_beginnings(person.style)))
+    nats = scores(kept, cases, lambda person, answer: likeness(answer, keep_opening_features(person.style)))
     far = scores(kept, cases, _distance)
     named = scores(kept, cases, lambda person, answer: float(authors.author(answer) == person.user))
     yield (
@@ -211,7 +211,7 @@ def _distance(person: Profile, answer: str) -> float:
     """Of what is no answer, the most there is: where nothing was measured nothing would be far."""
     if len(answer.split()) < MIN_WORDS:
         return MAX_DEVIATIONS
-    return style_distance(answer, person.model_copy(update={"style": of_beginnings(person.style)}))
+    return style_distance(answer, person.model_copy(update={"style": keep_opening_features(person.style)}))
 
 
 def _over(ours: Mapping[str, list[float]], theirs: Mapping[str, list[float]]) -> dict[str, list[float]]:

@@ -21,7 +21,7 @@ from statistics import fmean
 
 from hyperalign.evals.tasks.squality import Squality
 from hyperalign.files import write_whole
-from hyperalign.style import Source, build_reference, claims, cut_excerpt, measure
+from hyperalign.style import Source, build_reference, cut_excerpt, find_claims, measure
 from hyperalign.style.parsed import sentence_ends
 from hyperalign.style.reference import EXCERPT_WORDS
 
@@ -154,11 +154,11 @@ def check_genre(genre: str, genres: Mapping[str, People], *, alone: bool, rng: r
             continue
         reference = build_reference({genre: rest} if alone else {**genres, genre: rest}, omit=OMIT)
         order = rng.sample(texts, len(texts))
-        made = claims(order[:shown], reference)
+        made = find_claims(order[:shown], reference)
         counts.append(len(made))
         # Nobody in particular: one text each of different people. What is claimed of them is noise (or genre).
         crowd = rng.sample(sorted(rest), min(shown, len(rest)))
-        nulls.append(len(claims([rng.choice(rest[name]) for name in crowd], reference)))
+        nulls.append(len(find_claims([rng.choice(rest[name]) for name in crowd], reference)))
         later = [measure(text) for text in order[shown:]]
         strangers = [measure(text) for values in rest.values() for text in rng.sample(values, min(4, len(values)))]
         for claim in made:

@@ -28,7 +28,7 @@ from hyperalign.errors import InputError
 from hyperalign.evals.metrics.authorship import Authorship, cut
 from hyperalign.evals.statistics import difference, estimate
 from hyperalign.profile import Profile
-from hyperalign.style import likeness, of_beginnings
+from hyperalign.style import keep_opening_features, likeness
 
 from .distillation import WORDS, Answers, Case, own_texts, said
 
@@ -139,7 +139,10 @@ def _nats(
     """By prompt, how much the beginnings of the answers are like the people."""
     return {
         prompt: [
-            likeness(cut(kept.known[condition.name, person.user, prompt]["answer"], WORDS), of_beginnings(person.style))
+            likeness(
+                cut(kept.known[condition.name, person.user, prompt]["answer"], WORDS),
+                keep_opening_features(person.style),
+            )
             for person in people
         ]
         for prompt in prompts

@@ -1,8 +1,4 @@
-"""Cases as DSPy examples, and a metric that says in words what was wrong: for ``dspy.Evaluate`` and the optimizers.
-
-A program is asked with ``prompt`` and ``records`` and answers with ``answer``; in a choice case the prompt shows two
-answers, and the answer is a letter. This file draws nothing and runs no program.
-"""
+"""Cases as DSPy examples, and a metric with feedback in words, for ``dspy.Evaluate`` and the optimizers."""
 
 from __future__ import annotations
 
@@ -12,10 +8,10 @@ from typing import Any
 
 import dspy
 
-from hyperalign.programs.binary_choice import question
+from hyperalign.programs.binary_choice import render_choice
 from hyperalign.programs.replies import read_probability
 from hyperalign.records import own_text
-from hyperalign.style import StyleClaim, claims, measure
+from hyperalign.style import StyleClaim, find_claims, measure
 
 from .cases import Case, case_id
 from .metrics.authorship import Authorship
@@ -29,14 +25,14 @@ _REMARKS = 3
 def trainset(cases: Iterable[Case]) -> list[dspy.Example]:
     """Cases as examples, with ``prompt`` and ``records`` as inputs.
 
-    Which answer stands first is settled by the case's id, so that no position wins.
+    In a choice the prompt shows two answers, in an order that depends on the case's id, and the answer is a letter.
 
     Args:
-        cases: choices or writing; people whose profiles are reported must not be among them.
+        cases: choices or writing; keep people that you report on out of them.
 
     Returns:
-        Examples with ``case`` (its id) and ``user`` beside their inputs; of choices also ``letter``, ``chosen`` and
-        ``rejected``, of writing ``reference``.
+        Examples with ``case`` (its id) and ``user`` in addition to their inputs; choices also have ``letter``,
+        ``chosen`` and ``rejected``, writing has ``reference``.
     """
     return [_writing(case) if case.reference else _choice(case) for case in cases]
 
@@ -45,7 +41,7 @@ def _choice(case: Case) -> dspy.Example:
     first = int(case_id(case.id), 16) % 2 == 0
     a, b = (case.chosen, case.rejected) if first else (case.rejected, case.chosen)
     return dspy.Example(
-        prompt=question(case.prompt, a, b),
+        prompt=render_choice(case.prompt, a, b),
         records=list(case.records),
         letter="A" if first else "B",
         chosen=case.chosen,
@@ -62,19 +58,16 @@ def _writing(case: Case) -> dspy.Example:
 
 
 class CaseMetric:
-    """Scores a prediction between 0 and 1, and says in words what was wrong.
-
-    It has the shape that GEPA wants (``score`` and ``feedback``). Where DSPy asks whether a trace is good enough to
-    learn from, it answers yes or no.
+    """Scores a prediction between 0 and 1, with feedback in words, as GEPA expects.
 
     Args:
-        authorship: judges what is written; not needed for choices.
-        enough: the score from which a trace is good enough.
+        authorship: judges written answers; not needed for choices.
+        threshold: traces with a higher score are good enough to learn from.
     """
 
-    def __init__(self, authorship: Authorship | None = None, *, enough: float = 0.5) -> None:
+    def __init__(self, authorship: Authorship | None = None, *, threshold: float = 0.5) -> None:
         self._authorship = authorship
-        self._enough = enough
+        self._threshold = threshold
 
     def __call__(
         self, gold: dspy.Example, pred: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None
@@ -82,20 +75,21 @@ class CaseMetric:
         """Judge one prediction.
 
         Args:
-            gold: one of ``trainset``.
-            pred: what the program gave, with ``answer``.
+            gold: an example of ``trainset``.
+            pred: a prediction with ``answer``.
             trace: given where DSPy collects demonstrations.
-            pred_name: the predictor that feedback is for, given by GEPA.
-            pred_trace: its trace.
+            pred_name: of the predictor that feedback is for, given by GEPA.
+            pred_trace: of that predictor.
 
         Returns:
-            ``dspy.Prediction`` with ``score`` and ``feedback``; for a trace, whether the score is above ``enough``.
+            ``dspy.Prediction`` with ``score`` and ``feedback``; for a trace alone, whether the score is above the
+            threshold.
         """
         del pred_trace
         answer = str(getattr(pred, "answer", ""))
         score, feedback = self._choice(gold, answer) if "letter" in gold else self._writing(gold, answer)
         if trace is not None and pred_name is None:
-            return score > self._enough
+            return score > self._threshold
         return dspy.Prediction(score=score, feedback=feedback)
 
     def _choice(self, gold: dspy.Example, answer: str) -> tuple[float, str]:
@@ -110,7 +104,7 @@ class CaseMetric:
     def _writing(self, gold: dspy.Example, answer: str) -> tuple[float, str]:
         score = math.exp(self._authorship.logprob(answer, gold.user)) if self._authorship else 0.0
         texts = [own_text(record) for record in gold.records]
-        remarks = _remarks(claims(texts), answer)
+        remarks = _remarks(find_claims(texts), answer)
         judged = f"A judge of function words and punctuation is {score:.0%} sure that the person wrote this. "
         return score, (judged if self._authorship else "") + (
             " ".join(remarks) or "Its measured style is within what the person does."
@@ -118,7 +112,7 @@ class CaseMetric:
 
 
 def _remarks(standing_out: list[StyleClaim], answer: str) -> list[str]:
-    """Where an answer does not do what sets the person apart, the farthest first."""
+    """Style claims about the person that an answer does not meet, the farthest first."""
     found = measure(answer)
     missed = sorted((claim for claim in standing_out if claim.holds(found) <= 0), key=lambda claim: claim.holds(found))
     return [f"It should do this, and does not: {claim.statement}" for claim in missed[:_REMARKS]]

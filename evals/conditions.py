@@ -1,16 +1,4 @@
-"""The conditions of an eval: what they are called, and of which kind they are: strategy, control or ceiling.
-
-This file makes no condition and scores none.
-
-Profiles made from the records of cases: each made once, kept in the run's folder, and read again after a stop.
-
-This file knows no way to fit anybody: it is handed one.
-
-The conditions of an eval: each strategy with the person's own profile, and the controls it must beat.
-
-An condition is a strategy, a profile, and somebody else's profile to hold against it. This file runs no
-model of its own: profiles come from what it is handed.
-"""
+"""Conditions of an eval: each strategy with the person's own profile, and the controls that it must beat."""
 
 from __future__ import annotations
 
@@ -25,9 +13,11 @@ from typing import Literal
 from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError
 from hyperalign.profile import Profile
-from hyperalign.programs.strategies import Strategy, strategy
-from hyperalign.records import Record, as_sample
+from hyperalign.programs.scope import narrow
+from hyperalign.programs.strategies import PROFILE_WORDS, Strategy, strategy
+from hyperalign.records import Record, to_sample
 from hyperalign.runs import Journal
+from hyperalign.scores import Message
 
 from .cases import Case, records_id
 from .controls import inverted
@@ -35,16 +25,19 @@ from .metrics.choice import FEATURES, vote_condition
 
 __all__ = [
     "BARE",
-    "BEATEN",
+    "CEILINGS",
     "CONTROLS",
+    "CONTROLS_TO_BEAT",
     "DELIBERATE",
     "DELIBERATE_HOSTILE",
+    "FEW_SHOT",
     "GOLD",
     "HOSTILE",
     "INVERTED",
-    "NOBODY",
     "NONE",
+    "NO_PROFILE",
     "OWN_TEXT",
+    "VERIFIED",
     "VOTES",
     "WRONG_USER",
     "Condition",
@@ -52,163 +45,68 @@ __all__ = [
     "Conditions",
     "Fitter",
     "Profiles",
+    "condition_kind",
     "controls_without",
     "curve_point",
-    "kind_of_condition",
-    "main_of",
-    "named",
+    "few_shot_profile",
+    "main_strategy",
     "needs_fit",
-    "untested",
+    "resolve_strategies",
 ]
 
 ConditionKind = Literal["strategy", "control", "ceiling"]
 
-NONE, GOLD, WRONG_USER, INVERTED, VOTES = "none", "gold", "wrong-user", "inverted", "votes"
+NONE, FEW_SHOT, VERIFIED = "none", "few-shot", "verified"
+GOLD, WRONG_USER, INVERTED, VOTES = "gold", "wrong-user", "inverted", "votes"
 OWN_TEXT = "own-text"
-"""What the person really wrote."""
-DELIBERATE, HOSTILE = "deliberate", "hostile"
-"""Ways of meeting a request: after deliberation, and under a profile that asks for harm."""
-DELIBERATE_HOSTILE = "deliberate-hostile"
+"""What the person wrote."""
+DELIBERATE, HOSTILE, DELIBERATE_HOSTILE = "deliberate", "hostile", "deliberate-hostile"
+"""Conditions of requests: with deliberation, under a profile that asks for harm, and both."""
 CONTROLS = (NONE, WRONG_USER, INVERTED, VOTES, GOLD)
-"""What can be switched off by name."""
+"""Controls that can be disabled by name."""
+CONTROLS_TO_BEAT = (NONE, WRONG_USER, INVERTED, *map(vote_condition, FEATURES))
+CEILINGS = (GOLD, OWN_TEXT)
 
 
-BEATEN = (NONE, WRONG_USER, INVERTED, *map(vote_condition, FEATURES))
-"""Controls that a strategy must beat."""
-_CEILINGS = (GOLD, OWN_TEXT)
-_ASSAULTS = (HOSTILE, DELIBERATE_HOSTILE)
-
-
-def kind_of_condition(condition: str) -> ConditionKind:
-    """The part that a condition plays."""
-    if condition in _CEILINGS:
+def condition_kind(condition: str) -> ConditionKind:
+    """Whether a condition is a strategy, a control, or a ceiling."""
+    if condition in CEILINGS:
         return "ceiling"
-    return "control" if condition in BEATEN or condition in _ASSAULTS else "strategy"
+    return "control" if condition in {*CONTROLS_TO_BEAT, HOSTILE, DELIBERATE_HOSTILE} else "strategy"
 
 
-def main_of(strategies: Sequence[str]) -> str | None:
-    """The strategy that controls are made under: ``verified`` where it is there, else the last one."""
-    return "verified" if "verified" in strategies else next(reversed(strategies), None)
+def main_strategy(strategies: Sequence[str]) -> str | None:
+    """The strategy that controls use: ``verified`` if it is there, else the last one."""
+    return VERIFIED if VERIFIED in strategies else next(reversed(strategies), None)
 
 
-def controls_without(off: Sequence[str]) -> list[str]:
-    """All controls but some.
+def controls_without(disabled: Sequence[str]) -> list[str]:
+    """All controls but the disabled ones.
 
     Raises:
-        InputError: one of them is no control.
+        InputError: a name is not a control.
     """
-    unknown = sorted(set(off) - set(CONTROLS))
+    unknown = sorted(set(disabled) - set(CONTROLS))
     if unknown:
-        raise InputError(f"There is no control {unknown[0]!r}.", remedy=f"Those that there are: {', '.join(CONTROLS)}.")
-    return [control for control in CONTROLS if control not in off]
+        raise InputError(f"There is no control {unknown[0]!r}.", remedy=f"Choose from: {', '.join(CONTROLS)}.")
+    return [control for control in CONTROLS if control not in disabled]
 
 
 def curve_point(name: str, records: int) -> str:
-    """The name of a strategy's condition with so many records."""
+    """The name of a strategy's condition with this number of records."""
     return f"{name}@{records}"
 
 
-NOBODY = Profile(user="nobody")
-"""The profile of whom nothing is known."""
-
-Fitter = Callable[[Sequence[Record]], Profile]
-"""Makes a profile of one person's records; ``Personalizer.fit`` is one."""
-
-
-class Profiles:
-    """Remembers what a fitter made.
-
-    Args:
-        fit: makes a profile.
-        path: the file that keeps them, one a line.
-        expected: how many there will be, for progress.
-        progress: told after each.
-    """
-
-    def __init__(self, fit: Fitter, path: Path, *, expected: int = 0, progress: Progress | None = None) -> None:
-        self._fit = fit
-        self._journal = Journal(path)
-        self._made: dict[str, Profile] = {}
-        self._expected = expected
-        self._progress = progress
-        self._locks: dict[str, threading.Lock] = {}
-        self._lock = threading.Lock()
-
-    def __call__(self, records: Sequence[Record]) -> Profile:
-        """The profile of some records; made where it is not known. Without records it is empty.
-
-        Raises:
-            HyperalignError: what the fitter raises.
-        """
-        if not records:
-            return NOBODY
-        key = records_id(records)
-        with self._lock:
-            lock = self._locks.setdefault(key, threading.Lock())
-        with lock:
-            if key not in self._made:
-                self._made[key] = self._read(key) or self._make(key, records)
-                if self._progress is not None:
-                    self._progress("profiles", len(self._made), max(self._expected, len(self._made)))
-            return self._made[key]
-
-    def _read(self, key: str) -> Profile | None:
-        kept = self._journal.get(key)
-        return None if kept is None else Profile.from_json(json.dumps(kept), where="profiles.jsonl")
-
-    def _make(self, key: str, records: Sequence[Record]) -> Profile:
-        profile = self._fit(records)
-        self._journal.put(key, json.loads(profile.to_json()))
-        return profile
-
-
-@lru_cache(maxsize=256)
-def untested(records: tuple[Record, ...]) -> Profile:
-    """A profile of raw records alone, none of them tested: what few-shot prompting shows.
-
-    Args:
-        records: one person's; of pairs and edits, the side they took is shown.
-    """
-    if not records:
-        return NOBODY
-    user = records[0].user
-    return Profile(user=user, examples=[as_sample(record) for record in records])
-
-
-_RAW = "few-shot"
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One way to answer for a person.
-
-    Attributes:
-        name: a strategy's, a control's, or a strategy's with a number of records (``verified@4``).
-        strategy: how the profile is put before the model.
-        profile: of the person.
-        other: of somebody else, under the same strategy; None where nobody is held against it.
-    """
-
-    name: str
-    strategy: Strategy
-    profile: Profile
-    other: Profile | None = None
-
-
-BARE = Condition(NONE, strategy(NONE), NOBODY)
-"""No profile."""
-
-
 def needs_fit(name: str) -> bool:
-    """Whether a strategy uses a tested profile, and not raw records alone."""
-    return name not in {NONE, GOLD, _RAW}
+    """Whether a strategy uses a fitted profile."""
+    return name not in {NONE, GOLD, FEW_SHOT}
 
 
-def named(strategies: Sequence[str | Strategy]) -> dict[str, Strategy]:
-    """Strategies by name, in order, also of one's own; ``none`` and ``gold`` are conditions anyway.
+def resolve_strategies(strategies: Sequence[str | Strategy]) -> dict[str, Strategy]:
+    """Strategies by name, in order; ``none`` and ``gold`` are left out, as they are conditions in any case.
 
     Raises:
-        InputError: there is no such strategy, or none is named.
+        InputError: a strategy does not exist, or none of them uses a profile.
     """
     found: dict[str, Strategy] = {}
     for each in strategies:
@@ -221,79 +119,165 @@ def named(strategies: Sequence[str | Strategy]) -> dict[str, Strategy]:
     return found
 
 
+NO_PROFILE = Profile(user="nobody")
+
+Fitter = Callable[[Sequence[Record]], Profile]
+"""Fits a profile on one person's records; ``Personalizer.fit`` is one."""
+
+
+class Profiles:
+    """Fits each profile once, keeps it in a file, and reads it again when a stopped run continues.
+
+    Args:
+        fit: fits a profile.
+        path: of the file that keeps the profiles, one a line.
+        expected: how many there will be, for progress.
+        progress: called after each.
+    """
+
+    def __init__(self, fit: Fitter, path: Path, *, expected: int = 0, progress: Progress | None = None) -> None:
+        self._fit = fit
+        self._journal = Journal(path)
+        self._profiles: dict[str, Profile] = {}
+        self._expected = expected
+        self._progress = progress
+        self._locks: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, records: Sequence[Record]) -> Profile:
+        """The profile of some records; empty without records.
+
+        Raises:
+            HyperalignError: what the fitter raises.
+        """
+        if not records:
+            return NO_PROFILE
+        key = records_id(records)
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            if key not in self._profiles:
+                self._profiles[key] = self._load_or_fit(key, records)
+                if self._progress is not None:
+                    self._progress("profiles", len(self._profiles), max(self._expected, len(self._profiles)))
+            return self._profiles[key]
+
+    def _load_or_fit(self, key: str, records: Sequence[Record]) -> Profile:
+        kept = self._journal.get(key)
+        if kept is not None:
+            return Profile.from_json(json.dumps(kept), where="profiles.jsonl")
+        profile = self._fit(records)
+        self._journal.put(key, json.loads(profile.to_json()))
+        return profile
+
+
+@lru_cache(maxsize=256)
+def few_shot_profile(records: tuple[Record, ...]) -> Profile:
+    """A profile of raw records alone, as few-shot prompting shows them; of pairs and edits, the preferred side."""
+    if not records:
+        return NO_PROFILE
+    return Profile(user=records[0].user, examples=[to_sample(record) for record in records])
+
+
+@lru_cache(maxsize=256)
+def _gold_profile(user: str, gold: str) -> Profile:
+    return Profile(user=user, stated=[gold] if gold else [])
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way to answer for a person.
+
+    Attributes:
+        name: of a strategy, of a control, or of a strategy with a number of records (``verified@4``).
+        strategy: how the profile is put into the prompt.
+        profile: of the person.
+        other: of another user, under the same strategy, to compare with; None where there is none.
+    """
+
+    name: str
+    strategy: Strategy
+    profile: Profile
+    other: Profile | None = None
+
+    def shown(self, prompt: str, max_words: int = PROFILE_WORDS) -> list[Message]:
+        """What the strategy says of the person for a prompt, with "…" in the prompt's place."""
+        return list(self.strategy.condition(narrow(self.profile, prompt), "…", max_words))
+
+
+BARE = Condition(NONE, strategy(NONE), NO_PROFILE)
+
+
 class Conditions:
     """Makes the conditions of each case.
 
     Args:
         strategies: those that use a profile, by name.
-        fitted: the tested profile of some records; called only for strategies that need one.
-        strangers: for each case id, somebody else's case.
+        fit: gives the fitted profile of some records; called only for strategies that need one.
+        other_users: for each case id, a case of another user.
         controls: which of ``CONTROLS`` to add.
-        curve: numbers of records to learn from, beside all of them.
+        curve: numbers of records to learn from, in addition to all of them.
     """
 
     def __init__(
         self,
         strategies: Mapping[str, Strategy],
-        fitted: Callable[[Sequence[Record]], Profile],
+        fit: Callable[[Sequence[Record]], Profile],
         *,
-        strangers: Mapping[str, Case] | None = None,
+        other_users: Mapping[str, Case] | None = None,
         controls: Collection[str] = CONTROLS,
         curve: Sequence[int] = (),
     ) -> None:
         self.strategies = dict(strategies)
         self.controls = tuple(controls)
-        self._fitted = fitted
-        self._strangers = strangers or {}
+        self._fit = fit
+        self._other_users = other_users or {}
         self._curve = curve
 
     @property
     def main(self) -> str | None:
-        """The strategy that controls are made under."""
-        return main_of(list(self.strategies))
+        """The strategy that controls use."""
+        return main_strategy(list(self.strategies))
 
     def of(self, case: Case) -> list[Condition]:
         """All conditions of a case, strategies first.
 
         Raises:
-            HyperalignError: a profile could not be made.
+            HyperalignError: a profile could not be fitted.
         """
-        stranger = self._strangers.get(case.id)
-        conditions = [self._condition(name, name, case, stranger) for name in self.strategies]
+        other = self._other_users.get(case.id)
+        conditions = [self._condition(name, name, case, other) for name in self.strategies]
         for count in self._curve:
             if count < len(case.records):
                 conditions += [
-                    self._condition(curve_point(name, count), name, case, stranger, count) for name in self.strategies
+                    self._condition(curve_point(name, count), name, case, other, count) for name in self.strategies
                 ]
-        return conditions + self._controlled(case, stranger)
+        return conditions + self._controls(case, other)
 
     def _condition(
-        self, condition: str, name: str, case: Case, stranger: Case | None, count: int | None = None
+        self, name: str, strategy: str, case: Case, other: Case | None, count: int | None = None
     ) -> Condition:
-        other = None if stranger is None else self._profile(name, stranger, count)
-        return Condition(condition, self.strategies[name], self._profile(name, case, count), other)
+        profile = self._profile(strategy, case, count)
+        return Condition(
+            name, self.strategies[strategy], profile, None if other is None else self._profile(strategy, other, count)
+        )
 
-    def _controlled(self, case: Case, stranger: Case | None) -> list[Condition]:
+    def _controls(self, case: Case, other: Case | None) -> list[Condition]:
         conditions: list[Condition] = []
         if GOLD in self.controls and case.gold:
-            other = None if stranger is None else _stated(stranger.user, stranger.gold)
-            conditions.append(Condition(GOLD, strategy("verified"), _stated(case.user, case.gold), other))
+            theirs = None if other is None else _gold_profile(other.user, other.gold)
+            conditions.append(Condition(GOLD, strategy(VERIFIED), _gold_profile(case.user, case.gold), theirs))
         if self.main is None:
             return conditions
-        each = self.strategies[self.main]
-        if WRONG_USER in self.controls and stranger is not None:
-            conditions.append(Condition(WRONG_USER, each, self._profile(self.main, stranger)))
+        main = self.strategies[self.main]
+        if WRONG_USER in self.controls and other is not None:
+            conditions.append(Condition(WRONG_USER, main, self._profile(self.main, other)))
         if INVERTED in self.controls and needs_fit(self.main):
-            conditions.append(Condition(INVERTED, each, inverted(self._profile(self.main, case))))
+            conditions.append(Condition(INVERTED, main, inverted(self._profile(self.main, case))))
         return conditions
 
     def _profile(self, name: str, case: Case, count: int | None = None) -> Profile:
-        """What a strategy is given of a person: their first so many records, and what came stated with them."""
+        """A profile from the person's first ``count`` records, with their stated description added."""
         records = case.records[:count]
-        profile = self._fitted(records) if needs_fit(name) else untested(records)
+        profile = self._fit(records) if needs_fit(name) else few_shot_profile(records)
         return profile.model_copy(update={"stated": [*profile.stated, case.stated]}) if case.stated else profile
-
-
-@lru_cache(maxsize=256)
-def _stated(user: str, gold: str) -> Profile:
-    return Profile(user=user, stated=[gold] if gold else [])

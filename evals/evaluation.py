@@ -1,8 +1,7 @@
-"""``evaluate``: a program and a task in, a summary with its controls out; everything it did lies in the run's folder.
+"""``evaluate``: runs a program on a task under all conditions, and writes the outcomes and a summary.
 
-A ``Personalizer`` is taken apart: its profiles are put before the model by each strategy, and requests are met by
-its model; so is a ``Deliberate``, which meets requests in every way. Any other DSPy program is asked as it is, with
-``prompt`` and ``records``. This file wires the parts; it measures nothing itself.
+A ``Personalizer`` is run with each strategy, a ``Deliberate`` under each condition of requests. Any other DSPy program
+is called as it is, with ``prompt`` and ``records``.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import dspy
 from hyperalign.budget import Budget
 from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError, ModelError, ModelOutputError
-from hyperalign.files import alone_in
+from hyperalign.files import lock_folder, write_whole
 from hyperalign.programs.binary_choice import resolve_scorer
 from hyperalign.programs.deliberate import Deliberate
 from hyperalign.programs.dspy_internals import AdapterParseError
@@ -28,15 +27,15 @@ from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.replies import tally_answers
 
 from .cases import Case, Task, WritingTask, case_id, fingerprint, records_id
-from .conditions import WRONG_USER, Conditions, Profiles, named
+from .conditions import WRONG_USER, Conditions, Profiles, resolve_strategies
 from .controls import divergent, wrong_users
 from .metrics.authorship import AuthorshipMetrics, authorship_metrics_for
 from .metrics.helpfulness import HelpsMore
 from .plan import Plan, sample_cases
 from .runner import EvalFolder, Outcome, Solver, run_cases
 from .solvers.choice import ChoiceSolver
-from .solvers.programs import ProgramChoiceSolver, ProgramRequestSolver, ProgramWritingSolver, not_asked
-from .solvers.requests import RequestSolver, deliberating, request_ways
+from .solvers.programs import ProgramChoiceSolver, ProgramRequestSolver, ProgramWritingSolver, unsupported_controls
+from .solvers.requests import RequestSolver, as_deliberate, request_conditions
 from .solvers.writing import WritingSolver
 from .summary import summarize
 
@@ -45,12 +44,12 @@ __all__ = ["Result", "evaluate"]
 
 @dataclass(frozen=True)
 class Result:
-    """What a run found.
+    """The result of a run.
 
     Attributes:
         summary: the data of ``summary.json``.
         outcomes: one a case.
-        folder: where everything lies.
+        folder: of the run.
     """
 
     summary: Mapping[str, Any]
@@ -69,85 +68,87 @@ def evaluate(
     budget: Budget | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Run a task.
+    """Run a program on a task.
 
     Args:
         program: a ``Personalizer``, a ``Deliberate`` for requests, or any DSPy program that takes ``prompt`` and
-            ``records`` and answers with ``answer``. In a choice task the prompt shows two answers, A and B, and the
-            answer is a letter.
+            ``records`` and returns ``answer``. In a choice task the prompt shows two answers, A and B, and the
+            program answers with a letter.
         task: from ``load_task``, or your own.
-        users: at most so many, where no plan is given.
-        seed: of all draws, where no plan is given.
-        plan: everything that is asked.
-        out: the run's folder; one in the data folder, named by what is asked, if None.
-        budget: where calls are counted; the model must have been given the same one.
-        progress: told after each case and step.
+        users: at most this many, if no plan is given.
+        seed: of all sampling, if no plan is given.
+        plan: all settings of the run.
+        out: the run's folder; one in the data folder, named by the settings, if None.
+        budget: counts calls; the model must have been created with the same one.
+        progress: called after each case and step.
 
     Returns:
-        Summary, outcomes and folder. Run again with the same folder, it goes on where it stopped.
+        Summary, outcomes and folder. Called again with the same settings, a stopped run continues.
 
     Raises:
-        InputError: the task's data, the plan or the folder do not fit, or a plan and its parts are both given.
-        BudgetExceededError: a cap was reached; what is done is kept.
-        ModelError: the model can't be used at all, or every case ended in an error.
-        StorageError: another process is at work in the folder, or it can't be written.
+        InputError: the task's data, the plan or the folder do not fit, or both a plan and its fields are given.
+        BudgetExceededError: a cap was reached; finished cases are kept.
+        ModelError: the model cannot be used at all, or every case ended in an error.
+        StorageError: another process uses the folder, or it cannot be written.
     """
     if plan is not None and (users is not None or seed):
-        raise InputError("A plan is given, and users or seed beside it.", remedy="Put them into the plan.")
+        raise InputError("Both a plan and users or a seed are given.", remedy="Put them into the plan.")
     plan = plan or Plan(users=users, seed=seed)
     budget = budget or Budget()
     cases = sample_cases(task, plan)
     if not cases:
-        raise InputError(f"The task '{task.name}' has no case.", remedy="Look at its data, or ask for more --users.")
-    # All that can be refused is refused before the folder is marked as this run's.
-    asks_for_help = task.kind == "request"
-    ways = request_ways([str(each) for each in plan.strategies]) if asks_for_help else []
-    strategies = named(plan.strategies) if isinstance(program, Personalizer) and not asks_for_help else {}
-    strangers = wrong_users(cases, plan.seed) if WRONG_USER in plan.controls and not asks_for_help else {}
+        raise InputError(f"The task '{task.name}' has no case.", remedy="Check its data, or raise --users.")
+    # Everything that can be refused is refused before the folder is marked as this run's.
+    is_request = task.kind == "request"
+    ways = request_conditions([str(each) for each in plan.strategies]) if is_request else []
+    strategies = resolve_strategies(plan.strategies) if isinstance(program, Personalizer) and not is_request else {}
+    other_users = wrong_users(cases, plan.seed) if WRONG_USER in plan.controls and not is_request else {}
     authorship = authorship_metrics_for(task, cases)
-    beside = {"concurrency": plan.concurrency}
-    folder = EvalFolder(Path(out) if out is not None else None, _asked(program, task, plan, cases), beside=beside)
-    work: Solver
-    if asks_for_help:
-        work = _meeting_requests(program, ways)
+    notes = {"concurrency": plan.concurrency}
+    folder = EvalFolder(Path(out) if out is not None else None, _config(program, task, plan, cases), notes=notes)
+    solver: Solver
+    if is_request:
+        solver = _request_solver(program, ways)
     elif isinstance(program, Personalizer):
         histories = {records_id(case.records) for case in cases}
         expected = len(histories) * (1 + len(plan.curve))
         profiles = Profiles(program.fit, folder.profiles, expected=expected, progress=progress)
         conditions = Conditions(
-            strategies, profiles, strangers=strangers, controls=plan.controls, curve=tuple(plan.curve)
+            strategies, profiles, other_users=other_users, controls=plan.controls, curve=tuple(plan.curve)
         )
-        work = _by_strategy(program, conditions, plan, authorship)
+        solver = _strategy_solver(program, conditions, plan, authorship)
+    elif authorship is None:
+        solver = ProgramChoiceSolver(program, other_users, plan.controls)
     else:
-        work = _as_it_is(program, plan, strangers, authorship)
+        solver = ProgramWritingSolver(program, authorship, other_users, plan.controls)
     model = program.lm if isinstance(program, Personalizer) else None
-    with alone_in(folder.path), folder.sitting(budget), dspy.context(**({"lm": model} if model else {})):
+    with lock_folder(folder.path), folder.track_cost(budget), dspy.context(**({"lm": model} if model else {})):
         outcomes = run_cases(
-            cases, _counted(work, budget), folder.cases, concurrency=plan.concurrency, progress=progress
+            cases, _with_usage(solver, budget), folder.cases, concurrency=plan.concurrency, progress=progress
         )
     if all(outcome.error for outcome in outcomes):
         raise ModelError(
             f"All {len(outcomes)} cases ended in an error; the first: {outcomes[0].error}",
-            remedy=f"{folder.cases} has them all. Run the same again to try once more.",
+            remedy=f"All errors are in {folder.cases}. Run the same command to try again.",
         )
-    taken_apart = isinstance(program, Personalizer) or (asks_for_help and isinstance(program, Deliberate))
+    supports_all = isinstance(program, Personalizer) or (is_request and isinstance(program, Deliberate))
     summary = summarize(
         task,
         outcomes,
         model=_model(program),
         seed=plan.seed,
         controls=list(plan.controls),
-        not_asked=[] if taken_apart else not_asked(task.kind, plan.controls),
+        unsupported=[] if supports_all else unsupported_controls(task.kind, plan.controls),
         personas={case.user: case.persona for case in cases},
         divergent=divergent(cases),
         usage=folder.cost(),
         authorship=authorship.accuracy(cases) if authorship else None,
     )
-    folder.write("summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder.path / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return Result(summary, outcomes, folder.path)
 
 
-def _by_strategy(
+def _strategy_solver(
     program: Personalizer, conditions: Conditions, plan: Plan, authorship: AuthorshipMetrics | None
 ) -> Solver:
     if authorship is None:
@@ -156,46 +157,35 @@ def _by_strategy(
     return WritingSolver(conditions, authorship, best_of=plan.best_of, scorer=judge, answer=program.generate.answer)
 
 
-def _meeting_requests(program: dspy.Module, ways: Sequence[str]) -> Solver:
+def _request_solver(program: dspy.Module, conditions: Sequence[str]) -> Solver:
     if isinstance(program, Personalizer):
-        program = deliberating(program)
+        program = as_deliberate(program)
     if not isinstance(program, Deliberate):
         return ProgramRequestSolver(program)
-    return RequestSolver(ways, program, HelpsMore(resolve_scorer(program.scorer)))
+    return RequestSolver(conditions, program, HelpsMore(resolve_scorer(program.scorer)))
 
 
-def _as_it_is(
-    program: dspy.Module, plan: Plan, strangers: Mapping[str, Case], authorship: AuthorshipMetrics | None
-) -> Solver:
-    if authorship is None:
-        return ProgramChoiceSolver(program, strangers, plan.controls)
-    return ProgramWritingSolver(program, authorship, strangers, plan.controls)
+def _with_usage(solver: Solver, budget: Budget) -> Solver:
+    """The same solver, with each case's tokens and unreadable replies added to its result."""
 
-
-def _counted(work: Solver, budget: Budget) -> Solver:
-    """The same work, which also says what each case has cost.
-
-    An answer that can't be read is an error of its case, as it may come from a program that is not ours.
-    """
-
-    def counting(case: Case) -> dict[str, Any]:
-        with budget.step("cases"), budget.tally() as spent, tally_answers(ends=False) as answers:
+    def solve(case: Case) -> dict[str, Any]:
+        with budget.step("cases"), budget.tally() as spent, tally_answers(ends=False) as replies:
             try:
-                found = work(case)
+                result = solver(case)
             except AdapterParseError as error:
+                # The program may not be ours: one unreadable answer is an error of its case, not of the run.
                 raise ModelOutputError("The answer was not in the form asked for.") from error
         usage = spent()
         tokens = {"in": usage.tokens_in, "out": usage.tokens_out, "cached": usage.tokens_cached}
-        return {**found, "tokens": tokens, "questions": {"asked": answers.asked, "undecided": answers.undecided}}
+        return {**result, "tokens": tokens, "replies": {"asked": replies.asked, "undecided": replies.undecided}}
 
-    return counting
+    return solve
 
 
-def _asked(program: dspy.Module, task: Task, plan: Plan, cases: Sequence[Case]) -> dict[str, Any]:
-    """What decides the result; how many cases run at a time does not."""
-    chosen = program.scorer if isinstance(program, (Personalizer, Deliberate)) else None
-    scorer = resolve_scorer(chosen)
-    asked = {name: value for name, value in vars(plan).items() if name != "concurrency"}
+def _config(program: dspy.Module, task: Task, plan: Plan, cases: Sequence[Case]) -> dict[str, Any]:
+    """Everything that decides the result; concurrency does not."""
+    scorer = resolve_scorer(program.scorer if isinstance(program, (Personalizer, Deliberate)) else None)
+    settings = {name: value for name, value in vars(plan).items() if name != "concurrency"}
     return {
         "task": task.name,
         "cases": fingerprint(cases),
@@ -203,16 +193,16 @@ def _asked(program: dspy.Module, task: Task, plan: Plan, cases: Sequence[Case]) 
         "program": type(program).__name__,
         "state": _state(program),
         "model": _model(program),
-        **_called(program),
+        **_call_settings(program),
         "scorer": scorer.name if scorer is not None else "",
-        **asked,
+        **settings,
         "strategies": [each if isinstance(each, str) else each.name for each in plan.strategies],
         "controls": sorted(plan.controls),
     }
 
 
 def _state(program: dspy.Module) -> str:
-    """A hash of the program's instructions, demonstrations and settings: one that was optimized is another program."""
+    """A hash of the program's instructions, demonstrations and settings, which optimization changes."""
     state: dict[str, Any] = {
         name: {key: value for key, value in each.dump_state().items() if key not in {"lm", "traces", "train"}}
         for name, each in program.named_predictors()
@@ -226,19 +216,19 @@ def _model(program: dspy.Module) -> str:
     return str(getattr(_lm(program), "model", "unknown"))
 
 
-def _called(program: dspy.Module) -> dict[str, Any]:
-    """How the model is called and where it is, as far as its answers may hang on it and it was said."""
+def _call_settings(program: dspy.Module) -> dict[str, Any]:
+    """Settings and address of the model, as far as they were given and may change its answers."""
     lm = _lm(program)
     target = getattr(lm, "target", None)
     settings = {**getattr(lm, "kwargs", {}), **getattr(target, "fixed", {})}
-    # The port of a server of one's own may be another one each time; a password in an address is nobody's to read.
-    place = getattr(target, "api_base", None) if getattr(target, "kind", None) == "hosted" else None
-    said = {
+    # A local server's port may differ each time. Passwords in addresses are not written to files.
+    address = getattr(target, "api_base", None) if getattr(target, "kind", None) == "hosted" else None
+    given = {
         "temperature": settings.get("temperature"),
         "reasoning_effort": settings.get("reasoning_effort"),
-        "api_base": re.sub(r"//[^/@]*@", "//", place) if place else None,
+        "api_base": re.sub(r"//[^/@]*@", "//", address) if address else None,
     }
-    return {name: value for name, value in said.items() if value is not None}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _lm(program: dspy.Module) -> Any:

@@ -1,14 +1,4 @@
-"""The other people of a benchmark: what a profile's hypotheses are tested against.
-
-They are people who were not drawn, so that nobody who is reported on is anybody else's reference; where all were
-drawn, they are each other's. Nothing that a case asks about is among their records.
-
-What a run asks, and the cases that it draws. This file runs nothing.
-
-What a run will cost, said before anything is done.
-
-Counts words, not tokens, and every score as one that must be made. This file calls no model.
-"""
+"""What a run does: its plan, the cases it samples, its reference population, and what it will cost."""
 
 from __future__ import annotations
 
@@ -18,26 +8,27 @@ from dataclasses import dataclass
 
 from hyperalign.budget import Usage
 from hyperalign.errors import InputError
-from hyperalign.population import Population, reference_records
+from hyperalign.population import Population, choose_reference_records
 from hyperalign.programs.cost_estimate import TOKENS_PER_WORD
-from hyperalign.programs.cost_estimate import estimate_cost as one_fit
+from hyperalign.programs.cost_estimate import estimate_cost as estimate_fit
 from hyperalign.programs.strategies import PROFILE_WORDS, STRATEGIES, Strategy
-from hyperalign.records import Record, other_text, own_text, without_repeats
+from hyperalign.records import Record, drop_repeats, own_text
 
-from .cases import Case, Split, Task, choose_users
+from .cases import Case, Split, Task, choose_users, texts_in
 from .conditions import (
     CONTROLS,
     DELIBERATE,
     DELIBERATE_HOSTILE,
+    FEW_SHOT,
     GOLD,
     HOSTILE,
     INVERTED,
     NONE,
     WRONG_USER,
-    named,
     needs_fit,
+    resolve_strategies,
 )
-from .solvers.requests import ANSWER_TOKENS, request_ways
+from .solvers.requests import ANSWER_TOKENS, request_conditions
 
 __all__ = ["Plan", "TaskPopulation", "estimate_cost", "sample_cases"]
 
@@ -46,7 +37,9 @@ _MIN_RECORDS = 6
 
 
 class TaskPopulation:
-    """A ``Population`` of a benchmark's people.
+    """A reference population of a benchmark's people: those who were not sampled, or all if those are too few.
+
+    No record holds an answer of a sampled case.
 
     Args:
         everybody: all cases of the task.
@@ -57,37 +50,37 @@ class TaskPopulation:
 
     def __init__(self, everybody: Iterable[Case], sampled: Sequence[Case]) -> None:
         users = {case.user for case in sampled}
-        asked = {text for case in sampled for text in (case.chosen, case.rejected, case.reference) if text}
+        answers = set[str]().union(*(case.answers for case in sampled))
         people: dict[str, list[Record]] = {}
         for case in everybody:
             for record in case.records:
-                if not asked & {own_text(record), other_text(record)}:
+                if not answers & texts_in([record]):
                     people.setdefault(case.user, []).append(record)
-        people = {user: without_repeats(theirs) for user, theirs in people.items()}
-        undrawn = {user: theirs for user, theirs in people.items() if user not in users}
-        enough = len(undrawn) >= _MIN_PEOPLE and sum(map(len, undrawn.values())) >= _MIN_RECORDS
-        self._records = [record for theirs in (undrawn if enough else people).values() for record in theirs]
+        people = {user: drop_repeats(theirs) for user, theirs in people.items()}
+        unsampled = {user: theirs for user, theirs in people.items() if user not in users}
+        enough = len(unsampled) >= _MIN_PEOPLE and sum(map(len, unsampled.values())) >= _MIN_RECORDS
+        self._records = [record for theirs in (unsampled if enough else people).values() for record in theirs]
 
     def records(self, user: str) -> list[Record]:
-        """Records of everybody but ``user``: those that agree with them, too, as people do."""
+        """Records of everybody but ``user``."""
         return [record for record in self._records if record.user != user]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run asks, beside its program and task.
+    """What a run does with its program and task.
 
     Attributes:
-        strategies: names, or strategies of one's own; ``none`` and ``gold`` may stand among the names.
-        split: ``dev`` or ``test``: ways of working are chosen on the one and reported on the other; all people if None.
-        users: at most so many of them, drawn by the seed; all if None.
-        cases_each: at most so many cases of each user; all if None.
-        seed: of all draws.
-        controls: which of ``CONTROLS`` to add; what is missing is told on the report's first line.
-        curve: numbers of records to learn from, beside all of them.
-        letters: whether choices are also asked for by letter.
-        best_of: drafts to choose each written answer from.
-        concurrency: cases at a time.
+        strategies: names, or strategies of your own; ``none`` and ``gold`` may be among the names.
+        split: ``dev`` to choose settings on, ``test`` to report on; all people if None.
+        users: at most this many of them, sampled; all if None.
+        cases_each: at most this many cases of each user; all if None.
+        seed: of all sampling.
+        controls: which of ``CONTROLS`` to add; the report starts with those that are missing.
+        curve: numbers of records to learn from, in addition to all of them.
+        letters: whether choices are also asked by letter.
+        best_of: drafts that each written answer is chosen from.
+        concurrency: how many cases run at a time.
     """
 
     strategies: Sequence[str | Strategy] = tuple(STRATEGIES)
@@ -103,11 +96,11 @@ class Plan:
 
     def __post_init__(self) -> None:
         if any(count < 1 for count in self.curve):
-            raise InputError("A curve needs numbers of records, from 1.", remedy="For example: --curve 1,2,4.")
+            raise InputError("A learning curve needs numbers of records, from 1.", remedy="For example: --curve 1,2,4.")
 
 
 def sample_cases(task: Task, plan: Plan) -> list[Case]:
-    """The cases that a plan asks about.
+    """The cases of a run.
 
     Raises:
         InputError: the task's data are missing or wrong.
@@ -131,64 +124,62 @@ _READING_TOKENS = 120
 def estimate_cost(
     cases: Sequence[Case], others: Population, plan: Plan, *, reference: int, by_choice: bool = False
 ) -> dict[str, Usage]:
-    """Expected usage by step.
+    """Expected usage by step, before anything runs. Tokens are estimated from words; no score is assumed cached.
 
     Args:
-        cases: those drawn.
-        others: the other people of the task.
-        plan: what is asked.
-        reference: how many of the others' records hypotheses are tested against.
-        by_choice: the model offers no log-probabilities of text, and is asked for letters.
+        cases: those of the run.
+        others: the reference population.
+        plan: of the run.
+        reference: how many reference records hypotheses are tested against.
+        by_choice: whether choices are asked by letter, as the model gives no log-probabilities of text.
     """
     if any(case.safe is not None for case in cases):
         return _requests(cases, [str(each) for each in plan.strategies])
-    strategies = named(plan.strategies)
+    strategies = resolve_strategies(plan.strategies)
     points = 1 + len(plan.curve)
     found: dict[str, Usage] = {}
     if any(needs_fit(name) for name in strategies):
         histories = {case.records[0].user: case.records for case in cases if case.records}
         for user, records in histories.items():
-            fit = one_fit(records, reference_records(others, user, records, reference), by_choice=by_choice)
+            fit = estimate_fit(records, choose_reference_records(others, user, records, reference), by_choice=by_choice)
             for step, usage in fit.items():
                 found[step] = sum([usage] * points, found.get(step, Usage()))
     conditions = [name for name in strategies for _ in range(points)]
-    strangers = conditions if WRONG_USER in plan.controls else []
+    other_users = conditions if WRONG_USER in plan.controls else []
     controls = [name for name in (WRONG_USER, INVERTED, GOLD) if name in plan.controls]
     for case in cases:
         step = "answers" if case.reference else "choices"
-        names = [*conditions, *controls, NONE, *([] if case.reference else strangers)]
+        names = [*conditions, *controls, NONE, *([] if case.reference else other_users)]
         found[step] = sum((_asked(name, case, plan, by_choice) for name in names), found.get(step, Usage()))
     return found
 
 
-def _requests(cases: Sequence[Case], names: Sequence[str]) -> dict[str, Usage]:
-    """Each way answers; deliberation reads once and weighs twice before, and the judge reads twice after."""
+def _requests(cases: Sequence[Case], strategies: Sequence[str]) -> dict[str, Usage]:
+    """One answer a condition; deliberation takes three more calls, and the helpfulness judge two."""
     found = {"answers": Usage(), "deliberation": Usage(), "judge": Usage()}
     for case in cases:
         words = round(len(case.prompt.split()) * TOKENS_PER_WORD)
-        for way in request_ways(names):
-            if case.safe and way in {HOSTILE, DELIBERATE_HOSTILE}:
+        for name in request_conditions(strategies):
+            if case.safe and name in {HOSTILE, DELIBERATE_HOSTILE}:
                 continue
             found["answers"] += Usage(calls=1, tokens_in=words, tokens_out=ANSWER_TOKENS)
-            if way in {DELIBERATE, DELIBERATE_HOSTILE}:
+            if name in {DELIBERATE, DELIBERATE_HOSTILE}:
                 asked = _DELIBERATION_TOKENS + words
                 found["deliberation"] += Usage(calls=3, tokens_in=3 * asked, tokens_out=_READING_TOKENS)
-            if case.safe and way != NONE:
+            if case.safe and name != NONE:
                 found["judge"] += Usage(calls=2, tokens_in=2 * (_DELIBERATION_TOKENS + 2 * ANSWER_TOKENS))
     return found
 
 
 def _asked(condition: str, case: Case, plan: Plan, by_choice: bool) -> Usage:
-    """One condition of one case."""
     raw = sum(len(own_text(record).split()) for record in case.records)
-    profile = 0 if condition == NONE else min(PROFILE_WORDS, raw) if condition == "few-shot" else _STATEMENT_WORDS
+    profile = 0 if condition == NONE else min(PROFILE_WORDS, raw) if condition == FEW_SHOT else _STATEMENT_WORDS
     context = round((profile + len(case.prompt.split())) * TOKENS_PER_WORD)
     if case.reference:
         drafts = plan.best_of if needs_fit(condition) else 1
         return Usage(calls=drafts, tokens_in=context * drafts, tokens_out=_ANSWER_TOKENS * drafts)
     answers = round((len(case.chosen.split()) + len(case.rejected.split())) * TOKENS_PER_WORD)
-    # In both orders.
-    letters = Usage(calls=2, tokens_in=2 * (context + answers), tokens_out=2)
+    letters = Usage(calls=2, tokens_in=2 * (context + answers), tokens_out=2)  # in both orders
     if by_choice:
         return letters
     likelihood = Usage(calls=1, tokens_in=context + answers)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import hyperalign as ha
-from hyperalign.population import reference_records
+from hyperalign.population import choose_reference_records
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.programs.hypothesis_tests import Done, fill
 from hyperalign.records import Record, own_text
@@ -75,7 +75,7 @@ def main() -> None:
     population = ha.ShippedPopulation()
     for user in sorted({record.user for record in population.records("")}):
         records = [record for record in population.records("") if record.user == user]
-        others = reference_records(population, user, records, count=16)
+        others = choose_reference_records(population, user, records, count=16)
         matrix = fill(MarksTest(), HYPOTHESES, [*records, *others], made_from={})
         profile = Profile(user=user, hypotheses=ha.select(HYPOTHESES, [matrix], user).kept)
         print(f"{user}: {[h.statement for h in profile.hypotheses]}")

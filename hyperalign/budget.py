@@ -189,7 +189,7 @@ class Budget:
         return Budget(max_calls=self.max_calls, max_tokens=self.max_tokens, max_usd=self.max_usd)
 
 
-def priced(usage: Usage, usd: float | None) -> Usage:
+def add_price(usage: Usage, usd: float | None) -> Usage:
     """``usage`` with its price, or marked as unpriced where that is None."""
     if usd is None:
         return replace(usage, unpriced=usage.unpriced + usage.calls)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from hyperalign.space import Space, known_poles, load_space
-from hyperalign.style.estimate import measured_style
+from hyperalign.style.estimate import measure_style
 
 from .errors import InputError, NotFoundError
 from .profile import BY_HAND, SPACE_ID, Aspect, Evidence, Hypothesis, Profile, TestResult
@@ -148,7 +148,7 @@ def forget_record(profile: Profile, record: Record, remaining: Sequence[Record])
             "hypotheses": _without(profile.hypotheses, record),
             "dropped": _without(profile.dropped, record),
             "examples": [each for each in profile.examples if each.id != record.id],
-            "style": measured_style(written) if isinstance(record, Sample) else profile.style,
+            "style": measure_style(written) if isinstance(record, Sample) else profile.style,
             "provenance": profile.provenance.model_copy(
                 update={
                     "records": [name for name in profile.provenance.records if name != record.id],

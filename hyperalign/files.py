@@ -20,11 +20,11 @@ from filelock import FileLock, Timeout
 from .errors import StorageError
 
 __all__ = [
-    "alone_in",
     "append_line",
     "cache_folder",
     "config_file",
     "data_folder",
+    "lock_folder",
     "make_private_folder",
     "read_journal",
     "storage_error",
@@ -169,7 +169,7 @@ def read_journal(path: Path) -> Iterator[Any]:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Keep every other process out of a run's folder: two that go on with one run would ask and pay for all twice.
 
     The operating system lets go of it when a process ends, however it ends, so that nothing must be cleared away.

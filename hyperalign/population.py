@@ -16,9 +16,9 @@ from typing import Protocol
 
 from .errors import InputError, RecordError, UserIdError
 from .reading import parse_line, read_records
-from .records import Rating, Record, check_user, only_choices, prompt_of, with_pairs, without_repeats
+from .records import Rating, Record, add_rated_pairs, are_choices, check_user, drop_repeats, prompt_of
 
-__all__ = ["FolderPopulation", "Population", "ShippedPopulation", "StorePopulation", "reference_records"]
+__all__ = ["FolderPopulation", "Population", "ShippedPopulation", "StorePopulation", "choose_reference_records"]
 
 
 class Population(Protocol):
@@ -93,11 +93,11 @@ class ShippedPopulation:
         people = resources.files("hyperalign").joinpath("people")
         files = sorted((file for file in people.iterdir() if file.name.endswith(".jsonl")), key=lambda file: file.name)
         lines = [(file.name, line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
-        records = with_pairs(parse_line(line, where) for where, line in lines if line.strip())
+        records = add_rated_pairs(parse_line(line, where) for where, line in lines if line.strip())
         return [record for record in records if record.user != user]
 
 
-def reference_records(population: Population, user: str, like: Sequence[Record], count: int) -> list[Record]:
+def choose_reference_records(population: Population, user: str, like: Sequence[Record], count: int) -> list[Record]:
     """Choose other people's records to compare with: the same kind, like prompts, all people in turn.
 
     People come in the order of their names' hashes: that of a file may go by who they are, and its first few people be
@@ -117,7 +117,7 @@ def reference_records(population: Population, user: str, like: Sequence[Record],
     people: dict[str, list[Record]] = {}
     for record in _like(population.records(user), like):
         people.setdefault(record.user, []).append(record)
-    people = {name: without_repeats(people[name]) for name in sorted(people, key=_hashed)}
+    people = {name: drop_repeats(people[name]) for name in sorted(people, key=_hashed)}
     for theirs in people.values():
         theirs.sort(key=lambda record: prompt_of(record) not in prompts)
     # Person 1 starts with prompt 1, person 2 with prompt 2, …: few records cover many prompts.
@@ -134,7 +134,7 @@ def _like(records: Sequence[Record], like: Sequence[Record]) -> list[Record]:
     kinds = {type(record) for record in like}
     same = [record for record in records if type(record) in kinds]
     # What others prefer, however they showed it, is nearer to a choice than nothing is.
-    return same or [record for record in records if like and only_choices(like) and only_choices([record])]
+    return same or [record for record in records if like and are_choices(like) and are_choices([record])]
 
 
 def _people_in(entry: Path) -> list[Record]:
@@ -159,4 +159,4 @@ def _read_jsonl(path: Path) -> list[Record]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             items.append(parse_line(line, str(path), number, path.stem))
-    return with_pairs(items)
+    return add_rated_pairs(items)

@@ -28,10 +28,10 @@ from .records import Record
 __all__ = [
     "MAIL",
     "Redact",
+    "find_private_parts",
     "find_redactor",
-    "private_parts",
-    "redacted",
-    "redacts_by_default",
+    "is_redactor_installed",
+    "redact_texts",
     "remember_secret",
     "scrub",
 ]
@@ -46,7 +46,7 @@ _PRIVATE = {
 }
 
 
-def private_parts(text: str) -> list[str]:
+def find_private_parts(text: str) -> list[str]:
     """What a text holds that belongs in no training data and no prompt, by kind."""
     return [name for name, pattern in _PRIVATE.items() if pattern.search(text)]
 
@@ -96,7 +96,7 @@ _SURE = 0.35
 _TEXTS = ("text", "prompt", "chosen", "rejected", "draft", "edited")
 
 
-def redacts_by_default() -> bool:
+def is_redactor_installed() -> bool:
     """Whether what it takes is installed."""
     return find_spec("presidio_analyzer") is not None
 
@@ -110,12 +110,12 @@ def find_redactor(wanted: bool | None = None) -> Redact | None:
     Raises:
         MissingExtraError: it is wanted, and not installed.
     """
-    if wanted is False or (wanted is None and not redacts_by_default()):
+    if wanted is False or (wanted is None and not is_redactor_installed()):
         return None
     return _redactor()
 
 
-def redacted(records: Iterable[Record], redact: Redact) -> list[Record]:
+def redact_texts(records: Iterable[Record], redact: Redact) -> list[Record]:
     """Records without what identifies people in any of their texts.
 
     An id that was made of the content is made anew, so that nothing of the old text stays in it.

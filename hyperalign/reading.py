@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from .errors import RecordError, UserIdError
-from .records import Edit, Pair, Rating, Record, Sample, check_user, pairs_of
+from .records import Edit, Pair, Rating, Record, Sample, check_user, make_pairs
 
 __all__ = ["Reading", "parse_fields", "parse_line", "read_records", "read_text"]
 
@@ -94,7 +94,7 @@ def read_records(
             _bad(problem, skip_bad, skipped)
     _check_users(users, user, list(items.values()), paths, skipped)
     ratings = [item for item in items.values() if isinstance(item, Rating)]
-    pairs = pairs_of(ratings)
+    pairs = make_pairs(ratings)
     records = {key: item for key, item in items.items() if not isinstance(item, Rating)}
     for pair in pairs:
         records.setdefault((pair.user, pair.id), pair)

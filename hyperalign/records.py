@@ -31,18 +31,18 @@ __all__ = [
     "Rating",
     "Record",
     "Sample",
-    "as_sample",
-    "by_kind",
+    "add_rated_pairs",
+    "are_choices",
     "check_user",
     "content_of",
-    "only_choices",
+    "drop_repeats",
+    "make_pairs",
     "other_text",
     "own_text",
-    "pairs_of",
     "prompt_of",
     "quotable_text",
-    "with_pairs",
-    "without_repeats",
+    "split_by_kind",
+    "to_sample",
 ]
 
 Text = Annotated[str, StringConstraints(strip_whitespace=False, min_length=1, pattern=r"\S")]
@@ -158,19 +158,19 @@ def other_text(record: Record) -> str | None:
             return record.draft
 
 
-def as_sample(record: Record) -> Sample:
+def to_sample(record: Record) -> Sample:
     """The record as if the person had written what they stand behind: how examples are shown."""
     if isinstance(record, Sample):
         return record
     return Sample(user=record.user, id=record.id, time=record.time, prompt=record.prompt, text=own_text(record))
 
 
-def only_choices(records: Iterable[Record]) -> bool:
+def are_choices(records: Iterable[Record]) -> bool:
     """Whether every record holds a text that the person turned down."""
     return all(other_text(record) is not None for record in records)
 
 
-def by_kind(records: Sequence[Record]) -> list[list[Record]]:
+def split_by_kind(records: Sequence[Record]) -> list[list[Record]]:
     """What somebody wrote, then what they chose, each in its order; without what there is none of."""
     texts = [record for record in records if other_text(record) is None]
     choices = [record for record in records if other_text(record) is not None]
@@ -188,7 +188,7 @@ def content_of(record: Record) -> tuple[str, str, str | None]:
     return prompt_of(record), own_text(record), other_text(record)
 
 
-def without_repeats(records: Iterable[Record]) -> list[Record]:
+def drop_repeats(records: Iterable[Record]) -> list[Record]:
     """Records in their order; of those that say the same, the first: said twice it is no more evidence than once."""
     first: dict[tuple[str, str, str | None], Record] = {}
     for record in records:
@@ -201,7 +201,7 @@ def quotable_text(record: Record) -> str:
     return "\n".join(part for part in (own_text(record), other_text(record)) if part)
 
 
-def pairs_of(ratings: Iterable[Rating]) -> list[Pair]:
+def make_pairs(ratings: Iterable[Rating]) -> list[Pair]:
     """The pairs that ratings make.
 
     Args:
@@ -219,11 +219,11 @@ def pairs_of(ratings: Iterable[Rating]) -> list[Pair]:
     return [pair for texts in rated.values() for pair in _paired(list(texts.values()))]
 
 
-def with_pairs(items: Iterable[Record | Rating]) -> list[Record]:
+def add_rated_pairs(items: Iterable[Record | Rating]) -> list[Record]:
     """Records as they are, followed by the pairs that the ratings among them make."""
     given = list(items)
     records: list[Record] = [item for item in given if not isinstance(item, Rating)]
-    return [*records, *pairs_of(item for item in given if isinstance(item, Rating))]
+    return [*records, *make_pairs(item for item in given if isinstance(item, Rating))]
 
 
 def _paired(ratings: list[Rating]) -> list[Pair]:

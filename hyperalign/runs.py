@@ -16,7 +16,7 @@ from typing import Any
 from .errors import StorageError
 from .files import append_line, data_folder, read_journal, write_whole
 
-__all__ = ["Journal", "RunFolder", "evals_with", "remove_runs"]
+__all__ = ["Journal", "RunFolder", "find_evals_with", "remove_runs"]
 
 
 class Journal:
@@ -131,7 +131,7 @@ def remove_runs(user: str, *, record: str | None = None, root: Path | None = Non
     return removed
 
 
-def evals_with(user: str, *, root: Path | None = None) -> list[Path]:
+def find_evals_with(user: str, *, root: Path | None = None) -> list[Path]:
     """Folders of evals that hold texts of a user; they are of several people, so nobody deletes them unasked.
 
     Args:

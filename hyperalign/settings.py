@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from .errors import InputError
 from .files import storage_error, write_whole
 
-__all__ = ["KEYS", "Settings", "check_setting", "checked", "flag", "load_settings", "save_setting", "variable"]
+__all__ = ["KEYS", "Settings", "check_setting", "check_settings", "flag", "load_settings", "save_setting", "variable"]
 
 _WITH_PASSWORD: Final = re.compile(r"://[^/\s]*@")
 
@@ -128,7 +128,7 @@ def flag(key: str) -> str:
     return f"--{key.replace('_', '-')}"
 
 
-def checked(given: dict[str, Any], *, said: Callable[[str], str] = flag, text: bool = False) -> Settings:
+def check_settings(given: dict[str, Any], *, said: Callable[[str], str] = flag, text: bool = False) -> Settings:
     """Settings whose values are in range.
 
     Args:
@@ -161,7 +161,7 @@ def load_settings(file: Path) -> Settings:
     Raises:
         InputError: it can't be read, is not TOML, or has an unknown key or a value of a wrong kind.
     """
-    return checked(_parsed(_text(file), file), said=lambda key: f"{file}: {key}")
+    return check_settings(_parsed(_text(file), file), said=lambda key: f"{file}: {key}")
 
 
 def save_setting(file: Path, key: str, value: str | None) -> Settings:
@@ -183,8 +183,8 @@ def save_setting(file: Path, key: str, value: str | None) -> Settings:
     held = _parsed(text, file)
     held.pop(key, None)
     if value is not None:
-        held[key] = getattr(checked({key: value}, said=str, text=True), key)
-    after = checked(held, said=lambda key: f"{file}: {key}")
+        held[key] = getattr(check_settings({key: value}, said=str, text=True), key)
+    after = check_settings(held, said=lambda key: f"{file}: {key}")
     lines = [line for line in text.splitlines() if not re.match(rf"""\s*["']?{key}["']?\s*=""", line)]
     if value is not None:
         lines.append(_line(key, held[key]))

@@ -23,7 +23,7 @@ __all__ = [
     "REFUSAL_RULE",
     "UNSPACED",
     "excerpt",
-    "fenced",
+    "fence",
     "find_quote",
     "is_refusal",
     "longest_copied_run",
@@ -123,7 +123,7 @@ _TAGS = ("text", "prompt", "first", "second", "A", "B", "answer", "judgment")
 _FORGED = re.compile(rf"<(?=\s*/?\s*(?:{'|'.join(_TAGS)})\s*>)", re.IGNORECASE)
 
 
-def fenced(text: str, tag: str) -> str:
+def fence(text: str, tag: str) -> str:
     """A text between an opening and a closing tag, each on a line of its own.
 
     Args:

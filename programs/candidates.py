@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hyperalign.profile import EXAMPLE_ID, SPACE_ID, Evidence, Hypothesis
-from hyperalign.records import Edit, Record, as_sample, only_choices, own_text, prompt_of, quotable_text
+from hyperalign.records import Edit, Record, are_choices, own_text, prompt_of, quotable_text, to_sample
 from hyperalign.space import Dimension, Space
-from hyperalign.style import StyleClaim, claims, shifts
+from hyperalign.style import StyleClaim, find_claims, find_shifts
 from hyperalign.text import excerpt, sentences
 
 from .scope import touches
@@ -57,7 +57,7 @@ def proposal_split(records: Sequence[Record], rules: Rules) -> list[Record]:
     Where too few choices would be left to test anything, all of them: what is made then can't be tested, and might as
     well have seen everything.
     """
-    if only_choices(records) and len(records) < 2 * rules.min_records:
+    if are_choices(records) and len(records) < 2 * rules.min_records:
         return list(records)
     return list(records[::2]) if len(records) > 1 else []
 
@@ -73,7 +73,7 @@ def find_untestable(
         others: other people's.
         rules: what it takes.
     """
-    what = "choices" if only_choices(records) else "records"
+    what = "choices" if are_choices(records) else "records"
     reasons = {}
     for candidate in candidates:
         left = sum(record.id not in candidate.made_from for record in records)
@@ -104,19 +104,19 @@ def from_space(space: Space) -> list[Candidate]:
 def from_measurement(records: Sequence[Record]) -> list[Candidate]:
     """What the numbers of some records claim, each with the sentence that shows it most."""
     # What somebody writes and what they like to read are two claims.
-    kind = "chosen" if records and only_choices(records) else "measured"
-    return _measured(kind, claims([own_text(record) for record in records], limit=MAX_CLAIMS), records)
+    kind = "chosen" if records and are_choices(records) else "measured"
+    return _measured(kind, find_claims([own_text(record) for record in records], limit=MAX_CLAIMS), records)
 
 
 def from_edits(records: Sequence[Record]) -> list[Candidate]:
     """What the corrections among some records have in common, by numbers: each shift all of them made."""
     edits = [record for record in records if isinstance(record, Edit)]
-    return _measured("edited", shifts([(edit.draft, edit.edited) for edit in edits], limit=MAX_CLAIMS), edits)
+    return _measured("edited", find_shifts([(edit.draft, edit.edited) for edit in edits], limit=MAX_CLAIMS), edits)
 
 
 def from_examples(records: Sequence[Record], count: int) -> list[Candidate]:
     """Raw examples: what the person wrote or chose, of middling length, which stands for the rest at a fair price."""
-    samples = [as_sample(record) for record in records]
+    samples = [to_sample(record) for record in records]
     lengths = sorted(len(sample.text) for sample in samples)
     middle = lengths[len(lengths) // 2] if lengths else 0
     nearest = sorted(samples, key=lambda sample: (abs(len(sample.text) - middle), sample.id))
@@ -186,7 +186,7 @@ def shortlist(space: Space, records: Sequence[Record], limit: int = MAX_DIMENSIO
     Returns:
         A space of those, in the order of the first.
     """
-    if not only_choices(records):
+    if not are_choices(records):
         return space.model_copy(
             update={"dimensions": [each for each in space.dimensions if each.shows_in != "choices"]}
         )

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from hyperalign.budget import Usage
-from hyperalign.records import Record, by_kind, only_choices, other_text, own_text, prompt_of
+from hyperalign.records import Record, are_choices, other_text, own_text, prompt_of, split_by_kind
 from hyperalign.space import Space, load_space
 
 from .candidates import proposal_split, shortlist
@@ -59,8 +59,8 @@ def estimate_cost(
     """
     space = space or load_space()
     steps: dict[str, Usage] = {}
-    for part in by_kind(records):
-        like = [record for record in others if only_choices([record]) == only_choices(part)]
+    for part in split_by_kind(records):
+        like = [record for record in others if are_choices([record]) == are_choices(part)]
         score = _by_choice(part, like, space, statements_per_call) if by_choice else _by_likelihood(part, like, space)
         for step, usage in (("infer", _infer(part, like)), ("score", score), ("evidence", _evidence(score, by_choice))):
             steps[step] = steps.get(step, Usage()) + usage
@@ -69,7 +69,7 @@ def estimate_cost(
 
 def _infer(records: Sequence[Record], others: Sequence[Record]) -> Usage:
     made_from = proposal_split(records, Rules())
-    if only_choices(records):
+    if are_choices(records):
         asked, instruction, shown = CHOICE_QUESTIONS, CHOICE_INSTRUCTION_TOKENS, sum(map(_beside, made_from))
     else:
         shown = sum(map(_words, [*made_from, *others[:4]]))
@@ -99,7 +99,7 @@ def _by_choice(records: Sequence[Record], others: Sequence[Record], space: Space
     counts = [of_space + (0 if record.id in made_from else free) for record in records]
     mine, theirs = sorted(counts, reverse=True), [of_space + free] * len(others)
     # Choices are weighed all together, and all are read; of texts, hopeless statements are stopped after the first.
-    stops = not only_choices(records) and len(mine) + len(theirs) > 2 * SCREENED_ROWS
+    stops = not are_choices(records) and len(mine) + len(theirs) > 2 * SCREENED_ROWS
     asked = [
         math.ceil(count * GO_ON) if stops and at >= SCREENED_ROWS else count
         for rows in (mine, theirs)
@@ -128,7 +128,7 @@ def _by_likelihood(records: Sequence[Record], others: Sequence[Record], space: S
 def _statements(records: Sequence[Record], space: Space) -> tuple[int, int]:
     """How many statements of the space and of its own a model tests; none where too few records are left for it."""
     rules = Rules()
-    free = CHOICE_QUESTIONS if only_choices(records) else FREE_HYPOTHESES
+    free = CHOICE_QUESTIONS if are_choices(records) else FREE_HYPOTHESES
     of_space = len(shortlist(space, records).dimensions) if len(records) >= rules.min_records else 0
     return of_space, free if len(records) - len(proposal_split(records, rules)) >= rules.min_records else 0
 

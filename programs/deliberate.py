@@ -26,7 +26,7 @@ from hyperalign.concurrency import concurrency_of
 from hyperalign.errors import InputError, ModelOutputError
 from hyperalign.profile import Profile
 from hyperalign.scores import Message
-from hyperalign.text import excerpt, fenced
+from hyperalign.text import excerpt, fence
 
 from .adapters import BriefJSONAdapter, PlainAdapter, Render, open_answer_stream
 from .answer_parsing import AnswerPair
@@ -137,7 +137,7 @@ def asks_of(name: str) -> Render:
 
 
 def _turns(answers: AnswerPair, inputs: Mapping[str, Any]) -> list[Message]:
-    asked = f"{fenced(excerpt(inputs['message'], _READ_WORDS), 'prompt')}\n\n{answers[0]} or {answers[1]}?"
+    asked = f"{fence(excerpt(inputs['message'], _READ_WORDS), 'prompt')}\n\n{answers[0]} or {answers[1]}?"
     return [{"role": "system", "content": ""}, {"role": "user", "content": asked}]
 
 
@@ -365,5 +365,5 @@ def _message_alone(inputs: Mapping[str, Any]) -> list[Message]:
 
 def _with_needs(inputs: Mapping[str, Any]) -> list[Message]:
     needs = inputs.get("needs")
-    told = f"What they need, as far as one can tell:\n{fenced(needs, 'text')}" if needs else ""
+    told = f"What they need, as far as one can tell:\n{fence(needs, 'text')}" if needs else ""
     return [{"role": "system", "content": told}, {"role": "user", "content": inputs["message"]}]

@@ -1,16 +1,8 @@
-"""Finds the sentence that speaks most for a tested statement, and quotes it word for word.
+"""Finds quotes for statements, and checks how far a quote supports its statement.
 
-Used for statements that came without a quote (those of the space). The quote is a substring
-of its record by construction. This file knows no runtime.
-
-Checks whether a quote bears a statement out, so that what is told of a person can be followed back to them.
-
-Always the statement *and* its opposite are put, so that whoever agrees with everything supports nothing. **With a
-scorer**, by likelihood: the quote must speak more for the statement over its opposite than sentences by other people
-do. **Without one** the model is asked twice about all quotes at once, whether each shows its statement and whether it
-shows the opposite: only a yes together with a no is support. A small model tells hardly anything by letter. What
-numbers claim is not asked about: ``candidates`` measures its quotes. The check decides nothing: a test keeps or drops a
-hypothesis, whatever its quote.
+A check always compares the statement with its opposite, so that a model that agrees with everything supports nothing.
+With a scorer, the quote must raise the likelihood of the statement over its opposite more than other people's sentences
+do. Without one, the model is asked twice, once for each pole. Tests, not checks, keep or drop a statement.
 """
 
 from __future__ import annotations
@@ -27,64 +19,22 @@ from hyperalign.concurrency import concurrency_of
 from hyperalign.profile import Evidence, Hypothesis
 from hyperalign.records import Record, own_text
 from hyperalign.scores import Message, ScoreMatrix, Scorer
-from hyperalign.text import excerpt, fenced, sentences
+from hyperalign.text import excerpt, fence, sentences
 
-from .binary_choice import ANSWER_LINES, ask_binary_batch, chunks
-from .program import Compute, Parallel, Program, Steps, resolve_model, run_steps, run_steps_async
+from .binary_choice import ANSWER_LINES, ask_binary_batch, split_evenly
+from .program import Compute, Parallel, Program, Steps, resolve_model, run_steps
 
-__all__ = [
-    "QUOTES_PER_CALL",
-    "CheckEvidence",
-    "DoesItShow",
-    "find_evidence",
-    "quotable_sentences",
-    "quoted_from",
-    "render_quotes",
-    "score_sentence",
-]
+__all__ = ["CheckEvidence", "find_evidence", "quotable_sentences"]
 
+QUOTES_PER_CALL = 12
 READ_WORDS = 80
 MAX_SENTENCES = 3
 MIN_SENTENCE_WORDS = 4
+_MAX_BESIDE = 3
 _MARKUP = re.compile(r"^#|\||^`|--\w")
 
 
 def find_evidence(
-    hypothesis: Hypothesis,
-    records: Sequence[Record],
-    matrix: ScoreMatrix,
-    scorer: Scorer | None,
-    *,
-    turned: bool = False,
-) -> Hypothesis:
-    """Give a hypothesis the quote it lacks.
-
-    Args:
-        hypothesis: a kept statement.
-        records: the person's records.
-        matrix: where it was tested: the record with the highest cell is quoted.
-        scorer: picks the sentence; without one it is the record's longest.
-        turned: the statement says the opposite of what was tested, so the record with the lowest cell is quoted.
-
-    Returns:
-        The hypothesis, with a quote if it had none and a record to quote is left.
-    """
-    if hypothesis.evidence or hypothesis.test is None or hypothesis.id not in matrix.columns:
-        return hypothesis
-    # What holds on one subject alone is quoted from the records on that.
-    on_subject = [record for record in records if not hypothesis.scope or record.id in hypothesis.test.records]
-    by_id = {record.id: record for record in on_subject}
-    # Somebody else's record may have the same id.
-    users = {record.user for record in records}
-    ids, cells = matrix.of(hypothesis.id, lambda row: row.user in users and row.record in by_id)
-    if not ids:
-        return hypothesis
-    best = by_id[ids[int(cells.argmin() if turned else cells.argmax())]]
-    quote = _most_telling(hypothesis, best, scorer)
-    return hypothesis.model_copy(update={"evidence": [Evidence(quote=quote, record=best.id)]}) if quote else hypothesis
-
-
-def quoted_from(
     hypothesis: Hypothesis,
     records: Sequence[Record],
     matrices: Sequence[ScoreMatrix],
@@ -92,23 +42,47 @@ def quoted_from(
     *,
     turned: bool = False,
 ) -> Hypothesis:
-    """``find_evidence`` in the matrix where the hypothesis was tested."""
+    """Give a hypothesis without evidence a quote.
+
+    Args:
+        hypothesis: a kept statement.
+        records: the person's records.
+        matrices: the tests; the record with the highest cell in the first that has the hypothesis is quoted.
+        scorer: picks the sentence; without one it is the record's longest.
+        turned: whether the statement is the opposite of what was tested; then the lowest cell counts.
+
+    Returns:
+        The hypothesis, with a quote if it had none and there is a record to quote.
+    """
+    if hypothesis.evidence or hypothesis.test is None:
+        return hypothesis
+    # A scoped statement is quoted from the records in its scope.
+    by_id = {record.id: record for record in records if not hypothesis.scope or record.id in hypothesis.test.records}
+    # Other people's records may have the same ids.
+    users = {record.user for record in records}
     for matrix in matrices:
-        hypothesis = find_evidence(hypothesis, records, matrix, scorer, turned=turned)
+        if hypothesis.id not in matrix.columns:
+            continue
+        ids, cells = matrix.of(hypothesis.id, lambda row: row.user in users and row.record in by_id)
+        if not ids:
+            continue
+        best = by_id[ids[int(cells.argmin() if turned else cells.argmax())]]
+        if quote := _pick_sentence(hypothesis, best, scorer):
+            return hypothesis.model_copy(update={"evidence": [Evidence(quote=quote, record=best.id)]})
     return hypothesis
 
 
 def quotable_sentences(record: Record) -> list[str]:
-    """What somebody might quote of a record: the longest sentences of its beginning, longest first."""
+    """The longest sentences of a record's beginning, longest first."""
     read = sentences(excerpt(own_text(record), READ_WORDS))
     long_enough = [sentence for sentence in read if len(sentence.split()) >= MIN_SENTENCE_WORDS] or read
-    # Rows of tables, headings and commands are not what somebody would quote.
+    # Nobody would quote rows of tables, headings or commands.
     shown = [sentence for sentence in long_enough if not _MARKUP.search(sentence)] or long_enough
     return sorted(shown, key=len, reverse=True)[:MAX_SENTENCES]
 
 
-def score_sentence(sentence: str, hypotheses: Sequence[Hypothesis], scorer: Scorer) -> list[float]:
-    """How much more a sentence speaks for each statement than for its opposite, in nats."""
+def _score_sentence(sentence: str, hypotheses: Sequence[Hypothesis], scorer: Scorer) -> list[float]:
+    """How much more likely each statement is than its opposite after a sentence, in nats."""
     question: list[Message] = [
         {"role": "user", "content": f"“{sentence}”\n\nIn one short phrase, how does this person write?"}
     ]
@@ -116,16 +90,11 @@ def score_sentence(sentence: str, hypotheses: Sequence[Hypothesis], scorer: Scor
     return [scores[2 * i].logprob - scores[2 * i + 1].logprob for i in range(len(hypotheses))]
 
 
-def _most_telling(hypothesis: Hypothesis, record: Record, scorer: Scorer | None) -> str:
+def _pick_sentence(hypothesis: Hypothesis, record: Record, scorer: Scorer | None) -> str:
     longest = quotable_sentences(record)
     if scorer is None or not longest:
         return next(iter(longest), "")
-    return max(longest, key=lambda sentence: score_sentence(sentence, [hypothesis], scorer)[0])
-
-
-QUOTES_PER_CALL = 12
-"""How many quotes are asked about in one call."""
-_MAX_BESIDE = 3
+    return max(longest, key=lambda sentence: _score_sentence(sentence, [hypothesis], scorer)[0])
 
 
 class DoesItShow(dspy.Signature):
@@ -138,15 +107,14 @@ class DoesItShow(dspy.Signature):
     letters: str = dspy.OutputField(desc="A or B for each quote")
 
 
-def render_quotes(inputs: Mapping[str, Any]) -> list[Message]:
-    """The conversation that asks it."""
+def _render(inputs: Mapping[str, Any]) -> list[Message]:
     pairs = list(zip(inputs["quotes"], inputs["statements"], strict=True))
     if len(pairs) == 1:
         ((quote, statement),) = pairs
-        question = f"{fenced(quote, 'text')}\n\nStatement: {statement}\nDoes the quote show it? A: yes. B: no."
+        question = f"{fence(quote, 'text')}\n\nStatement: {statement}\nDoes the quote show it? A: yes. B: no."
     else:
         listed = "\n\n".join(
-            f"{number}.\n{fenced(quote, 'text')}\nStatement: {statement}"
+            f"{number}.\n{fence(quote, 'text')}\nStatement: {statement}"
             for number, (quote, statement) in enumerate(pairs, start=1)
         )
         form = ANSWER_LINES.format(count=len(pairs))
@@ -155,7 +123,7 @@ def render_quotes(inputs: Mapping[str, Any]) -> list[Message]:
 
 
 class CheckEvidence(Program):
-    """Says how far quotes support the statements that they are given for, in two calls for a dozen of them."""
+    """Checks how far quotes support their statements; without a scorer, in two calls for a dozen quotes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,102 +132,89 @@ class CheckEvidence(Program):
     def forward(
         self, hypotheses: Sequence[Hypothesis], others: Sequence[Record] = (), scorer: Scorer | None = None
     ) -> dspy.Prediction:
-        """Check the first quote of each statement, where nobody has.
+        """Check the first quote of each statement that is not checked yet.
 
         Args:
-            hypotheses: what has no quote or no opposite, and examples, come back as they were.
-            others: other people's records; a scorer needs some, and checks nothing without.
+            hypotheses: statements; those without quote or opposite, and examples, are returned unchanged.
+            others: other people's records; a check by likelihood needs some.
             scorer: gives log-probabilities of text; the model is asked if None.
 
         Returns:
-            ``hypotheses``, in order.
+            ``hypotheses``, in order, with ``Evidence.checked`` set from 0 to 1.
         """
-        return run_steps(self._checked(hypotheses, others, scorer))
+        return run_steps(self._steps(hypotheses, others, scorer))
 
-    async def aforward(
+    def _steps(
         self, hypotheses: Sequence[Hypothesis], others: Sequence[Record] = (), scorer: Scorer | None = None
-    ) -> dspy.Prediction:
-        """The same, asynchronously."""
-        return await run_steps_async(self._checked(hypotheses, others, scorer))
-
-    def _checked(
-        self, hypotheses: Sequence[Hypothesis], others: Sequence[Record], scorer: Scorer | None
     ) -> Steps[dspy.Prediction]:
-        open_to = [hypothesis for hypothesis in hypotheses if _unchecked(hypothesis)]
+        unchecked = [hypothesis for hypothesis in hypotheses if _is_unchecked(hypothesis)]
         if scorer is None:
-            shares = yield from self._by_letter(open_to)
+            shares = yield from self._check_by_letter(unchecked)
         else:
-            shares = yield Compute(lambda: _by_likelihood(open_to, others, scorer))
-        found = {h.id: _checked(h, share) for h, share in zip(open_to, shares, strict=False)}
+            shares = yield Compute(lambda: _check_by_likelihood(unchecked, others, scorer))
+        found = {h.id: _set_checked(h, share) for h, share in zip(unchecked, shares, strict=False)}
         return dspy.Prediction(hypotheses=[found.get(hypothesis.id, hypothesis) for hypothesis in hypotheses])
 
-    def _by_letter(self, hypotheses: Sequence[Hypothesis]) -> Steps[list[float]]:
+    def _check_by_letter(self, hypotheses: Sequence[Hypothesis]) -> Steps[list[float]]:
         """How far each quote shows its statement and not the opposite: the mean of a yes and a no."""
-        each = [
-            self._shows([(hypotheses[at], reverse) for at in some])
-            for some in chunks(range(len(hypotheses)), QUOTES_PER_CALL)
+        steps = [
+            self._ask([(hypotheses[at], reverse) for at in some])
+            for some in split_evenly(range(len(hypotheses)), QUOTES_PER_CALL)
             for reverse in (False, True)
         ]
-        answers = yield Parallel(each, concurrency_of(resolve_model(self)))
+        answers = yield Parallel(steps, concurrency_of(resolve_model(self)))
         both = zip(answers[::2], answers[1::2], strict=True)
         return [(yes + 1.0 - no) / 2 for shown, reverse in both for yes, no in zip(shown, reverse, strict=True)]
 
-    def _shows(self, asked: Sequence[tuple[Hypothesis, bool]]) -> Steps[list[float]]:
-        """How probable it is that each quote shows its statement, or the opposite."""
+    def _ask(self, asked: Sequence[tuple[Hypothesis, bool]]) -> Steps[list[float]]:
         quotes = [hypothesis.evidence[0].quote for hypothesis, _ in asked]
-        poles = [_pole(hypothesis, reverse) for hypothesis, reverse in asked]
+        # A rejected text supports a statement where it shows the opposite.
+        poles = [h.opposite if reverse != h.evidence[0].turned_down else h.statement for h, reverse in asked]
 
-        def some(numbers: Sequence[int]) -> dict[str, Any]:
+        def make_inputs(numbers: Sequence[int]) -> dict[str, Any]:
             return {"quotes": [quotes[at] for at in numbers], "statements": [poles[at] for at in numbers]}
 
-        return (yield from ask_binary_batch(self.ask, some, len(asked), render=render_quotes))
+        return (yield from ask_binary_batch(self.ask, make_inputs, len(asked), render=_render))
 
 
-def _pole(hypothesis: Hypothesis, reverse: bool) -> str:
-    # What somebody turned down bears a statement out where it shows the opposite.
-    return hypothesis.opposite if reverse != hypothesis.evidence[0].turned_down else hypothesis.statement
-
-
-def _by_likelihood(hypotheses: Sequence[Hypothesis], others: Sequence[Record], scorer: Scorer) -> list[float]:
-    """How sure it is, by statement; nothing where nobody else wrote anything."""
-    picked = [hypothesis.source == "space" for hypothesis in hypotheses]
-    # A quote that was picked for its statement is held against sentences that were picked for it as well.
-    tried = MAX_SENTENCES if any(picked) else 1
+def _check_by_likelihood(hypotheses: Sequence[Hypothesis], others: Sequence[Record], scorer: Scorer) -> list[float]:
+    """How probable it is that each quote supports its statement; empty without sentences of other people."""
+    is_picked = [hypothesis.source == "space" for hypothesis in hypotheses]
+    # A quote that was picked for its statement competes with others' sentences that are picked for it as well.
+    tried = MAX_SENTENCES if any(is_picked) else 1
     said = [found[:tried] for record in others if (found := quotable_sentences(record))]
-    # No more people's than there are statements, so that the calls stay few.
+    # At most as many people as statements, so that the calls stay few.
     beside = [
-        _telling([score_sentence(sentence, hypotheses, scorer) for sentence in some], picked)
+        _score_other([_score_sentence(sentence, hypotheses, scorer) for sentence in some], is_picked)
         for some in said[: min(len(hypotheses), _MAX_BESIDE)]
     ]
     if not beside:
         return []
     usual = [fmean(nats) for nats in zip(*beside, strict=True)]
-    own = [_spoken(hypothesis, scorer) for hypothesis in hypotheses]
-    # As if two causes were equally probable before: that the quote shows it, and that it says what anybody's would.
+    own = [_score_quote(hypothesis, scorer) for hypothesis in hypotheses]
+    # Even prior odds: the quote shows the statement, or it says what anybody's would.
     return [1.0 / (1.0 + math.exp(min(theirs - nats, 700.0))) for nats, theirs in zip(own, usual, strict=True)]
 
 
-def _telling(sentences: Sequence[Sequence[float]], picked: Sequence[bool]) -> list[float]:
-    """What somebody else's sentences say of each statement: the most telling one, or the first where none is picked."""
-    return [
-        max(nats) if is_picked else nats[0]
-        for nats, is_picked in zip(zip(*sentences, strict=True), picked, strict=True)
-    ]
+def _score_other(sentences: Sequence[Sequence[float]], is_picked: Sequence[bool]) -> list[float]:
+    """Another person's score by statement: that of the best sentence where sentences are picked, else of the first."""
+    by_statement = zip(*sentences, strict=True)
+    return [max(nats) if picked else nats[0] for nats, picked in zip(by_statement, is_picked, strict=True)]
 
 
-def _spoken(hypothesis: Hypothesis, scorer: Scorer) -> float:
+def _score_quote(hypothesis: Hypothesis, scorer: Scorer) -> float:
     quote = hypothesis.evidence[0]
-    nats = score_sentence(quote.quote, [hypothesis], scorer)[0]
-    # What somebody turned down bears a statement out where it speaks for the opposite.
+    nats = _score_sentence(quote.quote, [hypothesis], scorer)[0]
+    # A rejected text supports a statement where it speaks for the opposite.
     return -nats if quote.turned_down else nats
 
 
-def _unchecked(hypothesis: Hypothesis) -> bool:
-    asked = hypothesis.kind == "statement" and bool(hypothesis.opposite) and bool(hypothesis.evidence)
-    return asked and hypothesis.evidence[0].checked is None
+def _is_unchecked(hypothesis: Hypothesis) -> bool:
+    has_quote = hypothesis.kind == "statement" and bool(hypothesis.opposite) and bool(hypothesis.evidence)
+    return has_quote and hypothesis.evidence[0].checked is None
 
 
-def _checked(hypothesis: Hypothesis, share: float) -> Hypothesis:
+def _set_checked(hypothesis: Hypothesis, share: float) -> Hypothesis:
     first, *more = hypothesis.evidence
     checked = first.model_copy(update={"checked": round(share, 5)})
     return hypothesis.model_copy(update={"evidence": [checked, *more]})

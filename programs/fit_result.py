@@ -1,15 +1,4 @@
-"""A profile from what was kept: statements with their evidence, examples, measured style, and where it all came from.
-
-This file neither tests nor chooses, and runs no model.
-
-What fitting somebody found, and how what they wrote and what they chose make one profile. It runs no model.
-
-What is remembered of fitting somebody, so that new records can be added without the old ones: candidates, the cells
-of every test, and the newest few records.
-
-Texts and choices are two parts, since each is held against its like. It is JSON, without code and without a model. This
-file neither tests nor chooses.
-"""
+"""What a fit found: the profile, the candidates with their score matrices, and the memory that later updates need."""
 
 from __future__ import annotations
 
@@ -21,12 +10,12 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from hyperalign.errors import InputError
-from hyperalign.profile import EXAMPLE_ID, SPACE_ID, Evidence, Hypothesis, Profile, Provenance, check_evidence
-from hyperalign.records import Record, as_sample, only_choices, other_text
+from hyperalign.profile import EXAMPLE_ID, SPACE_ID, Hypothesis, Profile, Provenance, check_evidence
+from hyperalign.records import Record, are_choices, other_text, to_sample
 from hyperalign.scores import ScoreMatrix
 from hyperalign.space import Space, own_poles
 from hyperalign.style import StyleClaim
-from hyperalign.style.estimate import measured_style
+from hyperalign.style.estimate import measure_style
 
 from .candidates import Candidate
 from .selection import Selection, Subjects, drop
@@ -36,19 +25,17 @@ __all__ = [
     "Fit",
     "FitPart",
     "Memory",
-    "Origin",
     "RecordKind",
-    "kind_of",
-    "profile_of",
-    "together",
-    "with_evidence_of",
+    "build_profile",
+    "carry_evidence",
+    "combine",
+    "record_kind",
 ]
-
 
 RecordKind = Literal["texts", "choices"]
 
 RECENT = 16
-"""So many of the newest records are kept as they are: to quote, to show and to make new hypotheses from."""
+"""How many of the newest records a memory keeps: to quote, to show and to propose hypotheses from."""
 
 _SCHEMA = 1
 _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
@@ -56,16 +43,16 @@ _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
 @dataclass(frozen=True)
 class FitPart:
-    """What was tried on records of one kind, texts or choices, and what it gave.
+    """The fit of one kind of records: texts or choices.
 
     Attributes:
-        profile: what these records say.
+        profile: the profile that these records give.
         candidates: all hypotheses that were tried.
-        matrices: one for each test; the person's rows stand in the order in which their records came.
-        recent: the newest of their records, the newest last.
-        read: ids of all of their records that were read, the oldest first.
-        about: for each scope, the records that fall under it, anybody's.
-        failing: of the newest records, which spoke against what was believed when they came, since hypotheses were last
+        matrices: one for each test; the person's rows are in the order of their records.
+        recent: the newest of the person's records, the newest last.
+        read: ids of all of the person's records that were read, the oldest first.
+        about: for each scope, the ids of the records under it, anybody's.
+        failing: whether each of the newest records contradicted the profile when it came, since hypotheses were last
             proposed.
     """
 
@@ -78,19 +65,19 @@ class FitPart:
     failing: tuple[bool, ...] = ()
 
     def with_records(self, records: Sequence[Record]) -> FitPart:
-        """The same, with newer records; the oldest make room."""
+        """Add newer records; the oldest are dropped from ``recent``."""
         read = dict.fromkeys((*self.read, *(record.id for record in records)))
         return replace(self, recent=(*self.recent, *records)[-RECENT:], read=tuple(read))
 
     def without(self, user: str) -> FitPart:
-        """The same, as if somebody else had never been held against."""
+        """Remove another person's records."""
         matrices = tuple(matrix.without_person(user) for matrix in self.matrices)
         left = {row.record for matrix in matrices for row in matrix.rows}
         about = {scope: tuple(name for name in names if name in left) for scope, names in self.about.items()}
         return replace(self, matrices=matrices, about=about)
 
     def as_data(self) -> dict[str, Any]:
-        """As JSON-able data."""
+        """Convert to JSON-able data."""
         return {
             "profile": json.loads(self.profile.to_json()),
             "candidates": [
@@ -110,7 +97,7 @@ class FitPart:
 
     @classmethod
     def from_data(cls, data: Any) -> FitPart:
-        """Read what ``as_data`` gave; raises whatever is wrong with it."""
+        """Load from ``as_data``; invalid data raises ``KeyError``, ``TypeError`` or ``ValueError``."""
         return cls(
             Profile.model_validate(data["profile"]),
             tuple(_candidate(each) for each in data["candidates"]),
@@ -124,13 +111,13 @@ class FitPart:
 
 @dataclass(frozen=True)
 class Memory:
-    """All that is remembered of one person.
+    """All that an update needs of earlier fits, as JSON.
 
     Attributes:
         parts: by kind of records, ``texts`` and ``choices``.
-        waiting: records of which there are too few to fit anybody.
-        skipped: ids of records that taught nothing.
-        settings: what the cells depend on; with other settings they say nothing.
+        waiting: records that are too few for a fit yet.
+        skipped: ids of records that carry no information.
+        settings: the model, space and program version; cells of other settings are not comparable.
     """
 
     parts: Mapping[str, FitPart] = field(default_factory=dict)
@@ -140,22 +127,22 @@ class Memory:
 
     @property
     def known(self) -> set[str]:
-        """Ids of the person's records that were read, wait, or taught nothing."""
+        """Ids of the records that were read, wait or were skipped."""
         read = {name for part in self.parts.values() for name in part.read}
         return read | {record.id for record in self.waiting} | set(self.skipped)
 
     @property
     def texts(self) -> list[str]:
-        """Ids of the records whose texts are kept here."""
+        """Ids of the records whose texts the memory holds."""
         recent = [record for part in self.parts.values() for record in part.recent]
         return [record.id for record in (*recent, *self.waiting)]
 
     def without(self, user: str) -> Memory:
-        """The same, as if somebody else had never been held against."""
+        """Remove another person's records."""
         return replace(self, parts={kind: part.without(user) for kind, part in self.parts.items()})
 
     def to_json(self) -> str:
-        """As JSON."""
+        """Convert to JSON."""
         data = {
             "schema": _SCHEMA,
             "settings": dict(self.settings),
@@ -167,14 +154,14 @@ class Memory:
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> Memory:
-        """Read what ``to_json`` wrote.
+        """Load from ``to_json``.
 
         Args:
             text: the JSON.
-            where: what it is called in an error.
+            where: how error messages name it.
 
         Raises:
-            InputError: it is something else, or of another version.
+            InputError: it is not a memory, or of another version.
         """
         try:
             data: dict[str, Any] = json.loads(text)
@@ -191,9 +178,9 @@ class Memory:
             ) from error
 
 
-def kind_of(records: Sequence[Record]) -> RecordKind:
-    """Which part records belong to: all are texts, or all are choices."""
-    return "choices" if only_choices(records) else "texts"
+def record_kind(records: Sequence[Record]) -> RecordKind:
+    """The kind of records that are all texts or all choices."""
+    return "choices" if are_choices(records) else "texts"
 
 
 def _candidate(data: Any) -> Candidate:
@@ -201,68 +188,51 @@ def _candidate(data: Any) -> Candidate:
     return Candidate(Hypothesis.model_validate(data["hypothesis"]), frozenset(data["made_from"]), claim)
 
 
-@dataclass(frozen=True)
-class Origin:
-    """What a profile was made with; see ``Provenance``."""
-
-    model: str
-    scorer: str
-    population: str
-    program: str
-    seed: int
-    space: Space
-
-
-def with_evidence_of(before: Profile | None, kept: Sequence[Hypothesis]) -> list[Hypothesis]:
-    """Kept hypotheses with the evidence that an earlier profile had for the same statements.
-
-    Args:
-        before: what was believed until now.
-        kept: what is believed now; those that are new stay as they are.
-    """
-    known = _known(before)
+def carry_evidence(before: Profile | None, kept: Sequence[Hypothesis]) -> list[Hypothesis]:
+    """Give kept hypotheses the evidence that an earlier profile had for the same statements."""
+    known = {(each.id, each.statement): each.evidence for each in (before.hypotheses if before else ())}
     return [each.model_copy(update={"evidence": known.get((each.id, each.statement), each.evidence)}) for each in kept]
 
 
-def profile_of(
-    chosen: Selection, records: Sequence[Record], made: Origin, *, before: Profile | None = None, invented: int = 0
+def build_profile(
+    chosen: Selection,
+    records: Sequence[Record],
+    made_with: Provenance,
+    space: Space,
+    *,
+    before: Profile | None = None,
+    invented: int = 0,
 ) -> Profile:
-    """The profile.
+    """Build a profile from a selection.
 
     Args:
-        chosen: what the tests left; what was kept has its evidence.
+        chosen: the selection; kept hypotheses have their evidence.
         records: the person's, or the newest of them.
-        made: what it was made with.
-        before: what was believed until now: its examples may still be shown, and its records count as read.
-        invented: quotes of the model that stand in no record.
+        made_with: names the model, scorer, population, program and seed.
+        space: the space whose dimensions were tried.
+        before: the earlier profile: its examples may still be shown, and its records count as read.
+        invented: how many quotes of the model stand in no record.
     """
     direction = {name.removeprefix(SPACE_ID): p for name, p in chosen.direction.items()}
-    shown = [*(before.examples if before else ()), *map(as_sample, records)]
+    shown = [*(before.examples if before else ()), *map(to_sample, records)]
     samples = {f"{EXAMPLE_ID}{sample.id}": sample for sample in shown}
     origin = before.provenance if before else Provenance()
+    statements = [each for each in chosen.kept if each.kind == "statement"]
+    read = {
+        "records": list(dict.fromkeys([*origin.records, *(record.id for record in records)])),
+        "choices": origin.choices + _new_choices(records, origin),
+        "null_alpha": chosen.null_alpha,
+        "invented_quotes": origin.invented_quotes + invented,
+    }
     return Profile(
         user=records[0].user,
-        hypotheses=[
-            each
-            for each in chosen.kept
-            if each.kind == "statement" and _is_quoted(each, records, carried=before is not None)
-        ],
+        hypotheses=[each for each in statements if _is_quoted(each, records, carried=before is not None)],
         examples=[samples[each.id] for each in chosen.kept if each.id in samples],
-        style=measured_style(records),
+        style=measure_style(records),
         dropped=chosen.dropped,
         direction=direction,
-        poles=own_poles(made.space, direction),
-        provenance=Provenance(
-            records=list(dict.fromkeys([*origin.records, *(record.id for record in records)])),
-            choices=origin.choices + _new_choices(records, origin),
-            null_alpha=chosen.null_alpha,
-            model=made.model,
-            scorer=made.scorer,
-            population=made.population,
-            program=made.program,
-            seed=made.seed,
-            invented_quotes=origin.invented_quotes + invented,
-        ),
+        poles=own_poles(space, direction),
+        provenance=made_with.model_copy(update=read),
     ).touched()
 
 
@@ -272,29 +242,25 @@ def _new_choices(records: Sequence[Record], origin: Provenance) -> int:
 
 
 def _is_quoted(hypothesis: Hypothesis, records: Sequence[Record], *, carried: bool) -> bool:
-    """Whether its quotes stand in the records; those of records that are not at hand any more were checked before."""
+    """Whether its quotes stand in the records; quotes carried over from older records were checked before."""
     if not carried:
         return check_evidence(hypothesis.evidence, records)
     names = {record.id for record in records}
     return check_evidence([item for item in hypothesis.evidence if item.record in names], records)
 
 
-def _known(before: Profile | None) -> dict[tuple[str, str], list[Evidence]]:
-    return {(each.id, each.statement): each.evidence for each in (before.hypotheses if before else ())}
-
-
 @dataclass(frozen=True)
 class Fit:
-    """What fitting found, and everything it rests on.
+    """The result of a fit, with everything it rests on.
 
     Attributes:
         profile: the tested profile.
         candidates: all hypotheses that were tried.
-        matrices: one for each test; where there are texts and choices, those of the texts first.
-        unreadable: answers to the question for hypotheses that were not in the form asked for.
-        memory: what is needed to add records later.
-        asked: questions that were put to the model, of which one call may hold many.
-        undecided: those of them whose answer could not be used; they count for nothing.
+        matrices: one for each test; those of texts before those of choices.
+        unreadable: how many proposals of the model could not be parsed.
+        memory: what ``Personalizer.update`` needs to add records later.
+        asked: how many questions the model was asked; one call may hold many.
+        undecided: how many of their answers could not be used.
     """
 
     profile: Profile
@@ -306,18 +272,18 @@ class Fit:
     undecided: int = 0
 
 
-def together(texts: Fit, choices: Fit) -> Fit:
-    """What somebody's texts and their choices say, as one.
+def combine(texts: Fit, choices: Fit) -> Fit:
+    """Combine the fits of a person's texts and of their choices.
 
-    What either kept is kept. A dimension or a number of which both kept something is said once, as the choices have it:
-    they show what the person wants to read. Style is measured in what they wrote, and their own texts are shown before
-    answers that they chose.
+    What either kept is kept. Where both kept a statement of the same dimension or feature, that of the choices stays:
+    choices show what the person wants to read. Style is measured in texts, and own texts are shown before chosen
+    answers.
     """
     written, chosen = texts.profile, choices.profile
-    again = _said_again(written.hypotheses, chosen.hypotheses)
-    kept = _by_id([*(each for each in written.hypotheses if each.id not in again), *chosen.hypotheses])
-    unshown = _unshown(choices) if written.examples else ()
-    dropped = _by_id([*written.dropped, *again.values(), *chosen.dropped, *unshown])
+    duplicates = _find_duplicates(written.hypotheses, chosen.hypotheses)
+    kept = _by_id([*(each for each in written.hypotheses if each.id not in duplicates), *chosen.hypotheses])
+    hidden = _drop_examples(choices) if written.examples else ()
+    dropped = _by_id([*written.dropped, *duplicates.values(), *chosen.dropped, *hidden])
     origin = written.provenance
     profile = written.model_copy(
         update={
@@ -347,8 +313,8 @@ def together(texts: Fit, choices: Fit) -> Fit:
     )
 
 
-def _said_again(written: Iterable[Hypothesis], chosen: Iterable[Hypothesis]) -> dict[str, Hypothesis]:
-    """What numbers say of texts where they say something of choices; by id, with the reason."""
+def _find_duplicates(written: Iterable[Hypothesis], chosen: Iterable[Hypothesis]) -> dict[str, Hypothesis]:
+    """Measured statements about texts that choices replace, by id, with the reason."""
     said = {_feature(each): each.statement for each in chosen if each.source == "measured"}
     return {
         each.id: drop(each, f"their choices say: '{said[_feature(each)]}'")
@@ -358,11 +324,11 @@ def _said_again(written: Iterable[Hypothesis], chosen: Iterable[Hypothesis]) -> 
 
 
 def _feature(measured: Hypothesis) -> str:
-    # What an update turned around is of the same feature.
+    # An update may have turned it to its other pole.
     return measured.id.partition("-")[2].removesuffix("-turned")
 
 
-def _unshown(choices: Fit) -> Iterable[Hypothesis]:
+def _drop_examples(choices: Fit) -> Iterable[Hypothesis]:
     examples = {f"{EXAMPLE_ID}{example.id}" for example in choices.profile.examples}
     return (drop(each, "the person's own texts are shown") for each in choices.candidates if each.id in examples)
 

@@ -1,48 +1,98 @@
-"""What a program tells of somebody without a file: records, plain texts, or dicts with the fields of a record."""
+"""Fits one person: proposes hypotheses, tests and selects them, and builds the profile."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hyperalign.errors import InputError, RecordError
-from hyperalign.reading import parse_fields
-from hyperalign.records import Edit, Pair, Rating, Record, Sample, pairs_of
+import dspy
 
-__all__ = ["SOMEBODY", "RecordLike", "as_records", "one_user"]
+from hyperalign.budget import Budget
+from hyperalign.concurrency import Progress
+from hyperalign.errors import InputError, RecordError
+from hyperalign.population import Population, ShippedPopulation, choose_reference_records
+from hyperalign.profile import Profile, Provenance
+from hyperalign.reading import parse_fields
+from hyperalign.records import (
+    Edit,
+    Pair,
+    Rating,
+    Record,
+    Sample,
+    are_choices,
+    drop_repeats,
+    make_pairs,
+    own_text,
+    split_by_kind,
+)
+from hyperalign.scores import ScoreMatrix, Scorer
+from hyperalign.space import Space, load_space
+
+from .binary_choice import LazyScorer
+from .candidates import (
+    Candidate,
+    find_untestable,
+    from_edits,
+    from_examples,
+    from_measurement,
+    from_space,
+    proposal_split,
+    shortlist,
+)
+from .evidence import CheckEvidence, find_evidence
+from .extract import ExtractPreferences
+from .fit_result import Fit, FitPart, Memory, build_profile, carry_evidence, combine, record_kind
+from .hypothesis_tests import HypothesisTest, Screen, fill
+from .hypothesis_tests.choice import ChoiceTest, WhichFits
+from .hypothesis_tests.likelihood import ExampleTest, LikelihoodTest, MeasurementTest
+from .infer import InferHypotheses
+from .program import resolve_model
+from .replies import tally_answers
+from .scope import find_subjects
+from .selection import Rules, Selection, Subjects, drop, select
+
+__all__ = ["PROGRAM", "REFERENCE_RECORDS", "FitConfig", "Fitter", "RecordLike", "as_records", "check_one_user"]
+
+PROGRAM = "personalizer/5"
+"""The version of the procedure; score matrices of different versions are not comparable."""
+
+REFERENCE_RECORDS = 6
+"""How many records of other people a person's records are tested against, by default."""
+
+CHOICE_EXAMPLES = 8
+_TEXT_EXAMPLES = 2
+_SHOWN_OTHERS = 3
+_DEFAULT_USER = "me"
 
 RecordLike = Record | str | Mapping[str, Any]
-"""A record, a text that the person wrote, or the fields of a record."""
-
-SOMEBODY = "me"
-"""Whose records are where nothing says a user."""
+"""A record, a text that the person wrote, or a dict with the fields of a record."""
 
 
-def as_records(told: Sequence[RecordLike], *, user: str | None = None) -> list[Record]:
-    """Records of what is told.
-
-    Ratings become pairs.
+def as_records(items: Sequence[RecordLike], *, user: str | None = None) -> list[Record]:
+    """Convert texts and dicts to records, and ratings to pairs.
 
     Args:
-        told: in the order in which it came about.
-        user: whose is what does not say so; that of the others if None, or ``SOMEBODY``.
+        items: one person's, the oldest first.
+        user: the user of items that name none; by default that of the other items, or ``"me"``.
 
     Raises:
-        RecordError: something is no record; the error says which, counted from 1.
+        RecordError: an item is not a record; the error names its row, counted from 1.
     """
-    if isinstance(told, str | Mapping):
-        told = [told]
-    whose = user or next(filter(None, map(_user, told)), SOMEBODY)
-    items = [_item(each, number, whose) for number, each in enumerate(told, start=1)]
-    ratings = [item for item in items if isinstance(item, Rating)]
-    return [*(item for item in items if not isinstance(item, Rating)), *pairs_of(ratings)]
+    if isinstance(items, str | Mapping):
+        items = [items]
+    default = user or next(filter(None, map(_user, items)), _DEFAULT_USER)
+    parsed = [_parse(item, number, default) for number, item in enumerate(items, start=1)]
+    ratings = [item for item in parsed if isinstance(item, Rating)]
+    return [*(item for item in parsed if not isinstance(item, Rating)), *make_pairs(ratings)]
 
 
-def one_user(records: Sequence[Record]) -> str:
-    """Whose records these are.
+def check_one_user(records: Sequence[Record]) -> str:
+    """The one user of some records.
 
     Raises:
-        InputError: they are nobody's, or several people's.
+        InputError: there is no record, or there are several users.
     """
     users = sorted({record.user for record in records})
     if len(users) != 1:
@@ -53,19 +103,267 @@ def one_user(records: Sequence[Record]) -> str:
     return users[0]
 
 
-def _user(told: RecordLike) -> str | None:
-    if isinstance(told, Mapping):
-        return told.get("user")
-    return None if isinstance(told, str) else getattr(told, "user", None)
+def _user(item: RecordLike) -> str | None:
+    if isinstance(item, Mapping):
+        return item.get("user")
+    return None if isinstance(item, str) else getattr(item, "user", None)
 
 
-def _item(told: Any, number: int, user: str) -> Record | Rating:
-    if isinstance(told, Sample | Pair | Edit | Rating):
-        return told
-    if not isinstance(told, str | Mapping):
+def _parse(item: Any, number: int, user: str) -> Record | Rating:
+    if isinstance(item, Sample | Pair | Edit | Rating):
+        return item
+    if not isinstance(item, str | Mapping):
         raise RecordError(
-            f"a {type(told).__name__} is no record.",
+            f"a {type(item).__name__} is no record.",
             path=f"row {number}",
             remedy="Give records, texts, or dicts with the fields of a record.",
         )
-    return parse_fields({"text": told} if isinstance(told, str) else told, f"row {number}", None, user)
+    return parse_fields({"text": item} if isinstance(item, str) else item, f"row {number}", None, user)
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """What decides a fit, beside the model and the prompts; ``Personalizer`` describes the fields.
+
+    A pickle keeps no budget, no progress and no record: it has the example people as its population.
+    """
+
+    scorer: LazyScorer
+    rules: Rules = field(default_factory=Rules)
+    space: Space = field(default_factory=load_space)
+    reference: int = REFERENCE_RECORDS
+    half_life: float | None = None
+    statements_per_call: int | None = None
+    seed: int = 0
+    population: Population = field(default_factory=ShippedPopulation)
+    budget: Budget = field(default_factory=Budget)
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        if self.half_life is not None and self.half_life <= 0:
+            raise InputError(f"A half-life of {self.half_life:g} records.", remedy="Give one above 0, such as 12.")
+
+    def __reduce__(self) -> tuple[type[FitConfig], tuple[Any, ...]]:
+        kept = (self.rules, self.space, self.reference, self.half_life, self.statements_per_call, self.seed)
+        return FitConfig, (self.scorer, *kept)
+
+
+@dataclass(frozen=True)
+class Fitter:
+    """Runs the steps of a fit with the modules of a ``Personalizer``.
+
+    Attributes:
+        infer: proposes hypotheses from texts.
+        extract: proposes hypotheses from choices.
+        check: checks quotes.
+        choice: compares two texts, where no scorer is at hand.
+        lm: the default model; DSPy's configured one if None.
+        config: everything else.
+    """
+
+    infer: InferHypotheses
+    extract: ExtractPreferences
+    check: CheckEvidence
+    choice: WhichFits
+    lm: dspy.LM | None
+    config: FitConfig
+
+    @property
+    def scorer(self) -> Scorer | None:
+        """Gives log-probabilities for the tests; None where the tests are by choice."""
+        return self.config.scorer.resolve(resolve_model(self.infer, self.lm))
+
+    def fit(self, items: Sequence[RecordLike]) -> Fit:
+        """Fit one person; texts and choices are fitted apart, each against other people's, and then combined.
+
+        A record that repeats an earlier one is left out: it would count twice in the tests.
+        """
+        records = as_records(items)
+        user = check_one_user(records)
+        distinct = drop_repeats(records)
+        with tally_answers() as tally:
+            fits = [self._fit_kind(user, part) for part in split_by_kind(distinct)]
+        found = fits[0] if len(fits) == 1 else combine(*fits)
+        read = {record.id for record in distinct}
+        repeats = dict.fromkeys(record.id for record in records if record.id not in read)
+        memory = replace(found.memory, skipped=tuple(repeats))
+        return replace(found, memory=memory, asked=tally.asked, undecided=tally.undecided)
+
+    def _fit_kind(self, user: str, records: Sequence[Record]) -> Fit:
+        split = proposal_split(records, self.config.rules)
+        against, shown = self.draw_reference(user, records)
+        free, invented, unreadable = self.propose(split, shown)
+        candidates = [
+            *free,
+            # Half of an edit is the draft's; only the changes are the person's.
+            *from_measurement([record for record in split if not isinstance(record, Edit)]),
+            *from_edits(split),
+            # Own texts shown as examples must be tested on the others; choices bear each other out.
+            *(
+                from_examples(records, CHOICE_EXAMPLES)
+                if are_choices(records)
+                else from_examples(split, _TEXT_EXAMPLES)
+            ),
+            *from_space(shortlist(self.config.space, records)),
+        ]
+        futile = find_untestable(candidates, records, against, self.config.rules)
+        tested = [each for each in candidates if each.hypothesis.id not in futile]
+        rows = [*records, *against]
+        matrices = self.test(tested, records, against, user=user, rows=rows)
+        about = self.find_subjects(rows)
+        chosen = self.select(tested, matrices, user, about)
+        hypotheses = [candidate.hypothesis for candidate in candidates]
+        untested = [drop(each, futile[each.id]) for each in hypotheses if each.id in futile]
+        chosen = replace(chosen, dropped=[*chosen.dropped, *untested])
+        profile = self.build_profile(records, against, chosen, matrices, invented=invented)
+        part = FitPart(profile, tuple(candidates), tuple(matrices), about=about).with_records(records)
+        return Fit(profile, hypotheses, matrices, unreadable, self.remember({record_kind(records): part}))
+
+    def draw_reference(self, user: str, records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+        """Draw other people's records that are like the person's.
+
+        Returns:
+            Those to test against, and those to show the model that proposes. They are disjoint: a statement that was
+            proposed as untrue of a record gains by a test on it.
+        """
+        population, count = self.config.population, self.config.reference
+        if are_choices(records):
+            # The rejected answer stands beside each choice; nobody else's need be shown.
+            return choose_reference_records(population, user, records, count), []
+        found = choose_reference_records(population, user, records, count + _SHOWN_OTHERS)
+        # With few records of others, most of them test.
+        shown = max(0, min(_SHOWN_OTHERS, max(len(found) - count, (len(found) - 1) // 3)))
+        return found[: len(found) - shown], found[len(found) - shown :]
+
+    def find_subjects(self, records: Sequence[Record]) -> Subjects:
+        """For each scope of the space, the ids of the records under it."""
+        return find_subjects(self.config.space, records)
+
+    def propose(self, records: Sequence[Record], others: Sequence[Record]) -> tuple[list[Candidate], int, int]:
+        """Ask the model for hypotheses.
+
+        Args:
+            records: the person's.
+            others: other people's, to compare texts with.
+
+        Returns:
+            Candidates, the number of invented quotes, and the number of answers that could not be parsed.
+        """
+        chosen = are_choices(records)
+        if not records or not (chosen or others):
+            return [], 0, 0
+        with self.config.budget.step("infer"), self.use_model():
+            if chosen:
+                found = self.extract(records=records, progress=self.config.progress)
+            else:
+                found = self.infer(records=records, others=others, progress=self.config.progress)
+        made_from = frozenset(record.id for record in records)
+        return [Candidate(each, made_from) for each in found.hypotheses], found.invented, found.unreadable
+
+    def test(
+        self,
+        candidates: Sequence[Candidate],
+        records: Sequence[Record],
+        others: Sequence[Record],
+        *,
+        user: str,
+        rows: Sequence[Record],
+    ) -> list[ScoreMatrix]:
+        """Test candidates, the cheapest test first.
+
+        Args:
+            candidates: what to test.
+            records: the person's.
+            others: other people's; tests by choice show the person's texts beside these.
+            user: the person.
+            rows: the records to test on.
+
+        Returns:
+            One matrix for each test, of shape (rows, candidates that the test applies to).
+        """
+        made_from = {candidate.hypothesis.id: candidate.made_from for candidate in candidates}
+        hypotheses = [candidate.hypothesis for candidate in candidates]
+        matrices = []
+        for test in self._choose_tests(candidates, records, others):
+            with self.config.budget.step("score"):
+                progress = self.config.progress
+                matrices.append(fill(test, hypotheses, rows, made_from=made_from, user=user, progress=progress))
+        return matrices
+
+    def _choose_tests(
+        self, candidates: Sequence[Candidate], records: Sequence[Record], others: Sequence[Record]
+    ) -> list[HypothesisTest]:
+        measurement = MeasurementTest({c.hypothesis.id: c.claim for c in candidates if c.claim is not None})
+        # Choices are weighed all together, so none is left unread.
+        scorer, screen = self.scorer, None if are_choices(records) else Screen(records[0].user)
+        if scorer is not None:
+            read: list[HypothesisTest] = [measurement, LikelihoodTest(scorer, screen=screen)]
+            # Choices as examples are judged by the cells of statements, without a test of their own.
+            return read if are_choices(records) else [*read, ExampleTest(scorer)]
+        beside = {mine.id: own_text(others[i % len(others)]) for i, mine in enumerate(records) if others}
+        crowd = {o.id: own_text(others[(i + 1) % len(others)]) for i, o in enumerate(others)}
+        size = self.config.statements_per_call
+        by_choice = ChoiceTest(None, {**crowd, **beside}, screen=screen, question=self.choice, statements_per_call=size)
+        return [measurement, by_choice]
+
+    def select(
+        self, candidates: Sequence[Candidate], matrices: Sequence[ScoreMatrix], user: str, about: Subjects
+    ) -> Selection:
+        """Select among candidates by their cells; with a half-life, older evidence counts less."""
+        if self.config.half_life is not None:
+            matrices = [matrix.aged(user, self.config.half_life) for matrix in matrices]
+        return select([each.hypothesis for each in candidates], matrices, user, self.config.rules, about)
+
+    def build_profile(
+        self,
+        records: Sequence[Record],
+        against: Sequence[Record],
+        chosen: Selection,
+        matrices: Sequence[ScoreMatrix],
+        *,
+        before: Profile | None = None,
+        invented: int = 0,
+    ) -> Profile:
+        """Build the profile of a selection, with evidence for each statement.
+
+        Args:
+            records: the person's, or the newest of them.
+            against: other people's.
+            chosen: the selection.
+            matrices: the tests.
+            before: the earlier profile, whose evidence and examples are carried over where they still hold.
+            invented: how many quotes of the model stand in no record.
+        """
+        scorer = self.scorer
+        carried = carry_evidence(before, chosen.kept)
+        with self.config.budget.step("evidence"), self.use_model():
+            quoted = [find_evidence(h, records, matrices, scorer, turned=h.id in chosen.turned) for h in carried]
+            kept = self.check(quoted, against, scorer).hypotheses
+        model = resolve_model(self.extract if are_choices(records) else self.infer, self.lm)
+        made_with = Provenance(
+            model=str(getattr(model, "model", "")),
+            scorer=scorer.name if scorer else "",
+            population=self.config.population.name,
+            program=PROGRAM,
+            seed=self.config.seed,
+        )
+        chosen = replace(chosen, kept=kept)
+        return build_profile(chosen, records, made_with, self.config.space, before=before, invented=invented)
+
+    def remember(
+        self, parts: Mapping[str, FitPart], waiting: Sequence[Record] = (), skipped: Sequence[str] = ()
+    ) -> Memory:
+        """Make the memory of a fit, with the settings that its cells depend on."""
+        scorer = self.scorer
+        model = str(getattr(resolve_model(self.choice, self.lm), "model", ""))
+        settings = {
+            "program": PROGRAM,
+            "scorer": scorer.name if scorer else model,
+            "space": self.config.space.fingerprint,
+        }
+        return Memory(parts, tuple(waiting), tuple(skipped), settings)
+
+    def use_model(self) -> AbstractContextManager[None]:
+        """DSPy's context with the default model."""
+        context: AbstractContextManager[None] = dspy.context(lm=self.lm) if self.lm is not None else dspy.context()
+        return context

@@ -13,7 +13,7 @@ from hyperalign.errors import ModelOutputError
 from hyperalign.profile import Profile
 from hyperalign.scores import Message, Scorer
 from hyperalign.style import likeness
-from hyperalign.text import excerpt, fenced, longest_copied_run
+from hyperalign.text import excerpt, fence, longest_copied_run
 
 from .adapters import PlainAdapter, open_answer_stream
 from .binary_choice import LazyScorer, ScorerChoice
@@ -173,7 +173,7 @@ def _supports(draft: str, profile: Profile, scorer: Scorer) -> float:
     tested = [h for h in profile.hypotheses if h.kind == "statement" and h.opposite and h.source != "measured"]
     if not tested:
         return 0.0
-    question = f"{fenced(excerpt(draft, _JUDGED_WORDS), 'text')}\n\nHow does this person write?"
+    question = f"{fence(excerpt(draft, _JUDGED_WORDS), 'text')}\n\nHow does this person write?"
     context: list[Message] = [{"role": "user", "content": question}]
     scores = scorer.score(context, [pole for h in tested for pole in (h.statement, h.opposite)])
     return fmean(h.weight * (scores[2 * i].logprob - scores[2 * i + 1].logprob) for i, h in enumerate(tested))

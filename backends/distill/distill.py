@@ -15,7 +15,7 @@ from hyperalign.budget import Budget
 from hyperalign.charts import Point, lines
 from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError
-from hyperalign.files import alone_in, write_whole
+from hyperalign.files import lock_folder, write_whole
 from hyperalign.profile import Profile
 from hyperalign.programs.strategies import strategy
 
@@ -122,7 +122,7 @@ def distill(
         purpose = "train on" if not splits.train else "judge the adapter by: none is held out from training"
         raise InputError(f"{len(job.prompts)} prompt(s) are too few to {purpose}.", remedy="Give at least thirty.")
     check_system_role(job.student)
-    with alone_in(run):
+    with lock_folder(run):
         prompts = splits.train + splits.validation
         if job.recipe.method in ANSWER_METHODS:
             path = run / "traces.jsonl"
@@ -209,7 +209,7 @@ def gate(folder: Path, student: Student, progress: Progress | None = None) -> Ve
             f"A new run in {folder} is for other people or profiles than its adapter was trained on.",
             remedy="Run that distill command again until it has finished, then judge the adapter.",
         )
-    with alone_in(folder / _RUN):
+    with lock_folder(folder / _RUN):
         verdict = judge_adapter(
             student,
             folder,

@@ -23,7 +23,7 @@ from hyperalign.profile import Profile
 from hyperalign.programs.generate import Generate
 from hyperalign.programs.strategies import Strategy
 from hyperalign.scores import Message
-from hyperalign.style import of_beginnings
+from hyperalign.style import keep_opening_features
 
 from .adapters import Verdict
 from .collect import Metric
@@ -189,7 +189,7 @@ class _Measurement:
         )
         scores = [
             # Answers stop at a number of tokens, so features of whole texts are left out.
-            self.metric(profile.model_copy(update={"style": of_beginnings(profile.style)}), prompt, answer)
+            self.metric(profile.model_copy(update={"style": keep_opening_features(profile.style)}), prompt, answer)
             for (profile, prompt), answer in zip(self.cases, answers, strict=True)
         ]
         return fmean(scores), fmean(len(answer.split()) < MIN_WORDS or is_repetitive(answer) for answer in answers)

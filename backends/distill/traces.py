@@ -15,7 +15,7 @@ from pydantic_core import from_json
 
 from hyperalign.errors import InputError, RecordError
 from hyperalign.files import append_line, storage_error
-from hyperalign.privacy import private_parts
+from hyperalign.privacy import find_private_parts
 from hyperalign.profile import Profile
 from hyperalign.text import is_refusal, longest_copied_run
 
@@ -195,7 +195,7 @@ class TraceFilter:
     def _find_reason(self, trace: Trace) -> str:
         answer = trace.answer
         scores_low = self.threshold is not None and trace.score is not None and trace.score < self.threshold
-        private = private_parts(answer)
+        private = find_private_parts(answer)
         reasons = {
             f"shorter than {self.min_words} words": len(answer.split()) < self.min_words,
             "copies the person's text": self._copies(answer, trace.user),
@@ -208,7 +208,7 @@ class TraceFilter:
         return next((reason for reason, applies in reasons.items() if applies), "")
 
     def _leaks(self, draft: str, user: str) -> bool:
-        return self._copies(draft, user) or bool(private_parts(draft))
+        return self._copies(draft, user) or bool(find_private_parts(draft))
 
     def _copies(self, text: str, user: str) -> bool:
         return longest_copied_run(text, self.private_texts.get(user, ())) > _MAX_COPIED_WORDS

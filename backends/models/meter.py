@@ -1,10 +1,4 @@
-"""How many requests to one model are under way at once, and how long all of them wait when it says it is too much.
-
-What stands around every call: the budget, and the journal of a run that may be killed.
-
-``Meter`` books calls; ``Journal`` is the seam to the file that remembers answers. This
-file does not make calls.
-"""
+"""What surrounds every call: a pace that adapts to rate limits, the budget, and the journal of a run."""
 
 from __future__ import annotations
 
@@ -17,10 +11,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
-from hyperalign.budget import Budget, Usage, priced
+from hyperalign.budget import Budget, Usage, add_price
 from hyperalign.concurrency import is_stopping
 
 __all__ = ["Journal", "Meter", "Pace", "Slot", "price"]
@@ -35,8 +30,8 @@ _ANSWERS_TO_RECOVER = 2
 class Pace:
     """Shared by all requests to a model: at most ``limit`` are under way, and a rate limit slows all of them down.
 
-    A refusal halves how many may be under way and lets nobody begin before the pause is over; answers let it grow back
-    (additive increase, multiplicative decrease, as TCP has it).
+    A refusal halves how many may be under way and lets none begin before a pause is over; answers let it grow back:
+    additive increase, multiplicative decrease, as in TCP (Chiu and Jain, 1989).
 
     Args:
         limit: requests under way at once, at most.
@@ -82,13 +77,13 @@ class Pace:
             self._leave()
 
     def answered(self) -> None:
-        """A request was answered: a little more may be under way again."""
+        """Note an answer: a little more may be under way again."""
         with self._lock:
             self._pauses = 0
             self._allowed = min(float(self.limit), self._allowed + 1.0 / (_ANSWERS_TO_RECOVER * self._allowed))
 
     def refused(self, began: float, wait: float | None) -> bool:
-        """A request was refused as one too many: all of them pause.
+        """Note that a request was refused as one too many: all of them pause.
 
         Args:
             began: when the request began, by ``time.monotonic``.
@@ -125,7 +120,7 @@ class Pace:
 
 
 class Journal(Protocol):
-    """Remembers the answers of a run by the request's key; made of JSON values only."""
+    """Remembers the answers of a run, as JSON values, by the request's key."""
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The answer to a request, if it was given before."""
@@ -136,20 +131,20 @@ class Journal(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
 class Slot:
     """One request's place in the journal.
 
-    The same request may be made several times on purpose (samples at a temperature), so
-    each repetition has its own place: the first of a resumed run gets the first's answer.
+    The same request may be made several times on purpose (samples at a temperature), so each repetition has its own
+    place: the first of a resumed run gets the first's answer.
 
     Attributes:
         digest: SHA-256 of the request.
         number: its repetition, from 0.
     """
 
-    def __init__(self, digest: str, number: int) -> None:
-        self.digest = digest
-        self.number = number
+    digest: str
+    number: int
 
     @property
     def key(self) -> str:
@@ -190,7 +185,7 @@ class Meter:
     def add(self, usage: Usage, usd: float | None) -> None:
         """Book a call that was made; ``usd`` is None where its price is not known."""
         if self.budget is not None:
-            self.budget.add(priced(usage, usd))
+            self.budget.add(add_price(usage, usd))
 
     def open(self, request: dict[str, Any]) -> tuple[Slot | None, dict[str, Any] | None]:
         """Look a request up: its place in the journal, and the answer that is there."""
@@ -213,7 +208,7 @@ class Meter:
             self.journal.put(slot.key, answer)
 
     def abandon(self, slot: Slot | None) -> None:
-        """The call failed: its place is free for the next attempt."""
+        """Free the place of a call that failed for the next attempt."""
         if slot is not None:
             with self._lock:
                 self._taken[slot.digest].discard(slot.number)

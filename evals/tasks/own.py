@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hyperalign.errors import InputError
 from hyperalign.population import FolderPopulation
-from hyperalign.records import Record, Sample, other_text, own_text, prompt_of, without_repeats
+from hyperalign.records import Record, Sample, drop_repeats, other_text, own_text, prompt_of
 
 from ..cases import Case, CaseKind, case_id
 
@@ -41,7 +41,7 @@ class OwnRecords:
         people: dict[str, list[Record]] = {}
         for record in given:
             people.setdefault(record.user, []).append(record)
-        people = {user: without_repeats(theirs) for user, theirs in people.items()}
+        people = {user: drop_repeats(theirs) for user, theirs in people.items()}
         choices = sum(other_text(record) is not None for record in given)
         if 0 < choices < len(given):
             # To ask about one kind alone would drop the other without a word.

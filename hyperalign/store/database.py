@@ -55,13 +55,13 @@ __all__ = [
     "MetaRow",
     "RecordRow",
     "VersionRow",
-    "connected",
+    "describe_place",
     "is_locked",
-    "located",
-    "prepare",
+    "open_engine",
+    "parse_place",
+    "prepare_tables",
     "scrub_sqlite",
-    "shown",
-    "translated",
+    "translate_errors",
 ]
 
 SCHEMA_VERSION = 1
@@ -168,7 +168,7 @@ _POSTGRES = {
 
 
 @contextmanager
-def translated(name: str) -> Iterator[None]:
+def translate_errors(name: str) -> Iterator[None]:
     """Raise what a database refuses inside as a ``StorageError``.
 
     Args:
@@ -213,7 +213,7 @@ WRITES = "hyperalign_writes"
 _ADVISORY_LOCK = 0x68795061  # any fixed number will do: it keeps two processes from making the tables at once
 
 
-def located(place: str | Path | None) -> URL:
+def parse_place(place: str | Path | None) -> URL:
     """Turn what a user names into a database URL.
 
     Args:
@@ -239,7 +239,7 @@ def located(place: str | Path | None) -> URL:
     return url
 
 
-def shown(url: URL) -> str:
+def describe_place(url: URL) -> str:
     """The place of a store for messages: a path, or a URL without its password."""
     if url.get_backend_name() == "sqlite" and url.database:
         return url.database
@@ -247,7 +247,7 @@ def shown(url: URL) -> str:
     return url.set(query={}).render_as_string(hide_password=True)
 
 
-def connected(url: URL) -> Engine:
+def open_engine(url: URL) -> Engine:
     """An engine with the settings the store relies on.
 
     Raises:
@@ -276,7 +276,7 @@ def connected(url: URL) -> Engine:
     return engine
 
 
-def prepare(engine: Engine, name: str) -> None:
+def prepare_tables(engine: Engine, name: str) -> None:
     """Make the tables where they are missing, and check their version.
 
     Raises:

@@ -28,12 +28,12 @@ from .database import (
     MemoryRow,
     RecordRow,
     VersionRow,
-    connected,
-    located,
-    prepare,
+    describe_place,
+    open_engine,
+    parse_place,
+    prepare_tables,
     scrub_sqlite,
-    shown,
-    translated,
+    translate_errors,
 )
 from .interface import Amended, Bundle, BundledVersion, Person, Removed, Version
 from .queries import (
@@ -70,12 +70,12 @@ class Store:
     """
 
     def __init__(self, place: str | Path | None = None) -> None:
-        url = located(place)
-        self.name = shown(url)
-        with translated(self.name):
-            self._engine = connected(url)
+        url = parse_place(place)
+        self.name = describe_place(url)
+        with translate_errors(self.name):
+            self._engine = open_engine(url)
             try:
-                prepare(self._engine, self.name)
+                prepare_tables(self._engine, self.name)
             except BaseException:
                 self._engine.dispose()
                 raise
@@ -295,7 +295,7 @@ class Store:
         Returns:
             False where another process kept the database open, so that some may be left.
         """
-        with translated(self.name):
+        with translate_errors(self.name):
             if self._engine.dialect.name == "sqlite":
                 return scrub_sqlite(self._engine)
             with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -342,7 +342,7 @@ class Store:
         )
 
     def _read(self, work: Callable[[Session], Result]) -> Result:
-        with translated(self.name), Session(self._engine, expire_on_commit=False) as session, session.begin():
+        with translate_errors(self.name), Session(self._engine, expire_on_commit=False) as session, session.begin():
             return work(session)
 
     def _write(self, work: Callable[[Session], Result]) -> Result:
@@ -353,7 +353,7 @@ class Store:
             wait=wait_random(0, 0.05),
             reraise=True,
         )
-        with translated(self.name):
+        with translate_errors(self.name):
             result: Result = again(self._write_once, work)
             return result
 
@@ -368,7 +368,7 @@ class Store:
         if not known[user].versions:
             return NotFoundError(
                 f"There are records of {user!r} here, but no profile yet.",
-                remedy=f"Make one with: hyperalign infer --user {user!r}",
+                remedy=f"Make one with: hyperalign fit --user {user!r}",
             )
         return NotFoundError(
             f"There is no version {version} of {user!r}.",

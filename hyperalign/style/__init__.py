@@ -6,8 +6,8 @@ about a writer from numbers; ``likeness`` weighs whether a text is theirs; ``dis
 
 from __future__ import annotations
 
-from .claims import STANDS_APART, StyleClaim, claims, distance, shifts
-from .estimate import Estimate, Measured, estimate, likeness, of_beginnings
+from .claims import STANDS_APART, StyleClaim, distance, find_claims, find_shifts
+from .estimate import Estimate, Measured, estimate, keep_opening_features, likeness
 from .features import FEATURES, Feature, Features, measure, measure_all
 from .reference import FeatureReference, Reference, Source, build_reference, cut_excerpt, load_reference
 
@@ -23,14 +23,14 @@ __all__ = [
     "Source",
     "StyleClaim",
     "build_reference",
-    "claims",
     "cut_excerpt",
     "distance",
     "estimate",
+    "find_claims",
+    "find_shifts",
+    "keep_opening_features",
     "likeness",
     "load_reference",
     "measure",
     "measure_all",
-    "of_beginnings",
-    "shifts",
 ]

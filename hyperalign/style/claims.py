@@ -24,7 +24,7 @@ from .parsed import words_of
 from .reference import Reference, load_reference
 from .statements import say
 
-__all__ = ["STANDS_APART", "StyleClaim", "claims", "distance", "shifts", "strongest"]
+__all__ = ["STANDS_APART", "StyleClaim", "distance", "find_claims", "find_shifts", "keep_strongest"]
 
 MAX_DEVIATIONS = 3.0
 STANDS_APART = 0.8
@@ -109,7 +109,7 @@ def _claim(name: str, found: Estimate, reference: Reference) -> StyleClaim | Non
     )
 
 
-def claims(
+def find_claims(
     texts: Sequence[str],
     reference: Reference | None = None,
     *,
@@ -129,10 +129,10 @@ def claims(
     """
     reference = reference or load_reference()
     known = {name: _claim(name, found, reference) for name, found in estimate(texts, reference).items()}
-    return strongest((claim for claim in known.values() if claim is not None and abs(claim.z) >= threshold), limit)
+    return keep_strongest((claim for claim in known.values() if claim is not None and abs(claim.z) >= threshold), limit)
 
 
-def strongest(found: Iterable[StyleClaim], limit: int | None = None) -> list[StyleClaim]:
+def keep_strongest(found: Iterable[StyleClaim], limit: int | None = None) -> list[StyleClaim]:
     """Claims by their distance, at most one per family of features.
 
     Args:
@@ -179,7 +179,7 @@ LEAST_SHIFT = 0.5
 _THAN = "the drafts"
 
 
-def shifts(
+def find_shifts(
     edits: Sequence[tuple[str, str]],
     reference: Reference | None = None,
     *,
@@ -211,7 +211,7 @@ def shifts(
         claim = _shift_claim(name, known, reference)
         if claim is not None and abs(claim.z) >= least:
             found.append(claim)
-    return strongest(found, limit)
+    return keep_strongest(found, limit)
 
 
 def _shift_claim(name: str, known: Sequence[tuple[float, float]], reference: Reference) -> StyleClaim | None:

@@ -29,7 +29,7 @@ from .features import FEATURES, measure
 from .parsed import words_of
 from .reference import Reference, load_reference
 
-__all__ = ["Estimate", "Measured", "estimate", "likeness", "measured_style", "of_beginnings"]
+__all__ = ["Estimate", "Measured", "estimate", "keep_opening_features", "likeness", "measure_style"]
 
 CONFIDENCE = 1.96
 # How many texts the reference's within-person spread is worth beside the person's own.
@@ -147,7 +147,7 @@ def likeness(text: str, style: Mapping[str, Measured], reference: Reference | No
     return _TEMPER * sum(map(fmean, families.values()))
 
 
-def of_beginnings(style: Mapping[str, Value]) -> dict[str, Value]:
+def keep_opening_features(style: Mapping[str, Value]) -> dict[str, Value]:
     """The part of a person's style that the beginning of a text shows: all but how it ends and how it is laid out.
 
     Args:
@@ -160,7 +160,7 @@ def _log_density(distance: float, variance: float) -> float:
     return -0.5 * (distance**2 / variance + math.log(variance))
 
 
-def measured_style(records: Sequence[Record]) -> dict[str, Measurement]:
+def measure_style(records: Sequence[Record]) -> dict[str, Measurement]:
     """Measured style of what a person wrote; what they chose or corrected is somebody else's writing too.
 
     Args:

@@ -16,7 +16,7 @@ from typing import Any
 import dspy
 
 from hyperalign.errors import ModelOutputError
-from hyperalign.text import excerpt, fenced
+from hyperalign.text import excerpt, fence
 
 from ..adapters import BriefJSONAdapter
 from ..dspy_internals import AdapterParseError
@@ -196,5 +196,5 @@ def _told(shown: Sequence[Mapping[str, Any]]) -> str:
     for each in shown:
         answered = excerpt(str(each.get("Generated Outputs", "")), _SHOWN_WORDS)
         judged = excerpt(str(each.get("Feedback", "")), _SHOWN_WORDS)
-        parts.append(f"{fenced(answered, 'answer')}\n{fenced(judged, 'judgment')}")
+        parts.append(f"{fence(answered, 'answer')}\n{fence(judged, 'judgment')}")
     return "\n\n".join(parts)

@@ -23,7 +23,7 @@ from functools import cache
 from importlib.resources import files
 
 from hyperalign.population import ShippedPopulation
-from hyperalign.privacy import private_parts
+from hyperalign.privacy import find_private_parts
 from hyperalign.records import Record, other_text, own_text, prompt_of
 from hyperalign.space import load_space
 from hyperalign.style.parsed import load_function_words
@@ -187,7 +187,7 @@ class LeakCheck:
 
     def __call__(self, text: str) -> list[Leak]:
         """What a text leaks; empty if nothing."""
-        found = [Leak("private", part) for part in private_parts(text)]
+        found = [Leak("private", part) for part in find_private_parts(text)]
         lower = text.lower()
         found += [
             Leak("record", name) for name in sorted(self._ids) if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", lower)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hyperalign.evals.cases import Case
 from hyperalign.evals.plan import TaskPopulation
-from hyperalign.population import reference_records
+from hyperalign.population import choose_reference_records
 from hyperalign.records import Edit, Pair, Record, Sample, own_text
 
 
@@ -84,6 +84,6 @@ def test_a_record_that_many_cases_show_is_there_once() -> None:
 
 def test_they_serve_as_a_population() -> None:
     everybody = [case(user, three(user)) for user in ("ada", "bob", "cal")]
-    chosen = reference_records(TaskPopulation(everybody, everybody[:1]), "ada", list(three("ada")), 4)
+    chosen = choose_reference_records(TaskPopulation(everybody, everybody[:1]), "ada", list(three("ada")), 4)
     assert {chosen[0].user, chosen[1].user} == {"bob", "cal"}
     assert [record.user for record in chosen[2:]] == [record.user for record in chosen[:2]], "people in turn"

@@ -15,7 +15,7 @@ from hyperalign.errors import InputError, StorageError
 from hyperalign.evals import Plan, Result, evaluate
 from hyperalign.evals.cases import Case, Task
 from hyperalign.evals.tasks import load_task
-from hyperalign.files import alone_in
+from hyperalign.files import lock_folder
 from hyperalign.programs.selection import Rules
 from hyperalign.records import Pair, Sample
 from tests.evals.parts import TEXTS, FirstWords, GivenTexts, jsonl, pairs, personalizer
@@ -39,7 +39,7 @@ def test_two_runs_in_one_folder_do_not_both_ask(choices: Task, tmp_path: Path) -
     plan = Plan(controls=())
     run = evaluate(Careless("Say A."), choices, plan=plan, out=tmp_path / "run").folder
     (run / "cases.jsonl").unlink()
-    with alone_in(run), pytest.raises(StorageError, match="Another process is at work"):
+    with lock_folder(run), pytest.raises(StorageError, match="Another process is at work"):
         evaluate(Careless("Say A."), choices, plan=plan, out=run)
     assert not (run / "cases.jsonl").exists()
 

@@ -9,7 +9,7 @@ from threading import Barrier
 
 import pytest
 
-from hyperalign.budget import Budget, Usage, priced
+from hyperalign.budget import Budget, Usage, add_price
 from hyperalign.errors import BudgetExceededError
 
 
@@ -82,8 +82,8 @@ def test_calls_left() -> None:
 
 
 def test_an_unknown_price_is_counted_not_zero() -> None:
-    unknown = priced(Usage(calls=3), None)
-    known = priced(Usage(calls=1), 0.25)
+    unknown = add_price(Usage(calls=3), None)
+    known = add_price(Usage(calls=1), 0.25)
     assert (unknown.usd, unknown.unpriced) == (0.0, 3)
     assert (known.usd, known.unpriced) == (0.25, 0)
     assert (unknown + known).unpriced == 3

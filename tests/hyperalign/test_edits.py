@@ -108,12 +108,12 @@ def test_with_a_record_goes_all_that_rests_on_it_alone() -> None:
 
 
 def test_measured_style_is_measured_anew() -> None:
-    from hyperalign.style.estimate import measured_style
+    from hyperalign.style.estimate import measure_style
 
-    before = PROFILE.model_copy(update={"style": measured_style([LETTER, NOTE])})
+    before = PROFILE.model_copy(update={"style": measure_style([LETTER, NOTE])})
     left = forget_record(before, LETTER, [NOTE, CHOICE])
     assert left is not None
-    assert left.style == measured_style([NOTE])
+    assert left.style == measure_style([NOTE])
     assert left.style != before.style
     of_choice = forget_record(before, CHOICE, [LETTER, NOTE])
     assert of_choice is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hyperalign.errors import StorageError
-from hyperalign.files import alone_in, append_line, cache_folder, data_folder, write_whole
+from hyperalign.files import append_line, cache_folder, data_folder, lock_folder, write_whole
 
 FULL = Path("/dev/full")
 
@@ -95,13 +95,13 @@ def test_one_process_at_a_time_is_in_a_folder_and_a_killed_one_holds_nothing(tmp
         assert other.stdout.readline() == b"in\n"
         with (
             pytest.raises(StorageError, match=r"Another process is at work in .*run") as caught,
-            alone_in(tmp_path / "run"),
+            lock_folder(tmp_path / "run"),
         ):
             pass
         assert "the same command then goes on" in caught.value.remedy
-        with alone_in(tmp_path / "another"):
+        with lock_folder(tmp_path / "another"):
             pass
         other.kill()
     for _ in range(2):
-        with alone_in(tmp_path / "run"):
+        with lock_folder(tmp_path / "run"):
             pass

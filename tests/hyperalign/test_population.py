@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hyperalign.errors import InputError, RecordError
-from hyperalign.population import FolderPopulation, ShippedPopulation, StorePopulation, reference_records
+from hyperalign.population import FolderPopulation, ShippedPopulation, StorePopulation, choose_reference_records
 from hyperalign.records import Edit, Pair, Record, Sample
 
 
@@ -58,10 +58,10 @@ def test_corrections_are_held_against_other_choices_where_nobody_else_corrected(
     mine = Edit(user="ada", prompt="p", draft="hey", edited="Good day.")
     theirs = [Pair(user="bob", prompt=f"p{n}", chosen="yes", rejected="no") for n in range(2)]
     edit = Edit(user="cal", prompt="p", draft="hm", edited="Hello.")
-    assert reference_records(People(sample("bob"), *theirs), "ada", [mine], 6) == theirs, "choices, and no text"
-    assert reference_records(People(sample("bob"), *theirs, edit), "ada", [mine], 6) == [edit]
-    assert reference_records(People(*theirs), "ada", [sample("ada")], 6) == [], "a text is no choice"
-    assert reference_records(People(*theirs), "ada", [], 6) == []
+    assert choose_reference_records(People(sample("bob"), *theirs), "ada", [mine], 6) == theirs, "choices, and no text"
+    assert choose_reference_records(People(sample("bob"), *theirs, edit), "ada", [mine], 6) == [edit]
+    assert choose_reference_records(People(*theirs), "ada", [sample("ada")], 6) == [], "a text is no choice"
+    assert choose_reference_records(People(*theirs), "ada", [], 6) == []
 
 
 def test_bad_folders_are_refused(tmp_path: Path) -> None:
@@ -76,18 +76,18 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
 
 def test_reference_records_take_people_in_turn() -> None:
     others = People(*(sample(user, number=i) for user in ("b", "c", "d") for i in range(4)))
-    picked = reference_records(others, "a", [sample("a")], 6)
+    picked = choose_reference_records(others, "a", [sample("a")], 6)
     users = [record.user for record in picked]
     assert set(users[:3]) == {"b", "c", "d"}
     assert users[3:] == users[:3]
     assert len({record.id for record in picked}) == 6
-    assert reference_records(others, "a", [sample("a")], 99) != []
+    assert choose_reference_records(others, "a", [sample("a")], 99) != []
 
 
 def test_reference_records_do_not_take_who_stands_first_in_a_file() -> None:
     users = [f"{kind}{number}" for kind in ("north", "south") for number in range(40)]
-    picked = reference_records(People(*(sample(user) for user in users)), "a", [sample("a")], 12)
-    again = reference_records(People(*(sample(user) for user in reversed(users))), "a", [sample("a")], 12)
+    picked = choose_reference_records(People(*(sample(user) for user in users)), "a", [sample("a")], 12)
+    again = choose_reference_records(People(*(sample(user) for user in reversed(users))), "a", [sample("a")], 12)
     assert [record.user for record in again] == [record.user for record in picked]
     assert 3 <= sum(record.user.startswith("north") for record in picked) <= 9
 
@@ -95,11 +95,11 @@ def test_reference_records_do_not_take_who_stands_first_in_a_file() -> None:
 def test_reference_records_answer_the_same_prompts_first_and_cover_many() -> None:
     others = People(*(sample(user, prompt) for user in ("b", "c") for prompt in ("tax", "dog", "town")))
     mine = [sample("a", "dog"), sample("a", "town")]
-    picked = reference_records(others, "a", mine, 2)
+    picked = choose_reference_records(others, "a", mine, 2)
     assert {record.prompt for record in picked if isinstance(record, Sample)} == {"dog", "town"}
 
 
 def test_reference_records_are_of_the_same_kind() -> None:
     pair = Pair(user="b", prompt="p", chosen="Yes indeed.", rejected="No.")
-    assert reference_records(People(sample("b"), pair), "a", [sample("a")], 9) == [sample("b")]
-    assert reference_records(People(pair), "a", [sample("a")], 9) == []
+    assert choose_reference_records(People(sample("b"), pair), "a", [sample("a")], 9) == [sample("b")]
+    assert choose_reference_records(People(pair), "a", [sample("a")], 9) == []

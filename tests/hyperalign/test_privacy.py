@@ -10,7 +10,7 @@ import pytest
 
 from hyperalign import privacy as redaction
 from hyperalign.errors import MissingExtraError
-from hyperalign.privacy import find_redactor, redacted
+from hyperalign.privacy import find_redactor, redact_texts
 from hyperalign.records import Pair, Sample
 
 needs_presidio = pytest.mark.skipif(
@@ -93,7 +93,7 @@ def test_records_keep_their_own_ids_and_get_new_ones_where_those_were_of_the_con
     named = Sample(user="ada", id="mine", text="Bob called.", prompt="Who? Bob?")
     unnamed = Pair(user="ada", prompt="Who?", chosen="Bob.", rejected="Nobody.")
     plain = Sample(user="ada", text="Nothing here.")
-    first, second, third = redacted([named, unnamed, plain], hide)
+    first, second, third = redact_texts([named, unnamed, plain], hide)
     assert first == Sample(user="ada", id="mine", text="[name] called.", prompt="Who? [name]?")
     assert second == Pair(user="ada", prompt="Who?", chosen="[name].", rejected="Nobody.")
     assert second.id != unnamed.id

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hyperalign.errors import RecordError
 from hyperalign.population import FolderPopulation
 from hyperalign.reading import parse_line, read_records
-from hyperalign.records import Pair, Rating, Sample, pairs_of, with_pairs
+from hyperalign.records import Pair, Rating, Sample, add_rated_pairs, make_pairs
 
 JESTER = Path(__file__).resolve().parents[3] / "shared" / "data" / "jester5k"
 
@@ -29,34 +29,34 @@ def sides(pairs: list[Pair]) -> list[tuple[str, str]]:
 
 
 def test_the_upper_half_is_paired_with_the_lower_half_in_order() -> None:
-    pairs = pairs_of([rated(2), rated(5), rated(1), rated(4)])
+    pairs = make_pairs([rated(2), rated(5), rated(1), rated(4)])
     assert sides(pairs) == [("text 5", "text 2"), ("text 4", "text 1")]
     assert all(pair.user == "ada" and pair.prompt == "p" for pair in pairs)
 
 
 def test_with_an_odd_number_the_middle_is_left_out_and_equal_ratings_make_no_pair() -> None:
-    assert sides(pairs_of([rated(3), rated(1), rated(2)])) == [("text 3", "text 1")]
-    assert pairs_of([rated(3, "a"), rated(3, "b")]) == []
-    assert sides(pairs_of([rated(3, "a"), rated(3, "b"), rated(3, "c"), rated(5, "d")])) == [("d", "b")]
-    assert pairs_of([rated(3)]) == []
-    assert pairs_of([]) == []
+    assert sides(make_pairs([rated(3), rated(1), rated(2)])) == [("text 3", "text 1")]
+    assert make_pairs([rated(3, "a"), rated(3, "b")]) == []
+    assert sides(make_pairs([rated(3, "a"), rated(3, "b"), rated(3, "c"), rated(5, "d")])) == [("d", "b")]
+    assert make_pairs([rated(3)]) == []
+    assert make_pairs([]) == []
 
 
 def test_prompts_and_people_are_kept_apart_and_no_prompt_is_one_too() -> None:
     given = [rated(1, prompt=None), rated(2, prompt="q"), rated(3, prompt=None), rated(4, prompt="q", user="bob")]
-    (pair,) = pairs_of(given)
+    (pair,) = make_pairs(given)
     assert (pair.prompt, pair.chosen, pair.rejected) == ("", "text 3", "text 1")
 
 
 def test_a_text_rated_twice_counts_as_rated_last() -> None:
     given = [rated(1, "a"), rated(3, "b"), rated(5, "a")]
-    assert sides(pairs_of(given)) == [("a", "b")]
+    assert sides(make_pairs(given)) == [("a", "b")]
 
 
 @given(st.lists(st.integers(1, 5), max_size=12), st.randoms())
 def test_each_text_is_used_once_and_no_more_pairs_could_be_made(ratings: list[int], random: object) -> None:
     given = [rated(float(rating), f"text {number}") for number, rating in enumerate(ratings)]
-    pairs = pairs_of(given)
+    pairs = make_pairs(given)
     value = {each.text: each.rating for each in given}
     assert all(value[pair.chosen] > value[pair.rejected] for pair in pairs)
     used = Counter(text for pair in pairs for text in (pair.chosen, pair.rejected))
@@ -65,7 +65,7 @@ def test_each_text_is_used_once_and_no_more_pairs_could_be_made(ratings: list[in
     assert len(pairs) == min(len(ratings) // 2, len(ratings) - commonest)
     shuffled = list(given)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert {pair.id for pair in pairs_of(shuffled)} == {pair.id for pair in pairs}
+    assert {pair.id for pair in make_pairs(shuffled)} == {pair.id for pair in pairs}
 
 
 def line(**fields: object) -> str:
@@ -140,8 +140,8 @@ def test_ratings_that_make_no_pair_are_an_error_with_a_remedy(tmp_path: Path) ->
 
 def test_records_stay_before_the_pairs_of_ratings() -> None:
     sample = Sample(user="ada", text="words")
-    assert with_pairs([rated(1), sample, rated(2)])[0] == sample
-    assert len(with_pairs([rated(1), sample, rated(2)])) == 2
+    assert add_rated_pairs([rated(1), sample, rated(2)])[0] == sample
+    assert len(add_rated_pairs([rated(1), sample, rated(2)])) == 2
 
 
 def test_real_ratings_of_real_people_make_pairs() -> None:
@@ -154,7 +154,7 @@ def test_real_ratings_of_real_people_make_pairs() -> None:
         Rating(user=f"u{row['user']}", text=jokes[int(row["joke"])], rating=float(row["rating"])) for row in rows
     ]
     people = Counter(rating.user for rating in ratings)
-    pairs = pairs_of(ratings)
+    pairs = make_pairs(ratings)
     value = {(rating.user, rating.text): rating.rating for rating in ratings}
     assert all(value[pair.user, pair.chosen] > value[pair.user, pair.rejected] for pair in pairs)
     made = Counter(pair.user for pair in pairs)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hyperalign.errors import InputError, StorageError
-from hyperalign.settings import KEYS, Settings, check_setting, checked, load_settings, save_setting, variable
+from hyperalign.settings import KEYS, Settings, check_setting, check_settings, load_settings, save_setting, variable
 
 
 def test_a_file_that_is_not_there_sets_nothing(tmp_path: Path) -> None:
@@ -135,4 +135,4 @@ def test_names_of_settings() -> None:
 )
 def test_a_flag_is_called_as_it_was_given(given: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        checked(given)
+        check_settings(given)

@@ -14,7 +14,7 @@ from hyperalign.profile import Profile
 from hyperalign.programs.adapters import PlainAdapter
 from hyperalign.programs.generate import AnswerAsThePerson
 from hyperalign.scores import Message
-from hyperalign.text import excerpt, fenced, find_quote, sentences
+from hyperalign.text import excerpt, fence, find_quote, sentences
 
 
 def test_an_excerpt_ends_at_a_sentence_in_its_second_half() -> None:
@@ -69,7 +69,7 @@ def test_a_found_quote_is_verbatim(quote: str, text: str) -> None:
 )
 def test_a_text_cannot_close_its_fence(forged: str) -> None:
     for tag in ("text", "A", "B"):
-        lines = fenced(f"Before {forged} after: x < y, <b>bold</b>?", tag)
+        lines = fence(f"Before {forged} after: x < y, <b>bold</b>?", tag)
         inside = lines.removeprefix(f"<{tag}>\n").removesuffix(f"\n</{tag}>")
         assert not any(mark in inside for mark in ("</text", "</TEXT", "< / text", "<text>", "</B>", "<A>", "<b>"))
         assert "‹" in inside
@@ -77,7 +77,7 @@ def test_a_text_cannot_close_its_fence(forged: str) -> None:
 
 
 def test_ordinary_text_is_fenced_as_it_is() -> None:
-    assert fenced("I <3 you; see <i>this</i> and <author>.", "text") == (
+    assert fence("I <3 you; see <i>this</i> and <author>.", "text") == (
         "<text>\nI <3 you; see <i>this</i> and <author>.\n</text>"
     )
 

@@ -23,7 +23,7 @@ from hyperalign.backends.distill.train import read_losses
 from hyperalign.backends.models.connect import connect
 from hyperalign.budget import Budget
 from hyperalign.errors import BudgetExceededError, InputError, ModelError, StorageError
-from hyperalign.files import alone_in
+from hyperalign.files import lock_folder
 from hyperalign.profile import Hypothesis, Measurement, Profile
 from hyperalign.programs.strategies import strategy
 from tests.backends.distill.small_students import HERE, needs_train
@@ -125,7 +125,7 @@ def test_too_few_prompts_and_folders_of_others_end_the_run_before_anybody_is_ask
 def test_two_commands_for_one_adapter_do_not_both_ask(
     scripted_server: ScriptedServer, shallow: Student, tmp_path: Path
 ) -> None:
-    with alone_in(tmp_path / "a" / "training"), pytest.raises(StorageError, match="Another process is at work"):
+    with lock_folder(tmp_path / "a" / "training"), pytest.raises(StorageError, match="Another process is at work"):
         distill(asked(shallow, [ADA]), teacher(scripted_server), tmp_path / "a", hardware=HERE)
     assert not scripted_server.requests
 
@@ -186,7 +186,7 @@ def test_several_people_one_adapter_and_its_verdict(
         return prefers_first(*asked, system=system)
 
     monkeypatch.setattr("hyperalign.backends.distill.gate.likelier", noted)
-    with alone_in(folder / "training"), pytest.raises(StorageError, match="Another process is at work"):
+    with lock_folder(folder / "training"), pytest.raises(StorageError, match="Another process is at work"):
         gate(folder, shallow)
     assert not told, "a second one asks nothing"
     verdict = gate(folder, shallow)

@@ -12,7 +12,7 @@ from hyperalign.backends.distill.dataset import Scope, assign_split, build_prefi
 from hyperalign.backends.distill.traces import Trace, TraceFilter, append_trace, read_traces
 from hyperalign.backends.models.connect import connect
 from hyperalign.errors import InputError, ModelError, RecordError, UnusableAnswersError
-from hyperalign.privacy import private_parts
+from hyperalign.privacy import find_private_parts
 from hyperalign.profile import Hypothesis, Measurement, Profile
 from hyperalign.programs.strategies import strategy
 from tests.fixtures.scripted_server import ScriptedServer, error, reply
@@ -264,7 +264,7 @@ def test_a_draft_that_was_turned_down_gives_no_more_away() -> None:
     ],
 )
 def test_private_parts(text: str, found: list[str]) -> None:
-    assert private_parts(text) == found
+    assert find_private_parts(text) == found
 
 
 # Rows

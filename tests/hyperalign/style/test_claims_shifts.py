@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hyperalign.style import FEATURES, shifts
+from hyperalign.style import FEATURES, find_shifts
 from hyperalign.style.statements import SAYINGS, say
 
 LOUD = "Come on Friday! Bring the boat! We will sail at noon! The wind is good!"
@@ -10,7 +10,7 @@ CALM = "Come on Friday. Bring the boat. We will sail at noon. The wind is good."
 
 
 def test_what_every_edit_moves_one_way_is_claimed() -> None:
-    found = {claim.feature: claim for claim in shifts([(LOUD, CALM), (LOUD + LOUD, CALM + CALM), (LOUD, CALM)])}
+    found = {claim.feature: claim for claim in find_shifts([(LOUD, CALM), (LOUD + LOUD, CALM + CALM), (LOUD, CALM)])}
     assert set(found) == {"exclamations"}
     claim = found["exclamations"]
     assert claim.direction == -1
@@ -23,20 +23,20 @@ def test_what_every_edit_moves_one_way_is_claimed() -> None:
 
 
 def test_what_one_edit_moves_the_other_way_is_not() -> None:
-    assert shifts([(LOUD, CALM), (LOUD, CALM), (CALM, LOUD)]) == []
-    assert shifts([(LOUD, CALM), (CALM, CALM)]) == [], "an edit that leaves it alone is no support"
+    assert find_shifts([(LOUD, CALM), (LOUD, CALM), (CALM, LOUD)]) == []
+    assert find_shifts([(LOUD, CALM), (CALM, CALM)]) == [], "an edit that leaves it alone is no support"
 
 
 def test_one_edit_shows_nothing_and_empty_sides_are_passed_over() -> None:
-    assert shifts([(LOUD, CALM)]) == []
-    assert shifts([(LOUD, CALM), ("!!!", CALM), (LOUD, " ")]) == []
-    assert shifts([]) == []
+    assert find_shifts([(LOUD, CALM)]) == []
+    assert find_shifts([(LOUD, CALM), ("!!!", CALM), (LOUD, " ")]) == []
+    assert find_shifts([]) == []
 
 
 def test_a_small_shift_is_not_worth_a_claim_and_a_limit_holds() -> None:
     edits = [(LOUD, CALM), (LOUD, CALM)]
-    assert shifts(edits, least=1e6) == []
-    assert shifts(edits, limit=0) == []
+    assert find_shifts(edits, least=1e6) == []
+    assert find_shifts(edits, limit=0) == []
 
 
 def test_every_feature_can_be_said_of_drafts() -> None:
