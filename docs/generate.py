@@ -1,7 +1,6 @@
-"""Writes ``docs/cli.md`` from what the commands say of themselves.
+"""Writes ``docs/cli.md`` from the commands' help texts.
 
-Run it with ``make docs``; a test holds the page to the commands. This file knows no command
-by name.
+Run it with ``make docs``; a test compares the page with the commands.
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ from pathlib import Path
 
 PAGE = Path(__file__).with_name("cli.md")
 COLUMNS = 100
-HEAD = """# The command line
+HEAD = """# Command line
 
-Every command, as `--help` shows it. This page is written by `make docs`.
+Every command as `--help` shows it. `make docs` writes this page. [Environment and exit codes](environment.md) lists the
+variables; [the home page](index.md#commands) says which guide explains a command.
 """
 
 
@@ -31,7 +31,8 @@ def rendered() -> str:
     for path in _commands(get_command(app)):
         shown = CliRunner().invoke(app, [*path, "--help"], prog_name="hyperalign", catch_exceptions=False).stdout
         text = "\n".join(line.rstrip() for line in shown.strip().splitlines())
-        sections.append(f"## {' '.join(['hyperalign', *path])}\n\n```text\n{text}\n```\n")
+        level = "#" * max(2, 1 + len(path))
+        sections.append(f"{level} {' '.join(['hyperalign', *path])}\n\n```text\n{text}\n```\n")
     return "\n".join(sections)
 
 

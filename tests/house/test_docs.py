@@ -1,9 +1,12 @@
-"""The pages say what the program does: commands, targets, links and variables that they name are there."""
+"""What the pages name exists (commands, options, targets, links, variables), and the site builds."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,8 @@ from hyperalign.cli import app
 from tests.house.source_tree import ROOT, load_script, modules, pages
 
 PROSE = [path for path in pages() if path.name != "cli.md"]
+SITE = "https://hyperalign.github.io/hyperalign/"
+REPOSITORY = "https://github.com/hyperalign/hyperalign/blob/main/"
 
 
 def test_the_page_of_commands_is_up_to_date() -> None:
@@ -30,7 +35,8 @@ def _commands() -> Any:
 
 def _written(text: str) -> list[str]:
     """Every hyperalign command that a page shows, in a block or in a sentence."""
-    blocks = re.findall(r"^```(?:bash|console|sh|text)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    blocks = [block for language, block in fenced if language in {"", "bash", "console", "sh", "text"}]
     lines = [line.strip().removeprefix("$ ") for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     inline = re.findall(r"`(hyperalign [^`]+)`", text)
     return [re.split(r"\s+#\s", line)[0] for line in [*lines, *inline] if line.startswith("hyperalign ")]
@@ -61,10 +67,8 @@ def test_the_check_of_commands_can_fail() -> None:
     assert _complaint("hyperalign fit a.txt --user ada") == ""
     assert _complaint("hyperalign profile shwo ada") == "no command 'shwo'"
     assert _complaint("hyperalign fit a.txt --usr=ada") == "no option --usr"
-    assert _written("Say `hyperalign demo`.\n```bash\nhyperalign doctor  # now\n```\n") == [
-        "hyperalign doctor",
-        "hyperalign demo",
-    ]
+    shown = "Say `hyperalign demo`.\n```python\nx = 1\n```\n```bash\nhyperalign doctor  # now\n```\n"
+    assert _written(shown) == ["hyperalign doctor", "hyperalign demo"]
 
 
 @pytest.mark.parametrize("page", PROSE, ids=lambda page: page.name)
@@ -74,16 +78,77 @@ def test_make_targets_on_a_page_exist(page: Path) -> None:
     assert named <= targets
 
 
+def _missing(page: Path, link: str) -> str:
+    """What a link of a page lacks: its file, or the heading in it; empty where it leads somewhere."""
+    path, _, anchor = link.partition("#")
+    if path.startswith(SITE):
+        target = ROOT / "docs" / f"{path.removeprefix(SITE).strip('/') or 'index'}.md"
+    elif path.startswith(REPOSITORY):
+        target = ROOT / path.removeprefix(REPOSITORY)
+    elif "://" in path:
+        return ""
+    else:
+        target = page.parent / path if path else page
+    if not target.exists():
+        return "no such file"
+    return "" if not anchor or anchor in _anchors(target) else "no such heading"
+
+
+@cache
+def _anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as the site makes them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}
+
+
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
-    assert not [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    links = re.findall(r"\]\(([^)\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    assert not {link: why for link in links if (why := _missing(page, link))}
 
 
-def test_every_verb_has_a_page_that_the_readme_reaches() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for verb in _commands().commands:
-        assert f"docs/{verb}.md" in readme
+def test_the_check_of_links_can_fail() -> None:
+    readme = ROOT / "README.md"
+    assert _missing(readme, f"{SITE}letters/#limits") == ""
+    assert _missing(readme, f"{SITE}postcards/") == "no such file"
+    assert _missing(readme, f"{SITE}letters/#stamps") == "no such heading"
+    assert _missing(readme, f"{REPOSITORY}docs/letters.txt") == "no such file"
+
+
+def test_the_readme_has_links_that_work_on_a_package_index() -> None:
+    links = re.findall(r"\]\(([^)\s]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert not [link for link in links if not link.startswith("https://")]
+    assert SITE in links
+
+
+def test_the_home_page_leads_from_every_command_to_a_page_that_shows_it() -> None:
+    rows = re.findall(r"^\| `hyperalign (\w+)` \| [^|]+ \| (.*) \|$", _page("index"), re.MULTILINE)
+    assert sorted(verb for verb, _ in rows) == sorted(_commands().commands)
+    assert not [verb for verb, links in rows if not _shows(verb, re.findall(r"\((\w+)\.md", links))]
+
+
+def _page(name: str) -> str:
+    return (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def _shows(verb: str, names: list[str]) -> bool:
+    return any(line.split()[1] == verb for name in names for line in _written(_page(name)))
+
+
+def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (built.returncode, built.stdout, built.stderr) == (0, "", "")
+    html = {path: path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.html")}
+    assert len(html) >= len(list((ROOT / "docs").glob("*.md")))
+    fetched = re.compile(r"<(?:script|img|iframe)[^>]* src=\"?(?:https?:)?//|<link[^>]* rel=\"?stylesheet\"?[^>]*//")
+    assert not [path for path, text in html.items() if fetched.search(text)]
 
 
 def test_every_variable_is_documented_and_every_documented_one_is_read() -> None:
