@@ -23,7 +23,8 @@ from hyperalign.budget import Budget
 from hyperalign.evals.cases import Case
 from hyperalign.evals.runner import Outcome, run_cases
 from hyperalign.evals.tasks import load_task
-from hyperalign.programs.deliberate import Deliberate, Reading, Weigh, bare_answer
+from hyperalign.programs.deliberate import Deliberate, Reading, Weigh, answer_plainly
+from hyperalign.programs.program import run_steps
 from hyperalign.scores import Scorer
 from hyperalign.text import is_refusal
 
@@ -51,7 +52,7 @@ class Asking:
     def __call__(self, case: Case) -> dict[str, Any]:
         """Ask, read and answer."""
         with dspy.context(lm=self._lm):
-            reading = self._deliberate.reading(case.prompt) if self._read else Reading()
+            reading = run_steps(self._deliberate.read_meaning(case.prompt)) if self._read else Reading()
             return {
                 "safe": case.safe,
                 "prompt": case.prompt,
@@ -61,8 +62,8 @@ class Asking:
                     for name, weigh in self._weighed.items()
                     for way, harm in _said(name, weigh(prompt=case.prompt))
                 },
-                "bare": bare_answer(case.prompt, TOKENS),
-                "help": self._deliberate.helped(case.prompt, reading),
+                "bare": answer_plainly(case.prompt, TOKENS),
+                "help": run_steps(self._deliberate.write_help(case.prompt, reading)),
             }
 
 

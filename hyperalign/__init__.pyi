@@ -20,7 +20,6 @@ from .programs.personalizer import Personalizer as Personalizer
 from .programs.selection import Rules as Rules
 from .programs.selection import select as select
 from .programs.strategies import strategy as strategy
-from .programs.update import update as update
 from .reading import read_records as read_records
 from .records import Edit as Edit
 from .records import Pair as Pair

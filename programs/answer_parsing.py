@@ -1,6 +1,6 @@
-"""Reads which of two answers one piece of prose settles on.
+"""Parses which of two answers a model's prose settles on.
 
-A conclusion counts before a letter at the beginning, and that letter only where what follows does not speak against it.
+A conclusion takes precedence over an answer at the beginning, which counts only if the rest does not contradict it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cache
 __all__ = ["LETTERS", "NAMED", "AnswerPair", "ParsedAnswer", "answer_index", "parse_answer"]
 
 AnswerPair = tuple[str, str]
-"""Two answers, of which neither begins as the other does."""
+"""Two answers, of which neither is a prefix of the other."""
 
 LETTERS: AnswerPair = ("A", "B")
 
@@ -20,7 +20,7 @@ NAMED = (
     r"(?:texte?|texto|testo|answer|option|choice|response|passage|letter|candidate|version|antwort|r[ée]ponse|respuesta"
     r"|risposta|resposta|opci[óo]n)"
 )
-"""Words that stand before a letter, in the languages in which models answer most."""
+"""Matches words that precede a letter, in the languages in which models answer most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ _BETWEEN = rf"(?:(?:that|the|to|be|it|is|s|i|choose|pick|{_ADVERBS}|{NAMED})\W{{
 
 @dataclass(frozen=True, slots=True)
 class _Patterns:
-    """What two answers look like in a text that ``_canonical`` has prepared."""
+    """Matches two answers in a text from ``_normalize``."""
 
     one: re.Pattern[str]
     discarded: re.Pattern[str]
@@ -140,12 +140,12 @@ def _patterns(answers: AnswerPair) -> _Patterns:
 
 
 def answer_index(said: str, answers: AnswerPair) -> int:
-    """The number of an answer, 0 or 1, in whatever case it is written."""
+    """The index of an answer, 0 or 1, in any case."""
     return 0 if said.casefold() == answers[0].casefold() else 1
 
 
 def parse_answer(text: str, answers: AnswerPair = LETTERS, start: int = 0) -> ParsedAnswer | None:
-    """The one answer that a text gives.
+    """Parse the one answer that a text gives.
 
     Args:
         text: prose without markup.
@@ -153,13 +153,13 @@ def parse_answer(text: str, answers: AnswerPair = LETTERS, start: int = 0) -> Pa
         start: where the text begins in the whole that ``ParsedAnswer.at`` counts in.
 
     Returns:
-        None where it gives none, or several, or where what it says of the one that it begins with is not for it.
+        None if the text gives no answer or several, or speaks against the one that it begins with.
     """
     known = _patterns(answers)
-    shown = known.discarded.sub(_spaces, _canonical(text, answers))
+    shown = known.discarded.sub(_spaces, _normalize(text, answers))
     if _names_both_alone(shown, answers, known):
         return ParsedAnswer(None)
-    conclusions = _conclusions(shown, known)
+    conclusions = _find_conclusions(shown, known)
     if conclusions:
         meant = {found[1] for found in conclusions}
         found = conclusions[-1] if len(meant) == 1 else None
@@ -168,7 +168,7 @@ def parse_answer(text: str, answers: AnswerPair = LETTERS, start: int = 0) -> Pa
             return ParsedAnswer(None)
         found = led if _holds(shown[led.end() :], led[1], known) else None
     else:
-        found = _preferred(shown, known)
+        found = _find_preferred(shown, known)
         if found is None:
             return ParsedAnswer(None) if _UNDECIDED.search(text) or known.undecided.search(shown) else None
     return None if found is None else ParsedAnswer(answer_index(found[1], answers), start + found.start(1))
@@ -186,8 +186,8 @@ _BEFORE_LETTER = re.compile(rf"\b{NAMED}\W{{1,3}}$", re.I)
 _SHORT = re.compile(rf"\W*(?:{_LEADING}\W+)*[ab]\W*(?:(?:(?:or|and)\W+)?[ab]\W*)?", re.I)
 
 
-def _canonical(text: str, answers: AnswerPair) -> str:
-    """The text with the answers, and nothing else, as they are spelled; "A" may be an article, and "a" a letter."""
+def _normalize(text: str, answers: AnswerPair) -> str:
+    """Spell the answers, and nothing else, as given: "A" may be an article, and "a" an answer."""
     if answers != LETTERS:
         either = "|".join(re.escape(answer) for answer in answers)
         return re.sub(rf"\b(?:{either})\b", lambda match: answers[answer_index(match[0], answers)], text, flags=re.I)
@@ -206,7 +206,7 @@ _NO_CONTENT = re.compile(rf"(?:{_LEADING}|or|and|nor|vs|versus|oder|und|ou|et)",
 
 
 def _names_both_alone(shown: str, answers: AnswerPair, known: _Patterns) -> bool:
-    """Whether a text says each answer once and nothing of either: "A or B", "Text A, text B"."""
+    """Whether a text names each answer once and says nothing else: "A or B", "Text A, text B"."""
     if sorted(found[1] for found in known.one.finditer(shown)) != sorted(answers):
         return False
     return all(word in answers or _NO_CONTENT.fullmatch(word) for word in _WORD.findall(shown))
@@ -215,8 +215,8 @@ def _names_both_alone(shown: str, answers: AnswerPair, known: _Patterns) -> bool
 _JOINS = re.compile(r"\b(?:not|nor|than|or|and|vs)\s*$", re.I)
 
 
-def _conclusions(shown: str, known: _Patterns) -> list[re.Match[str]]:
-    """What a text concludes: that which it ends with, else all that it says to conclude."""
+def _find_conclusions(shown: str, known: _Patterns) -> list[re.Match[str]]:
+    """Find the conclusions of a text: the answer that it ends with, else all that follow a concluding phrase."""
     last = known.last.search(shown)
     if last and not _JOINS.search(shown[max(0, last.start() - 8) : last.start()]):
         return [last]
@@ -228,7 +228,7 @@ _NO_ANSWER = re.compile(r"\s*(?:(?:that|who|which)\b|['’]s\b)", re.I)
 
 
 def _is_meant(found: re.Match[str], shown: str, known: _Patterns) -> bool:
-    """Whether the clause around an answer says neither the contrary nor something else of it."""
+    """Whether the clause around an answer neither denies it nor says something else about it."""
     before = re.split(r"[.,;:!?\n]|\bbut\b", shown[max(0, found.start() - 40) : found.start()])[-1]
     after = _CLAUSE.split(shown[found.end(1) : found.end(1) + 120].lstrip("\"')]"), maxsplit=1)[0]
     if _OPEN.search(before) or _AGAINST.search(after) or _NO_ANSWER.match(after):
@@ -240,7 +240,7 @@ def _is_meant(found: re.Match[str], shown: str, known: _Patterns) -> bool:
 
 
 def _leaves_open(rest: str, known: _Patterns) -> bool:
-    """Whether the other answer is joined to the first: "A or …", "A and B"."""
+    """Whether the other answer is joined to this one: "A or …", "A and B"."""
     if re.match(r"\W*(?:or|nor|oder|ou)\b", rest, re.I):
         return True
     joined = re.match(rf"[\s)\"',]*(?:(?:and|und|et|y)\b|[/&])\W*(?:(?:maybe|also|{NAMED})\W+){{0,2}}", rest, re.I)
@@ -251,7 +251,7 @@ _LISTED = re.compile(r"\s*[:)=(|–-]")
 
 
 def _holds(rest: str, said: str, known: _Patterns) -> bool:
-    """Whether an answer at the beginning of a text still stands after the rest of it."""
+    """Whether the rest of a text does not contradict the answer at its beginning."""
     others = [other for other in known.one.finditer(rest) if other[1] != said]
     if any(_prefers(rest, other.end()) for other in others):
         return False
@@ -270,7 +270,7 @@ def _holds(rest: str, said: str, known: _Patterns) -> bool:
 
 
 def _prefers(text: str, at: int) -> bool:
-    """Whether the clause that goes on at a place says that its subject is the better one."""
+    """Whether the clause that goes on at a position calls its subject the better one."""
     clause = _CLAUSE.split(text[at : at + 120].lstrip("\"')]"), maxsplit=1)[0]
     says = re.match(rf"\s*(?:{_ADVERBS}\s+)?(?:{_VERBS}|better|best|besser)\b", clause, re.I)
     return bool(says and _PREFERRED.search(clause) and not _AGAINST.search(clause))
@@ -294,8 +294,8 @@ def _speaks_for(rest: str, others: list[re.Match[str]]) -> bool:
     return not others and not population
 
 
-def _preferred(shown: str, known: _Patterns) -> re.Match[str] | None:
-    """The answer that a text without a conclusion calls the better one, wherever it stands, if there is only one."""
+def _find_preferred(shown: str, known: _Patterns) -> re.Match[str] | None:
+    """Find the one answer that a text without a conclusion calls the better one, anywhere."""
     found = [each for each in known.one.finditer(shown) if _prefers(shown, each.end())]
     found = [each for each in (*found, *known.object.finditer(shown)) if _is_meant(each, shown, known)]
     return found[-1] if len({each[1] for each in found}) == 1 else None

@@ -17,7 +17,7 @@ from .candidates import proposal_split, shortlist
 from .hypothesis_tests.choice import STATEMENTS_PER_CALL
 from .selection import Rules
 
-__all__ = ["REFERENCE_RECORDS", "estimate_cost"]
+__all__ = ["estimate_cost"]
 
 TOKENS_PER_WORD = 1.4
 INSTRUCTION_TOKENS = 450
@@ -28,7 +28,6 @@ QUESTIONS_ASKED = 3
 FREE_HYPOTHESES = QUESTIONS_ASKED
 CHOICE_QUESTIONS = 1
 CHOICE_INSTRUCTION_TOKENS = 350
-REFERENCE_RECORDS = 6
 EXCERPT_WORDS = 60
 CHECKED_STATEMENTS = 8
 CHECK_TOKENS = 130

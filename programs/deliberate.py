@@ -1,15 +1,8 @@
-"""How probable it is that a full answer to a message would do harm.
+"""Deliberates on a message before answering it: what its writer may mean, and how probable harm is (HyPerAlign, 3.3).
 
-Two questions are put of the message alone, each after the same worked examples: what an answer would be used for, and
-whether it is safe. Without them a small model finds harm in nearly everything; pairs that sound alike show it where the
-line runs. Who wrote the message plays no part.
-
-Before answering: what does the writer of a message intend and need? Then an answer, or a reasoned no with an offer.
-
-Deliberative alignment with hypotheses (HyPerAlign, section 3.3): two readings of the message are written down, the
-charitable and the harmful one, and ``weighing`` says how probable harm is. What is known of the person plays no part in
-that: a profile is never a licence. It colors the answer only where the message is surely harmless; where that is not
-sure, the model answers or refuses as it does anyway, without a profile.
+The model writes a charitable and a harmful reading of the message, and ``Weigh`` estimates the probability of harm from
+the message alone: a profile never changes it, and shapes the answer only where the message is surely harmless. Where
+that is not sure, the model answers or refuses as it does without a profile.
 """
 
 from __future__ import annotations
@@ -33,9 +26,19 @@ from .answer_parsing import AnswerPair
 from .binary_choice import LazyScorer, ScorerChoice, ask_binary
 from .dspy_internals import AdapterParseError
 from .generate import MAX_TOKENS, Generate, writing_settings
-from .program import Call, Compute, Parallel, Program, Steps, resolve_model, run_steps, run_steps_async
+from .program import Call, Compute, Parallel, Program, Steps, resolve_model, run_steps
 
-__all__ = ["AT_EASE", "CONTRASTS", "THRESHOLD", "Course", "Deliberate", "Reading", "Weigh", "asks_of", "bare_answer"]
+__all__ = [
+    "AT_EASE",
+    "CONTRASTS",
+    "THRESHOLD",
+    "Course",
+    "Deliberate",
+    "Reading",
+    "Weigh",
+    "answer_plainly",
+    "make_renderer",
+]
 
 CONTRASTS: Sequence[tuple[str, str]] = (
     ("How do I crush a whole bulb of garlic quickly?", "How do I crush somebody's fingers?"),
@@ -44,10 +47,13 @@ CONTRASTS: Sequence[tuple[str, str]] = (
     ("Why should cats not be given a driving license?", "Why should immigrants not be given a driving license?"),
     ("How do I cheat at solitaire?", "How do I cheat old people out of their savings?"),
 )
-"""Pairs that sound alike: a harmless message, and one that asks for harm."""
+"""Pairs that sound alike: a harmless message, and one that asks for harm.
+
+Without them a small model finds harm in nearly everything.
+"""
 
 _READ_WORDS = 200
-# No question is surer than this: else one that is certain would outvote the other, whatever that says.
+# Caps each question's probability, so that one that is certain does not decide alone.
 _SUREST = 0.99
 
 
@@ -76,13 +82,13 @@ _QUESTIONS: dict[str, tuple[type[dspy.Signature], AnswerPair]] = {
 
 
 class Weigh(Program):
-    """Asks both questions of a message.
+    """Estimates how probable it is that a full answer to a message would do harm.
 
     Args:
-        scorer: reads the words' log-probabilities; ``"own"`` is the model's own, where it offers one. With None the
+        scorer: gives log-probabilities of the answers; ``"own"`` is the model's own, where it offers one. With None the
             model is asked.
-        examples: worked examples before the question, a harmless and a harmful message each; an optimizer may change
-            them, as they are the predictors' demonstrations.
+        examples: pairs of a harmless and a harmful message, the demonstrations of both predictors; an optimizer may
+            change them.
     """
 
     def __init__(self, scorer: ScorerChoice = None, examples: Sequence[tuple[str, str]] = CONTRASTS) -> None:
@@ -98,45 +104,37 @@ class Weigh(Program):
         self._scorer = LazyScorer(scorer)
 
     def forward(self, prompt: str) -> dspy.Prediction:
-        """Ask.
+        """Ask what an answer would be used for, and whether it is safe.
 
         Args:
             prompt: the message.
 
         Returns:
-            ``harm``, from 0 to 1, from the mean of both questions' log-odds; 0.5 where no word could be read.
-            ``questions``: what each of them says.
+            ``harm``: the probability of harm, from the mean of both questions' log-odds; 0.5 where no answer could be
+            read. ``questions``: the probability by question.
         """
-        return run_steps(self._weighed(prompt))
+        return run_steps(self._steps(prompt))
 
-    async def aforward(self, prompt: str) -> dspy.Prediction:
-        """The same, asynchronously."""
-        return await run_steps_async(self._weighed(prompt))
-
-    def _weighed(self, prompt: str) -> Steps[dspy.Prediction]:
-        lm = resolve_model(self)
-        scorer = yield Compute(lambda: self._scorer.of(lm))
-        each = [
-            ask_binary(getattr(self, name), {"message": prompt}, render=asks_of(name), answers=answers, scorer=scorer)
+    def _steps(self, prompt: str) -> Steps[dspy.Prediction]:
+        lm, inputs = resolve_model(self), {"message": prompt}
+        scorer = yield Compute(lambda: self._scorer.resolve(lm))
+        steps = [
+            ask_binary(getattr(self, name), inputs, render=make_renderer(name), answers=answers, scorer=scorer)
             for name, (_, answers) in _QUESTIONS.items()
         ]
         # A scorer reads one text after another.
-        shares = yield Parallel(each, concurrency_of(lm) if scorer is None else 1)
+        shares = yield Parallel(steps, concurrency_of(lm) if scorer is None else 1)
         found = {name: 1.0 - share for name, share in zip(_QUESTIONS, shares, strict=True)}
         mean = sum(map(_log_odds, found.values())) / len(found)
         return dspy.Prediction(harm=1.0 / (1.0 + math.exp(-mean)), questions=found)
 
 
-def asks_of(name: str) -> Render:
-    """What makes the conversation of a question's inputs.
-
-    Args:
-        name: of one of the predictors of ``Weigh``.
-    """
-    return partial(_turns, _QUESTIONS[name][1])
+def make_renderer(name: str) -> Render:
+    """The function that renders the conversation of one of ``Weigh``'s predictors, by its name."""
+    return partial(_render_question, _QUESTIONS[name][1])
 
 
-def _turns(answers: AnswerPair, inputs: Mapping[str, Any]) -> list[Message]:
+def _render_question(answers: AnswerPair, inputs: Mapping[str, Any]) -> list[Message]:
     asked = f"{fence(excerpt(inputs['message'], _READ_WORDS), 'prompt')}\n\n{answers[0]} or {answers[1]}?"
     return [{"role": "system", "content": ""}, {"role": "user", "content": asked}]
 
@@ -148,8 +146,8 @@ def _log_odds(probability: float) -> float:
 
 Course = Literal["help", "answer", "decline"]
 THRESHOLD, AT_EASE = 0.55, 0.08
-# From the development half of XSTest (benches/deliberation.py): to be told that it is harmless, the embedded model must
-# be surer than it was of any unsafe prompt there that it went on to answer. What can't be read, 0.5, lies between both.
+# From the development half of XSTest (benches/deliberation.py): below ``AT_EASE`` lies no unsafe prompt there that the
+# embedded model answered. An answer that can't be read, 0.5, lies between both.
 
 _SHORT = {"temperature": 0.0, "max_tokens": 300}
 _EARLIER_WORDS = 60
@@ -198,18 +196,19 @@ class DeclineKindly(dspy.Signature):
 
 
 class Deliberate(Program):
-    """Reads what a message means, weighs it, and answers or declines.
+    """Reads what a message means, estimates the probability of harm, and answers or declines.
 
     Args:
-        generate: answers for a profile where one is given and the message is answered; plainly if None.
-        scorer: reads the words when a message is weighed; ``"own"`` is the model's own, where it offers one. With None
-            the model is asked.
-        threshold: how probable harm must be to decline.
-        at_ease: how probable it may be to help without reserve; between both the model answers as it does anyway.
-        max_tokens: how long an answer may be.
+        generate: answers for a profile, where one is given and the message is harmless.
+        scorer: gives log-probabilities to ``Weigh``; ``"own"`` is the model's own, where it offers one. With None the
+            model is asked.
+        threshold: the probability of harm from which to decline.
+        at_ease: the probability of harm below which to help without reserve; from there to ``threshold``, the model
+            answers as it does without instructions.
+        max_tokens: the length limit of an answer.
 
     Raises:
-        InputError: ``at_ease`` lies above ``threshold``.
+        InputError: ``at_ease`` is above ``threshold``.
     """
 
     def __init__(
@@ -244,126 +243,90 @@ class Deliberate(Program):
 
         Args:
             prompt: the message.
-            earlier: what its writer said before, the newest last.
-            profile: who they are; colors an answer, and weighs nothing.
-            bare: what the model answers anyway, where that is known already.
+            earlier: the writer's earlier messages, the newest last.
+            profile: the writer's profile; it shapes an answer, but never the estimate of harm.
+            bare: the model's answer without instructions, if it is known already.
 
         Returns:
-            ``answer``, ``declined``, ``course`` (``help``, ``answer`` as the model does anyway, or ``decline``),
-            ``harm`` (how probable harm is) and ``reading``.
+            ``answer``, ``declined``, ``course`` (``help``, ``answer`` as without instructions, or ``decline``),
+            ``harm`` (its probability) and ``reading``.
 
         Raises:
-            ModelOutputError: the model answered with nothing.
+            ModelOutputError: the model's answer is empty.
         """
-        return run_steps(self._deliberated(prompt, earlier, profile, bare))
+        return run_steps(self._steps(prompt, earlier, profile, bare))
 
-    async def aforward(
+    def _steps(
         self, prompt: str, earlier: Sequence[str] = (), profile: Profile | None = None, bare: str | None = None
-    ) -> dspy.Prediction:
-        """The same, asynchronously."""
-        return await run_steps_async(self._deliberated(prompt, earlier, profile, bare))
-
-    def _deliberated(
-        self, prompt: str, earlier: Sequence[str], profile: Profile | None, bare: str | None
     ) -> Steps[dspy.Prediction]:
-        # What a message may mean and how probable harm is do not depend on each other.
-        each: list[Steps[Any]] = [self._read(prompt, earlier), self._weighed(prompt)]
-        reading, harm = yield Parallel(each, concurrency_of(resolve_model(self.read)))
-        course = self._course(harm)
+        steps: list[Steps[Any]] = [self.read_meaning(prompt, earlier), self._weigh(prompt)]
+        reading, harm = yield Parallel(steps, concurrency_of(resolve_model(self.read)))
+        course = self._choose_course(harm)
         if course == "decline":
-            answer = yield from self._written(self.decline, {"message": prompt}, _message_alone)
+            answer = yield from self._write(self.decline, {"message": prompt})
         elif course == "help":
-            answer = yield from self._helped(prompt, reading, profile)
+            answer = yield from self.write_help(prompt, reading, profile)
+        elif bare is None:
+            answer = yield from _answer_plainly(resolve_model(self.help), prompt, self._max_tokens)
         else:
-            model = resolve_model(self.help)
-            answer = (yield from _bare(model, prompt, self._max_tokens)) if bare is None else bare
+            answer = bare
         return dspy.Prediction(answer=answer, declined=course == "decline", course=course, harm=harm, reading=reading)
 
-    def reading(self, prompt: str, earlier: Sequence[str] = ()) -> Reading:
-        """What a message may mean; plain descriptions of anybody where the model's own can't be read.
-
-        Args:
-            prompt: the message.
-            earlier: what its writer said before, the newest last.
-        """
-        return run_steps(self._read(prompt, earlier))
-
-    def _weighed(self, prompt: str) -> Steps[float]:
-        weighed = yield Call(self.weigh, {"prompt": prompt})
-        return float(weighed.harm)
-
-    def _read(self, prompt: str, earlier: Sequence[str]) -> Steps[Reading]:
+    def read_meaning(self, prompt: str, earlier: Sequence[str] = ()) -> Steps[Reading]:
+        """The steps that read what a message may mean; a reading that can't be parsed gets plain descriptions."""
         shown = [excerpt(text, _EARLIER_WORDS) for text in earlier[-_EARLIER:]]
         inputs = {"earlier": shown, "message": excerpt(prompt, _READ_WORDS), "config": _SHORT}
         try:
             said = yield Call(self.read, inputs, {"adapter": BriefJSONAdapter(), "send_stream": None})
         except (AdapterParseError, ModelOutputError):
-            # What can't be read is weighed by the two plain descriptions.
             return Reading()
         found: Reading = said.reading
         usual = Reading()
-        # A blank reading would win or lose by its blankness.
         return Reading(
             needs=found.needs.strip(),
             charitable=found.charitable.strip() or usual.charitable,
             harmful=found.harmful.strip() or usual.harmful,
         )
 
-    def helped(self, prompt: str, reading: Reading, profile: Profile | None = None) -> str:
-        """An answer to a message that is surely harmless.
+    def _weigh(self, prompt: str) -> Steps[float]:
+        weighed = yield Call(self.weigh, {"prompt": prompt})
+        return float(weighed.harm)
 
-        Args:
-            prompt: the message.
-            reading: what it means.
-            profile: who its writer is; an answer that is for nobody in particular takes up what they need instead.
-
-        Raises:
-            ModelOutputError: the model answered with nothing.
-        """
-        return run_steps(self._helped(prompt, reading, profile))
-
-    def _helped(self, prompt: str, reading: Reading, profile: Profile | None) -> Steps[str]:
-        if profile is not None and self.generate is not None and not profile.is_empty:
-            said = yield Call(self.generate, {"prompt": prompt, "profile": profile})
-            return str(said.answer)
-        return (yield from self._written(self.help, {"needs": reading.needs, "message": prompt}, _with_needs))
-
-    def _course(self, harm: float) -> Course:
+    def _choose_course(self, harm: float) -> Course:
         if harm >= self._threshold:
             return "decline"
         return "help" if harm < self._at_ease else "answer"
 
-    def _written(self, predictor: dspy.Predict, inputs: Mapping[str, Any], render: Render) -> Steps[str]:
+    def write_help(self, prompt: str, reading: Reading, profile: Profile | None = None) -> Steps[str]:
+        """The steps that answer a harmless message: for a profile if there is one, else by what its writer needs."""
+        if profile is not None and self.generate is not None and not profile.is_empty:
+            said = yield Call(self.generate, {"prompt": prompt, "profile": profile})
+            return str(said.answer)
+        return (yield from self._write(self.help, {"needs": reading.needs, "message": prompt}))
+
+    def _write(self, predictor: dspy.Predict, inputs: Mapping[str, Any]) -> Steps[str]:
         config = writing_settings(resolve_model(predictor), self._max_tokens)
-        settings = {"adapter": PlainAdapter(render), "send_stream": open_answer_stream()}
+        settings = {"adapter": PlainAdapter(_render_message), "send_stream": open_answer_stream()}
         said = yield Call(predictor, {**inputs, "config": config}, settings)
         return str(said.answer)
 
 
-def bare_answer(prompt: str, max_tokens: int = MAX_TOKENS) -> str:
-    """What DSPy's configured model says to a message that stands alone, with no instruction before it.
-
-    Args:
-        prompt: the message.
-        max_tokens: how long an answer may be.
+def answer_plainly(prompt: str, max_tokens: int = MAX_TOKENS) -> str:
+    """Answer a message with DSPy's configured model, without any instruction.
 
     Raises:
-        ModelOutputError: the model answered with nothing.
+        ModelOutputError: the model's answer is empty.
     """
-    return run_steps(_bare(dspy.settings.lm, prompt, max_tokens))
+    return run_steps(_answer_plainly(dspy.settings.lm, prompt, max_tokens))
 
 
-def _bare(lm: Any, prompt: str, max_tokens: int) -> Steps[str]:
+def _answer_plainly(lm: Any, prompt: str, max_tokens: int) -> Steps[str]:
     turns: list[Message] = [{"role": "user", "content": prompt}]
     (said,) = yield Call(lm, {"messages": turns, **writing_settings(lm, max_tokens)})
     return str(said["text"] if isinstance(said, dict) else said)
 
 
-def _message_alone(inputs: Mapping[str, Any]) -> list[Message]:
-    return [{"role": "system", "content": ""}, {"role": "user", "content": inputs["message"]}]
-
-
-def _with_needs(inputs: Mapping[str, Any]) -> list[Message]:
+def _render_message(inputs: Mapping[str, Any]) -> list[Message]:
     needs = inputs.get("needs")
     told = f"What they need, as far as one can tell:\n{fence(needs, 'text')}" if needs else ""
     return [{"role": "system", "content": told}, {"role": "user", "content": inputs["message"]}]

@@ -1,8 +1,6 @@
-"""A preference of a person from a few of their choices: what they look for in an answer.
+"""Proposes a preference of a person from a few of their choices.
 
-Each choice is shown as the prompt, what was chosen and what was turned down beside it, so that other people's texts are
-not needed to see what sets it apart. What the model proposes must quote one of those texts, and is not believed before
-it is tested. What people wrote is read by ``infer``.
+Each choice shows the rejected text beside the chosen one, so that other people's texts are not needed.
 """
 
 from __future__ import annotations
@@ -17,14 +15,13 @@ from hyperalign.concurrency import Progress
 from hyperalign.records import Record, other_text, own_text, prompt_of
 from hyperalign.text import excerpt
 
-from .infer import EXCERPT_WORDS, QUOTE, Claim, Proposals, claimed
-from .program import Program, Steps, run_steps, run_steps_async
+from .infer import EXCERPT_WORDS, QUOTE, Claim, Proposals, ask_claim
+from .program import Program, Steps, run_steps
 
 __all__ = ["Choice", "ExtractPreferences", "Preference", "WhatTheyPrefer"]
 
 PROMPT_WORDS = 25
 
-# A hint for models whose output is constrained by the schema; it is not enforced on what comes back.
 _PHRASE: JsonDict = {"pattern": '^Prefers an answer that [^"]{8,80}\\.$'}
 
 
@@ -80,11 +77,7 @@ def _demonstration() -> dspy.Example:
 
 
 class ExtractPreferences(Program):
-    """Proposes a preference from some of a person's choices.
-
-    Calling it returns what ``InferHypotheses`` does: a ``dspy.Prediction`` with ``hypotheses`` (at most one, untested),
-    ``invented`` and ``unreadable``.
-    """
+    """Proposes a preference from some of a person's choices."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,28 +85,27 @@ class ExtractPreferences(Program):
         self.propose.demos = [_demonstration()]
 
     def forward(self, records: Sequence[Record], progress: Progress | None = None) -> dspy.Prediction:
-        """Ask the model once.
+        """Ask the model one question.
 
         Args:
-            records: pairs and edits; a draft counts as turned down. Records that are no choices are passed over.
-            progress: told when the question is answered.
+            records: pairs and edits; a draft counts as rejected. Other records are ignored.
+            progress: called when the question is answered.
+
+        Returns:
+            ``hypotheses`` (at most one), ``invented`` and ``unreadable``, as ``InferHypotheses`` has them.
         """
-        return run_steps(self._proposed(records, progress))
+        return run_steps(self._steps(records, progress))
 
-    async def aforward(self, records: Sequence[Record], progress: Progress | None = None) -> dspy.Prediction:
-        """The same, asynchronously."""
-        return await run_steps_async(self._proposed(records, progress))
-
-    def _proposed(self, records: Sequence[Record], progress: Progress | None) -> Steps[dspy.Prediction]:
-        choices = [_shown(each) for each in records if other_text(each)]
+    def _steps(self, records: Sequence[Record], progress: Progress | None = None) -> Steps[dspy.Prediction]:
+        choices = [_to_choice(each) for each in records if other_text(each)]
         proposals = Proposals(records)
-        proposals.take("preference", (yield from claimed(self.propose, {"choices": choices})))
+        proposals.add("preference", (yield from ask_claim(self.propose, {"choices": choices})))
         if progress is not None:
             progress("extract", 1, 1)
-        return proposals.all()
+        return proposals.to_prediction()
 
 
-def _shown(record: Record) -> Choice:
+def _to_choice(record: Record) -> Choice:
     return Choice(
         prompt=excerpt(prompt_of(record), PROMPT_WORDS),
         chosen=excerpt(own_text(record), EXCERPT_WORDS),

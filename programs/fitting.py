@@ -21,9 +21,9 @@ from hyperalign.records import (
     Rating,
     Record,
     Sample,
+    add_rated_pairs,
     are_choices,
     drop_repeats,
-    make_pairs,
     own_text,
     split_by_kind,
 )
@@ -83,9 +83,7 @@ def as_records(items: Sequence[RecordLike], *, user: str | None = None) -> list[
     if isinstance(items, str | Mapping):
         items = [items]
     default = user or next(filter(None, map(_user, items)), _DEFAULT_USER)
-    parsed = [_parse(item, number, default) for number, item in enumerate(items, start=1)]
-    ratings = [item for item in parsed if isinstance(item, Rating)]
-    return [*(item for item in parsed if not isinstance(item, Rating)), *make_pairs(ratings)]
+    return add_rated_pairs(_parse(item, number, default) for number, item in enumerate(items, start=1))
 
 
 def check_one_user(records: Sequence[Record]) -> str:

@@ -1,4 +1,4 @@
-"""Answers a prompt as the person would, under a strategy; of several drafts it takes the truest."""
+"""Answers a prompt as the person would, under a strategy; of several drafts, the one most like the person."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from hyperalign.text import excerpt, fence, longest_copied_run
 
 from .adapters import PlainAdapter, open_answer_stream
 from .binary_choice import LazyScorer, ScorerChoice
-from .program import Call, Compute, Parallel, Program, Steps, resolve_model, run_steps, run_steps_async
+from .program import Call, Compute, Parallel, Program, Steps, resolve_model, run_steps
 from .scope import narrow
-from .strategies import PROFILE_WORDS, Strategy, as_strategy
+from .strategies import PROFILE_WORDS, Strategy
+from .strategies import strategy as find_strategy
 
 __all__ = ["MAX_TOKENS", "AnswerAsThePerson", "Generate", "choose_draft", "writing_settings"]
 
@@ -44,11 +45,11 @@ class Generate(Program):
 
     Args:
         strategy: how the profile is put before the model, by name or your own.
-        max_words: words that may be spent on the profile.
-        best_of: how many drafts to choose from, written side by side; 1 answers greedily.
-        scorer: judges the drafts by tested hypotheses, beside measured style; ``"own"`` is the model's own, where it
-            offers one.
-        max_tokens: how long an answer may be.
+        max_words: the most words to spend on the profile.
+        best_of: how many drafts to choose from; 1 answers greedily.
+        scorer: judges drafts by tested hypotheses, beside measured style; ``"own"`` is the model's own, where it offers
+            one.
+        max_tokens: the length limit of an answer.
 
     Raises:
         InputError: there is no strategy of this name.
@@ -65,24 +66,20 @@ class Generate(Program):
     ) -> None:
         super().__init__()
         self.answer = dspy.Predict(AnswerAsThePerson)
-        self._strategy = as_strategy(strategy)
+        self._strategy = find_strategy(strategy)
         self._max_words = max_words
         self._best_of = best_of
         self._scorer = LazyScorer(scorer)
         self._max_tokens = max_tokens
 
     def messages(self, profile: Profile, prompt: str) -> list[Message]:
-        """Exactly what is sent, instructions included."""
+        """The exact conversation that is sent, with its instructions."""
         inputs = {"prompt": prompt, "profile": profile}
         sent = PlainAdapter(self.turns).format(self.answer.signature, self.answer.demos, inputs)
         return [{"role": turn["role"], "content": turn["content"]} for turn in sent]
 
     def turns(self, inputs: Mapping[str, Any]) -> list[Message]:
-        """The conversation that asks, without its instructions.
-
-        Args:
-            inputs: those of ``AnswerAsThePerson``.
-        """
+        """The conversation of ``AnswerAsThePerson``'s inputs, without its instructions."""
         profile: Profile | None = inputs.get("profile")
         if profile is None:
             return [{"role": "user", "content": inputs["prompt"]}]
@@ -91,8 +88,8 @@ class Generate(Program):
     def forward(self, prompt: str, profile: Profile) -> dspy.Prediction:
         """Answer one prompt.
 
-        ``dspy.streamify`` streams the answer where there is one draft. An answer that repeats one of the person's texts
-        is written anew after it was streamed: the prediction has the one that counts.
+        ``dspy.streamify`` streams the answer if ``best_of`` is 1. An answer that repeats one of the person's texts is
+        written again after it was streamed; the prediction has the final one.
 
         Args:
             prompt: what to answer.
@@ -101,75 +98,71 @@ class Generate(Program):
         Returns:
             ``answer`` (text), ``drafts`` (all of them) and ``strategy`` (its name).
         """
-        return run_steps(self._answered(prompt, profile))
+        return run_steps(self._steps(prompt, profile))
 
-    async def aforward(self, prompt: str, profile: Profile) -> dspy.Prediction:
-        """The same, asynchronously."""
-        return await run_steps_async(self._answered(prompt, profile))
-
-    def _answered(self, prompt: str, profile: Profile) -> Steps[dspy.Prediction]:
+    def _steps(self, prompt: str, profile: Profile) -> Steps[dspy.Prediction]:
         lm = resolve_model(self.answer)
-        each = [_or_silence(self._draft(prompt, profile, number)) for number in range(self._best_of)]
-        found: list[str | ModelOutputError] = yield Parallel(each, concurrency_of(lm))
+        steps = [_or_error(self._draft(prompt, profile, number)) for number in range(self._best_of)]
+        found: list[str | ModelOutputError] = yield Parallel(steps, concurrency_of(lm))
         drafts = [draft for draft in found if isinstance(draft, str)]
         if not drafts:
-            raise next(silence for silence in found if not isinstance(silence, str))
+            raise next(error for error in found if not isinstance(error, str))
         best = 0
         if len(drafts) > 1:
-            best = yield Compute(lambda: choose_draft(drafts, narrow(profile, prompt), self._scorer.of(lm)))
+            best = yield Compute(lambda: choose_draft(drafts, narrow(profile, prompt), self._scorer.resolve(lm)))
         return dspy.Prediction(answer=drafts[best], drafts=drafts, strategy=self._strategy.name)
 
     def _draft(self, prompt: str, profile: Profile, number: int) -> Steps[str]:
-        """One draft; the first is greedy. What repeats an example is drawn anew, in the end without any example."""
+        """Write a draft, greedily for number 0; one that repeats an example is redrawn, at last without examples."""
         shown = [example.text for example in profile.examples]
         for attempt in range(_TRIES):
-            draft = yield from self._written(prompt, profile, number + attempt * self._best_of)
+            draft = yield from self._write(prompt, profile, number + attempt * self._best_of)
             if longest_copied_run(draft, shown) <= MAX_COPIED:
                 return draft
-        return (yield from self._written(prompt, profile.model_copy(update={"examples": []}), number))
+        return (yield from self._write(prompt, profile.model_copy(update={"examples": []}), number))
 
-    def _written(self, prompt: str, profile: Profile, number: int) -> Steps[str]:
+    def _write(self, prompt: str, profile: Profile, number: int) -> Steps[str]:
         config = writing_settings(resolve_model(self.answer), self._max_tokens)
         if number:
             config |= {"temperature": _DRAFT_TEMPERATURE, "seed": number}
-        # Of several drafts, or one that is written anew, none is shown before it is chosen.
+        # Stream only a draft that is the first and only one.
         shown = open_answer_stream() if self._best_of == 1 and not number else None
         settings = {"adapter": PlainAdapter(self.turns), "send_stream": shown}
         said = yield Call(self.answer, {"prompt": prompt, "profile": profile, "config": config}, settings)
         return str(said.answer)
 
 
-def _or_silence(draft: Steps[str]) -> Steps[str | ModelOutputError]:
-    """A draft, or why there is none: one silence among several drafts costs that draft alone."""
+def _or_error(draft: Steps[str]) -> Steps[str | ModelOutputError]:
+    """A draft, or the error of an empty one: one empty draft among several ends nothing."""
     try:
         return (yield from draft)
-    except ModelOutputError as silence:
-        return silence
+    except ModelOutputError as error:
+        return error
 
 
 def writing_settings(model: Any, max_tokens: int = MAX_TOKENS) -> dict[str, Any]:
-    """How to ask a model for a draft: greedily, at a bounded length, and with what it says free writing wants."""
+    """Settings to write a draft with: greedy, of bounded length, and the model's own ``writing`` settings."""
     return {"max_tokens": max_tokens, "temperature": 0.0, **getattr(model, "writing", {})}
 
 
 def choose_draft(drafts: Sequence[str], profile: Profile, scorer: Scorer | None = None) -> int:
-    """The draft that is most like the person: rank by measured style plus rank by tested hypotheses.
+    """Choose the draft that is most like the person, by the sum of its ranks in measured style and tested hypotheses.
 
     Args:
         drafts: at least one.
         profile: the person.
-        scorer: reads each draft for the kept hypotheses; without one, measured style alone decides.
+        scorer: scores the kept hypotheses of each draft; without one, measured style alone decides.
 
     Returns:
         The index of the best draft.
     """
     by_style = [likeness(draft, profile.style) for draft in drafts]
-    by_tests = [_supports(draft, profile, scorer) for draft in drafts] if scorer else [0.0] * len(drafts)
+    by_tests = [_score_hypotheses(draft, profile, scorer) for draft in drafts] if scorer else [0.0] * len(drafts)
     ranks = [_rank(by_style, i) + _rank(by_tests, i) for i in range(len(drafts))]
     return min(range(len(drafts)), key=lambda i: (ranks[i], i))
 
 
-def _supports(draft: str, profile: Profile, scorer: Scorer) -> float:
+def _score_hypotheses(draft: str, profile: Profile, scorer: Scorer) -> float:
     tested = [h for h in profile.hypotheses if h.kind == "statement" and h.opposite and h.source != "measured"]
     if not tested:
         return 0.0

@@ -1,13 +1,7 @@
-"""One answer of a model as a hypothesis: asked for, read, and held against the records that it quotes.
+"""Proposes hypotheses about a person from a few of their texts (HyPerAlign, sections 3.1 and 3.2).
 
-A hypothesis whose quote stands in no record is dropped and counted, and so is an answer that is not in the form asked
-for. What is asked, and how records are shown, is the business of ``infer`` and ``extract``.
-
-Hypotheses about a person from a few things they wrote (HyPerAlign, sections 3.1 and 3.2).
-
-The person's texts are shown beside other people's, so that what holds for everybody is no
-answer. Each hypothesis must quote its evidence. Nothing is tested here: ``score`` and
-``select`` do that. What people chose is read by ``extract``.
+The texts are shown beside other people's, so that a hypothesis says what sets the person apart, and each must quote its
+evidence. One whose quote stands in no record is dropped and counted.
 """
 
 from __future__ import annotations
@@ -29,7 +23,7 @@ from hyperalign.text import excerpt, find_quote
 
 from .adapters import BriefJSONAdapter
 from .dspy_internals import AdapterParseError
-from .program import Call, Parallel, Program, Steps, resolve_model, run_steps, run_steps_async
+from .program import Call, Parallel, Program, Steps, resolve_model, run_steps
 from .replies import count_answer
 
 __all__ = [
@@ -40,15 +34,15 @@ __all__ = [
     "Proposal",
     "Proposals",
     "WhatSetsThemApart",
-    "claimed",
-    "phrase",
+    "ask_claim",
+    "normalize_statement",
 ]
 
 EXCERPT_WORDS = 55
 MAX_STATEMENT_WORDS = 16
 _SHORT = {"temperature": 0.0, "max_tokens": 400}
 
-# A hint for models whose output is constrained by the schema; it is not enforced on what comes back.
+# A hint for models whose output is constrained by the schema; replies are not validated against it.
 QUOTE: JsonDict = {"pattern": '^[^"\\\\]{8,64}$'}
 
 _SUBJECT = re.compile(r"^(?:the |this )?(?:writer|person|author|user)(?:'s)?\s+(?:is |are )?", re.IGNORECASE)
@@ -60,7 +54,7 @@ _PREFERS = re.compile(
 
 
 class Claim(BaseModel):
-    """What a model answers: the evidence first, so that the claim follows from it."""
+    """A model's answer: the evidence first, so that the claim follows from it."""
 
     quote: str
     statement: str
@@ -68,30 +62,20 @@ class Claim(BaseModel):
 
 
 class Proposals:
-    """Gathers a model's hypotheses about one person.
-
-    Args:
-        records: what they may quote.
-    """
+    """Collects a model's hypotheses about one person, whose quotes must stand in the given records."""
 
     def __init__(self, records: Sequence[Record]) -> None:
         self._records = records
         self._kept: dict[str, Hypothesis] = {}
         self._invented = self._unreadable = 0
 
-    def take(self, aspect: Aspect, claim: Claim | None) -> None:
-        """Keep what an answer says, or count why it is not kept.
-
-        Args:
-            aspect: which kind of hypothesis was asked for.
-            claim: the answer; None where it was not in the form asked for.
-        """
+    def add(self, aspect: Aspect, claim: Claim | None) -> None:
+        """Add an answer, or count why it is not kept; None is an answer that could not be parsed."""
         if claim is None:
-            # One answer in the wrong form costs its hypothesis, not the run: there are other candidates.
             self._unreadable += 1
             return
-        statement, opposite = phrase(claim.statement), phrase(claim.opposite)
-        evidence = self._evidence(claim.quote)
+        statement, opposite = normalize_statement(claim.statement), normalize_statement(claim.opposite)
+        evidence = self._find_quote(claim.quote)
         if not (statement and opposite) or statement == opposite:
             self._unreadable += 1
         elif evidence is None:
@@ -102,14 +86,14 @@ class Proposals:
                 id=name, statement=statement, opposite=opposite, aspect=aspect, evidence=[evidence]
             )
 
-    def all(self) -> dspy.Prediction:
-        """What was gathered: ``hypotheses`` (untested), and how many were ``invented`` or ``unreadable``."""
+    def to_prediction(self) -> dspy.Prediction:
+        """The untested ``hypotheses``, and how many answers were ``invented`` or ``unreadable``."""
         return dspy.Prediction(
             hypotheses=list(self._kept.values()), invented=self._invented, unreadable=self._unreadable
         )
 
-    def _evidence(self, quote: str) -> Evidence | None:
-        # What the person stands behind first: a quote from what they turned down shows less.
+    def _find_quote(self, quote: str) -> Evidence | None:
+        # Own and chosen texts first: a quote from a rejected one shows less.
         for text_of, turned_down in ((own_text, False), (other_text, True)):
             for record in self._records:
                 verbatim = find_quote(quote, text_of(record) or "")
@@ -118,21 +102,20 @@ class Proposals:
         return None
 
 
-def claimed(predictor: dspy.Predict, inputs: Mapping[str, Any]) -> Steps[Claim | None]:
+def ask_claim(predictor: dspy.Predict, inputs: Mapping[str, Any]) -> Steps[Claim | None]:
     """Ask for one hypothesis.
 
     Args:
-        predictor: its signature's one output is ``hypothesis``, a ``Claim``.
-        inputs: its signature's inputs.
+        predictor: its signature has one output, ``hypothesis``, a ``Claim``.
+        inputs: the signature's inputs.
 
     Returns:
-        The answer; None where it is not in the form asked for.
+        The answer; None if it could not be parsed.
     """
     settings = {"adapter": BriefJSONAdapter(), "send_stream": None}
     try:
         said = yield Call(predictor, {**inputs, "config": _SHORT}, settings)
     except (AdapterParseError, ModelOutputError) as error:
-        # What a parser could not read is the model's own words.
         count_answer(False, str(getattr(error, "lm_response", "") or getattr(error, "message", "")))
         return None
     count_answer(True, "")
@@ -140,15 +123,15 @@ def claimed(predictor: dspy.Predict, inputs: Mapping[str, Any]) -> Steps[Claim |
     return claim
 
 
-def phrase(text: str) -> str:
-    """A statement in the form all hypotheses have: one phrase, no subject, a capital and a full stop."""
+def normalize_statement(text: str) -> str:
+    """Bring a statement into the form of all hypotheses: one phrase without subject, with a capital and a full stop."""
     text = _PREFERS.sub("", _SUBJECT.sub("", " ".join(text.split())))
     words = text.split()[:MAX_STATEMENT_WORDS]
     text = " ".join(words).rstrip(" .,;:")
     return text[:1].upper() + text[1:] + "." if text else ""
 
 
-# One question an aspect, asked last, so that models that cache what they have read read the texts once.
+# The question comes last in the prompt, so that all share a cached prefix.
 QUESTIONS: Mapping[Aspect, str] = {
     "communication": "How does this writer approach the reader: what do they ask, offer, admit or hold back?",
     "personality": "What kind of person is this writer: what do they value, fear or enjoy, how do they treat people?",
@@ -156,7 +139,6 @@ QUESTIONS: Mapping[Aspect, str] = {
 }
 
 
-# A hint for models whose output is constrained by the schema; it is not enforced on what comes back.
 _PHRASE: JsonDict = {"pattern": '^The writer [^"]{12,90}\\.$'}
 
 
@@ -179,7 +161,7 @@ class WhatSetsThemApart(dspy.Signature):
     others: list[str] = dspy.InputField(desc="texts by other people")
     writer: list[str] = dspy.InputField(desc="texts by the writer")
     question: str = dspy.InputField(desc="what to look at")
-    # One field, not a list: a small model never knows when a list is long enough.
+    # One hypothesis, not a list: small models do not know when to end a list.
     hypothesis: Proposal = dspy.OutputField(desc="one hypothesis")
 
 
@@ -198,11 +180,7 @@ def _demonstration() -> dspy.Example:
 
 
 class InferHypotheses(Program):
-    """Proposes hypotheses from some of a person's texts.
-
-    Calling it returns a ``dspy.Prediction`` with ``hypotheses`` (a list of ``Hypothesis``, untested), ``invented``
-    (how many were dropped because no record holds their quote) and ``unreadable`` (answers not in the form asked for).
-    """
+    """Proposes hypotheses from some of a person's texts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -212,23 +190,21 @@ class InferHypotheses(Program):
     def forward(
         self, records: Sequence[Record], others: Sequence[Record], progress: Progress | None = None
     ) -> dspy.Prediction:
-        """Ask the model once an aspect, side by side.
+        """Ask the model one question for each aspect, in parallel.
 
         Args:
-            records: what the person wrote; of a choice, the text they took is shown.
-            others: other people's records, of the same kind.
-            progress: told after each aspect.
+            records: the person's; of a choice, the chosen text is shown.
+            others: other people's records of the same kind.
+            progress: called after each aspect.
+
+        Returns:
+            ``hypotheses`` (untested), ``invented`` (how many were dropped because no record holds their quote) and
+            ``unreadable`` (how many answers could not be parsed).
         """
-        return run_steps(self._proposed(records, others, progress))
+        return run_steps(self._steps(records, others, progress))
 
-    async def aforward(
+    def _steps(
         self, records: Sequence[Record], others: Sequence[Record], progress: Progress | None = None
-    ) -> dspy.Prediction:
-        """The same, asynchronously."""
-        return await run_steps_async(self._proposed(records, others, progress))
-
-    def _proposed(
-        self, records: Sequence[Record], others: Sequence[Record], progress: Progress | None
     ) -> Steps[dspy.Prediction]:
         shown = {
             name: [excerpt(own_text(record), EXCERPT_WORDS) for record in texts]
@@ -239,9 +215,9 @@ class InferHypotheses(Program):
             if progress is not None:
                 progress("infer", count, len(QUESTIONS))
 
-        each = [claimed(self.propose, {**shown, "question": question}) for question in QUESTIONS.values()]
-        claims = yield Parallel(each, concurrency_of(resolve_model(self.propose)), done)
+        steps = [ask_claim(self.propose, {**shown, "question": question}) for question in QUESTIONS.values()]
+        claims = yield Parallel(steps, concurrency_of(resolve_model(self.propose)), done)
         proposals = Proposals(records)
         for aspect, claim in zip(QUESTIONS, claims, strict=True):
-            proposals.take(aspect, claim)
-        return proposals.all()
+            proposals.add(aspect, claim)
+        return proposals.to_prediction()

@@ -1,9 +1,7 @@
-"""The steps of a module, written once and run either at once or asynchronously.
+"""The base class of programs, whose steps are written once and run synchronously or asynchronously.
 
-Steps are a generator. It yields what it waits for (a question, a piece of work, or several steps side by side), is
-given the result, and returns what comes of it.
-
-What all modules of the package share: copies that share models and data, and saved files without either.
+Steps are a generator. It yields what it waits for (a ``Call``, a ``Compute`` or a ``Parallel``), receives the result,
+and returns its own.
 """
 
 from __future__ import annotations
@@ -26,12 +24,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Call:
-    """A question to a module or to a model.
+    """A call of a module or a model.
 
     Attributes:
-        module: what is called; also a model itself.
-        inputs: by name.
-        settings: DSPy's, for this call alone, such as ``adapter``.
+        module: the module or model.
+        inputs: its inputs by name.
+        settings: DSPy settings for this call alone, such as ``adapter``.
     """
 
     module: dspy.Module | dspy.BaseLM
@@ -41,26 +39,22 @@ class Call:
 
 @dataclass(frozen=True)
 class Compute:
-    """Something that takes time and asks no module, such as reading texts with a scorer.
+    """Slow work that calls no module, such as scoring texts; run in a thread where the steps are asynchronous."""
 
-    Attributes:
-        do: does it; in a thread where the steps are asynchronous.
-    """
-
-    do: Callable[[], Any]
+    function: Callable[[], Any]
 
 
 @dataclass(frozen=True)
 class Parallel:
-    """Steps that do not depend on each other; their results come in order.
+    """Independent steps; their results come in order.
 
     Attributes:
-        each: the steps.
-        concurrency: how many are under way at once, at most.
-        done: told how many have ended.
+        steps: the steps.
+        concurrency: how many run at once, at most.
+        done: called with the number of finished steps.
     """
 
-    each: Sequence[Steps[Any]]
+    steps: Sequence[Steps[Any]]
     concurrency: int
     done: Callable[[int], None] | None = None
 
@@ -69,86 +63,86 @@ Steps = Generator[Call | Compute | Parallel, Any, Result]
 
 
 def run_steps(steps: Steps[Result]) -> Result:
-    """Run steps to their end.
+    """Run steps to the end.
 
     Raises:
-        BaseException: what the steps raise, or what they wait for raises and they do not catch.
+        Exception: whatever the steps raise, or do not catch of what they wait for.
     """
     try:
-        waits_for = next(steps)
+        request = next(steps)
         while True:
             try:
-                found = _found(waits_for)
+                found = _run(request)
             except Exception as error:
-                waits_for = steps.throw(error)
+                request = steps.throw(error)
             else:
-                waits_for = steps.send(found)
+                request = steps.send(found)
     except StopIteration as end:
         result: Result = end.value
         return result
 
 
 async def run_steps_async(steps: Steps[Result]) -> Result:
-    """The same, asynchronously."""
+    """``run_steps``, asynchronously."""
     try:
-        waits_for = next(steps)
+        request = next(steps)
         while True:
             try:
-                found = await _afound(waits_for)
+                found = await _run_async(request)
             except Exception as error:
-                waits_for = steps.throw(error)
+                request = steps.throw(error)
             else:
-                waits_for = steps.send(found)
+                request = steps.send(found)
     except StopIteration as end:
         result: Result = end.value
         return result
 
 
-def resolve_model(module: dspy.Module, given: Any = None) -> Any:
-    """The model that a module asks.
+def resolve_model(module: dspy.Module, default: Any = None) -> Any:
+    """The model that a module calls.
 
     Args:
         module: a predictor, or a module whose first predictor decides.
-        given: the model that it was made with.
+        default: the model that the module was made with.
 
     Returns:
-        The predictor's own, as ``set_lm`` sets it, else ``given``, else DSPy's configured one, which may be None.
+        The predictor's own, as ``set_lm`` sets it, else ``default``, else DSPy's configured one, which may be None.
     """
     predictors = module.predictors()
     own = predictors[0].lm if predictors else None
-    return own or given or dspy.settings.lm
+    return own or default or dspy.settings.lm
 
 
-def _found(waits_for: Call | Compute | Parallel) -> Any:
-    if isinstance(waits_for, Parallel):
-        return run_concurrently(run_steps, waits_for.each, waits_for.concurrency, done=waits_for.done)
-    if isinstance(waits_for, Compute):
-        return waits_for.do()
-    with dspy.context(**waits_for.settings):
-        return waits_for.module(**waits_for.inputs)
+def _run(request: Call | Compute | Parallel) -> Any:
+    if isinstance(request, Parallel):
+        return run_concurrently(run_steps, request.steps, request.concurrency, done=request.done)
+    if isinstance(request, Compute):
+        return request.function()
+    with dspy.context(**request.settings):
+        return request.module(**request.inputs)
 
 
-async def _afound(waits_for: Call | Compute | Parallel) -> Any:
-    if isinstance(waits_for, Parallel):
-        return await _side_by_side(waits_for)
-    if isinstance(waits_for, Compute):
-        return await asyncio.to_thread(waits_for.do)
-    with dspy.context(**waits_for.settings):
-        return await waits_for.module.acall(**waits_for.inputs)
+async def _run_async(request: Call | Compute | Parallel) -> Any:
+    if isinstance(request, Parallel):
+        return await _run_parallel(request)
+    if isinstance(request, Compute):
+        return await asyncio.to_thread(request.function)
+    with dspy.context(**request.settings):
+        return await request.module.acall(**request.inputs)
 
 
-async def _side_by_side(waits_for: Parallel) -> list[Any]:
-    free = asyncio.Semaphore(waits_for.concurrency)
-    ended = itertools.count(1)
+async def _run_parallel(request: Parallel) -> list[Any]:
+    free = asyncio.Semaphore(request.concurrency)
+    finished = itertools.count(1)
 
-    async def one(steps: Steps[Any]) -> Any:
+    async def run(steps: Steps[Any]) -> Any:
         async with free:
             found = await run_steps_async(steps)
-        if waits_for.done is not None:
-            waits_for.done(next(ended))
+        if request.done is not None:
+            request.done(next(finished))
         return found
 
-    tasks = [asyncio.ensure_future(one(steps)) for steps in waits_for.each]
+    tasks = [asyncio.ensure_future(run(steps)) for steps in request.steps]
     try:
         return list(await asyncio.gather(*tasks))
     except BaseException:
@@ -159,11 +153,17 @@ async def _side_by_side(waits_for: Parallel) -> list[Any]:
 
 
 class Program(dspy.Module):
-    """A DSPy module whose copies have prompts of their own.
+    """A DSPy module whose copies have their own prompts; ``_steps`` takes what ``forward`` takes.
 
-    ``copy.deepcopy`` copies predictors, modules and containers. What a module was handed is shared: models, scorers,
-    budgets and other people's records are connections and ledgers, of which a copy would be another one.
+    ``copy.deepcopy`` copies predictors, modules and containers; copies share models, scorers, budgets and records.
     """
+
+    def _steps(self, *args: Any, **inputs: Any) -> Steps[Any]:
+        raise NotImplementedError
+
+    async def aforward(self, *args: Any, **inputs: Any) -> Any:
+        """``forward``, asynchronously."""
+        return await run_steps_async(self._steps(*args, **inputs))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         for _, module in self.named_sub_modules():
@@ -178,30 +178,30 @@ class Program(dspy.Module):
         return copied
 
     def save(self, path: Any, save_program: bool = False, modules_to_serialize: list[Any] | None = None) -> None:
-        """Save prompts as JSON, or the whole program as DSPy does.
+        """Save the prompts as JSON, or the whole program as DSPy does.
 
-        Models are saved without their keys and without what was asked of them. DSPy loads prompts that were saved with
-        a model of ``connect`` (after ``set_lm``) where ``load`` is told ``allow_unsafe_lm_state=True``.
+        Models are saved without keys and history. To load prompts that were saved with a model of ``connect`` (after
+        ``set_lm``), call ``load`` with ``allow_unsafe_lm_state=True``.
 
         Args:
-            path: a file for prompts, and a folder for the program.
-            save_program: the whole program.
+            path: a file for prompts, or a folder for the program.
+            save_program: whether to save the whole program.
             modules_to_serialize: see ``dspy.Module.save``.
         """
         saved = self
         if save_program:
             saved = self.deepcopy()
-            _forget(saved)
+            _clear_models(saved)
         super(Program, saved).save(path, save_program, modules_to_serialize)
 
 
-def _forget(program: dspy.Module) -> None:
-    """Give a program models that remember nothing; those that are one model stay one."""
-    forgetful: dict[int, dspy.BaseLM] = {}
+def _clear_models(program: dspy.Module) -> None:
+    """Replace models by copies without key and history; modules that shared a model share its copy."""
+    cleared: dict[int, dspy.BaseLM] = {}
     for _, module in program.named_sub_modules():
         for name, value in list(vars(module).items()):
             if isinstance(value, dspy.BaseLM):
-                lm = forgetful.setdefault(id(value), value.copy())
+                lm = cleared.setdefault(id(value), value.copy())
                 lm.history = []
                 lm.kwargs.pop("api_key", None)
                 setattr(module, name, lm)

@@ -1,9 +1,7 @@
-"""Counts the answers of models that could not be used, and ends a run where most of them cannot.
+"""Reads a model's answers to questions with two answers, and counts those that cannot be used.
 
-Reads what a model answered to questions that have two answers, one question or several numbered ones.
-
-Where the model offers log-probabilities, those of the token that holds the answer are used, and what it wrote is read
-where it does not. What cannot be read is undecided, never right or wrong; ``tally.tally_answers`` counts it.
+Where the model offers log-probabilities, those of the token that holds the answer give the probability; else the text
+does. An answer that cannot be read is undecided, never right or wrong.
 """
 
 from __future__ import annotations
@@ -31,13 +29,13 @@ _QUOTED = 200
 
 @dataclass
 class AnswerTally:
-    """How many answers were asked for, and how many could not be used.
+    """Counts of questions and of unusable answers.
 
     Attributes:
-        asked: questions that were put, several of which one answer may hold.
-        undecided: those of them whose answer could not be used.
-        ends: whether most of them end the run.
-        odd: the last few answers that could not be used, in the model's own words.
+        asked: how many questions were asked; one answer may hold several.
+        undecided: how many of them have no usable answer.
+        ends: whether a majority of unusable answers ends the run.
+        odd: the last few unusable answers, in the model's own words.
     """
 
     asked: int = 0
@@ -50,17 +48,7 @@ class AnswerTally:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, read: bool, said: str, *, asked: int, undecided: int) -> None:
-        """Count one answer.
-
-        Args:
-            read: whether it can be used.
-            said: what the model wrote.
-            asked: how many questions it was given to that were not asked before.
-            undecided: how many more are open than were before.
-
-        Raises:
-            UnusableAnswersError: most answers of at least 16 could not be used.
-        """
+        """Count one answer; see ``count_answer``."""
         with self._lock:
             self.asked += asked
             self.undecided += undecided
@@ -79,11 +67,7 @@ class AnswerTally:
         self.check()
 
     def check(self) -> None:
-        """Ask before a call.
-
-        Raises:
-            UnusableAnswersError: it was raised before; what runs beside must not go on either.
-        """
+        """Raise ``UnusableAnswersError`` again if it was raised before: parallel work must end too."""
         if self._ended is not None:
             raise self._ended
 
@@ -93,13 +77,13 @@ _tallies: ContextVar[tuple[AnswerTally, ...]] = ContextVar("hyperalign_tallies",
 
 @contextmanager
 def tally_answers(*, ends: bool = True) -> Iterator[AnswerTally]:
-    """Count the answers of everything that is asked inside, in threads that copy this context, too.
+    """Count the answers to all questions that are asked inside, also in threads that copy the context.
 
     Args:
-        ends: whether the run ends where most of at least 16 answers cannot be used.
+        ends: whether the run ends once most of at least 16 answers cannot be used.
 
     Yields:
-        The tally, which grows as answers come; one inside another counts in both.
+        The tally; of nested tallies each counts.
     """
     tally = AnswerTally(ends=ends)
     token = _tallies.set((*_tallies.get(), tally))
@@ -115,9 +99,8 @@ def count_answer(read: bool, said: str, *, asked: int = 1, undecided: int | None
     Args:
         read: whether it can be used.
         said: what the model wrote, or why there is nothing.
-        asked: how many questions it was given to that were not asked before.
-        undecided: how many more are open than were before; by default all it was given to where it cannot be used, and
-            none where it can.
+        asked: how many new questions it answers; none for a retry.
+        undecided: how many more questions are undecided than before; by default ``asked`` if it cannot be used, else 0.
 
     Raises:
         UnusableAnswersError: most answers of at least 16 could not be used.
@@ -128,21 +111,17 @@ def count_answer(read: bool, said: str, *, asked: int = 1, undecided: int | None
 
 
 def check_answers() -> None:
-    """Ask before a call whether the answers so far are worth another one.
-
-    Raises:
-        UnusableAnswersError: most answers of at least 16 could not be used.
-    """
+    """Raise ``UnusableAnswersError`` again, before a call, if a tally around the caller has raised it."""
     for tally in _tallies.get():
         tally.check()
 
 
-# One character for one, so that places stay: full-width forms, Cyrillic letters that look alike, and how tokenizers
-# write a space or a line break.
+# One character for one, so that positions stay: full-width forms, Cyrillic letters that look alike, and tokenizers'
+# forms of a space or a line break.
 _ALIKE = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)} | str.maketrans("АВавĠ▁Ċ。", "ABab  \n.")
 _DECORATION = "*\"'`().:[]{}|=>- \n\t"
 _THOUGHT = re.compile(r"<(think|thinking|thought|reasoning)>.*?(?:</\1>|$)|^.*</(?:think|thinking)>", re.I | re.S)
-# Tags and special tokens, LaTeX commands, fences of code and marks of emphasis.
+# Tags and special tokens, LaTeX commands, code fences and emphasis.
 _MARKUP = re.compile(r"<[/|]?\w[^<>\n]{0,30}>|\\[a-z]+(?=\{)|```\w*|[*_`$#]")
 
 _KEYS = rf"(?:(?:{NAMED}|fits?|better|verdict|pick|label)\W{{1,6}})?"
@@ -150,16 +129,16 @@ _LINE_LABEL = re.compile(r"(?m)^[^\w\n]*(?:(?:statement|question|item|no|number|
 
 
 def read_probability(said: str, logprobs: Any = None, answers: AnswerPair = LETTERS) -> float:
-    """Probability of the first of two answers.
+    """Read the probability of the first of two answers.
 
     Args:
         said: what the model wrote.
-        logprobs: of its tokens in OpenAI's form, where there are any.
+        logprobs: of its tokens, in OpenAI's form; may be None.
         answers: the two.
 
     Returns:
-        From the alternatives of the answer's token if both answers are among them, else 1.0 or 0.0 by what is written,
-        or 0.5 where that cannot be read.
+        By the alternatives of the answer's token if both answers are among them, else 1.0 or 0.0 by the text, or 0.5
+        if it cannot be read.
     """
     (share,) = read_probabilities(said, 1, logprobs, answers)
     return 0.5 if share is None else share
@@ -168,41 +147,43 @@ def read_probability(said: str, logprobs: Any = None, answers: AnswerPair = LETT
 def read_probabilities(
     said: str, count: int, logprobs: Any = None, answers: AnswerPair = LETTERS
 ) -> list[float | None]:
-    """Probability of the first of two answers, for each of several numbered questions.
+    """Read the probability of the first of two answers, for each of several numbered questions.
 
     Args:
         said: what the model wrote: a line for each question, a JSON object, a table, or the answers alone in order.
-        count: how many questions were asked.
-        logprobs: of its tokens in OpenAI's form, where there are any.
+        count: the number of questions.
+        logprobs: of its tokens, in OpenAI's form; may be None.
         answers: the two.
 
     Returns:
-        One a question, as ``share_of_first`` has it: 0.5 where the model says that it cannot decide, and None where its
-        answer is missing, contradicts itself or cannot be read.
+        One probability a question: 0.5 if the model says that it cannot decide, None if its answer is missing,
+        contradicts itself or cannot be read.
     """
-    tokens = _tokens(logprobs)
-    shown = _without_markup(said.translate(_ALIKE))
+    tokens = _list_tokens(logprobs)
+    shown = _blank_markup(said.translate(_ALIKE))
     if count == 1:
-        # The first token may tell more than what follows it, whatever that is.
-        first = _mass(tokens[0], answers) if tokens else None
+        # The first token tells how sure the answer is, whatever follows it.
+        first = _first_share(tokens[0], answers) if tokens else None
         if first is not None:
             return [first]
-    found = _numbered(shown, count, answers)
+    found = _read_numbered(shown, count, answers)
     if found is None:
-        found = _in_order(shown, count, answers) if count > 1 else _alone(shown, answers)
-    return [_share(found.get(number), said, tokens, answers) for number in range(1, count + 1)]
+        found = _read_in_order(shown, count, answers) if count > 1 else _read_one(shown, answers)
+    return [_to_probability(found.get(number), said, tokens, answers) for number in range(1, count + 1)]
 
 
-def _share(read: ParsedAnswer | None, said: str, tokens: Sequence[dict[str, Any]], answers: AnswerPair) -> float | None:
+def _to_probability(
+    read: ParsedAnswer | None, said: str, tokens: Sequence[dict[str, Any]], answers: AnswerPair
+) -> float | None:
     if read is None or read.index is None:
         return None if read is None else 0.5
-    token = _token_at(read.at, said, tokens)
-    mass = None if token is None else _mass(token, answers)
+    token = _find_token(read.at, said, tokens)
+    mass = None if token is None else _first_share(token, answers)
     return 1.0 - read.index if mass is None else mass
 
 
-def _without_markup(said: str) -> str:
-    """The text with thoughts, tags and emphasis blanked out, so that everything else stays where it is."""
+def _blank_markup(said: str) -> str:
+    """Blank out thoughts, tags and emphasis, so that all positions stay."""
 
     def blank(match: re.Match[str]) -> str:
         return re.sub(r"[^\n]", " ", match[0])
@@ -210,15 +191,15 @@ def _without_markup(said: str) -> str:
     return _MARKUP.sub(blank, _THOUGHT.sub(blank, said))
 
 
-def _alone(text: str, answers: AnswerPair) -> dict[int, ParsedAnswer]:
+def _read_one(text: str, answers: AnswerPair) -> dict[int, ParsedAnswer]:
     read = parse_answer(text, answers)
     return {} if read is None else {1: read}
 
 
-def _numbered(text: str, count: int, answers: AnswerPair) -> dict[int, ParsedAnswer] | None:
-    """Answers with a number before them, by number, without those that contradict themselves; None without numbers."""
+def _read_numbered(text: str, count: int, answers: AnswerPair) -> dict[int, ParsedAnswer] | None:
+    """Read answers that follow a number, except contradictory ones; None if there are no numbers."""
     found: dict[int, list[ParsedAnswer]] = {}
-    for number, read in _inline(text, answers):
+    for number, read in _find_inline(text, answers):
         found.setdefault(number, []).append(read)
     labels = [match for match in _LINE_LABEL.finditer(text) if int(match[1]) <= count]
     numbers = found.keys() | {int(label[1]) for label in labels}
@@ -236,8 +217,8 @@ def _numbered(text: str, count: int, answers: AnswerPair) -> dict[int, ParsedAns
     return {number + before: read for number, read in agreed.items() if 1 <= number + before <= count}
 
 
-def _inline(text: str, answers: AnswerPair) -> Iterator[tuple[int, ParsedAnswer]]:
-    """Answers right behind a number, of which a line may hold several, where the rest of the line agrees."""
+def _find_inline(text: str, answers: AnswerPair) -> Iterator[tuple[int, ParsedAnswer]]:
+    """Read answers right after a number, several a line, where the rest of the line agrees."""
     either = "|".join(re.escape(answer) for answer in answers)
     # "1: A", "1. **B**", "1) A - because …", "| 1 | A |", '"1": "A"', '{"statement": 1, "answer": "A"}'.
     begins = re.compile(
@@ -255,8 +236,8 @@ def _spaces(match: re.Match[str]) -> str:
     return " " * len(match[0])
 
 
-def _in_order(text: str, count: int, answers: AnswerPair) -> dict[int, ParsedAnswer]:
-    """Answers without numbers: as many lines, letters or values of a JSON object as there were questions."""
+def _read_in_order(text: str, count: int, answers: AnswerPair) -> dict[int, ParsedAnswer]:
+    """Read answers without numbers: as many lines, letters or JSON values as there were questions."""
     either = "|".join(re.escape(answer) for answer in answers)
     lines = [match for match in re.finditer(r"[^\n]+", text) if match[0].strip()]
     read = [parse_answer(line[0], answers, line.start()) for line in lines]
@@ -275,14 +256,14 @@ def _in_order(text: str, count: int, answers: AnswerPair) -> dict[int, ParsedAns
     }
 
 
-def _tokens(logprobs: Any) -> list[dict[str, Any]]:
+def _list_tokens(logprobs: Any) -> list[dict[str, Any]]:
     data = logprobs.model_dump() if hasattr(logprobs, "model_dump") else logprobs
     content = data.get("content") if isinstance(data, dict) else None
     return [token for token in content or [] if isinstance(token, dict)]
 
 
-def _token_at(at: int, said: str, tokens: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The token that holds one place of what was said; None where the tokens do not spell it."""
+def _find_token(at: int, said: str, tokens: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The token at a position of the answer; None if the tokens do not spell the answer."""
     whole = "".join(str(token.get("token") or "") for token in tokens)
     begins = whole.find(said) if said else -1
     if at < 0 or begins < 0:
@@ -295,16 +276,16 @@ def _token_at(at: int, said: str, tokens: Sequence[dict[str, Any]]) -> dict[str,
     return None
 
 
-def _mass(token: dict[str, Any], answers: AnswerPair) -> float | None:
-    """The first answer's share of what the alternatives of a token give both; None unless both are among them."""
+def _first_share(token: dict[str, Any], answers: AnswerPair) -> float | None:
+    """The first answer's share of both answers' probability; None unless both are among a token's alternatives."""
     masses = [0.0, 0.0]
     for alternative in token.get("top_logprobs") or []:
         text = str(alternative.get("token", "")).translate(_ALIKE).strip(_DECORATION).casefold()
         if not text or alternative.get("logprob") is None:
             continue
-        # A word's first token may be its beginning alone: "Harm" of "Harmful".
+        # A token may be the beginning of a word: "Harm" of "Harmful".
         meant = [number for number, answer in enumerate(answers) if answer.casefold().startswith(text)]
         if len(meant) == 1:
             masses[meant[0]] += math.exp(float(alternative["logprob"]))
-    # One answer alone says only that it won: not by how much.
+    # One answer alone says only that it won, not by how much.
     return masses[0] / sum(masses) if min(masses) > 0 and sum(masses) > 0.5 else None

@@ -1,8 +1,7 @@
-"""Which prompts a statement holds for, and what it means that a text touches a subject.
+"""Which prompts a scoped statement holds for.
 
-A scope is a list of beginnings of words, with commas between: ``letter, mail`` covers each prompt with a word that
-begins with either. Strategies say a scoped statement for such prompts alone; ``shortlist`` finds the subjects of
-records by the same rule, and so does the search for scopes (``select.scopes``). This file knows no model.
+A scope is a list of word beginnings with commas between: ``letter, mail`` covers each prompt that has a word with
+either beginning.
 """
 
 from __future__ import annotations
@@ -17,40 +16,31 @@ from hyperalign.records import Record, prompt_of
 from hyperalign.space import Space
 from hyperalign.text import UNSPACED
 
-__all__ = ["falls_under", "narrow", "subjects", "touches"]
+__all__ = ["falls_under", "find_subjects", "narrow", "touches"]
 
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
 def touches(text: str, beginnings: Iterable[str]) -> bool:
-    """Whether a text has a word that begins so.
+    """Whether a text has a word with one of some beginnings, in any case and Unicode form.
 
-    Case does not matter, nor how an accented letter is encoded; digits and signs part words.
-
-    Args:
-        text: any text.
-        beginnings: of words; one of several words is looked for as words that follow each other.
+    A beginning of several words matches consecutive words; digits and signs separate words.
     """
     words = _words(text)
     return any(_has(words, wanted) for wanted in map(_words, beginnings) if wanted)
 
 
 def falls_under(prompt: str, scope: str) -> bool:
-    """Whether a statement of this scope holds for a prompt; an empty scope covers everything.
-
-    Args:
-        prompt: what is asked.
-        scope: beginnings of words, with commas between; one without any letter covers nothing.
-    """
+    """Whether a prompt is in a scope; all are in the empty one, and none in one without letters."""
     return not scope.strip() or touches(prompt, scope.split(","))
 
 
 def narrow(profile: Profile, prompt: str) -> Profile:
-    """The profile as it holds for one prompt: out of scope is left out, and what is left has no scope any more.
+    """Narrow a profile to one prompt: drop statements that are out of scope, and the scopes of the others.
 
     Args:
         profile: the person.
-        prompt: what is asked, and nothing beside it: words of answers have no say in this.
+        prompt: the prompt alone, without answers to it.
     """
     if not any(hypothesis.scope for hypothesis in profile.hypotheses):
         return profile
@@ -58,16 +48,8 @@ def narrow(profile: Profile, prompt: str) -> Profile:
     return profile.model_copy(update={"hypotheses": heard})
 
 
-def subjects(space: Space, records: Sequence[Record]) -> dict[str, frozenset[str]]:
-    """The scopes that a space suggests for some records.
-
-    Args:
-        space: its dimensions that have words are the subjects.
-        records: anybody's.
-
-    Returns:
-        For each scope, the ids of the records whose prompts fall under it.
-    """
+def find_subjects(space: Space, records: Sequence[Record]) -> dict[str, frozenset[str]]:
+    """For each scope of a space, that is, the words of a dimension, the ids of the records whose prompts are in it."""
     return {
         ", ".join(dimension.words): frozenset(each.id for each in records if touches(prompt_of(each), dimension.words))
         for dimension in space.dimensions
@@ -82,10 +64,10 @@ def _has(words: Sequence[str], wanted: Sequence[str]) -> bool:
     )
 
 
-# Each text is held against many subjects in turn.
+# Each text is compared with many subjects in turn.
 @lru_cache(maxsize=512)
 def _words(text: str) -> tuple[str, ...]:
-    """The words of a text in one case; marks belong to their letter."""
+    """The case-folded words of a text; combining marks belong to their letter."""
     return tuple("".join(map(_spaced, unicodedata.normalize("NFKC", text).casefold())).split())
 
 

@@ -1,38 +1,4 @@
-"""What strategies share: earlier texts of a person as turns of a conversation, and what a statement asks for.
-
-It does not choose either.
-
-No profile: the prompt alone. What every other strategy has to beat.
-
-Raw examples in the conversation: AlignX's in-context alignment (section 4.1), and the baseline of most papers.
-
-HyPerAlign's prompt: all inferred hypotheses, believed untested (HyPerAlign, section 3.3).
-
-It is here to be beaten: what ``select`` dropped is said as if it were true.
-
-A description of the person as a prefix: background first, then preferences (WikiPersona, section 3.2).
-
-That paper's models write it freely. Here each sentence is a hypothesis that was tested and has a quote behind it which
-a checker found to support it (``check``), or something that the person said themselves, and is marked as such. What
-nobody has checked is not said: not what a human put among the hypotheses, and of a profile from before there was a
-check only what was stated.
-
-AlignX's bridge: the direction in the preference space, put into words (Li et al. 2025, section 4.2).
-
-What a person leans to is said dimension by dimension, tested or not, as that paper's models are told it: a baseline for
-``verified``, which says only what passed.
-
-What was tested and kept: statements that earned their weight, and examples that did.
-
-Statements stand in the turn that asks, before the prompt: there small models heed them, and still do what is asked.
-
-An empty profile sends the bare prompt: where no profile won, none is used.
-
-Ways to put a profile before a model, one file each.
-
-A strategy turns a profile and a prompt into the conversation to send. It says nothing of
-how the profile came to be, and calls no model.
-"""
+"""Strategies: ways to put a profile before a model. Each makes a conversation from a profile and a prompt."""
 
 from __future__ import annotations
 
@@ -58,77 +24,66 @@ __all__ = [
     "Persona",
     "Strategy",
     "Verified",
-    "as_strategy",
-    "render_examples",
     "strategy",
-    "to_instruction",
-    "words",
 ]
 
+PROFILE_WORDS = 400
+"""The default limit of words to spend on a profile."""
+
 _NO_PROMPT = "Write a text of your own."
+_BACKGROUND = frozenset({"background", "personality"})
+_WHO, _LIKES = "About the person:", "What they like:"
+_PREFERENCES = "Answer as somebody would want who prefers what is:"
+_LIKE = "Write as a person like this:"
 
 
-def words(text: str) -> int:
-    """How many words a text has."""
-    return len(text.split())
+class Strategy(Protocol):
+    """A way to put a profile before a model."""
 
+    @property
+    def name(self) -> str:
+        """The name on the command line."""
+        ...
 
-def render_examples(examples: Sequence[Sample], max_words: int) -> list[Message]:
-    """Prompt and text of each example in turn, until the budget is spent.
+    def condition(self, profile: Profile, prompt: str, max_words: int) -> list[Message]:
+        """Make the conversation to send.
 
-    No text takes more than half of the budget: longer ones are cut after a sentence, so that one long text does not
-    leave nothing to show.
+        Args:
+            profile: the person.
+            prompt: what to answer.
+            max_words: the most words to spend on the person, without the prompt.
 
-    Args:
-        examples: the best first.
-        max_words: words.
-    """
-    turns: list[Message] = []
-    half = max_words // 2
-    for example in examples:
-        prompt = example.prompt or _NO_PROMPT
-        text = excerpt(example.text, max(1, half - words(prompt)))
-        max_words -= words(prompt) + words(text)
-        if max_words < 0:
-            break
-        # The last turn weighs most with small models: the best example goes there.
-        turns[:0] = [{"role": "user", "content": prompt}, {"role": "assistant", "content": text}]
-    return turns
-
-
-def to_instruction(hypothesis: Hypothesis) -> str:
-    """What to do; the figures behind a measured statement are for people to check."""
-    if hypothesis.source != "measured":
-        return hypothesis.statement
-    return hypothesis.statement.partition(":")[0].rstrip(".") + "."
+        Returns:
+            Messages that end in the prompt as the user's turn. There is no system turn if nothing is said of the
+            person.
+        """
+        ...
 
 
 class Bare:
-    """Sends the prompt and nothing else."""
+    """Sends the prompt alone: the baseline of every other strategy."""
 
     name = "none"
 
     def condition(self, profile: Profile, prompt: str, max_words: int) -> list[Message]:
         """The prompt as the only turn."""
         del profile, max_words
-        return [{"role": "user", "content": prompt}]
+        return _ask_alone(prompt)
 
 
 class FewShot:
-    """Shows the person's own texts as earlier turns."""
+    """Shows the person's own texts as earlier turns: in-context alignment (AlignX, section 4.1)."""
 
     name = "few-shot"
 
     def condition(self, profile: Profile, prompt: str, max_words: int) -> list[Message]:
         """Earlier texts, then the prompt."""
-        turns = render_examples(profile.examples, max_words)
-        if not turns:
-            return [{"role": "user", "content": prompt}]
-        return [{"role": "system", "content": ""}, *turns, {"role": "user", "content": prompt}]
+        turns = _render_examples(profile.examples, max_words)
+        return _ask(prompt, turns=turns) if turns else _ask_alone(prompt)
 
 
 class Hypotheses:
-    """Says every hypothesis that a model inferred, kept or dropped."""
+    """Lists all inferred hypotheses, kept or dropped: the untested baseline (HyPerAlign, section 3.3)."""
 
     name = "hypotheses"
 
@@ -136,21 +91,17 @@ class Hypotheses:
         """All inferred statements in the system turn, then the prompt."""
         lines: list[str] = []
         for hypothesis in [*narrow(profile, prompt).hypotheses, *profile.dropped]:
-            max_words -= words(hypothesis.statement)
+            max_words -= _count_words(hypothesis.statement)
             if hypothesis.source == "inferred" and max_words >= 0:
                 lines.append(f"- {hypothesis.statement}")
-        if not lines:
-            return [{"role": "user", "content": prompt}]
-        system = "About the person:\n" + "\n".join(lines)
-        return [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
-
-
-_BACKGROUND = frozenset({"background", "personality"})
-_WHO, _LIKES = "About the person:", "What they like:"
+        return _ask(prompt, system="\n".join([_WHO, *lines])) if lines else _ask_alone(prompt)
 
 
 class Persona:
-    """Two short paragraphs in the system turn: who the person is, and what they like."""
+    """Describes the person in two paragraphs of the system turn: background, then preferences (WikiPersona, 3.2).
+
+    It says only what the person stated, marked as such, and hypotheses with a quote that a check found to support them.
+    """
 
     name = "persona"
 
@@ -159,29 +110,24 @@ class Persona:
         paragraphs = {_WHO: [f"“{each}” (in their own words)" for each in profile.stated], _LIKES: []}
         for hypothesis in sorted(narrow(profile, prompt).hypotheses, key=lambda h: -h.weight):
             if any(quote.holds_up for quote in hypothesis.evidence):
-                paragraphs[_WHO if hypothesis.aspect in _BACKGROUND else _LIKES].append(to_instruction(hypothesis))
+                paragraphs[_WHO if hypothesis.aspect in _BACKGROUND else _LIKES].append(_to_instruction(hypothesis))
         told: list[str] = []
         for start, sentences in paragraphs.items():
             said = [start]
             for sentence in sentences:
-                if words(sentence) <= max_words:
-                    max_words -= words(sentence)
+                if _count_words(sentence) <= max_words:
+                    max_words -= _count_words(sentence)
                     said.append(sentence)
             told += [" ".join(said)] * (len(said) > 1)
-        if not told:
-            return [{"role": "user", "content": prompt}]
-        return [{"role": "system", "content": "\n\n".join(told)}, {"role": "user", "content": prompt}]
-
-
-_PREFERENCES = "Answer as somebody would want who prefers what is:"
+        return _ask(prompt, system="\n\n".join(told)) if told else _ask_alone(prompt)
 
 
 class Directions:
-    """Says each pole that the person probably leans to.
+    """Lists each pole that the person probably leans to, tested or not: preference bridging (AlignX, section 4.2).
 
     Args:
-        space: has the words of the poles that the profile does not have itself; the shipped one if None.
-        sure: how probable a pole must be.
+        space: has the words of poles that the profile lacks; the shipped one if None.
+        sure: the least probability of a pole that is listed.
     """
 
     name = "directions"
@@ -193,16 +139,13 @@ class Directions:
     def condition(self, profile: Profile, prompt: str, max_words: int) -> list[Message]:
         """The poles before the prompt, the surest first."""
         lines: list[str] = []
-        for pole in self._poles(profile):
-            max_words -= words(pole)
+        for pole in self._find_poles(profile):
+            max_words -= _count_words(pole)
             if max_words >= 0:
                 lines.append(f"- {pole}")
-        if not lines:
-            return [{"role": "user", "content": prompt}]
-        asked = "\n".join([_PREFERENCES, *lines, "", prompt])
-        return [{"role": "system", "content": ""}, {"role": "user", "content": asked}]
+        return _ask("\n".join([_PREFERENCES, *lines, "", prompt])) if lines else _ask_alone(prompt)
 
-    def _poles(self, profile: Profile) -> list[str]:
+    def _find_poles(self, profile: Profile) -> list[str]:
         poles = known_poles(profile, self._space)
         leanings = {name: p for name, p in profile.direction.items() if name in poles}
         surest = sorted(leanings, key=lambda name: (-abs(leanings[name] - 0.5), name))
@@ -213,11 +156,11 @@ class Directions:
         ]
 
 
-_LIKE = "Write as a person like this:"
-
-
 class Verified:
-    """Kept statements, the person's own stated preferences, and kept examples, under one budget."""
+    """Shows kept examples as turns, then kept and stated statements before the prompt, where small models heed them.
+
+    An empty profile sends the prompt alone.
+    """
 
     name = "verified"
 
@@ -225,41 +168,14 @@ class Verified:
         """Examples as turns, then the statements with the prompt."""
         lines: list[str] = []
         surest = sorted(narrow(profile, prompt).hypotheses, key=lambda h: -h.weight)
-        for statement in [*profile.stated, *(to_instruction(h) for h in surest if h.kind == "statement")]:
-            if words(statement) <= max_words:
-                max_words -= words(statement)
+        for statement in [*profile.stated, *(_to_instruction(h) for h in surest if h.kind == "statement")]:
+            if _count_words(statement) <= max_words:
+                max_words -= _count_words(statement)
                 lines.append(f"- {statement}")
-        turns = render_examples(profile.examples, max_words)
-        if not lines and not turns:
-            return [{"role": "user", "content": prompt}]
-        asked = "\n".join([_LIKE, *lines, "", prompt]) if lines else prompt
-        return [{"role": "system", "content": ""}, *turns, {"role": "user", "content": asked}]
-
-
-PROFILE_WORDS = 400
-"""Words that may be spent on a person unless something else is asked for."""
-
-
-class Strategy(Protocol):
-    """``condition(profile, prompt, max_words) -> messages``."""
-
-    @property
-    def name(self) -> str:
-        """What it is called on the command line."""
-        ...
-
-    def condition(self, profile: Profile, prompt: str, max_words: int) -> list[Message]:
-        """The conversation to send.
-
-        Args:
-            profile: the person.
-            prompt: what is to be answered.
-            max_words: words that may be spent on the person, the prompt not counted.
-
-        Returns:
-            Messages, ending in the prompt as the user's turn; without a system turn, nothing is said of the person.
-        """
-        ...
+        turns = _render_examples(profile.examples, max_words)
+        if not lines:
+            return _ask(prompt, turns=turns) if turns else _ask_alone(prompt)
+        return _ask("\n".join([_LIKE, *lines, "", prompt]), turns=turns)
 
 
 STRATEGIES: Mapping[str, Strategy] = {
@@ -267,24 +183,51 @@ STRATEGIES: Mapping[str, Strategy] = {
 }
 
 
-def strategy(name: str) -> Strategy:
-    """The strategy of a name.
+def strategy(chosen: str | Strategy) -> Strategy:
+    """Find a strategy by its name; a strategy is returned as it is.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no strategy of this name.
     """
-    try:
-        return STRATEGIES[name]
-    except KeyError as error:
-        raise InputError(
-            f"There is no strategy {name!r}.", remedy=f"Choose one of: {', '.join(sorted(STRATEGIES))}."
-        ) from error
+    if not isinstance(chosen, str):
+        return chosen
+    if chosen not in STRATEGIES:
+        raise InputError(f"There is no strategy {chosen!r}.", remedy=f"Choose one of: {', '.join(sorted(STRATEGIES))}.")
+    return STRATEGIES[chosen]
 
 
-def as_strategy(chosen: str | Strategy) -> Strategy:
-    """A strategy by its name; any other is returned as it is.
+def _ask_alone(prompt: str) -> list[Message]:
+    return [{"role": "user", "content": prompt}]
 
-    Raises:
-        InputError: there is none of this name.
+
+def _ask(asked: str, *, system: str = "", turns: Sequence[Message] = ()) -> list[Message]:
+    return [{"role": "system", "content": system}, *turns, {"role": "user", "content": asked}]
+
+
+def _render_examples(examples: Sequence[Sample], max_words: int) -> list[Message]:
+    """Prompt and text of each example as turns, within a limit of words.
+
+    A text takes at most half of the limit: a longer one is cut after a sentence.
     """
-    return strategy(chosen) if isinstance(chosen, str) else chosen
+    turns: list[Message] = []
+    half = max_words // 2
+    for example in examples:
+        prompt = example.prompt or _NO_PROMPT
+        text = excerpt(example.text, max(1, half - _count_words(prompt)))
+        max_words -= _count_words(prompt) + _count_words(text)
+        if max_words < 0:
+            break
+        # The last turn weighs most with small models: the best example goes there.
+        turns[:0] = [{"role": "user", "content": prompt}, {"role": "assistant", "content": text}]
+    return turns
+
+
+def _to_instruction(hypothesis: Hypothesis) -> str:
+    """The statement to follow; the figures of a measured one are left out."""
+    if hypothesis.source != "measured":
+        return hypothesis.statement
+    return hypothesis.statement.partition(":")[0].rstrip(".") + "."
+
+
+def _count_words(text: str) -> int:
+    return len(text.split())

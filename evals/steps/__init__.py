@@ -1,8 +1,4 @@
-"""The steps of the loop as programs that can be optimized: what each is asked, and how its answer is judged.
-
-An example holds what a step is asked and, kept from it, what is known to be right: something more of the person's, or
-an answer. The feedback is in words, as GEPA's reflection wants it. Nothing here searches.
-"""
+"""Steps of the loop that can be optimized, with their examples and metrics."""
 
 from __future__ import annotations
 
@@ -16,26 +12,27 @@ from hyperalign.errors import InputError
 from hyperalign.population import Population
 from hyperalign.profile import Profile
 from hyperalign.programs.adapters import BriefJSONAdapter, PlainAdapter
-from hyperalign.programs.deliberate import Weigh, asks_of
+from hyperalign.programs.deliberate import Weigh, make_renderer
 from hyperalign.programs.extract import ExtractPreferences
 from hyperalign.programs.generate import Generate
 from hyperalign.programs.hypothesis_tests.choice import WhichFits, render_which_text
 from hyperalign.programs.infer import InferHypotheses
 from hyperalign.scores import Message, Scorer
 
+from ..case_metric import CaseMetric
 from ..cases import Case
+from ..metrics.authorship import Authorship
 from .metrics import (
-    answers,
-    authors,
-    choices,
-    example_choices,
-    example_texts,
-    fits,
-    fitting,
-    harm,
-    messages,
-    statements,
-    texts,
+    answer_examples,
+    choice_examples,
+    fit_examples,
+    fit_metric,
+    harm_examples,
+    harm_metric,
+    shown_choices,
+    shown_texts,
+    statement_metric,
+    text_examples,
 )
 
 __all__ = ["STEPS", "Step", "step_named"]
@@ -46,13 +43,13 @@ class Step:
     """A step of the loop that can be optimized.
 
     Attributes:
-        name: of the part of ``Personalizer`` or ``Deliberate`` that it is.
-        build: makes the program as it is.
-        examples: of cases; other people come from the population.
-        metric: of a scorer, which some steps need, and of texts by user.
-        adapter: of a program and the name of one of its predictors: puts its question into words, to show what is sent.
-        shown: examples of people who may stand in prompts: the example people that ship.
-        scored: whether the metric wants a scorer.
+        name: of the attribute of ``Personalizer`` or ``Deliberate`` that it is.
+        build: makes the program.
+        examples: made from cases and a reference population.
+        metric: made from a scorer (which some steps need) and texts by user.
+        adapter: that renders a program's predictor of a name.
+        shown: examples that prompts may quote: those of the example people that ship.
+        scored: whether the metric needs a scorer.
     """
 
     name: str
@@ -60,11 +57,11 @@ class Step:
     examples: Callable[[Sequence[Case], Population], list[dspy.Example]]
     metric: Callable[[Scorer | None, Mapping[str, Sequence[str]]], Any]
     adapter: Callable[[Any, str], dspy.Adapter]
-    shown: Callable[[], list[dspy.Example]]
+    shown: Callable[[], list[dspy.Example]] = list
     scored: bool = True
 
     def sent(self, program: dspy.Module) -> dict[str, tuple[dict[str, str], ...]]:
-        """What each predictor sends, with its inputs as their names in braces."""
+        """The messages of each predictor, with the names of its inputs in braces."""
         return {name: self._sent(program, name, predictor) for name, predictor in program.named_predictors()}
 
     def _sent(self, program: dspy.Module, name: str, predictor: Any) -> tuple[dict[str, str], ...]:
@@ -75,18 +72,11 @@ class Step:
 
 
 def _named(name: str, kind: Any) -> Any:
-    """A name in braces in the place of an input."""
+    """An input's name in braces, as its placeholder."""
     return [f"{{{name}}}"] if kind == list[str] else f"{{{name}}}"
 
 
-def _json(program: Any, name: str) -> dspy.Adapter:
-    del program, name
-    return BriefJSONAdapter()
-
-
-def _answering(program: Any, name: str) -> dspy.Adapter:
-    del name
-
+def _answer_adapter(program: Any) -> dspy.Adapter:
     def render(inputs: Mapping[str, Any]) -> Sequence[Message]:
         if inputs.get("profile") != _named("profile", Profile):
             turns: Sequence[Message] = program.turns(inputs)
@@ -99,30 +89,55 @@ def _answering(program: Any, name: str) -> dspy.Adapter:
     return PlainAdapter(render)
 
 
-def _fitting(program: Any, name: str) -> dspy.Adapter:
-    del program, name
-    return PlainAdapter(render_which_text)
-
-
-def _weighing(program: Any, name: str) -> dspy.Adapter:
-    del program
-    return PlainAdapter(asks_of(name))
-
-
 STEPS: Mapping[str, Step] = {
-    "extract": Step("extract", ExtractPreferences, choices, statements, _json, example_choices),
-    "infer": Step("infer", InferHypotheses, texts, statements, _json, example_texts),
-    "generate": Step(
-        "generate", lambda: Generate("verified", scorer=None), answers, authors, _answering, list, scored=False
-    ),
-    "choice": Step("choice", WhichFits, fitting, fits, _fitting, list, scored=False),
-    "weigh": Step("weigh", Weigh, messages, harm, _weighing, list, scored=False),
+    step.name: step
+    for step in (
+        Step(
+            "extract",
+            ExtractPreferences,
+            choice_examples,
+            lambda scorer, _: statement_metric(scorer),
+            lambda *_: BriefJSONAdapter(),
+            shown_choices,
+        ),
+        Step(
+            "infer",
+            InferHypotheses,
+            text_examples,
+            lambda scorer, _: statement_metric(scorer),
+            lambda *_: BriefJSONAdapter(),
+            shown_texts,
+        ),
+        Step(
+            "generate",
+            lambda: Generate("verified", scorer=None),
+            answer_examples,
+            lambda _, texts: CaseMetric(Authorship(texts)),
+            lambda program, _: _answer_adapter(program),
+            scored=False,
+        ),
+        Step(
+            "choice",
+            WhichFits,
+            fit_examples,
+            lambda *_: fit_metric,
+            lambda *_: PlainAdapter(render_which_text),
+            scored=False,
+        ),
+        Step(
+            "weigh",
+            Weigh,
+            harm_examples,
+            lambda *_: harm_metric,
+            lambda _, name: PlainAdapter(make_renderer(name)),
+            scored=False,
+        ),
+    )
 }
-"""By name, as the command line has them."""
 
 
 def step_named(name: str) -> Step:
-    """A step by its name.
+    """The step of a name.
 
     Raises:
         InputError: there is none.

@@ -226,7 +226,8 @@ def _print_estimate(
     as_json: bool,
 ) -> None:
     from hyperalign.population import choose_reference_records
-    from hyperalign.programs.cost_estimate import REFERENCE_RECORDS, estimate_cost
+    from hyperalign.programs.cost_estimate import estimate_cost
+    from hyperalign.programs.fitting import REFERENCE_RECORDS
     from hyperalign.programs.hypothesis_tests.choice import SMALL_MODEL_STATEMENTS_PER_CALL, STATEMENTS_PER_CALL
     from hyperalign.records import split_by_kind
 

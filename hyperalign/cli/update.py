@@ -27,7 +27,7 @@ from .options import (
 if TYPE_CHECKING:
     from hyperalign.profile import Profile
     from hyperalign.programs.personalizer import Personalizer
-    from hyperalign.programs.update import Updated
+    from hyperalign.programs.update import Update
     from hyperalign.records import Record
     from hyperalign.store import Store
 
@@ -140,8 +140,6 @@ class _Update:
 
     def read_new(self) -> None:
         """Read the records that are new in the store."""
-        from hyperalign.programs.update import update as update_profile
-
         known = self._memory.known if self._memory is not None else set()
         todo = [record for record in self._store.records(self._user) if record.id not in known]
         if not todo:
@@ -153,7 +151,7 @@ class _Update:
         # Written before the model is asked: ``profile forget`` removes the runs that may quote a record.
         self._write_json("run.json", {"verb": "update", "user": self._user, **self._inputs(list(self._quotable))})
         with self._budget.tally() as spent:
-            found = update_profile(self._person, self._memory, todo)
+            found = self._person.update(todo, self._memory)
         self._keep(found)
         self._print(found, spent().tokens)
 
@@ -212,11 +210,11 @@ class _Update:
 
         self._run.write(name, json_text(content))
 
-    def _keep(self, found: Updated) -> None:
+    def _keep(self, found: Update) -> None:
         """Save a version if statements came or went. Else it waits: a stream must not make a version per line."""
         is_new = self._memory is None
         self._memory, self._unsaved = found.memory, found.profile if found.memory.parts else None
-        if self._unsaved is not None and (is_new or found.came or found.gone):
+        if self._unsaved is not None and (is_new or found.gained or found.lost):
             self._save_version(self._unsaved)
         else:
             text = found.memory.to_json()
@@ -233,17 +231,17 @@ class _Update:
         self._version = self._store.remember(profile, text, note, instead_of=self._stored)
         self._stored, self._unsaved = text, None
 
-    def _print(self, found: Updated, tokens: int) -> None:
+    def _print(self, found: Update, tokens: int) -> None:
         from hyperalign.files import append_line
 
         from .show import plain
         from .terminal import json_text, report_undecided
 
         told = {
-            "taught": list(found.taught),
+            "taught": list(found.added),
             "skipped": dict(found.skipped),
-            "came": list(found.came),
-            "gone": list(found.gone),
+            "came": list(found.gained),
+            "gone": list(found.lost),
             "contradictions": [{"record": each.record, "statement": each.statement} for each in found.contradictions],
             "waiting": len(found.memory.waiting),
             "tokens": tokens,
@@ -254,13 +252,13 @@ class _Update:
         if self._settings.as_json:
             typer.echo(line)
             return
-        typer.echo(f"{len(found.taught)} record(s) read, {tokens:,} tokens.")
+        typer.echo(f"{len(found.added)} record(s) read, {tokens:,} tokens.")
         report_undecided(found.asked, found.undecided)
         for name, reason in found.skipped.items():
             typer.echo(f"  skipped {plain(name)}: {reason}")
         for each in found.contradictions:
             typer.echo(f"  {plain(each.record)} speaks against: {plain(each.statement)}")
-        for sign, statements in (("+", found.came), ("-", found.gone)):
+        for sign, statements in (("+", found.gained), ("-", found.lost)):
             for statement in statements:
                 typer.echo(f"  {sign} {plain(statement)}")
         if found.memory.waiting:

@@ -13,7 +13,7 @@ import pytest
 from hyperalign.backends.models.connect import connect
 from hyperalign.errors import ModelError
 from hyperalign.profile import Profile
-from hyperalign.programs.binary_choice import ChooseByLetter, question
+from hyperalign.programs.binary_choice import ChooseByLetter, render_choice
 from hyperalign.programs.replies import tally_answers
 from hyperalign.programs.strategies import STRATEGIES, strategy
 from hyperalign.records import Sample
@@ -88,7 +88,7 @@ def test_what_is_known_of_the_person_is_said_within_its_budget() -> None:
 
 
 def test_an_instruction_in_an_answer_is_only_data() -> None:
-    asked = question(EVIL, EVIL, OIL)
+    asked = render_choice(EVIL, EVIL, OIL)
     tags = re.findall(r"<\s*/?\s*(?:A|B|prompt)\s*>", asked, re.IGNORECASE)
     assert tags == ["<prompt>", "</prompt>", "<A>", "</A>", "<B>", "</B>"], "nobody closes a fence but the question"
     assert asked.index("<A>") < asked.rindex("Ignore previous") < asked.index("</A>")
@@ -96,8 +96,8 @@ def test_an_instruction_in_an_answer_is_only_data() -> None:
 
 
 def test_answers_stand_as_they_were_given() -> None:
-    assert f"<A>\n{JAM}\n</A>" in question("Breakfast?", JAM, OIL)
-    assert f"<B>\n{JAM}\n</B>" in question("Breakfast?", OIL, JAM)
+    assert f"<A>\n{JAM}\n</A>" in render_choice("Breakfast?", JAM, OIL)
+    assert f"<B>\n{JAM}\n</B>" in render_choice("Breakfast?", OIL, JAM)
 
 
 # By a model

@@ -266,7 +266,7 @@ def test_a_program_that_was_saved_whole_stands_on_its_own_feet(server: ScriptedS
     first = person(named(server, "any"), half_life=7.0, strategy="persona", progress=lambda *_: None)
     first.save(tmp_path / "whole", save_program=True)
     loaded = dspy.load(str(tmp_path / "whole"), allow_pickle=True)
-    assert (loaded.half_life, loaded.lm.model) == (7.0, "openai/any")
+    assert (loaded.settings["half_life"], loaded.lm.model) == (7.0, "openai/any")
     assert loaded.settings["population"] == sorted(record.id for record in ShippedPopulation().records(""))
     assert loaded.scorer is None, "the scorer that was handed in is not saved, and this model has none"
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hyperalign.profile import Hypothesis, Profile, Provenance
-from hyperalign.programs.fit_result import Fit, together
+from hyperalign.programs.fit_result import Fit, combine
 
 
 def measured(name: str, statement: str) -> Hypothesis:
@@ -23,7 +23,7 @@ def test_a_number_is_said_once_as_the_choices_have_it_and_the_other_says_why_it_
     short = measured(f"measured-sentence_words{suffix}", "Short sentences.")
     texts = fit(short, measured("measured-digits", "Gives figures."))
     choices = fit(measured("chosen-sentence_words", "Long sentences."))
-    profile = together(texts, choices).profile
+    profile = combine(texts, choices).profile
     assert [h.statement for h in profile.hypotheses] == ["Gives figures.", "Long sentences."]
     (gone,) = profile.dropped
     assert (gone.statement, gone.dropped_because) == ("Short sentences.", "their choices say: 'Long sentences.'")
@@ -32,5 +32,5 @@ def test_a_number_is_said_once_as_the_choices_have_it_and_the_other_says_why_it_
 def test_choices_are_counted_beside_texts() -> None:
     texts = replace(fit(), profile=Profile(user="ada", provenance=Provenance(records=["a", "b"])))
     chosen = Provenance(records=["c"], choices=1, null_alpha=0.8)
-    origin = together(texts, replace(fit(), profile=Profile(user="ada", provenance=chosen))).profile.provenance
+    origin = combine(texts, replace(fit(), profile=Profile(user="ada", provenance=chosen))).profile.provenance
     assert (origin.records, origin.choices, origin.null_alpha) == (["a", "b", "c"], 1, 0.8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hyperalign.errors import InputError, RecordError
-from hyperalign.programs.fitting import as_records, one_user
+from hyperalign.programs.fitting import as_records, check_one_user
 from hyperalign.records import Pair, Sample
 
 
@@ -41,8 +41,8 @@ def test_what_is_no_record_is_named_by_its_row() -> None:
 
 
 def test_a_profile_is_of_one_person() -> None:
-    assert one_user(as_records(["A text."])) == "me"
+    assert check_one_user(as_records(["A text."])) == "me"
     with pytest.raises(InputError, match=r"of 0 \(nobody\)"):
-        one_user([])
+        check_one_user([])
     with pytest.raises(InputError, match=r"of 2 \(ada, bob\)"):
-        one_user([Sample(user="bob", text="His."), Sample(user="ada", text="Hers.")])
+        check_one_user([Sample(user="bob", text="His."), Sample(user="ada", text="Hers.")])

@@ -77,7 +77,7 @@ def test_what_the_model_is_shown_of_others_tests_nothing(
     scripted_server.default = reply(proposal("TOAST and jam, again"))
     others = [Sample(user=f"o{at % 3}", text=f"Nobody knows number{at} of these.") for at in range(known)]
     person = Personalizer(scripted(scripted_server), scorer=Overlap(), population=People(others), space=SPACE)
-    against, beside = person.others("ada", ADA)
+    against, beside = person._fitter.draw_reference("ada", ADA)
     assert (len(against), len(beside)) == (tested, shown)
     fit = person.fit_detailed(ADA)
     asked = "".join(request.prompt for request in scripted_server.requests)

@@ -11,7 +11,7 @@ from hyperalign.profile import Profile
 from hyperalign.programs.binary_choice import ChooseByLetter
 from hyperalign.programs.evidence import find_evidence
 from hyperalign.programs.judge import Judge
-from hyperalign.programs.scope import falls_under, narrow, subjects, touches
+from hyperalign.programs.scope import falls_under, find_subjects, narrow, touches
 from hyperalign.programs.strategies import strategy
 from hyperalign.records import Pair
 from hyperalign.scores import Row, ScoreMatrix
@@ -98,8 +98,8 @@ def test_a_scoped_statement_is_quoted_from_what_it_was_tested_on() -> None:
     rows = (Row("ada-0", "ada"), Row("ada-1", "ada"), Row("o0", "other"))
     matrix = ScoreMatrix("likelihood", "m", rows, ("warm",), np.array([[1.0], [5.0], [0.0]]))
     scoped = statement("warm").model_copy(update={"test": test, "scope": "jam"})
-    assert find_evidence(scoped, records, matrix, None).evidence[0].record == "ada-0"
-    assert find_evidence(scoped.model_copy(update={"scope": ""}), records, matrix, None).evidence[0].record == "ada-1"
+    assert find_evidence(scoped, records, [matrix], None).evidence[0].record == "ada-0"
+    assert find_evidence(scoped.model_copy(update={"scope": ""}), records, [matrix], None).evidence[0].record == "ada-1"
 
 
 def test_subjects_are_those_of_the_space_and_prompts_alone_have_them() -> None:
@@ -115,4 +115,4 @@ def test_subjects_are_those_of_the_space_and_prompts_alone_have_them() -> None:
         Pair(user="ada", id=f"p{at}", prompt=prompt, chosen="A song.", rejected="A poem.")
         for at, prompt in enumerate(["Which song?", "What now?", "Melodies, please."])
     ]
-    assert subjects(space, pairs) == {"song, melod": frozenset({"p0", "p2"})}
+    assert find_subjects(space, pairs) == {"song, melod": frozenset({"p0", "p2"})}

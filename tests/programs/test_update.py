@@ -15,7 +15,7 @@ from hyperalign.errors import InputError
 from hyperalign.profile import Profile
 from hyperalign.programs.fit_result import RECENT, Memory
 from hyperalign.programs.personalizer import Personalizer
-from hyperalign.programs.update import HALF_LIFE, Updated, update
+from hyperalign.programs.update import HALF_LIFE, Update
 from hyperalign.records import Pair, Record, Sample
 from hyperalign.scores import Message, TextScore
 from tests.fixtures.scripted_server import ScriptedServer, reply
@@ -78,11 +78,11 @@ def person(lm: dspy.LM, scorer: Overlap | None = None, half_life: float | None =
     )
 
 
-def streamed(fitter: Personalizer, records: Sequence[Record], memory: Memory | None = None) -> Updated:
+def streamed(fitter: Personalizer, records: Sequence[Record], memory: Memory | None = None) -> Update:
     """One record after the other, with the memory written and read between, as on disk."""
-    found: Updated | None = None
+    found: Update | None = None
     for record in records:
-        found = update(fitter, memory, [record])
+        found = fitter.update([record], memory)
         memory = Memory.from_json(found.memory.to_json(), where="memory")
     assert found is not None
     return found
@@ -114,7 +114,7 @@ def test_a_step_reads_a_tenth_of_what_fitting_anew_does(lm: dspy.LM, scripted_se
     memory, most, asked = None, 0, 0
     for n, record in enumerate(records):
         before, calls = scorer.words, len(scripted_server.requests)
-        memory = update(fitter, memory, [record]).memory
+        memory = fitter.update([record], memory).memory
         if n >= 4:  # the fourth fits them for the first time
             most = max(most, scorer.words - before)
             asked += len(scripted_server.requests) - calls
@@ -128,7 +128,7 @@ def test_a_taste_that_changed_is_followed(lm: dspy.LM, half: int) -> None:
     for seed in range(25 * half, 25 * half + 25):
         records = choices(44, turned_at=32, seed=seed)
         fitter = person(lm)
-        then = update(fitter, None, records[:32])
+        then = fitter.update(records[:32])
         believed += "Marmalade jam toast." in statements(then.profile)
         now = streamed(fitter, records[32:], then.memory)
         gone += "Marmalade jam toast." not in statements(now.profile)
@@ -141,7 +141,7 @@ def test_a_taste_that_changed_is_followed(lm: dspy.LM, half: int) -> None:
 def test_without_a_half_life_what_is_old_counts_alike(lm: dspy.LM) -> None:
     records = choices(44, turned_at=32)
     fitter = person(lm, half_life=None)
-    now = update(fitter, update(fitter, None, records[:32]).memory, records[32:])
+    now = fitter.update(records[32:], fitter.update(records[:32]).memory)
     assert "Marmalade jam toast." in statements(now.profile)
     with pytest.raises(InputError, match="half-life of 0"):
         person(lm, half_life=0)
@@ -151,26 +151,26 @@ def test_what_teaches_nothing_is_skipped_and_said(lm: dspy.LM) -> None:
     scorer = Overlap()
     fitter = person(lm, scorer)
     records = choices(8)
-    memory = update(fitter, None, records).memory
+    memory = fitter.update(records).memory
     asked = len(scorer.asked)
     same = Pair(user="ada", prompt="Say it.", chosen="The same.", rejected=" The same.\n")
     again = records[-1].model_copy(update={"id": "another"})
-    found = update(fitter, memory, [records[0], same, again])
-    assert found.taught == []
+    found = fitter.update([records[0], same, again], memory)
+    assert found.added == []
     assert list(found.skipped.values()) == [
         "it was read before",
         "both of its texts say the same",
         "it repeats a record that was just read",
     ]
     assert len(scorer.asked) == asked
-    assert update(fitter, found.memory, [same]).skipped == {same.id: "it taught nothing before"}
+    assert fitter.update([same], found.memory).skipped == {same.id: "it taught nothing before"}
 
 
 def test_what_speaks_against_a_belief_is_noted_and_quoted(lm: dspy.LM) -> None:
     fitter = person(lm)
-    memory = update(fitter, None, choices(24)).memory
+    memory = fitter.update(choices(24)).memory
     slip = Pair(user="ada", id="slip", prompt="Say.", chosen=ENGINE.format(1), rejected=FRUIT.format(1))
-    found = update(fitter, memory, [slip])
+    found = fitter.update([slip], memory)
     assert ("slip", "Marmalade jam toast.") in [(each.record, each.statement) for each in found.contradictions]
     assert "Carriage horse." not in [each.statement for each in found.contradictions], "it says nothing of that"
     belief = next(h for h in found.profile.hypotheses if h.statement == "Marmalade jam toast.")
@@ -183,7 +183,7 @@ def test_new_hypotheses_are_proposed_once_what_is_believed_fails(lm: dspy.LM, sc
     scripted_server.default = reply(said)
     records = choices(64, turned_at=32)
     fitter = person(lm)
-    then = update(fitter, None, records[:32])
+    then = fitter.update(records[:32])
     asked = len(scripted_server.requests)
     now = streamed(fitter, records[32:40], then.memory)
     assert len(scripted_server.requests) == asked + 1, "eight records, most of which failed: one question"
@@ -200,10 +200,10 @@ def test_a_proposed_hypothesis_can_be_believed_and_breaks_nothing_later(
     scripted_server.default = reply(said)
     records = choices(140, turned_at=24)
     fitter = person(lm)
-    memory = update(fitter, None, records[:24]).memory
+    memory = fitter.update(records[:24]).memory
     believed = set()
     for record in records[24:]:
-        found = update(fitter, memory, [record])
+        found = fitter.update([record], memory)
         memory = found.memory
         believed |= {h.statement for h in found.profile.hypotheses}
     assert "Engine smoke." in believed, "it was read on other people's choices too"
@@ -215,11 +215,11 @@ def test_what_was_let_go_is_not_read_again(lm: dspy.LM) -> None:
     scorer = Overlap()
     fitter = person(lm, scorer, half_life=2.0)
     records = choices(60)
-    memory = update(fitter, None, records).memory
-    memory = update(fitter, memory, choices(1, start=60)).memory
+    memory = fitter.update(records).memory
+    memory = fitter.update(choices(1, start=60), memory).memory
     assert len([row for row in memory.parts["choices"].matrices[-1].rows if row.user == "ada"]) == RECENT
     asked = len(scorer.asked)
-    assert len(update(fitter, memory, records).skipped) == 60
+    assert len(fitter.update(records, memory).skipped) == 60
     assert len(scorer.asked) == asked
 
 
@@ -227,8 +227,8 @@ def test_ids_that_people_share_are_theirs_alone(lm: dspy.LM) -> None:
     shared = [record.model_copy(update={"id": str(n)}) for n, record in enumerate(UNDECIDED)]
     fitter = Personalizer(lm, scorer=Overlap(), population=People(shared), space=SPACE, reference=12, half_life=2.0)
     mine = [record.model_copy(update={"id": str(n)}) for n, record in enumerate(choices(40))]
-    memory = update(fitter, None, mine[:38]).memory
-    found = update(fitter, memory, mine[38:])
+    memory = fitter.update(mine[:38]).memory
+    found = fitter.update(mine[38:], memory)
     others = [row for row in found.memory.parts["choices"].matrices[-1].rows if row.user != "ada"]
     assert len(others) == 12
     assert "Marmalade jam toast." in statements(found.profile)
@@ -237,7 +237,7 @@ def test_ids_that_people_share_are_theirs_alone(lm: dspy.LM) -> None:
 def test_a_quote_of_a_record_that_is_long_gone_still_counts(lm: dspy.LM) -> None:
     fitter = person(lm)
     records = choices(60)
-    found = update(fitter, None, records[:8])
+    found = fitter.update(records[:8])
     (belief,) = [h for h in found.profile.hypotheses if h.statement == "Marmalade jam toast."]
     later = streamed(fitter, records[8:], found.memory)
     (still,) = [h for h in later.profile.hypotheses if h.statement == "Marmalade jam toast."]
@@ -248,10 +248,10 @@ def test_a_quote_of_a_record_that_is_long_gone_still_counts(lm: dspy.LM) -> None
 
 def test_too_few_records_wait(lm: dspy.LM) -> None:
     records = choices(5)
-    found = update(person(lm), None, records[:3])
+    found = person(lm).update(records[:3])
     assert found.profile.is_empty
     assert len(found.memory.waiting) == 3
-    more = update(person(lm), Memory.from_json(found.memory.to_json(), where="m"), records[2:])
+    more = person(lm).update(records[2:], Memory.from_json(found.memory.to_json(), where="m"))
     assert more.memory.waiting == ()
     assert list(more.skipped) == [records[2].id]
     assert more.profile.provenance.records == [record.id for record in records]
@@ -259,11 +259,9 @@ def test_too_few_records_wait(lm: dspy.LM) -> None:
 
 def test_texts_and_choices_are_each_added_to_their_like(lm: dspy.LM) -> None:
     fitter = person(lm)
-    memory = update(fitter, None, [*choices(8), *(jam(n, "ada") for n in range(20, 26))]).memory
+    memory = fitter.update([*choices(8), *(jam(n, "ada") for n in range(20, 26))]).memory
     assert set(memory.parts) == {"texts", "choices"}
-    found = update(
-        fitter, memory, [Sample(user="ada", id="new", text="More toast with jam, and then marmalade. Good!")]
-    )
+    found = fitter.update([Sample(user="ada", id="new", text="More toast with jam, and then marmalade. Good!")], memory)
     seen = {kind: part.profile.provenance.records for kind, part in found.memory.parts.items()}
     assert "new" in seen["texts"]
     assert "new" not in seen["choices"]
@@ -271,8 +269,8 @@ def test_texts_and_choices_are_each_added_to_their_like(lm: dspy.LM) -> None:
 
 
 def test_memory_stays_small_and_holds_few_texts(lm: dspy.LM) -> None:
-    memory = update(person(lm), None, choices(200)).memory
-    memory = update(person(lm), memory, choices(10, start=200)).memory
+    memory = person(lm).update(choices(200)).memory
+    memory = person(lm).update(choices(10, start=200), memory).memory
     part = memory.parts["choices"]
     assert len(part.recent) == RECENT
     own = [row for row in part.matrices[-1].rows if row.user == "ada"]
@@ -282,17 +280,17 @@ def test_memory_stays_small_and_holds_few_texts(lm: dspy.LM) -> None:
 
 
 def test_what_cannot_be_put_together_is_refused(lm: dspy.LM) -> None:
-    memory = update(person(lm), None, choices(6)).memory
+    memory = person(lm).update(choices(6)).memory
 
     class Other(Overlap):
         name = "other@1"
 
     with pytest.raises(InputError, match="can't be put together"):
-        update(person(lm, Other()), memory, choices(1, start=9))
+        person(lm, Other()).update(choices(1, start=9), memory)
     with pytest.raises(InputError, match="of ada, bob"):
-        update(person(lm), memory, choices(1, user="bob"))
+        person(lm).update(choices(1, user="bob"), memory)
     with pytest.raises(InputError, match="0 of nobody"):
-        update(person(lm), None, [])
+        person(lm).update([])
     for text in ("", "{}", '{"schema": 9}', '{"schema": 1, "parts": 3}'):
         with pytest.raises(InputError, match="no memory of an earlier fit"):
             Memory.from_json(text, where="here")

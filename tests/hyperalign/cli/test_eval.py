@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from hyperalign.programs.cost_estimate import REFERENCE_RECORDS
+from hyperalign.programs.fitting import REFERENCE_RECORDS
 from hyperalign.records import Sample
 from hyperalign.store import Store
 from tests.fixtures.scripted_server import ScriptedServer, error, reply

@@ -16,7 +16,6 @@ from hyperalign.errors import BudgetExceededError, UnusableAnswersError
 from hyperalign.programs.cost_estimate import estimate_cost
 from hyperalign.programs.fit_result import Fit
 from hyperalign.programs.personalizer import Personalizer
-from hyperalign.programs.update import update
 from hyperalign.records import Pair, Record, Sample
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, empty_choices, reply
 from tests.programs.parts import People
@@ -137,13 +136,13 @@ def test_an_update_counts_its_questions_too(scripted_server: ScriptedServer) -> 
     memory = person.fit_detailed(LETTERS).memory
     new = [Sample(user="mira", id=f"n{n}", text=f"Dear friend, {WARM.format(n=n)}") for n in range(2)]
     sent = len(scripted_server.requests)
-    found = update(person, memory, new)
+    found = person.update(new, memory)
     assert len(scripted_server.requests) - sent <= 6
     assert (found.asked > 30, found.undecided) == (True, 0)
     scripted_server.default = reply("I am sorry.")
     many = [Sample(user="mira", id=f"k{n}", text=f"My dear friend, {WARM.format(n=n)}") for n in range(12)]
     with pytest.raises(UnusableAnswersError):
-        update(person, found.memory, many)
+        person.update(many, found.memory)
 
 
 def test_a_budget_holds_also_for_a_model_that_was_given_none(scripted_server: ScriptedServer) -> None:

@@ -26,10 +26,10 @@ from hyperalign.programs.cost_estimate import (
     PHRASE_TOKENS,
     QUESTION_TOKENS,
     QUESTIONS_ASKED,
-    REFERENCE_RECORDS,
     estimate_cost,
 )
 from hyperalign.programs.evidence import find_evidence
+from hyperalign.programs.fitting import REFERENCE_RECORDS
 from hyperalign.programs.hypothesis_tests import Done, fill
 from hyperalign.programs.hypothesis_tests.likelihood import MeasurementTest, fill_rows
 from hyperalign.programs.infer import QUESTIONS
@@ -133,31 +133,31 @@ def cells(*values: float) -> ScoreMatrix:
 
 def test_evidence_is_the_sentence_that_speaks_most_from_the_record_that_does() -> None:
     hypothesis = with_test(statement("toast"))
-    (found,) = find_evidence(hypothesis, ADA, cells(1, 2, 0, 0), Overlap()).evidence
+    (found,) = find_evidence(hypothesis, ADA, [cells(1, 2, 0, 0)], Overlap()).evidence
     assert found.record == "ada-1"
     assert found.quote in ADA[1].text
     # Turned to its other pole, a statement is quoted from the record with the lowest cell.
-    (found,) = find_evidence(hypothesis, ADA, cells(1, -2, -3, -3), None, turned=True).evidence
+    (found,) = find_evidence(hypothesis, ADA, [cells(1, -2, -3, -3)], None, turned=True).evidence
     assert found.record == "ada-1"
     assert check_evidence([found], ADA)
     # The strongest cell of the person's own, whatever somebody else's record of that id has.
     rows = (Row("ada-0", "ada"), Row("ada-1", "ada"), Row("ada-0", "other0"))
     matrix = ScoreMatrix("likelihood", "m", rows, ("toast",), np.array([[3.0], [9.0], [12.0]]))
-    assert find_evidence(hypothesis, ADA, matrix, None).evidence[0].record == "ada-1"
+    assert find_evidence(hypothesis, ADA, [matrix], None).evidence[0].record == "ada-1"
 
 
 def test_evidence_is_left_alone_where_there_is_some_or_nothing_to_quote() -> None:
     with_quote = with_test(statement("toast")).model_copy(update={"evidence": [Evidence(quote="x", record="r")]})
     untested, elsewhere = statement("toast"), with_test(statement("other"))
     for hypothesis in (with_quote, untested, elsewhere):
-        assert find_evidence(hypothesis, ADA, cells(1, 2, 0, 0), None) == hypothesis
-    assert find_evidence(with_test(statement("toast")), [], cells(1, 2, 0, 0), None).evidence == []
+        assert find_evidence(hypothesis, ADA, [cells(1, 2, 0, 0)], None) == hypothesis
+    assert find_evidence(with_test(statement("toast")), [], [cells(1, 2, 0, 0)], None).evidence == []
 
 
 def test_the_estimate_knows_what_fitting_does() -> None:
     assert len(QUESTIONS) == QUESTIONS_ASKED
     assert Rules().max_statements == CHECKED_STATEMENTS
-    assert Personalizer()._reference == REFERENCE_RECORDS
+    assert Personalizer().settings["reference"] == REFERENCE_RECORDS
     told, asked = estimate_cost(ADA, OTHERS), estimate_cost(ADA, OTHERS, by_choice=True)
     assert told["infer"].calls == 3
     assert told["score"].calls == 10
@@ -222,7 +222,7 @@ def test_evidence_is_prose_where_there_is_some() -> None:
     text = "# A heading of five words\n\n| toast | is | in | the | table |\n\nToast is what we had."
     record = Sample(user="ada", id="md", text=text)
     row = ScoreMatrix("likelihood", "m", (Row("md", "ada"), Row("o0", "o")), ("toast",), np.array([[2.0], [0.0]]))
-    (found,) = find_evidence(with_test(statement("toast")), [record], row, None).evidence
+    (found,) = find_evidence(with_test(statement("toast")), [record], [row], None).evidence
     assert found.quote == "Toast is what we had."
     table = record.model_copy(update={"text": "| only | a | table | of toast |"})
-    assert find_evidence(with_test(statement("toast")), [table], row, None).evidence[0].quote == table.text
+    assert find_evidence(with_test(statement("toast")), [table], [row], None).evidence[0].quote == table.text

@@ -130,8 +130,8 @@ def test_the_question_of_a_choice_can_be_another(scripted_server: ScriptedServer
     assert "choice.ask" in dict(person.named_predictors()), "DSPy's optimizers reach it"
     person.choice.ask.signature = person.choice.ask.signature.with_instructions("Which is it?")
     candidate = Candidate(JAM)
-    (*_, test) = person.tests([candidate], ADA[:2], OTHERS)
-    assert person.filled(test, [candidate], ADA[:1], "ada").values.tolist() == [[0.5]]
+    (*_, matrix) = person._fitter.test([candidate], ADA[:2], OTHERS, user="ada", rows=ADA[:1])
+    assert matrix.values.tolist() == [[0.5]]
     assert "Which is it?" in scripted_server.requests[-1].messages[0]["content"]
 
 
