@@ -1,4 +1,4 @@
-"""``hyperalign adapters``: what was distilled, whether it may be served, and how it is taken elsewhere."""
+"""``hyperalign adapters``: list, judge, export, load and unload distilled adapters."""
 
 from __future__ import annotations
 
@@ -7,34 +7,31 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .options import ForceOption, JsonOption
+
 if TYPE_CHECKING:
-    from hyperalign.backends.serve.vllm_adapters import Running
+    from hyperalign.backends.serve.vllm_adapters import VLLMClient
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, judge, export and load distilled adapters.")
 
-FolderArgument = Annotated[Path, typer.Argument(help="The adapter's folder.")]
-CardOption = Annotated[bool, typer.Option("--json", help="Print the card.")]
+FolderArgument = Annotated[Path, typer.Argument(help="Folder of the adapter.")]
 
 
 @app.command("list")
-def list_(
-    root: Annotated[Path, typer.Argument(help="A folder of adapters.")] = Path("adapters"),
-) -> None:
-    """List the adapters under a folder."""
-    from rich.console import Console
-    from rich.table import Table
-
+def list_adapters(root: Annotated[Path, typer.Argument(help="A folder of adapters.")] = Path("adapters")) -> None:
+    """List the adapters in a folder."""
     from hyperalign.backends.distill.adapters import find_adapters, open_adapter
     from hyperalign.errors import NotFoundError, TrainingError
 
     from .show import plain
+    from .terminal import make_table, print_rich
 
     folders = find_adapters(root)
     if not folders:
         raise NotFoundError(f"There is no adapter under {root}.", remedy="Make one: hyperalign distill --help")
-    table = Table("adapter", "base", "whose", "method", "answers", "gate", box=None, padding=(0, 2, 0, 0))
+    table = make_table("adapter", "base", "users", "method", "answers", "gate")
     for folder in folders:
         try:
             card = open_adapter(folder).card
@@ -42,14 +39,14 @@ def list_(
             table.add_row(plain(folder.name), "", "", "", "", plain(error.message))
             continue
         verdict = "not judged" if card.gate is None else "passed" if card.gate.passed else "failed"
-        whose = ", ".join(card.users)
-        table.add_row(*(plain(cell) for cell in (card.name, card.base, whose, card.method, str(card.traces), verdict)))
-    Console().print(table)
+        users = ", ".join(card.users)
+        table.add_row(*(plain(cell) for cell in (card.name, card.base, users, card.method, str(card.traces), verdict)))
+    print_rich(table)
 
 
 @app.command()
-def show(folder: FolderArgument, as_json: CardOption = False) -> None:
-    """Say what an adapter is, and check that it is whole."""
+def show(folder: FolderArgument, as_json: JsonOption = False) -> None:
+    """Describe an adapter, and check that its files are complete and unchanged."""
     from hyperalign.backends.distill.adapters import open_adapter
 
     from .show import plain
@@ -66,18 +63,15 @@ def show(folder: FolderArgument, as_json: CardOption = False) -> None:
 
 @app.command()
 def gate(folder: FolderArgument) -> None:
-    """Judge an adapter on the prompts that were kept from its training, by the terms declared before it.
-
-    It fails with exit code 1.
-    """
+    """Judge an adapter on held-out prompts, by criteria that were fixed before training. Exit code 1 if it fails."""
     from hyperalign.backends.distill.adapters import open_adapter, open_base
-    from hyperalign.backends.distill.distill import gate as judged
+    from hyperalign.backends.distill.distill import gate as judge
 
     from .terminal import reporter
 
     with reporter() as report:
         student = open_base(open_adapter(folder).card, report.bytes)
-        verdict = judged(folder, student, report)
+        verdict = judge(folder, student, report)
     for name, value in verdict.figures.items():
         typer.echo(f"{name}: {value:g}")
     for reason in verdict.reasons:
@@ -90,10 +84,10 @@ def gate(folder: FolderArgument) -> None:
 @app.command()
 def export(
     folder: FolderArgument,
-    out: Annotated[Path, typer.Option("--out", help="Where; a folder that is not there yet.")],
-    merge: Annotated[bool, typer.Option("--merge", help="Base and adapter as one checkpoint.")] = False,
+    out: Annotated[Path, typer.Option("--out", help="A new folder to write to.")],
+    merge: Annotated[bool, typer.Option("--merge", help="Merge the adapter into its base model.")] = False,
 ) -> None:
-    """Copy an adapter as Hugging Face's libraries load it, or merged into its base."""
+    """Copy an adapter in the format of Hugging Face's libraries, or merged into its base model."""
     from hyperalign.backends.distill.adapters import export_adapter, merge_adapter, open_adapter, open_base
 
     from .terminal import reporter
@@ -108,36 +102,33 @@ def export(
 
 
 @app.command()
-def load(
-    folder: FolderArgument,
-    force: Annotated[bool, typer.Option("--force", help="Also if the gate failed it or never saw it.")] = False,
-) -> None:
-    """Put an adapter on a server that runs: one of 'serve --engine vllm'."""
+def load(folder: FolderArgument, force: ForceOption = False) -> None:
+    """Load an adapter into a running 'serve --engine vllm'."""
     from hyperalign.backends.distill.adapters import open_adapter
     from hyperalign.backends.serve.vllm_adapters import check_gate, load_adapter
 
     adapter = open_adapter(folder)
     if not force:
         check_gate(adapter)
-    seen = load_adapter(_running(), adapter)
+    seen = load_adapter(_client(), adapter)
     typer.echo(f"Served as {adapter.served_name}; its answers are {seen.difference:.3f} nats a token off its base's.")
 
 
 @app.command()
-def unload(name: Annotated[str, typer.Argument(help="Of the adapter, as the server lists it.")]) -> None:
-    """Take an adapter off a server that runs: one of 'serve --engine vllm'."""
+def unload(name: Annotated[str, typer.Argument(help="Name of the adapter, as the server lists it.")]) -> None:
+    """Unload an adapter from a running 'serve --engine vllm'."""
     from hyperalign.backends.serve.vllm_adapters import unload_adapter
 
     from .show import plain
 
-    unload_adapter(_running(), name)
+    unload_adapter(_client(), name)
     typer.echo(f"{plain(name)} is not served any more.")
 
 
-def _running() -> Running:
+def _client() -> VLLMClient:
     import os
 
     from hyperalign.backends.models.target import adapters_address
-    from hyperalign.backends.serve.vllm_adapters import Running
+    from hyperalign.backends.serve.vllm_adapters import VLLMClient
 
-    return Running(adapters_address(), os.environ.get("HYPERALIGN_SERVE_KEY", ""))
+    return VLLMClient(adapters_address(), os.environ.get("HYPERALIGN_SERVE_KEY", ""))

@@ -1,4 +1,4 @@
-"""``hyperalign config``: settings that are kept, so that flags need not be repeated."""
+"""``hyperalign config``: keep settings in a file, so that flags need not be repeated."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ __all__ = ["app", "default_map"]
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Keep settings, so that flags need not be repeated. A flag goes before the environment, and that before the "
-    "file. API keys and headers are not kept: they are read from the environment.",
+    help="Keep settings in a file, so that flags need not be repeated. Flags take precedence over the environment, and "
+    "the environment over the file. API keys and headers are read only from the environment.",
 )
 
-KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="A name that 'config show' lists.")]
+KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="Name of a setting, from 'config show'.")]
 _DEFAULTS = {"model": DEFAULT_MODEL}
 
 
 def default_map(command: Any) -> dict[str, Any]:
-    """What the user's file of settings says, for each verb the parameters that it has.
+    """The settings in the user's file, as defaults for the parameters of each command.
 
     Args:
-        command: a group of commands, or one.
+        command: a command, or a group of commands.
 
     Raises:
-        InputError: the file is damaged, or has a setting that there is none of.
+        InputError: the file is damaged, or has an unknown setting.
     """
     from hyperalign.files import config_file
 
-    # Most have none, and need not wait for what reads it.
+    # Most users have no file, and need not wait for the module that reads it.
     if not config_file().exists():
         return {}
     from hyperalign.settings import load_settings
@@ -48,7 +48,7 @@ def _of_command(command: Any, held: dict[str, Any]) -> dict[str, Any]:
     members: dict[str, Any] = getattr(command, "commands", {})
     if members:
         return {name: _of_command(member, held) for name, member in members.items()}
-    # By their environment variable, which says what a parameter means: a verb's own --model may be something else.
+    # By the environment variable, because the flag may differ: --teacher of 'distill' is the model.
     known = {f"HYPERALIGN_{key.upper()}": value for key, value in held.items()}
     return {each.name: known[each.envvar] for each in command.params if getattr(each, "envvar", None) in known}
 
@@ -56,9 +56,14 @@ def _of_command(command: Any, held: dict[str, Any]) -> dict[str, Any]:
 @app.command("set")
 def set_(
     key: KeyArgument,
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="What it is to be.")],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="The value.")],
 ) -> None:
-    """Keep a setting."""
+    """Save a setting.
+
+    Example: hyperalign config set model anthropic/NAME
+    """
+    import os
+
     from hyperalign.files import config_file
     from hyperalign.settings import check_setting, check_settings, save_setting, variable
 
@@ -69,15 +74,13 @@ def set_(
     _check_models(name, given)
     save_setting(config_file(), name, value)
     typer.echo(f"{name} is {plain(_written(given))} from now on; it is kept in {config_file()}")
-    import os
-
     if os.environ.get(variable(name)):
         typer.echo(f"{variable(name)} is set, and goes before it.", err=True)
 
 
 @app.command()
 def unset(key: KeyArgument) -> None:
-    """Take a setting out of the file."""
+    """Remove a setting from the file."""
     from hyperalign.files import config_file
     from hyperalign.settings import check_setting, load_settings, save_setting
 
@@ -91,17 +94,16 @@ def unset(key: KeyArgument) -> None:
 
 @app.command()
 def show(as_json: JsonOption = False) -> None:
-    """Say what is set, and where each value comes from."""
-    import json
-
+    """Show each setting and where its value comes from."""
     from hyperalign.files import config_file
     from hyperalign.settings import load_settings
 
     from .show import plain
+    from .terminal import print_json
 
     rows = _rows(load_settings(config_file()))
     if as_json:
-        typer.echo(json.dumps({"file": str(config_file()), "settings": rows}, indent=2, ensure_ascii=False))
+        print_json({"file": str(config_file()), "settings": rows})
         return
     for name, row in rows.items():
         typer.echo(f"{name:<17} {plain(_written(row['value'])):<40} {row['from']}")
@@ -109,14 +111,14 @@ def show(as_json: JsonOption = False) -> None:
 
 @app.command()
 def path() -> None:
-    """Print where the file of settings is, whether it is there or not."""
+    """Print the path of the settings file, whether it exists or not."""
     from hyperalign.files import config_file
 
     typer.echo(str(config_file()))
 
 
 def _rows(held: Settings) -> dict[str, dict[str, Any]]:
-    """Each setting with its value and where that comes from; the values of headers are never among them."""
+    """Each setting with its value and where that comes from. Headers are never among them."""
     import os
 
     from hyperalign.settings import KEYS, check_settings, variable
@@ -139,7 +141,7 @@ def _written(value: Any) -> str:
 
 
 def _check_models(name: str, value: Any) -> None:
-    """A name that could never be a model's is not kept."""
+    """Refuse a name that no model can have."""
     from hyperalign.backends.models.connect import check_name
     from hyperalign.errors import InputError
 

@@ -112,7 +112,7 @@ def eval_(
     from hyperalign.evals.evaluation import evaluate
     from hyperalign.evals.plan import Plan, TaskPopulation, estimate_cost, sample_cases
     from hyperalign.evals.report import write_report
-    from hyperalign.evals.solvers.requests import REQUEST_WAYS, deliberating
+    from hyperalign.evals.solvers.requests import REQUEST_CONDITIONS, as_deliberate
     from hyperalign.evals.tasks import load_task
     from hyperalign.programs.personalizer import Personalizer
 
@@ -121,7 +121,7 @@ def eval_(
 
     mute_length_warnings()
     loaded = load_task(task, data=data, form=form)
-    default = REQUEST_WAYS if loaded.kind == "request" else _DEFAULT_STRATEGIES
+    default = REQUEST_CONDITIONS if loaded.kind == "request" else _DEFAULT_STRATEGIES
     plan = Plan(
         strategies=default if strategy is None else _parse_names(strategy),
         split=_parse_split(split),
@@ -151,7 +151,7 @@ def eval_(
     with reporter(quiet=as_json) as report:
         lm, judge = open_models(models, scorer, budget, report)
         person = Personalizer(lm, scorer=judge, population=others, reference=reference, budget=budget, seed=seed)
-        program = deliberating(person) if loaded.kind == "request" else person
+        program = as_deliberate(person) if loaded.kind == "request" else person
         use_programs({name: getattr(program, name) for name in _STEPS if hasattr(program, name)}, optimized)
         with dspy.context(lm=lm):
             plan = replace(plan, concurrency=concurrency_of(lm))
@@ -182,16 +182,16 @@ def compare(
         print_json(found)
         return
     typer.echo(f"{found['task']}: {found['cases']} cases that both runs have; 95 % intervals over clusters.")
-    print_rich(comparison_table(found["strategies"]))
+    print_rich(comparison_table(found["conditions"]))
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
     """One row per strategy or control, one column per metric."""
-    from hyperalign.evals.report.view import figure, metric_name
+    from hyperalign.evals.report.view import format_estimate, metric_name
 
     from .terminal import make_table
 
-    conditions: Mapping[str, Any] = summary["strategies"]
+    conditions: Mapping[str, Any] = summary["conditions"]
     shown = [metric for metric in _SHOWN if any(metric in metrics for metrics in conditions.values())]
     cluster = summary["cluster"]
     title = (
@@ -200,13 +200,13 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     table = make_table("", title=title, numbers=[metric_name(metric) for metric in shown])
     table.columns[0].no_wrap = True
     for condition, metrics in conditions.items():
-        table.add_row(condition, *(_brief(figure(metric, metrics.get(metric))) for metric in shown))
+        table.add_row(condition, *(_brief(format_estimate(metric, metrics.get(metric))) for metric in shown))
     return table
 
 
 def comparison_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
     """Differences between two runs, one row per strategy and metric."""
-    from hyperalign.evals.report.view import figure, gap, metric_name
+    from hyperalign.evals.report.view import format_difference, format_estimate, metric_name
 
     from .terminal import make_table
 
@@ -219,18 +219,18 @@ def comparison_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
             table.add_row(
                 condition,
                 metric_name(metric),
-                _brief(figure(metric, found["first"])),
-                _brief(figure(metric, found["second"])),
-                _brief(gap(metric, found["difference"])),
+                _brief(format_estimate(metric, found["first"])),
+                _brief(format_estimate(metric, found["second"])),
+                _brief(format_difference(metric, found["difference"])),
                 f"{found['p_holm']:.3f}" if "p_holm" in found else "",
                 "" if needed is None else str(needed),
             )
     return table
 
 
-def _brief(figure: str) -> str:
+def _brief(text: str) -> str:
     """A figure that a terminal can break only before its interval."""
-    return figure.replace(" to ", "…").replace(" %", "\u202f%").replace(" points", "")
+    return text.replace(" to ", "…").replace(" %", "\u202f%").replace(" points", "")
 
 
 def _parse_split(name: str | None) -> Split | None:

@@ -27,6 +27,7 @@ __all__ = [
     "DEFAULT_OPTIONS",
     "DataOption",
     "DryRun",
+    "ForceOption",
     "FormOption",
     "JsonOption",
     "ModelOptions",
@@ -105,6 +106,7 @@ FormOption = Annotated[str | None, typer.Option("--form", help="Form of AlignX's
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of all random choices.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Estimate the cost and exit.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Accept adapters that failed the gate or were not judged.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 

@@ -1,4 +1,4 @@
-"""``hyperalign serve``: distilled adapters behind an OpenAI-compatible address."""
+"""``hyperalign serve``: serve distilled adapters with an OpenAI-compatible API."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from .options import ForceOption
 
 if TYPE_CHECKING:
     from hyperalign.backends.distill.adapters import Adapter
@@ -23,47 +25,50 @@ def serve(
     engine: Annotated[
         str,
         typer.Option(
-            "--engine", help="transformers, one request at a time, or vllm, many at once, for which see docs."
+            "--engine", help="transformers answers one request at a time, vllm many. vllm needs its own environment."
         ),
     ] = "transformers",
     host: Annotated[
-        str, typer.Option("--host", help="Where to listen; beyond this machine only with HYPERALIGN_SERVE_KEY set.")
+        str, typer.Option("--host", help="Address to listen on. Other than loopback requires HYPERALIGN_SERVE_KEY.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any free one.")] = 8010,
-    force: Annotated[bool, typer.Option("--force", help="Also adapters that the gate failed or never saw.")] = False,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to listen on. 0 takes any free port.")
+    ] = 8010,
+    force: ForceOption = False,
 ) -> None:
-    """Serve adapters and their base under their names, until interrupted.
+    """Serve adapters and their base model under their names, until interrupted.
 
-    It speaks OpenAI's wire: /v1/models and /v1/chat/completions. In Python, connect("adapter:NAME") asks it.
+    It answers /v1/models and /v1/chat/completions. In Python, connect("adapter:NAME") reaches it.
+
+    Example: hyperalign serve --adapters adapters/
     """
     import os
 
     from hyperalign.backends.distill.adapters import check_tokenizer, open_base
-    from hyperalign.backends.serve.vllm_adapters import choose_adapters
+    from hyperalign.backends.serve.vllm_adapters import select_adapters
     from hyperalign.errors import InputError
 
     from .terminal import reporter
 
-    engines = {"transformers": _transformers, "vllm": _vllm}
+    engines = {"transformers": _serve_transformers, "vllm": _serve_vllm}
     if engine not in engines:
         raise InputError(f"There is no engine {engine!r}.", remedy=f"Choose one of: {', '.join(engines)}.")
-    found = choose_adapters(adapters, force=force)
+    found = select_adapters(adapters, force=force)
     with reporter() as report:
         base = open_base(found[0].card, report.bytes)
     for adapter in found:
         check_tokenizer(adapter, base.path)
+    key = os.environ.get("HYPERALIGN_SERVE_KEY", "")
     try:
-        with _ended_as_by_hand():
-            engines[engine](
-                base, found[0].card.base_name, found, host, port, os.environ.get("HYPERALIGN_SERVE_KEY", "")
-            )
+        with _signals_as_interrupts():
+            engines[engine](base, found[0].card.base_name, found, host, port, key)
     except KeyboardInterrupt:
         typer.echo("Ended.", err=True)
 
 
 @contextmanager
-def _ended_as_by_hand() -> Iterator[None]:
-    """A service manager's or a closing terminal's signal ends it as Ctrl-C does: vLLM would live on without it."""
+def _signals_as_interrupts() -> Iterator[None]:
+    """Treat the signal of a service manager or a closing terminal as Ctrl-C. Else vLLM would outlive this process."""
 
     def end(number: int, frame: FrameType | None) -> None:
         del number, frame
@@ -78,37 +83,37 @@ def _ended_as_by_hand() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _transformers(base: Student, name: str, adapters: list[Adapter], host: str, port: int, key: str) -> None:
+def _serve_transformers(base: Student, name: str, adapters: list[Adapter], host: str, port: int, key: str) -> None:
     from hyperalign.backends.serve.multi_lora import MultiLoraModel
-    from hyperalign.backends.serve.openai_server import listen
+    from hyperalign.backends.serve.openai_server import create_server
 
-    voices = MultiLoraModel(base, name, adapters)
-    server = listen(voices, host, port, key)
-    _say(f"http://{host}:{server.server_address[1]}/v1", voices.names)
+    model = MultiLoraModel(base, name, adapters)
+    server = create_server(model, host, port, key)
+    _print_address(f"http://{host}:{server.server_address[1]}/v1", model.names)
     try:
         server.serve_forever()
     finally:
         server.server_close()
 
 
-def _vllm(base: Student, name: str, adapters: list[Adapter], host: str, port: int, key: str) -> None:
-    from hyperalign.backends.serve.vllm import VLLMServer, find_vllm, rank_room
-    from hyperalign.backends.serve.vllm_adapters import Running, list_models, load_adapter
+def _serve_vllm(base: Student, name: str, adapters: list[Adapter], host: str, port: int, key: str) -> None:
+    from hyperalign.backends.serve.vllm import VLLMServer, find_vllm_python, fit_rank
+    from hyperalign.backends.serve.vllm_adapters import VLLMClient, list_models, load_adapter
 
-    server = VLLMServer(find_vllm(), base.path, name, host=host, port=port, key=key, rank=rank_room(adapters))
+    server = VLLMServer(find_vllm_python(), base.path, name, host=host, port=port, key=key, rank=fit_rank(adapters))
     typer.echo(f"Starting vLLM; this takes a minute or more. Its log: {server.log}", err=True)
     with server:
-        running = Running(server.address, key)
+        client = VLLMClient(server.address, key)
         for adapter in adapters:
-            load_adapter(running, adapter)
-        first, others = list_models(running)
-        _say(f"{server.address}/v1", [first, *others])
-        server.run()
+            load_adapter(client, adapter)
+        first, others = list_models(client)
+        _print_address(f"{server.address}/v1", [first, *others])
+        server.wait()
 
 
-def _say(where: str, names: list[str]) -> None:
+def _print_address(address: str, names: list[str]) -> None:
     from .show import plain
 
-    typer.echo(f"Serving at {where}; Ctrl-C ends it.")
+    typer.echo(f"Serving at {address}; Ctrl-C ends it.")
     for name in names:
         typer.echo(f"  {plain(name)}")
