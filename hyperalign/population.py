@@ -1,8 +1,6 @@
-"""Where "other people" come from.
+"""Reference populations: the other people that a person is compared with.
 
-A hypothesis is kept only if it fits this person better than others, so every test needs
-others' records: those of other users in the store, a folder that the user names, or the
-example people that ship. This file knows where they are, and nothing of how they are used.
+They come from the store, from a folder, or from the example people that ship.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from typing import Protocol
 
 from .errors import InputError, RecordError, UserIdError
 from .reading import parse_line, read_records
-from .records import Rating, Record, add_rated_pairs, are_choices, check_user, drop_repeats, prompt_of
+from .records import Record, add_rated_pairs, are_choices, check_user, drop_repeats, prompt_of
 
 __all__ = ["FolderPopulation", "Population", "ShippedPopulation", "StorePopulation", "choose_reference_records"]
 
@@ -26,7 +24,7 @@ class Population(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is, for the profile's provenance."""
+        """A name for the profile's provenance."""
         ...
 
     def records(self, user: str) -> list[Record]:
@@ -38,8 +36,8 @@ class StorePopulation:
     """Other users of a store.
 
     Args:
-        others: gives the records of everybody but the named user.
-        name: what to call it.
+        others: returns the records of everybody but the given user.
+        name: a name for the profile's provenance.
     """
 
     def __init__(self, others: Callable[[str], Iterable[Record]], name: str = "other users of the store") -> None:
@@ -52,13 +50,13 @@ class StorePopulation:
 
 
 class FolderPopulation:
-    """A folder of other people: a sub-folder or a JSONL file each, or one JSONL file of many.
+    """A folder with a sub-folder or JSONL file for each person, or one JSONL file of many people.
 
     Args:
         path: the folder or file.
 
     Raises:
-        InputError: nobody is in there.
+        InputError: it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,12 +66,13 @@ class FolderPopulation:
         self.name = f"folder {path.name}"
 
     def records(self, user: str) -> list[Record]:
-        """All records in the folder but the user's own."""
-        found: list[Record] = []
+        """All records in the folder but the user's own.
+
+        Raises:
+            InputError: there is none.
+        """
         entries = sorted(self._path.iterdir()) if self._path.is_dir() else [self._path]
-        for entry in entries:
-            if not entry.name.startswith("."):
-                found.extend(_people_in(entry))
+        found = [record for each in entries if not each.name.startswith(".") for record in _read_entry(each)]
         others = [record for record in found if record.user != user]
         if not others:
             raise InputError(
@@ -89,7 +88,7 @@ class ShippedPopulation:
     name = "example people"
 
     def records(self, user: str) -> list[Record]:
-        """The example people's texts and choices, without ``user`` if they are one of them."""
+        """The example people's samples and pairs, without those of ``user``."""
         people = resources.files("hyperalign").joinpath("people")
         files = sorted((file for file in people.iterdir() if file.name.endswith(".jsonl")), key=lambda file: file.name)
         lines = [(file.name, line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
@@ -98,29 +97,28 @@ class ShippedPopulation:
 
 
 def choose_reference_records(population: Population, user: str, like: Sequence[Record], count: int) -> list[Record]:
-    """Choose other people's records to compare with: the same kind, like prompts, all people in turn.
+    """Choose other people's records to compare a person's records with.
 
-    People come in the order of their names' hashes: that of a file may go by who they are, and its first few people be
-    all of one kind.
+    People take turns in the order of the hashes of their names, since the order of a file may depend on who they are.
 
     Args:
-        population: where they come from.
+        population: other people's records.
         user: the person who is compared.
-        like: the person's records that will be tested.
-        count: how many at most.
+        like: the person's records.
+        count: the most records to choose.
 
     Returns:
-        Records of the kinds in ``like``, or other choices where those are choices and nobody else has their like; those
-        that answer the same prompts first, spread evenly over people.
+        Records of the kinds in ``like`` (any choices if those are choices and nobody has that kind), those that answer
+        the same prompts first, spread evenly over people.
     """
     prompts = {prompt_of(record) for record in like} - {""}
     people: dict[str, list[Record]] = {}
-    for record in _like(population.records(user), like):
+    for record in _of_same_kind(population.records(user), like):
         people.setdefault(record.user, []).append(record)
     people = {name: drop_repeats(people[name]) for name in sorted(people, key=_hashed)}
     for theirs in people.values():
         theirs.sort(key=lambda record: prompt_of(record) not in prompts)
-    # Person 1 starts with prompt 1, person 2 with prompt 2, …: few records cover many prompts.
+    # Person 1 starts with prompt 1, person 2 with prompt 2, …, so that few records cover many prompts.
     turned = [theirs[i % len(theirs) :] + theirs[: i % len(theirs)] for i, theirs in enumerate(people.values())]
     in_turn = chain.from_iterable(zip_longest(*turned))
     return [record for record in in_turn if record is not None][:count]
@@ -130,14 +128,14 @@ def _hashed(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def _like(records: Sequence[Record], like: Sequence[Record]) -> list[Record]:
+def _of_same_kind(records: Sequence[Record], like: Sequence[Record]) -> list[Record]:
     kinds = {type(record) for record in like}
     same = [record for record in records if type(record) in kinds]
-    # What others prefer, however they showed it, is nearer to a choice than nothing is.
+    # For pairs, other people's edits are a better reference than none, and the other way around.
     return same or [record for record in records if like and are_choices(like) and are_choices([record])]
 
 
-def _people_in(entry: Path) -> list[Record]:
+def _read_entry(entry: Path) -> list[Record]:
     if entry.is_file() and entry.suffix.lower() in {".jsonl", ".ndjson", ".json"}:
         return _read_jsonl(entry)
     if entry.is_dir():
@@ -149,14 +147,11 @@ def _people_in(entry: Path) -> list[Record]:
 
 
 def _read_jsonl(path: Path) -> list[Record]:
-    items: list[Record | Rating] = []
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "the text is not UTF-8"
         raise RecordError(f"could not be read: {why}.", path=path, remedy="Mend the file or leave it out.") from error
-    # Not splitlines: JSON strings may hold U+2028 and the like as they are.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            items.append(parse_line(line, str(path), number, path.stem))
-    return add_rated_pairs(items)
+    # Not splitlines: JSON strings may hold U+2028 and the like unescaped.
+    lines = enumerate(text.split("\n"), start=1)
+    return add_rated_pairs(parse_line(line, str(path), number, path.stem) for number, line in lines if line.strip())

@@ -1,14 +1,6 @@
-"""What in a text identifies somebody by its form alone: mail addresses, telephone and account numbers.
+"""Find and remove what must not be seen: secrets in messages, and names, addresses and numbers in texts.
 
-Names are not found here, and nothing is taken out: ``redaction`` does that. This file knows no record and no profile.
-
-Takes secrets out of what is shown or written: servers repeat keys and headers in their messages.
-
-Takes out of texts what identifies people: names, mail addresses, numbers of telephones, accounts and cards.
-
-Presidio finds them (the extra ``privacy``); names only where an English pipeline of spaCy is installed beside it.
-Nothing is fetched: Presidio's own recognizer of mail addresses would ask the network for a list of suffixes, so its
-general one is given a pattern. What is found gives way to a word in brackets. This file reads no file.
+Redaction uses Presidio (the extra ``privacy``); it finds names only if an English pipeline of spaCy is installed, too.
 """
 
 from __future__ import annotations
@@ -37,7 +29,7 @@ __all__ = [
 ]
 
 MAIL = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
-"""What a mail address looks like, as a regular expression."""
+"""A regular expression for mail addresses."""
 
 _PRIVATE = {
     "account number": re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b"),
@@ -47,30 +39,26 @@ _PRIVATE = {
 
 
 def find_private_parts(text: str) -> list[str]:
-    """What a text holds that belongs in no training data and no prompt, by kind."""
+    """The kinds of identifiers in a text that their form alone gives away; names are not among them."""
     return [name for name, pattern in _PRIVATE.items() if pattern.search(text)]
 
 
 _SECRET_NAMES = ("API_KEY", "_TOKEN", "_SECRET", "ACCESS_KEY", "ACCESS_KEY_ID", "_PASSWORD")
-# Shorter values would take parts of ordinary words out.
+# Shorter values would match parts of ordinary words.
 _SHORTEST = 6
 _known: set[str] = set()
 _lock = threading.Lock()
 
 
 def remember_secret(value: str | None) -> None:
-    """Never show a value again."""
+    """Have ``scrub`` remove a value from now on."""
     if value is not None and len(value) >= _SHORTEST:
         with _lock:
             _known.add(value)
 
 
 def scrub(text: str) -> str:
-    """A text without the secrets that were remembered, those of the environment, and passwords in addresses.
-
-    Args:
-        text: a message, such as a server's.
-    """
+    """Remove secrets from a message: remembered ones, those in the environment, and passwords in addresses."""
     named = {value for name, value in os.environ.items() if name.endswith(_SECRET_NAMES) and len(value) >= _SHORTEST}
     with _lock:
         secrets = named | _known
@@ -80,7 +68,7 @@ def scrub(text: str) -> str:
 
 
 Redact = Callable[[str], str]
-"""A text without what identifies people."""
+"""Replaces what identifies people in a text by words in brackets."""
 
 _WORDS = {
     "PERSON": "[name]",
@@ -97,37 +85,30 @@ _TEXTS = ("text", "prompt", "chosen", "rejected", "draft", "edited")
 
 
 def is_redactor_installed() -> bool:
-    """Whether what it takes is installed."""
+    """Whether the extra ``privacy`` is installed."""
     return find_spec("presidio_analyzer") is not None
 
 
 def find_redactor(wanted: bool | None = None) -> Redact | None:
-    """What redacts, or None where nothing is to.
+    """The function that redacts texts, or None if nothing is to be redacted.
 
     Args:
-        wanted: whether to; None for wherever it is installed.
+        wanted: whether to redact; None: if the extra ``privacy`` is installed.
 
     Raises:
-        MissingExtraError: it is wanted, and not installed.
+        MissingExtraError: redaction is wanted, and the extra is not installed.
     """
     if wanted is False or (wanted is None and not is_redactor_installed()):
         return None
-    return _redactor()
+    return _load_redactor()
 
 
 def redact_texts(records: Iterable[Record], redact: Redact) -> list[Record]:
-    """Records without what identifies people in any of their texts.
-
-    An id that was made of the content is made anew, so that nothing of the old text stays in it.
-
-    Args:
-        records: anybody's.
-        redact: takes it out.
-    """
-    return [_one(record, redact) for record in records]
+    """Redact all texts of records; an id made from the content is made from the redacted content."""
+    return [_redact_record(record, redact) for record in records]
 
 
-def _one(record: Record, redact: Redact) -> Record:
+def _redact_record(record: Record, redact: Redact) -> Record:
     data = record.model_dump()
     texts = {name: redact(data[name]) for name in _TEXTS if data.get(name)}
     if all(data[name] == text for name, text in texts.items()):
@@ -137,37 +118,36 @@ def _one(record: Record, redact: Redact) -> Record:
 
 
 @cache
-def _redactor() -> Redact:
+def _load_redactor() -> Redact:
     try:
-        analyzer = _analyzer()
+        analyzer = _load_analyzer()
     except ImportError as error:
         raise MissingExtraError("Redaction", "privacy") from error
 
     def redact(text: str) -> str:
         found = analyzer.analyze(text=text, language="en", entities=list(_WORDS), score_threshold=_SURE)
-        rest, end = [], 0
-        # The surest first where two overlap.
         taken: list[Any] = []
+        # Of two that overlap, the surer one counts.
         for each in sorted(found, key=lambda one: (-one.score, one.start - one.end)):
             if all(each.end <= other.start or each.start >= other.end for other in taken):
                 taken.append(each)
-        for each in sorted(taken, key=lambda one: one.start):
-            rest += [text[end : each.start], _WORDS[each.entity_type]]
-            end = each.end
-        return "".join([*rest, text[end:]])
+        for each in sorted(taken, key=lambda one: one.start, reverse=True):
+            text = text[: each.start] + _WORDS[each.entity_type] + text[each.end :]
+        return text
 
     return redact
 
 
-def _analyzer() -> Any:
+def _load_analyzer() -> Any:
     presidio, engines = import_module("presidio_analyzer"), import_module("presidio_analyzer.nlp_engine")
     ready = import_module("presidio_analyzer.predefined_recognizers")
     spacy = import_module("spacy")
     engine = engines.SpacyNlpEngine(models=[{"lang_code": "en", "model_name": "blank"}])
-    pipelines = _pipelines()
-    # Its own loading would fetch a pipeline that is not installed.
+    pipelines = _find_pipelines()
+    # Presidio's own loading would download a pipeline that is not installed.
     engine.nlp = {"en": spacy.load(pipelines[0]) if pipelines else spacy.blank("en")}
     registry = presidio.RecognizerRegistry(supported_languages=["en"])
+    # Presidio's own recognizer of mail addresses would ask the network for a list of suffixes.
     mail = presidio.Pattern("mail address", MAIL, 1.0)
     for recognizer in (
         presidio.PatternRecognizer("EMAIL_ADDRESS", patterns=[mail]),
@@ -182,6 +162,6 @@ def _analyzer() -> Any:
     return presidio.AnalyzerEngine(registry=registry, nlp_engine=engine, supported_languages=["en"])
 
 
-def _pipelines() -> list[str]:
+def _find_pipelines() -> list[str]:
     installed: list[str] = import_module("spacy.util").get_installed_models()
     return sorted(name for name in installed if name.startswith("en_core_"))

@@ -1,16 +1,6 @@
-"""What a person wrote, chose or corrected.
+"""Records of what a person wrote (``Sample``), chose (``Pair``) or corrected (``Edit``), and ratings that become pairs.
 
-Three nouns, each a line of JSONL: ``Sample``, ``Pair`` and ``Edit``; a fourth, ``Rating``, is no record by itself
-(``ratings`` makes pairs of them). A record without an id gets one from its content, so the same text always has the
-same id. This file does not read files (``reading`` does) and knows no model.
-
-Ratings as choices: what a person rated higher, against what they rated lower under the same prompt.
-
-The rule: of the texts that one person rated under one prompt, sorted by their rating, those of the upper half are
-paired in order with those of the lower half. So each text stands in one pair at most, as choices must that are counted
-as independent; no more pairs of different ratings could be made of them, and none is of two that were rated nearly
-alike where the ratings allow it. Equal ratings make no pair. A text that was rated twice counts as rated last.
-This file reads no files (``reading`` does) and knows no model.
+A record without an id gets one from its content, so the same record always has the same id.
 """
 
 from __future__ import annotations
@@ -46,21 +36,20 @@ __all__ = [
 ]
 
 Text = Annotated[str, StringConstraints(strip_whitespace=False, min_length=1, pattern=r"\S")]
-# An id is shown, sorted and put into databases: no control characters, and no essay.
+# An id is displayed, sorted and kept in databases: no control characters, and not too long.
 RecordId = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 _USER = re.compile(r"[^\W_](?:[\w.@+ -]{0,126}[\w])?")
 
 
 def check_user(user: str) -> str:
-    """Return ``user`` if it can be the id of a person.
+    """Return ``user`` if it is a valid user id.
 
-    An id starts with a letter or digit, ends with a letter, digit or underscore, and may
-    hold letters, digits, ``. _ @ + -`` and spaces between: at most 128 characters, and
-    never two dots in a row, so that it can't be taken for a path.
+    An id has at most 128 characters: letters, digits, ``. _ @ + -`` and spaces. It starts with a letter or digit, ends
+    with a letter, digit or underscore, and never has two dots in a row, so that it can't be taken for a path.
 
     Raises:
-        UserIdError: it can't.
+        UserIdError: it is not valid.
     """
     if not _USER.fullmatch(user) or ".." in user:
         raise UserIdError(
@@ -71,8 +60,6 @@ def check_user(user: str) -> str:
 
 
 class _Base(BaseModel):
-    """Fields all records share."""
-
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
     user: str
@@ -103,14 +90,14 @@ class _Base(BaseModel):
 
 
 class Sample(_Base):
-    """Something the person wrote, with the prompt it answers where there was one."""
+    """A text that the person wrote, with the prompt it answers if there was one."""
 
     text: Text
     prompt: str | None = None
 
 
 class Pair(_Base):
-    """A choice: of two answers to a prompt, the one the person took and the one they left."""
+    """A choice between two answers to a prompt."""
 
     prompt: str
     chosen: Text
@@ -126,7 +113,7 @@ class Edit(_Base):
 
 
 class Rating(_Base):
-    """A rating of a text, higher for better: two of one prompt that differ make a pair."""
+    """A rating of a text, higher is better. Ratings are not records: ``make_pairs`` turns them into pairs."""
 
     text: Text
     rating: FiniteFloat
@@ -137,7 +124,7 @@ Record = Sample | Pair | Edit
 
 
 def own_text(record: Record) -> str:
-    """The text the person stands behind: written, chosen, or edited."""
+    """The text that the person wrote, chose, or made of a draft."""
     match record:
         case Sample():
             return record.text
@@ -148,7 +135,7 @@ def own_text(record: Record) -> str:
 
 
 def other_text(record: Record) -> str | None:
-    """The text the person turned down: rejected, or the draft; None for a sample."""
+    """The text that the person rejected or corrected; None for a sample."""
     match record:
         case Sample():
             return None
@@ -159,37 +146,36 @@ def other_text(record: Record) -> str | None:
 
 
 def to_sample(record: Record) -> Sample:
-    """The record as if the person had written what they stand behind: how examples are shown."""
+    """A record's own text as a sample, which is how examples are shown."""
     if isinstance(record, Sample):
         return record
     return Sample(user=record.user, id=record.id, time=record.time, prompt=record.prompt, text=own_text(record))
 
 
 def are_choices(records: Iterable[Record]) -> bool:
-    """Whether every record holds a text that the person turned down."""
+    """Whether every record is a pair or an edit."""
     return all(other_text(record) is not None for record in records)
 
 
 def split_by_kind(records: Sequence[Record]) -> list[list[Record]]:
-    """What somebody wrote, then what they chose, each in its order; without what there is none of."""
+    """The samples, then the pairs and edits, each in their order; a kind with no record is left out."""
     texts = [record for record in records if other_text(record) is None]
     choices = [record for record in records if other_text(record) is not None]
     return [part for part in (texts, choices) if part]
 
 
 def prompt_of(record: Record) -> str:
-    """What the text answers; empty where nothing is known."""
+    """The prompt that a record answers; empty if it has none."""
     return record.prompt or ""
 
 
 def content_of(record: Record) -> tuple[str, str, str | None]:
-    """What a record says: the prompt, the text stood behind, and the one turned down; a copy under another id says the
-    same."""
+    """The prompt, own text and other text of a record: equal for copies under another id."""
     return prompt_of(record), own_text(record), other_text(record)
 
 
 def drop_repeats(records: Iterable[Record]) -> list[Record]:
-    """Records in their order; of those that say the same, the first: said twice it is no more evidence than once."""
+    """Records without copies of earlier ones, which are no further evidence."""
     first: dict[tuple[str, str, str | None], Record] = {}
     for record in records:
         first.setdefault(content_of(record), record)
@@ -197,38 +183,41 @@ def drop_repeats(records: Iterable[Record]) -> list[Record]:
 
 
 def quotable_text(record: Record) -> str:
-    """All of a record that a quote may come from."""
+    """All text of a record that a quote may come from."""
     return "\n".join(part for part in (own_text(record), other_text(record)) if part)
 
 
 def make_pairs(ratings: Iterable[Rating]) -> list[Pair]:
-    """The pairs that ratings make.
+    """Turn ratings into pairs of a higher and a lower rated text.
+
+    For each person and prompt the texts are sorted by rating, and the upper half is paired with the lower half in
+    order: each text is in one pair at most, since choices are counted as independent, and pairs differ in rating as
+    much as possible. Equal ratings make no pair. Of a text rated twice the last rating counts.
 
     Args:
-        ratings: of any people and prompts, in the order they were given.
+        ratings: of any people and prompts.
 
     Returns:
-        Pairs in the order in which their people and prompts came up, the best-rated text first. Ids come from the
-        content, so that the same ratings, in any order, always make the same pairs; the time is that of the higher
-        rating.
+        Pairs in the order in which their people and prompts first appear, the best-rated text first. Ids come from the
+        content, so that the same ratings in any order give the same pairs; the time is that of the higher rating.
     """
     rated: dict[tuple[str, str], dict[str, Rating]] = {}
     for rating in ratings:
         texts = rated.setdefault((rating.user, rating.prompt or ""), {})
         texts[rating.text] = rating
-    return [pair for texts in rated.values() for pair in _paired(list(texts.values()))]
+    return [pair for texts in rated.values() for pair in _pair_halves(list(texts.values()))]
 
 
 def add_rated_pairs(items: Iterable[Record | Rating]) -> list[Record]:
-    """Records as they are, followed by the pairs that the ratings among them make."""
+    """Records in their order, followed by the pairs made of the ratings among them."""
     given = list(items)
     records: list[Record] = [item for item in given if not isinstance(item, Rating)]
     return [*records, *make_pairs(item for item in given if isinstance(item, Rating))]
 
 
-def _paired(ratings: list[Rating]) -> list[Pair]:
+def _pair_halves(ratings: list[Rating]) -> list[Pair]:
     best_first = sorted(ratings, key=lambda rating: (-rating.rating, rating.text))
-    # With an odd number the one in the middle is left out.
+    # With an odd number the middle one is left out.
     upper, lower = best_first[: len(ratings) // 2], best_first[(len(ratings) + 1) // 2 :]
     return [
         Pair(user=high.user, prompt=high.prompt or "", chosen=high.text, rejected=low.text, time=high.time)

@@ -1,17 +1,4 @@
-"""The longest run of words that an answer copies from texts it was shown.
-
-An answer can look personal by repeating the person's own sentences; this is the check.
-
-Cuts and finds text: excerpts that end at a sentence, and quotes in what they quote.
-
-Everything returned is a verbatim part of the text given. This file knows no record and no model.
-
-Puts a person's text between tags that it cannot close itself.
-
-What stands between the tags is data to the model that reads them; a text that holds the tag
-must not be able to end the fence and go on as if it were part of the question. This file
-knows no question.
-"""
+"""Rules about plain text: excerpts, sentences, quotes, copied runs of words, fences for prompts, and refusals."""
 
 from __future__ import annotations
 
@@ -30,79 +17,47 @@ __all__ = [
     "sentences",
 ]
 
-_PLAIN_WORD = re.compile(r"\w+(?:['’]\w+)?")
-
-
-def longest_copied_run(answer: str, texts: Iterable[str]) -> int:
-    """How many words in a row an answer shares with any of some texts.
-
-    Case and punctuation are ignored.
-
-    Args:
-        answer: the text to check.
-        texts: what it might have copied from.
-
-    Returns:
-        The length of the longest common run, in words; 0 if there is none.
-    """
-    words = _words(answer)
-    return max((_longest_run(words, _words(text)) for text in texts), default=0)
-
-
-def _words(text: str) -> list[str]:
-    return [word.lower().replace("’", "'") for word in _PLAIN_WORD.findall(text)]
-
-
-def _longest_run(first: Sequence[str], second: Sequence[str]) -> int:
-    matcher = SequenceMatcher(None, first, second, autojunk=False)
-    return matcher.find_longest_match().size
-
-
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-"""Thai, Lao, Burmese, Khmer, kana and Chinese put no space between words: each character is taken for one."""
+"""Thai, Lao, Burmese, Khmer, kana and Chinese have no space between words: each character counts as a word."""
 
 _CLOSING = r"[\"'”’)\]」』）]*"
 _END = rf"(?:[.!?…]+{_CLOSING}(?=\s|$)|[。！？]+{_CLOSING})"
 _SENTENCE = re.compile(rf"\S.*?(?:{_END}|$)", re.DOTALL)
 _WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
-# What is longer than any word (a key, an address) counts as several.
+# A run of letters longer than any word (a key, an address) counts as several words.
 _TOKEN = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]{{1,40}}")
+_PLAIN_WORD = re.compile(r"\w+(?:['’]\w+)?")
 
 
 def excerpt(text: str, words: int) -> str:
-    """The start of a text, cut after a sentence where one ends in its second half.
+    """The first words of a text, verbatim; cut after a sentence if one ends in their second half.
 
     Args:
         text: any text.
-        words: how many words at most.
-
-    Returns:
-        A verbatim beginning of ``text``, without space around it.
+        words: the most words to keep.
     """
     text = text.strip()
     tokens = list(_TOKEN.finditer(text))
     if len(tokens) <= words:
         return text
     cut = text[: tokens[words - 1].end()]
-    # Where the cut itself is an end, nothing need be taken off.
+    # If the cut itself is at the end of a sentence, there is nothing to take off.
     ends = [match.end() for match in re.finditer(_END, cut) if match.end() < len(cut)]
     return cut[: ends[-1]] if ends and ends[-1] >= len(cut) // 2 else cut
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text as they stand in it; a line break also ends one."""
+    """The sentences of a text, verbatim; a line break ends one, too."""
     lines = (line.strip() for line in text.splitlines())
     found = (match.group().strip() for line in lines if line for match in _SENTENCE.finditer(line))
     return [sentence for sentence in found if _WORD.search(sentence)]
 
 
 def find_quote(quote: str, text: str, *, min_words: int = 2) -> str | None:
-    """Where a quote stands in a text, ignoring case, spacing and punctuation.
-
-    Models often straighten quotation marks or drop a comma; what is returned is the text's own wording.
+    """Find a quote in a text, ignoring case, spacing and punctuation, which models often change.
 
     Args:
-        quote: what is said to stand there.
+        quote: the quote, as a model wrote it.
         text: where to look.
         min_words: shorter quotes prove nothing and count as not found.
 
@@ -119,16 +74,38 @@ def find_quote(quote: str, text: str, *, min_words: int = 2) -> str | None:
     return None
 
 
+def longest_copied_run(answer: str, texts: Iterable[str]) -> int:
+    """The longest run of words that an answer shares with any of some texts, ignoring case and punctuation.
+
+    Args:
+        answer: the text to check.
+        texts: what it might have copied from.
+
+    Returns:
+        A number of words; 0 if no word is shared.
+    """
+    words = _split_plain(answer)
+    return max((_longest_run(words, _split_plain(text)) for text in texts), default=0)
+
+
+def _split_plain(text: str) -> list[str]:
+    return [word.lower().replace("’", "'") for word in _PLAIN_WORD.findall(text)]
+
+
+def _longest_run(first: Sequence[str], second: Sequence[str]) -> int:
+    return SequenceMatcher(None, first, second, autojunk=False).find_longest_match().size
+
+
 _TAGS = ("text", "prompt", "first", "second", "A", "B", "answer", "judgment")
 _FORGED = re.compile(rf"<(?=\s*/?\s*(?:{'|'.join(_TAGS)})\s*>)", re.IGNORECASE)
 
 
 def fence(text: str, tag: str) -> str:
-    """A text between an opening and a closing tag, each on a line of its own.
+    """Put a text between an opening and a closing tag, so that a model takes it for data.
 
     Args:
-        text: anything; a tag that could be taken for a fence loses its angle bracket, all else stays as it is.
-        tag: one of those that are fences here.
+        text: any text. A tag in it that could end the fence loses its angle bracket; all else stays as it is.
+        tag: one of ``text``, ``prompt``, ``first``, ``second``, ``A``, ``B``, ``answer``, ``judgment``.
     """
     return f"<{tag}>\n{_FORGED.sub('‹', text)}\n</{tag}>"
 

@@ -87,8 +87,8 @@ def test_journal_lines_are_appended(tmp_path: Path) -> None:
 
 def test_one_process_at_a_time_is_in_a_folder_and_a_killed_one_holds_nothing(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from hyperalign.files import alone_in\n"
-        "with alone_in(Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from hyperalign.files import lock_folder\n"
+        "with lock_folder(Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run")], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None

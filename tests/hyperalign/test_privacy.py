@@ -60,7 +60,7 @@ def test_nothing_is_asked_of_the_network(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    redaction._redactor.cache_clear()
+    redaction._load_redactor.cache_clear()
     redact = find_redactor(True)
     assert redact is not None
     assert "[mail address]" in redact("bob@some-new-place.example")
@@ -76,10 +76,10 @@ def test_names_are_taken_out_where_a_pipeline_finds_them(monkeypatch: pytest.Mon
     rules = pipeline.add_pipe("entity_ruler")
     rules.add_patterns([{"label": "PERSON", "pattern": [{"LOWER": "margaret"}, {"LOWER": "thompson"}]}])
     pipeline.to_disk(tmp_path / "rules")
-    monkeypatch.setattr(redaction, "_pipelines", lambda: [str(tmp_path / "rules")])
-    redaction._redactor.cache_clear()
+    monkeypatch.setattr(redaction, "_find_pipelines", lambda: [str(tmp_path / "rules")])
+    redaction._load_redactor.cache_clear()
     redact = find_redactor(True)
-    redaction._redactor.cache_clear()
+    redaction._load_redactor.cache_clear()
     assert redact is not None
     assert (
         redact("Yesterday Margaret Thompson (m.t@mail.example.org) came.") == "Yesterday [name] ([mail address]) came."
@@ -102,14 +102,14 @@ def test_records_keep_their_own_ids_and_get_new_ones_where_those_were_of_the_con
 
 def test_where_it_is_not_installed_it_is_off_and_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_redactor(False) is None
-    monkeypatch.setattr(redaction, "redacts_by_default", lambda: False)
+    monkeypatch.setattr(redaction, "is_redactor_installed", lambda: False)
     assert find_redactor() is None
 
     def absent() -> None:
         raise ModuleNotFoundError("presidio_analyzer")
 
-    monkeypatch.setattr(redaction, "_analyzer", absent)
-    redaction._redactor.cache_clear()
+    monkeypatch.setattr(redaction, "_load_analyzer", absent)
+    redaction._load_redactor.cache_clear()
     with pytest.raises(MissingExtraError, match="privacy"):
         find_redactor(True)
-    redaction._redactor.cache_clear()
+    redaction._load_redactor.cache_clear()
