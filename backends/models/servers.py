@@ -32,6 +32,7 @@ __all__ = [
     "ServerProvider",
     "adapter_server",
     "is_adapter",
+    "server_error",
     "start_process",
     "wait_until_ready",
 ]
@@ -155,13 +156,9 @@ def wait_until_ready(
         ModelServerError: it ended, or was not ready in time; the end of its log is in the message.
     """
 
-    def fault(what: str) -> ModelServerError:
-        tail = "\n  ".join(read_log().strip().splitlines()[-_LOG_LINES:]) or "(empty)"
-        return ModelServerError(f"{title} {what}. The end of its log:\n  {tail}\n", remedy=remedy)
-
     def ready() -> Address | None:
         if (code := process.poll()) is not None:
-            raise fault(f"ended with exit code {code}")
+            raise server_error(title, f"ended with exit code {code}", read_log(), remedy)
         address = find_address()
         return address if address is not None and address.is_healthy else None
 
@@ -174,11 +171,17 @@ def wait_until_ready(
     try:
         address: Address | None = waiting(ready)
         if address is None:
-            raise fault(f"was not ready after {seconds:.0f} seconds")
+            raise server_error(title, f"was not ready after {seconds:.0f} seconds", read_log(), remedy)
     except BaseException:
         process.kill()
         raise
     return address
+
+
+def server_error(title: str, event: str, log: str, remedy: str) -> ModelServerError:
+    """The error for a server that failed, with the end of its log in the message."""
+    tail = "\n  ".join(log.strip().splitlines()[-_LOG_LINES:]) or "(empty)"
+    return ModelServerError(f"{title} {event}. The end of its log:\n  {tail}\n", remedy=remedy)
 
 
 def is_adapter(folder: Path) -> bool:
@@ -294,7 +297,7 @@ def _served_name(folder: Path) -> str:
         raise UnknownModelError(f"{folder} holds no whole adapter.", remedy="Distill it again.") from error
 
 
-class ServerProvider(Provider):  # type: ignore[misc]
+class ServerProvider(Provider):
     """Starts and ends the server of a model that this machine serves, for DSPy's ``lm.launch()`` and ``lm.kill()``.
 
     A model's first call starts its server as well.

@@ -1,6 +1,6 @@
-"""One base model with many adapters in memory, answering under each one's name, with transformers and PEFT.
+"""A base model with several LoRA adapters in memory, each served under its own name, by transformers and PEFT.
 
-It works on one request at a time: the active adapter is a state of the model.
+Requests run one at a time: the active adapter is a state of the model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from hyperalign.errors import ContextLengthError, NotFoundError, TrainingError
 
 from ..distill.adapters import Adapter
-from ..distill.probe import probe_scores, tell_apart, with_adapter
+from ..distill.probe import GREEDY, attach_adapter, compare_logprobs, probe_logprobs
 from ..distill.student import Student, load_student
 from .openai_server import Completion, CompletionRequest
 
@@ -23,15 +23,15 @@ __all__ = ["MultiLoraModel"]
 
 
 class MultiLoraModel:
-    """A base and its adapters, loaded and proved to differ from it.
+    """A base and its adapters; each adapter is loaded and checked to differ from the base.
 
     Args:
-        base: the model that all adapters are of.
-        base_name: what the base is called.
-        adapters: whole ones.
+        base: the model that all adapters are for.
+        base_name: the name that the base is served under.
+        adapters: of the base.
 
     Raises:
-        TrainingError: an adapter fits no layer of the base, or changes nothing.
+        TrainingError: an adapter's keys match no layer of the base, or it changes nothing.
         ModelError: the base does not load.
         MissingExtraError: the 'train' extra is not installed.
     """
@@ -39,104 +39,96 @@ class MultiLoraModel:
     def __init__(self, base: Student, base_name: str, adapters: Sequence[Adapter]) -> None:
         self._torch = import_module("torch")
         self._lock = threading.Lock()
-        self._names = {base_name: ""}
+        self._adapters = {base_name: ""}
         model, self._tokenizer = load_student(base)
-        plain = probe_scores(model, self._tokenizer)
+        base_logprobs = probe_logprobs(model, self._tokenizer)
         self._model: Any = model
         for number, adapter in enumerate(adapters):
-            # PEFT makes its name an attribute, which may hold no dot; people's names may.
-            voice = f"voice{number}"
-            self._model = with_adapter(self._model, adapter.path, voice)
-            self._model.set_adapter(voice)
-            # What fits no layer loads without a word and answers like the base.
-            if not tell_apart(plain, probe_scores(self._model, self._tokenizer)).changed:
+            # PEFT turns the name into an attribute, which may not contain a dot; people's names may.
+            name = f"adapter{number}"
+            self._model = attach_adapter(self._model, adapter.path, name)
+            self._model.set_adapter(name)
+            if not compare_logprobs(base_logprobs, probe_logprobs(self._model, self._tokenizer)).changed:
                 raise TrainingError(
                     f"The adapter {adapter.card.name} changes nothing in {base_name}.",
-                    remedy="Its keys fit no layer of the base, or it learned nothing: distill it again.",
+                    remedy="Its keys match no layer of the base, or it learned nothing: distill it again.",
                 )
-            self._names |= {adapter.served_name: voice, adapter.card.name: voice}
-        self._served = [base_name, *(adapter.served_name for adapter in adapters)]
-        self._room = int(getattr(model.config, "max_position_embeddings", 0)) or None
+            self._adapters |= {adapter.served_name: name, adapter.card.name: name}
+        self._names = [base_name, *(adapter.served_name for adapter in adapters)]
+        self._context_length = int(getattr(model.config, "max_position_embeddings", 0)) or None
 
     @property
     def names(self) -> list[str]:
-        """What can be asked for: the base, then each adapter with the hash of its weights."""
-        return list(self._served)
+        """The served names: the base, then each adapter with the hash of its weights."""
+        return list(self._names)
 
-    def answer(self, asked: CompletionRequest, heard: Callable[[str], object] | None = None) -> Completion:
+    def complete(self, request: CompletionRequest, on_text: Callable[[str], object] | None = None) -> Completion:
         """Answer a conversation.
 
         Args:
-            asked: what, and how.
-            heard: is handed the text as it is written, word by word; what it raises ends the answer.
+            request: the conversation and sampling parameters.
+            on_text: called with each piece of the text as it is generated; an error that it raises stops generation.
 
         Raises:
-            NotFoundError: nothing is served under that name.
-            ContextLengthError: the conversation and its answer do not fit.
+            NotFoundError: no model is served under that name.
+            ContextLengthError: the conversation and its answer exceed the context length.
         """
-        if asked.model not in self._names:
+        if request.model not in self._adapters:
             raise NotFoundError(
-                f"There is no model {asked.model!r} here.", remedy=f"There are: {', '.join(self._served)}."
+                f"There is no model {request.model!r} here.", remedy=f"There are: {', '.join(self._names)}."
             )
-        text = self._tokenizer.apply_chat_template(list(asked.messages), tokenize=False, add_generation_prompt=True)
+        text = self._tokenizer.apply_chat_template(list(request.messages), tokenize=False, add_generation_prompt=True)
         ids = self._tokenizer(text, return_tensors="pt", add_special_tokens=False)
-        read = int(ids["input_ids"].shape[1])
-        if self._room is not None and read + asked.max_tokens > self._room:
+        tokens_in = int(ids["input_ids"].shape[1])
+        if self._context_length is not None and tokens_in + request.max_tokens > self._context_length:
             raise ContextLengthError(
-                f"{read} tokens with an answer of {asked.max_tokens} do not fit into {self._room}.",
+                f"{tokens_in} tokens with an answer of {request.max_tokens} do not fit into {self._context_length}.",
                 remedy="Shorten the conversation, or ask for a shorter answer.",
             )
-        with self._lock, self._speaking_as(self._names[asked.model]), self._torch.inference_mode():
-            drawn = asked.temperature > 0
-            if drawn:
-                self._torch.manual_seed(secrets.randbits(63) if asked.seed is None else asked.seed)
-            found = self._model.generate(
+        with self._lock, self._use_adapter(self._adapters[request.model]), self._torch.inference_mode():
+            sampling: dict[str, Any] = {}
+            if request.temperature > 0:
+                sampling = {"do_sample": True, "temperature": request.temperature}
+                self._torch.manual_seed(secrets.randbits(63) if request.seed is None else request.seed)
+            output = self._model.generate(
                 **ids.to(self._model.device),
-                max_new_tokens=asked.max_tokens,
-                do_sample=drawn,
-                temperature=asked.temperature if drawn else None,
-                top_p=None,
-                top_k=None,
-                # A checkpoint's own settings may punish repetition: other engines do not know them.
-                repetition_penalty=1.0,
-                no_repeat_ngram_size=0,
+                **{**GREEDY, **sampling},
+                max_new_tokens=request.max_tokens,
                 pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,
-                streamer=_streamer(self._tokenizer, heard) if heard is not None else None,
+                streamer=_build_streamer(self._tokenizer, on_text) if on_text is not None else None,
             )
-        written = found[0, read:]
-        said = self._tokenizer.decode(written, skip_special_tokens=True).strip()
-        ended = bool(len(written)) and int(written[-1]) in _ends(self._model)
-        return Completion(said, read, len(written), cut=not ended)
+        answer = output[0, tokens_in:]
+        text = self._tokenizer.decode(answer, skip_special_tokens=True).strip()
+        end_tokens = self._model.generation_config.eos_token_id
+        finished = bool(len(answer)) and int(answer[-1]) in (
+            end_tokens if isinstance(end_tokens, list) else [end_tokens]
+        )
+        return Completion(text, tokens_in, len(answer), truncated=not finished)
 
-    def _speaking_as(self, adapter: str) -> Any:
-        if adapter:
-            self._model.set_adapter(adapter)
+    def _use_adapter(self, name: str) -> Any:
+        if name:
+            self._model.set_adapter(name)
             return nullcontext()
-        # Without any adapter the model is the base itself, and has nothing to switch off.
+        # A model without any adapter has no disable_adapter.
         return self._model.disable_adapter() if hasattr(self._model, "disable_adapter") else nullcontext()
 
 
-def _streamer(tokenizer: Any, heard: Callable[[str], object]) -> Any:
-    """Hands on what is sure of the text: as the whole answer it begins and ends without space."""
-    parent: Any = import_module("transformers").TextStreamer
+def _build_streamer(tokenizer: Any, on_text: Callable[[str], object]) -> Any:
+    """Return a streamer whose pieces join to the stripped answer: space at the end is held back."""
+    base: Any = import_module("transformers").TextStreamer
 
-    class Hears(parent):  # type: ignore[misc]
+    class Streamer(base):  # type: ignore[misc]  # transformers has no types
         def __init__(self) -> None:
             super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
-            self._held, self._begun = "", False
+            self._held, self._started = "", False
 
         def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
             text = self._held + text
-            said = text.rstrip()
-            self._held = text[len(said) :]
-            said = said if self._begun else said.lstrip()
-            if said:
-                self._begun = True
-                heard(said)
+            piece = text.rstrip()
+            self._held = text[len(piece) :]
+            piece = piece if self._started else piece.lstrip()
+            if piece:
+                self._started = True
+                on_text(piece)
 
-    return Hears()
-
-
-def _ends(model: Any) -> set[int]:
-    ends = model.generation_config.eos_token_id
-    return set(ends) if isinstance(ends, list) else {ends}
+    return Streamer()

@@ -1,7 +1,7 @@
-"""A vLLM server for a base and its adapters: started in an environment of its own, waited for, and ended.
+"""Starts a vLLM server for a base model and its adapters.
 
-vLLM can't share an environment with what trains adapters, so it is run as a program and spoken to over HTTP. Adapters
-are put on it one by one while it runs (``loading``). This file knows no adapter's weights.
+vLLM can't share an environment with the libraries that train, so it runs in an environment of its own and is reached
+over HTTP. ``vllm_adapters`` loads adapters onto a running server.
 """
 
 from __future__ import annotations
@@ -15,36 +15,34 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-import httpx
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
-
-from hyperalign.errors import InputError, MissingExtraError, ModelServerError, StorageError, TrainingError
-from hyperalign.files import cache_folder
+from hyperalign.errors import InputError, MissingExtraError, TrainingError
+from hyperalign.files import cache_folder, make_private_folder
 
 from ..distill.adapters import Adapter
-from .openai_server import check_host
+from ..models.servers import Address, server_error, start_process, wait_until_ready
+from .openai_server import check_host, port_error
 
-__all__ = ["VLLMServer", "adapter_rank", "find_vllm", "rank_room"]
+__all__ = ["VLLMServer", "find_vllm_python", "fit_rank", "read_rank"]
 
 _START_SECONDS = 900.0
 _STOP_SECONDS = 20.0
-_LONGEST = 4096
-_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""What vLLM takes as the largest rank of its adapters."""
-_AT_ONCE = 8
+_MAX_CONTEXT = 4096
+_RANKS = (16, 32, 64, 128, 256, 320, 512)
+"""The values of vLLM's --max-lora-rank, from its default on."""
+_MAX_LORAS = 8
 _FEW_CORES = 4
 _INSIDE = Path(__file__).parent / "inside_vllm"
 
 
-def find_vllm() -> Path:
-    """The Python that has vLLM: ``HYPERALIGN_VLLM_PYTHON``, or this one.
+def find_vllm_python() -> Path:
+    """Return the Python that has vLLM: ``HYPERALIGN_VLLM_PYTHON``, or this one.
 
     Raises:
-        MissingExtraError: vLLM is not there.
+        MissingExtraError: there is none.
     """
     named = os.environ.get("HYPERALIGN_VLLM_PYTHON")
     if named and (found := shutil.which(named)):
@@ -59,11 +57,11 @@ def find_vllm() -> Path:
     )
 
 
-def adapter_rank(adapter: Adapter) -> int:
-    """The rank of an adapter's matrices, by its own configuration.
+def read_rank(adapter: Adapter) -> int:
+    """Return the rank of an adapter's matrices.
 
     Raises:
-        TrainingError: it can't be read.
+        TrainingError: its configuration can't be read.
     """
     try:
         return int(json.loads((adapter.path / "adapter_config.json").read_bytes())["r"])
@@ -73,16 +71,16 @@ def adapter_rank(adapter: Adapter) -> int:
         ) from error
 
 
-def rank_room(adapters: Sequence[Adapter]) -> int:
-    """The smallest room for ranks that vLLM knows and that all adapters fit into, at least 16.
+def fit_rank(adapters: Sequence[Adapter]) -> int:
+    """Return the smallest --max-lora-rank of vLLM that fits all adapters.
 
     Raises:
-        InputError: a rank is above all that vLLM takes.
+        InputError: a rank exceeds vLLM's limit.
     """
-    largest = max([16, *map(adapter_rank, adapters)])
-    for room in _RANKS:
-        if largest <= room:
-            return room
+    largest = max(map(read_rank, adapters), default=0)
+    for rank in _RANKS:
+        if largest <= rank:
+            return rank
     raise InputError(
         f"vLLM takes adapters of rank {_RANKS[-1]} at most; one here has {largest}.",
         remedy="Serve it with --engine transformers, or distill it with a smaller --rank.",
@@ -90,21 +88,21 @@ def rank_room(adapters: Sequence[Adapter]) -> int:
 
 
 class VLLMServer:
-    """vLLM with one base model, ready for adapters; ends with the ``with`` block.
+    """A vLLM server with one base model, ready to load adapters; a context manager that starts and stops it.
+
+    Options of vLLM in ``HYPERALIGN_VLLM_OPTIONS`` are added at the end of its command.
 
     Args:
-        python: with vLLM.
+        python: a Python that has vLLM.
         base: the checkpoint's folder.
-        base_name: what the base is called.
-        host: where to listen.
-        port: where to listen; 0 for any free one.
-        key: what requests must carry as a bearer token; empty for none.
+        base_name: the name that the base is served under.
+        host: the address to listen on.
+        port: the port to listen on; 0 for a free one.
+        key: the bearer token that requests must carry; empty for none.
         rank: the largest rank of an adapter.
 
-    More of vLLM's own options go into ``HYPERALIGN_VLLM_OPTIONS``, and come last.
-
     Raises:
-        InputError: it would listen beyond this machine without a key.
+        InputError: the host is not loopback, and there is no key.
         StorageError: the port is taken.
     """
 
@@ -120,7 +118,7 @@ class VLLMServer:
         rank: int = 16,
     ) -> None:
         check_host(host, key)
-        port = _free_port(host, port)
+        port = _reserve_port(host, port)
         self.address = f"http://{host}:{port}"
         self.key = key
         self.log = cache_folder() / "servers" / f"vllm-{port}.log"
@@ -128,135 +126,124 @@ class VLLMServer:
             *(str(python), "-m", "vllm.entrypoints.openai.api_server"),
             *("--model", str(base), "--served-model-name", base_name),
             *("--host", host, "--port", str(port), "--generation-config", "vllm"),
-            # vLLM's own key leaves some paths open, and pages of any origin may ask.
+            # vLLM's own --api-key leaves some paths open, and its default lets pages of any origin send requests.
             *("--middleware", "hyperalign_guard.Guard", "--allowed-origins", "[]"),
-            *("--enable-lora", "--max-lora-rank", str(rank), "--max-loras", str(_AT_ONCE)),
-            *_suits_this_machine(),
-            *("--max-model-len", str(_room(base)), *shlex.split(os.environ.get("HYPERALIGN_VLLM_OPTIONS", ""))),
+            *("--enable-lora", "--max-lora-rank", str(rank), "--max-loras", str(_MAX_LORAS)),
+            *_dtype_options(),
+            *(
+                "--max-model-len",
+                str(_context_length(base)),
+                *shlex.split(os.environ.get("HYPERALIGN_VLLM_OPTIONS", "")),
+            ),
         ]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> VLLMServer:
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.log.parent)
+        self.log.touch(mode=0o600)
         with self.log.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=_environment(os.environ, self.key),
-                # It has processes of its own, which must end with it.
-                start_new_session=True,
-            )
+            self._process = start_process(self._command, log, _environment(self.key))
+        address = Address(base=self.address, key=self.key, pid=self._process.pid)
         try:
-            self._wait()
+            wait_until_ready(
+                self._process,
+                lambda: address,
+                self._read_log,
+                title="vLLM",
+                remedy=self._remedy,
+                seconds=_START_SECONDS,
+            )
         except BaseException:
-            self.end()
+            self.stop()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.end()
+        self.stop()
 
-    def run(self) -> None:
-        """Wait until it ends by itself.
+    def wait(self) -> None:
+        """Wait until the server ends by itself.
 
         Raises:
-            ModelServerError: it did.
+            ModelServerError: it ended.
         """
         if self._process is not None:
             code = self._process.wait()
-            raise self._fault(f"ended with exit code {code}")
+            raise server_error("vLLM", f"ended with exit code {code}", self._read_log(), self._remedy)
 
-    def end(self) -> None:
-        """End it with all its processes."""
+    def stop(self) -> None:
+        """Stop the server and the processes that it started."""
         process, self._process = self._process, None
         if process is None:
             return
-        for number, seconds in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, _STOP_SECONDS)):
+        for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(process.pid, number)
-                process.wait(seconds)
+                process.wait(_STOP_SECONDS)
             except ProcessLookupError:
                 break
             except subprocess.TimeoutExpired:
                 continue
         process.wait()
 
-    def _wait(self) -> None:
-        waiting = Retrying(
-            retry=retry_if_result(lambda ready: not ready),
-            stop=stop_after_delay(_START_SECONDS),
-            wait=wait_fixed(0.5),
-            retry_error_callback=lambda _: False,
-        )
-        if not waiting(self._ready):
-            raise self._fault(f"was not ready after {_START_SECONDS:.0f} seconds")
+    @property
+    def _remedy(self) -> str:
+        return f"The whole log is {self.log}. If memory is short: HYPERALIGN_VLLM_OPTIONS='--max-model-len 1024'."
 
-    def _ready(self) -> bool:
-        if self._process is not None and (code := self._process.poll()) is not None:
-            raise self._fault(f"ended with exit code {code}")
-        try:
-            return httpx.get(f"{self.address}/health", timeout=2.0).is_success
-        except httpx.HTTPError:
-            return False
-
-    def _fault(self, what: str) -> ModelServerError:
-        lines = self.log.read_text("utf-8", errors="replace").strip().splitlines()
-        # What went wrong is said by one of vLLM's own processes, long before the last line.
-        told = [line for line in lines if "Error" in line][-3:] or lines[-8:]
-        tail = "\n  ".join(line[:300] for line in told) or "(empty)"
-        return ModelServerError(
-            f"vLLM {what}. From its log:\n  {tail}\n",
-            remedy=f"The whole log is {self.log}. If memory is short: HYPERALIGN_VLLM_OPTIONS='--max-model-len 1024'.",
-        )
+    def _read_log(self) -> str:
+        """Return the log's last lines with an error, which come long before its end; the whole log without any."""
+        log = self.log.read_text("utf-8", errors="replace")
+        errors = [line[:300] for line in log.splitlines() if "Error" in line]
+        return "\n".join(errors[-3:]) or log
 
 
-def _suits_this_machine() -> list[str]:
-    """Where there is no GPU, numbers that the processor computes with: most have no bfloat16, and emulate it."""
+def _dtype_options() -> list[str]:
+    """Return float32 for CPUs that would emulate bfloat16; nothing where there is a GPU."""
     if any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd")):
         return []
     try:
-        able = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+        cpu = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:
         return []
-    return [] if "avx512_bf16" in able or "amx_bf16" in able else ["--dtype", "float32"]
+    return [] if "avx512_bf16" in cpu or "amx_bf16" in cpu else ["--dtype", "float32"]
 
 
-def _free_port(host: str, port: int) -> int:
-    # Whoever listens there already would be taken for the server that is being started.
+def _reserve_port(host: str, port: int) -> int:
+    """Return a port that nobody listens on: another server there would be taken for the one that is started."""
     try:
         with socket.create_server((host, port)) as listening:
             return int(listening.getsockname()[1])
     except OSError as error:
-        raise StorageError(
-            f"Port {port} of {host} can't be listened on: {error.strerror or error}.", remedy="Choose another --port."
-        ) from error
+        raise port_error(host, port, error) from error
 
 
-def _room(base: Path) -> int:
+def _context_length(base: Path) -> int:
     try:
         trained = int(json.loads((base / "config.json").read_bytes())["max_position_embeddings"])
     except (OSError, ValueError, KeyError, TypeError):
-        return _LONGEST
-    return min(trained, _LONGEST)
+        return _MAX_CONTEXT
+    return min(trained, _MAX_CONTEXT)
 
 
-def _environment(own: Mapping[str, str], key: str) -> dict[str, str]:
-    told = {
-        # By the environment, as anybody on the machine can read a command.
-        **({"VLLM_API_KEY": key} if key else {}),
+def _environment(key: str) -> dict[str, str]:
+    """Return the variables to set; the user's own take precedence over the defaults."""
+    defaults = {
+        # No hub and no usage statistics are contacted.
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        # GiB, on a CPU only; vLLM's default is 4.
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+    }
+    if (os.cpu_count() or 1) <= _FEW_CORES:
+        # vLLM's default reserves a core for itself.
+        defaults["VLLM_CPU_NUM_OF_RESERVED_CPU"] = "0"
+    return {
+        **{name: value for name, value in defaults.items() if name not in os.environ},
+        # Not in the command, which every user of the machine can read.
+        "VLLM_API_KEY": key,
         "PYTHONPATH": str(_INSIDE),
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
     }
-    kept = {name: value for name, value in own.items() if name not in ("VLLM_API_KEY", "PYTHONPATH")}
-    # Nothing here goes out to a hub, and nobody is told of what runs here.
-    quiet = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-    # In GiB, and on a processor alone: vLLM's own default is four, whatever there is.
-    small = {"VLLM_CPU_KVCACHE_SPACE": "1"}
-    if (os.cpu_count() or 1) <= _FEW_CORES:
-        # vLLM keeps one core for itself, which here is half of them.
-        small |= {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0"}
-    return {**quiet, **small, **kept, **told}

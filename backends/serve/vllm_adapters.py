@@ -1,12 +1,4 @@
-"""Which adapters may be served: whole ones of one base, that passed their gate, each under a name of its own.
-
-This file loads no model.
-
-Adapters put on a running vLLM server and taken off it; each is proved to change its base's answers there.
-
-An adapter whose keys fit no layer can load without a word and then answers as the base does: the probe's fixed answers
-are scored on the server, under both names. This file starts no server.
-"""
+"""Selects the adapters to serve, and loads them onto a running vLLM server, where each is checked to change answers."""
 
 from __future__ import annotations
 
@@ -21,53 +13,65 @@ from hyperalign.errors import InputError, ModelServerError, NotFoundError, Train
 from hyperalign.scores import Message
 
 from ..distill.adapters import Adapter, check_tokenizer, find_adapters, open_adapter
-from ..distill.probe import PROBE, Probed
+from ..distill.probe import PROBE, ProbeResult
 from ..models.scorers.vllm import VLLMScorer
 from ..models.target import error_message, matching_names
 
-__all__ = ["Running", "check_gate", "choose_adapters", "list_models", "load_adapter", "probe_served", "unload_adapter"]
+__all__ = [
+    "VLLMClient",
+    "check_gate",
+    "list_models",
+    "load_adapter",
+    "probe_server",
+    "select_adapters",
+    "unload_adapter",
+]
+
+_LOAD_SECONDS = 300.0
+# Nats per token. An adapter that matches no layer differs by exactly 0, one of a few steps by 200 times as much.
+_MIN_DIFFERENCE = 1e-3
 
 
-def choose_adapters(root: Path, *, force: bool = False) -> list[Adapter]:
-    """The adapters under a folder, or the one that the folder is.
+def select_adapters(root: Path, *, force: bool = False) -> list[Adapter]:
+    """Return the adapters under a folder, or the one that the folder is, if they can be served together.
 
     Args:
         root: the folder.
-        force: also those that failed the gate, or were never judged.
+        force: include adapters that failed the gate, or that it has not judged.
 
     Raises:
         NotFoundError: there is none.
-        InputError: they are of several bases, or two have one name.
-        TrainingError: one is not whole, or did not pass its gate.
+        InputError: they have different bases, or two have one name.
+        TrainingError: one is damaged, or did not pass the gate.
     """
     folders = find_adapters(root)
     if not folders:
         raise NotFoundError(f"There is no adapter under {root}.", remedy="Make one: hyperalign distill --help")
-    found = [open_adapter(folder) for folder in folders]
+    adapters = [open_adapter(folder) for folder in folders]
     if not force:
-        for adapter in found:
+        for adapter in adapters:
             check_gate(adapter)
-    bases = sorted({adapter.card.base for adapter in found})
-    if len({adapter.card.base_sha256 for adapter in found}) > 1:
+    bases = sorted({adapter.card.base for adapter in adapters})
+    if len({adapter.card.base_sha256 for adapter in adapters}) > 1:
         raise InputError(
             f"The adapters under {root} are of {len(bases)} bases: {', '.join(bases)}.",
             remedy="Serve the adapters of one base at a time, each base from a folder of its own.",
         )
-    _check_names(found)
-    return found
+    _check_names(adapters)
+    return adapters
 
 
 def check_gate(adapter: Adapter) -> None:
-    """Refuse an adapter that did not pass its gate.
+    """Refuse an adapter that did not pass the gate.
 
     Raises:
-        TrainingError: it failed, or was never judged.
+        TrainingError: it failed, or was not judged.
     """
     verdict = adapter.card.gate
     if verdict is None:
         raise TrainingError(
-            f"The adapter {adapter.card.name} was never judged.",
-            remedy=f'Ask the gate: hyperalign adapters gate "{adapter.path}", or serve it anyway with --force.',
+            f"The gate has not judged the adapter {adapter.card.name}.",
+            remedy=f'Run: hyperalign adapters gate "{adapter.path}", or serve it anyway with --force.',
         )
     if not verdict.passed:
         raise TrainingError(
@@ -76,190 +80,178 @@ def check_gate(adapter: Adapter) -> None:
         )
 
 
-def _check_names(found: Sequence[Adapter]) -> None:
-    names = [adapter.card.name for adapter in found]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"Two adapters are called {twice[0]}.", remedy="Distill one of them under another name.")
-
-
-_LOAD_SECONDS = 300.0
-# Nats a token: what fits no layer is off by exactly nothing, an adapter of a few steps by two hundred times as much.
-_LEAST = 1e-3
+def _check_names(adapters: Sequence[Adapter]) -> None:
+    names = [adapter.card.name for adapter in adapters]
+    if duplicates := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"Two adapters are called {duplicates[0]}.", remedy="Distill one of them under another name.")
 
 
 @dataclass(frozen=True)
-class Running:
-    """A server that runs.
+class VLLMClient:
+    """A running vLLM server.
 
     Attributes:
-        address: its root, without ``/v1``.
-        key: what it wants as a bearer token; empty for none.
+        address: its root, with or without ``/v1``.
+        key: the bearer token that requests must carry; empty for none.
     """
 
     address: str
     key: str = ""
 
-    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+    def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         """Send a request.
 
         Raises:
-            ModelServerError: nothing answers.
+            ModelServerError: the server does not answer.
         """
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         root = self.address.rstrip("/").removesuffix("/v1")
         try:
             return httpx.request(method, f"{root}{path}", json=body, headers=headers, timeout=_LOAD_SECONDS)
-        # Not the error's own text: the address may hold a password.
+        # Without the error's own text: the address may hold a password.
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ModelServerError(
                 f"No server of adapters answers ({type(error).__name__}).",
                 remedy="Start one with 'hyperalign serve --engine vllm', or set HYPERALIGN_ADAPTERS to its address.",
             ) from error
 
+    def scorer(self, model: str) -> VLLMScorer:
+        """Return a scorer of one of the server's models."""
+        return VLLMScorer(self.address, model, api_key=self.key or None)
 
-def load_adapter(server: Running, adapter: Adapter) -> Probed:
-    """Put an adapter on a running server, under its name with the hash of its weights, in place of others of that name.
+
+def load_adapter(server: VLLMClient, adapter: Adapter) -> ProbeResult:
+    """Load an adapter onto a running server, and unload others of the same name.
 
     Args:
-        server: of vLLM, started with room for adapters.
-        adapter: whole; the server must see its folder.
+        server: started with --enable-lora.
+        adapter: the server must be able to read its folder.
 
     Returns:
-        How far its answers are from its base's, as the server scores them.
+        How much it changes the log-probabilities of its base, by the server's own scores.
 
     Raises:
-        InputError: it is of another base than the server's.
-        TrainingError: the server's base reads other tokens or has another chat template, the server refuses the
-            adapter, or it changes nothing there; then it is taken off again.
-        ModelServerError: the server does not answer, or takes no adapters while it runs.
+        InputError: the server has another base.
+        TrainingError: the server's base has another vocabulary or chat template, the server rejects the adapter, or
+            the adapter changes nothing there and was unloaded.
+        ModelServerError: the server does not answer, or can't load adapters at run time.
     """
-    base, there = list_models(server)
+    base, served = list_models(server)
     name = adapter.served_name
     if base != adapter.card.base_name:
         raise InputError(
             f"The server's base is {base}, and the adapter {adapter.card.name} is of {adapter.card.base_name}.",
             remedy="Start a server for it: hyperalign serve --engine vllm --adapters FOLDER",
         )
-    if checkpoint := _checkpoint(server):
+    if checkpoint := _find_checkpoint(server):
         check_tokenizer(adapter, checkpoint)
-    if name not in there:
-        said = server.ask(
-            "POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(adapter.path.resolve())}
-        )
-        _check(said, f"take the adapter {adapter.card.name}")
+    if name not in served:
+        body = {"lora_name": name, "lora_path": str(adapter.path.resolve())}
+        _check_response(server.request("POST", "/v1/load_lora_adapter", body), f"load the adapter {adapter.card.name}")
     try:
-        seen = probe_served(server, base, name)
+        result = probe_server(server, base, name)
     except BaseException:
-        # Nobody knows yet whether it does anything.
         unload_adapter(server, name)
         raise
-    if seen.difference <= _LEAST:
+    if result.difference <= _MIN_DIFFERENCE:
         unload_adapter(server, name)
         raise TrainingError(
-            f"The adapter {adapter.card.name} changes nothing in {base}: it was taken off the server again.",
-            remedy="Its keys fit no layer of the base, or it learned nothing: distill it again.",
+            f"The adapter {adapter.card.name} changes nothing in {base}: it was unloaded.",
+            remedy="Its keys match no layer of the base, or it learned nothing: distill it again.",
         )
-    for earlier in matching_names(adapter.card.name, there):
-        if earlier != name:
-            unload_adapter(server, earlier)
-    return seen
+    for other in matching_names(adapter.card.name, served):
+        if other != name:
+            unload_adapter(server, other)
+    return result
 
 
-def unload_adapter(server: Running, name: str) -> None:
-    """Take an adapter off a running server.
+def unload_adapter(server: VLLMClient, name: str) -> None:
+    """Unload an adapter from a running server.
 
     Args:
-        server: of vLLM.
-        name: with or without the hash of its weights.
+        server: started with --enable-lora.
+        name: of the adapter, with or without the hash of its weights.
 
     Raises:
-        NotFoundError: it serves no such adapter.
-        ModelServerError: the server does not answer, or takes no adapters while it runs.
+        NotFoundError: the server has no such adapter.
+        ModelServerError: the server does not answer, or can't unload adapters at run time.
     """
-    _, there = list_models(server)
-    found = matching_names(name, there)
-    if not found:
-        raise NotFoundError(f"No adapter {name!r} is served.", remedy=f"There are: {', '.join(there) or 'none'}.")
-    _check(server.ask("POST", "/v1/unload_lora_adapter", {"lora_name": found[0]}), f"let go of {found[0]}")
+    _, served = list_models(server)
+    matches = matching_names(name, served)
+    if not matches:
+        raise NotFoundError(f"No adapter {name!r} is served.", remedy=f"There are: {', '.join(served) or 'none'}.")
+    response = server.request("POST", "/v1/unload_lora_adapter", {"lora_name": matches[0]})
+    _check_response(response, f"unload {matches[0]}")
 
 
-def list_models(server: Running) -> tuple[str, list[str]]:
-    """The base's name on a server, and its adapters' names.
+def list_models(server: VLLMClient) -> tuple[str, list[str]]:
+    """Return the name of a server's base, and the names of its adapters.
 
     Raises:
         ModelServerError: it does not answer, or not as vLLM does.
     """
-    base, *others = _models(server)
-    return base["id"], [model["id"] for model in others]
+    base, *adapters = _fetch_models(server)
+    return base["id"], [model["id"] for model in adapters]
 
 
-def _checkpoint(server: Running) -> Path | None:
-    """The folder of a server's base; None where it is not to be seen from here."""
-    folder = Path(_models(server)[0]["root"])
+def _find_checkpoint(server: VLLMClient) -> Path | None:
+    """Return the folder of a server's base; None if it is not on this machine."""
+    folder = Path(_fetch_models(server)[0]["root"])
     return folder if folder.is_absolute() and folder.is_dir() else None
 
 
-def _models(server: Running) -> list[dict[str, str]]:
-    """What a server says of its models, the base first."""
-    answer = server.ask("GET", "/v1/models")
+def _fetch_models(server: VLLMClient) -> list[dict[str, str]]:
+    """Return a server's models, the base first; vLLM names the base as the parent of each adapter."""
+    response = server.request("GET", "/v1/models")
     try:
         models = [
             {name: str(model.get(name) or "") for name in ("id", "root", "parent")}
-            for model in answer.raise_for_status().json()["data"]
+            for model in response.raise_for_status().json()["data"]
         ]
-        # vLLM names the base of each adapter as its parent.
         base = next(model for model in models if not model["parent"])
         return [base, *(model for model in models if model["parent"])]
     except (httpx.HTTPStatusError, ValueError, KeyError, TypeError, StopIteration, AttributeError) as error:
         raise ModelServerError(
-            f"The server of adapters did not list its models ({answer.status_code}).",
-            remedy="Is it one of 'hyperalign serve --engine vllm'? A key goes into HYPERALIGN_SERVE_KEY.",
+            f"The server of adapters did not list its models ({response.status_code}).",
+            remedy="Is it a 'hyperalign serve --engine vllm'? Set HYPERALIGN_SERVE_KEY if it has a key.",
         ) from error
 
 
-def probe_served(server: Running, base: str, name: str) -> Probed:
-    """Score the probe's answers under two names of one server.
+def probe_server(server: VLLMClient, base: str, adapter: str) -> ProbeResult:
+    """Score the probe's answers by two models of a server.
 
     Args:
-        server: of vLLM.
-        base: a name.
-        name: another.
+        server: the server.
+        base: a model's name.
+        adapter: another model's name.
 
     Raises:
-        ModelError: it does not score.
+        ModelError: the server does not score.
     """
-    with _scorer(server, base) as plain, _scorer(server, name) as tuned:
-        pairs = [
-            (
-                *plain.score([Message(role="user", content=prompt)], [answer]),
-                *tuned.score([Message(role="user", content=prompt)], [answer]),
-            )
-            for prompt, answer in PROBE
-        ]
+    with server.scorer(base) as first, server.scorer(adapter) as second:
+        pairs = []
+        for prompt, answer in PROBE:
+            turns = [Message(role="user", content=prompt)]
+            pairs.append((*first.score(turns, [answer]), *second.score(turns, [answer])))
     tokens = sum(one.tokens for one, _ in pairs)
-    return Probed(
+    return ProbeResult(
         sum(one.logprob for one, _ in pairs) / tokens,
         sum(two.logprob for _, two in pairs) / tokens,
         sum(abs(one.logprob - two.logprob) for one, two in pairs) / tokens,
     )
 
 
-def _scorer(server: Running, model: str) -> VLLMScorer:
-    return VLLMScorer(server.address, model, api_key=server.key or None)
-
-
-def _check(said: httpx.Response, what: str) -> None:
-    if said.is_success:
+def _check_response(response: httpx.Response, action: str) -> None:
+    if response.is_success:
         return
-    if said.status_code in (404, 405):
+    if response.status_code in (404, 405):
         raise ModelServerError(
-            f"The server can't {what} while it runs.",
-            remedy="Start it with 'hyperalign serve --engine vllm', or put the adapter into its folder and start anew.",
+            f"The server can't {action} at run time.",
+            remedy="Start it with 'hyperalign serve --engine vllm', or add the adapter to its folder and restart it.",
         )
-    message = error_message(said)
+    message = error_message(response)
     if "rank" in message.lower():
-        raise TrainingError(
-            f"The server can't {what}: {message}",
-            remedy="Start the server anew with this adapter among those it is given: it then makes room for its rank.",
-        )
-    raise TrainingError(f"The server can't {what}: {message}", remedy="See that the adapter is of the server's base.")
+        remedy = "Restart the server with this adapter in its folder: it then makes room for its rank."
+    else:
+        remedy = "Check that the adapter is of the server's base."
+    raise TrainingError(f"The server can't {action}: {message}", remedy=remedy)

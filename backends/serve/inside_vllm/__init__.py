@@ -1,4 +1,3 @@
-"""What runs within vLLM's own process, in an environment that has no hyperalign.
-
-Its files import nothing but the standard library, and this folder is all that vLLM's Python is shown of the project.
+"""Code that runs inside vLLM's process. It has a folder of its own because vLLM's environment has no hyperalign: this
+folder alone is on its PYTHONPATH, and its modules import only the standard library.
 """

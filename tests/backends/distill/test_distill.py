@@ -185,7 +185,7 @@ def test_several_people_one_adapter_and_its_verdict(
         told.add(system)
         return prefers_first(*asked, system=system)
 
-    monkeypatch.setattr("hyperalign.backends.distill.gate.likelier", noted)
+    monkeypatch.setattr("hyperalign.backends.distill.gate.prefers_first", noted)
     with lock_folder(folder / "training"), pytest.raises(StorageError, match="Another process is at work"):
         gate(folder, shallow)
     assert not told, "a second one asks nothing"

@@ -27,9 +27,9 @@ from hyperalign.backends.distill.adapters import (
 from hyperalign.backends.distill.student import Student
 from hyperalign.backends.models.connect import connect
 from hyperalign.backends.serve.multi_lora import MultiLoraModel
-from hyperalign.backends.serve.openai_server import Completion, CompletionRequest, Speaks, listen
-from hyperalign.backends.serve.vllm import VLLMServer, find_vllm, rank_room
-from hyperalign.backends.serve.vllm_adapters import Running, choose_adapters, load_adapter, unload_adapter
+from hyperalign.backends.serve.openai_server import ChatModel, Completion, CompletionRequest, create_server
+from hyperalign.backends.serve.vllm import VLLMServer, find_vllm_python, fit_rank
+from hyperalign.backends.serve.vllm_adapters import VLLMClient, load_adapter, select_adapters, unload_adapter
 from hyperalign.errors import (
     InputError,
     MissingExtraError,
@@ -53,21 +53,21 @@ class Echo:
     def names(self) -> list[str]:
         return ["base-0", "letters-1a2b3c4d"]
 
-    def answer(self, asked: CompletionRequest, heard: Callable[[str], object] | None = None) -> Completion:
+    def complete(self, asked: CompletionRequest, on_text: Callable[[str], object] | None = None) -> Completion:
         if asked.model not in self.names:
             raise NotFoundError(f"There is no model {asked.model!r} here.")
         self.asked.append(asked)
         said = f"{asked.model}: {asked.messages[-1]['content']}"
-        for piece in re.findall(r"\s*\S+", said) if heard else ():
-            heard(piece)
+        for piece in re.findall(r"\s*\S+", said) if on_text else ():
+            on_text(piece)
         if "break" in said:
             raise InputError("It broke in the middle.")
-        return Completion(said, 3, 2, cut=False)
+        return Completion(said, 3, 2, truncated=False)
 
 
 @contextmanager
-def listening(speaks: Speaks, key: str = "") -> Iterator[str]:
-    server = listen(speaks, port=0, key=key)
+def listening(model: ChatModel, key: str = "") -> Iterator[str]:
+    server = create_server(model, port=0, key=key)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -167,14 +167,14 @@ def test_who_leaves_while_it_is_written_frees_the_model(capfd: pytest.CaptureFix
     left = threading.Event()
 
     class Talks(Echo):
-        def answer(self, asked: CompletionRequest, heard: Callable[[str], object] | None = None) -> Completion:
+        def complete(self, asked: CompletionRequest, on_text: Callable[[str], object] | None = None) -> Completion:
             try:
-                while heard is not None:
-                    heard("and so on " * 100)
+                while on_text is not None:
+                    on_text("and so on " * 100)
             except ConnectionError:
                 left.set()
                 raise
-            return super().answer(asked)
+            return super().complete(asked)
 
     with listening(Talks()) as address:
         host, port = address.removeprefix("http://").split(":")
@@ -196,7 +196,7 @@ def test_a_key_is_wanted_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("HYPERALIGN_SERVE_KEY", "secret")
         assert connect("adapter:letters")("Hello?") == ["letters-1a2b3c4d: Hello?"]
     with pytest.raises(InputError, match="there is no key"):
-        listen(Echo(), host="0.0.0.0", port=0)
+        create_server(Echo(), host="0.0.0.0", port=0)
 
 
 # Which adapters
@@ -213,27 +213,27 @@ def adapter(root: Path, name: str, **changed: object) -> Path:
 
 def test_whole_adapters_that_passed_are_chosen(tmp_path: Path) -> None:
     one, _ = adapter(tmp_path, "one"), adapter(tmp_path, "two")
-    assert [each.card.name for each in choose_adapters(tmp_path)] == ["one", "two"]
-    assert [each.card.name for each in choose_adapters(one)] == ["one"]
+    assert [each.card.name for each in select_adapters(tmp_path)] == ["one", "two"]
+    assert [each.card.name for each in select_adapters(one)] == ["one"]
     with pytest.raises(NotFoundError, match="hyperalign distill"):
-        choose_adapters(tmp_path / "nowhere")
+        select_adapters(tmp_path / "nowhere")
 
 
 def test_what_must_not_be_served_is_refused(tmp_path: Path) -> None:
     folder = adapter(tmp_path, "one", gate=None)
-    with pytest.raises(TrainingError, match="never judged"):
-        choose_adapters(tmp_path)
+    with pytest.raises(TrainingError, match="has not judged"):
+        select_adapters(tmp_path)
     failed = open_adapter(folder).card.model_copy(update={"gate": Verdict(passed=False, reasons=("it forgot",))})
     update_card(folder, failed)
     with pytest.raises(TrainingError, match="failed its gate: it forgot"):
-        choose_adapters(tmp_path)
-    assert len(choose_adapters(tmp_path, force=True)) == 1
+        select_adapters(tmp_path)
+    assert len(select_adapters(tmp_path, force=True)) == 1
     adapter(tmp_path, "two", base="local:other", base_sha256="b2")
     with pytest.raises(InputError, match="2 bases"):
-        choose_adapters(tmp_path, force=True)
+        select_adapters(tmp_path, force=True)
     (folder / "adapter_model.safetensors").write_bytes(b"changed")
     with pytest.raises(TrainingError, match="does not match its manifest"):
-        choose_adapters(tmp_path, force=True)
+        select_adapters(tmp_path, force=True)
 
 
 def test_other_tokens_than_the_bases_are_refused(tmp_path: Path) -> None:
@@ -261,14 +261,14 @@ def test_other_tokens_than_the_bases_are_refused(tmp_path: Path) -> None:
 
 def test_vllm_is_looked_for_where_it_was_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYPERALIGN_VLLM_PYTHON", sys.executable)
-    assert find_vllm() == Path(sys.executable)
+    assert find_vllm_python() == Path(sys.executable)
     for nowhere in ("/nowhere/python", None):
         if nowhere is None:
             monkeypatch.delenv("HYPERALIGN_VLLM_PYTHON")
         else:
             monkeypatch.setenv("HYPERALIGN_VLLM_PYTHON", nowhere)
         with pytest.raises(MissingExtraError, match=r"hyperalign\[serve\]', in an environment of its own"):
-            find_vllm()
+            find_vllm_python()
 
 
 def test_room_is_made_for_the_largest_rank(tmp_path: Path) -> None:
@@ -278,25 +278,27 @@ def test_room_is_made_for_the_largest_rank(tmp_path: Path) -> None:
         return open_adapter(folder)
 
     small, large = ranked("small", 8), ranked("large", 65)
-    assert rank_room([small]) == 16
-    assert rank_room([small, large]) == 128
+    assert fit_rank([small]) == 16
+    assert fit_rank([small, large]) == 128
     with pytest.raises(InputError, match="rank 512 at most; one here has 1024"):
-        rank_room([ranked("huge", 1024)])
+        fit_rank([ranked("huge", 1024)])
     with pytest.raises(TrainingError, match=r"adapter_config\.json .* can't be read"):
-        rank_room([ranked("odd", "x")])
+        fit_rank([ranked("odd", "x")])
 
 
 def test_a_server_that_takes_no_adapters_says_what_to_do(tmp_path: Path) -> None:
     folder = adapter(tmp_path, "one", base="local:base", base_sha256="0")
     with listening(Echo()) as address:
-        with pytest.raises(ModelServerError, match="can't take the adapter one while it runs"):
-            load_adapter(Running(address), open_adapter(folder))
+        with pytest.raises(ModelServerError, match="can't load the adapter one at run time"):
+            load_adapter(VLLMClient(address), open_adapter(folder))
         with pytest.raises(NotFoundError, match="No adapter 'one' is served"):
-            unload_adapter(Running(address), "one")
+            unload_adapter(VLLMClient(address), "one")
         with pytest.raises(InputError, match="The server's base is base-0, and the adapter two is of other-b2"):
-            load_adapter(Running(address), open_adapter(adapter(tmp_path, "two", base="local:other", base_sha256="b2")))
+            load_adapter(
+                VLLMClient(address), open_adapter(adapter(tmp_path, "two", base="local:other", base_sha256="b2"))
+            )
     with pytest.raises(ModelServerError, match="No server of adapters answers"):
-        load_adapter(Running("http://127.0.0.1:9"), open_adapter(folder))
+        load_adapter(VLLMClient("http://127.0.0.1:9"), open_adapter(folder))
     with pytest.raises(InputError, match="there is no key"):
         VLLMServer(Path("python"), tmp_path, "base", host="0.0.0.0", port=8010)
 
@@ -304,6 +306,42 @@ def test_a_server_that_takes_no_adapters_says_what_to_do(tmp_path: Path) -> None
 def test_a_port_where_somebody_listens_is_not_taken_for_a_server_that_started(tmp_path: Path) -> None:
     with listening(Echo()) as address, pytest.raises(StorageError, match="can't be listened on"):
         VLLMServer(Path("python"), tmp_path, "base", port=int(address.rpartition(":")[2]))
+
+
+FAKE_VLLM = """#!{python}
+import http.server, os, pathlib, sys
+folder = pathlib.Path(sys.argv[0]).parent
+print("ValueError: no room", "and more", flush=True)
+for name in ("VLLM_API_KEY", "PYTHONPATH"):
+    print(name, os.environ[name], flush=True)
+if (folder / "fails").exists():
+    print("shutting down", flush=True)
+    sys.exit(3)
+port = int(sys.argv[sys.argv.index("--port") + 1])
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", port), Health).serve_forever()
+"""
+
+
+def test_a_server_is_awaited_stopped_and_its_failure_told_from_its_log(tmp_path: Path) -> None:
+    fake = tmp_path / "python"
+    fake.write_text(FAKE_VLLM.replace("{python}", sys.executable))
+    fake.chmod(0o700)
+    with VLLMServer(fake, tmp_path, "base", port=0, key="secret") as server:
+        assert httpx.get(f"{server.address}/health").is_success
+        log = server.log.read_text()
+        assert "VLLM_API_KEY secret" in log
+        assert "inside_vllm" in log
+        assert server.log.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{server.address}/health")
+    (tmp_path / "fails").touch()
+    with pytest.raises(ModelServerError, match=r"vLLM ended with exit code 3[^$]*ValueError: no room") as failed:
+        VLLMServer(fake, tmp_path, "base", port=0).__enter__()
+    assert "shutting down" not in failed.value.message, "what went wrong is told, and not how the log ends"
 
 
 # The real thing
@@ -323,19 +361,19 @@ def test_two_adapters_and_their_base_answer_each_in_its_own_way(student: Student
     assert served.names == ["smollm", one.served_name, two.served_name]
     messages = [{"role": "user", "content": "Tell me about the sea."}]
     said = {
-        name: served.answer(CompletionRequest(name, messages, max_tokens=12)).text
+        name: served.complete(CompletionRequest(name, messages, max_tokens=12)).text
         for name in ("smollm", "one-v1.2", "two")
     }
     assert len(set(said.values())) == 3, said
     heard: list[str] = []
-    again = served.answer(CompletionRequest("one-v1.2", messages, max_tokens=12), heard.append).text
+    again = served.complete(CompletionRequest("one-v1.2", messages, max_tokens=12), heard.append).text
     assert again == said["one-v1.2"] == "".join(heard)
     assert len(heard) > 1
-    alone = MultiLoraModel(student, "smollm", []).answer(CompletionRequest("smollm", messages, max_tokens=12))
+    alone = MultiLoraModel(student, "smollm", []).complete(CompletionRequest("smollm", messages, max_tokens=12))
     assert alone.text == said["smollm"], "with its adapters switched off the base is itself"
     assert alone.tokens_out <= 12
     with pytest.raises(NotFoundError, match="There are: smollm"):
-        served.answer(CompletionRequest("three", messages))
+        served.complete(CompletionRequest("three", messages))
 
 
 @needs_train
@@ -358,7 +396,7 @@ def test_a_real_voice_draws_anew_unless_a_seed_is_given(shallow: Student) -> Non
 
     def drawn(seed: int | None) -> str:
         asked = [{"role": "user", "content": "How are you?"}]
-        return served.answer(CompletionRequest("smollm", asked, max_tokens=8, temperature=1.0, seed=seed)).text
+        return served.complete(CompletionRequest("smollm", asked, max_tokens=8, temperature=1.0, seed=seed)).text
 
     assert drawn(7) == drawn(7) != drawn(8)
     assert drawn(None) != drawn(None)

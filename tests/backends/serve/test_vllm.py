@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from hyperalign.backends.distill.adapters import Adapter, Verdict, open_adapter, write_adapter
 from hyperalign.backends.distill.student import Student
 from hyperalign.backends.models.connect import connect
-from hyperalign.backends.serve.vllm import VLLMServer, find_vllm
-from hyperalign.backends.serve.vllm_adapters import Running, list_models, load_adapter, probe_served, unload_adapter
+from hyperalign.backends.serve.vllm import VLLMServer, find_vllm_python
+from hyperalign.backends.serve.vllm_adapters import VLLMClient, list_models, load_adapter, probe_server, unload_adapter
 from hyperalign.cli import app
 from hyperalign.errors import InputError, ModelServerError, NotFoundError, TrainingError
 from tests.backends.distill.small_students import needs_train
@@ -75,7 +75,7 @@ def shelf(student: Student, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def running(shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def running(shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VLLMClient]:
     """``hyperalign serve --engine vllm`` over them, as a user starts it."""
     from tests.conftest import _USER_CACHE
 
@@ -95,23 +95,23 @@ def running(shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
             assert time.monotonic() < deadline, text
             time.sleep(0.5)
         address = text.split("Serving at ")[1].split(";")[0]
-        yield Running(address, KEY)
+        yield VLLMClient(address, KEY)
     finally:
         # As a service manager ends it.
         process.terminate()
         process.wait(60)
     assert "Ended." in log.read_text(encoding="utf-8")
     with pytest.raises(ModelServerError):
-        list_models(Running(address, KEY))
+        list_models(VLLMClient(address, KEY))
 
 
 @pytest.fixture(autouse=True)
-def asked_there(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def asked_there(running: VLLMClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYPERALIGN_ADAPTERS", running.address)
     monkeypatch.setenv("HYPERALIGN_SERVE_KEY", running.key)
 
 
-def test_two_adapters_answer_differently_by_name(running: Running, shelf: Path) -> None:
+def test_two_adapters_answer_differently_by_name(running: VLLMClient, shelf: Path) -> None:
     base, names = list_models(running)
     assert names == [open_adapter(shelf / name).served_name for name in ("one", "two")]
     said = [connect(f"adapter:{name}", max_tokens=12, temperature=0.0)("How are you?")[0] for name in ("one", "two")]
@@ -122,13 +122,13 @@ def test_two_adapters_answer_differently_by_name(running: Running, shelf: Path) 
         timeout=60,
     ).json()["choices"][0]["message"]["content"]
     assert len({*said, plain}) == 3, said
-    assert probe_served(running, *names).difference > 0.01
-    assert probe_served(running, base, base).difference == 0
+    assert probe_server(running, *names).difference > 0.01
+    assert probe_server(running, base, base).difference == 0
 
 
-def test_nobody_is_served_without_the_key(running: Running) -> None:
+def test_nobody_is_served_without_the_key(running: VLLMClient) -> None:
     with pytest.raises(ModelServerError, match="HYPERALIGN_SERVE_KEY"):
-        list_models(Running(running.address))
+        list_models(VLLMClient(running.address))
     root = running.address.removesuffix("/v1")
     assert httpx.get(f"{root}/health", timeout=60).is_success
     # Also at the paths that vLLM's own key leaves open.
@@ -142,7 +142,7 @@ def test_nobody_is_served_without_the_key(running: Running) -> None:
     assert allowed.is_success
 
 
-def test_an_adapter_comes_and_goes_while_the_server_runs(running: Running, shelf: Path, student: Student) -> None:
+def test_an_adapter_comes_and_goes_while_the_server_runs(running: VLLMClient, shelf: Path, student: Student) -> None:
     three = made(student, shelf.parent / "more", "three", seed=3)
     runner = CliRunner()
     loaded = runner.invoke(app, ["adapters", "load", str(three.path)])
@@ -162,21 +162,21 @@ def test_an_adapter_comes_and_goes_while_the_server_runs(running: Running, shelf
         unload_adapter(running, "three")
 
 
-def test_an_adapter_with_wrong_keys_is_caught(running: Running, shelf: Path) -> None:
+def test_an_adapter_with_wrong_keys_is_caught(running: VLLMClient, shelf: Path) -> None:
     wrong = changed(open_adapter(shelf / "one"), "wrong-keys", rename_keys)
-    with pytest.raises(TrainingError, match=r"changes nothing in .*: it was taken off"):
+    with pytest.raises(TrainingError, match=r"changes nothing in .*: it was unloaded"):
         load_adapter(running, wrong)
     assert wrong.served_name not in list_models(running)[1]
 
 
-def test_what_does_not_fit_is_refused_with_its_reason(running: Running, shelf: Path, student: Student) -> None:
+def test_what_does_not_fit_is_refused_with_its_reason(running: VLLMClient, shelf: Path, student: Student) -> None:
     large = made(student, shelf.parent / "large", "large", seed=4, rank=64)
     with pytest.raises(TrainingError, match=r"(?s)rank 64 is greater.*room for its rank"):
         load_adapter(running, large)
     torn = changed(
         open_adapter(shelf / "one"), "torn", lambda weights: (weights / "adapter_model.safetensors").write_bytes(b"x")
     )
-    with pytest.raises(TrainingError, match="can't take the adapter torn"):
+    with pytest.raises(TrainingError, match="can't load the adapter torn"):
         load_adapter(running, torn)
     template = "{% for turn in messages %}{{ turn.content }}{% endfor %}"
     otherwise = changed(
@@ -192,5 +192,7 @@ def test_what_does_not_fit_is_refused_with_its_reason(running: Running, shelf: P
 
 def test_a_base_that_vllm_can_not_read_is_told_from_its_log(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no-such-model"}), encoding="utf-8")
-    with pytest.raises(ModelServerError, match=r"(?s)vLLM ended with exit code \d+. From its log:.*no-such-model"):
-        VLLMServer(find_vllm(), tmp_path, "base", port=0).__enter__()
+    with pytest.raises(
+        ModelServerError, match=r"(?s)vLLM ended with exit code \d+. The end of its log:.*no-such-model"
+    ):
+        VLLMServer(find_vllm_python(), tmp_path, "base", port=0).__enter__()
