@@ -1,7 +1,7 @@
-"""What a search leaves: a folder of JSON and Markdown, read again without running anything in it.
+"""The result of a search as a folder of JSON and Markdown.
 
-``artifact.json`` says what was asked, on whom, with what, and what came of it; ``prompts.json`` holds the prompts that
-are to be used; ``prompts.md`` and ``changes.md`` show them to people. This file searches nothing.
+``artifact.json`` has the settings, the people and the figures, and ``prompts.json`` the prompts to use; ``prompts.md``
+and ``changes.md`` show both to people.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _ARTIFACT, _PROMPTS = "artifact.json", "prompts.json"
 
 
 class Prompt(BaseModel):
-    """What one predictor is told.
+    """The prompt of one predictor.
 
     Attributes:
         signature: the name of its signature.
-        inputs: the names of its fields.
-        outputs: the names of its fields.
-        instructions: in words.
-        demos: solved examples, as JSON.
+        inputs: names of its input fields.
+        outputs: names of its output fields.
+        instructions: its instructions.
+        demos: demonstrations, as JSON.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,24 +44,24 @@ class Prompt(BaseModel):
 
 
 class Verdict(BaseModel):
-    """What came of a search.
+    """Whether new prompts are kept, and the figures behind it.
 
     Attributes:
         kept: whether the new prompts are used.
-        reason: why, or why not, in a sentence.
-        before: the people's mean score with the prompts as they were; a person's is the mean of their examples.
-        after: with the new ones.
-        difference: of the two.
+        reason: why or why not, in a sentence.
+        before: mean over people of their mean scores, with the old prompts.
+        after: the same with the new prompts.
+        difference: ``after`` minus ``before``.
         low: lower end of its 95 % interval.
         high: upper end.
-        people: how many there were.
-        detectable: the difference that so many people would have shown in four of five searches, spread as they were;
-            None where that can't be said, as everybody's score is the same.
-        bound: whether ``detectable`` is an upper bound, from the spread of people's scores alone: of two prompts whose
-            scores have nothing to do with each other.
-        compared: whether there was anything to compare with the prompts as they were.
-        tokens_before: of an answer, prompt included.
-        tokens_after: with the new prompts.
+        people: how many people.
+        minimum_detectable_effect: the difference that so many people show with 80 % power; None where all scores are
+            equal.
+        bound: whether that is an upper bound, computed from the variance of people's scores as if the scores under two
+            prompts were independent.
+        compared: whether there were new prompts to compare.
+        tokens_before: mean tokens of an answer and its prompt, with the old prompts.
+        tokens_after: the same with the new prompts.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -82,49 +82,39 @@ class Verdict(BaseModel):
 
     @property
     def power(self) -> str:
-        """What so many people would have shown, in a sentence."""
-        if self.minimum_detectable_effect is None:
-            return (
-                "Everybody's score is the same with the prompts as they were, so that it can't be said what difference "
-                f"{self.people} people would have shown."
-            )
-        shown = (
-            f"{self.minimum_detectable_effect:.3f}"
-            if self.minimum_detectable_effect >= 0.001
-            else f"{self.minimum_detectable_effect:.1g}"
-        )
-        if self.bound:
-            return (
-                f"The difference that {self.people} people would have shown in four of five searches is at most "
-                f"{shown}, by the spread of their scores."
-            )
-        return f"So many people would have shown a difference of {shown} in four of five searches."
+        """The minimum detectable effect, in a sentence."""
+        effect = self.minimum_detectable_effect
+        if effect is None:
+            return f"The minimum detectable effect of {self.people} people is unknown: all their scores are equal."
+        shown = f"{effect:.3f}" if effect >= 0.001 else f"{effect:.1g}"
+        bound = "at most " if self.bound else ""
+        return f"The minimum detectable effect of {self.people} people (80 % power) is {bound}{shown}."
 
 
 class Artifact(BaseModel):
-    """A search and what came of it.
+    """A search and its result.
 
     Attributes:
         schema_version: of this file.
-        step: which step of the loop the prompts are for; empty for a program of one's own.
+        step: which step the prompts are for; empty for another program.
         optimizer: its name.
-        model: that the prompts were tuned for.
+        model: the model that the prompts were tuned for.
         reflection: the model that wrote instructions; empty if none did.
-        task: what they were tuned on, in the caller's words.
-        note: what a reader of the figures must know of those people; may be empty.
+        task: what the prompts were tuned on, in the caller's words.
+        note: a caveat about the people; may be empty.
         seed: of the split and the search.
-        users: who was in which part.
+        users: ids of people by part, ``train`` and ``validation``.
         versions: of the libraries.
-        verdict: what came of it.
-        validation: what each example of the people who decided scored and took, before and after.
-        tried: each candidate with its score on the training people, and each proposal that was not run on all of them,
-            with the reason; without its words where they gave somebody away.
-        refused: proposals that were not run, by reason.
+        verdict: whether the new prompts are kept.
+        validation: score and tokens of each example of the people in ``validation``, before and after.
+        tried: each candidate with its score on the training people, and each proposal that was not run, with the
+            reason; without its words where they leak.
+        refused: how many proposals were not run, by reason.
         spent: calls, tokens and money by step.
-        prompts: that are to be used: the new ones if they were kept, else those that were there.
-        found: the best that the search came to, kept or not.
-        before: the prompts as they were.
-        sent: what each predictor sends, its inputs as their names in braces; empty where nobody said.
+        prompts: the prompts to use: the new ones if they were kept, else the old ones.
+        found: the best prompts of the search, kept or not.
+        before: the old prompts.
+        sent: the messages of each predictor, with the names of its inputs in braces; empty where unknown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -158,43 +148,44 @@ def prompts_of(program: dspy.Module) -> dict[str, Prompt]:
             inputs=tuple(predictor.signature.input_fields),
             outputs=tuple(predictor.signature.output_fields),
             instructions=predictor.signature.instructions,
-            demos=tuple(_plain(demo) for demo in predictor.demos),
+            demos=tuple(_as_json(demo) for demo in predictor.demos),
         )
         for name, predictor in program.named_predictors()
     }
 
 
 def same_prompts(one: Mapping[str, Prompt], other: Mapping[str, Prompt]) -> bool:
-    """Whether two programs are told the same; the names of signatures tell nothing, and DSPy changes them."""
-    return {name: (prompt.instructions, prompt.demos) for name, prompt in one.items()} == {
-        name: (prompt.instructions, prompt.demos) for name, prompt in other.items()
-    }
+    """Whether two programs have the same instructions and demonstrations; DSPy changes the names of signatures."""
+    first, second = (
+        {name: (prompt.instructions, prompt.demos) for name, prompt in prompts.items()} for prompts in (one, other)
+    )
+    return first == second
 
 
 def apply(program: dspy.Module, prompts: Mapping[str, Prompt], *, where: str = "the artifact") -> None:
-    """Give a program other prompts: instructions and demonstrations, and nothing else of a predictor.
+    """Set the instructions and demonstrations of a program.
 
     Args:
         program: is changed.
         prompts: by predictor.
-        where: they are from, for messages.
+        where: their origin, for messages.
 
     Raises:
-        InputError: the program has no such predictor, or it asks for other things.
+        InputError: the program lacks a predictor, or has one with other fields.
     """
     predictors = dict(program.named_predictors())
     for name, prompt in prompts.items():
         if name not in predictors:
             raise InputError(
                 f"{where} has prompts for {name!r}, which this program does not have.",
-                remedy=f"It has: {', '.join(predictors) or 'none'}. Was it tuned for another step or version?",
+                remedy=f"It has: {', '.join(predictors) or 'none'}. Use the artifact of this step and version.",
             )
         signature = predictors[name].signature
-        asked = (tuple(signature.input_fields), tuple(signature.output_fields))
-        if asked != (prompt.inputs, prompt.outputs):
+        fields = (tuple(signature.input_fields), tuple(signature.output_fields))
+        if fields != (prompt.inputs, prompt.outputs):
             raise InputError(
                 f"{where} was tuned for {name!r} with {', '.join((*prompt.inputs, *prompt.outputs))}, and it has "
-                f"{', '.join((*asked[0], *asked[1]))} now.",
+                f"{', '.join((*fields[0], *fields[1]))} now.",
                 remedy="Optimize it again with this version.",
             )
     for name, prompt in prompts.items():
@@ -203,7 +194,7 @@ def apply(program: dspy.Module, prompts: Mapping[str, Prompt], *, where: str = "
 
 
 def write_artifact(folder: Path, artifact: Artifact) -> None:
-    """Write all files of an artifact.
+    """Write the files of an artifact.
 
     Raises:
         StorageError: the disk is full or not writable.
@@ -213,20 +204,20 @@ def write_artifact(folder: Path, artifact: Artifact) -> None:
     prompts = data.pop("prompts")
     write_whole(folder / _PROMPTS, json.dumps(prompts, indent=2, ensure_ascii=False) + "\n")
     write_whole(folder / _ARTIFACT, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
-    write_whole(folder / "prompts.md", _shown(artifact.prompts))
-    write_whole(folder / "changes.md", _changes(artifact))
+    write_whole(folder / "prompts.md", _render_prompts(artifact.prompts))
+    write_whole(folder / "changes.md", _render_changes(artifact))
 
 
 def read_artifact(folder: Path) -> Artifact:
-    """An artifact from its folder.
+    """Read an artifact from its folder.
 
     Raises:
         NotFoundError: there is none.
-        InputError: a file is missing, damaged, or of a version that this one does not know.
+        InputError: a file is missing, damaged, or of an unknown version.
     """
     if not (folder / _ARTIFACT).is_file():
         raise NotFoundError(
-            f"There is no optimized program in {folder}.", remedy="A search that was stopped goes on with --resume."
+            f"There is no optimized program in {folder}.", remedy="Resume a stopped search with --resume."
         )
     try:
         data = json.loads((folder / _ARTIFACT).read_bytes())
@@ -245,17 +236,16 @@ def read_artifact(folder: Path) -> Artifact:
         ) from error
 
 
-def _plain(demo: Any) -> dict[str, Any]:
+def _as_json(demo: Any) -> dict[str, Any]:
+    def default(value: Any) -> Any:
+        return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
+
     data = demo.toDict() if hasattr(demo, "toDict") else dict(demo)
-    plain: dict[str, Any] = json.loads(json.dumps(data, default=_jsonable))
+    plain: dict[str, Any] = json.loads(json.dumps(data, default=default))
     return plain
 
 
-def _jsonable(value: Any) -> Any:
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
-
-
-def _shown(prompts: Mapping[str, Prompt]) -> str:
+def _render_prompts(prompts: Mapping[str, Prompt]) -> str:
     lines = []
     for name, prompt in prompts.items():
         lines += [f"## {name}", "", prompt.instructions, ""]
@@ -265,8 +255,14 @@ def _shown(prompts: Mapping[str, Prompt]) -> str:
     return "\n".join(lines)
 
 
-def _changes(artifact: Artifact) -> str:
+def _render_changes(artifact: Artifact) -> str:
     verdict = artifact.verdict
+    after, tokens_after = (f"{verdict.after:.3f}", f"{verdict.tokens_after:.0f}") if verdict.compared else ("", "")
+    compared = (
+        f"Difference {verdict.difference:+.3f} (95 %: {verdict.low:+.3f} to {verdict.high:+.3f})."
+        if verdict.compared
+        else "There was nothing to compare."
+    )
     lines = [
         f"# {artifact.step or 'program'}, by {artifact.optimizer}",
         "",
@@ -274,12 +270,10 @@ def _changes(artifact: Artifact) -> str:
         "",
         "| | before | after |",
         "|---|---|---|",
-        f"| score of {verdict.people} people not searched on | {verdict.before:.3f} | {_after(verdict, 'after', 3)} |",
-        f"| tokens an answer | {verdict.tokens_before:.0f} | {_after(verdict, 'tokens_after', 0)} |",
+        f"| score of {verdict.people} people not searched on | {verdict.before:.3f} | {after} |",
+        f"| tokens per answer | {verdict.tokens_before:.0f} | {tokens_after} |",
         "",
-        f"Difference {verdict.difference:+.3f} (95 %: {verdict.low:+.3f} to {verdict.high:+.3f}). {verdict.power}"
-        if verdict.compared
-        else f"There was nothing to compare. {verdict.power}",
+        f"{compared} {verdict.power}",
         "",
         *([artifact.note, ""] if artifact.note else []),
     ]
@@ -287,25 +281,11 @@ def _changes(artifact: Artifact) -> str:
         old = artifact.before[name]
         lines += [f"## {name}", ""]
         if same_prompts({name: found}, {name: old}):
-            lines += ["As it was.", ""]
+            lines += ["Unchanged.", ""]
             continue
-        diff = difflib.unified_diff(
-            _sentences(old.instructions), _sentences(found.instructions), "before", "found", lineterm=""
-        )
-        lines += [
-            "```diff",
-            *diff,
-            "```",
-            "",
-            f"Demonstrations: {len(old.demos)} before, {len(found.demos)} found.",
-            "",
-        ]
+        # One sentence per line, so that the diff shows which sentences changed.
+        texts = [prompt.instructions.replace(". ", ".\n").splitlines() for prompt in (old, found)]
+        diff = difflib.unified_diff(*texts, "before", "found", lineterm="")
+        demos = f"Demonstrations: {len(old.demos)} before, {len(found.demos)} found."
+        lines += ["```diff", *diff, "```", "", demos, ""]
     return "\n".join(lines)
-
-
-def _after(verdict: Verdict, name: str, places: int) -> str:
-    return f"{getattr(verdict, name):.{places}f}" if verdict.compared else ""
-
-
-def _sentences(text: str) -> list[str]:
-    return text.replace(". ", ".\n").splitlines()

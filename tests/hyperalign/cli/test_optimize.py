@@ -166,7 +166,7 @@ def test_a_null_says_what_could_have_been_seen(
     assert "Proposals that were not tried: 2 not in the form asked for." in done.out
     changes = (tmp_path / "out" / "changes.md").read_text(encoding="utf-8")
     for said in (done.out, changes):
-        assert "people would have shown in four of five searches is at most 0." in said
+        assert "people (80 % power) is at most 0." in said
         assert "at most 0.000" not in said
     assert "There was nothing to compare." in changes
     del scripted_server.requests[:]
@@ -315,7 +315,7 @@ def test_the_weighing_of_harm_is_searched_too_and_then_used(
     for program, courses in (((), {"decline"}), (("--program", out), {"help", "decline"})):
         folder = tmp_path / f"eval {len(program)}"
         assert run(*asked, *program, "--out", str(folder)).code == 0
-        cases = [json.loads(line)["found"] for line in (folder / "cases.jsonl").read_text().splitlines()]
-        assert {case["read"]["deliberate"]["course"] for case in cases} == courses
+        cases = [json.loads(line)["result"] for line in (folder / "cases.jsonl").read_text().splitlines()]
+        assert {case["reading"]["deliberate"]["course"] for case in cases} == courses
     (tmp_path / "ada.md").write_text("A few words. And some more of them.")
     run("fit", str(tmp_path / "ada.md"), "--user", "ada", *model, "--program", out).refused(3, "prompts for weigh")

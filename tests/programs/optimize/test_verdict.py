@@ -30,14 +30,14 @@ def test_where_nothing_was_found_the_spread_of_people_bounds_what_they_would_hav
 def test_where_nothing_can_be_said_that_is_said() -> None:
     verdict = decide_unchanged(measured([0.5, 0.5, 0.5]), "no improvement found")
     assert verdict.minimum_detectable_effect is None
-    assert "can't be said" in verdict.power
+    assert "unknown: all their scores are equal" in verdict.power
 
 
 def test_what_was_compared_has_the_power_of_its_differences() -> None:
     verdict = decide(measured([0.2, 0.4, 0.6]), measured([0.3, 0.6, 0.7]), [])
     assert not verdict.bound
     assert verdict.minimum_detectable_effect is not None
-    assert f"a difference of {verdict.minimum_detectable_effect:.3f} in four of five" in verdict.power
+    assert f"of 3 people (80 % power) is {verdict.minimum_detectable_effect:.3f}." in verdict.power
     tiny = decide(measured([0.2, 0.4]), measured([0.2, 0.4 + 1e-6]), [])
     assert "0.000" not in tiny.power
 
