@@ -11,7 +11,7 @@ import pytest
 from hyperalign.backends.models.connect import connect
 from hyperalign.profile import Evidence, Hypothesis, check_evidence
 from hyperalign.programs.extract import ExtractPreferences
-from hyperalign.programs.infer import phrase
+from hyperalign.programs.infer import normalize_statement
 from hyperalign.programs.personalizer import Fit, Personalizer
 from hyperalign.programs.strategies import strategy
 from hyperalign.records import Edit, Pair, Record
@@ -113,7 +113,7 @@ def test_what_is_no_hypothesis_is_counted(
     ],
 )
 def test_statements_become_short_phrases(said: str, short: str) -> None:
-    assert phrase(said) == short
+    assert normalize_statement(said) == short
 
 
 def test_a_choice_that_gives_orders_is_only_data(scripted_server: ScriptedServer) -> None:
