@@ -1,7 +1,7 @@
-"""Brings the body of an answer to the one form that LiteLLM and DSPy read, built anew from the fields of OpenAI's form.
+"""Normalizes the body of an answer to the one form that LiteLLM and DSPy read, with OpenAI's fields alone.
 
-Servers that speak OpenAI's wire differ: content comes as null or as a list of parts, thoughts stand in a field of their
-own, log-probabilities have the older form, counts are text, and fields that nobody needs have types that nobody reads.
+OpenAI-compatible servers differ: content comes as null or as a list of parts, thoughts stand in a field of their own,
+log-probabilities have the older form, counts are text, and unneeded fields have types that no client expects.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["BLANK", "INVISIBLE", "tidied"]
+__all__ = ["BLANK", "INVISIBLE", "normalize_body"]
 
 INVISIBLE = "\u200b\u200c\u200d\ufeff"
 BLANK = f" \t\r\n{INVISIBLE}"
@@ -36,7 +36,7 @@ _CACHED = ("prompt_cache_hit_tokens", "cache_read_input_tokens")
 _MOST_TOKENS = 10**12
 
 
-def tidied(body: Mapping[str, Any]) -> dict[str, Any]:
+def normalize_body(body: Mapping[str, Any]) -> dict[str, Any]:
     """A body with one choice at most, whose parts have the types that OpenAI's client expects.
 
     Of several choices it is the first that says something; what can't be read is left out.
@@ -67,7 +67,7 @@ def _choice(choice: dict[str, Any]) -> dict[str, Any]:
     return {
         "index": 0,
         "message": _message(message),
-        "finish_reason": _finish(choice.get("finish_reason")),
+        "finish_reason": _finish_reason(choice.get("finish_reason")),
         "logprobs": _logprobs(choice.get("logprobs")),
     }
 
@@ -93,7 +93,7 @@ def _message(message: dict[str, Any]) -> dict[str, Any]:
     return tidy
 
 
-def _finish(given: Any) -> str | None:
+def _finish_reason(given: Any) -> str | None:
     """Why an answer ended, which some servers put into a list or an object."""
     while isinstance(given, (list, dict)):
         given = given.get("type") or given.get("reason") if isinstance(given, dict) else next(iter(given), None)
@@ -152,7 +152,7 @@ def _thought(given: Any) -> str:
 def _logprobs(given: Any) -> dict[str, Any] | None:
     """Log-probabilities of the written tokens in the form of chat completions; None where there are none to be read."""
     if isinstance(given, dict) and isinstance(given.get("tokens"), list):
-        given = _older_logprobs(given)
+        given = _convert_logprobs(given)
     elif isinstance(given, dict):
         given = given.get("content")
     tokens = [_token(each) for each in given] if isinstance(given, list) else []
@@ -161,7 +161,7 @@ def _logprobs(given: Any) -> dict[str, Any] | None:
     return {"content": found} if found and len(found) == len(tokens) else None
 
 
-def _older_logprobs(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _convert_logprobs(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     tokens = given["tokens"]
     own = given.get("token_logprobs") or [None] * len(tokens)
     tops = given.get("top_logprobs") or [None] * len(tokens)

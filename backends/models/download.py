@@ -198,7 +198,7 @@ def _from_hub(entry: Entry, progress: Progress) -> Path:
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
     from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     # Its warnings quote the address, which may hold a password.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)

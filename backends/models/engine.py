@@ -1,7 +1,7 @@
-"""The engine behind every hyperalign model: one metered, journaled request through LiteLLM.
+"""The engines behind every hyperalign model: one metered, journaled request through LiteLLM.
 
-DSPy calls an engine once per attempt and owns the retries of passing faults; what can be mended by asking differently
-is mended by the ``Exchange``. The budget counts requests that a model really worked on; failed attempts are not booked.
+DSPy calls an engine once per attempt and retries passing faults; an ``Exchange`` asks again where another way of asking
+helps. The budget counts requests that a model really worked on; failed attempts are not booked.
 """
 
 from __future__ import annotations
@@ -42,11 +42,10 @@ from .target import Target
 __all__ = ["AsyncEngine", "Engine"]
 
 _PASSING = {409, 425}
-_SCHEMA_KINDS = ("vllm", "local")
 
 
 class _Shared:
-    """What the two engines have in common: DSPy's declarations, and the book-keeping.
+    """What the two engines have in common: DSPy's declarations, the journal and the budget.
 
     Args:
         target: where requests go.
@@ -63,7 +62,7 @@ class _Shared:
     @property
     def supports_response_schema(self) -> bool:
         """Whether answers can be held to a JSON schema."""
-        if self.target.kind in _SCHEMA_KINDS:
+        if self.target.kind in ("vllm", "local"):
             return True
         import litellm
 
@@ -90,8 +89,11 @@ class _Shared:
         if self.meter.journal is None:
             return None, None
         # What the user set for all calls decides the answer as well.
-        slot, answer = self.meter.open({**request_to_dict(request), **self.target.parameters.fixed})
-        return slot, None if answer is None else response_from_dict(answer)
+        slot, known = self.meter.open({**request_to_dict(request), **self.target.parameters.fixed})
+        answer: Response | None = None if known is None else response_from_dict(known)
+        if answer is not None:
+            _note_truncated(answer)
+        return slot, answer
 
     def _take(self, exchange: Exchange, raw: Any) -> Response | None:
         """Book a whole answer; None where it is of no use and worth asking for again."""
@@ -102,7 +104,7 @@ class _Shared:
 
     def _keep(self, slot: Slot | None, response: Response) -> Response:
         self.meter.store(slot, response_to_dict(response))
-        _tell_unfinished(response)
+        _note_truncated(response)
         return response
 
     def _count(self, usage: Reported, seconds: float, *, guessed: int = 0) -> None:
@@ -117,6 +119,24 @@ class _Shared:
             calls=1, tokens_in=tokens_in, tokens_out=tokens_out or guessed, tokens_cached=cached, seconds=seconds
         )
         self.meter.add(spent, usd)
+
+    def _asks_again(self, exchange: Exchange, error: Exception, outer: BaseException | None) -> bool:
+        """Whether to make another attempt after one that failed."""
+        again = exchange.refused(error, outer)
+        if again and isinstance(error, LateError):
+            # It was worked on, for all we know.
+            self._count(Reported(), exchange.seconds)
+        return again
+
+    def _events(self, slot: Slot | None, exchange: Exchange, stream: _Stream, event: Any) -> list[Any]:
+        """The events to show once this one has come; the last one is booked."""
+        shown = stream.push(event)
+        if event.type != "end":
+            return shown
+        if self._end(slot, exchange, stream):
+            stream.end()
+            return shown
+        return []
 
     def _end(self, slot: Slot | None, exchange: Exchange, stream: _Stream) -> bool:
         """Book a stream that came to its end; False where nothing was shown of it and it is worth asking anew."""
@@ -196,7 +216,6 @@ class Engine(_Shared):
         outer = sys.exception()
         slot, answer = self._replay(request)
         if answer is not None:
-            _tell_unfinished(answer)
             return answer
         exchange = Exchange(self.target, request)
         try:
@@ -218,10 +237,7 @@ class Engine(_Shared):
             with litellm_errors(model=request.model):
                 raw = litellm.completion(**arguments)
         except Exception as error:
-            if exchange.refused(error, outer):
-                if isinstance(error, LateError):
-                    # It was worked on, for all we know.
-                    self._count(Reported(), exchange.seconds)
+            if self._asks_again(exchange, error, outer):
                 return None
             raise
         return self._take(exchange, raw)
@@ -231,7 +247,6 @@ class Engine(_Shared):
         outer = sys.exception()
         slot, answer = self._replay(request)
         if answer is not None:
-            _tell_unfinished(answer)
             yield from response_to_events(answer)
             return
         exchange = Exchange(self.target, request)
@@ -242,11 +257,7 @@ class Engine(_Shared):
                     stream.restart()
                     try:
                         for event in LiteLLMCall(exchange, self.target.options()).stream(request):
-                            shown = stream.push(event)
-                            if event.type == "end" and self._end(slot, exchange, stream):
-                                stream.end()
-                            if event.type != "end" or stream.has_ended():
-                                yield from shown
+                            yield from self._events(slot, exchange, stream, event)
                     except Exception as error:
                         if stream.begun or not exchange.refused(error, outer):
                             raise
@@ -268,7 +279,6 @@ class AsyncEngine(_Shared):
         outer = sys.exception()
         slot, answer = self._replay(request)
         if answer is not None:
-            _tell_unfinished(answer)
             return answer
         exchange = Exchange(self.target, request)
         try:
@@ -296,10 +306,7 @@ class AsyncEngine(_Shared):
             with litellm_errors(model=request.model):
                 raw = await litellm.acompletion(**arguments)
         except Exception as error:
-            if exchange.refused(error, outer):
-                if isinstance(error, LateError):
-                    # It was worked on, for all we know.
-                    self._count(Reported(), exchange.seconds)
+            if self._asks_again(exchange, error, outer):
                 return None
             raise
         return self._take(exchange, raw)
@@ -311,7 +318,6 @@ class AsyncEngine(_Shared):
         outer = sys.exception()
         slot, answer = self._replay(request)
         if answer is not None:
-            _tell_unfinished(answer)
             for event in response_to_events(answer):
                 yield event
             return
@@ -325,12 +331,8 @@ class AsyncEngine(_Shared):
                         options = await asyncio.to_thread(self.target.options)
                         try:
                             async for event in AsyncLiteLLMCall(exchange, options).stream(request):
-                                shown = stream.push(event)
-                                if event.type == "end" and self._end(slot, exchange, stream):
-                                    stream.end()
-                                if event.type != "end" or stream.has_ended():
-                                    for each in shown:
-                                        yield each
+                                for each in self._events(slot, exchange, stream, event):
+                                    yield each
                         except Exception as error:
                             if stream.begun or not exchange.refused(error, outer):
                                 raise
@@ -393,6 +395,6 @@ class _Stream:
         return event if event.delta.text == text else replace(event, delta=replace(event.delta, text=text, logprobs=()))
 
 
-def _tell_unfinished(response: Response) -> None:
+def _note_truncated(response: Response) -> None:
     if response.finish_reason == "length":
         note_truncated("".join(getattr(part, "text", None) or "" for part in response.message.parts))

@@ -26,70 +26,38 @@ from .target import Target
 
 __all__ = ["Signs", "from_dspy", "in_short", "own_cause", "signs"]
 
-_SAID_CHARACTERS = 300
+_MESSAGE_CHARACTERS = 300
 _FORBIDDEN = 403
 _TOO_LARGE = 413
 # Of a web server that has nothing there, and not of one that lacks the model.
 _NO_PLACE = re.compile(r"<html|<!doctype|'detail': 'Not Found'|page not found|cannot post", re.IGNORECASE)
 
 
+_LATER = "Run the same command again later; what is done is kept."
+_WAIT_LONGER = "Try again, or allow more seconds with --timeout (in Python, timeout=…)."
+_SHORTER = "Give fewer or shorter texts, or use a model with a longer context."
+_CHECK_SERVER = "Check that the server runs, the network, and the address."
+_CHECK_ADDRESS = "Try again; if it stays so, check that the address is that of a model server."
+
 # The first that fits; specific classes stand before the ones they inherit from.
+# fmt: off
 _MEANINGS: tuple[tuple[type[Exception], type[ModelError], str, str], ...] = (
-    (
-        dspy_errors.LMRateLimitError,
-        ModelServerError,
-        "{name} is over its rate limit{wait}.",
-        "Run the same command again later; what is done is kept.",
-    ),
-    (
-        dspy_errors.LMBillingError,
-        ModelServerError,
-        "{name} refuses for lack of credit: {said}",
-        "Check the account's billing.",
-    ),
-    (
-        dspy_errors.LMTimeoutError,
-        ModelServerError,
-        "{name} did not answer within {timeout:g} seconds.",
-        "Try again, or allow more seconds with --timeout (in Python, timeout=…).",
-    ),
-    (
-        dspy_errors.ContextWindowExceededError,
-        ContextLengthError,
-        "The request does not fit the context of {name}: {said}",
-        "Give fewer or shorter texts, or use a model with a longer context.",
-    ),
-    (
-        dspy_errors.LMUnsupportedModelError,
-        UnknownModelError,
-        "{name} is not a model its provider knows: {said}",
-        "Check its spelling.",
-    ),
-    (
-        dspy_errors.LMStreamAssemblyError,
-        ModelServerError,
-        "{name} broke off in the middle of its answer.",
-        "Run it again.",
-    ),
-    (
-        dspy_errors.LMTransportError,
-        ModelServerError,
-        "{name} could not be reached{where}: {said}",
-        "Check that the server runs, the network, and the address.",
-    ),
-    (
-        dspy_errors.LMServerError,
-        ModelServerError,
-        "The server of {name} failed{status}: {said}",
-        "Try again later; what is done is kept.",
-    ),
-    (
-        Exception,
-        ModelError,
-        "{name} could not be used: {said}",
-        "Try again; if it stays so, check that the address is that of a model server.",
-    ),
+    (dspy_errors.LMRateLimitError, ModelServerError, "{name} is over its rate limit{wait}.", _LATER),
+    (dspy_errors.LMBillingError, ModelServerError,
+        "{name} refuses for lack of credit: {said}", "Check the account's billing."),
+    (dspy_errors.LMTimeoutError, ModelServerError, "{name} did not answer within {timeout:g} seconds.", _WAIT_LONGER),
+    (dspy_errors.ContextWindowExceededError, ContextLengthError,
+        "The request does not fit the context of {name}: {said}", _SHORTER),
+    (dspy_errors.LMUnsupportedModelError, UnknownModelError,
+        "{name} is not a model its provider knows: {said}", "Check its spelling."),
+    (dspy_errors.LMStreamAssemblyError, ModelServerError,
+        "{name} broke off in the middle of its answer.", "Run it again."),
+    (dspy_errors.LMTransportError, ModelServerError, "{name} could not be reached{where}: {said}", _CHECK_SERVER),
+    (dspy_errors.LMServerError, ModelServerError,
+        "The server of {name} failed{status}: {said}", "Try again later; what is done is kept."),
+    (Exception, ModelError, "{name} could not be used: {said}", _CHECK_ADDRESS),
 )
+# fmt: on
 
 
 def from_dspy(error: dspy_errors.LMError, target: Target) -> HyperalignError:
@@ -102,7 +70,7 @@ def from_dspy(error: dspy_errors.LMError, target: Target) -> HyperalignError:
         return special
     facts = {
         "name": f"'{target.name}'",
-        "said": _said(error, target),
+        "said": _message(error),
         "wait": f" and asks to wait {error.retry_after:g} seconds" if error.retry_after else "",
         "where": f" at {scrub(target.api_base)}" if target.api_base else "",
         "status": f" (status {error.status})" if error.status else "",
@@ -114,7 +82,7 @@ def from_dspy(error: dspy_errors.LMError, target: Target) -> HyperalignError:
 
 def _by_status(error: dspy_errors.LMError, target: Target) -> HyperalignError | None:
     """What a status says that DSPy's classes do not."""
-    said = _said(error, target)
+    said = _message(error)
     if error.status == _FORBIDDEN:
         return MissingKeyError(
             f"'{target.name}' refuses access: {said}", remedy="Check what the key may do, and the name of the model."
@@ -134,7 +102,7 @@ def _by_status(error: dspy_errors.LMError, target: Target) -> HyperalignError | 
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What an error's causes tell that LiteLLM's own classes hide.
+    """What an error's causes show that LiteLLM's own classes hide.
 
     Attributes:
         wait: seconds the server asked to wait (``Retry-After``); None if it did not.
@@ -195,7 +163,7 @@ def _key_error(target: Target) -> MissingKeyError:
     )
 
 
-def _said(error: dspy_errors.LMError, target: Target) -> str:
+def _message(error: dspy_errors.LMError) -> str:
     return in_short(str(error.message or type(error).__name__))
 
 
@@ -203,6 +171,6 @@ def in_short(message: str) -> str:
     """A server's words in one line, without secrets and the names of LiteLLM's classes."""
     lines = message.strip().splitlines() or [""]
     text = scrub(re.sub(r"^(?:(?:litellm\.)?\w+Error: |\w+Exception - )+", "", lines[0]))
-    if len(text) > _SAID_CHARACTERS:
-        return f"{text[:_SAID_CHARACTERS]}…"
+    if len(text) > _MESSAGE_CHARACTERS:
+        return f"{text[:_MESSAGE_CHARACTERS]}…"
     return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,7 +1,7 @@
 """One request to a model until it has an answer: asked again where another way of asking helps.
 
-A parameter that is refused is left out, a model that ran out of room while it thought gets more, an answer of no use is
-asked for once more, and a rate limit is waited for.
+A refused parameter is left out, a model that ran out of tokens while it thought gets more, an unusable answer is asked
+for once more, and a rate limit is waited for.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ _ATTEMPTS = 16
 _UNFINISHED_TOKENS = 1_024
 
 
-class LiteLLMCall(LiteLLMEngine):
-    """DSPy's own conversion of requests, with what the model takes of them.
+class _OfExchange:
+    """DSPy's own conversion of requests, with the parameters that the model takes.
 
     Args:
         exchange: whose request it is.
@@ -69,18 +69,16 @@ class LiteLLMCall(LiteLLMEngine):
         self._exchange = exchange
 
     def _arguments(self, request: Request, *, streaming: bool = False) -> dict[str, Any]:
-        return self._exchange.arguments(super()._arguments(request, streaming=streaming))
+        wished = super()._arguments(request, streaming=streaming)  # type: ignore[misc]
+        return self._exchange.arguments(wished)
 
 
-class AsyncLiteLLMCall(AsyncLiteLLMEngine):
-    """The same for asynchronous calls."""
+class LiteLLMCall(_OfExchange, LiteLLMEngine):
+    """An ordinary call."""
 
-    def __init__(self, exchange: Exchange, options: dict[str, Any]) -> None:
-        super().__init__(**options)
-        self._exchange = exchange
 
-    def _arguments(self, request: Request, *, streaming: bool = False) -> dict[str, Any]:
-        return self._exchange.arguments(super()._arguments(request, streaming=streaming))
+class AsyncLiteLLMCall(_OfExchange, AsyncLiteLLMEngine):
+    """An asynchronous call."""
 
 
 class Exchange:
@@ -106,7 +104,7 @@ class Exchange:
         """What to hand LiteLLM for the next attempt, of all that the request wishes for."""
         self._room = self._target.parameters.room
         if self._target.parameters.merges_roles:
-            wished = {**wished, "messages": _merged(wished.get("messages") or [])}
+            wished = {**wished, "messages": _merge_roles(wished.get("messages") or [])}
         self._sent = self._target.parameters.sent(wished, without=self._without, extra=self._extra)
         self._began = time.monotonic()
         return self._sent
@@ -193,7 +191,7 @@ class Exchange:
         return bool(self._without)
 
 
-def _merged(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _merge_roles(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A conversation without a system turn and with roles that alternate, for templates that know no other."""
     merged: list[dict[str, Any]] = []
     for message in messages:

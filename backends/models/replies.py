@@ -1,8 +1,4 @@
-"""Which answers stopped at their length, in the middle of a sentence: DSPy hands on the text alone, and no word of it.
-
-Whoever wants to know listens while the calls are made, in the same thread or task. This file knows no runtime.
-
-Reads what a server answered: its text without the thoughts before it, and why it ended.
+"""Reads what a server answered: its text without the thoughts before it, and why it ended.
 
 Thoughts stand before an answer between marks, which differ by model, and an answer may come as the arguments of a tool.
 """
@@ -16,30 +12,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from .bodies import BLANK, INVISIBLE, tidied
+from .bodies import BLANK, INVISIBLE, normalize_body
 
 __all__ = ["Reply", "ThoughtFilter", "guessed_tokens", "note_truncated", "read_reply", "truncated"]
 
-_heard: ContextVar[list[str] | None] = ContextVar("unfinished", default=None)
-
-
-@contextmanager
-def truncated() -> Iterator[list[str]]:
-    """Collects the answers that stop at their length while this is open, without space around them."""
-    found: list[str] = []
-    token = _heard.set(found)
-    try:
-        yield found
-    finally:
-        _heard.reset(token)
-
-
-def note_truncated(text: str) -> None:
-    """Tell whoever listens of an answer that stopped at its length."""
-    if (found := _heard.get()) is not None:
-        found.append(text.strip())
-
-
+_truncated: ContextVar[list[str] | None] = ContextVar("truncated", default=None)
 _CHARACTERS_PER_TOKEN = 4
 # How a thought begins and ends; in lower case where models write either.
 _MARKS = {
@@ -69,13 +46,33 @@ _LINED_CLOSING = re.compile(rf"^[ \t]*(?:{_LINED_ENDS})|(?:{_LINED_ENDS})[ \t]*\
 _ENDS_OF_TURN = ("</s>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<end_of_turn>", "<|return|>", "<|end|>")
 
 
+@contextmanager
+def truncated() -> Iterator[list[str]]:
+    """Collect the truncated answers of calls made inside, in the same thread or task, without space around them.
+
+    DSPy hands on an answer's text, and not that it stopped at its length.
+    """
+    found: list[str] = []
+    token = _truncated.set(found)
+    try:
+        yield found
+    finally:
+        _truncated.reset(token)
+
+
+def note_truncated(text: str) -> None:
+    """Report an answer that stopped at its length to those who collect them."""
+    if (found := _truncated.get()) is not None:
+        found.append(text.strip())
+
+
 class Reply(dict[str, Any]):
-    """The body of an answer in OpenAI's form, and what was seen on the way.
+    """The body of an answer in OpenAI's form, and what was found in it.
 
     Attributes:
         text: what is said, without thoughts.
         thought: whether the model thought before it answered, or instead.
-        reason: why it ended, in the server's word.
+        reason: why it ended, in the server's own term.
         refusal: what it said instead of an answer.
     """
 
@@ -95,7 +92,7 @@ def read_reply(body: Mapping[str, Any], *, wants_tools: bool = False) -> Reply:
     Returns:
         The same in OpenAI's form, with ``choices[0].message.content`` as text.
     """
-    reply = Reply(tidied(body))
+    reply = Reply(normalize_body(body))
     if not reply["choices"]:
         return reply
     choice = reply["choices"][0]
@@ -108,7 +105,7 @@ def read_reply(body: Mapping[str, Any], *, wants_tools: bool = False) -> Reply:
         text = _tool_arguments(message)
         message.pop("tool_calls", None)
     message["content"] = text
-    choice["logprobs"] = _aligned(choice["logprobs"], text)
+    choice["logprobs"] = _align_logprobs(choice["logprobs"], text)
     reply.text = text
     reply.thought = thought
     reply.reason = choice["finish_reason"] or ""
@@ -117,7 +114,7 @@ def read_reply(body: Mapping[str, Any], *, wants_tools: bool = False) -> Reply:
 
 
 class ThoughtFilter:
-    """Takes what was thought before an answer, between tags, out of a text that comes piece by piece."""
+    """Removes the thoughts before an answer, between marks, from a text that comes piece by piece."""
 
     def __init__(self) -> None:
         self._held = ""
@@ -210,7 +207,7 @@ def _tool_arguments(message: Mapping[str, Any]) -> str:
     return str(calls[0]["function"]["arguments"]) if len(calls) == 1 else ""
 
 
-def _aligned(logprobs: dict[str, Any] | None, text: str) -> dict[str, Any] | None:
+def _align_logprobs(logprobs: dict[str, Any] | None, text: str) -> dict[str, Any] | None:
     """Those of the text alone, where a server gives those of the thoughts, too; None where it can't be told."""
     if logprobs is None:
         return None

@@ -1,12 +1,8 @@
-"""Reads the bytes of an answer to a chat request, whatever interface the server speaks, as one body in OpenAI's form.
+"""HTTP clients that normalize whole answers before LiteLLM reads them.
 
-Some servers stream although nobody asked for it, answer in Ollama's or Anthropic's own form, or report an error with
-the status of success.
-
-HTTP clients that hand LiteLLM bodies it can read, for servers that speak OpenAI's wire in their own way.
-
-LiteLLM refuses an answer whose content is a list of parts or whose choices are null. These clients tidy the body before
-it sees it; streams that were asked for, errors and everything else pass as they are.
+LiteLLM refuses content that is a list of parts and choices that are null, and some servers stream unasked, answer in
+Ollama's or Anthropic's own form, or report an error with the status of success. Streams that were asked for, errors and
+everything else pass as they are.
 """
 
 from __future__ import annotations
@@ -23,7 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from .bodies import tidied
+from .bodies import normalize_body
 
 __all__ = ["Clients", "environment_base", "read_content"]
 
@@ -48,7 +44,7 @@ def read_content(content: bytes) -> tuple[int, dict[str, Any]] | None:
         if said := _error(body):
             return said
         chat = _as_chat(body)
-        return _no_answer(body) if chat is None else (200, tidied(chat))
+        return _no_answer(body) if chat is None else (200, normalize_body(chat))
     except RecursionError:
         # Nested deeper than any answer is.
         return None
@@ -60,7 +56,7 @@ def _parsed(content: bytes) -> dict[str, Any] | None:
     if isinstance(body, list) and len(body) == 1:
         body = body[0]
     if body is None and "data:" in text:
-        body = _assembled(text)
+        body = _assemble(text)
     return body if isinstance(body, dict) else None
 
 
@@ -138,7 +134,7 @@ def _events(text: str) -> Iterator[dict[str, Any]]:
                 yield event
 
 
-def _assembled(text: str) -> dict[str, Any] | None:
+def _assemble(text: str) -> dict[str, Any] | None:
     """The one body that the pieces of a stream make; None where none of them can be read."""
     chunks, last = _Chunks(), None
     for last in _events(text):
@@ -162,7 +158,7 @@ class _Chunks:
         self._calls: list[dict[str, Any]] = []
         self._tokens: list[Any] = []
         self._whole: dict[str, Any] | None = None
-        self._finish: Any = None
+        self._finish_reason: Any = None
 
     def add(self, chunk: Mapping[str, Any]) -> None:
         """Take in the next piece."""
@@ -188,11 +184,11 @@ class _Chunks:
             "reasoning_content": "".join(self._thoughts),
             "tool_calls": self._calls,
         }
-        choice = {"message": message, "finish_reason": self._finish, "logprobs": {"content": self._tokens}}
+        choice = {"message": message, "finish_reason": self._finish_reason, "logprobs": {"content": self._tokens}}
         return {**self._head, "choices": [choice]}
 
     def _add_choice(self, choice: Mapping[str, Any]) -> None:
-        self._finish = choice.get("finish_reason") or self._finish
+        self._finish_reason = choice.get("finish_reason") or self._finish_reason
         logprobs = choice.get("logprobs")
         if isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
             self._tokens += logprobs["content"]

@@ -1,18 +1,7 @@
-"""Scores remembered in SQLite, so that nothing is read twice.
+"""Log-probabilities of given text, from a GGUF file, a checkpoint or a vLLM server, cached in SQLite.
 
-The key is the scorer's name (which names the weights) and hashes of the context and the
-text: the file holds no words of anybody. This file does not know how scores are made.
-
-Log-probabilities of given text, one kind of model a file.
-
-``LlamaScorer`` reads a GGUF file, ``HFScorer`` a checkpoint, ``VLLMScorer`` asks a
-server, and ``CachedScorer`` remembers what any of them said. None loads its library
-before it is made. This package does not know what the scores are for.
-
-From a name to a scorer: ``open_scorer("local:…")`` or ``open_scorer("vllm:…")``, cached by weights.
-
-The scorer need not be the model that generates: hypotheses of a large hosted model can be
-tested by a small one on this machine. This file does not know what the scores are for.
+``open_scorer`` makes a scorer from a model's name. It need not be the model that generates: hypotheses of a large
+hosted model can be tested by a small one on this machine.
 """
 
 from __future__ import annotations
@@ -33,7 +22,7 @@ from hyperalign.files import cache_folder, storage_error
 from hyperalign.scores import Message, Scorer, TextScore
 
 from ..catalogue import resolve
-from ..download import ensure_model
+from ..download import ensure_local
 from ..target import locate
 from .llama import LlamaScorer
 from .vllm import VLLMScorer
@@ -52,6 +41,8 @@ CREATE TABLE IF NOT EXISTS scores_1 (
 
 class CachedScorer:
     """A ``Scorer`` that asks another one only for what it has not seen.
+
+    Keys are the scorer's name, which names the weights, and hashes of context and text: the file holds nobody's words.
 
     Args:
         inner: the scorer that knows; ``close`` closes it too.
@@ -212,10 +203,7 @@ def _open(name: str, budget: Budget | None, progress: Progress | None) -> Scorer
     scheme, _, rest = name.partition(":")
     if scheme == "local":
         model = resolve(rest)
-        path = ensure_model(model.entry, progress) if model.entry else model.own_path
-        if path is None:
-            raise UnknownModelError(f"'{name}' names no model file.", remedy="See 'hyperalign models list'.")
-        return LlamaScorer(path, name=model.served_name, budget=budget)
+        return LlamaScorer(ensure_local(model, progress), name=model.served_name, budget=budget)
     if scheme == "vllm":
         served = locate(rest)
         return VLLMScorer(served.base, served.model, api_key=served.api_key, budget=budget)

@@ -1,21 +1,24 @@
-"""From messages to the pieces a scorer tokenizes, keeping a user's words apart from the template's.
+"""What all scorers share: from messages to tokens, with a user's words kept apart from the template's, and the budget.
 
-A model's chat template writes control tokens; a user's text must never become one. So
-the template is rendered with placeholders, and the contents are put in afterwards as
-pieces of their own. This file knows no tokenizer and no model.
+A model's chat template writes control tokens; a user's text must never become one. So the template is rendered with
+placeholders, and the contents are put in afterwards as pieces of their own.
 """
 
 from __future__ import annotations
 
 import re
+import threading
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, Self
 
+from hyperalign.budget import Budget, Usage
 from hyperalign.errors import InputError, ModelError
 from hyperalign.scores import Message
 
-__all__ = ["Piece", "Render", "clean", "jinja_render", "pieces", "runs"]
+__all__ = ["ModelScorer", "Piece", "Render", "clean", "jinja_render", "pieces", "runs", "tokenize_context"]
 
 Render = Callable[[list[Message]], str]
 """Renders messages with a generation prompt after them, control tokens spelled out."""
@@ -24,6 +27,46 @@ Render = Callable[[list[Message]], str]
 # whitespace to Jinja's trim, and no template writes it itself.
 _SPACE = "\u2003"
 _PLACEHOLDER = re.compile(f"({_SPACE}?)\ue000(\\d+)\ue001({_SPACE}?)")
+
+
+class ModelScorer(ABC):
+    """A ``Scorer`` that holds a model or a connection, and books what is read.
+
+    Args:
+        name: names the model and its weights; scores are cached by it.
+        budget: where to book what is read.
+    """
+
+    def __init__(self, name: str, budget: Budget | None) -> None:
+        self._name = name
+        self._budget = budget
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The model and its weights."""
+        return self._name
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free memory and connections; the scorer can't be used afterwards."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _begin(self) -> float:
+        """The time, once the budget was checked."""
+        if self._budget is not None:
+            self._budget.check()
+        return time.perf_counter()
+
+    def _book(self, began: float, tokens: int, *, cached: int = 0, calls: int = 1) -> None:
+        if self._budget is not None and calls:
+            seconds = time.perf_counter() - began
+            self._budget.add(Usage(calls=calls, tokens_in=tokens, tokens_cached=cached, seconds=seconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +169,23 @@ def pieces(render: Render, messages: Sequence[Message]) -> list[Piece]:
             f"The model's chat template drops the {lost} turn.", remedy="Score with a model that takes such turns."
         )
     return [*found, Piece(rendered[end:], trusted=True)]
+
+
+def tokenize_context(
+    render: Render, context: Sequence[Message], special: Mapping[str, int], tokenize: Callable[[str], list[int]]
+) -> list[int]:
+    """The tokens of a context, in which only the template's control tokens are control tokens.
+
+    Args:
+        render: the model's template, with its generation prompt.
+        context: the turns, at least one.
+        special: text of each control token, and its id.
+        tokenize: the tokens of plain text.
+    """
+    tokens: list[int] = []
+    for run in runs(pieces(render, context), special):
+        tokens += [run] if isinstance(run, int) else tokenize(run)
+    return tokens
 
 
 def runs(found: Sequence[Piece], special: Mapping[str, int]) -> list[str | int]:

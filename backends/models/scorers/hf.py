@@ -1,24 +1,21 @@
 """Log-probabilities of given text from a checkpoint, with transformers.
 
-The context is read once; its key-value cache is repeated for the texts of a batch. This
-file does not know where checkpoints come from, nor what the scores are for.
+The context is read once; its key-value cache is repeated for the texts of a batch.
 """
 
 from __future__ import annotations
 
 import copy
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from hyperalign.budget import Budget, Usage
+from hyperalign.budget import Budget
 from hyperalign.errors import ContextLengthError, MissingExtraError, ModelError
 from hyperalign.scores import Message, TextScore
 
-from .chat import clean, pieces, runs
+from .chat import ModelScorer, clean, tokenize_context
 
 __all__ = ["HFScorer"]
 
@@ -26,7 +23,7 @@ _BRANCHES = 16
 _BATCH = 512  # tokens in one batch: logits take 4 bytes x vocabulary each
 
 
-class HFScorer:
+class HFScorer(ModelScorer):
     """A ``Scorer`` over a transformers checkpoint.
 
     Args:
@@ -51,10 +48,8 @@ class HFScorer:
         device: str = "cpu",
         budget: Budget | None = None,
     ) -> None:
-        self._name = name
+        super().__init__(name, budget)
         self._device = device
-        self._budget = budget
-        self._lock = threading.Lock()
         self._torch, transformers = _libraries()
         self._tokenizer, self._model = _load(transformers, Path(path), getattr(self._torch, dtype))
         if not self._tokenizer.chat_template:
@@ -68,21 +63,10 @@ class HFScorer:
         }
         self._room = int(getattr(self._model.config, "max_position_embeddings", 0)) or None
 
-    @property
-    def name(self) -> str:
-        """The model and its weights."""
-        return self._name
-
     def close(self) -> None:
-        """Let go of the model's memory; the scorer can't be used afterwards."""
+        """See ``ModelScorer``."""
         with self._lock:
             self._model = None
-
-    def __enter__(self) -> HFScorer:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def score(self, context: Sequence[Message], texts: Sequence[str]) -> list[TextScore]:
         """Score each text as the assistant's next turn; see ``hyperalign.scores.Scorer``.
@@ -92,7 +76,7 @@ class HFScorer:
             BudgetExceededError: a cap is reached.
             ModelError: the scorer is closed, or torch failed.
         """
-        prompt = self._prompt(context)
+        prompt = tokenize_context(self._render, context, self._special, self._tokens)
         branches = [self._tokens(clean(text)) for text in texts]
         longest = len(prompt) + max(map(len, branches), default=0)
         if self._room is not None and longest > self._room:
@@ -100,9 +84,7 @@ class HFScorer:
                 f"A context with its text has {longest} tokens; the model reads at most {self._room}.",
                 remedy="Shorten the records or the prompt.",
             )
-        if self._budget is not None:
-            self._budget.check()
-        started = time.perf_counter()
+        began = self._begin()
         with self._lock, self._torch.inference_mode():
             if self._model is None:
                 raise ModelError("This scorer is closed.", remedy="Open the model again.")
@@ -110,9 +92,7 @@ class HFScorer:
                 totals = self._read(prompt, branches)
             except RuntimeError as error:
                 raise ModelError(f"torch could not read the text: {error}.") from error
-        if self._budget is not None:
-            tokens = len(prompt) + sum(map(len, branches))
-            self._budget.add(Usage(calls=1, tokens_in=tokens, seconds=time.perf_counter() - started))
+        self._book(began, len(prompt) + sum(map(len, branches)))
         return [TextScore(total, len(branch)) for total, branch in zip(totals, branches, strict=True)]
 
     def _render(self, messages: list[Message]) -> str:
@@ -128,12 +108,6 @@ class HFScorer:
         if not text:
             return []
         return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
-
-    def _prompt(self, context: Sequence[Message]) -> list[int]:
-        tokens: list[int] = []
-        for run in runs(pieces(self._render, context), self._special):
-            tokens += [run] if isinstance(run, int) else self._tokens(run)
-        return tokens
 
     def _read(self, prompt: list[int], branches: list[list[int]]) -> list[float]:
         torch = self._torch

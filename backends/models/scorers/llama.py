@@ -1,26 +1,23 @@
 """Log-probabilities of given text from a GGUF file, at llama.cpp's C level (cyllama).
 
-The context is read once, as a trunk; each text is a branch of it, and many branches share one
-batch. A few trunks stay in the key-value cache, and what a context shares with one is not read again.
-This file does not know where model files come from, nor what the scores are for.
+The context is read once; each text is a branch of it, and many branches share one batch. A few contexts stay in the
+key-value cache, and the prefix that a context shares with one of them is not read again.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hyperalign.budget import Budget, Usage
+from hyperalign.budget import Budget
 from hyperalign.errors import ContextLengthError, MissingExtraError, ModelError
 from hyperalign.scores import Message, TextScore
 
-from .chat import Render, clean, jinja_render, pieces, runs
+from .chat import ModelScorer, Render, clean, jinja_render, tokenize_context
 from .prefix_cache import CachedPrefix, PrefixCache
 
 if TYPE_CHECKING:
@@ -31,7 +28,7 @@ __all__ = ["LlamaScorer"]
 
 _BRANCHES = 16
 _BATCH = 256
-_TRUNKS = 4
+_PREFIXES = 4
 # Every token looks at all that lies in the cache, if only to pass it over: more would slow down what is read.
 _STAY = 2048
 
@@ -47,7 +44,7 @@ class _Step:
     following: int = -1
 
 
-class LlamaScorer:
+class LlamaScorer(ModelScorer):
     """A ``Scorer`` over a GGUF file.
 
     Args:
@@ -71,9 +68,7 @@ class LlamaScorer:
         threads: int | None = None,
         budget: Budget | None = None,
     ) -> None:
-        self._name = name
-        self._budget = budget
-        self._lock = threading.Lock()
+        super().__init__(name, budget)
         self._llama = _library()
         self._model = _load(self._llama, Path(path))
         self._vocab = self._model.get_vocab()
@@ -84,27 +79,16 @@ class LlamaScorer:
         self._n_ctx = min(n_ctx, self._model.n_ctx_train)
         self._context: Any = None
         self._context = self._open_context(threads or len(os.sched_getaffinity(0)))
-        self._prefixes = PrefixCache(_TRUNKS, min(_STAY, self._n_ctx))
-
-    @property
-    def name(self) -> str:
-        """The model and its weights."""
-        return self._name
+        self._prefixes = PrefixCache(_PREFIXES, min(_STAY, self._n_ctx))
 
     def close(self) -> None:
-        """Give the memory back; the scorer can't be used afterwards."""
+        """See ``ModelScorer``."""
         with self._lock:
             # The context points into the model: the other order crashes.
             if self._context is not None:
                 self._context.close()
                 self._context = None
                 self._model.close()
-
-    def __enter__(self) -> LlamaScorer:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if getattr(self, "_context", None) is not None:
@@ -127,9 +111,7 @@ class LlamaScorer:
             BudgetExceededError: a cap is reached.
             ModelError: the scorer is closed, or llama.cpp failed.
         """
-        if self._budget is not None:
-            self._budget.check()
-        started = time.perf_counter()
+        began = self._begin()
         with self._lock:
             if self._context is None:
                 raise ModelError("This scorer is closed.", remedy="Open the model again.")
@@ -145,10 +127,7 @@ class LlamaScorer:
                 if isinstance(error, (RuntimeError, ValueError)) and not isinstance(error, ModelError):
                     raise ModelError(f"llama.cpp could not read the text: {error}.") from error
                 raise
-        if self._budget is not None:
-            tokens = len(prompt) + sum(map(len, branches))
-            seconds = time.perf_counter() - started
-            self._budget.add(Usage(calls=1, tokens_in=tokens, tokens_cached=cached, seconds=seconds))
+        self._book(began, len(prompt) + sum(map(len, branches)), cached=cached)
         return [TextScore(total, len(branch)) for total, branch in zip(logprobs, branches, strict=True)]
 
     def _template(self) -> Render:
@@ -171,7 +150,7 @@ class LlamaScorer:
         params.n_ctx = self._n_ctx
         params.n_batch = params.n_ubatch = _BATCH
         params.n_threads = params.n_threads_batch = threads
-        params.n_seq_max = _TRUNKS + _BRANCHES
+        params.n_seq_max = _PREFIXES + _BRANCHES
         # Branches share the context's cells instead of copying them.
         params.kv_unified = True
         # On a processor flash attention is no faster here, and its half-precision sums made
@@ -193,9 +172,7 @@ class LlamaScorer:
             raise _too_long(len(text), "characters", self._n_ctx) from error
 
     def _prompt(self, context: Sequence[Message]) -> list[int]:
-        tokens: list[int] = []
-        for run in runs(pieces(self._render, context), self._special):
-            tokens += [run] if isinstance(run, int) else self._tokens(run)
+        tokens = tokenize_context(self._render, context, self._special, self._tokens)
         bos = self._vocab.token_bos()
         if self._vocab.get_add_bos() and tokens[:1] != [bos]:
             tokens.insert(0, bos)
@@ -212,20 +189,20 @@ class LlamaScorer:
             self._context.kv_cache_clear()
 
     def _read_context(self, prompt: list[int]) -> tuple[CachedPrefix, int]:
-        """Read a prompt into a trunk; returns it, and how many of its tokens were there already."""
+        """Read a prompt into the cache; returns its prefix, and how many of its tokens were there already."""
         known, common = self._prefixes.nearest(prompt)
         if known is not None and known.after is not None and common == len(prompt) == len(known.tokens):
             return known, common
         # At least the last token is read again: its logits predict the first of each text.
-        prefix, kept = self._trunk_for(prompt, known, min(common, len(prompt) - 1))
+        prefix, kept = self._prefix_for(prompt, known, min(common, len(prompt) - 1))
         last = len(prompt) - 1
         steps = [_Step(prompt[i], i, prefix.sequence, text=0 if i == last else -1) for i in range(kept, len(prompt))]
         for _, logits in self._decode(steps):
             prefix.after = _log_softmax(logits)
         return prefix, kept
 
-    def _trunk_for(self, prompt: list[int], known: CachedPrefix | None, kept: int) -> tuple[CachedPrefix, int]:
-        """A trunk that holds the beginning of a prompt and nothing else, and how much of it."""
+    def _prefix_for(self, prompt: list[int], known: CachedPrefix | None, kept: int) -> tuple[CachedPrefix, int]:
+        """A cached prefix that holds the beginning of a prompt and nothing else, and how much of it."""
         prefix = known
         # A context that is mostly like another takes its place; one that is not stands beside it.
         if known is None or 2 * kept < len(known.tokens):
@@ -255,16 +232,16 @@ class LlamaScorer:
         self._drop(lambda: self._prefixes.shed(self._n_ctx - need))
         totals = [float(prefix.after[branch[0]]) if branch else 0.0 for branch in branches]
         for wave in self._waves(branches):
-            for sequence in range(_TRUNKS, _TRUNKS + len(wave)):
+            for sequence in range(_PREFIXES, _PREFIXES + len(wave)):
                 self._context.memory_seq_cp(prefix.sequence, sequence, -1, -1)
             steps = [
                 _Step(branches[text][i], len(prefix.tokens) + i, sequence, text, branches[text][i + 1])
-                for sequence, text in enumerate(wave, start=_TRUNKS)
+                for sequence, text in enumerate(wave, start=_PREFIXES)
                 for i in range(len(branches[text]) - 1)
             ]
             for step, logits in self._decode(steps):
                 totals[step.text] += float(_log_softmax(logits)[step.following])
-            for sequence in range(_TRUNKS, _TRUNKS + len(wave)):
+            for sequence in range(_PREFIXES, _PREFIXES + len(wave)):
                 self._context.memory_seq_rm(sequence, -1, -1)
         return totals
 

@@ -1,7 +1,7 @@
 """Which contexts stay in a key-value cache, and in which sequence each of them lies.
 
-Questions come in turns: of a message two things are asked, of a choice every profile in turn. Whoever keeps the last
-context alone reads each of them anew every time. This file decides what stays; it reads nothing.
+Questions come in turns, such as every profile before the same choice: keeping the last context alone would mean
+reading each of them anew every time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class CachedPrefix:
     Attributes:
         sequence: where it lies.
         tokens: what it is.
-        after: log-probabilities of the token that follows, shape (vocabulary,); None until it is read.
+        after: log-probabilities of the token that follows, shape (vocabulary,), in nats; None until it is read.
     """
 
     sequence: int
@@ -33,7 +33,7 @@ class CachedPrefix:
 
 
 class PrefixCache:
-    """The contexts that stay, the one that was used last at the end.
+    """The contexts that stay, in the order of their last use.
 
     Args:
         count: at most so many, each in a sequence from 0 on.
@@ -47,11 +47,11 @@ class PrefixCache:
 
     @property
     def cells(self) -> int:
-        """At most so many tokens lie in the cache: what trunks share counts for each of them."""
+        """At most so many tokens lie in the cache: what prefixes share counts for each of them."""
         return sum(len(prefix.tokens) for prefix in self._kept)
 
     def nearest(self, prompt: Sequence[int]) -> tuple[CachedPrefix | None, int]:
-        """The trunk that a prompt has most tokens in common with, and how many from the beginning; it is used now."""
+        """The prefix that shares the longest beginning with a prompt, and that length; it counts as just used."""
         best, common = None, 0
         for prefix in self._kept:
             shared = _common_prefix(prefix.tokens, prompt)
@@ -63,17 +63,17 @@ class PrefixCache:
         return best, common
 
     def crowded(self, need: int) -> CachedPrefix | None:
-        """The trunk that has to go before one of so many tokens is added, no longer counted; None if none has to."""
+        """Remove and return a prefix to make room for one of ``need`` tokens; None if there is room."""
         if len(self._kept) >= self._count or self.cells + need > self._room:
             return self._oldest()
         return None
 
     def shed(self, limit: int) -> CachedPrefix | None:
-        """The trunk that has to go before all hold at most so many tokens, no longer counted; None if none has to."""
+        """Remove and return a prefix while all hold more than ``limit`` tokens; None if they do not."""
         return self._oldest() if self.cells > limit else None
 
     def add(self, need: int) -> CachedPrefix | None:
-        """A new trunk in a free sequence, for so many tokens; None where there is no room for one."""
+        """A new prefix in a free sequence, for ``need`` tokens; None if there is no room for one."""
         taken = {prefix.sequence for prefix in self._kept}
         free = next((number for number in range(self._count) if number not in taken), None)
         if free is None or (self._kept and self.cells + need > self._room):
@@ -86,7 +86,7 @@ class PrefixCache:
         return self._kept.pop(0) if len(self._kept) > 1 else None
 
     def clear(self) -> None:
-        """Nothing lies in the cache any longer."""
+        """Forget all prefixes."""
         self._kept.clear()
 
 

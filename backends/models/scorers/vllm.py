@@ -1,22 +1,19 @@
 """Log-probabilities of given text from a vLLM server.
 
-vLLM renders and tokenizes (``/tokenize``), and returns ``prompt_logprobs`` for token ids
-(``/v1/completions``). This file does not start servers, and holds no tokenizer: control
+vLLM renders and tokenizes (``/tokenize``), and returns ``prompt_logprobs`` for token ids (``/v1/completions``). Control
 tokens inside a user's words are broken up before the server sees them.
 """
 
 from __future__ import annotations
 
 import re
-import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
-from hyperalign.budget import Budget, Usage
+from hyperalign.budget import Budget
 from hyperalign.errors import (
     ContextLengthError,
     MissingKeyError,
@@ -28,7 +25,7 @@ from hyperalign.errors import (
 from hyperalign.scores import Message, TextScore
 
 from ..target import error_message
-from .chat import Piece, clean, pieces
+from .chat import ModelScorer, Piece, clean, pieces
 
 __all__ = ["VLLMScorer"]
 
@@ -38,7 +35,7 @@ _LONGEST_WAIT = 30.0
 _CUT = re.compile(r"(?<=[<\[])(?=[^\s<>\[\]]{1,80}[>\]])")
 
 
-class VLLMScorer:
+class VLLMScorer(ModelScorer):
     """A ``Scorer`` over a vLLM server.
 
     Args:
@@ -62,31 +59,17 @@ class VLLMScorer:
         attempts: int = 4,
         budget: Budget | None = None,
     ) -> None:
+        super().__init__(name or f"vllm:{model}", budget)
         self._url = url.rstrip("/").removesuffix("/v1")
         self._model = model
-        self._name = name or f"vllm:{model}"
         self._attempts = attempts
-        self._budget = budget
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = httpx.Client(base_url=self._url, headers=headers, timeout=httpx.Timeout(timeout, connect=10.0))
-        self._lock = threading.Lock()
-        self._templates: dict[tuple[str, ...], list[Piece]] = {}
         self._room: int | None = None
 
-    @property
-    def name(self) -> str:
-        """The model and its weights."""
-        return self._name
-
     def close(self) -> None:
-        """Close the connections."""
+        """See ``ModelScorer``."""
         self._http.close()
-
-    def __enter__(self) -> VLLMScorer:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def score(self, context: Sequence[Message], texts: Sequence[str]) -> list[TextScore]:
         """Score each text as the assistant's next turn; see ``hyperalign.scores.Scorer``.
@@ -99,9 +82,7 @@ class VLLMScorer:
             ModelServerError: the server could not be reached, or kept failing.
             ModelOutputError: its answer was not in the form expected.
         """
-        if self._budget is not None:
-            self._budget.check()
-        started = time.perf_counter()
+        began = self._begin()
         prompt = self._tokens(pieces(self._render, context))
         branches = [self._tokens([Piece(clean(text), trusted=False)]) for text in texts]
         self._check_length(prompt, branches)
@@ -115,8 +96,7 @@ class VLLMScorer:
                 scores[index] = score
             calls += 1
             tokens += sum(map(len, sequences))
-        if self._budget is not None and calls:
-            self._budget.add(Usage(calls=calls, tokens_in=tokens, seconds=time.perf_counter() - started))
+        self._book(began, tokens, calls=calls)
         return scores
 
     def _render(self, messages: list[Message]) -> str:
