@@ -1,7 +1,6 @@
-"""What a run may cost, and what it has cost so far, step by step.
+"""Caps on the calls, tokens and money of a run, and what each step has spent.
 
-A ``Budget`` is handed to the models that spend it: they ask before a call and tell
-after it. Money that is not known is None, never zero. This file knows no model.
+Models call ``Budget.reserve`` before a call and ``Budget.add`` after it. A price that is not known is None, never zero.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ class Usage:
     """What was spent.
 
     Attributes:
-        calls: requests a model really worked on.
-        replayed: requests answered from an earlier run's journal, at no cost.
-        tokens_in: prompt tokens, the cached ones included.
+        calls: requests that a model worked on.
+        replayed: requests answered from the journal of an earlier run, at no cost.
+        tokens_in: prompt tokens, cached ones included.
         tokens_out: generated tokens.
-        tokens_cached: prompt tokens the model did not have to read again.
+        tokens_cached: prompt tokens that the model read from its cache.
         seconds: time spent waiting for models.
-        usd: money, as far as it is known.
-        unpriced: calls whose price is not known.
+        usd: US dollars, as far as prices are known.
+        unpriced: calls without a known price.
     """
 
     calls: int = 0
@@ -56,19 +55,19 @@ class Usage:
         return Usage(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
 
     def as_json(self) -> dict[str, Any]:
-        """All of it for a file or a program; ``usd`` is None where a call's price is unknown, beside ``usd_known``."""
+        """All fields as JSON; ``usd`` is None if a call's price is unknown, and ``usd_known`` is the known part."""
         return {**asdict(self), "usd": None if self.unpriced else self.usd, "usd_known": self.usd}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Usage:
-        """What ``as_json`` gave."""
+        """Read what ``as_json`` returned."""
         return cls(**{name: data[name] for name in cls.__slots__ if name != "usd"}, usd=data["usd_known"])
 
     def money(self, *, briefly: bool = False) -> str:
-        """Dollars in words, with what is unknown of them.
+        """The money in words, such as ``at least $0.0120; 3 calls at an unknown price``.
 
         Args:
-            briefly: leave out how many calls have an unknown price, as a table's cell does.
+            briefly: leave out the number of calls without a known price.
         """
         known = "less than $0.0001" if 0 < self.usd < _LEAST_SHOWN else f"${self.usd:,.4f}"
         if not self.unpriced:
@@ -81,20 +80,16 @@ class Usage:
 
 
 class Budget:
-    """Caps on a run, and its ledger.
+    """Caps on a run, and a ledger of what each step has spent.
 
     Args:
-        max_calls: model calls allowed, or None for no cap.
-        max_tokens: tokens allowed, in and out together.
-        max_usd: money allowed; only known prices count against it.
+        max_calls: the most model calls; None for no cap.
+        max_tokens: the most tokens, in and out together; None for no cap.
+        max_usd: the most US dollars; only known prices count. None for no cap.
     """
 
     def __init__(
-        self,
-        *,
-        max_calls: int | None = None,
-        max_tokens: int | None = None,
-        max_usd: float | None = None,
+        self, *, max_calls: int | None = None, max_tokens: int | None = None, max_usd: float | None = None
     ) -> None:
         self.max_calls = max_calls
         self.max_tokens = max_tokens
@@ -105,18 +100,18 @@ class Budget:
 
     @property
     def by_step(self) -> dict[str, Usage]:
-        """A copy of the ledger: what each step has spent."""
+        """What each step has spent."""
         with self._lock:
             return dict(self._by_step)
 
     @property
     def spent(self) -> Usage:
-        """All steps together."""
+        """What all steps together have spent."""
         return sum(self.by_step.values(), Usage())
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Book what is spent inside under a name."""
+        """Book what is spent inside the ``with`` block under a step's name."""
         token = _step.set(name)
         try:
             yield
@@ -125,7 +120,7 @@ class Budget:
 
     @contextmanager
     def tally(self) -> Iterator[Callable[[], Usage]]:
-        """Count what is spent inside, beside the ledger; yields a function that says how much it is so far."""
+        """Count what is spent inside the ``with`` block; yields a function that returns it so far."""
         spent: list[Usage] = []
         token = _tallies.set((*_tallies.get(), spent))
         try:
@@ -134,28 +129,28 @@ class Budget:
             _tallies.reset(token)
 
     def check(self) -> None:
-        """Ask before a call.
+        """Check the caps before a call.
 
         Raises:
-            BudgetExceededError: a cap is reached, so that the call must not be made.
+            BudgetExceededError: a cap is reached; the call must not be made.
         """
         with self._lock:
             self._check(0)
 
     def reserve(self) -> None:
-        """Ask before a call that others may be made beside; ``release`` has to follow.
+        """Check the caps before a call that may run beside others; ``release`` must follow.
 
-        Calls under way count against the cap on calls; what they will use of tokens and money is not known yet.
+        Calls under way count against ``max_calls``. Their tokens and money are not known yet.
 
         Raises:
-            BudgetExceededError: a cap is reached, so that the call must not be made.
+            BudgetExceededError: a cap is reached; the call must not be made.
         """
         with self._lock:
             self._check(self._under_way)
             self._under_way += 1
 
     def release(self) -> None:
-        """A call that ``reserve`` let begin is over: it was booked, or it failed."""
+        """End a call that ``reserve`` allowed, after it was booked or failed."""
         with self._lock:
             self._under_way -= 1
 
@@ -173,7 +168,7 @@ class Budget:
                 )
 
     def add(self, usage: Usage, *, step: str | None = None) -> None:
-        """Tell after a call what it used, under the current step unless one is named."""
+        """Book what a call used, under the current step unless one is named."""
         name = step or _step.get()
         with self._lock:
             self._by_step[name] = self._by_step.get(name, Usage()) + usage
@@ -181,16 +176,16 @@ class Budget:
             spent.append(usage)
 
     def remaining_calls(self) -> int | None:
-        """Calls left under ``max_calls``, or None without a cap."""
+        """The calls left under ``max_calls``; None without a cap."""
         return None if self.max_calls is None else max(0, self.max_calls - self.spent.calls)
 
     def copy(self) -> Budget:
-        """The same caps with an empty ledger."""
+        """A budget with the same caps and an empty ledger."""
         return Budget(max_calls=self.max_calls, max_tokens=self.max_tokens, max_usd=self.max_usd)
 
 
 def add_price(usage: Usage, usd: float | None) -> Usage:
-    """``usage`` with its price, or marked as unpriced where that is None."""
+    """Add a price to a usage, or count its calls as unpriced if the price is None."""
     if usd is None:
         return replace(usage, unpriced=usage.unpriced + usage.calls)
     return replace(usage, usd=usage.usd + usd)

@@ -1,28 +1,23 @@
-"""Everything hyperalign raises on purpose.
+"""The exceptions of hyperalign. Each says what happened and what to do next, and inherits a standard exception::
 
-Each error says what happened, where, and what to do next; each also inherits the
-standard error it stands for, so ``except ValueError`` keeps working::
-
-    HyperalignError
-    ├── InputError (ValueError)            exit 3: something the user gave is wrong
-    │   ├── RecordError                    a file of records, with file and line
-    │   ├── ProfileError                   a profile file that does not load
-    │   └── UserIdError                    a user id that could not be a name
-    ├── NotFoundError (LookupError)        exit 4: a user, profile or version that is not there
-    ├── ModelError (RuntimeError)          exit 5: a model could not be used
-    │   ├── UnknownModelError (LookupError)
-    │   ├── MissingKeyError
-    │   ├── ModelServerError (ConnectionError)
-    │   ├── ModelOutputError (ValueError)  it answered, but not in the form asked for
-    │   ├── UnusableAnswersError           most of its answers were of that kind
-    │   ├── ContextLengthError (ValueError)
-    │   └── DownloadError (OSError)
-    ├── TrainingError (RuntimeError)       exit 5: training went wrong, or an adapter is not whole
-    ├── MissingExtraError (ImportError)    exit 5: an optional part is not installed
-    ├── BudgetExceededError (RuntimeError) exit 6: a cap was reached; what is done is saved
-    └── StorageError (OSError)             exit 7: disk full, no permission, database locked
-
-This file knows nothing of how errors are shown: ``hyperalign.cli`` does that.
+HyperalignError
+├── InputError (ValueError)            exit 3: an input is wrong
+│   ├── RecordError                    a file of records, with file and line
+│   ├── ProfileError                   a profile that does not load
+│   └── UserIdError                    an invalid user id
+├── NotFoundError (LookupError)        exit 4: a user, profile or version does not exist
+├── ModelError (RuntimeError)          exit 5: a model could not be used
+│   ├── UnknownModelError (LookupError)
+│   ├── MissingKeyError
+│   ├── ModelServerError (ConnectionError)
+│   ├── ModelOutputError (ValueError)  an answer is not in the requested form
+│   ├── UnusableAnswersError           most answers are not
+│   ├── ContextLengthError (ValueError)
+│   └── DownloadError (OSError)
+├── TrainingError (RuntimeError)       exit 5: training failed, or an adapter is damaged
+├── MissingExtraError (ImportError)    exit 5: an optional part is not installed
+├── BudgetExceededError (RuntimeError) exit 6: a cap was reached; finished work is saved
+└── StorageError (OSError)             exit 7: disk full, no permission, database locked
 """
 
 from __future__ import annotations
@@ -52,11 +47,11 @@ __all__ = [
 
 
 class HyperalignError(Exception):
-    """Base of all errors raised on purpose.
+    """Base class of the exceptions of hyperalign.
 
     Args:
         message: what happened, in one sentence.
-        remedy: what the reader can do about it, in one sentence; may be empty.
+        remedy: what to do about it, in one sentence; may be empty.
     """
 
     exit_code = 1
@@ -71,7 +66,7 @@ class HyperalignError(Exception):
 
 
 class InputError(HyperalignError, ValueError):
-    """Something the user gave is wrong."""
+    """An input is wrong."""
 
     exit_code = 3
 
@@ -82,17 +77,12 @@ class RecordError(InputError):
     Args:
         message: what was expected and what was found.
         path: the file, or ``-`` for standard input.
-        line: the 1-based line, where there is one.
+        line: the 1-based line, if there is one.
         remedy: what to do about it.
     """
 
     def __init__(
-        self,
-        message: str,
-        *,
-        path: Path | str | None = None,
-        line: int | None = None,
-        remedy: str = "",
+        self, message: str, *, path: Path | str | None = None, line: int | None = None, remedy: str = ""
     ) -> None:
         where = "" if path is None else f"{path}:{line}: " if line else f"{path}: "
         super().__init__(f"{where}{message}", remedy=remedy)
@@ -101,11 +91,11 @@ class RecordError(InputError):
 
 
 class ProfileError(InputError):
-    """A profile file does not load."""
+    """A profile does not load."""
 
 
 class UserIdError(InputError):
-    """A user id is empty, too long, or holds characters that no id needs."""
+    """A user id is empty, too long, or has characters that are not allowed."""
 
 
 class NotFoundError(HyperalignError, LookupError):
@@ -125,31 +115,31 @@ class UnknownModelError(ModelError, LookupError):
 
 
 class MissingKeyError(ModelError):
-    """A hosted model needs an API key that is not set."""
+    """The API key of a hosted model is not set."""
 
 
 class ModelServerError(ModelError, ConnectionError):
-    """A model server is down, refuses, or breaks off."""
+    """A model server is down, refuses a request, or breaks the connection."""
 
 
 class ModelOutputError(ModelError, ValueError):
-    """A model answered, but not in the form asked for."""
+    """A model's answer is not in the requested form."""
 
 
 class UnusableAnswersError(ModelError):
-    """Most answers of a model could not be used: to go on would cost more and find nothing."""
+    """Most answers of a model are unusable, so that going on would only cost more."""
 
 
 class ContextLengthError(ModelError, ValueError):
-    """A text does not fit the model's context."""
+    """A text does not fit into the model's context."""
 
 
 class DownloadError(ModelError, OSError):
-    """A model file could not be fetched or is not the file it should be."""
+    """A model file could not be downloaded, or has the wrong content."""
 
 
 class TrainingError(HyperalignError, RuntimeError):
-    """Training went wrong, or an adapter is not what its folder says."""
+    """Training failed, or the files of an adapter do not match its manifest."""
 
     exit_code = 5
 
@@ -158,9 +148,9 @@ class MissingExtraError(HyperalignError, ImportError):
     """An optional part of hyperalign is not installed.
 
     Args:
-        what: what was asked for.
-        extra: the name of the extra that brings it.
-        hint: where to install it, if not just here.
+        what: what needs it.
+        extra: the name of the extra.
+        hint: where to install it, if not in this environment.
     """
 
     exit_code = 5
@@ -174,12 +164,12 @@ class MissingExtraError(HyperalignError, ImportError):
 
 
 class BudgetExceededError(HyperalignError, RuntimeError):
-    """A cap on calls, tokens or money was reached; what is done is saved."""
+    """A cap on calls, tokens or money was reached; finished work is saved."""
 
     exit_code = 6
 
 
 class StorageError(HyperalignError, OSError):
-    """The disk or the database refused: full, no permission, locked, damaged."""
+    """The disk or the database failed: full, no permission, locked, or damaged."""
 
     exit_code = 7

@@ -1,7 +1,4 @@
-"""Files written whole or not at all, folders that one process at a time writes in, and those that hyperalign keeps.
-
-This file does not know what is in the files.
-"""
+"""Where hyperalign keeps files, and how it writes them: private, whole or not at all, and by one process at a time."""
 
 from __future__ import annotations
 
@@ -35,38 +32,26 @@ _ELSEWHERE = "Choose another folder with HYPERALIGN_DATA, HYPERALIGN_CACHE or th
 
 
 def data_folder() -> Path:
-    """The folder of what must not be lost: the store and the runs.
-
-    ``HYPERALIGN_DATA`` overrides the platform's user data folder.
-    """
+    """The folder of the store and the runs: ``HYPERALIGN_DATA``, or the platform's user data folder."""
     return Path(os.environ.get("HYPERALIGN_DATA") or platformdirs.user_data_path("hyperalign"))
 
 
 def cache_folder() -> Path:
-    """The folder of what can be made again: model files and score caches.
-
-    ``HYPERALIGN_CACHE`` overrides the platform's user cache folder.
-    """
+    """The folder of model files and score caches: ``HYPERALIGN_CACHE``, or the platform's user cache folder."""
     return Path(os.environ.get("HYPERALIGN_CACHE") or platformdirs.user_cache_path("hyperalign"))
 
 
 def config_file() -> Path:
-    """The file of settings that a user keeps; it need not exist.
-
-    ``HYPERALIGN_CONFIG`` overrides ``config.toml`` in the platform's user config folder.
-    """
+    """The file of settings: ``HYPERALIGN_CONFIG``, or ``config.toml`` in the platform's user config folder."""
     return Path(os.environ.get("HYPERALIGN_CONFIG") or platformdirs.user_config_path("hyperalign") / "config.toml")
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
-    """Turn an ``OSError`` into a sentence with a remedy.
+    """The error to raise for an ``OSError``, chained with ``from error``.
 
     Args:
-        error: what the operating system said.
-        path: the file it was about.
-
-    Returns:
-        The error to raise, to be chained with ``from error``.
+        error: the operating system's error.
+        path: the file that was read or written.
     """
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError(
@@ -74,15 +59,12 @@ def storage_error(error: OSError, path: Path) -> StorageError:
             remedy="Free some space and run the same command again; it goes on where it stopped.",
         )
     if isinstance(error, PermissionError):
-        return StorageError(
-            f"No permission to write {path}.",
-            remedy=_ELSEWHERE,
-        )
+        return StorageError(f"No permission to write {path}.", remedy=_ELSEWHERE)
     return StorageError(f"Could not write {path}: {error.strerror or error}.", remedy=_ELSEWHERE)
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder, and its missing parents, that only their owner can enter: they may hold a person's words.
+    """Make a folder and its missing parents with mode 0700, since they may hold a person's words.
 
     Args:
         folder: one that exists keeps its mode.
@@ -95,14 +77,14 @@ def make_private_folder(folder: Path) -> None:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that readers see the old content or the new, never a part.
+    """Write a file with mode 0600 so that readers see the old content or the new, never a part.
 
     Args:
-        path: where; missing parent folders are made.
+        path: the file; missing parent folders are made with mode 0700.
         content: text (written as UTF-8) or bytes.
 
     Raises:
-        StorageError: the disk is full or not writable; the old file is untouched.
+        StorageError: the disk is full or not writable; the old file is unchanged.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
     temporary: str | None = None
@@ -122,13 +104,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add one line to a journal and make sure that it is on the disk.
+    """Append one line to a journal; it is on the disk when this returns.
 
-    A process killed in the middle leaves at most one torn last line, which ``read_journal`` skips
-    and the next line does not run into.
+    A killed process leaves at most one torn last line, which ``read_journal`` skips; the next line starts anew.
 
     Args:
-        path: the journal; made if missing.
+        path: the journal; made with mode 0600 if missing.
         line: the text, without its line end.
 
     Raises:
@@ -137,8 +118,8 @@ def append_line(path: Path, line: str) -> None:
     try:
         make_private_folder(path.parent)
         with os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "ab+") as file:
-            torn = file.tell() > 0 and _last_byte(file) != b"\n"
-            file.write(b"\n" * torn + line.encode("utf-8") + b"\n")
+            is_torn = file.tell() > 0 and _last_byte(file) != b"\n"
+            file.write(b"\n" * is_torn + line.encode("utf-8") + b"\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
@@ -146,7 +127,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 def read_journal(path: Path) -> Iterator[Any]:
-    """What stands in a journal of JSON lines, without those that a kill tore apart.
+    """The values in a journal of JSON lines, without torn ones.
 
     Args:
         path: the journal; a missing one is empty.
@@ -160,7 +141,7 @@ def read_journal(path: Path) -> Iterator[Any]:
         return
     except OSError as error:
         raise storage_error(error, path) from error
-    # Not splitlines: JSON strings may hold U+2028 and the like as they are.
+    # Not splitlines: JSON strings may hold U+2028 and the like unescaped.
     for line in text.split("\n"):
         try:
             yield json.loads(line)
@@ -170,15 +151,15 @@ def read_journal(path: Path) -> Iterator[Any]:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Keep every other process out of a run's folder: two that go on with one run would ask and pay for all twice.
+    """Keep other processes out of a run's folder: two that resume the same run would pay for its calls twice.
 
-    The operating system lets go of it when a process ends, however it ends, so that nothing must be cleared away.
+    The operating system releases the lock when the process ends, also after a kill.
 
     Args:
-        folder: made if missing.
+        folder: the folder; made if missing.
 
     Raises:
-        StorageError: another process is in it, or it is not writable.
+        StorageError: another process holds the lock, or the folder is not writable.
     """
     lock = FileLock(folder / ".lock", timeout=0)
     try:

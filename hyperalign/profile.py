@@ -1,8 +1,6 @@
-"""What is believed about one person, and why.
+"""The profile of one person: tested hypotheses with their evidence, measured style, examples and stated preferences.
 
-A ``Profile`` holds the hypotheses that passed their test, those that did not (with the
-reason), measured style, examples worth keeping and what the person stated about
-themselves. It is JSON that a human may edit. This file knows no model, no file and no store.
+A profile is JSON that a human may edit.
 """
 
 from __future__ import annotations
@@ -33,10 +31,10 @@ __all__ = [
 
 SCHEMA_VERSION: Final = 1
 BY_HAND = ("stated", "edited")
-"""Sources of what somebody said of themselves, and no test found."""
+"""Sources of hypotheses that a person stated or edited; they were not tested."""
 SPACE_ID: Final = "space-"
 EXAMPLE_ID: Final = "example-"
-"""How ids begin of hypotheses that are a dimension's pole, and of those that are a record, shown as it is."""
+"""Prefixes of the ids of hypotheses that are a pole of a dimension, and of those that are an example."""
 _SURE: Final = 0.75
 _ENOUGH: Final = 8
 _USUAL_ALPHA: Final = 0.05
@@ -45,14 +43,14 @@ Aspect = Literal["communication", "personality", "style", "preference", "backgro
 
 
 class _Noun(BaseModel):
-    # extra="forbid": a misspelled key in a hand-edited profile must not pass silently.
-    # NaN and infinity have no JSON: written as null, they'd make a profile that no longer loads.
+    # extra="forbid": a misspelled key in a hand-edited profile must not pass silently. NaN and infinity have no JSON:
+    # written as null, they would make a profile that no longer loads.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
     def _whole_characters(cls, value: object) -> object:
-        # Half an emoji, as a model's answer cut off inside a JSON escape leaves it, can't be written as UTF-8.
+        # Half an emoji, from a model's answer cut inside a JSON escape, can't be written as UTF-8.
         return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
@@ -72,15 +70,15 @@ class Evidence(_Noun):
 
     @property
     def holds_up(self) -> bool:
-        """True if a checker said that the quote supports the statement, and that it does not support the opposite."""
+        """Whether a checker confirmed that the quote supports the statement and not its opposite."""
         return self.supports and self.checked is not None and self.checked > _SURE
 
 
 class TestResult(_Noun):
-    """What a test of one hypothesis found.
+    """The result of a test of one hypothesis.
 
-    Gains are in the unit of the test: nats per token for likelihood, a share of choices for
-    choice, within-person standard deviations for measurement.
+    Gains are in the unit of the test: nats per token (likelihood), share of choices (choice), or within-person standard
+    deviations (measurement).
     """
 
     __test__ = False  # not a pytest class, whatever its name
@@ -123,7 +121,7 @@ class Hypothesis(_Noun):
 
 
 class Measurement(_Noun):
-    """One measured feature of the person's texts beside the reference population's."""
+    """One measured feature of the person's texts, and the reference population's mean."""
 
     value: float
     reference: float
@@ -134,14 +132,14 @@ class Measurement(_Noun):
 
 
 class Poles(_Noun):
-    """What the two ends of a dimension say."""
+    """The statements at the two ends of a dimension."""
 
     high: str
     low: str
 
 
 class Provenance(_Noun):
-    """Where a profile came from."""
+    """What a profile was made from."""
 
     records: Annotated[list[str], Field(description="ids of the records it rests on")] = []
     choices: Annotated[int, Field(ge=0, description="how many of them are choices: pairs, edits or ratings")] = 0
@@ -165,8 +163,8 @@ class Provenance(_Noun):
 class Profile(_Noun):
     """One person's tested profile.
 
-    ``hypotheses`` and ``examples`` are what generation uses; ``dropped`` is kept so that
-    nobody has to wonder why something is missing.
+    ``hypotheses``, ``examples`` and ``stated`` change answers. ``dropped`` holds the hypotheses that did not pass, each
+    with the reason.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -190,12 +188,12 @@ class Profile(_Noun):
 
     @property
     def is_empty(self) -> bool:
-        """True where no profile won: nothing here changes an answer."""
+        """Whether nothing in the profile changes an answer."""
         return not (self.hypotheses or self.examples or self.stated)
 
     @property
     def thin(self) -> str:
-        """Why what is said here may be chance, in plain words with the number; empty where enough was given."""
+        """Why the profile may rest on chance, in plain words; empty if there were enough records."""
         origin = self.provenance
         texts, choices = len(origin.records) - origin.choices, origin.choices
         counts = [
@@ -213,19 +211,19 @@ class Profile(_Noun):
         return said
 
     def to_json(self) -> str:
-        """The profile as indented JSON, ending in a newline."""
+        """The profile as indented JSON that ends in a newline."""
         return self.model_dump_json(indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes, *, where: str = "profile") -> Profile:
-        """Read a profile, also one a human has edited.
+        """Read a profile, which a human may have edited.
 
         Args:
             text: JSON.
             where: the file's name, for the error.
 
         Raises:
-            ProfileError: it is not JSON, or a field is wrong; the field's path is named.
+            ProfileError: it is not JSON, or a field is wrong; the message has the field's path.
         """
         try:
             return cls.model_validate_json(text)
@@ -239,12 +237,12 @@ class Profile(_Noun):
             ) from error
 
     def touched(self) -> Profile:
-        """A copy stamped with the current time."""
+        """A copy whose ``created`` is now."""
         stamp = self.provenance.model_copy(update={"created": datetime.now(UTC).replace(microsecond=0)})
         return self.model_copy(update={"provenance": stamp})
 
     def diff(self, other: Profile) -> list[str]:
-        """What changed from this profile to another, one line each: ``+``, ``-`` or ``~``."""
+        """The changes from this profile to another, one line each that starts with ``+``, ``-`` or ``~``."""
         return [
             *_diff_hypotheses("", self.hypotheses, other.hypotheses),
             *_diff_hypotheses("dropped: ", self.dropped, other.dropped),
@@ -257,10 +255,10 @@ class Profile(_Noun):
         ]
 
     def merge(self, other: Profile) -> Profile:
-        """Both profiles of one person as one; where they disagree, ``other`` wins.
+        """Merge two profiles of one person; where they disagree, ``other`` wins.
 
         Raises:
-            ProfileError: they are two people's.
+            ProfileError: they belong to two people.
         """
         if other.user != self.user:
             raise ProfileError(
@@ -290,7 +288,7 @@ class Profile(_Noun):
         ).without_silenced()
 
     def without_silenced(self) -> Profile:
-        """A copy that says nothing of what is silenced."""
+        """A copy without hypotheses, examples and dimensions that are silenced."""
         gone = set(self.silenced)
         return self.model_copy(
             update={
@@ -303,7 +301,7 @@ class Profile(_Noun):
 
 
 def check_evidence(evidence: Iterable[Evidence], records: Sequence[Record]) -> bool:
-    """True if every quote is a verbatim substring of the record it names."""
+    """Whether every quote is a verbatim substring of its record."""
     texts = {record.id: quotable_text(record) for record in records}
     return all(item.quote.strip() and item.quote in texts.get(item.record, "") for item in evidence)
 

@@ -1,6 +1,6 @@
-"""Reads records from JSONL, text and Markdown files, folders and standard input, and from what a program has at hand.
+"""Read records from JSONL, text and Markdown files, folders, standard input, and dicts.
 
-A bad line is reported with its file, its line and what was expected. Ratings become pairs (``ratings``).
+A bad line is reported with its file, its number and what was expected. Ratings become pairs.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _TEXT_SUFFIXES = {".txt", ".md", ".markdown", ".text", ""}
 
 @dataclass(frozen=True)
 class Reading:
-    """Records read, and what was passed over.
+    """Records read, and what was skipped.
 
     Attributes:
-        records: in the order read, without repeats; the pairs that ratings make stand at the end.
-        skipped: one message for each bad line passed over with ``skip_bad``.
-        repeated: records that were word for word the same as an earlier one.
+        records: in the order read, without repeats; pairs made of ratings come last.
+        skipped: one message for each bad line skipped with ``skip_bad``.
+        repeated: how many records were copies of an earlier one.
         ratings: how many ratings were read.
-        rated_pairs: how many pairs they made.
+        rated_pairs: how many pairs were made of them.
     """
 
     records: list[Record]
@@ -57,15 +57,14 @@ def read_records(
     Args:
         paths: files, folders (read for JSONL, text and Markdown files), ``-`` for standard input, or dicts with the
             fields of a record, as a line of JSONL has them.
-        user: whose they are: needed for text, optional for JSONL that says so itself; it selects
-            that user's lines from a file of many.
-        skip_bad: pass over bad lines and files, and report them in ``skipped``.
-        stdin: what ``-`` reads; ``sys.stdin.buffer`` unless given.
+        user: the person's id. Text needs it; in JSONL it selects the person's lines, and is added to lines without one.
+        skip_bad: skip bad lines and files, and report them in ``skipped``.
+        stdin: what ``-`` reads; ``sys.stdin.buffer`` if None.
 
     Raises:
-        RecordError: a file is missing, empty, too large, not UTF-8, or has a bad line; two
-            records share an id; two users are mixed and none was named; or nothing was read.
-        UserIdError: ``user`` can't be a user id.
+        RecordError: a file is missing, empty, too large, not UTF-8, or has a bad line; two different records have the
+            same id; records of several people are mixed and ``user`` is None; or nothing was read.
+        UserIdError: ``user`` is not a valid user id.
     """
     if user is not None:
         check_user(user)
@@ -81,7 +80,7 @@ def read_records(
         if known is None:
             items[item.user, item.id] = item
             users.setdefault(item.user, where)
-        # Said again at another time it is the same, and has the same id where that is made of the content.
+        # The same record at another time is a copy: it has the same id if that is made of the content.
         elif known.model_copy(update={"time": item.time}) == item:
             repeated += 1
         else:
@@ -91,7 +90,7 @@ def read_records(
                 line=line,
                 remedy="Give each record an id of its own, or leave ids out.",
             )
-            _bad(problem, skip_bad, skipped)
+            _raise_or_skip(problem, skip_bad, skipped)
     _check_users(users, user, list(items.values()), paths, skipped)
     ratings = [item for item in items.values() if isinstance(item, Rating)]
     pairs = make_pairs(ratings)
@@ -101,7 +100,7 @@ def read_records(
     if not records:
         raise RecordError(
             f"{len(ratings)} rating(s) there, and no two that make a pair.",
-            path=_told(paths),
+            path=_describe(paths),
             remedy="A pair is made of two texts under one prompt (or none) that were rated differently.",
         )
     return Reading(list(records.values()), skipped, repeated, len(ratings), len(pairs))
@@ -115,13 +114,13 @@ def _items(
     stdin: BinaryIO,
 ) -> Iterator[tuple[str, int | None, Record | Rating]]:
     rows = 0
-    for path in _files(paths):
+    for path in _expand_folders(paths):
         if isinstance(path, Mapping):
             rows += 1
             try:
                 yield f"row {rows}", None, parse_fields(path, f"row {rows}", None, user)
             except RecordError as error:
-                _bad(error, skip_bad, skipped)
+                _raise_or_skip(error, skip_bad, skipped)
             continue
         where = str(path)
         try:
@@ -130,23 +129,23 @@ def _items(
                 yield from _parse_jsonl(text, where, user, skip_bad, skipped)
             else:
                 _check_size(len(text), where)
-                yield where, None, _sample(text, where, user)
+                yield where, None, _to_sample(text, where, user)
         except RecordError as error:
-            _bad(error, skip_bad, skipped)
+            _raise_or_skip(error, skip_bad, skipped)
 
 
 def read_text(path: Path) -> str:
     """The text of one file.
 
     Raises:
-        RecordError: it is missing, empty, too large, or not UTF-8 text.
+        RecordError: it is missing, empty, too large, or not UTF-8.
     """
     text = _decode(_load(path, sys.stdin.buffer), str(path))
     _check_size(len(text), str(path))
     return text
 
 
-def _files(paths: Sequence[Path | str | Mapping[str, Any]]) -> Iterator[Path | Mapping[str, Any]]:
+def _expand_folders(paths: Sequence[Path | str | Mapping[str, Any]]) -> Iterator[Path | Mapping[str, Any]]:
     for raw in paths:
         if isinstance(raw, Mapping):
             yield raw
@@ -172,7 +171,7 @@ def _files(paths: Sequence[Path | str | Mapping[str, Any]]) -> Iterator[Path | M
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except (OSError, ValueError):  # a name too long, or with a NUL, names nothing: reading it says so
+    except (OSError, ValueError):  # a name that is too long or has a NUL: reading it gives the error
         return False
 
 
@@ -180,7 +179,7 @@ def _load(path: Path, stdin: BinaryIO) -> bytes:
     if str(path) == "-":
         return stdin.read()
     try:
-        # .json and .jsonl may hold many people; only a single text is surely a mistake at this size.
+        # A JSONL file may hold many people; a single text of this size is a mistake.
         if path.suffix.lower() not in _JSON_SUFFIXES:
             _check_size(path.stat().st_size, str(path))
         return path.read_bytes()
@@ -232,24 +231,24 @@ def _is_jsonl(path: Path, text: str) -> bool:
 def _parse_jsonl(
     text: str, where: str, user: str | None, skip_bad: bool, skipped: list[str]
 ) -> Iterator[tuple[str, int, Record | Rating]]:
-    # Not splitlines: JSON strings may hold U+2028 and the like as they are.
+    # Not splitlines: JSON strings may hold U+2028 and the like unescaped.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             yield where, number, parse_line(line, where, number, user)
         except RecordError as error:
-            _bad(error, skip_bad, skipped)
+            _raise_or_skip(error, skip_bad, skipped)
 
 
 def parse_line(line: str, where: str = "-", number: int | None = None, user: str | None = None) -> Record | Rating:
-    """Read one line of JSONL as the record or rating that its fields make it.
+    """Parse one line of JSONL; its fields decide which kind of record or rating it is.
 
     Args:
         line: a JSON object.
         where: the file, for the error.
         number: the 1-based line, for the error.
-        user: whose record it is where the line does not say.
+        user: the user if the line has none.
 
     Raises:
         RecordError: it is not JSON, not a record, or a field is wrong.
@@ -267,19 +266,19 @@ def parse_line(line: str, where: str = "-", number: int | None = None, user: str
 
 
 def parse_fields(data: Any, where: str, number: int | None = None, user: str | None = None) -> Record | Rating:
-    """The record or rating that some fields make.
+    """Make a record or rating of its fields.
 
     Args:
         data: the fields, as a line of JSONL has them.
         where: the file, for the error.
         number: the 1-based line or row, for the error.
-        user: whose record it is where the fields do not say.
+        user: the user if the fields have none.
 
     Raises:
-        RecordError: they make none, or one is wrong.
+        RecordError: they are not those of a record, or one is wrong.
     """
     data = dict(data) if isinstance(data, Mapping) else data
-    kind = _kind(data)
+    kind = _find_kind(data)
     if kind is None:
         raise RecordError(
             "this is no record.",
@@ -306,7 +305,7 @@ def parse_fields(data: Any, where: str, number: int | None = None, user: str | N
         ) from error
 
 
-def _kind(data: Any) -> type[Sample] | type[Pair] | type[Edit] | type[Rating] | None:
+def _find_kind(data: Any) -> type[Sample] | type[Pair] | type[Edit] | type[Rating] | None:
     if not isinstance(data, dict):
         return None
     if "chosen" in data or "rejected" in data:
@@ -318,10 +317,10 @@ def _kind(data: Any) -> type[Sample] | type[Pair] | type[Edit] | type[Rating] | 
     return Sample if "text" in data else None
 
 
-def _sample(text: str, where: str, user: str | None) -> Sample:
+def _to_sample(text: str, where: str, user: str | None) -> Sample:
     if user is None:
         raise RecordError("a text does not say who wrote it.", path=where, remedy="Add --user NAME.")
-    body = _without_front_matter(text.replace("\r\n", "\n")).strip()
+    body = _drop_front_matter(text.replace("\r\n", "\n")).strip()
     if len(body.split()) < MIN_WORDS:
         raise RecordError(
             f"{len(body.split())} word(s) say too little about anybody (at least {MIN_WORDS}).",
@@ -331,8 +330,8 @@ def _sample(text: str, where: str, user: str | None) -> Sample:
     return Sample(user=user, text=body)
 
 
-def _without_front_matter(text: str) -> str:
-    # Markdown tools put settings between two '---' lines at the top: not the person's words.
+def _drop_front_matter(text: str) -> str:
+    # Markdown tools put settings between two '---' lines at the top, which the person did not write.
     if text.startswith("---\n"):
         head, separator, body = text[4:].partition("\n---\n")
         if separator and all(
@@ -342,7 +341,7 @@ def _without_front_matter(text: str) -> str:
     return text
 
 
-def _bad(error: RecordError, skip_bad: bool, skipped: list[str]) -> None:
+def _raise_or_skip(error: RecordError, skip_bad: bool, skipped: list[str]) -> None:
     if not skip_bad:
         raise error
     skipped.append(str(error))
@@ -359,18 +358,18 @@ def _check_users(
         whose, found = f" of {user!r}" if user else "", ", ".join(sorted(users)) or "nothing usable"
         raise RecordError(
             f"no records{whose} there (found: {found}).",
-            path=_told(paths),
+            path=_describe(paths),
             remedy=skipped[0] if skipped else "Check --user and the files.",
         )
     if user is None and len(users) > 1:
         raise RecordError(
             f"records of {len(users)} people are mixed ({', '.join(sorted(users)[:5])}).",
-            path=_told(paths),
+            path=_describe(paths),
             remedy="Choose one with --user NAME.",
         )
 
 
-def _told(paths: Sequence[Path | str | Mapping[str, Any]]) -> str:
+def _describe(paths: Sequence[Path | str | Mapping[str, Any]]) -> str:
     named = [str(path) for path in paths if not isinstance(path, Mapping)]
     rows = len(paths) - len(named)
     return ", ".join([*named, *([f"{rows} rows"] if rows else [])])

@@ -1,8 +1,6 @@
-"""A run's folder: everything it was asked, did and found, readable afterwards.
+"""Folders of runs: inputs in ``run.json``, model calls in ``calls.jsonl``, and results.
 
-``run.json`` says what was asked, ``calls.jsonl`` holds each model call as it ended, and the
-caller adds what it found. A run that was killed is opened again by the same inputs and
-replays the calls it had made. This file does not know what a run is about.
+A run that was killed is found again by the same inputs, and replays the calls it had made.
 """
 
 from __future__ import annotations
@@ -20,10 +18,10 @@ __all__ = ["Journal", "RunFolder", "find_evals_with", "remove_runs"]
 
 
 class Journal:
-    """Model calls by key, appended as they end; a torn last line is passed over.
+    """Model calls by key, appended as they end; a last line that a kill cut off is ignored.
 
     Args:
-        path: a JSONL file; made at the first ``put``.
+        path: a JSONL file; made by the first ``put``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,17 +34,17 @@ class Journal:
         }
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """What was put under a key, or None."""
+        """The value of a key, or None."""
         with self._lock:
             return self._known.get(key)
 
     def put(self, key: str, value: dict[str, Any]) -> None:
-        """Keep a value, on disk before this returns.
+        """Append a value; it is on the disk when this returns.
 
         Raises:
             StorageError: the disk is full or not writable.
         """
-        # ASCII alone: an answer cut inside an emoji has no UTF-8, and must come back as it was.
+        # ASCII only: an answer cut inside an emoji has no UTF-8, and must be read back unchanged.
         line = json.dumps({"key": key, "value": value})
         with self._lock:
             append_line(self._path, line)
@@ -57,13 +55,13 @@ class Journal:
 
 
 class RunFolder:
-    """One run, found again by what it was asked.
+    """The folder of one run, found again by its inputs.
 
     Args:
-        verb: the command, such as ``infer``.
-        user: whose run it is.
+        verb: the command, such as ``fit``.
+        user: the person whose run it is.
         asked: all inputs that decide the result, as JSON-able data.
-        root: the folder of runs; ``runs`` in the data folder unless given.
+        root: the folder of runs; ``runs`` in the data folder if None.
     """
 
     def __init__(self, verb: str, user: str, asked: dict[str, Any], *, root: Path | None = None) -> None:
@@ -79,39 +77,38 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """True once ``finish`` was called on this run."""
+        """Whether ``finish`` was called on this run."""
         return (self.path / "done.json").exists()
 
     def write(self, name: str, content: str) -> Path:
-        """Add a file to the folder, whole or not at all.
+        """Write a file into the folder, whole or not at all.
 
         Raises:
             StorageError: the disk is full or not writable.
         """
-        target = self.path / name
-        write_whole(target, content)
-        return target
+        write_whole(self.path / name, content)
+        return self.path / name
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Mark the run as done, with what it cost."""
+        """Mark the run as done, with a summary such as its cost."""
         self.write("done.json", json.dumps(summary, indent=2, default=str))
 
 
 def _slug(user: str) -> str:
-    # Ids are checked, but a file system may still not take every letter of them.
+    # A file system may not accept every letter that a user id may have.
     return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in user)[:40]
 
 
 def remove_runs(user: str, *, record: str | None = None, root: Path | None = None) -> int:
-    """Delete all runs of a user, or those that read one record.
+    """Delete a person's runs.
 
     Args:
-        user: whose.
-        record: only runs whose inputs name the record of that id.
-        root: the folder of runs; ``runs`` in the data folder unless given.
+        user: the person.
+        record: delete only runs that read the record of this id.
+        root: the folder of runs; ``runs`` in the data folder if None.
 
     Returns:
-        How many there were.
+        How many were deleted.
 
     Raises:
         StorageError: a folder could not be deleted.
@@ -121,7 +118,7 @@ def remove_runs(user: str, *, record: str | None = None, root: Path | None = Non
         try:
             inputs = json.loads(asked.read_text(encoding="utf-8"))
             if inputs.get("user") == user and (record is None or record in inputs.get("records", ())):
-                # What names the user goes last: a removal that was cut off is found again.
+                # The file that names the user goes last, so that a removal cut short is found again.
                 for part in sorted(asked.parent.iterdir(), key=lambda path: path == asked):
                     part.unlink()
                 asked.parent.rmdir()
@@ -132,11 +129,11 @@ def remove_runs(user: str, *, record: str | None = None, root: Path | None = Non
 
 
 def find_evals_with(user: str, *, root: Path | None = None) -> list[Path]:
-    """Folders of evals that hold texts of a user; they are of several people, so nobody deletes them unasked.
+    """Folders of evals that hold texts of a person. They hold other people's too, so they are not deleted unasked.
 
     Args:
-        user: whose.
-        root: the folder of runs; ``runs`` in the data folder unless given.
+        user: the person.
+        root: the folder of runs; ``runs`` in the data folder if None.
     """
     found: list[Path] = []
     for mark in sorted((root or data_folder() / "runs").glob("*/eval.json")):

@@ -1,14 +1,12 @@
-"""The score matrix: what each hypothesis gains on each record.
+"""The score matrix (what each hypothesis gains on each record), and the protocol of models that score texts.
 
-``Scorer`` is the seam to models that give log-probabilities of text. ``ScoreMatrix`` is
-the immutable table that tests fill once; choosing, weighting and forgetting are pure
-functions of it. This file runs no model.
+Tests fill a ``ScoreMatrix`` once; selection, weighting and forgetting are pure functions of it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -28,11 +26,11 @@ class Message(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class TextScore:
-    """How probable a model finds a text.
+    """The log-probability of a text under a model.
 
     Attributes:
-        logprob: natural log of the text's probability, summed over its tokens (nats, at most 0).
-        tokens: how many tokens that sum has.
+        logprob: summed over the text's tokens, in nats; at most 0.
+        tokens: the number of tokens.
     """
 
     logprob: float
@@ -46,31 +44,27 @@ class TextScore:
 
 @runtime_checkable
 class Scorer(Protocol):
-    """Log-probabilities of given text: vLLM, llama.cpp's C level, transformers.
-
-    Attributes:
-        name: names the model *and its weights* (a hash of them), since scores are cached by it.
-    """
+    """A model that gives log-probabilities of texts: llama.cpp, vLLM or transformers."""
 
     @property
     def name(self) -> str:
-        """The model and its weights, as one word."""
+        """The model with a hash of its weights, since scores are cached under this name."""
         ...
 
     def score(self, context: Sequence[Message], texts: Sequence[str]) -> list[TextScore]:
-        """Score each text as the assistant's whole next turn after the context.
+        """Score each text as the assistant's whole next turn.
 
-        The context is read once, however many texts follow it; no text sees another.
+        The context is read once for all texts, and no text sees another.
 
         Args:
             context: the turns before, at least one; rendered with the model's chat template.
-            texts: the continuations.
+            texts: the possible next turns.
 
         Returns:
             One score per text, in order.
 
         Raises:
-            ContextLengthError: a context with its text does not fit the model.
+            ContextLengthError: the context with a text does not fit the model.
             ModelServerError: the model could not be reached.
         """
         ...
@@ -78,13 +72,13 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a matrix: a record, and whose it is.
+    """One row of a matrix.
 
     Attributes:
-        record: its id.
-        user: whose it is.
-        paired: whether its cells weigh what the person took against what they turned down.
-        weight: how much it counts; less than 1 where it is old.
+        record: the record's id.
+        user: the record's user.
+        paired: whether the cells compare the text that the person chose with the one they rejected.
+        weight: how much the row counts; below 1 for old records.
     """
 
     record: str
@@ -95,16 +89,16 @@ class Row:
 
 @dataclass(frozen=True)
 class ScoreMatrix:
-    """Records x hypotheses, filled once by one test. Immutable.
+    """The cells of one test: records by hypotheses. Immutable.
 
-    A cell is how much better the hypothesis fits the record than its opposite (or the bare
-    model) does, in the test's own unit; NaN marks a cell that was not filled.
+    A cell says how much better the hypothesis fits the record than its opposite (or the bare model) does, in the unit
+    of the test; NaN marks an empty cell.
 
     Attributes:
         test: the test's name.
-        scorer: the model with its weights' hash, or ``measured``.
-        rows: the records, the person's and other people's.
-        columns: hypothesis ids.
+        scorer: the scorer's name, or ``measured``.
+        rows: the person's and other people's records, in the order in which they came.
+        columns: ids of hypotheses.
         values: shape (rows, columns).
     """
 
@@ -117,51 +111,51 @@ class ScoreMatrix:
     def __post_init__(self) -> None:
         if self.values.shape != (len(self.rows), len(self.columns)):
             raise ValueError(f"values have shape {self.values.shape}, not {(len(self.rows), len(self.columns))}")
-        # A private, frozen copy: whoever filled the array cannot change the matrix afterwards.
+        # A frozen copy, so that nobody who holds the array can change the matrix.
         frozen = np.array(self.values, dtype=np.float64)
         frozen.setflags(write=False)
         object.__setattr__(self, "values", frozen)
 
     def of(self, column: str, keep: Callable[[Row], bool]) -> tuple[list[str], NDArray[np.float64]]:
-        """One hypothesis on some rows: their record ids and its filled cells, in order."""
+        """The record ids and filled cells of one hypothesis, on the rows that ``keep`` accepts."""
         index = self.columns.index(column)
         picked = [i for i, row in enumerate(self.rows) if keep(row) and not np.isnan(self.values[i, index])]
         return [self.rows[i].record for i in picked], self.values[picked, index]
 
     def complete(self, columns: Sequence[str], user: str) -> NDArray[np.float64]:
-        """One person's cells of some hypotheses, shape (records, hypotheses): the rows that have all of them."""
-        indices = [self.columns.index(column) for column in columns]
-        cells = self.values[[i for i, row in enumerate(self.rows) if row.user == user]][:, indices]
-        return cells[~np.isnan(cells).any(axis=1)]
+        """A person's cells of some hypotheses, on the rows without an empty one; shape (records, hypotheses)."""
+        rows, at = self._complete_rows(columns, user)
+        return self.values[rows][:, at]
 
     def weights(self, columns: Sequence[str], user: str) -> NDArray[np.float64]:
-        """How much each row of ``complete`` counts, shape (records,)."""
-        indices = [self.columns.index(column) for column in columns]
-        rows = [i for i, row in enumerate(self.rows) if row.user == user]
-        whole = [i for i in rows if not np.isnan(self.values[i, indices]).any()]
-        return np.array([self.rows[i].weight for i in whole], dtype=np.float64)
+        """The weights of the rows that ``complete`` returns; shape (records,)."""
+        rows, _ = self._complete_rows(columns, user)
+        return np.array([self.rows[i].weight for i in rows], dtype=np.float64)
+
+    def _complete_rows(self, columns: Sequence[str], user: str) -> tuple[list[int], list[int]]:
+        at = [self.columns.index(column) for column in columns]
+        own = [i for i, row in enumerate(self.rows) if row.user == user]
+        return [i for i in own if not np.isnan(self.values[i, at]).any()], at
 
     def all_paired(self, user: str) -> bool:
-        """Whether a person has rows, all of which are choices between two texts."""
+        """Whether a person has rows, and all of them are paired."""
         own = [row.paired for row in self.rows if row.user == user]
         return bool(own) and all(own)
 
     def without(self, records: set[str]) -> ScoreMatrix:
-        """The matrix as if some records had never been seen."""
-        keep = [i for i, row in enumerate(self.rows) if row.record not in records]
-        return replace(self, rows=tuple(self.rows[i] for i in keep), values=self.values[keep])
+        """The matrix without the rows of some records."""
+        return self._keep_rows(row.record not in records for row in self.rows)
 
     def without_person(self, user: str) -> ScoreMatrix:
-        """The matrix as if somebody's records had never been seen."""
-        keep = [i for i, row in enumerate(self.rows) if row.user != user]
-        return replace(self, rows=tuple(self.rows[i] for i in keep), values=self.values[keep])
+        """The matrix without a person's rows."""
+        return self._keep_rows(row.user != user for row in self.rows)
 
     def aged(self, user: str, half_life: float) -> ScoreMatrix:
-        """The matrix with a person's older records counting less: half as much every so many newer ones.
+        """The matrix with a person's older rows counting less.
 
         Args:
-            user: whose; their rows stand in the order in which they came.
-            half_life: in records.
+            user: the person.
+            half_life: after how many newer records a row counts half.
         """
         ages = {at: age for age, at in enumerate(reversed([i for i, row in enumerate(self.rows) if row.user == user]))}
         rows = (
@@ -170,30 +164,28 @@ class ScoreMatrix:
         return replace(self, rows=tuple(rows))
 
     def newest(self, user: str, count: int) -> ScoreMatrix:
-        """The matrix with a person's newest rows alone, and everybody else's.
-
-        Args:
-            user: whose; their rows stand in the order in which they came.
-            count: at most so many of them.
-        """
+        """The matrix with at most ``count`` of a person's newest rows, and everybody else's."""
         own = [i for i, row in enumerate(self.rows) if row.user == user]
         gone = set(own[: max(0, len(own) - count)])
-        keep = [i for i in range(len(self.rows)) if i not in gone]
-        return replace(self, rows=tuple(self.rows[i] for i in keep), values=self.values[keep])
+        return self._keep_rows(i not in gone for i in range(len(self.rows)))
+
+    def _keep_rows(self, keep: Iterable[bool]) -> ScoreMatrix:
+        kept = [i for i, is_kept in enumerate(keep) if is_kept]
+        return replace(self, rows=tuple(self.rows[i] for i in kept), values=self.values[kept])
 
     def only(self, columns: Collection[str]) -> ScoreMatrix:
-        """The matrix with some of its columns."""
+        """The matrix with some columns only."""
         keep = [i for i, column in enumerate(self.columns) if column in columns]
         return replace(self, columns=tuple(self.columns[i] for i in keep), values=self.values[:, keep])
 
     def joined(self, other: ScoreMatrix) -> ScoreMatrix:
-        """This matrix with another of the same test: rows and columns of both, and no cell where neither has one.
+        """Rows and columns of this matrix and another of the same test.
 
         Args:
-            other: its rows come after these; a record that is in both keeps its place, and its new cells count.
+            other: its rows come after these; for a record in both, its filled cells count.
 
         Raises:
-            ValueError: the other is of another test, or of another scorer.
+            ValueError: the other is from another test or scorer.
         """
         if (self.test, self.scorer) != (other.test, other.scorer):
             raise ValueError(f"cells of {self.test} by {self.scorer}, and of {other.test} by {other.scorer}")
@@ -211,7 +203,7 @@ class ScoreMatrix:
         return replace(self, rows=tuple(rows[key] for key in keys), columns=columns, values=values)
 
     def to_json(self) -> str:
-        """The matrix as JSON, one row of numbers a line; an unfilled cell is null."""
+        """The matrix as JSON, one row per line; an empty cell is null."""
         head = {"test": self.test, "scorer": self.scorer, "columns": list(self.columns)}
         rows = [
             {
@@ -244,14 +236,14 @@ class ScoreMatrix:
 
 
 def welch_t(own: NDArray[np.float64], others: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
-    """Mean difference over its standard error, with a variance for each side (Welch 1947).
+    """Welch's t: the difference of two means over its standard error, with a variance for each side (Welch 1947).
 
     Args:
         own: the person's cells, at least two along ``axis``.
-        others: other people's, at least two along ``axis``.
+        others: other people's cells, at least two along ``axis``.
         axis: the axis of records.
     """
     difference = own.mean(axis=axis) - others.mean(axis=axis)
     variance = own.var(axis=axis, ddof=1) / own.shape[axis] + others.var(axis=axis, ddof=1) / others.shape[axis]
-    # A split without any spread is as extreme as its sign says; the floor keeps it finite.
+    # The floor keeps t finite where neither side has any spread.
     return np.asarray(difference / np.sqrt(np.maximum(variance, 1e-12)))

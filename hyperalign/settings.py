@@ -1,7 +1,4 @@
-"""Settings that a user keeps: which model, where it is, and how it is called.
-
-They lie in a flat TOML file, so that they need not be repeated; a flag or an environment variable goes before them.
-"""
+"""Settings in a flat TOML file: which model to call, where it is, and how. Flags and variables override them."""
 
 from __future__ import annotations
 
@@ -39,7 +36,7 @@ def _model_name(text: str) -> str:
 
 
 def _address(text: str) -> str:
-    # A password would end in settings, in a run's inputs and in messages; a header is kept out of all of them.
+    # A password would end up in settings, in a run's inputs and in messages; headers are kept out of all of them.
     if urlsplit(text).scheme not in ("http", "https") or not urlsplit(text).hostname or _WITH_PASSWORD.search(text):
         raise ValueError("no plain http(s) address")
     return text.rstrip("/")
@@ -55,19 +52,19 @@ _Text = Annotated[str, AfterValidator(_plain)]
 
 
 class Settings(BaseModel):
-    """All that can be kept; what is None is not set.
+    """All settings; None where one is not set.
 
     Attributes:
-        model: the model to ask, as ``--model`` names it.
+        model: the model to call, as ``--model`` names it.
         api_base: the address of a hosted model's server.
         api_version: the version of its interface, for Azure.
-        temperature: of sampling, from 0 to 2.
-        reasoning_effort: how much a thinking model thinks.
-        concurrency: calls at once.
+        temperature: the sampling temperature, from 0 to 2.
+        reasoning_effort: how much a reasoning model thinks.
+        concurrency: concurrent calls.
         timeout: seconds to wait for an answer.
         scorer: the model whose log-probabilities test hypotheses, or ``none``.
-        store: a SQLite file or a ``postgresql://`` address without a password.
-        redact: whether to take out of records what identifies people.
+        store: a SQLite file, or a ``postgresql://`` address without a password.
+        redact: whether to redact records.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
@@ -102,15 +99,15 @@ _SECRETS: Final = ("key", "token", "header", "secret", "password", "auth")
 
 
 def variable(key: str) -> str:
-    """The environment variable of a setting."""
+    """The name of a setting's environment variable."""
     return f"HYPERALIGN_{key.upper()}"
 
 
 def check_setting(key: str) -> str:
-    """The name of a setting as the file has it; dashes are taken for underscores.
+    """The name of a setting as the file has it; dashes become underscores.
 
     Raises:
-        InputError: there is no such setting, or it is a secret, which is not kept.
+        InputError: there is no such setting, or it is a secret, which no file keeps.
     """
     name = key.strip().lower().replace("-", "_")
     if name in KEYS:
@@ -124,20 +121,20 @@ def check_setting(key: str) -> str:
 
 
 def flag(key: str) -> str:
-    """The command line's option for a setting."""
+    """The command-line option of a setting."""
     return f"--{key.replace('_', '-')}"
 
 
 def check_settings(given: dict[str, Any], *, said: Callable[[str], str] = flag, text: bool = False) -> Settings:
-    """Settings whose values are in range.
+    """Check the names and values of settings.
 
     Args:
-        given: values by name; None for what is not set.
-        said: how a message calls a setting.
-        text: the values are text, to be read as numbers and truth values.
+        given: values by name; None where one is not set.
+        said: how messages name a setting.
+        text: whether the values are text, to be read as numbers and truth values.
 
     Raises:
-        InputError: a name is unknown, or a value is not one that it can have.
+        InputError: a name is unknown, or a value is not allowed.
     """
     try:
         return Settings.model_validate_strings(given, strict=False) if text else Settings.model_validate(given)
@@ -150,34 +147,35 @@ def check_settings(given: dict[str, Any], *, said: Callable[[str], str] = flag, 
                 check_setting(key)
             except InputError as unknown:
                 raise InputError(f"{name}: {unknown.message}", remedy=unknown.remedy) from error
-        # An address or a place may hold a password: those two are not repeated.
+        # An address or a place may hold a password, so messages do not repeat those two.
         value = "not usable" if key in ("api_base", "store") else json.dumps(given[key], default=str)
         raise InputError(f"{name} is {value}.", remedy=_REMEDIES[key]) from error
 
 
 def load_settings(file: Path) -> Settings:
-    """The settings of a file; none where there is no file.
+    """Read the settings of a file; a missing file has none.
 
     Raises:
-        InputError: it can't be read, is not TOML, or has an unknown key or a value of a wrong kind.
+        InputError: the file is not UTF-8 or not TOML, or has an unknown key or a wrong value.
+        StorageError: the file can't be read.
     """
     return check_settings(_parsed(_text(file), file), said=lambda key: f"{file}: {key}")
 
 
 def save_setting(file: Path, key: str, value: str | None) -> Settings:
-    """Set one setting, or take it out; other lines stay as they are, with their comments.
+    """Set or remove one setting; other lines of the file stay as they are, with their comments.
 
     Args:
-        file: made if missing, so that only its owner may read it.
-        key: a name of ``KEYS``.
-        value: as text; None to take it out.
+        file: the file; made with mode 0600 if missing.
+        key: a name in ``KEYS``.
+        value: the value as text; None removes the setting.
 
     Returns:
-        The settings after it.
+        The new settings.
 
     Raises:
-        InputError: the value can't be one, or the file is damaged.
-        StorageError: the file can't be written.
+        InputError: the value is not allowed, or the file is damaged.
+        StorageError: the file can't be read or written.
     """
     text = _text(file)
     held = _parsed(text, file)
@@ -189,15 +187,15 @@ def save_setting(file: Path, key: str, value: str | None) -> Settings:
     if value is not None:
         lines.append(_line(key, held[key]))
     kept = "".join(f"{line}\n" for line in lines)
-    # A value over several lines, or a table at the end, is more than lines can be changed of.
-    if not _says(kept, held):
+    # Lines can't be edited if a value spans several of them or a table follows: then the file is written anew.
+    if not _has_settings(kept, held):
         kept = "".join(f"{_line(name, each)}\n" for name, each in held.items())
-    # Through a link, as people keep such files among others of theirs.
+    # Resolved, since people keep such files elsewhere and link to them.
     write_whole(file.resolve(), kept)
     return after
 
 
-def _says(text: str, held: dict[str, Any]) -> bool:
+def _has_settings(text: str, held: dict[str, Any]) -> bool:
     try:
         return tomllib.loads(text) == held
     except tomllib.TOMLDecodeError:
@@ -205,7 +203,7 @@ def _says(text: str, held: dict[str, Any]) -> bool:
 
 
 def _line(key: str, value: Any) -> str:
-    # JSON's texts, numbers and truth values are TOML's, too; control characters are refused.
+    # JSON's strings, numbers and truth values are also TOML's; control characters are refused.
     return f"{key} = {json.dumps(value, ensure_ascii=False)}"
 
 
