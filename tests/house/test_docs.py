@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+import hyperalign
 from hyperalign.cli import app
 from tests.house.source_tree import ROOT, load_script, modules, pages
 
@@ -148,7 +152,29 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_
     html = {path: path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.html")}
     assert len(html) >= len(list((ROOT / "docs").glob("*.md")))
     fetched = re.compile(r"<(?:script|img|iframe)[^>]* src=\"?(?:https?:)?//|<link[^>]* rel=\"?stylesheet\"?[^>]*//")
+    assert fetched.search('<script async src="https://cdn.example.org/a.js"></script>')
     assert not [path for path, text in html.items() if fetched.search(text)]
+
+
+def _names_used(page: Path) -> Iterator[tuple[str, str]]:
+    """Every name of hyperalign that a page's Python uses, with the module that should have it."""
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hyperalign"):
+                yield from ((str(node.module), alias.name) for alias in node.names)
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "ha":
+                yield "hyperalign", node.attr
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: page.name)
+def test_python_on_a_page_names_what_exists(page: Path) -> None:
+    used = [*_names_used(page)]
+    assert not [(module, name) for module, name in used if not hasattr(importlib.import_module(module), name)]
+
+
+def test_the_python_reference_has_every_public_name() -> None:
+    shown = set(re.findall(r"^::: hyperalign\.[\w.]*?(\w+)$", _page("python"), re.MULTILINE))
+    assert set(hyperalign.__all__) - {"backends", "evals", "programs"} <= shown
 
 
 def test_every_variable_is_documented_and_every_documented_one_is_read() -> None:
