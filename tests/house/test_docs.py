@@ -75,6 +75,19 @@ def test_the_check_of_commands_can_fail() -> None:
     assert _written(shown) == ["hyperalign doctor", "hyperalign demo"]
 
 
+@pytest.mark.parametrize(
+    "page", [*PROSE, ROOT / "benches" / "README.md"], ids=lambda page: page.parent.name + page.name
+)
+def test_programs_on_a_page_exist_and_take_what_they_are_given(page: Path) -> None:
+    for path, module, options in re.findall(
+        r"python (?:(\w+/\w+\.py)|-m ([\w.]+))([^`\n]*)", page.read_text(encoding="utf-8")
+    ):
+        if path or module.startswith("benches"):
+            source = (ROOT / (path or f"{module.replace('.', '/')}.py")).read_text(encoding="utf-8")
+            given = re.findall(r"--[a-z-]+", options.split("  #")[0])
+            assert not [option for option in given if f'"{option}"' not in source], options
+
+
 @pytest.mark.parametrize("page", PROSE, ids=lambda page: page.name)
 def test_make_targets_on_a_page_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
