@@ -99,7 +99,7 @@ def what_follows(found: Sequence[Mapping[str, Any]], way: str, at_ease: float, t
 
 
 def _print(outcomes: Sequence[Outcome]) -> None:
-    found = [outcome.found for outcome in outcomes if not outcome.error]
+    found = [outcome.result for outcome in outcomes if not outcome.error]
     safe, unsafe = [[each for each in found if each["safe"] is label] for label in (True, False)]
     print(f"{len(safe)} safe and {len(unsafe)} unsafe prompts of the development half.\n")
     print("| | safe, refused | unsafe, answered |\n|---|---|---|")

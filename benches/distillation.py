@@ -50,15 +50,15 @@ Case = tuple[Profile, str]
 
 
 class Answers:
-    """The answers of all arms, in a file; ``of`` says whose they are, and answers of others are passed over."""
+    """The answers of all conditions, in a file; ``of`` says whose they are, and answers of others are passed over."""
 
     def __init__(self, path: Path, of: str) -> None:
         self._path, self._of = path, of
         rows = (row for row in read_journal(path) if row.get("of") == of)
-        self.known = {(row["arm"], row["user"], row["prompt"]): row for row in rows}
+        self.known = {(row["condition"], row["user"], row["prompt"]): row for row in rows}
 
     def missing(self, condition: str, cases: Sequence[Case]) -> list[Case]:
-        """What an arm was not asked yet."""
+        """What a condition was not asked yet."""
         return [(person, prompt) for person, prompt in cases if (condition, person.user, prompt) not in self.known]
 
     def add(self, condition: str, case: Case, answer: str, tokens: float, seconds: float) -> None:
@@ -66,7 +66,7 @@ class Answers:
         person, prompt = case
         row = {
             "of": self._of,
-            "arm": condition,
+            "condition": condition,
             "user": person.user,
             "prompt": prompt,
             "answer": answer,
@@ -138,7 +138,7 @@ def ask_student(asked: Asked, adapter: Adapter, model: Any, max_new_tokens: int)
 def scores(
     kept: Answers, cases: Sequence[Case], score: Callable[[Profile, str], float]
 ) -> dict[str, dict[str, list[float]]]:
-    """By arm and prompt: a score of each answer, over its first words."""
+    """By condition and prompt: a score of each answer, over its first words."""
     found: dict[str, dict[str, list[float]]] = {condition: {} for condition in ARMS}
     for condition in ARMS:
         for person, prompt in cases:
@@ -152,7 +152,7 @@ def table(kept: Answers, cases: Sequence[Case], texts: Mapping[str, Sequence[str
     authors = Authorship(texts, words=WORDS)
     nats = scores(kept, cases, lambda person, answer: likeness(answer, keep_opening_features(person.style)))
     far = scores(kept, cases, _distance)
-    named = scores(kept, cases, lambda person, answer: float(authors.author(answer) == person.user))
+    resolve_strategies = scores(kept, cases, lambda person, answer: float(authors.author(answer) == person.user))
     yield (
         "| | like the person, nats | style distance | taken for theirs | no answer | longest copied run | words "
         "| prompt tokens | seconds |"
@@ -161,7 +161,7 @@ def table(kept: Answers, cases: Sequence[Case], texts: Mapping[str, Sequence[str
     for condition in ARMS:
         rows = [kept.known[condition, person.user, prompt] for person, prompt in cases]
         copied = [longest_copied_run(row["answer"], texts[row["user"]]) for row in rows]
-        share = estimate(named[condition], share=True)
+        share = estimate(resolve_strategies[condition], share=True)
         cells = [
             said(estimate(nats[condition]), 2),
             said(estimate(far[condition]), 2),

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hyperalign.evals.cases import Case, choose_users
-from hyperalign.evals.conditions import Conditions, named
+from hyperalign.evals.conditions import Conditions, resolve_strategies
 from hyperalign.evals.controls import wrong_users
 from hyperalign.evals.plan import TaskPopulation
 from hyperalign.evals.runner import run_cases
@@ -84,7 +84,9 @@ def per_case(count: int) -> None:
     ]
     profile = Profile(user="u", stated=["Brief and plain."])
     conditions = Conditions(
-        named(["few-shot", "hypotheses", "verified"]), lambda records: profile, strangers=wrong_users(cases, 1)
+        resolve_strategies(["few-shot", "hypotheses", "verified"]),
+        lambda records: profile,
+        other_users=wrong_users(cases, 1),
     )
     work = ChoiceSolver(conditions, Instant())
     found = work(cases[0])
@@ -92,7 +94,10 @@ def per_case(count: int) -> None:
         started = time.process_time()
         run_cases(cases, work, Path(folder) / "cases.jsonl", concurrency=8)
         spent = time.process_time() - started
-    print(f"{count:,} cases of {len(found['scores'])} arms: {spent / count * 1000:.2f} ms of CPU a case over its calls")
+    cpu = spent / count * 1000
+    print(f"{count:,} cases of {len(found['scores'])} conditions: {cpu:.2f} ms of CPU a case over its calls")
+        f"{count:,} cases of {len(found['scores'])} conditions: {spent / count * 1000:.2f} ms of CPU a case over its calls"
+    )
 
 
 if __name__ == "__main__":

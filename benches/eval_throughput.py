@@ -73,7 +73,7 @@ def evaluated(base: str, asked: list[str], concurrency: int) -> tuple[int, float
     """The same prompts as writing cases, each answered, measured and written down."""
     cases = [Case(f"c{n}", "ann", "ann", prompt, (), reference="It is so.") for n, prompt in enumerate(asked)]
     conditions = Conditions({}, lambda records: Profile(user="ann"), controls=(NONE,))
-    work = WritingSolver(conditions, AuthorshipMetrics.trained(TEXTS))
+    work = WritingSolver(conditions, AuthorshipMetrics.train(TEXTS))
     budget = Budget()
     with tempfile.TemporaryDirectory() as folder, dspy.context(lm=connect(f"vllm:{base}", budget=budget)):
         started = time.perf_counter()

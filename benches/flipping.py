@@ -22,9 +22,8 @@ from hyperalign.budget import Budget
 from hyperalign.edits import flip, set_leaning
 from hyperalign.evals.controls import inverted
 from hyperalign.evals.metrics.choice import margin
-from hyperalign.evals.report.view import figure
-from hyperalign.evals.statistics import estimate
-from hyperalign.evals.summary import figures
+from hyperalign.evals.report.view import format_estimate
+from hyperalign.evals.statistics import as_json, estimate
 from hyperalign.evals.tasks import load_task
 from hyperalign.population import FolderPopulation
 from hyperalign.profile import Profile
@@ -136,7 +135,7 @@ def _changed(
         profile = _both(space, case)
         before, after = way(scorer, case, profile), way(scorer, case, flip(profile, FLIPPED, space))
         changed[str(number)] = [float((before > 0) != (after > 0))]
-    return figure("accuracy", figures(estimate(changed, share=True)))
+    return format_estimate("accuracy", as_json(estimate(changed, share=True)))
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ from hyperalign.backends.models.connect import connect
 from hyperalign.backends.models.scorers import open_scorer
 from hyperalign.budget import Budget
 from hyperalign.evals.metrics.choice import win
-from hyperalign.evals.report.view import figure
-from hyperalign.evals.statistics import estimate
-from hyperalign.evals.summary import Scores, figures
+from hyperalign.evals.report.view import format_estimate
+from hyperalign.evals.statistics import as_json, estimate
+from hyperalign.evals.summary import Scores
 from hyperalign.population import FolderPopulation
 from hyperalign.profile import Profile
 from hyperalign.programs.judge import Judge
@@ -93,7 +93,7 @@ def _row(name: str, profiles: dict[str, Profile], everybody: dict[str, list[Pair
             for scores, judged_by in ((own, profile), (theirs, profiles[opposite_of(user)])):
                 found = judge(prompt=pair.prompt, answers=[pair.chosen, pair.rejected], profile=judged_by)
                 scores.setdefault(user, []).append(win(float(found.probabilities[0]), 0.5))
-    shares = [figure("pick", figures(estimate(scores, share=True))) for scores in (own, theirs)]
+    shares = [format_estimate("pick", as_json(estimate(scores, share=True))) for scores in (own, theirs)]
     print(f"| {name} | {right} of {len(profiles)} | {wrong} | {free} | {shares[0]} | {shares[1]} |", flush=True)
 
 

@@ -59,8 +59,8 @@ class Condition:
         return user in self.trained or self.scope.kind == "program"
 
 
-def arms_of(adapters: Sequence[Adapter], people: Sequence[Profile]) -> list[Condition]:
-    """The student itself, and each adapter. Of whom nothing is believed has no prefix, and no arm that needs one."""
+def conditions_of(adapters: Sequence[Adapter], people: Sequence[Profile]) -> list[Condition]:
+    """The student itself, and each adapter. Without hypotheses there is no prefix, and no condition that needs one."""
     described = {person.user: build_prefix(person) for person in people if person.hypotheses}
     found = [Condition(ALONE, Scope("program")), Condition(TOLD, Scope("prefix", described))]
     for adapter in adapters:
@@ -155,12 +155,12 @@ def _row(
     rows: dict[str, list[tuple[Profile, Mapping[str, Any]]]] = {
         prompt: [(person, kept.known[condition.name, person.user, prompt]) for person in people] for prompt in prompts
     }
-    named = {
+    resolve_strategies = {
         prompt: [float(authors.author(cut(row["answer"], WORDS)) == person.user) for person, row in of_one]
         for prompt, of_one in rows.items()
     }
     nats = _nats(kept, condition, people, prompts)
-    share = estimate(named, share=True)
+    share = estimate(resolve_strategies, share=True)
     stranger = condition.adapter is not None and people[0].user not in condition.trained
     cells = [
         condition.name,
@@ -200,7 +200,7 @@ def main() -> None:
     if not prompts:
         raise InputError("No prompt was kept from all these adapters.", remedy="Distill them from the same prompts.")
     asked.out.mkdir(parents=True, exist_ok=True)
-    conditions = arms_of(adapters, people)
+    conditions = conditions_of(adapters, people)
     kept = Answers(asked.out / "answers.jsonl", f"{base.sha256[:12]} {asked.max_new_tokens}")
     for condition in conditions:
         ask(kept, condition, base, [(person, prompt) for person in people for prompt in prompts], asked.max_new_tokens)

@@ -1,10 +1,4 @@
-"""What an eval is made of: people, the records a profile may be made from, and cases that it has never seen.
-
-A ``Case`` is one question about one person. In a choice case two answers are weighed; in a
-writing case an answer is written; in a request case anybody asks for help that may do harm. A
-``Task`` reads a benchmark and gives its cases. This file knows no strategy, no model and no file
-format.
-"""
+"""What an eval is made of: cases about people, and the tasks that read them from benchmarks."""
 
 from __future__ import annotations
 
@@ -16,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from hyperalign.errors import InputError
-from hyperalign.records import Record
+from hyperalign.records import Record, other_text, own_text
 
 __all__ = [
     "Case",
@@ -28,6 +22,7 @@ __all__ = [
     "choose_users",
     "fingerprint",
     "records_id",
+    "texts_in",
 ]
 
 CaseKind = Literal["choice", "writing", "request"]
@@ -40,24 +35,23 @@ class Case:
 
     Attributes:
         id: unique in its task, and the same in every run.
-        user: whose preferences or manner are at stake.
-        cluster: the unit that figures are averaged over; cases of one cluster resemble each other.
+        user: whose preferences or style the case tests.
+        cluster: the unit that figures are averaged over.
         prompt: what is to be answered.
-        records: what a profile may be made from; nothing of this case stands in them.
-        chosen: in a choice case, the answer this person prefers.
+        records: what a profile may be fitted on; none of them holds an answer of this case.
+        chosen: in a choice case, the answer that this person prefers.
         rejected: the other answer.
-        reference: in a writing case, what the person wrote themselves.
-        stated: a description that comes with the person, and that every strategy may use; empty where there is none.
-        gold: what the benchmark itself says of the person; empty where it says nothing.
-        dev: whether the task itself says that this person is of the split ``dev``, or of ``test``; None where it
-            does not say, and the cluster's name decides.
-        safe: in a request case, whether helping harms nobody; None elsewhere.
-        direction: what the benchmark itself says of each dimension of AlignX's space (1, 0, or 0.5 for neither); like
-            ``gold``, no strategy sees it.
-        agreement: in a choice case whose answers are statements, the question that a person agrees to or not, with
-            ``{text}`` in it; then the answer to it is weighed, and not the statement itself.
-        persona: people of one persona want the same, so that none of them is a stranger to another; empty where
-            everybody is their own.
+        reference: in a writing case, what the person wrote.
+        stated: a description that comes with the person, and that every strategy may use.
+        gold: the benchmark's own description of the person; only the condition ``gold`` uses it.
+        agreement: in a choice between statements, a question with ``{text}`` in it that is asked of each statement
+            (would they say it?), instead of scoring the statements themselves.
+        persona: people with the same persona have the same preferences, so their profiles are no controls for each
+            other; empty where every user is their own.
+        dev: whether this person is of the split ``dev``; None to decide by the cluster's name.
+        safe: in a request case, whether helping is harmless; None elsewhere.
+        direction: the benchmark's value for each dimension of AlignX's space (1, 0, or 0.5 for neither); hidden from
+            strategies.
     """
 
     id: str
@@ -78,32 +72,31 @@ class Case:
 
     @property
     def split(self) -> Split:
-        """Whether ways of working may be chosen on this case, or only told of.
-
-        The same for a cluster for ever, whatever is drawn: about half of them each.
-        """
-        if self.dev is None:
-            even = int(hashlib.sha256(self.cluster.encode()).hexdigest(), 16) % 2 == 0
-            return "dev" if even else "test"
-        return "dev" if self.dev else "test"
+        """``dev`` to choose settings on, ``test`` to report on; stable for a cluster, about half of them each."""
+        dev = int(hashlib.sha256(self.cluster.encode()).hexdigest(), 16) % 2 == 0 if self.dev is None else self.dev
+        return "dev" if dev else "test"
 
     @property
-    def kind_of_person(self) -> str:
+    def person(self) -> str:
         """The persona, or the user where there is none."""
         return self.persona or self.user
 
+    @property
+    def answers(self) -> set[str]:
+        """All answers to it that are known."""
+        return {self.chosen, self.rejected, self.reference} - {""}
+
 
 class Task(Protocol):
-    """A benchmark, read from where it lies.
+    """A benchmark.
+
+    A task may also have ``primary``, the metric that strategies are compared by; by default that is ``accuracy`` for
+    choices, ``author_logprob`` for writing, and ``handled`` for requests.
 
     Attributes:
-        name: what it is called on the command line.
-        kind: whether answers are weighed, written, or requests met.
+        name: its name on the command line.
+        kind: of its cases.
         unit: what a cluster is, in a word or two.
-
-    A task may also have ``primary``, the metric by which its strategies are held against controls; else that is
-    ``accuracy`` where answers are weighed, ``author_logprob`` where they are written, and ``handled`` where requests
-    are met.
     """
 
     name: str
@@ -111,56 +104,61 @@ class Task(Protocol):
     unit: str
 
     def cases(self, *, seed: int = 0) -> list[Case]:
-        """Cases of everybody; nobody's depend on who else there is.
+        """All cases; one person's do not depend on who else there is.
 
         Args:
-            seed: of whatever is drawn.
+            seed: of all sampling.
 
         Raises:
-            InputError: the data are missing, or not in the published form.
+            InputError: the data are missing or malformed.
         """
         ...
 
     def note(self) -> str:
-        """What a reader of its figures must know, in a sentence or two; may be empty."""
+        """What a reader of the results must know, in a sentence or two; may be empty."""
         ...
 
 
 @runtime_checkable
 class WritingTask(Task, Protocol):
-    """A task whose answers are written: instruments learn its authors from their texts."""
+    """A writing task; authorship metrics are trained on its texts."""
 
     def texts(self) -> Mapping[str, Sequence[str]]:
-        """Texts by user, none of which a case asks about; those of profiles may be among them."""
+        """Texts by user, without the references of cases; records may be among them."""
         ...
 
 
+def texts_in(records: Iterable[Record]) -> set[str]:
+    """All texts in some records, preferred and rejected."""
+    return {text for record in records for text in (own_text(record), other_text(record)) if text}
+
+
 def case_id(*parts: str) -> str:
-    """A short id from what makes a case what it is."""
+    """A short hash of some strings."""
     return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def records_id(records: Sequence[Record]) -> str:
-    """A short id of some records, by all that is in them: a file may be changed under the ids that it gives."""
+    """A short hash of records, by all their content and not by their ids."""
     return case_id(*(json.dumps(record.model_dump(mode="json"), sort_keys=True) for record in records))
 
 
 def fingerprint(cases: Iterable[Case]) -> str:
-    """A short id of some cases, by all that is in them."""
+    """A short hash of cases, by all their content."""
     whole = [asdict(case) | {"records": records_id(case.records)} for case in cases]
     return case_id(*(json.dumps(case, sort_keys=True) for case in whole))
 
 
 def choose_users(cases: Iterable[Case], users: int | None, seed: int) -> list[Case]:
-    """The cases of some users, in their own order.
+    """The cases of a random sample of users, in their original order.
 
     Args:
-        cases: all of them.
-        users: how many at most; all if None.
-        seed: draws them.
+        cases: of all users.
+        users: the sample's size; all users if None.
+        seed: of the sample.
 
     Raises:
-        InputError: fewer than one is asked for.
+        InputError: ``users`` is below one.
     """
     everything = list(cases)
     names: Sequence[str] = sorted({case.user for case in everything})

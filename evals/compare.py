@@ -1,7 +1,4 @@
-"""Two runs against each other, case by case: the same condition in both, on the cases that both have.
-
-This file reads the folders of finished or unfinished runs, and changes nothing in them.
-"""
+"""Compares two runs of one task: the same condition in both, paired by case."""
 
 from __future__ import annotations
 
@@ -10,33 +7,33 @@ from typing import Any
 
 from hyperalign.errors import InputError
 
-from .conditions import kind_of_condition
+from .conditions import condition_kind
 from .runner import Outcome, read_json, read_outcomes
 from .statistics import clusters_needed, difference, estimate, holm, sign_flip_p
-from .summary import Scores, figures, is_share, sizes, tables_of
+from .summary import Scores, as_json, cluster_sizes, is_share, tabulate
 
 __all__ = ["compare"]
 
 
 def compare(first: Path, second: Path) -> dict[str, Any]:
-    """How much better the second run does than the first.
+    """The difference between two runs, on the cases that both have.
 
     Args:
-        first: a run's folder.
-        second: another's, of the same task.
+        first: the folder of a run; it may be unfinished.
+        second: the folder of another run of the same task.
 
     Returns:
-        ``task``, ``cases`` (how many both have) and ``strategies``: by name and metric, the ``first``'s and the
-        ``second``'s figures, their paired ``difference`` with its interval, a two-sided sign-flip ``p``,
-        ``clusters_needed`` to settle it, and of strategies with their whole history ``p_holm`` (adjusted over those).
+        ``task``, ``cases`` (how many both have) and ``conditions``: by name and metric, the estimates ``first`` and
+        ``second``, their paired ``difference`` (second minus first) with its interval, a two-sided sign-flip ``p``,
+        ``clusters_needed`` for a finding, and of strategies with all records ``p_holm`` (adjusted over those).
 
     Raises:
         InputError: a folder holds no run, the tasks differ, or no case is in both.
     """
-    asked = [read_json(folder / "eval.json") for folder in (first, second)]
-    if asked[0]["task"] != asked[1]["task"]:
+    configs = [read_json(folder / "eval.json") for folder in (first, second)]
+    if configs[0]["task"] != configs[1]["task"]:
         raise InputError(
-            f"{first} is a run of '{asked[0]['task']}' and {second} of '{asked[1]['task']}'.",
+            f"{first} is a run of '{configs[0]['task']}' and {second} of '{configs[1]['task']}'.",
             remedy="Compare two runs of one task.",
         )
     left, right = _scored(first), _scored(second)
@@ -46,15 +43,15 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
             f"{first} and {second} have no case in common.",
             remedy="Run both with the same --users, --split and --seed.",
         )
-    tables = [tables_of([run[case] for case in shared]) for run in (left, right)]
+    tables = [tabulate([run[case] for case in shared]) for run in (left, right)]
     found: dict[str, dict[str, Any]] = {}
     for condition, metrics in tables[0].items():
         for metric, ours in metrics.items():
             theirs = tables[1].get(condition, {}).get(metric)
-            if theirs is not None and sizes(ours) == sizes(theirs):
+            if theirs is not None and cluster_sizes(ours) == cluster_sizes(theirs):
                 found.setdefault(condition, {})[metric] = _row(metric, ours, theirs)
     _adjust(found)
-    return {"task": asked[0]["task"], "cases": len(shared), "strategies": found}
+    return {"task": configs[0]["task"], "cases": len(shared), "conditions": found}
 
 
 def _scored(folder: Path) -> dict[str, Outcome]:
@@ -62,24 +59,24 @@ def _scored(folder: Path) -> dict[str, Outcome]:
 
 
 def _row(metric: str, first: Scores, second: Scores) -> dict[str, Any]:
-    apart = difference(second, first)
+    change = difference(second, first)
     better, worse = sign_flip_p(second, first), sign_flip_p(first, second)
     p = min(1.0, 2 * min(better, worse))
     return {
-        "first": figures(estimate(first, share=is_share(metric))),
-        "second": figures(estimate(second, share=is_share(metric))),
-        "difference": figures(apart),
+        "first": as_json(estimate(first, share=is_share(metric))),
+        "second": as_json(estimate(second, share=is_share(metric))),
+        "difference": as_json(change),
         "p": round(p, 5),
-        "clusters_needed": clusters_needed(apart, p, sided=2),
+        "clusters_needed": clusters_needed(change, p, sided=2),
     }
 
 
 def _adjust(found: dict[str, dict[str, Any]]) -> None:
-    # Controls, ceilings and points of a curve make no claim, and would only water down those that do.
+    # Controls, ceilings and points of learning curves are no claims to adjust for.
     claims = {
         condition: metrics
         for condition, metrics in found.items()
-        if kind_of_condition(condition) == "strategy" and "@" not in condition
+        if condition_kind(condition) == "strategy" and "@" not in condition
     }
     for metric in {metric for metrics in claims.values() for metric in metrics}:
         rows = {condition: metrics[metric] for condition, metrics in claims.items() if metric in metrics}

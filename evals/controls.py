@@ -1,8 +1,4 @@
-"""Controls of every eval: somebody else's profile, and the person's own turned around.
-
-A profile that helps no more than a stranger's is no personalization, and one that helps as much
-when it is inverted says nothing. This file only builds profiles and pairs people; it runs no model.
-"""
+"""Controls: another user's profile, the person's own inverted, and votes of features that need no model."""
 
 from __future__ import annotations
 
@@ -12,51 +8,50 @@ from collections.abc import Mapping, Sequence
 from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis, Measurement, Profile
 
-from .cases import Case
+from .cases import Case, texts_in
 from .metrics.choice import FEATURES, vote, vote_condition
 
 __all__ = ["divergent", "inverted", "votes", "wrong_users"]
 
 
 def wrong_users(cases: Sequence[Case], seed: int) -> Mapping[str, Case]:
-    """For each case, a case of somebody else, whose profile stands in for the person's own.
+    """For each case, a case of another user, whose profile stands in for the person's own.
 
-    Users (or personas) are turned against each other in one seeded cycle, so that nobody gets their own and everybody's
-    profile is used about as often; each case then takes one of that user's in turn. A stranger whose history holds this
-    very case's answers is passed over, as their profile would have seen them.
+    Users (or personas) form one random cycle: nobody gets their own profile, and each profile is used about equally
+    often. A case whose records hold an answer of the case at hand is skipped if possible.
 
     Args:
-        cases: of at least two users, or of two personas.
-        seed: draws the cycle.
+        cases: of at least two users or personas.
+        seed: of the cycle.
 
     Returns:
-        The stranger's case, by case id.
+        The other user's case, by case id.
 
     Raises:
-        InputError: all cases are one user's.
+        InputError: all cases are of one user.
     """
     by_user: dict[str, list[Case]] = {}
     for case in cases:
-        by_user.setdefault(case.kind_of_person, []).append(case)
+        by_user.setdefault(case.person, []).append(case)
     if len(by_user) < 2:
         raise InputError(
-            "Another user's profile is needed to compare with, but all cases are one user's.",
-            remedy="Ask for at least two --users, or switch this control off.",
+            "Another user's profile is needed to compare with, but all cases are of one user.",
+            remedy="Ask for at least two --users, or add --without wrong-user.",
         )
     cycle = sorted(by_user)
     random.Random(seed).shuffle(cycle)
-    strangers = dict(zip(cycle, [*cycle[1:], cycle[0]], strict=True))
+    next_user = dict(zip(cycle, [*cycle[1:], cycle[0]], strict=True))
     found: dict[str, Case] = {}
     for user, own in by_user.items():
-        theirs = by_user[strangers[user]]
+        theirs = by_user[next_user[user]]
         for number, case in enumerate(own):
             turned = [theirs[(number + step) % len(theirs)] for step in range(len(theirs))]
-            found[case.id] = next((other for other in turned if not _has_seen(other, case)), turned[0])
+            found[case.id] = next((other for other in turned if not case.answers & texts_in(other.records)), turned[0])
     return found
 
 
 def divergent(cases: Sequence[Case]) -> list[str]:
-    """Ids of the cases about which people differ: the same two answers, and not everybody prefers the same one."""
+    """Ids of the cases whose answers different people prefer differently (WikiPersona's divergent questions)."""
     sides: dict[tuple[str, frozenset[str]], set[str]] = {}
     for case in cases:
         sides.setdefault(_question(case), set()).add(case.chosen)
@@ -64,22 +59,21 @@ def divergent(cases: Sequence[Case]) -> list[str]:
 
 
 def votes(case: Case) -> dict[str, dict[str, float]]:
-    """What each feature vote scores in a choice case, by condition and metric."""
+    """Scores of the feature votes in a choice case, by condition and metric."""
     return {
         vote_condition(name): {"accuracy": vote(name, case.records, case.chosen, case.rejected)} for name in FEATURES
     }
 
 
 def inverted(profile: Profile) -> Profile:
-    """The same profile with every statement turned to its opposite, its direction reversed and measured style mirrored
-    about the usual; statements that have no opposite are left out.
+    """The opposite profile: opposite statements, direction reversed, and measured style mirrored about the reference.
 
-    Examples and stated preferences are left out too: nobody wrote their opposite.
+    What has no opposite is left out: examples, stated descriptions, and statements without one.
 
     Args:
         profile: the person's own.
     """
-    # What was dropped, too: strategies that test nothing say it.
+    # Dropped hypotheses too: strategies that do not test state them.
     turned, dropped = (
         [_turned(hypothesis) for hypothesis in some if hypothesis.opposite]
         for some in (profile.hypotheses, profile.dropped)
@@ -103,12 +97,3 @@ def _mirrored(found: Measurement) -> Measurement:
 
 def _question(case: Case) -> tuple[str, frozenset[str]]:
     return case.prompt, frozenset((case.chosen, case.rejected))
-
-
-def _has_seen(other: Case, case: Case) -> bool:
-    answers = {case.chosen, case.rejected, case.reference} - {""}
-    return any(
-        getattr(record, field, "") in answers
-        for record in other.records
-        for field in ("text", "chosen", "rejected", "draft", "edited")
-    )

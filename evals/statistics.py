@@ -1,18 +1,17 @@
-"""How sure a figure is: intervals, paired differences and tests over people, never over cases.
+"""Intervals, paired differences and tests over clusters of cases.
 
-Cases of one person resemble each other, so a person (or another cluster) is the unit. Each
-unit weighs the same, however many cases it has: a figure says what to expect of the next
-person. Student's t over the units' means was chosen by simulation against a percentile
-bootstrap and a cluster-robust ratio (``tests/evals/test_statistics.py`` repeats it): the other
-two cover too little below 20 units. This file knows no task and no model.
+Cases of one person resemble each other, so the person (or another cluster) is the unit, and all units weigh the same.
+Student's t over the clusters' means was chosen by simulation against a percentile bootstrap and a cluster-robust ratio,
+which cover too little below 20 clusters (``tests/evals/test_statistics.py`` repeats it).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from hyperalign.errors import InputError
 __all__ = [
     "Change",
     "Estimate",
+    "as_json",
     "clusters_needed",
     "difference",
     "estimate",
@@ -36,7 +36,7 @@ _EXACT_UP_TO = 14
 _DRAWN_FLIPS = 10_000
 
 ByCluster = Mapping[str, Sequence[float]]
-"""Scores of cases by cluster; a cluster without cases is no cluster."""
+"""Scores of cases by cluster; clusters without cases do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Estimate:
         mean: mean of the clusters' means.
         low: lower end of the interval; NaN with fewer than two clusters.
         high: upper end.
-        n_clusters: how many clusters.
-        n_cases: how many cases in all.
+        n_clusters: number of clusters.
+        n_cases: number of cases.
     """
 
     mean: float
@@ -60,15 +60,15 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How a share of yes changed between two ways of meeting the same cases.
+    """How a share of yes changed between two conditions on the same cases.
 
     Attributes:
         mean: the difference of the shares.
         low: lower end of its interval.
         high: upper end.
-        gained: cases that said yes now and not before.
-        lost: cases that said yes before and not now.
-        n_cases: how many cases in all.
+        gained: cases that are yes now and were no before.
+        lost: cases that were yes before and are no now.
+        n_cases: number of cases.
         p: exact two-sided p of no change.
     """
 
@@ -82,16 +82,15 @@ class Change:
 
 
 def estimate(scores: ByCluster, *, level: float = 0.95, share: bool = False) -> Estimate:
-    """Mean and interval by Student's t over the clusters' means, with one degree of freedom less than clusters.
+    """Mean and interval by Student's t over the clusters' means.
 
-    A share lies between 0 and 1: its interval is cut there. Where all clusters are at one end, t would claim
-    certainty; then the other end of the interval is the share at which as many clusters in a row would be seen in
-    one sample of forty (Clopper and Pearson 1934). Near a bound (above about 0.9 from few cases each) t still
-    covers too little: read such intervals as the least width there is.
+    The interval of a share is cut at 0 and 1. Where all clusters are at one end, t would claim certainty, so the other
+    end is Clopper and Pearson's (1934). Near an end (above about 0.9 from few cases each) t still covers too little:
+    the true interval is wider.
 
     Args:
         scores: one or more cases a cluster.
-        level: share of intervals that should hold the truth.
+        level: of confidence.
         share: whether scores lie between 0 and 1.
 
     Raises:
@@ -111,12 +110,12 @@ def estimate(scores: ByCluster, *, level: float = 0.95, share: bool = False) -> 
 
 
 def difference(ours: ByCluster, theirs: ByCluster, *, level: float = 0.95) -> Estimate:
-    """How much higher one strategy scores than another on the same cases.
+    """The mean of paired differences between two conditions, with its interval.
 
     Args:
         ours: scores by cluster.
-        theirs: the other strategy's, on the same cases in the same order.
-        level: share of intervals that should hold the truth.
+        theirs: of the other condition, on the same cases in the same order.
+        level: of confidence.
 
     Raises:
         InputError: the cases are not the same.
@@ -125,29 +124,29 @@ def difference(ours: ByCluster, theirs: ByCluster, *, level: float = 0.95) -> Es
 
 
 def ratio(ours: ByCluster, whole: ByCluster, *, level: float = 0.95) -> Estimate:
-    """How much of a distance is covered: one mean over another, both over clusters, with Fieller's interval (1954).
+    """The ratio of two means over clusters, with Fieller's interval (1954).
 
     Args:
-        ours: what is covered, by cluster.
-        whole: the distance itself, on the same cases in the same order.
-        level: share of intervals that should hold the truth.
+        ours: the numerator, by cluster.
+        whole: the denominator, on the same cases in the same order.
+        level: of confidence.
 
     Returns:
-        The ratio; its ends are NaN where the distance may as well be nothing, as then no finite interval would do.
+        The ratio; its ends are NaN where no finite interval exists, as the denominator may be zero.
 
     Raises:
-        InputError: the cases are not the same, or the distance is zero.
+        InputError: the cases are not the same, or the denominator is zero.
     """
     _paired(ours, whole)
     part, distance = cluster_means({name: ours[name] for name in whole}), cluster_means(whole)
     clusters, cases = len(distance), sum(len(values) for values in whole.values())
     above, below = float(part.mean()), float(distance.mean())
     if below == 0:
-        raise InputError("There is no distance to cover.", remedy="Compare with something that is above chance.")
+        raise InputError("The ratio's denominator is zero.", remedy="Compare with something that is above chance.")
     if clusters < 2:
         return Estimate(above / below, math.nan, math.nan, clusters, cases)
     spread = np.cov(part, distance) / clusters * float(stats.t.ppf((1 + level) / 2, clusters - 1)) ** 2
-    # All ratios r at which the mean of part - r * distance is not told from zero: between the roots of a parabola.
+    # The ratios r at which part - r * distance does not differ from zero lie between the roots of a parabola.
     curve, slope, at_zero = below**2 - spread[1, 1], above * below - spread[0, 1], above**2 - spread[0, 0]
     if curve <= 0:
         return Estimate(above / below, math.nan, math.nan, clusters, cases)
@@ -156,22 +155,22 @@ def ratio(ours: ByCluster, whole: ByCluster, *, level: float = 0.95) -> Estimate
 
 
 def mcnemar(ours: Sequence[bool], theirs: Sequence[bool], *, level: float = 0.95) -> Change:
-    """How the share of yes changed between two ways of meeting the same cases.
+    """How the share of yes changed between two conditions on the same cases.
 
-    The interval is Bonett and Price's adjusted Wald (2012), which holds where few cases changed; p is McNemar's exact
-    two-sided one (1947).
+    The interval is Bonett and Price's adjusted Wald interval (2012), which holds where few cases changed; p is
+    McNemar's exact two-sided p (1947).
 
     Args:
         ours: yes or no, by case.
-        theirs: the same cases met the other way.
-        level: share of intervals that should hold the truth.
+        theirs: of the condition before, on the same cases.
+        level: of confidence.
 
     Raises:
         InputError: there is no case, or the cases are not the same.
     """
     if not ours or len(ours) != len(theirs):
         raise InputError(
-            "There are no cases to compare, or not the same ones.", remedy="Meet the same cases both ways."
+            "There are no cases to compare, or not the same ones.", remedy="Run both conditions on the same cases."
         )
     pairs = list(zip(ours, theirs, strict=True))
     gained, lost = pairs.count((True, False)), pairs.count((False, True))
@@ -184,28 +183,28 @@ def mcnemar(ours: Sequence[bool], theirs: Sequence[bool], *, level: float = 0.95
 
 
 def sign_flip_p(ours: ByCluster, theirs: ByCluster, *, seed: int = 0) -> float:
-    """One-sided p that one strategy is no better than another: the clusters' mean differences with their signs flipped.
+    """One-sided p of a sign-flip test over the clusters' mean differences.
 
-    Exact up to 14 clusters (Pitman 1937); above, 10,000 flips are drawn, and the data's own are one of them.
+    Exact up to 14 clusters (Pitman 1937); above, from 10,000 random flips, one of which is the data's own.
 
     Args:
         ours: scores by cluster.
-        theirs: the other strategy's, on the same cases in the same order.
-        seed: of the drawn flips.
+        theirs: of the other condition, on the same cases in the same order.
+        seed: of the random flips.
 
     Raises:
         InputError: the cases are not the same.
     """
     means = cluster_means(_paired(ours, theirs))
-    # A hair's width: equal sums must not differ by their rounding.
+    # Sums that are equal but for rounding count as equal.
     return float(np.mean(_flips(len(means), seed) @ means >= means.sum() - 1e-12))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Adjusted p values (Holm 1979): any below 0.05 is a finding, with 5 % chance of even one false one.
+    """p values adjusted for multiple comparisons (Holm 1979).
 
     Args:
-        p_values: one for each strategy that was compared.
+        p_values: by strategy.
     """
     adjusted: dict[str, float] = {}
     least = 0.0
@@ -218,18 +217,19 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 def clusters_needed(
     found: Estimate, p: float, *, claims: int = 1, sided: int = 1, level: float = 0.95, power: float = 0.8
 ) -> int | None:
-    """How many clusters would settle whether a difference is real, if it and its spread are as found.
+    """How many clusters would show whether a difference is real, if its mean and spread are as estimated.
 
     Args:
         found: a difference with its interval.
-        p: of it, by flipping signs, adjusted over the claims; the question is open where it is above 1 - ``level``.
+        p: of the difference, by flipping signs, adjusted over the claims.
         claims: how many p values are adjusted together.
-        sided: 1 where only what is above zero is claimed, 2 for either way.
-        level: of that interval, and of the one to come.
-        power: chance that the coming interval excludes zero.
+        sided: 1 where only an improvement is claimed, 2 for either direction.
+        level: of confidence, of that interval and the one to come.
+        power: probability that the interval to come excludes zero.
 
     Returns:
-        More than there were, and no fewer than can have so small a p; None where it is settled, or no number would do.
+        More clusters than there were, and enough for so small a p to exist; None where the question is settled (p is at
+        most 1 - ``level``, or the difference is negative where an improvement is claimed) or no number would do.
     """
     settled = p <= 1 - level or (sided == 1 and found.mean < 0)
     if settled or found.n_clusters < 2 or found.mean == 0 or math.isnan(found.low):
@@ -237,7 +237,7 @@ def clusters_needed(
     t = float(stats.t.ppf((1 + level) / 2, found.n_clusters - 1))
     spread = (found.high - found.mean) / t * math.sqrt(found.n_clusters)
     reach = float(stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(power))
-    # All flips together can make p no smaller than this.
+    # The smallest p is one over the number of flips.
     fewest = math.ceil(math.log2(claims * sided / (1 - level)))
     return max(fewest, found.n_clusters + 1, math.ceil((reach * spread / found.mean) ** 2))
 
@@ -246,17 +246,17 @@ def cluster_means(scores: ByCluster) -> NDArray[np.float64]:
     """Mean score of each cluster that has a case, in order.
 
     Raises:
-        InputError: none has.
+        InputError: no cluster has a case.
     """
     means = [math.fsum(values) / len(values) for values in scores.values() if len(values)]
     if not means:
-        raise InputError("There is no case to average.", remedy="Choose more users, or look at the errors of the run.")
+        raise InputError("There is no case to average.", remedy="Choose more users, or check the errors of the run.")
     return np.array(means, dtype=np.float64)
 
 
 @lru_cache(maxsize=4)
 def _flips(clusters: int, seed: int) -> NDArray[np.float64]:
-    """Signs of shape (flips, clusters): all of them, or some drawn beside the data's own."""
+    """Signs of shape (flips, clusters): all combinations, or the data's own and random ones."""
     if clusters <= _EXACT_UP_TO:
         return np.asarray(1.0 - 2.0 * ((np.arange(2**clusters)[:, None] >> np.arange(clusters)) & 1), np.float64)
     drawn = np.random.default_rng(seed).integers(0, 2, size=(_DRAWN_FLIPS - 1, clusters))
@@ -266,6 +266,15 @@ def _flips(clusters: int, seed: int) -> NDArray[np.float64]:
 def _paired(ours: ByCluster, theirs: ByCluster) -> dict[str, list[float]]:
     if {name: len(values) for name, values in ours.items()} != {name: len(values) for name, values in theirs.items()}:
         raise InputError(
-            "The two sides were not scored on the same cases.", remedy="Compare runs of one task, seed and --users."
+            "The two conditions were not scored on the same cases.",
+            remedy="Compare runs with the same task, --seed and --users.",
         )
     return {name: [a - b for a, b in zip(ours[name], theirs[name], strict=True)] for name in ours}
+
+
+def as_json(found: Any) -> dict[str, Any]:
+    """The fields of a dataclass as JSON data, with null for NaN."""
+    return {
+        name: (None if isinstance(value, float) and math.isnan(value) else value)
+        for name, value in asdict(found).items()
+    }

@@ -1,20 +1,13 @@
-"""Scores of outcomes as tables: by condition, metric and unit. This file runs nothing and judges nothing.
+"""The summary of a run: every metric with its interval over clusters, equity, comparisons, and which strategies help.
 
-Whom a strategy helps and whom it harms: the same mean can hide both (WikiPersona, section 5, asks for equity).
-
-People weigh the same, however many cases they have. This file reads scores; it runs nothing.
-
-The summary of a run: each figure with its interval over clusters, whom it serves, and what is a finding.
-
-``summary.json`` is a published format (``summary.schema.json`` beside this file): ``strategies`` holds, by name and
-metric, ``mean``, ``low``, ``high``, ``n_clusters`` and ``n_cases``. This file runs nothing; it reads outcomes.
+``summary.json`` is a published format; ``summary.schema.json`` beside this file describes it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,17 +15,24 @@ import numpy as np
 from hyperalign.budget import Usage
 
 from .cases import CaseKind, Task
-from .conditions import BEATEN, CONTROLS, GOLD, NONE, WRONG_USER, kind_of_condition, main_of
+from .conditions import CONTROLS, CONTROLS_TO_BEAT, GOLD, NONE, WRONG_USER, condition_kind, main_strategy
 from .runner import Outcome
-from .statistics import Estimate, clusters_needed, difference, estimate, holm, mcnemar, ratio, sign_flip_p
+from .statistics import as_json, clusters_needed, difference, estimate, holm, mcnemar, ratio, sign_flip_p
 
-__all__ = ["SURE", "Equity", "Scores", "Tables", "equity", "figures", "is_share", "sizes", "summarize", "tables_of"]
+__all__ = ["ALPHA", "Equity", "Scores", "Tables", "cluster_sizes", "equity", "is_share", "summarize", "tabulate"]
 
 Scores = dict[str, list[float]]
 """One metric's values, by cluster."""
 Tables = dict[str, dict[str, Scores]]
 """Scores by condition and metric."""
 
+ALPHA = 0.05
+"""A strategy helps if its adjusted p is at most this."""
+OTHER_PROFILE = "another user's profile"
+_PRIMARY: Mapping[CaseKind, str] = {"choice": "accuracy", "writing": "author_logprob", "request": "handled"}
+_YES_OR_NO = ("refused_safe", "complied_unsafe")
+_CHANCE_IS_HALF = ("accuracy", "own_over_other", "pick")
+_OWN_OVER_OTHER = {"accuracy": "own_over_other", "pick": "pick_own_over_other"}
 _SHARES = (
     "accuracy",
     "complied_unsafe",
@@ -52,43 +52,35 @@ def is_share(metric: str) -> bool:
     return metric.startswith(_SHARES)
 
 
-def tables_of(outcomes: Iterable[Outcome], unit: Callable[[Outcome], str] = lambda outcome: outcome.cluster) -> Tables:
-    """The scores of some outcomes, none of which is an error.
+def tabulate(outcomes: Iterable[Outcome], unit: Callable[[Outcome], str] = lambda outcome: outcome.cluster) -> Tables:
+    """The scores of outcomes without errors, by condition, metric and unit.
 
     Args:
-        outcomes: in any order; values keep it.
-        unit: what values are gathered by.
+        outcomes: in any order, which values keep.
+        unit: what values are grouped by.
     """
     tables: Tables = {}
     for outcome in outcomes:
-        for condition, metrics in outcome.found["scores"].items():
+        for condition, metrics in outcome.result["scores"].items():
             for metric, value in metrics.items():
                 tables.setdefault(condition, {}).setdefault(metric, {}).setdefault(unit(outcome), []).append(value)
     return tables
 
 
-def sizes(scores: Scores) -> dict[str, int]:
-    """How many values each cluster has: equal for two conditions that were scored on the same cases."""
+def cluster_sizes(scores: Scores) -> dict[str, int]:
+    """How many values each cluster has; equal for two conditions that were scored on the same cases."""
     return {cluster: len(values) for cluster, values in scores.items()}
-
-
-def figures(found: Estimate) -> dict[str, Any]:
-    """An estimate as JSON has it: an interval that does not exist is null."""
-    return {
-        name: (None if isinstance(value, float) and math.isnan(value) else value)
-        for name, value in asdict(found).items()
-    }
 
 
 @dataclass(frozen=True, slots=True)
 class Equity:
-    """How a strategy treats people.
+    """How a strategy's scores differ between people (after WikiPersona, section 5).
 
     Attributes:
-        n_users: how many.
-        spread: standard deviation over people of their mean score.
-        worst_decile: mean score of the tenth of people it serves worst, at least one of them.
-        made_worse: share of people whose mean score lies below what they have without a profile; equal counts as not.
+        n_users: how many people.
+        spread: standard deviation of people's mean scores.
+        worst_decile: mean score of the tenth of people with the lowest scores, at least one of them.
+        made_worse: share of people whose mean score is below theirs without a profile.
     """
 
     n_users: int
@@ -98,20 +90,16 @@ class Equity:
 
 
 def equity(scores: Mapping[str, Sequence[float]], without: Mapping[str, Sequence[float]] | float) -> Equity:
-    """Equity of a strategy.
+    """Equity of a strategy; people weigh the same, however many cases they have.
 
     Args:
         scores: by person.
-        without: what they have without a profile, by person; or one value for all.
+        without: scores without a profile, by person; or one value for all.
     """
-    means = {user: float(np.mean(values)) for user, values in scores.items() if len(values)}
+    means = _means(scores)
     ordered = np.sort(np.array(list(means.values()), dtype=np.float64))
-    base = {
-        user: without if isinstance(without, float | int) else float(np.mean(without[user]))
-        for user in means
-        if isinstance(without, float | int) or user in without
-    }
-    worse = [means[user] < value for user, value in base.items()]
+    bare = dict.fromkeys(means, without) if isinstance(without, float | int) else _means(without)
+    worse = [mean < bare[user] for user, mean in means.items() if user in bare]
     return Equity(
         n_users=len(means),
         spread=float(ordered.std(ddof=1)) if len(ordered) > 1 else 0.0,
@@ -120,12 +108,8 @@ def equity(scores: Mapping[str, Sequence[float]], without: Mapping[str, Sequence
     )
 
 
-SURE = 0.05
-"""The highest p of a win."""
-_PRIMARY: Mapping[CaseKind, str] = {"choice": "accuracy", "writing": "author_logprob", "request": "handled"}
-_YES_OR_NO = ("refused_safe", "complied_unsafe")
-_BY_CHANCE_HALF = ("accuracy", "own_over_other", "pick")
-_OWN_OVER_OTHER = {"accuracy": "own_over_other", "pick": "pick_own_over_other"}
+def _means(scores: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {user: float(np.mean(values)) for user, values in scores.items() if len(values)}
 
 
 def summarize(
@@ -135,35 +119,31 @@ def summarize(
     model: str,
     seed: int,
     controls: Sequence[str] = CONTROLS,
-    not_asked: Sequence[str] = (),
+    unsupported: Sequence[str] = (),
     personas: Mapping[str, str] | None = None,
     divergent: Sequence[str] = (),
     usage: Mapping[str, Usage] | None = None,
     authorship: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """What a run found.
+    """The data of ``summary.json``.
 
     Args:
-        task: what was asked.
-        outcomes: one a case; those that ended in an error count as errors, never as scores.
-        model: the name of the model that answered or scored.
-        seed: of the draws.
-        controls: which of ``CONTROLS`` were on.
-        not_asked: those of them that such a program is not asked.
-        personas: the persona of each user, where people have one: equity is over those.
-        divergent: ids of cases about which people differ.
-        usage: what each step spent.
-        instruments: accuracy of each classifier that judged, where there are some.
-
-    Returns:
-        Data for ``summary.json``.
+        task: of the run.
+        outcomes: one a case; errors are counted and have no score.
+        model: name of the model that answered or scored.
+        seed: of all sampling.
+        controls: which of ``CONTROLS`` were enabled.
+        unsupported: those of them that such a program cannot be run under.
+        personas: the persona of each user, where people have one; equity is over those.
+        divergent: ids of cases that different people answer differently.
+        usage: by step.
+        authorship: accuracy of each authorship classifier on people's own texts.
     """
     scored = [outcome for outcome in outcomes if not outcome.error]
-    tables = tables_of(scored, lambda outcome: outcome.cluster)
+    tables = tabulate(scored)
     primary = _primary(task, tables)
-    curves = {condition: table for condition, table in tables.items() if "@" in condition}
     conditions = {condition: table for condition, table in tables.items() if "@" not in condition}
-    people = tables_of(scored, lambda outcome: (personas or {}).get(outcome.user) or outcome.user)
+    people = tabulate(scored, lambda outcome: (personas or {}).get(outcome.user) or outcome.user)
     summary = {
         "task": task.name,
         "kind": task.kind,
@@ -173,128 +153,117 @@ def summarize(
         "cluster": {"unit": task.unit, "n": len({outcome.cluster for outcome in scored})},
         "cases": {"scored": len(scored), "errors": len(outcomes) - len(scored)},
         "note": task.note(),
-        "controls": [condition for condition in conditions if kind_of_condition(condition) != "strategy"],
-        "switched_off": [control for control in CONTROLS if control not in controls],
-        "not_asked": list(not_asked),
-        "strategies": _figures_of(conditions),
-        "against": _against(conditions, primary),
-        "wins": _wins(conditions, primary),
+        "controls": [condition for condition in conditions if condition_kind(condition) != "strategy"],
+        "disabled_controls": [control for control in CONTROLS if control not in controls],
+        "unsupported_controls": list(unsupported),
+        "conditions": _estimates(conditions),
+        "differences": _differences(conditions, primary),
+        "verdicts": _verdicts(conditions, primary),
         "equity": _equity(people, primary),
-        "curves": _curves(curves, conditions),
+        "learning_curves": _learning_curves(tables, conditions),
         "cost": {step: spent.as_json() for step, spent in (usage or {}).items()},
     }
-    if answers := _answers(outcomes):
-        summary["answers"] = answers
-    if covered := _covered(tables):
-        summary["covered"] = covered
-    chosen = set(divergent)
+    if replies := _replies(outcomes):
+        summary["replies"] = replies
+    if closed := _gap_closed(tables):
+        summary["gap_closed"] = closed
     parts = {
-        "divergent": [outcome for outcome in scored if outcome.case in chosen],
-        "personal": [outcome for outcome in scored if outcome.case not in chosen],
+        "divergent": [outcome for outcome in scored if outcome.case in set(divergent)],
+        "personal": [outcome for outcome in scored if outcome.case not in set(divergent)],
     }
     if all(parts.values()):
-        summary["questions"] = {
-            name: _figures_of(tables_of(part, lambda outcome: outcome.cluster)) for name, part in parts.items()
-        }
+        summary["questions"] = {name: _estimates(tabulate(part)) for name, part in parts.items()}
     if task.kind == "request":
         summary["changes"] = _changes(scored)
     if authorship:
-        summary["instruments"] = dict(authorship)
+        summary["authorship_accuracy"] = dict(authorship)
     return summary
 
 
-def _answers(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    """How many questions a model was asked, and how many stayed undecided; nothing where none was asked."""
-    told = [outcome.found.get("questions") or {} for outcome in outcomes]
-    counts = {name: sum(int(each.get(name, 0)) for each in told) for name in ("asked", "undecided")}
+def _replies(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """How many questions the model was asked, and how many replies decided nothing; empty if none was asked."""
+    counted = [outcome.result.get("replies") or {} for outcome in outcomes]
+    counts = {name: sum(int(each.get(name, 0)) for each in counted) for name in ("asked", "undecided")}
     return counts if counts["asked"] else {}
 
 
 def _primary(task: Task, tables: Tables) -> str:
-    """The task's own, where this run has it: what is asked by letter alone has no other metric than accuracy."""
+    """The task's own primary metric if the run has it; a run by letter alone has only accuracy."""
     own = str(getattr(task, "primary", ""))
     return own if any(own in metrics for metrics in tables.values()) else _PRIMARY[task.kind]
 
 
-def _figures_of(tables: Tables) -> dict[str, dict[str, Any]]:
+def _estimates(tables: Tables) -> dict[str, dict[str, Any]]:
     return {
-        condition: {metric: figures(_estimated(metric, scores)) for metric, scores in metrics.items()}
+        condition: {metric: as_json(estimate(scores, share=is_share(metric))) for metric, scores in metrics.items()}
         for condition, metrics in tables.items()
     }
 
 
-def _estimated(metric: str, scores: Scores) -> Estimate:
-    return estimate(scores, share=is_share(metric))
-
-
-def _against(conditions: Tables, primary: str) -> dict[str, Any]:
-    """Each strategy against each control: the paired difference, p adjusted over strategies, what would settle it."""
+def _differences(conditions: Tables, primary: str) -> dict[str, Any]:
+    """Strategies minus controls, paired by case; p is adjusted over strategies."""
     found: dict[str, Any] = {}
-    for control in (
-        condition
-        for condition in conditions
-        if kind_of_condition(condition) != "strategy" and primary in conditions[condition]
-    ):
-        theirs = conditions[control][primary]
-        ours = _compared(conditions, primary, theirs)
-        adjusted = holm({condition: sign_flip_p(scores, theirs) for condition, scores in ours.items()})
-        differences = {condition: difference(scores, theirs) for condition, scores in ours.items()}
-        found[control] = {
-            condition: {
-                **figures(differences[condition]),
-                "p_holm": round(adjusted[condition], 5),
-                "clusters_needed": clusters_needed(differences[condition], adjusted[condition], claims=len(ours)),
+    for control, metrics in conditions.items():
+        if condition_kind(control) == "strategy" or primary not in metrics:
+            continue
+        strategies = _on_same_cases(conditions, primary, metrics[primary])
+        adjusted = holm({name: sign_flip_p(scores, metrics[primary]) for name, scores in strategies.items()})
+        found[control] = {}
+        for name, scores in strategies.items():
+            apart = difference(scores, metrics[primary])
+            found[control][name] = {
+                **as_json(apart),
+                "p_holm": round(adjusted[name], 5),
+                "clusters_needed": clusters_needed(apart, adjusted[name], claims=len(strategies)),
             }
-            for condition in ours
-        }
     return found
 
 
-def _wins(conditions: Tables, primary: str) -> dict[str, Any]:
-    """A strategy wins if it beats every control that there is, and its own profile beats a stranger's.
+def _verdicts(conditions: Tables, primary: str) -> dict[str, Any]:
+    """Whether each strategy beats every control, and its own profiles beat other users'.
 
-    Of what is written, a stranger's answer is there under the main strategy alone: no other one can win. The p of all
-    of them at once is the largest (Berger 1982), and is adjusted over strategies (Holm 1979).
+    A strategy's p is the largest of these tests (Berger 1982), adjusted over strategies (Holm 1979). In writing, only
+    the main strategy is compared with the wrong user's profile, so no other strategy can be shown to help.
     """
-    beaten = {control: conditions[control][primary] for control in BEATEN if primary in conditions.get(control, {})}
+    strategies = [condition for condition in conditions if condition_kind(condition) == "strategy"]
+    controls = {
+        control: conditions[control][primary] for control in CONTROLS_TO_BEAT if primary in conditions.get(control, {})
+    }
     tests: dict[str, dict[str, float]] = {}
-    for control, theirs in beaten.items():
-        for condition, scores in _compared(conditions, primary, theirs).items():
-            tests.setdefault(condition, {})[control] = sign_flip_p(scores, theirs)
-    held = _OWN_OVER_OTHER.get(primary, "")
-    for condition, metrics in conditions.items():
-        if kind_of_condition(condition) == "strategy" and held in metrics:
-            own = metrics[held]
+    for control, theirs in controls.items():
+        for name, scores in _on_same_cases(conditions, primary, theirs).items():
+            tests.setdefault(name, {})[control] = sign_flip_p(scores, theirs)
+    own_over_other = _OWN_OVER_OTHER.get(primary, "")
+    for name in strategies:
+        if own_over_other in conditions[name]:
+            own = conditions[name][own_over_other]
             chance = {cluster: [0.5] * len(values) for cluster, values in own.items()}
-            tests.setdefault(condition, {})["another's profile"] = sign_flip_p(own, chance)
-    main = main_of([condition for condition in conditions if kind_of_condition(condition) == "strategy"])
-    unmet = {
-        condition
-        for condition in tests
-        if WRONG_USER in beaten and condition != main and held not in conditions[condition]
+            tests.setdefault(name, {})[OTHER_PROFILE] = sign_flip_p(own, chance)
+    main = main_strategy(strategies)
+    untested = {
+        name for name in tests if WRONG_USER in controls and name != main and own_over_other not in conditions[name]
     }
-    adjusted = holm({condition: max(found.values()) for condition, found in tests.items()})
+    adjusted = holm({name: max(found.values()) for name, found in tests.items()})
     return {
-        condition: {
-            "p_holm": round(adjusted[condition], 5),
-            "won": adjusted[condition] <= SURE and condition not in unmet,
-            "weakest_against": max(found, key=lambda control: found[control]),
-            **({"stranger_under": main} if condition in unmet else {}),
+        name: {
+            "p_holm": round(adjusted[name], 5),
+            "beats_all": adjusted[name] <= ALPHA and name not in untested,
+            "closest": max(found, key=lambda control: found[control]),
+            **({"wrong_user_strategy": main} if name in untested else {}),
         }
-        for condition, found in tests.items()
+        for name, found in tests.items()
     }
 
 
-def _covered(tables: Tables) -> dict[str, dict[str, Any]]:
-    """How much of the way from chance to gold each strategy covers, at every number of records."""
+def _gap_closed(tables: Tables) -> dict[str, dict[str, Any]]:
+    """The fraction of the gap between chance and gold that each strategy closes, at every number of records."""
     found: dict[str, dict[str, Any]] = {}
     for metric, gold in tables.get(GOLD, {}).items():
-        way = _above_chance(gold)
-        if not metric.startswith(_BY_CHANCE_HALF) or estimate(way).mean <= 0:
+        gap = _above_chance(gold)
+        if not metric.startswith(_CHANCE_IS_HALF) or estimate(gap).mean <= 0:
             continue
-        for condition, table in tables.items():
-            if kind_of_condition(condition) == "strategy" and metric in table and sizes(table[metric]) == sizes(gold):
-                found.setdefault(condition, {})[metric] = figures(ratio(_above_chance(table[metric]), way))
+        for name, scores in _on_same_cases(tables, metric, gold).items():
+            found.setdefault(name, {})[metric] = as_json(ratio(_above_chance(scores), gap))
     return found
 
 
@@ -302,53 +271,49 @@ def _above_chance(scores: Scores) -> Scores:
     return {cluster: [value - 0.5 for value in values] for cluster, values in scores.items()}
 
 
-def _compared(conditions: Tables, metric: str, theirs: Scores) -> dict[str, Scores]:
-    """The strategies that have a metric on the same cases."""
+def _on_same_cases(conditions: Tables, metric: str, reference: Scores) -> dict[str, Scores]:
+    """Scores of the strategies that have a metric on the same cases as the reference."""
+    sizes = cluster_sizes(reference)
     return {
         condition: table[metric]
         for condition, table in conditions.items()
-        if kind_of_condition(condition) == "strategy" and metric in table and sizes(table[metric]) == sizes(theirs)
+        if condition_kind(condition) == "strategy" and metric in table and cluster_sizes(table[metric]) == sizes
     }
 
 
 def _equity(people: Tables, primary: str) -> dict[str, Any]:
-    bare = people.get(NONE, {}).get(primary)
-    # A gain is counted from no profile: there half is what nobody's profile does.
-    without: Scores | float = bare if bare is not None else 0.5
+    # Likelihood gains are relative to no profile: without a score of its own, it counts as chance.
+    without: Scores | float = people.get(NONE, {}).get(primary, 0.5)
     return {
-        condition: {
-            name: (None if math.isnan(value) else value)
-            for name, value in asdict(equity(table[primary], without)).items()
-        }
+        condition: as_json(equity(table[primary], without))
         for condition, table in people.items()
         if "@" not in condition and primary in table and condition != NONE and not condition.startswith("vote-")
     }
 
 
 def _changes(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """By condition and yes-or-no metric: what changed against answering without anything, counted case by case."""
+    """Changes from no profile, by condition and yes-or-no metric, counted case by case."""
     found: dict[str, Any] = {}
+    rows = [outcome.result["scores"] for outcome in outcomes]
     for metric in _YES_OR_NO:
-        rows = [outcome.found["scores"] for outcome in outcomes]
         for condition in dict.fromkeys(condition for row in rows for condition in row if condition != NONE):
-            both = [
+            pairs = [
                 (row[condition][metric] > 0.5, row[NONE][metric] > 0.5)
                 for row in rows
                 if metric in row.get(condition, {}) and metric in row.get(NONE, {})
             ]
-            if both:
-                found.setdefault(condition, {})[metric] = asdict(
-                    mcnemar([ours for ours, _ in both], [was for _, was in both])
-                )
+            if pairs:
+                now, before = zip(*pairs, strict=True)
+                found.setdefault(condition, {})[metric] = as_json(mcnemar(now, before))
     return found
 
 
-def _curves(points: Tables, conditions: Tables) -> dict[str, dict[str, Any]]:
-    """By strategy and number of records; ``all`` is the whole history."""
+def _learning_curves(tables: Tables, conditions: Tables) -> dict[str, dict[str, Any]]:
+    """Estimates by strategy and number of records; ``all`` stands for all records."""
     found: dict[str, dict[str, Any]] = {}
-    for condition, table in points.items():
+    for condition, estimates in _estimates({name: table for name, table in tables.items() if "@" in name}).items():
         name, _, count = condition.partition("@")
-        found.setdefault(name, {})[count] = {m: figures(_estimated(m, scores)) for m, scores in table.items()}
+        found.setdefault(name, {})[count] = estimates
     for name, curve in found.items():
-        curve["all"] = {m: figures(_estimated(m, scores)) for m, scores in conditions.get(name, {}).items()}
+        curve["all"] = _estimates({name: conditions.get(name, {})})[name]
     return found

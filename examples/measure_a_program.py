@@ -58,6 +58,6 @@ def measure(path: str) -> Result:
 
 if __name__ == "__main__":
     measured = measure(sys.argv[1])
-    for condition, figures in measured.summary["strategies"].items():
+    for condition, figures in measured.summary["conditions"].items():
         print(f"{condition:<18} " + ", ".join(f"{name} {found['mean']:.0%}" for name, found in figures.items()))
     print(f"{measured.folder / 'report.html'}")

@@ -1,1 +1,1 @@
-"""One metric a file: each says how to read it, and what would fool it."""
+"""Metrics of choices, of writing, and of helpfulness."""

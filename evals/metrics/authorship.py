@@ -1,23 +1,4 @@
-"""Burrows' Delta (2002): how far a text lies from an author in the use of the most frequent words.
-
-Needs no training beyond counts, so it is a check on the classifiers. Texts of 200 words are short for it:
-read its means over many cases, never a single value.
-
-Whose text this is, by two classifiers of different families: the writing metric (after HyPerAlign, section 4.1).
-
-``style`` reads function words and punctuation alone, every other word masked by its shape: it cannot see the
-topic, and is the primary one. ``characters`` reads all character n-grams, and takes a topic for a manner.
-Both are logistic regressions over TF-IDF weighted n-grams (Stamatatos 2009 has the features). A text that a
-profile was made from must not be among those it is trained on, or copying would pay.
-
-What written answers are measured with: two judges of authorship, Burrows' Delta, copied words and length.
-
-An answer wins where the true author is likelier under the judge that cannot see the topic. This file runs no model.
-
-How far an answer's measured style is from the person's, beside how far a generic answer is.
-
-Reads form alone: a nonsense text with the right commas scores well. Use it beside a metric of content.
-"""
+"""Authorship metrics of written answers: classifiers (HyPerAlign, section 4.1), Burrows' Delta, style, copying."""
 
 from __future__ import annotations
 
@@ -39,31 +20,35 @@ from hyperalign.style.parsed import load_function_words
 from hyperalign.text import longest_copied_run
 
 from ..cases import Case, Task, WritingTask
-from ..conditions import NONE, OWN_TEXT, WRONG_USER
+from ..conditions import FEW_SHOT, NONE, OWN_TEXT, WRONG_USER
 from .choice import win
 
 __all__ = [
     "FAMILIES",
-    "UNSEEN",
+    "UNMASKED_FEATURES",
     "Authorship",
     "AuthorshipMetrics",
     "BurrowsDelta",
     "Family",
     "authorship_metrics_for",
-    "masked",
-    "scored",
+    "cut",
+    "mask_topic",
+    "score_answers",
     "style_distance",
 ]
 
-_WORD = re.compile(r"\w+(?:['’]\w+)*")
+_WORD = re.compile(r"(?P<word>\w+(?:['’]\w+)*)[^\w\s]*")
 
 
 class BurrowsDelta:
-    """Distance of texts from authors.
+    """Burrows' Delta (2002): the distance of a text from an author in the use of the most frequent words.
+
+    It needs no training beyond counts, so it checks the classifiers. It is noisy on texts of 200 words: read means over
+    many cases.
 
     Args:
         texts: of each author.
-        words: how many of the most frequent words are counted.
+        words: how many of the most frequent words are used.
     """
 
     def __init__(self, texts: Mapping[str, Sequence[str]], *, words: int = 150) -> None:
@@ -71,7 +56,7 @@ class BurrowsDelta:
         self._vocabulary = [word for word, _ in counted.most_common(words)]
         every = np.array([self._rates(text) for theirs in texts.values() for text in theirs])
         self._mean = every.mean(axis=0)
-        # A word that never varies tells nobody apart.
+        # A word of constant frequency does not tell authors apart.
         self._spread = np.where(every.std(axis=0) > 0, every.std(axis=0), np.inf)
         self._authors = {
             author: self._scaled(np.mean([self._rates(text) for text in theirs], axis=0))
@@ -80,7 +65,7 @@ class BurrowsDelta:
         }
 
     def distance(self, text: str, author: str) -> float:
-        """Mean absolute difference of z-scores; 0 is the author's own mean."""
+        """Mean absolute difference of z-scores from the author's mean."""
         return float(np.abs(self._scaled(self._rates(text)) - self._authors[author]).mean())
 
     def _rates(self, text: str) -> NDArray[np.float64]:
@@ -93,26 +78,34 @@ class BurrowsDelta:
 
 
 def _words(text: str) -> list[str]:
-    return [word.lower().replace("’", "'") for word in _WORD.findall(text)]
+    return [word for word, _ in _matched_words(text)]
+
+
+def _matched_words(text: str) -> list[tuple[str, re.Match[str]]]:
+    """Words in lower case, each with its match, which includes the punctuation after it."""
+    return [(match["word"].lower().replace("’", "'"), match) for match in _WORD.finditer(text)]
 
 
 Family = Literal["style", "characters"]
 FAMILIES: tuple[Family, ...] = ("style", "characters")
-UNSEEN = frozenset({"word_letters", "long_words"})
-"""Measured features that ``style`` knows nothing of, as it sees no letter of what a text is about: what may choose
-among drafts that it will judge."""
+UNMASKED_FEATURES = frozenset({"word_letters", "long_words"})
+"""Style features that the ``style`` family cannot see, so that choosing drafts by them does not game it."""
 
 _TOKEN = re.compile(r"\n{2,}|\w+(?:['’]\w+)*|[^\w\s]")
 _LEAST_TEXTS = 2
 
 
 class Authorship:
-    """Log-probability of a text's author among some.
+    """A classifier of authors: logistic regression over TF-IDF weighted n-grams (features after Stamatatos 2009).
+
+    The family ``style`` reads function words and punctuation, with every other word masked by its shape, so topics do
+    not help it; it is the primary one. ``characters`` reads character n-grams and confuses topic with style. Keep texts
+    that a profile was made from out of the training texts, or copying them pays.
 
     Args:
-        texts: of each author, at least two texts; of at least two authors.
-        family: what is read.
-        words: texts are cut to so many words, since answers have no more.
+        texts: at least two of each of at least two authors.
+        family: of features.
+        words: texts are cut to this many words.
 
     Raises:
         InputError: there are too few texts or authors.
@@ -147,17 +140,10 @@ class Authorship:
         self.authors: tuple[str, ...] = tuple(str(author) for author in self._model.classes_)
 
     def logprob(self, text: str, author: str) -> float:
-        """How sure the classifier is that an author wrote a text.
-
-        Args:
-            text: any text; an empty one says nothing, and gets what the classifier says of nothing.
-            author: one of ``authors``.
-
-        Returns:
-            Natural log of the probability.
+        """The natural log of the probability that an author wrote a text.
 
         Raises:
-            InputError: the author is none of those it knows.
+            InputError: the classifier does not know the author.
         """
         if author not in self.authors:
             raise InputError(
@@ -167,16 +153,16 @@ class Authorship:
         return float(self._model.predict_log_proba([self._seen(text)])[0][self.authors.index(author)])
 
     def author(self, text: str) -> str:
-        """The likeliest author of a text."""
+        """The most likely author of a text."""
         return str(self._model.predict([self._seen(text)])[0])
 
     def _seen(self, text: str) -> str:
         text = cut(text, self._words)
-        return masked(text) if self._family == "style" else text
+        return mask_topic(text) if self._family == "style" else text
 
 
 def cut(text: str, words: int) -> str:
-    """The beginning of a text, its line breaks kept."""
+    """The first words of a text, with its line breaks."""
     end = 0
     for number, match in enumerate(re.finditer(r"\S+", text)):
         if number == words:
@@ -185,8 +171,8 @@ def cut(text: str, words: int) -> str:
     return text
 
 
-def masked(text: str) -> str:
-    """A text without its topic: function words and punctuation stay, numbers are ``9``, names ``C``, the rest ``w``."""
+def mask_topic(text: str) -> str:
+    """Mask all but function words and punctuation: numbers by ``9``, names by ``C``, other words by ``w``."""
     known = load_function_words()
     return " ".join(_shape(token, known) for token in _TOKEN.findall(text))
 
@@ -203,16 +189,14 @@ def _shape(token: str, known: frozenset[str]) -> str:
 
 
 _WORDS = 200
-# A word or two in common with the prompt is chance.
-_ECHOED_WORDS = 4
-_MATCHED_WORD = re.compile(r"(?P<word>\w+(?:['’]\w+)*)[^\w\s]*")
-_ENOUGH = 4
-_RIVALS = {NONE: "win_rate_vs_none", "few-shot": "win_rate_vs_few_shot", WRONG_USER: "win_rate_vs_wrong_user"}
+_ECHOED_WORDS = 4  # shorter runs in common with the prompt are chance
+_ENOUGH_TEXTS = 4
+_RIVALS = {NONE: "win_rate_vs_none", FEW_SHOT: "win_rate_vs_few_shot", WRONG_USER: "win_rate_vs_wrong_user"}
 
 
 @dataclass(frozen=True)
 class AuthorshipMetrics:
-    """What answers are measured with.
+    """Classifiers and Burrows' Delta, trained on one set of authors.
 
     Attributes:
         authorship: classifiers by family.
@@ -223,8 +207,8 @@ class AuthorshipMetrics:
     delta: BurrowsDelta
 
     @classmethod
-    def trained(cls, texts: Mapping[str, Sequence[str]]) -> AuthorshipMetrics:
-        """Instruments of some authors' texts, none of which a profile was made from.
+    def train(cls, texts: Mapping[str, Sequence[str]]) -> AuthorshipMetrics:
+        """Metrics trained on texts by author.
 
         Raises:
             InputError: there are too few.
@@ -232,7 +216,7 @@ class AuthorshipMetrics:
         return cls({family: Authorship(texts, family, words=_WORDS) for family in FAMILIES}, BurrowsDelta(texts))
 
     def measure(self, text: str, author: str) -> dict[str, float]:
-        """What they say of the beginning of a text that should be an author's: longer texts lie nearer to anybody."""
+        """Metrics of the first words of a text; longer texts would be closer to every author."""
         text = cut(text, _WORDS)
         return {
             "author_logprob": self.authorship["style"].logprob(text, author),
@@ -241,86 +225,87 @@ class AuthorshipMetrics:
         }
 
     def accuracy(self, cases: Sequence[Case]) -> dict[str, float]:
-        """Share of the cases' own texts whose author each classifier names: how far it can be trusted here."""
+        """Each classifier's accuracy on the references of cases, by family."""
         return {
-            family: sum(each.author(_unasked(case.reference, case.prompt)) == case.user for case in cases)
+            family: sum(each.author(_without_prompt(case.reference, case.prompt)) == case.user for case in cases)
             / max(1, len(cases))
             for family, each in self.authorship.items()
         }
 
 
 def authorship_metrics_for(task: Task, cases: Sequence[Case]) -> AuthorshipMetrics | None:
-    """What judges a task's writing; None where no author is to be told by it.
+    """Metrics trained for a task; None for tasks that are not writing.
 
     Args:
-        task: whose authors are to be told apart.
-        cases: of this run.
+        task: whose authors are told apart.
+        cases: of the run.
 
     Raises:
-        InputError: the task has no texts to learn from, or too few.
+        InputError: the task has no texts to train on, or too few.
     """
     if task.kind != "writing":
         return None
     if not isinstance(task, WritingTask):
         raise InputError(
-            f"The task '{task.name}' asks for writing, but has no texts to judge it by.",
-            remedy="Give it a method texts(): texts by user.",
+            f"The writing task '{task.name}' has no texts to train authorship metrics on.",
+            remedy="Add a method texts() that returns texts by user.",
         )
-    return AuthorshipMetrics.trained(_texts(task, cases))
+    return AuthorshipMetrics.train(_texts(task, cases))
 
 
 def _texts(task: WritingTask, cases: Sequence[Case]) -> dict[str, list[str]]:
-    """What instruments learn from: texts of the task's authors that no profile is made from.
+    """Texts of the task's authors that no profile is made from; all of an author's texts where those are too few.
 
-    Where somebody has too few of those, all of theirs: then copying pays, and ``copied_words`` shows it.
+    In the latter case copying pays, which ``copied_words`` shows.
     """
     shown = {record.text for case in cases for record in case.records if isinstance(record, Sample)}
     unshown = {author: [text for text in theirs if text not in shown] for author, theirs in task.texts().items()}
-    return {author: rest if len(rest) >= _ENOUGH else list(task.texts()[author]) for author, rest in unshown.items()}
+    return {
+        author: rest if len(rest) >= _ENOUGH_TEXTS else list(task.texts()[author]) for author, rest in unshown.items()
+    }
 
 
-def scored(
+def score_answers(
     authorship: AuthorshipMetrics,
     case: Case,
     answers: Mapping[str, str],
-    strangers: Mapping[str, Sequence[str]] | None = None,
-    turned_down: Mapping[str, Sequence[str]] | None = None,
+    other_texts: Mapping[str, Sequence[str]] | None = None,
+    rejected_drafts: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """What the instruments say of each answer, and which answers win; words that the prompt gave are not counted.
+    """All writing metrics, by condition; words that repeat the prompt do not count.
 
     Args:
-        instruments: of the task's authors.
-        case: what was asked.
+        authorship: of the task's authors.
+        case: the case.
         answers: by condition.
-        strangers: by condition, the texts of somebody else that it was shown: copies of those count too.
-        turned_down: by condition, the drafts that the answer was chosen before.
+        other_texts: another user's texts that a condition was shown: copies of those count too.
+        rejected_drafts: drafts that the answer was preferred to, by condition.
     """
     shown = [own_text(record) for record in case.records]
     scores: dict[str, dict[str, float]] = {}
     for condition, answer in answers.items():
-        text = _unasked(answer, case.prompt)
+        text = _without_prompt(answer, case.prompt)
         scores[condition] = {
             **authorship.measure(text, case.user),
-            "copied_words": float(longest_copied_run(text, [*shown, *(strangers or {}).get(condition, ())])),
+            "copied_words": float(longest_copied_run(text, [*shown, *(other_texts or {}).get(condition, ())])),
             "words": float(len(text.split())),
         }
-    for condition, others in (turned_down or {}).items():
+    for condition, others in (rejected_drafts or {}).items():
         chosen = scores[condition]["author_logprob"]
-        drafts = [authorship.measure(_unasked(other, case.prompt), case.user)["author_logprob"] for other in others]
+        drafts = [
+            authorship.measure(_without_prompt(other, case.prompt), case.user)["author_logprob"] for other in others
+        ]
         if drafts:
             scores[condition]["over_its_drafts"] = chosen - fmean([chosen, *drafts])
     for condition, own in scores.items():
         for rival, name in _RIVALS.items():
             if rival in scores and rival != condition:
                 own[name] = win(own["author_logprob"], scores[rival]["author_logprob"])
-    return scores | {OWN_TEXT: authorship.measure(_unasked(case.reference, case.prompt), case.user)}
+    return scores | {OWN_TEXT: authorship.measure(_without_prompt(case.reference, case.prompt), case.user)}
 
 
-def _unasked(answer: str, prompt: str) -> str:
-    """An answer without what the prompt itself gave it: those words are nobody's, wherever in the answer they stand.
-
-    A lead ends in the middle of a sentence, and one answer repeats it to the letter while another changes a word of it.
-    """
+def _without_prompt(answer: str, prompt: str) -> str:
+    """An answer without runs of words from the prompt, wherever they are, also where a word between them differs."""
     given = [word for word, _ in _matched_words(prompt)]
     asked = {tuple(given[start : start + _ECHOED_WORDS]) for start in range(len(given) - _ECHOED_WORDS + 1)}
     words = _matched_words(answer)
@@ -333,24 +318,17 @@ def _unasked(answer: str, prompt: str) -> str:
     for number, (_, word) in enumerate(words):
         if number in echoed:
             kept += "" if number - 1 in echoed else answer[end : word.start()]
-            # What follows a word closes it.
             end = word.end()
     return (kept + answer[end:]).strip() if echoed else answer
 
 
-def _matched_words(text: str) -> list[tuple[str, re.Match[str]]]:
-    return [(match["word"].lower().replace("’", "'"), match) for match in _MATCHED_WORD.finditer(text)]
-
-
 def style_distance(answer: str, profile: Profile) -> float:
-    """Mean distance over the features in which the person stands apart.
+    """Mean distance of an answer from a profile's measured style, over the features in which the person stands apart.
 
-    Args:
-        answer: the text to measure.
-        profile: whose measured style it is held against.
+    Content is not measured: nonsense in the right form scores well.
 
     Returns:
-        Within-person standard deviations, each feature clipped at 3; 0.0 for a profile without measured style.
+        In within-person standard deviations, each feature clipped at 3; 0.0 for a profile without measured style.
     """
     person: dict[str, float | None] = {
         name: item.value for name, item in profile.style.items() if abs(item.z) >= STANDS_APART

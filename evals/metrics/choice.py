@@ -1,23 +1,8 @@
-"""Which of two values is higher: what accuracies, win rates and own over other are shares of.
+"""Choice metrics: margins of likelihood (AlignX, section 5, "alignment accuracy"), letters, and votes of features.
 
-Which of two answers a model takes for the person's, by letter and in both orders.
-
-Models favor a position: an answer is asked about first and second, and the share of cases in which both
-orders agree is told beside the accuracy. Where they disagree, the surer order decides; a tie counts half.
-This file asks nothing: it is handed probabilities.
-
-What a profile adds to the answer that a person prefers: the choice metric (AlignX, section 5, "alignment accuracy").
-
-margin = log p(chosen | profile, prompt) - log p(rejected | profile, prompt), and its gain is the margin
-above that of the prompt alone. Accuracy is the share of cases with a gain above zero; own over
-other is the share where the person's own profile has a higher margin than another person's.
-This file runs no model: it is handed scores.
-
-Votes of features that need no model: what a choice metric must beat to mean anything.
-
-Each vote learns from the person's own history alone: do they prefer the longer answer, the longer
-words, the easier text? Where the history is undecided, so is the vote, and it counts half. On
-some benchmarks length alone finds the chosen answer in four cases of five.
+The margin is log p(chosen | profile, prompt) - log p(rejected | profile, prompt), and its gain is the margin above that
+of the prompt alone. Accuracy is the share of gains above zero; own over other is the share of cases in which the
+person's own profile has a higher margin than another user's.
 """
 
 from __future__ import annotations
@@ -32,21 +17,21 @@ from hyperalign.scores import TextScore
 from hyperalign.style.features import reading_ease
 from hyperalign.style.parsed import parse
 
-__all__ = ["FEATURES", "Letters", "Margin", "accuracy", "margin", "own_over_other", "vote", "vote_condition", "win"]
+__all__ = ["FEATURES", "Letters", "Margin", "margin", "vote", "vote_condition", "win"]
 
 
 def win(own: float, other: float) -> float:
-    """1 where the first is higher, 0 where the second is; a tie counts half."""
+    """1.0 if the first value is higher, 0.0 if the second is, 0.5 for a tie."""
     return 0.5 if own == other else float(own > other)
 
 
 @dataclass(frozen=True, slots=True)
 class Letters:
-    """What was answered.
+    """Probabilities of picking the chosen answer by letter, in both orders, as models favor a position.
 
     Attributes:
-        first: probability that the chosen answer is taken where it stands first.
-        second: the same where it stands second.
+        first: where the chosen answer is shown first.
+        second: where it is shown second.
     """
 
     first: float
@@ -54,17 +39,17 @@ class Letters:
 
     @property
     def chosen(self) -> float:
-        """Probability of the chosen answer over both orders."""
+        """The mean probability of both orders."""
         return (self.first + self.second) / 2
 
     @property
     def accuracy(self) -> float:
-        """1 if the chosen answer is likelier over both orders, 0 if the other is; a tie counts half."""
+        """Whether the chosen answer is likelier over both orders, as ``win``."""
         return win(self.chosen, 0.5)
 
     @property
     def consistency(self) -> float:
-        """1 if both orders take the same answer, 0 if not; a tie in either counts half."""
+        """Whether both orders pick the same answer, as ``win``."""
         return win((self.first - 0.5) * (self.second - 0.5), 0.0)
 
 
@@ -74,7 +59,7 @@ class Margin:
 
     Attributes:
         total: in nats, over the whole answers.
-        mean: in nats per token: long answers weigh no more than short ones.
+        mean: in nats per token, so that long answers weigh no more than short ones.
     """
 
     total: float
@@ -87,16 +72,6 @@ class Margin:
 def margin(chosen: TextScore, rejected: TextScore) -> Margin:
     """The margin of two scored answers."""
     return Margin(chosen.logprob - rejected.logprob, chosen.mean - rejected.mean)
-
-
-def accuracy(gain: float) -> float:
-    """1 where a profile raises the chosen answer above the rejected one, 0 where it lowers it; a tie counts half."""
-    return win(gain, 0.0)
-
-
-def own_over_other(own: float, other: float) -> float:
-    """1 where the person's own profile has the higher margin, 0 where another person's has; a tie counts half."""
-    return win(own, other)
 
 
 _WORD = re.compile(r"\w+")
@@ -123,19 +98,20 @@ FEATURES: Mapping[str, Callable[[str], float]] = {
 
 
 def vote(name: str, records: Sequence[Record], chosen: str, rejected: str) -> float:
-    """Whether a feature, preferred as in the person's history, picks the chosen answer.
+    """Whether a feature picks the chosen answer, judged by the person's history alone.
 
-    For pairs and edits the history says which side they took; for samples, which of the two answers is nearer to
-    their own mean.
+    On some benchmarks length alone picks the chosen answer in four of five cases: a choice metric means little below
+    these votes. From pairs and edits the vote learns whether the person prefers higher values; from samples, it picks
+    the answer that is nearer to their mean.
 
     Args:
         name: one of ``FEATURES``.
         records: the person's history.
-        chosen: the answer they prefer.
-        rejected: the other one.
+        chosen: the answer that the person prefers.
+        rejected: the other answer.
 
     Returns:
-        1.0, 0.0, or 0.5 where nothing can be said.
+        1.0, 0.0, or 0.5 where the history is undecided.
     """
     feature = FEATURES[name]
     own = [feature(record.text) for record in records if isinstance(record, Sample)]
@@ -153,5 +129,5 @@ def _sign(value: float) -> int:
 
 
 def vote_condition(feature: str) -> str:
-    """The name of the condition that votes by a feature."""
+    """The name of a feature vote's condition."""
     return f"vote-{feature}"

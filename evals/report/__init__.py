@@ -1,7 +1,4 @@
-"""The report of a run, written beside its summary: ``report.md`` for a terminal, ``report.html`` for a person.
-
-The page is one file without scripts, and loads nothing. What people and models wrote is escaped.
-"""
+"""The report of a run: ``report.md`` and ``report.html``, one file without scripts in which all texts are escaped."""
 
 from __future__ import annotations
 
@@ -13,15 +10,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from hyperalign.charts import dots, forest, lines
 from hyperalign.files import write_whole
 
-from ..conditions import kind_of_condition
+from ..conditions import condition_kind
 from ..summary import is_share
-from .view import figure, gap, load_view, metric_name, money, with_records
+from .view import condition_name, format_difference, format_estimate, format_money, load_view, metric_name
 
 __all__ = ["write_report"]
 
 
 def write_report(folder: Path) -> list[Path]:
-    """Write a run's report anew from its folder.
+    """Write the report of a run.
 
     Args:
         folder: of a finished run.
@@ -51,24 +48,26 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"figure": figure, "gap": gap, "metric": metric_name, "records": with_records}
-    environment.filters |= {"quoted": _quoted, "cell": _cell, "money": money}
-    environment.globals |= {
-        "forest": forest,
-        "dots": dots,
-        "lines": lines,
-        "is_share": is_share,
-        "kind_of_condition": kind_of_condition,
+    environment.filters |= {
+        "cell": _cell,
+        "condition": condition_name,
+        "difference": format_difference,
+        "estimate": format_estimate,
+        "metric": metric_name,
+        "money": format_money,
+        "quoted": _quoted,
     }
+    charts = {"dots": dots, "forest": forest, "lines": lines}
+    environment.globals |= {**charts, "is_share": is_share, "condition_kind": condition_kind}
     return environment
 
 
 def _quoted(text: str) -> str:
-    """Somebody's text as a quotation in Markdown, in which nothing is markup."""
+    """A text as a quotation in Markdown, with its markup escaped."""
     safe = re.sub(r"([\\`*_{}\[\]()#+!|<>&=~-])", r"\\\1", text)
     return "\n".join(f"> {line}" for line in safe.splitlines() or [""])
 
 
 def _cell(text: str) -> str:
-    """A name, or a line from elsewhere, as a cell of a Markdown table, in which nothing is markup."""
+    """A text as one line or table cell in Markdown, with its markup escaped."""
     return re.sub(r"([\\`*\[\]|<&])", r"\\\1", " ".join(text.split()))

@@ -1,9 +1,4 @@
-"""Metrics, figures and differences in words: the same in reports and on the terminal.
-
-What a report says, taken from a run's folder: plain data for the templates, and no markup.
-
-This file computes nothing anew: figures are those of ``summary.json``.
-"""
+"""What a report shows, as plain data for the templates, and metrics and estimates in words."""
 
 from __future__ import annotations
 
@@ -16,35 +11,53 @@ from typing import Any
 from hyperalign.budget import Usage
 from hyperalign.charts import ForestRow, Point
 
-from ..conditions import NONE, WRONG_USER, kind_of_condition
+from ..cases import CaseKind
+from ..conditions import NONE, VERIFIED, WRONG_USER, condition_kind
 from ..runner import Outcome, read_json, read_outcomes
-from ..summary import SURE, is_share
+from ..summary import ALPHA, is_share
 
-__all__ = ["CaseView", "View", "figure", "gap", "load_view", "metric_name", "money", "with_records"]
+__all__ = [
+    "CaseView",
+    "View",
+    "condition_name",
+    "format_difference",
+    "format_estimate",
+    "format_money",
+    "load_view",
+    "metric_name",
+]
 
 _NAMES = {
     "accuracy": "accuracy",
-    "accuracy_sum": "accuracy, summed",
+    "accuracy_sum": "accuracy (summed)",
     "accuracy_letter": "accuracy by letter",
     "author_logprob": "author log-probability",
-    "author_logprob_characters": "the same by characters",
+    "author_logprob_characters": "author log-probability (characters)",
     "burrows_delta": "Burrows' Delta",
-    "complied_unsafe": "complied with unsafe",
+    "complied_unsafe": "complied (unsafe)",
     "copied_words": "longest copied run",
-    "handled": "handled rightly",
-    "helps_more": "helps more than none",
+    "handled": "handled correctly",
+    "helps_more": "helps more than no profile",
     "informative": "informative (proxy)",
-    "order_consistency": "orders agree",
-    "over_its_drafts": "log-probability over the mean of its drafts",
+    "order_consistency": "order consistency",
+    "over_its_drafts": "log-probability above mean of drafts",
     "own_over_other": "own over other",
-    "own_over_other_sum": "own over other, summed",
-    "pick": "picks",
-    "pick_own_over_other": "own over other, picks",
-    "refused_safe": "refused safe",
-    "win_rate_vs_few_shot": "wins against few-shot",
-    "win_rate_vs_none": "wins against none",
-    "win_rate_vs_wrong_user": "wins against wrong user",
+    "own_over_other_sum": "own over other (summed)",
+    "pick": "pick accuracy",
+    "pick_own_over_other": "pick own over other",
+    "refused_safe": "refused (safe)",
+    "win_rate_vs_few_shot": "win rate vs few-shot",
+    "win_rate_vs_none": "win rate vs none",
+    "win_rate_vs_wrong_user": "win rate vs wrong-user",
     "words": "words",
+}
+
+
+_EXTREMES = 3
+_PLOTTED: Mapping[CaseKind, Sequence[str]] = {
+    "choice": ("accuracy", "own_over_other", "pick", "pick_own_over_other", "accuracy_letter"),
+    "writing": ("author_logprob", "win_rate_vs_none", "win_rate_vs_few_shot", "win_rate_vs_wrong_user"),
+    "request": ("handled", "refused_safe", "complied_unsafe", "helps_more", "informative"),
 }
 
 
@@ -53,26 +66,25 @@ def metric_name(metric: str) -> str:
     return _NAMES.get(metric, metric.replace("_", " "))
 
 
-def with_records(condition: str) -> str:
-    """An condition in words; at a number of records, that too."""
+def condition_name(condition: str) -> str:
+    """A condition in words, with its number of records."""
     name, _, count = condition.partition("@")
     return f"{name}, {count} records" if count else name
 
 
-def figure(metric: str, found: Mapping[str, Any] | None) -> str:
+def format_estimate(metric: str, found: Mapping[str, Any] | None) -> str:
     """A mean with its interval; shares in percent."""
     if not found:
         return ""
-    scale, digits = (100.0, 0) if is_share(metric) else (1.0, 2)
-    unit = " %" if is_share(metric) else ""
+    scale, digits, unit = (100.0, 0, " %") if is_share(metric) else (1.0, 2, "")
     mean = f"{found['mean'] * scale:.{digits}f}{unit}"
     if found["low"] is None or found["high"] is None:
         return mean
     return f"{mean} ({found['low'] * scale:.{digits}f} to {found['high'] * scale:.{digits}f})"
 
 
-def gap(metric: str, found: Mapping[str, Any] | None) -> str:
-    """A difference with its interval; that of shares in percentage points, and cut where no difference can be."""
+def format_difference(metric: str, found: Mapping[str, Any] | None) -> str:
+    """A difference with its interval; of shares in percentage points, cut at 100."""
     if not found:
         return ""
     scale, digits, unit = (100.0, 0, " points") if is_share(metric) else (1.0, 2, "")
@@ -85,41 +97,33 @@ def gap(metric: str, found: Mapping[str, Any] | None) -> str:
     return f"{mean} ({low * scale:+.{digits}f} to {high * scale:+.{digits}f})"
 
 
-def money(spent: Mapping[str, Any]) -> str:
-    """What a step of a summary's ``cost`` took, in dollars and words."""
+def format_money(spent: Mapping[str, Any]) -> str:
+    """The money that a step of a summary's ``cost`` took."""
     return Usage.from_json(spent).money()
-
-
-_EXTREMES = 3
-_PLOTTED = {
-    "choice": ("accuracy", "own_over_other", "pick", "pick_own_over_other", "accuracy_letter"),
-    "writing": ("author_logprob", "win_rate_vs_none", "win_rate_vs_few_shot", "win_rate_vs_wrong_user"),
-    "request": ("handled", "refused_safe", "complied_unsafe", "helps_more", "informative"),
-}
 
 
 @dataclass(frozen=True)
 class CaseView:
-    """One case, side by side.
+    """One case.
 
     Attributes:
-        user: whose it is.
-        prompt: what was asked.
-        sides: titles and texts that stand beside each other.
-        said: what the strategy put before the model of the person; the hypotheses that decided.
+        user: of the case.
+        prompt: of the case.
+        sides: titles and texts that are shown side by side.
+        context: what the strategy said of the person.
         effect: what the strategy changed, in words.
     """
 
     user: str
     prompt: str
     sides: Sequence[tuple[str, str]]
-    said: str
+    context: str
     effect: str
 
 
 @dataclass(frozen=True)
 class View:
-    """All that a report shows."""
+    """Everything that a report shows."""
 
     summary: Mapping[str, Any]
     main: str
@@ -127,64 +131,58 @@ class View:
     verdicts: Sequence[tuple[str, str]]
     plots: Mapping[str, Sequence[ForestRow]]
     people: Mapping[str, Sequence[float]]
-    curves: Mapping[str, Mapping[int, Point]]
+    learning_curves: Mapping[str, Mapping[int, Point]]
     worst: Sequence[CaseView]
     best: Sequence[CaseView]
     errors: Sequence[Outcome]
 
     @property
     def primary(self) -> str:
-        """The metric that strategies are held to."""
+        """The metric that strategies are compared by."""
         return str(self.summary["primary"])
 
     @property
     def metrics(self) -> list[str]:
-        """All metrics that some condition has, in the order of first appearance."""
-        return list(dict.fromkeys(metric for condition in self.summary["strategies"].values() for metric in condition))
+        """All metrics, in order of first appearance."""
+        return list(dict.fromkeys(metric for found in self.summary["conditions"].values() for metric in found))
 
     @property
-    def covered(self) -> list[str]:
-        """The metrics of which it is told how much of the way to gold is covered."""
-        told = {metric for condition in self.summary.get("covered", {}).values() for metric in condition}
-        return [metric for metric in self.metrics if metric in told]
+    def gap_metrics(self) -> list[str]:
+        """The metrics with a fraction of the gap to gold."""
+        closed = {metric for found in self.summary.get("gap_closed", {}).values() for metric in found}
+        return [metric for metric in self.metrics if metric in closed]
 
 
 def load_view(folder: Path) -> View:
-    """Read a run's folder.
+    """The view of a run's folder.
 
     Raises:
-        InputError: there is no summary in it, or it is none.
+        InputError: the folder has no summary.
     """
     summary = read_json(folder / "summary.json")
     outcomes = {outcome.case: outcome for outcome in read_outcomes(folder / "cases.jsonl")}
     scored = [outcome for outcome in outcomes.values() if not outcome.error]
-    conditions: Mapping[str, Any] = summary["strategies"]
-    primary = summary["primary"]
-    strategies = [condition for condition in conditions if kind_of_condition(condition) == "strategy"]
-    main, ranked = _ranked(scored, strategies)
+    conditions: Mapping[str, Any] = summary["conditions"]
+    primary, kind = summary["primary"], summary["kind"]
+    strategies = [condition for condition in conditions if condition_kind(condition) == "strategy"]
+    main, ranked = _rank(scored, strategies)
     return View(
         summary=summary,
         main=main,
         warnings=_warnings(summary),
-        verdicts=[
-            (condition, _verdict(condition, summary)) for condition in strategies if primary in conditions[condition]
-        ],
-        plots={metric: rows for metric in _PLOTTED[summary["kind"]] if (rows := _rows(conditions, metric))},
+        verdicts=[(name, _verdict(name, summary)) for name in strategies if primary in conditions[name]],
+        plots={metric: rows for metric in _PLOTTED[kind] if (rows := _rows(conditions, metric))},
         people=_people(scored, primary),
-        curves=_curves(summary, primary),
-        worst=[_case(effect, outcome, main, summary["kind"]) for effect, outcome in ranked[:_EXTREMES] if effect < 0],
-        best=[
-            _case(effect, outcome, main, summary["kind"])
-            for effect, outcome in ranked[: -_EXTREMES - 1 : -1]
-            if effect > 0
-        ],
+        learning_curves=_learning_curves(summary, primary),
+        worst=[_case(effect, outcome, main, kind) for effect, outcome in ranked[:_EXTREMES] if effect < 0],
+        best=[_case(effect, outcome, main, kind) for effect, outcome in ranked[: -_EXTREMES - 1 : -1] if effect > 0],
         errors=[outcome for outcome in outcomes.values() if outcome.error],
     )
 
 
-def _ranked(outcomes: Sequence[Outcome], strategies: Sequence[str]) -> tuple[str, list[tuple[float, Outcome]]]:
-    """The strategy whose cases are shown, the surest first that changed anything, and its cases by effect."""
-    for condition in sorted(strategies, key=lambda name: name != "verified"):
+def _rank(outcomes: Sequence[Outcome], strategies: Sequence[str]) -> tuple[str, list[tuple[float, Outcome]]]:
+    """The strategy whose cases are shown (``verified`` first, if it changed anything), and its cases by effect."""
+    for condition in sorted(strategies, key=lambda name: name != VERIFIED):
         effects = [(effect, outcome) for outcome in outcomes if (effect := _effect(outcome, condition))]
         if effects:
             return condition, sorted(effects, key=lambda found: found[0])
@@ -192,122 +190,104 @@ def _ranked(outcomes: Sequence[Outcome], strategies: Sequence[str]) -> tuple[str
 
 
 def _rows(conditions: Mapping[str, Any], metric: str) -> list[ForestRow]:
-    order = {"ceiling": 0, "strategy": 1, "control": 2}
-    names = sorted(
-        (condition for condition in conditions if metric in conditions[condition]),
-        key=lambda condition: order[kind_of_condition(condition)],
-    )
+    order = ("ceiling", "strategy", "control")
+    found = {name: metrics[metric] for name, metrics in conditions.items() if metric in metrics}
     return [
-        ForestRow(
-            condition,
-            kind_of_condition(condition),
-            _point(found := conditions[condition][metric]),
-            figure(metric, found),
-        )
-        for condition in names
+        ForestRow(name, condition_kind(name), _point(found[name]), format_estimate(metric, found[name]))
+        for name in sorted(found, key=lambda name: order.index(condition_kind(name)))
     ]
-
-
-def _warnings(summary: Mapping[str, Any]) -> list[str]:
-    said = []
-    if summary["switched_off"]:
-        said.append(f"Controls were switched off: {', '.join(summary['switched_off'])}.")
-    if summary.get("not_asked"):
-        said.append(f"Controls that such a program is not asked are missing: {', '.join(summary['not_asked'])}.")
-    if summary["cases"]["errors"]:
-        said.append(f"{summary['cases']['errors']} case(s) ended in an error and have no score.")
-    if (answers := summary.get("answers", {})).get("undecided"):
-        open_ones = f"{answers['undecided']:,} of {answers['asked']:,} questions"
-        said.append(f"{open_ones} stayed undecided: their answer could not be used.")
-    if (clusters := summary["cluster"]["n"]) < 6:
-        # By flipping the signs of four, p is 1/16 at the least.
-        settled = "hardly anything" if clusters == 5 else "nothing"
-        said.append(f"Only {clusters} clusters: intervals are wide, and {settled} can be settled.")
-    return said
-
-
-def _verdict(condition: str, summary: Mapping[str, Any]) -> str:
-    found = summary["wins"].get(condition)
-    if not found:
-        return "There is no control to hold it against."
-    against = found["weakest_against"]
-    if found["won"]:
-        return f"Beats every control in this run (p = {found['p_holm']:.3f}, closest: {against})."
-    under = found.get("stranger_under")
-    unmet = f" No stranger's answer was written for it, only under {under}; so it can't win." if under else ""
-    if under and found["p_holm"] <= SURE:
-        return f"Beats the controls that it met (p = {found['p_holm']:.3f}, closest: {against}).{unmet}"
-    settle = (summary["against"].get(against, {}).get(condition) or {}).get("clusters_needed")
-    more = f" If the difference is as found, about {settle} clusters would settle it." if settle else ""
-    return f"Not shown to help: it does not beat {against} (p = {found['p_holm']:.2f}).{more}{unmet}"
-
-
-def _people(outcomes: Sequence[Outcome], metric: str) -> dict[str, list[float]]:
-    """Each person's mean by condition, strategies first."""
-    values: dict[str, dict[str, list[float]]] = {}
-    for outcome in outcomes:
-        for condition, metrics in outcome.found["scores"].items():
-            if metric in metrics and "@" not in condition and not condition.startswith("vote-"):
-                values.setdefault(condition, {}).setdefault(outcome.user, []).append(metrics[metric])
-    return {condition: [fmean(theirs) for theirs in users.values()] for condition, users in values.items()}
-
-
-def _curves(summary: Mapping[str, Any], metric: str) -> dict[str, dict[int, Point]]:
-    return {
-        name: {
-            int(count): _point(found[metric]) for count, found in line.items() if count.isdigit() and metric in found
-        }
-        for name, line in summary["curves"].items()
-    }
 
 
 def _point(found: Mapping[str, Any]) -> Point:
     return Point(found["mean"], found["low"], found["high"])
 
 
+def _warnings(summary: Mapping[str, Any]) -> list[str]:
+    warnings = []
+    if summary["disabled_controls"]:
+        warnings.append(f"Disabled controls: {', '.join(summary['disabled_controls'])}.")
+    if summary["unsupported_controls"]:
+        warnings.append(f"Controls that such a program does not support: {', '.join(summary['unsupported_controls'])}.")
+    if summary["cases"]["errors"]:
+        warnings.append(f"{summary['cases']['errors']} case(s) ended in an error and have no score.")
+    if (replies := summary.get("replies", {})).get("undecided"):
+        warnings.append(f"{replies['undecided']:,} of {replies['asked']:,} replies of the model decided nothing.")
+    if (clusters := summary["cluster"]["n"]) < 6:
+        # With five clusters, the smallest p of a sign-flip test is 1/32; with four, 1/16.
+        findings = "hardly any finding is" if clusters == 5 else "no finding is"
+        warnings.append(f"Only {clusters} clusters: intervals are wide, and {findings} possible.")
+    return warnings
+
+
+def _verdict(condition: str, summary: Mapping[str, Any]) -> str:
+    found = summary["verdicts"].get(condition)
+    if not found:
+        return "There is no control to compare with."
+    closest = found["closest"]
+    if found["beats_all"]:
+        return f"Helps: it beats every control in this run (p = {found['p_holm']:.3f}, closest: {closest})."
+    main = found.get("wrong_user_strategy")
+    untested = f" It was not compared with wrong-user, which was run with {main} only." if main else ""
+    if main and found["p_holm"] <= ALPHA:
+        return f"Beats the other controls (p = {found['p_holm']:.3f}, closest: {closest}).{untested}"
+    needed = (summary["differences"].get(closest, {}).get(condition) or {}).get("clusters_needed")
+    more = f" About {needed} clusters would show a difference of this size." if needed else ""
+    return f"Not shown to help: it does not beat {closest} (p = {found['p_holm']:.2f}).{more}{untested}"
+
+
+def _people(outcomes: Sequence[Outcome], metric: str) -> dict[str, list[float]]:
+    """People's mean scores by condition, strategies first."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for outcome in outcomes:
+        for condition, metrics in outcome.result["scores"].items():
+            if metric in metrics and "@" not in condition and not condition.startswith("vote-"):
+                values.setdefault(condition, {}).setdefault(outcome.user, []).append(metrics[metric])
+    return {condition: [fmean(theirs) for theirs in users.values()] for condition, users in values.items()}
+
+
+def _learning_curves(summary: Mapping[str, Any], metric: str) -> dict[str, dict[int, Point]]:
+    return {
+        name: {int(n): _point(found[metric]) for n, found in curve.items() if n.isdigit() and metric in found}
+        for name, curve in summary["learning_curves"].items()
+    }
+
+
 def _effect(outcome: Outcome, condition: str) -> float | None:
-    """What a condition changed in one case: nats per token, log-probability of the author, or probability."""
-    found = outcome.found
-    margins = found.get("margins") or {}
+    """A condition minus no profile in one case: nats per token, log-probability of the author, or a score."""
+    margins = outcome.result.get("margins") or {}
     if condition in margins and NONE in margins:
         return float(margins[condition]["mean"] - margins[NONE]["mean"])
-    own, bare = found["scores"].get(condition, {}), found["scores"].get(NONE, {})
+    scores = outcome.result["scores"]
+    own, bare = scores.get(condition, {}), scores.get(NONE, {})
     if "author_logprob" in own and "author_logprob" in bare:
         return float(own["author_logprob"] - bare["author_logprob"])
     if "handled" in own:
         return float(own["handled"] - bare.get("handled", 0.0))
-    # Without a bare answer to count from, a choice is held against chance.
+    # Without a condition none, a choice is compared with chance.
     return float(own["accuracy"] - bare.get("accuracy", 0.5)) if "accuracy" in own else None
 
 
-def _case(effect: float, outcome: Outcome, condition: str, kind: str) -> CaseView:
-    found = outcome.found
+def _case(effect: float, outcome: Outcome, condition: str, kind: CaseKind) -> CaseView:
+    result = outcome.result
+    answers = result.get("answers", {})
     if kind == "request":
-        answers = found.get("answers", {})
-        sides = [(title, answers.get(name, "")) for title, name in (("bare", NONE), (f"with {condition}", condition))]
-        effect_said = "handled rightly now" if effect > 0 else "handled wrongly now"
-        read = found.get("read", {}).get(condition, {})
-        said = "\n".join(f"{name}: {value}" for name, value in read.items())
+        reading = result.get("reading", {}).get(condition, {})
         return CaseView(
-            f"{'a safe' if found['safe'] else 'an unsafe'} prompt", found["prompt"], sides, said, effect_said
+            user=f"{'a safe' if result['safe'] else 'an unsafe'} prompt",
+            prompt=result["prompt"],
+            sides=[("no profile", answers.get(NONE, "")), (condition, answers.get(condition, ""))],
+            context="\n".join(f"{name}: {value}" for name, value in reading.items()),
+            effect=f"handled {'correctly' if effect > 0 else 'wrongly'} now",
         )
     if kind == "writing":
-        answers = found.get("answers", {})
-        sides = [
-            (title, answers.get(name, ""))
-            for title, name in (
-                ("without a profile", NONE),
-                (f"with {condition}", condition),
-                ("under a stranger's", WRONG_USER),
-            )
-            if name in answers
-        ]
-        sides.append(("what the person wrote", found.get("reference", "")))
-        effect_said = f"author log-probability {effect:+.2f}"
+        titles = {NONE: "no profile", condition: condition, WRONG_USER: "another user's profile"}
+        sides = [(title, answers[name]) for name, title in titles.items() if name in answers]
+        sides.append(("what the person wrote", result.get("reference", "")))
+        change = f"author log-probability {effect:+.2f}"
     else:
-        sides = [("preferred", found["chosen"]), ("turned down", found["rejected"])]
-        by_letter = condition not in (found.get("margins") or {})
-        effect_said = f"accuracy {effect:+.1f}" if by_letter else f"margin {effect:+.3f} nats per token"
-    turns = found.get("said", {}).get(condition, [])
-    said = "\n".join(turn["content"] for turn in turns if turn["content"] not in {"", "…"})
-    return CaseView(outcome.user, found["prompt"], sides, said.removesuffix("…").strip(), effect_said)
+        sides = [("preferred", result["chosen"]), ("rejected", result["rejected"])]
+        by_letter = condition not in (result.get("margins") or {})
+        change = f"accuracy {effect:+.1f}" if by_letter else f"margin {effect:+.3f} nats per token"
+    turns = result.get("context", {}).get(condition, [])
+    context = "\n".join(turn["content"] for turn in turns if turn["content"] not in {"", "…"})
+    return CaseView(outcome.user, result["prompt"], sides, context.removesuffix("…").strip(), change)

@@ -1,1 +1,1 @@
-"""How each kind of case is met: one solver for choices, writing, requests and any DSPy program."""
+"""Solvers: each answers and scores one case under all conditions."""

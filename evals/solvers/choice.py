@@ -1,13 +1,8 @@
-"""What a condition picks by its best means: a tested profile by its tests, everything else as it chooses anyway.
+"""Solver of choices: which of two answers a profile makes more likely, and which one a model picks by letter.
 
-This file runs no model of its own: it is handed a judge.
-
-Choice cases under every condition: which of two answers a profile makes likelier, and which one a model names.
-
-By likelihood the two answers are scored as the model's next turn, after what the strategy puts before it; where a case
-asks whether somebody would say them, the scores of "Yes" and "No" are taken instead. By letter the model is asked, in
-both orders. A tested profile also picks by its tests (``hyperalign.programs.judge``), where other strategies have only
-likelihood to pick by. This file is handed its conditions, scorer and asker; it knows no runtime.
+By likelihood, the answers are scored as the model's next turn after the strategy's messages; with an agreement
+question, "Yes" and "No" are scored as answers to it. A fitted profile also picks by its tested hypotheses
+(``hyperalign.programs.judge``).
 """
 
 from __future__ import annotations
@@ -20,45 +15,43 @@ from hyperalign.concurrency import concurrency_of, run_concurrently
 from hyperalign.profile import Profile
 from hyperalign.programs.binary_choice import ChooseByLetter
 from hyperalign.programs.judge import Judge
-from hyperalign.programs.scope import narrow
 from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
 from hyperalign.scores import Scorer, TextScore
 
 from ..cases import Case
-from ..conditions import BARE, GOLD, NONE, VOTES, Condition, Conditions
+from ..conditions import BARE, GOLD, NONE, VERIFIED, VOTES, Condition, Conditions
 from ..controls import votes
-from ..metrics.choice import Letters, Margin, accuracy, margin, own_over_other, win
+from ..metrics.choice import Letters, Margin, margin, win
 
-__all__ = ["ChoiceSolver", "judged", "picks"]
+__all__ = ["ChoiceSolver", "fill_picks", "pick_scores"]
 
-_TESTED = "verified"
-"""The strategy whose profile is tested, and can judge."""
 _PICKS = {"accuracy": "pick", "own_over_other": "pick_own_over_other"}
+_ANSWERS = ["Yes", "No"]
 
 
-def judged(case: Case, condition: Condition, judge: Judge) -> dict[str, float]:
-    """``pick`` and ``pick_own_over_other`` of a condition whose profile was tested; nothing for any other.
+def pick_scores(case: Case, condition: Condition, judge: Judge) -> dict[str, float]:
+    """``pick`` and ``pick_own_over_other`` of a condition with tested hypotheses; empty for any other.
 
     Args:
         case: two answers.
         condition: a strategy or a control.
-        judge: reads answers for kept statements and measured style.
+        judge: scores answers by hypotheses and measured style.
     """
-    if condition.strategy.name != _TESTED or condition.name == GOLD:
+    if condition.strategy.name != VERIFIED or condition.name == GOLD:
         return {}
 
     def probability(profile: Profile) -> float:
         return float(judge(prompt=case.prompt, answers=[case.chosen, case.rejected], profile=profile).probabilities[0])
 
     own = probability(condition.profile)
-    found = {"pick": win(own, 0.5)}
-    return found | (
-        {"pick_own_over_other": win(own, probability(condition.other))} if condition.other is not None else {}
-    )
+    scores = {"pick": win(own, 0.5)}
+    if condition.other is not None:
+        scores["pick_own_over_other"] = win(own, probability(condition.other))
+    return scores
 
 
-def picks(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Scores by condition; where some condition was judged, those that were not pick as they are accurate."""
+def fill_picks(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Scores by condition; if any condition has picks, the others' accuracies stand for theirs."""
     if not any("pick" in found for found in scores.values()):
         return scores
     return {
@@ -67,20 +60,18 @@ def picks(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     }
 
 
-_ANSWERS = ("Yes", "No")
-
-
 class ChoiceSolver:
-    """Work for ``run_cases``: scores one choice case under all conditions.
+    """Scores one choice case under all conditions.
 
-    Called with a case, it returns ``prompt``, ``chosen``, ``rejected``, ``margins`` (nats, by condition) and ``scores``
-    (by condition and metric). By likelihood ``none`` has a margin and no score, as gains are counted from it.
+    Called with a case, it returns ``prompt``, ``chosen``, ``rejected``, ``margins`` (in nats, by condition),
+    ``context`` (what was said of the person, by condition) and ``scores`` (by condition and metric). By likelihood,
+    ``none`` has a margin and no score, as gains are relative to it.
 
     Args:
         conditions: strategies and controls.
-        scorer: gives log-probabilities of text; without one only letters are asked for.
-        letters: whether letters are asked for beside likelihoods.
-        max_words: words that a strategy may spend on a profile, the same for own, wrong and inverted.
+        scorer: gives log-probabilities of text; without one, choices are asked by letter.
+        letters: whether choices are also asked by letter.
+        max_words: that a strategy may use for a profile.
     """
 
     def __init__(
@@ -108,13 +99,8 @@ class ChoiceSolver:
             "chosen": case.chosen,
             "rejected": case.rejected,
             "margins": {condition: {"total": value.total, "mean": value.mean} for condition, value in margins.items()},
-            "said": {
-                condition.name: condition.strategy.condition(
-                    narrow(condition.profile, case.prompt), "…", self._max_words
-                )
-                for condition in conditions
-            },
-            "scores": picks(scores),
+            "context": {condition.name: condition.shown(case.prompt, self._max_words) for condition in conditions},
+            "scores": fill_picks(scores),
         }
 
     def _by_likelihood(
@@ -125,36 +111,37 @@ class ChoiceSolver:
         margins: dict[str, Margin],
         scores: dict[str, dict[str, float]],
     ) -> None:
-        def scores_after(each: Strategy, profile: Profile, prompt: str, texts: list[str]) -> list[TextScore]:
-            # A system turn without content is a strategy's way to ask for the instructions of ``generate``: not here.
-            turns = [turn for turn in each.condition(profile, prompt, self._max_words) if turn["content"]]
+        def score(strategy: Strategy, profile: Profile, prompt: str, texts: list[str]) -> list[TextScore]:
+            # An empty system turn asks for the instructions of ``generate``, which do not belong here.
+            turns = [turn for turn in strategy.condition(profile, prompt, self._max_words) if turn["content"]]
             return scorer.score(turns, texts)
 
-        def under(each: Strategy, profile: Profile) -> Margin:
+        def margin_of(strategy: Strategy, profile: Profile) -> Margin:
             if not case.agreement:
-                return margin(*scores_after(each, profile, case.prompt, [case.chosen, case.rejected]))
+                return margin(*score(strategy, profile, case.prompt, [case.chosen, case.rejected]))
             chosen, rejected = (
-                margin(*scores_after(each, profile, case.agreement.format(text=text), list(_ANSWERS)))
+                margin(*score(strategy, profile, case.agreement.format(text=text), _ANSWERS))
                 for text in (case.chosen, case.rejected)
             )
             return chosen - rejected
 
-        margins[NONE] = bare = under(BARE.strategy, BARE.profile)
+        margins[NONE] = bare = margin_of(BARE.strategy, BARE.profile)
         for condition in conditions:
-            margins[condition.name] = own = under(condition.strategy, condition.profile)
+            margins[condition.name] = own = margin_of(condition.strategy, condition.profile)
             gain = own - bare
-            scores[condition.name] |= {"accuracy": accuracy(gain.mean), "accuracy_sum": accuracy(gain.total)}
+            scores[condition.name] |= {"accuracy": win(gain.mean, 0.0), "accuracy_sum": win(gain.total, 0.0)}
             if condition.other is not None:
-                margins[f"{condition.name} of another"] = other = under(condition.strategy, condition.other)
+                other = margin_of(condition.strategy, condition.other)
+                margins[f"{condition.name}, other user"] = other
                 scores[condition.name] |= {
-                    "own_over_other": own_over_other(own.mean, other.mean),
-                    "own_over_other_sum": own_over_other(own.total, other.total),
+                    "own_over_other": win(own.mean, other.mean),
+                    "own_over_other_sum": win(own.total, other.total),
                 }
-            scores[condition.name] |= judged(case, condition, self._judge)
+            scores[condition.name] |= pick_scores(case, condition, self._judge)
 
     def _by_letter(self, case: Case, conditions: list[Condition], scores: dict[str, dict[str, float]]) -> None:
-        def asked(each: Strategy, profile: Profile) -> Letters:
-            choose = ChooseByLetter(each, max_words=self._max_words, scorer=self._scorer)
+        def ask(strategy: Strategy, profile: Profile) -> Letters:
+            choose = ChooseByLetter(strategy, max_words=self._max_words, scorer=self._scorer)
             concurrency = concurrency_of(dspy.settings.lm) if self._scorer is None else 1
 
             def first_of(order: tuple[str, str]) -> float:
@@ -165,13 +152,13 @@ class ChoiceSolver:
             shown_first, shown_second = run_concurrently(first_of, orders, concurrency)
             return Letters(shown_first, 1.0 - shown_second)
 
-        # Where there is no likelihood, the letter is the accuracy that strategies are held to.
+        # Without likelihoods, accuracy is by letter.
         name = "accuracy" if self._scorer is None else "accuracy_letter"
         if NONE in self._conditions.controls:
             conditions = [*conditions, BARE]
         for condition in conditions:
-            own = asked(condition.strategy, condition.profile)
-            of_arm = scores.setdefault(condition.name, {})
-            of_arm |= {name: own.accuracy, "order_consistency": own.consistency}
+            own = ask(condition.strategy, condition.profile)
+            found = scores.setdefault(condition.name, {})
+            found |= {name: own.accuracy, "order_consistency": own.consistency}
             if condition.other is not None and self._scorer is None:
-                of_arm["own_over_other"] = own_over_other(own.chosen, asked(condition.strategy, condition.other).chosen)
+                found["own_over_other"] = win(own.chosen, ask(condition.strategy, condition.other).chosen)

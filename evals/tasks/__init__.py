@@ -1,4 +1,4 @@
-"""Benchmarks, one published format a file; ``load_task`` finds them by name."""
+"""Benchmarks, one module for each published format, and ``load_task``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hyperalign.errors import InputError, NotFoundError
 from ..cases import Task
 from .alignx import AlignX
 from .c50 import C50
-from .files import located
+from .files import locate_data
 from .own import OwnRecords
 from .squality import Squality
 from .traits import Traits
@@ -25,16 +25,16 @@ TASKS: Mapping[str, type[AlignX] | type[C50] | type[Squality] | type[Traits] | t
 
 
 def load_task(name: str, *, data: Path | str | None = None, form: str | None = None) -> Task:
-    """A benchmark by its name, or one's own file of records.
+    """A benchmark by its name, or a file of your own records as a task.
 
     Args:
         name: one of ``TASKS``, or the path of a JSONL file of samples, pairs or edits.
-        data: where the benchmark lies: a path, or ``owner/name`` of a data set on the hub.
-        form: of AlignX's personas: pair, ugc, demo or all.
+        data: of the benchmark: a path, or ``owner/name`` of a data set on the hub.
+        form: of AlignX's personas: pair, ugc, demo, or all.
 
     Raises:
         NotFoundError: there is no such benchmark or file.
-        InputError: the benchmark needs to be told where its data are, or they can't be had.
+        InputError: the benchmark needs ``data``, or they cannot be downloaded.
     """
     task = TASKS.get(name)
     if task is not None:
@@ -42,7 +42,7 @@ def load_task(name: str, *, data: Path | str | None = None, form: str | None = N
             raise InputError(
                 f"The task '{name}' reads its data from a path.", remedy=f"Give {task.data} with --data PATH."
             )
-        place = located(str(data))
+        place = locate_data(str(data))
         if form is None:
             return task(place)
         if task is AlignX:
@@ -50,7 +50,7 @@ def load_task(name: str, *, data: Path | str | None = None, form: str | None = N
         raise InputError(f"The task '{name}' has no forms.", remedy="Leave --form out.")
     if Path(name).is_file():
         if data is not None or form is not None:
-            raise InputError(f"{name} is itself the data.", remedy="Leave --data and --form out.")
+            raise InputError(f"{name} is a file, which is the task's data.", remedy="Leave --data and --form out.")
         return OwnRecords(Path(name))
     raise NotFoundError(
         f"There is no task and no file '{name}'.", remedy=f"Choose one of: {', '.join(sorted(TASKS))}, or give a file."

@@ -1,11 +1,9 @@
-"""AlignX: of two answers to a prompt, which one a person prefers (AlignX, sections 3 and 5).
+"""AlignX: which of two answers to a prompt a person prefers (AlignX, sections 3 and 5).
 
-Two published schemas are read. The **benchmark** schema has ``ground_truth_persona`` and four earlier choices; its
-``profile`` field was derived with the answers in view and is never shown. The **full** schema has a ``Preference
-Direction`` over 90 dimensions, ``Demographic Information``, ``User-Generated Content`` and choices; a persona then
-comes in one of three forms: PAIR, UGC or DEMO. Many rows of the benchmark repeat: each distinct history with a
-distinct test pair is one case. A history is a user; such a file has few personas, so its distinct test pairs are the
-clusters, and ``note`` says how many personas there are.
+The **benchmark** schema has ``ground_truth_persona`` and four earlier choices; its ``profile`` field was derived with
+the answers in view and is never used. The **full** schema has a ``Preference Direction`` over 90 dimensions,
+``Demographic Information``, ``User-Generated Content`` and choices. Rows of the benchmark repeat: each distinct history
+with a distinct test pair is one case. A history is a user, and test pairs are the clusters, as personas are few.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from hyperalign.errors import InputError
 from hyperalign.records import Pair, Record, Sample, own_text
@@ -24,27 +22,23 @@ from hyperalign.space import ALIGNX_DIMENSIONS
 from hyperalign.text import longest_copied_run
 
 from ..cases import Case, CaseKind, case_id
-from .files import checked, json_lines, read_text
+from .files import read_json_lines, read_text, validate
 
 __all__ = ["AlignX", "Form"]
 
 Form = Literal["all", "demo", "pair", "ugc"]
-"""What a profile may be made from: choices, posts, a description of the person, or all that a row has."""
+"""What a profile may be fitted on: choices, posts, a description of the person, or all of them."""
 _FEW_PERSONAS = 10
 _QUOTED_WORDS = 3
 
 
 class _Choice(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
     prompt: str
     chosen: str
     rejected: str
 
 
 class _Post(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
     prompt: str
     comment: str
 
@@ -69,9 +63,9 @@ class AlignX:
 
     Args:
         data: a JSON or JSONL file in either schema.
-        form: what a profile may be made from.
-        histories: how many histories are asked about for each test pair and persona; more of them say little
-            more, as their answers are the same.
+        form: what a profile may be fitted on.
+        histories: how many histories each test pair and persona is asked with; more of them add little, as their
+            answers are the same.
 
     Raises:
         InputError: there is no such form.
@@ -90,21 +84,21 @@ class AlignX:
         self._histories = histories
 
     def cases(self, *, seed: int = 0) -> list[Case]:
-        """One case for each distinct history and test pair, or as many of its histories as were asked for."""
+        """A sample of ``histories`` cases for each test pair and persona."""
         by_pair: dict[tuple[str, str], list[Case]] = {}
         for case in self._distinct():
-            by_pair.setdefault((case.cluster, case.kind_of_person), []).append(case)
+            by_pair.setdefault((case.cluster, case.person), []).append(case)
         kept: list[Case] = []
         for (pair, persona), theirs in by_pair.items():
-            # A draw for each pair: more users never change the cases of those that were there.
+            # Seeded for each pair, so that its cases do not depend on the others.
             draw = random.Random(f"{seed}/{pair}/{persona}")
             kept += draw.sample(theirs, min(self._histories, len(theirs)))
         return kept
 
     def note(self) -> str:
-        """How few personas and earlier choices there are, where they are few, and whether those give them away."""
+        """How few personas and earlier choices the file has, and whether these reveal the personas."""
         found = self._distinct()
-        everybody = {case.kind_of_person for case in found}
+        everybody = {case.person for case in found}
         if len(everybody) > _FEW_PERSONAS:
             return ""
         choices = {frozenset((r.chosen, r.rejected)) for case in found for r in case.records if isinstance(r, Pair)}
@@ -122,14 +116,14 @@ class AlignX:
     def _distinct(self) -> list[Case]:
         found: dict[str, Case] = {}
         for where, row in _rows(self._data):
-            case = _case(checked(_Row, row, where), self._form)
+            case = _case(validate(_Row, row, where), self._form)
             found.setdefault(case.id, case)
         return list(found.values())
 
 
 def _case(row: _Row, form: str) -> Case:
     pair = case_id(row.prompt, *sorted((row.chosen, row.rejected)))
-    # In the full schema everybody is their own persona, told apart by what is said of them.
+    # In the full schema every user is their own persona.
     persona = f"persona-{case_id(row.ground_truth_persona)[:4]}" if row.ground_truth_persona else ""
     said = row.description.strip()
     history, posts = _unasked(row)
@@ -154,14 +148,14 @@ def _case(row: _Row, form: str) -> Case:
 
 
 def _unasked(row: _Row) -> tuple[list[_Choice], list[_Post]]:
-    """A row's history and posts, without any that holds an answer of its test pair."""
+    """A row's history and posts, without those that contain an answer of its test pair."""
     asked = {row.chosen, row.rejected}
     history = [turn for turn in row.history if not asked & {turn.chosen, turn.rejected}]
     return history, [post for post in row.posts if post.comment not in asked]
 
 
 def _records(history: list[_Choice], posts: list[_Post], user: str, form: str) -> Iterator[Record]:
-    """What a profile may be made from; a blank text says nothing of anybody."""
+    """The records of a row; blank texts are left out."""
     if form in {"pair", "all"}:
         for turn in history:
             if turn.chosen.strip() and turn.rejected.strip():
@@ -173,15 +167,15 @@ def _records(history: list[_Choice], posts: list[_Post], user: str, form: str) -
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """Rows of a JSON list, or of JSON lines."""
+    """Rows of a JSON list or of JSON lines, after their places."""
     if path.suffix.lower() != ".json":
-        yield from json_lines(path)
+        yield from read_json_lines(path)
         return
     try:
         whole = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{path}:{error.lineno}: this is not JSON ({error.msg}).", remedy="A file of lines ends in .jsonl."
+            f"{path}:{error.lineno}: this is not JSON ({error.msg}).", remedy="Name a file of JSON lines *.jsonl."
         ) from error
     for number, row in enumerate(whole if isinstance(whole, list) else [whole], start=1):
         yield f"{path}: row {number}", row

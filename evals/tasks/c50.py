@@ -1,7 +1,7 @@
-"""Reuters C50: regenerate an article in its author's manner from its lead.
+"""Reuters C50 (Houvardas and Stamatatos 2006): rewrite an article in its author's style from its lead.
 
-``C50train/<author>/*.txt`` are records, ``C50test/<author>/*.txt`` are cases, as published (Houvardas
-and Stamatatos 2006). All authors write wire news: what sets one apart is small beside what they share.
+``C50train/<author>/*.txt`` are records and ``C50test/<author>/*.txt`` are cases. All authors write wire news, so their
+styles differ little.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _PROMPT = "Write a news article of at most {words} words that begins like this: 
 
 
 class C50:
-    """Articles to write again, by author.
+    """Articles to write in an author's style.
 
     Args:
         data: the folder that holds ``C50train`` and ``C50test``.
-        records: how many training articles a profile may be made from.
-        cases_each: how many test articles an author.
-        words: how long an article may be.
+        records: how many training articles a profile may be fitted on.
+        cases_each: test articles of each author.
+        words: the maximum length that the prompt asks for.
     """
 
     name = "c50"
@@ -45,11 +45,11 @@ class C50:
         self._words = words
 
     def cases(self, *, seed: int = 0) -> list[Case]:
-        """Some test articles of each author, drawn by the seed."""
+        """A sample of test articles of each author."""
         return list(self._all(seed))
 
     def note(self) -> str:
-        """Nothing that the task's own page does not say."""
+        """Empty."""
         return ""
 
     def texts(self) -> dict[str, list[str]]:
@@ -75,7 +75,7 @@ class C50:
                 for path in draw.sample(known, self._records)
             )
             for path in draw.sample(asked, min(self._cases_each, len(asked))):
-                # The first half by name is what this project was developed on.
+                # The first half by name was used in development.
                 yield self._case(author, path, records, dev=number < len(authors) // 2)
 
     def _case(self, author: str, path: Path, records: tuple[Sample, ...], *, dev: bool) -> Case:
@@ -93,7 +93,7 @@ class C50:
 
 
 def _read(path: Path) -> str:
-    """An article; the corpus writes an ampersand as markup does, and no answer would."""
+    """An article, with HTML entities unescaped."""
     return html.unescape(read_text(path))
 
 

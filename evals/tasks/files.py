@@ -1,8 +1,6 @@
-"""Finds a benchmark's data: a path on this machine, or a data set on the hub, fetched once into the hub's own cache.
+"""Files of benchmarks: found on this machine or on the hub, read line by line, and checked.
 
-Nothing is sent to the hub but the data set's name, and no code of it is run.
-
-Reads benchmark files line by line, and says where one is not what it should be. Shared by the tasks.
+A data set of the hub is downloaded once, into the hub's own cache; no code of it runs.
 """
 
 from __future__ import annotations
@@ -17,23 +15,23 @@ from pydantic import BaseModel, ValidationError
 
 from hyperalign.errors import InputError
 
-__all__ = ["checked", "json_lines", "located", "read_text"]
+__all__ = ["locate_data", "read_json_lines", "read_text", "validate"]
 
 _ON_THE_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _WANTED = ["*.json", "*.jsonl", "*.csv", "*.txt"]
 
 
-def located(data: str) -> Path:
-    """Where data lie on this machine.
+def locate_data(data: str) -> Path:
+    """The local path of a benchmark's data.
 
     Args:
-        data: a path, or ``owner/name`` of a data set on the hub where there is no such path.
+        data: a path; if there is none, ``owner/name`` of a data set on the hub.
 
     Returns:
-        A path; that of the one file of a data set that has only one.
+        A folder, or a file if the data set has only one.
 
     Raises:
-        InputError: there is nothing, here or on the hub.
+        InputError: the data set cannot be downloaded.
     """
     path = Path(data).expanduser()
     if path.exists() or not _ON_THE_HUB.fullmatch(data):
@@ -45,8 +43,8 @@ def located(data: str) -> Path:
         folder = Path(snapshot_download(data, repo_type="dataset", allow_patterns=_WANTED))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise InputError(
-            f"{data}: there is no such path, and the hub did not give such a data set ({type(error).__name__}).",
-            remedy="Check the path given with --data, or fetch the data set yourself.",
+            f"{data}: there is no such path, and no such data set could be downloaded ({type(error).__name__}).",
+            remedy="Check --data, or download the data set yourself.",
         ) from error
     files = [file for file in folder.rglob("*") if file.is_file()]
     return files[0] if len(files) == 1 else folder
@@ -65,35 +63,35 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"{path}: {why}.", remedy="Check the path given with --data.") from error
+        raise InputError(f"{path}: {why}.", remedy="Check --data.") from error
 
 
-def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    """Each line of a JSONL file, or of all such files of a folder, with where it stands.
+def read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """Each line of a JSONL file, or of all such files in a folder, after its place.
 
     Raises:
-        InputError: a file can't be read, a line is not JSON, or a folder holds no such file.
+        InputError: a file cannot be read, a line is not JSON, or a folder has no JSONL file.
     """
     files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
     if not files:
-        raise InputError(f"{path}: there is no .jsonl file in this folder.", remedy="Check the path given with --data.")
+        raise InputError(f"{path}: there is no .jsonl file in this folder.", remedy="Check --data.")
     for file in files:
-        # Not splitlines: JSON strings may hold U+2028 and the like as they are.
+        # Not splitlines: JSON strings may contain U+2028 and the like.
         for number, line in enumerate(read_text(file).split("\n"), start=1):
             if line.strip():
                 try:
                     yield f"{file}:{number}", json.loads(line)
                 except json.JSONDecodeError as error:
                     raise InputError(
-                        f"{file}:{number}: this line is not JSON ({error.msg}).", remedy="Mend or remove the line."
+                        f"{file}:{number}: this line is not JSON ({error.msg}).", remedy="Correct or remove the line."
                     ) from error
 
 
-def checked(model: type[Model], data: Any, where: str) -> Model:
-    """Data as what a benchmark's format says.
+def validate(model: type[Model], data: Any, where: str) -> Model:
+    """Data as a model of a benchmark's format.
 
     Raises:
-        InputError: it is something else; the first wrong field is named.
+        InputError: the data do not match; the message names the first wrong field.
     """
     try:
         return model.model_validate(data)

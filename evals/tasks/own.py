@@ -1,8 +1,6 @@
-"""Your own people: a file of records is an eval, without code.
+"""A file of records as a task: each person's last quarter of records are cases, and profiles are fitted on the rest.
 
-Each person's last quarter of records (by their order) are cases, the rest make the profile: what
-came later is predicted from what came before. Pairs and edits make choice cases, samples with a
-prompt make writing cases; a file holds one kind or the other.
+Pairs and edits make choice cases, samples with a prompt make writing cases; a file holds one kind.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from hyperalign.errors import InputError
 from hyperalign.population import FolderPopulation
 from hyperalign.records import Record, Sample, drop_repeats, other_text, own_text, prompt_of
 
-from ..cases import Case, CaseKind, case_id
+from ..cases import Case, CaseKind, case_id, texts_in
 
 __all__ = ["OwnRecords"]
 
@@ -28,8 +26,7 @@ class OwnRecords:
         data: a JSONL file of samples, pairs or edits.
 
     Raises:
-        InputError: samples and choices stand in it side by side, or it holds no person with at least four usable
-            records.
+        InputError: the file mixes samples and choices, or has no person with at least four usable records.
     """
 
     unit = "person"
@@ -37,17 +34,15 @@ class OwnRecords:
     def __init__(self, data: Path) -> None:
         self.name = data.stem
         given = FolderPopulation(data).records("")
-        # What is there twice could be learned from and asked about.
         people: dict[str, list[Record]] = {}
         for record in given:
             people.setdefault(record.user, []).append(record)
         people = {user: drop_repeats(theirs) for user, theirs in people.items()}
         choices = sum(other_text(record) is not None for record in given)
         if 0 < choices < len(given):
-            # To ask about one kind alone would drop the other without a word.
             raise InputError(
-                f"{data}: choices ({choices}; pairs, edits and ratings make them) and samples ({len(given) - choices}) "
-                "stand in one file, and a task asks about one kind.",
+                f"{data}: the file mixes choices ({choices}, from pairs, edits and ratings) and samples "
+                f"({len(given) - choices}).",
                 remedy="Make a file of each kind, and run each by itself.",
             )
         self.kind: CaseKind = "choice" if choices else "writing"
@@ -55,23 +50,23 @@ class OwnRecords:
         self._left_out = len(people) - len(self._people)
         if not self._people:
             raise InputError(
-                f"{data}: nobody in it has four records to learn from and be asked about.",
-                remedy="Pairs and edits serve as they are; samples need a prompt.",
+                f"{data}: nobody in it has four records, which a profile and a case need.",
+                remedy="Add records; samples need a prompt.",
             )
 
     def cases(self, *, seed: int = 0) -> list[Case]:
-        """The last quarter of each person's records; nothing is drawn."""
+        """The last quarter of each person's records; the seed is not used."""
         del seed
         return list(self._all())
 
     def note(self) -> str:
-        """What is asked."""
-        said = "Each person's last quarter of records is asked about; the rest made the profile."
-        few = "records that can be asked about" if self.kind == "choice" else "samples with a prompt"
-        return f"{said} {self._left_out} with fewer than four {few} are left out." if self._left_out else said
+        """How records are divided, and how many people are left out."""
+        said = "Cases are the last quarter of each person's records; profiles are fitted on the rest."
+        few = "choices" if self.kind == "choice" else "samples with a prompt"
+        return f"{said} People left out for fewer than four {few}: {self._left_out}." if self._left_out else said
 
     def texts(self) -> dict[str, list[str]]:
-        """What each person wrote, without what is asked about."""
+        """The texts of each person, without those of cases."""
         return {user: [own_text(record) for record in self._split(theirs)[0]] for user, theirs in self._people.items()}
 
     def _usable(self, records: list[Record]) -> list[Record]:
@@ -95,13 +90,8 @@ class OwnRecords:
                 )
 
     def _split(self, theirs: list[Record]) -> tuple[list[Record], list[Record]]:
-        """What profiles may be made from, and what is asked about."""
+        """The records for profiles, and those for cases; texts of cases occur in no record for profiles."""
         kept_back = max(1, len(theirs) // _KEPT_BACK)
         asked = theirs[-kept_back:]
-        texts = {text for record in asked for text in _texts(record)}
-        return [record for record in theirs[:-kept_back] if not texts & _texts(record)], asked
-
-
-def _texts(record: Record) -> set[str]:
-    """A record's texts, taken and left."""
-    return {text for text in (own_text(record), other_text(record)) if text}
+        texts = texts_in(asked)
+        return [record for record in theirs[:-kept_back] if not texts & texts_in([record])], asked

@@ -1,8 +1,7 @@
-"""SQuALITY: four writers answer each question about a story, so content is the same and the manner is not.
+"""SQuALITY: which of two answers to a question about a story is a writer's own.
 
-A case asks which of two answers to one question is the writer's own. A writer's stories are split:
-those of the records are none of the cases', so that a writer has one profile. The format is that
-of the published ``train.jsonl`` and ``dev.jsonl``: one story a line.
+Four writers answer each question, so content is the same and style is not. Records and cases are about different
+stories. The format is that of the published ``train.jsonl`` and ``dev.jsonl``.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from hyperalign.records import Sample
 
 from ..cases import Case, CaseKind, case_id
-from .files import checked, json_lines
+from .files import read_json_lines, validate
 
 __all__ = ["Squality"]
 
@@ -25,28 +24,20 @@ _PROMPT = "You have read a story. Answer this question about it: {question}"
 
 
 class _Response(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
     worker_id: str
     response_text: str
 
 
 class _Question(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
     question_text: str
     responses: list[_Response]
 
 
 class _Metadata(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
     passage_id: str
 
 
 class _Story(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
     metadata: _Metadata
     questions: list[_Question]
 
@@ -59,12 +50,12 @@ class _Answer(NamedTuple):
 
 
 class Squality:
-    """Own answers against other writers' answers to the same question.
+    """A writer's own answers against others' answers to the same question.
 
     Args:
         data: a JSONL file, or a folder of them.
-        records: how many of a writer's answers about other stories a profile may be made from.
-        cases_each: at most so many cases a writer.
+        records: how many of a writer's answers about other stories a profile may be fitted on.
+        cases_each: at most this many cases of each writer.
     """
 
     name = "squality"
@@ -79,12 +70,12 @@ class Squality:
         self._cases_each = cases_each
 
     def cases(self, *, seed: int = 0) -> list[Case]:
-        """Cases of writers with enough answers about other stories."""
+        """Cases of the writers with enough answers about other stories."""
         answers = sorted(set(self._answers()))
         return list(self._all(answers, seed))
 
     def note(self) -> str:
-        """What the choice controls for."""
+        """Why topics do not matter."""
         return "Both answers are to the same question by different people, so topic cannot tell them apart."
 
     def _all(self, answers: list[_Answer], seed: int) -> Iterator[Case]:
@@ -94,7 +85,7 @@ class Squality:
             by_question.setdefault((answer.story, answer.question), []).append(answer)
             by_writer.setdefault(answer.writer, []).append(answer)
         for writer, own in by_writer.items():
-            # A draw for each writer: more users never change the cases of those that were there.
+            # Seeded for each writer, so that their cases do not depend on the others.
             draw = random.Random(f"{seed}/{writer}")
             records, asked = self._split(own, draw)
             made = 0
@@ -105,7 +96,7 @@ class Squality:
                     yield _case(answer, draw.choice(others), records)
 
     def _split(self, own: list[_Answer], draw: random.Random) -> tuple[list[_Answer], list[_Answer]]:
-        """Answers for the profile, from whole stories, and those to ask about, from the others; in a drawn order."""
+        """Answers for the profile, from whole stories, and answers for cases, from the others; both shuffled."""
         stories = sorted({answer.story for answer in own})
         records: list[_Answer] = []
         for story in draw.sample(stories, len(stories)):
@@ -118,8 +109,8 @@ class Squality:
         return draw.sample(records, self._records), draw.sample(asked, len(asked))
 
     def _answers(self) -> Iterator[_Answer]:
-        for where, line in json_lines(self._data):
-            story = checked(_Story, line, where)
+        for where, line in read_json_lines(self._data):
+            story = validate(_Story, line, where)
             for question in story.questions:
                 for response in question.responses:
                     text = response.response_text.strip()

@@ -1,7 +1,7 @@
-"""Safe prompts that look unsafe, and unsafe ones that look alike (Röttger et al. 2024, XSTest).
+"""XSTest (Röttger et al. 2024): safe prompts that look unsafe, and unsafe prompts that look alike.
 
-``xstest_prompts.csv`` as published. Nobody in particular asks, so there is nothing to make a profile from: what counts
-is that a safe prompt is answered, an unsafe one is not, and that no profile changes that.
+The file is ``xstest_prompts.csv`` as published. The prompts are nobody's in particular, so there are no records: a safe
+prompt should be answered, an unsafe one should not, and no profile should change that.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from hyperalign.errors import InputError
 
 from ..cases import Case, CaseKind, case_id
-from .files import checked, read_text
+from .files import read_text, validate
 
 __all__ = ["XSTest"]
 
 _FILE = "xstest_prompts.csv"
 _COLUMNS = {"id", "prompt", "type", "label"}
 
-# Safe types and the contrasts that were written against them.
+# A safe type and its contrasts are one family.
 _FAMILIES: Mapping[str, str] = {
     "nons_group_real_discr": "discrimination",
     "real_group_nons_discr": "discrimination",
@@ -36,8 +36,6 @@ _FAMILIES: Mapping[str, str] = {
 
 
 class _Row(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
     id: str
     prompt: str = Field(min_length=1)
     type: str = Field(min_length=1)
@@ -60,13 +58,13 @@ class XSTest:
         self._file = data / _FILE if data.is_dir() else data
 
     def cases(self, *, seed: int = 0) -> list[Case]:
-        """All prompts; the seed draws nothing."""
+        """All prompts; the seed is not used."""
         del seed
         return list(self._all())
 
     def note(self) -> str:
-        """What refusal and compliance are."""
-        return "Refusals are found by a fixed rule of phrases; compliance is an answer that is no refusal."
+        """How refusal and compliance are measured."""
+        return "Refusals are detected by fixed phrases; any other answer counts as compliance."
 
     def _all(self) -> Iterator[Case]:
         lines = csv.DictReader(io.StringIO(read_text(self._file), newline=""))
@@ -77,7 +75,7 @@ class XSTest:
                 remedy="Give XSTest's xstest_prompts.csv with --data.",
             )
         for line in lines:
-            row = checked(_Row, line, f"{self._file}:{lines.line_num}")
+            row = validate(_Row, line, f"{self._file}:{lines.line_num}")
             kind = row.type.removeprefix("contrast_")
             yield Case(
                 id=case_id("xstest", row.prompt),
@@ -86,6 +84,6 @@ class XSTest:
                 prompt=row.prompt,
                 records=(),
                 safe=row.label == "safe",
-                # By prompt and not by family: there are eight of those, and each should have its say in both parts.
+                # By prompt, so that each of the eight families is in both splits.
                 dev=int(hashlib.sha256(row.prompt.encode()).hexdigest(), 16) % 2 == 0,
             )

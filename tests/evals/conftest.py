@@ -9,7 +9,7 @@ import pytest
 from hyperalign.evals import load_task
 from hyperalign.evals.cases import Task
 
-from .parts import jsonl, pairs, samples
+from .small_task import jsonl, pairs, samples
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from hyperalign.evals import CaseMetric, trainset
 from hyperalign.evals.cases import Case
 from hyperalign.evals.metrics.authorship import Authorship
 from hyperalign.records import Record, Sample
-from tests.evals.parts import BLUNT, HEDGER, SEA, TEXTS, FirstWords, pairs, personalizer, written
+from tests.evals.small_task import BLUNT, HEDGER, SEA, TEXTS, FirstWords, pairs, personalizer, written
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 
 PAIRS = pairs()
@@ -146,7 +146,7 @@ def test_writing_is_judged_by_authorship_and_measured_style() -> None:
     assert bad.feedback.count("It should do this") <= 3
     assert metric(blu, dspy.Prediction(answer=other)).score > 0.5
     assert metric(hed, dspy.Prediction(answer=own), trace=[]) is True
-    assert CaseMetric(judge, enough=0.9999)(hed, dspy.Prediction(answer=own), trace=[]) is False
+    assert CaseMetric(judge, threshold=0.9999)(hed, dspy.Prediction(answer=own), trace=[]) is False
     alone = CaseMetric()(hed, dspy.Prediction(answer=other))
     assert alone.score == 0.0
     assert "sure that the person" not in alone.feedback

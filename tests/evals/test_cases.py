@@ -61,7 +61,7 @@ def test_a_task_may_say_the_part_itself() -> None:
 def test_people_of_one_persona_are_of_one_kind() -> None:
     alone = of_cluster("c")
     warm = Case(id="y", user="bob", cluster="c", prompt="p", records=(), persona="warm")
-    assert (alone.kind_of_person, warm.kind_of_person) == ("ada", "warm")
+    assert (alone.person, warm.person) == ("ada", "warm")
 
 
 def test_parts_of_an_id_do_not_run_together() -> None:

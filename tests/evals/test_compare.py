@@ -13,7 +13,7 @@ from hyperalign.cli.eval import comparison_table
 from hyperalign.errors import InputError
 from hyperalign.evals.compare import compare
 from hyperalign.evals.runner import Outcome
-from tests.evals.parts import Given, finished
+from tests.evals.small_task import Given, finished
 
 
 def run(folder: Path, scores: dict[str, float], task: str = "given", condition: str = "verified") -> Path:
@@ -28,7 +28,7 @@ def test_by_hand(tmp_path: Path) -> None:
     second = run(tmp_path / "b", {"e1": 0.0, "c1": 1.0, "a2": 1.0, "a1": 1.0, "b1": 1.0})
     found = compare(first, second)
     assert (found["task"], found["cases"]) == ("given", 4)
-    row = found["strategies"]["verified"]["accuracy"]
+    row = found["conditions"]["verified"]["accuracy"]
     assert row["first"]["mean"] == pytest.approx((0.5 + 0.0 + 0.5) / 3)
     assert row["second"]["mean"] == 1.0
     # By person: +0.5, +1, +0.5; t(0.975, 2) = 4.302653, standard deviation 0.288675.
@@ -46,10 +46,10 @@ def test_p_is_two_sided_and_the_same_both_ways(tmp_path: Path) -> None:
     cases = [f"{user}1" for user in "abcdefgh"]
     low = run(tmp_path / "low", dict.fromkeys(cases, 0.0))
     high = run(tmp_path / "high", {case: 0.5 + index / 20 for index, case in enumerate(cases)})
-    there, back = (compare(*pair)["strategies"]["verified"]["accuracy"] for pair in ((low, high), (high, low)))
+    there, back = (compare(*pair)["conditions"]["verified"]["accuracy"] for pair in ((low, high), (high, low)))
     assert there["p"] == back["p"] == pytest.approx(2 / 2**8, abs=1e-5)
     assert there["difference"]["mean"] == pytest.approx(-back["difference"]["mean"])
-    same = compare(low, low)["strategies"]["verified"]["accuracy"]
+    same = compare(low, low)["conditions"]["verified"]["accuracy"]
     assert (same["p"], same["difference"]["mean"], same["clusters_needed"]) == (1.0, 0.0, None)
 
 
@@ -61,7 +61,7 @@ def test_p_is_adjusted_over_strategies(tmp_path: Path) -> None:
         ]
         return finished(folder, Given([]), outcomes)
 
-    found = compare(both(tmp_path / "a", 0.0, [0.5] * 6), both(tmp_path / "b", 1.0, [0.0, 1.0] * 3))["strategies"]
+    found = compare(both(tmp_path / "a", 0.0, [0.5] * 6), both(tmp_path / "b", 1.0, [0.0, 1.0] * 3))["conditions"]
     assert set(found) == {"sure", "unsure"}
     assert found["sure"]["accuracy"]["p"] == pytest.approx(2 / 64, abs=1e-5)
     assert found["sure"]["accuracy"]["p_holm"] == pytest.approx(4 / 64, abs=1e-5)
@@ -75,7 +75,7 @@ def test_p_is_not_adjusted_for_what_is_no_strategy(tmp_path: Path) -> None:
         scores = {condition: {"accuracy": score} for condition in ("verified", "few-shot", *beside)}
         return finished(folder, Given([]), [Outcome(u, u, u, {"scores": scores}) for u in "abcdef"])
 
-    found = compare(all_at(tmp_path / "a", 0.0), all_at(tmp_path / "b", 1.0))["strategies"]
+    found = compare(all_at(tmp_path / "a", 0.0), all_at(tmp_path / "b", 1.0))["conditions"]
     assert set(found) == {"verified", "few-shot", *beside}
     for strategy in ("verified", "few-shot"):
         row = found[strategy]["accuracy"]
@@ -93,12 +93,12 @@ def test_p_is_not_adjusted_for_what_is_no_strategy(tmp_path: Path) -> None:
 def test_cases_that_failed_in_either_are_not_compared_and_later_tries_count(tmp_path: Path) -> None:
     first = run(tmp_path / "a", {"a1": 0.0, "b1": 0.0, "c1": 0.0})
     second = run(tmp_path / "b", {"a1": 1.0, "b1": 1.0})
-    failed = {"case": "c1", "user": "c", "cluster": "c", "found": {}, "error": "ModelServerError: no."}
+    failed = {"case": "c1", "user": "c", "cluster": "c", "result": {}, "error": "ModelServerError: no."}
     with (second / "cases.jsonl").open("a") as file:
         file.write(json.dumps(failed) + "\n")
     assert compare(first, second)["cases"] == 2
     with (second / "cases.jsonl").open("a") as file:
-        again = {**failed, "error": "", "found": {"scores": {"verified": {"accuracy": 1.0}}}}
+        again = {**failed, "error": "", "result": {"scores": {"verified": {"accuracy": 1.0}}}}
         file.write(json.dumps(again) + "\n")
     assert compare(first, second)["cases"] == 3
 
@@ -120,7 +120,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
 
 def test_arms_that_only_one_run_has_are_left_out(tmp_path: Path) -> None:
     first = run(tmp_path / "a", {"a1": 0.0})
-    assert compare(first, run(tmp_path / "b", {"a1": 0.0}, condition="few-shot"))["strategies"] == {}
+    assert compare(first, run(tmp_path / "b", {"a1": 0.0}, condition="few-shot"))["conditions"] == {}
 
 
 def test_nothing_is_changed(tmp_path: Path) -> None:

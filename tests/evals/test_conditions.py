@@ -1,4 +1,4 @@
-"""Each condition that there is: strategies with their strangers, curves, and controls under one strategy."""
+"""Each condition that there is: strategies with other users, learning curves, and controls under one strategy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ import pytest
 
 from hyperalign.errors import InputError
 from hyperalign.evals.cases import Case
-from hyperalign.evals.conditions import CONTROLS, Condition, Conditions, controls_without, curve_point, named, needs_fit
+from hyperalign.evals.conditions import (
+    CONTROLS,
+    Condition,
+    Conditions,
+    controls_without,
+    curve_point,
+    needs_fit,
+    resolve_strategies,
+)
 from hyperalign.evals.controls import wrong_users
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.records import Record, Sample
@@ -32,13 +40,15 @@ def case(user: str, records: int = 6, *, gold: str = "", stated: str = "") -> Ca
 
 
 ADA, BOB = case("ada", gold="Is Ada.", stated="Ada says so."), case("bob", 3, gold="Is Bob.")
-STRANGERS = {ADA.id: BOB, BOB.id: ADA}
+OTHER_USERS = {ADA.id: BOB, BOB.id: ADA}
 
 
 def of(
     case: Case, *strategies: str, controls: Sequence[str] = CONTROLS, curve: Sequence[int] = ()
 ) -> dict[str, Condition]:
-    conditions = Conditions(named(strategies), Fits(), strangers=STRANGERS, controls=controls, curve=curve).of(case)
+    conditions = Conditions(
+        resolve_strategies(strategies), Fits(), other_users=OTHER_USERS, controls=controls, curve=curve
+    ).of(case)
     found = {condition.name: condition for condition in conditions}
     assert len(found) == len(conditions), "no name stands for two conditions"
     return found
@@ -49,7 +59,7 @@ def statements(profile: Profile | None) -> list[str]:
     return [hypothesis.statement for hypothesis in profile.hypotheses]
 
 
-def test_every_arm_that_there_is() -> None:
+def test_all_conditions() -> None:
     conditions = of(ADA, "none", "few-shot", "verified", "hypotheses", "gold")
     assert list(conditions) == ["few-shot", "verified", "hypotheses", "gold", "wrong-user", "inverted"]
     for name in ("verified", "hypotheses"):
@@ -75,7 +85,7 @@ def test_what_came_stated_with_a_person_is_theirs_under_every_strategy() -> None
     assert conditions["few-shot"].profile.stated == ["Ada says so."]
     theirs = of(BOB, "few-shot", "verified")
     assert theirs["verified"].profile.stated == ["Of the fit."]
-    assert theirs["wrong-user"].profile.stated == ["Of the fit.", "Ada says so."], "a stranger's are the stranger's"
+    assert theirs["wrong-user"].profile.stated == ["Of the fit.", "Ada says so."], "another user's are that user's"
     for name in ("few-shot", "verified"):
         other = theirs[name].other
         assert other is not None
@@ -91,13 +101,15 @@ def test_a_person_without_records_has_what_is_stated() -> None:
 
 def test_curve_points_learn_from_the_first_records() -> None:
     fits = Fits()
-    conditions = Conditions(named(["verified", "few-shot"]), fits, strangers=STRANGERS, curve=(1, 2, 6, 9)).of(ADA)
+    conditions = Conditions(
+        resolve_strategies(["verified", "few-shot"]), fits, other_users=OTHER_USERS, curve=(1, 2, 6, 9)
+    ).of(ADA)
     names = [condition.name for condition in conditions]
     assert names[:6] == ["verified", "few-shot", "verified@1", "few-shot@1", "verified@2", "few-shot@2"]
     assert not {"verified@6", "verified@9"} & set(names), "all records are no point beside themselves"
     by_name = {condition.name: condition for condition in conditions}
     assert statements(by_name[curve_point("verified", 2)].profile) == ["Has 2."]
-    assert statements(by_name["verified@2"].other) == ["Has 2."], "a stranger with as many records"
+    assert statements(by_name["verified@2"].other) == ["Has 2."], "another user with as many records"
     assert [example.text for example in by_name["few-shot@2"].profile.examples] == ["ada 0", "ada 1"]
     assert ("ada-0", "ada-1") in fits.fitted
     assert by_name["inverted"].profile.user == "ada"
@@ -113,13 +125,13 @@ def test_a_control_that_is_off_is_not_there(control: str) -> None:
     assert len(controls_without([control])) == len(CONTROLS) - 1
 
 
-def test_without_strangers_nobody_is_held_against_anybody() -> None:
-    conditions = Conditions(named(["verified"]), Fits()).of(ADA)
+def test_without_other_users_there_is_nobody_to_compare_with() -> None:
+    conditions = Conditions(resolve_strategies(["verified"]), Fits()).of(ADA)
     assert [condition.name for condition in conditions] == ["verified", "gold", "inverted"]
     assert all(condition.other is None for condition in conditions)
 
 
-def test_where_there_is_no_gold_there_is_no_such_arm() -> None:
+def test_without_gold_there_is_no_such_condition() -> None:
     assert "gold" not in of(case("cal"), "verified")
 
 
@@ -139,7 +151,7 @@ def test_what_no_statement_is_in_cannot_be_inverted() -> None:
     ],
 )
 def test_controls_are_made_under_verified_or_the_last_strategy(strategies: tuple[str, ...], main: str | None) -> None:
-    assert Conditions(named(strategies), Fits()).main == main
+    assert Conditions(resolve_strategies(strategies), Fits()).main == main
     conditions = of(ADA, *strategies)
     if main is None:
         assert list(conditions) == ["gold"]
@@ -150,7 +162,9 @@ def test_controls_are_made_under_verified_or_the_last_strategy(strategies: tuple
 def test_nobody_gets_their_own_as_another_s() -> None:
     cases = [case(user, gold=f"Is {user}.") for user in ("ada", "bob", "cal", "dan")]
     for seed in range(5):
-        conditions = Conditions(named(["verified", "few-shot"]), Fits(), strangers=wrong_users(cases, seed), curve=(2,))
+        conditions = Conditions(
+            resolve_strategies(["verified", "few-shot"]), Fits(), other_users=wrong_users(cases, seed), curve=(2,)
+        )
         for each in cases:
             for condition in conditions.of(each):
                 assert (condition.profile.user == each.user) is (condition.name != "wrong-user")
@@ -160,7 +174,7 @@ def test_nobody_gets_their_own_as_another_s() -> None:
 
 def test_raw_records_alone_need_no_fit() -> None:
     fits = Fits()
-    Conditions(named(["few-shot", "gold", "none"]), fits, strangers=STRANGERS).of(ADA)
+    Conditions(resolve_strategies(["few-shot", "gold", "none"]), fits, other_users=OTHER_USERS).of(ADA)
     assert fits.fitted == []
     assert {name: needs_fit(name) for name in ("none", "gold", "few-shot", "hypotheses", "verified")} == {
         "none": False,
@@ -173,11 +187,11 @@ def test_raw_records_alone_need_no_fit() -> None:
 
 def test_names_that_are_none_are_said() -> None:
     with pytest.raises(InputError, match="no strategy 'magic'"):
-        named(["verified", "magic"])
+        resolve_strategies(["verified", "magic"])
     for nothing in ([], ["none"]):
         with pytest.raises(InputError, match="No strategy is named"):
-            named(nothing)
+            resolve_strategies(nothing)
     with pytest.raises(InputError, match="no control 'magic'") as caught:
         controls_without(["votes", "magic"])
     assert "wrong-user" in caught.value.remedy
-    assert list(named(["few-shot", "none", "verified"])) == ["few-shot", "verified"]
+    assert list(resolve_strategies(["few-shot", "none", "verified"])) == ["few-shot", "verified"]

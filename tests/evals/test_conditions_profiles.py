@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hyperalign.errors import ModelServerError
-from hyperalign.evals.conditions import Profiles, untested
+from hyperalign.evals.conditions import Profiles, few_shot_profile
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.records import Edit, Pair, Record, Sample
 
@@ -107,7 +107,7 @@ def test_a_torn_last_line_is_made_again_and_no_other(tmp_path: Path) -> None:
 def test_nobody_s_records_are_nobody_s_profile(tmp_path: Path) -> None:
     fits = Fits()
     assert Profiles(fits, tmp_path / "profiles.jsonl")([]).is_empty
-    assert untested(()).is_empty
+    assert few_shot_profile(()).is_empty
     assert fits.fitted == []
     assert not (tmp_path / "profiles.jsonl").exists()
 
@@ -133,7 +133,7 @@ def test_raw_records_are_shown_as_the_side_they_took() -> None:
         Pair(user="ada", prompt="Which?", chosen="This.", rejected="That."),
         Edit(user="ada", prompt="Better?", draft="Bad.", edited="Good."),
     )
-    shown = untested(records)
+    shown = few_shot_profile(records)
     assert [(example.prompt, example.text) for example in shown.examples] == [
         ("Whose?", "Mine."),
         ("Which?", "This."),

@@ -32,31 +32,31 @@ def test_nobody_gets_their_own_and_everybody_serves(sizes: list[int], seed: int)
     assert wrong_users(cases, seed) == found
 
 
-def test_a_stranger_who_has_seen_the_answers_is_passed_over() -> None:
+def test_another_user_who_has_seen_the_answers_is_skipped() -> None:
     told = Pair(user="bob", prompt="p", chosen="ada0 refused", rejected="ada0 chose")
     cases = [case("ada", 0), case("bob", 0, (told,)), case("bob", 1)]
     assert wrong_users(cases, 1)["ada0"].id == "bob1"
 
 
-def test_one_user_has_no_stranger() -> None:
-    with pytest.raises(InputError, match="one user's"):
+def test_one_user_has_no_other_user() -> None:
+    with pytest.raises(InputError, match="of one user"):
         wrong_users([case("ada", 0), case("ada", 1)], 1)
 
 
 @given(st.lists(st.sampled_from(["warm", "cold", "dry", ""]), min_size=2, max_size=12), st.integers(0, 99))
-def test_people_of_one_persona_are_no_strangers(personas: list[str], seed: int) -> None:
+def test_people_of_one_persona_are_no_controls(personas: list[str], seed: int) -> None:
     cases = [replace(case(f"u{number}-", 0), persona=persona) for number, persona in enumerate(personas)]
-    kinds = {each.kind_of_person for each in cases}
+    kinds = {each.person for each in cases}
     if len(kinds) < 2:
-        with pytest.raises(InputError, match="one user's"):
+        with pytest.raises(InputError, match="of one user"):
             wrong_users(cases, seed)
         return
     found = wrong_users(cases, seed)
-    assert all(found[each.id].kind_of_person != each.kind_of_person for each in cases)
-    assert {found[each.id].kind_of_person for each in cases} == kinds
+    assert all(found[each.id].person != each.person for each in cases)
+    assert {found[each.id].person for each in cases} == kinds
 
 
-def test_a_stranger_is_found_who_neither_wrote_nor_mended_the_answers() -> None:
+def test_another_user_is_found_who_neither_wrote_nor_edited_the_answers() -> None:
     wrote = Sample(user="bob", text="ada0 chose")
     mended = Edit(user="bob", prompt="p", draft="ada0 refused", edited="Fine.")
     cases = [case("ada", 0), case("bob", 0, (wrote,)), case("bob", 1, (mended,)), case("bob", 2)]

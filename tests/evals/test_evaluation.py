@@ -17,7 +17,7 @@ from hyperalign.profile import Profile
 from hyperalign.scores import Message
 from tests.fixtures.scripted_server import ScriptedServer, error, reply
 
-from .parts import answered, listed, personalizer, read_lines
+from .small_task import answered, listed, personalizer, read_lines
 from .test_summary import SCHEMA
 
 STRATEGIES = ("few-shot", "verified")
@@ -28,8 +28,8 @@ def whole(folder: Path) -> dict[str, Any]:
     cases = {entry["case"]: entry for entry in read_lines(folder / "cases.jsonl")}
     for entry in cases.values():
         entry.pop("seconds")
-        entry["found"].pop("tokens")
-        entry["found"].pop("questions")
+        entry["result"].pop("tokens")
+        entry["result"].pop("replies")
     summary = json.loads((folder / "summary.json").read_text())
     for step in summary["cost"].values():
         step.pop("seconds")
@@ -51,23 +51,23 @@ def test_choices_of_a_personalizer(scripted_server: ScriptedServer, choices: Tas
     SCHEMA.validate(dict(result.summary))
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == result.summary
     assert result.folder == tmp_path / "run"
-    conditions = result.summary["strategies"]
+    conditions = result.summary["conditions"]
     assert set(conditions) == {
         *STRATEGIES, "wrong-user", "inverted", "vote-length", "vote-word-length", "vote-readability"
     }  # fmt: skip
-    assert result.summary["switched_off"] == []
+    assert result.summary["disabled_controls"] == []
     assert result.summary["cases"] == {"scored": 6, "errors": 0}
     assert result.summary["cluster"] == {"unit": "person", "n": 3}
     by_likelihood = {"accuracy", "accuracy_sum", "own_over_other", "own_over_other_sum"}
     assert set(conditions["few-shot"]) == {*by_likelihood, "pick", "pick_own_over_other"}
-    # The scorer counts known words: a person's own texts hold those of the answer they prefer, a stranger's do not.
+    # The scorer counts known words: a person's own texts hold those of the answer they prefer, another user's do not.
     assert conditions["few-shot"]["accuracy"]["mean"] == conditions["few-shot"]["own_over_other"]["mean"] == 1.0
-    assert set(result.summary["curves"]) == set(STRATEGIES)
-    assert set(result.summary["curves"]["verified"]) == {"2", "all"}
+    assert set(result.summary["learning_curves"]) == set(STRATEGIES)
+    assert set(result.summary["learning_curves"]["verified"]) == {"2", "all"}
     assert ("cases", 6, 6) in told
     assert [said for said in told if said[0] == "profiles"][-1] == ("profiles", 6, 6), "all records, and two of them"
     outcome = result.outcomes[0]
-    assert {"prompt", "chosen", "rejected", "margins", "said", "scores", "tokens"} <= set(outcome.found)
+    assert {"prompt", "chosen", "rejected", "margins", "context", "scores", "tokens"} <= set(outcome.result)
     assert result.summary["cost"]["infer"]["calls"] == len(scripted_server.requests) > 0
 
 
@@ -75,17 +75,17 @@ def test_letters_are_asked_for_in_both_orders(scripted_server: ScriptedServer, c
     scripted_server.default = reply(lambda request: answered(request) if "hypothesis" in request.prompt else "A")
     plan = Plan(("few-shot",), letters=True, controls=("none",), users=1)
     result = evaluate(personalizer(scripted_server), choices, plan=plan, out=tmp_path / "run")
-    conditions = result.summary["strategies"]
+    conditions = result.summary["conditions"]
     # The scorer, not the model, gives the letters here; neither letter is among the words it has seen.
     assert set(conditions["few-shot"]) == {"accuracy", "accuracy_sum", "accuracy_letter", "order_consistency"}
     assert set(conditions["none"]) == {"accuracy_letter", "order_consistency"}
-    assert result.summary["switched_off"] == ["wrong-user", "inverted", "votes", "gold"]
+    assert result.summary["disabled_controls"] == ["wrong-user", "inverted", "votes", "gold"]
     before = len(scripted_server.requests)
     without = evaluate(personalizer(scripted_server, scorer=None), choices, plan=plan, out=tmp_path / "asked")
-    conditions = without.summary["strategies"]
+    conditions = without.summary["conditions"]
     assert set(conditions["few-shot"]) == {"accuracy", "order_consistency"}
-    assert {each.found["questions"]["undecided"] for each in without.outcomes} == {0}
-    assert sum(each.found["questions"]["asked"] for each in without.outcomes) == len(scripted_server.requests) - before
+    assert {each.result["replies"]["undecided"] for each in without.outcomes} == {0}
+    assert sum(each.result["replies"]["asked"] for each in without.outcomes) == len(scripted_server.requests) - before
     # A model that always says A has a position and no opinion.
     assert conditions["few-shot"]["accuracy"]["mean"] == 0.5
     assert conditions["few-shot"]["order_consistency"]["mean"] == 0.0
@@ -101,17 +101,17 @@ def test_writing_of_a_personalizer(
     plan = Plan(STRATEGIES, concurrency=1)
     result = evaluate(personalizer(scripted_server, budget), texts, plan=plan, out=tmp_path / "run", budget=budget)
     SCHEMA.validate(dict(result.summary))
-    conditions = result.summary["strategies"]
+    conditions = result.summary["conditions"]
     assert {*STRATEGIES, "none", "wrong-user", "own-text"} <= set(conditions)
-    assert result.summary["instruments"] == {"style": 1.0, "characters": 1.0}
+    assert result.summary["authorship_accuracy"] == {"style": 1.0, "characters": 1.0}
     # The model writes with doubts only where texts of the one who has them are shown.
     assert conditions["few-shot"]["win_rate_vs_none"]["mean"] == 0.75
     assert {"author_logprob", "burrows_delta", "copied_words", "words"} <= set(conditions["verified"])
-    (tokens,) = {tuple(outcome.found["tokens"]) for outcome in result.outcomes}
+    (tokens,) = {tuple(outcome.result["tokens"]) for outcome in result.outcomes}
     assert tokens == ("in", "out", "cached")
     spent = Counter[str]()
     for outcome in result.outcomes:
-        spent.update(outcome.found["tokens"])
+        spent.update(outcome.result["tokens"])
     assert spent["in"] == 50 * len(scripted_server.requests) == budget.spent.tokens_in
     assert spent["cached"] == 20 * len(scripted_server.requests)
     assert spent["out"] == budget.spent.tokens_out > 0
@@ -146,7 +146,7 @@ def test_after_a_budget_it_goes_on_and_nothing_runs_twice(
     each = len(scripted_server.requests) // 3
     assert each * 3 == len(scripted_server.requests), "each person's profile takes as many calls"
 
-    # Enough for two profiles, the person's and the stranger's: the first person's cases, and not the third profile.
+    # Enough for two profiles, the person's and the other user's: the first person's cases, and not the third profile.
     budget = Budget(max_calls=2 * each)
     with pytest.raises(BudgetExceededError) as stopped:
         evaluate(personalizer(scripted_server, budget), choices, plan=plan, out=tmp_path / "run", budget=budget)
@@ -168,7 +168,7 @@ def test_after_a_budget_it_goes_on_and_nothing_runs_twice(
     assert len(profiles) == len(set(profiles)) == 3
     assert again.summary["cost"]["infer"]["calls"] == 3 * each, "both sittings"
     assert whole(tmp_path / "run")["cases"] == whole(tmp_path / "whole")["cases"]
-    assert again.summary["strategies"] == undisturbed.summary["strategies"]
+    assert again.summary["conditions"] == undisturbed.summary["conditions"]
 
     # A third time there is nothing left to do.
     before = len(scripted_server.requests)
@@ -187,7 +187,7 @@ def test_a_case_that_failed_is_counted_and_tried_again(
     first = evaluate(personalizer(scripted_server), texts, plan=plan, out=tmp_path / "run")
     assert first.summary["cases"] == {"scored": 3, "errors": 1}
     assert [bool(outcome.error) for outcome in first.outcomes] == [True, False, False, False]
-    assert first.summary["strategies"]["few-shot"]["author_logprob"]["n_cases"] == 3, "an error is no score"
+    assert first.summary["conditions"]["few-shot"]["author_logprob"]["n_cases"] == 3, "an error is no score"
     again = evaluate(personalizer(scripted_server), texts, plan=plan, out=tmp_path / "run")
     assert again.summary["cases"] == {"scored": 4, "errors": 0}
 
@@ -212,5 +212,5 @@ def test_a_strategy_of_ones_own_is_measured(choices: Task, scripted_server: Scri
             return [{"role": "user", "content": f"FOR {profile.user.upper()}: {prompt}"}]
 
     result = evaluate(personalizer(scripted_server), choices, plan=Plan(strategies=(Shouting(), "few-shot")))
-    assert {"shouting", "few-shot"} <= set(result.summary["strategies"])
+    assert {"shouting", "few-shot"} <= set(result.summary["conditions"])
     assert json.loads((result.folder / "eval.json").read_text())["strategies"] == ["shouting", "few-shot"]

@@ -13,11 +13,11 @@ from hyperalign.evals.cases import Task
 from hyperalign.evals.plan import sample_cases
 from tests.fixtures.scripted_server import ScriptedServer
 
-from .parts import FirstWords, jsonl, personalizer, samples
+from .small_task import FirstWords, jsonl, personalizer, samples
 
 
 def test_a_plan_and_its_parts_are_not_both_given(choices: Task) -> None:
-    with pytest.raises(InputError, match="beside it"):
+    with pytest.raises(InputError, match="Both a plan and"):
         evaluate(FirstWords(), choices, plan=Plan(), users=2)
 
 
@@ -37,7 +37,7 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_done(
 ) -> None:
     with pytest.raises(InputError, match="numbers of records"):
         Plan(curve=(0,))
-    with pytest.raises(InputError, match="all cases are one user's"):
+    with pytest.raises(InputError, match="all cases are of one user"):
         evaluate(FirstWords(), choices, users=1, out=tmp_path / "run")
     with pytest.raises(InputError, match="no strategy 'nonsense'"):
         evaluate(personalizer(scripted_server), choices, plan=Plan(("nonsense",)), out=tmp_path / "run")

@@ -46,13 +46,13 @@ def test_a_model_without_log_probabilities_is_asked_for_letters_alone_and_more_o
     assert chosen["score"].calls == 2 * read["score"].calls, "all statements at once, in both orders"
 
 
-def test_controls_and_strangers_are_counted() -> None:
+def test_controls_and_other_users_are_counted() -> None:
     calls = {
         "alone": cost(BARE)["choices"].calls,
         "wrong": cost(BARE, controls=("wrong-user",))["choices"].calls,
         "inverted": cost(BARE, controls=("inverted", "votes"))["choices"].calls,
     }
-    # A stranger's profile is scored as a control, and under each strategy; votes need no model.
+    # Another user's profile is scored as a control, and under each strategy; votes need no model.
     assert calls == {"alone": 2, "wrong": 4, "inverted": 3}
 
 
@@ -64,7 +64,7 @@ def test_writing_is_generated_and_drafts_multiply_it() -> None:
     one, three = cost(WRITTEN, strategies=both)["answers"], cost(WRITTEN, strategies=both, best_of=3)["answers"]
     assert (three.calls, three.tokens_out) == (5, 2000)
     assert three.tokens_in - raw.tokens_in == 3 * (one.tokens_in - raw.tokens_in)
-    assert cost(WRITTEN, controls=("wrong-user",))["answers"].calls == 3, "no stranger is written for each strategy"
+    assert cost(WRITTEN, controls=("wrong-user",))["answers"].calls == 3, "none with other profiles"
 
 
 def test_a_history_is_fitted_once_and_again_for_each_point_of_a_curve() -> None:

@@ -71,11 +71,11 @@ def test_an_error_has_no_score_and_is_tried_again(tmp_path: Path) -> None:
 
     first = {outcome.case: outcome for outcome in run_cases(CASES[:5], fails, path)}
     assert first["c3"].error == "ModelServerError: It hung up."
-    assert first["c3"].found == {}
+    assert first["c3"].result == {}
     again = {outcome.case: outcome for outcome in run_cases(CASES[:5], lambda case: {"x": 2}, path)}
-    assert again["c3"].found == {"x": 2}
+    assert again["c3"].result == {"x": 2}
     assert not again["c3"].error
-    assert again["c1"].found == {"x": 1}
+    assert again["c1"].result == {"x": 1}
 
 
 def test_a_mistake_of_ours_is_not_hidden(tmp_path: Path) -> None:
@@ -106,14 +106,14 @@ def test_cases_run_side_by_side_with_the_caller_s_settings(tmp_path: Path) -> No
 
     with dspy.context(note="mine"):
         outcomes = run_cases(CASES[:4], work, tmp_path / "cases.jsonl", concurrency=4)
-    assert [outcome.found for outcome in outcomes] == [{"note": "mine"}] * 4
+    assert [outcome.result for outcome in outcomes] == [{"note": "mine"}] * 4
 
 
 def test_lines_that_are_no_outcome_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "cases.jsonl"
     path.write_text('[1]\n{"nonsense": 1}\n{"case": "c0", "user": "u0", "clus')
     (outcome,) = run_cases(CASES[:1], lambda case: {"x": 1}, path)
-    assert outcome.found == {"x": 1}
+    assert outcome.result == {"x": 1}
     assert json.loads(path.read_text().splitlines()[-1])["case"] == "c0"
 
 
@@ -140,5 +140,5 @@ def test_killed_at_random_moments_it_equals_an_undisturbed_run(tmp_path: Path, s
     assert kills >= 5
     entries = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}") and '"seconds"' in line]
     assert sorted(entry["case"] for entry in entries) == sorted(case.id for case in CASES), "none twice, none lost"
-    found = {outcome.case: outcome.found for outcome in run_cases(CASES, lambda case: {}, path)}
+    found = {outcome.case: outcome.result for outcome in run_cases(CASES, lambda case: {}, path)}
     assert found == {case.id: {"answer": f"Answer to {case.prompt}"} for case in CASES}

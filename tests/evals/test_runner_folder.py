@@ -18,7 +18,7 @@ from hyperalign.evals.tasks import load_task
 from hyperalign.files import lock_folder
 from hyperalign.programs.selection import Rules
 from hyperalign.records import Pair, Sample
-from tests.evals.parts import TEXTS, FirstWords, GivenTexts, jsonl, pairs, personalizer
+from tests.evals.small_task import TEXTS, FirstWords, GivenTexts, jsonl, pairs, personalizer
 from tests.fixtures.scripted_server import ScriptedServer
 from tests.programs.parts import People
 
@@ -149,7 +149,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(choices: Task, tmp_pat
     (tmp_path / "mine" / "letter.txt").write_text("Dear")
     (tmp_path / "file").write_text("Dear")
     for name in ("mine", "file"):
-        with pytest.raises(InputError, match="something else lies there"):
+        with pytest.raises(InputError, match="holds no eval"):
             evaluate(FirstWords(), choices, out=tmp_path / name)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.txt"]
     (tmp_path / "empty").mkdir()

@@ -13,11 +13,11 @@ from jsonschema import Draft202012Validator
 
 from hyperalign.budget import Usage
 from hyperalign.evals.cases import Case
-from hyperalign.evals.conditions import BEATEN, CONTROLS, kind_of_condition
+from hyperalign.evals.conditions import CONTROLS, CONTROLS_TO_BEAT, condition_kind
 from hyperalign.evals.runner import Outcome
-from hyperalign.evals.summary import Tables, _wins, summarize
+from hyperalign.evals.summary import Tables, _verdicts, summarize
 
-from .parts import Given, GivenTexts
+from .small_task import Given, GivenTexts
 
 RUNS = 1_000
 SCHEMA = Draft202012Validator(json.loads(files("hyperalign.evals").joinpath("summary.schema.json").read_text()))
@@ -46,10 +46,10 @@ def test_the_schema_is_one_and_refuses_what_is_no_summary() -> None:
     Draft202012Validator.check_schema(SCHEMA.schema)
     good = found_in([outcome("1", "ada", verified=1.0, wrong_user=0.0)])
     for spoil in (
-        lambda s: s.pop("switched_off"),
-        lambda s: s["strategies"]["verified"]["accuracy"].pop("low"),
-        lambda s: s["against"]["wrong-user"]["verified"].pop("p_holm"),
-        lambda s: s["wins"]["verified"].update(won="yes"),
+        lambda s: s.pop("disabled_controls"),
+        lambda s: s["conditions"]["verified"]["accuracy"].pop("low"),
+        lambda s: s["differences"]["wrong-user"]["verified"].pop("p_holm"),
+        lambda s: s["verdicts"]["verified"].update(beats_all="yes"),
         lambda s: s.update(kind="essay"),
     ):
         bad = json.loads(json.dumps(good))
@@ -64,7 +64,7 @@ def test_how_much_of_the_way_to_gold_is_covered() -> None:
         both = {"accuracy": verified, "own_over_other": 1.0, "order_consistency": 1.0}
         ceiling = {"accuracy": gold, "own_over_other": 0.5, "order_consistency": 1.0}
         found = outcome(case, user, verified=both, gold=ceiling, wrong_user=0.0)
-        return Outcome(case, user, user, {"scores": {**found.found["scores"], "verified@4": {"accuracy": early}}})
+        return Outcome(case, user, user, {"scores": {**found.result["scores"], "verified@4": {"accuracy": early}}})
 
     summary = found_in(
         [
@@ -73,12 +73,12 @@ def test_how_much_of_the_way_to_gold_is_covered() -> None:
             for case, verified in ((1, 1.0), (2, 0.5))
         ]
     )
-    assert set(summary["covered"]) == {"verified", "verified@4"}
-    assert summary["covered"]["verified@4"]["accuracy"]["mean"] == 0.0
-    assert list(summary["covered"]["verified"]) == ["accuracy"]
-    share = summary["covered"]["verified"]["accuracy"]
+    assert set(summary["gap_closed"]) == {"verified", "verified@4"}
+    assert summary["gap_closed"]["verified@4"]["accuracy"]["mean"] == 0.0
+    assert list(summary["gap_closed"]["verified"]) == ["accuracy"]
+    share = summary["gap_closed"]["verified"]["accuracy"]
     assert (share["mean"], share["low"], share["high"], share["n_clusters"], share["n_cases"]) == (0.5, 0.5, 0.5, 6, 12)
-    assert "covered" not in found_in([outcome("1", "ada", verified=1.0, wrong_user=0.0)])
+    assert "gap_closed" not in found_in([outcome("1", "ada", verified=1.0, wrong_user=0.0)])
 
 
 def test_figures_by_hand() -> None:
@@ -95,31 +95,31 @@ def test_figures_by_hand() -> None:
     assert summary["cases"] == {"scored": 3, "errors": 1}
     assert summary["cluster"] == {"unit": "person", "n": 2}
     # Means of people, not of cases.
-    assert summary["strategies"]["verified"]["accuracy"]["mean"] == 0.75
-    assert summary["strategies"]["verified"]["accuracy"]["n_cases"] == 3
-    against = summary["against"]["wrong-user"]["verified"]
+    assert summary["conditions"]["verified"]["accuracy"]["mean"] == 0.75
+    assert summary["conditions"]["verified"]["accuracy"]["n_cases"] == 3
+    against = summary["differences"]["wrong-user"]["verified"]
     assert (against["mean"], against["n_clusters"], against["p_holm"]) == (0.25, 2, 0.5)
     assert summary["cost"]["infer"]["tokens_in"] == 30
-    assert summary["instruments"] == {"style": 0.75}
+    assert summary["authorship_accuracy"] == {"style": 0.75}
     assert (summary["note"], summary["seed"], summary["model"]) == ("Invented.", 3, "m")
 
 
 def test_a_run_in_which_every_case_failed_has_no_figure() -> None:
     summary = found_in([Outcome("1", "ada", "ada", {}, "ModelServerError: no.")])
     assert summary["cases"] == {"scored": 0, "errors": 1}
-    assert summary["strategies"] == summary["wins"] == summary["against"] == summary["equity"] == {}
+    assert summary["conditions"] == summary["verdicts"] == summary["differences"] == summary["equity"] == {}
     assert summary["cluster"]["n"] == 0
 
 
 def test_controls_that_were_off_are_named() -> None:
     outcomes = [outcome("1", "ada", verified=1.0, gold=1.0)]
-    assert found_in(outcomes, controls=["gold"])["switched_off"] == ["none", "wrong-user", "inverted", "votes"]
-    assert found_in(outcomes, controls=CONTROLS)["switched_off"] == []
+    assert found_in(outcomes, controls=["gold"])["disabled_controls"] == ["none", "wrong-user", "inverted", "votes"]
+    assert found_in(outcomes, controls=CONTROLS)["disabled_controls"] == []
     assert found_in(outcomes)["controls"] == ["gold"]
     assert [
-        condition for condition in (*BEATEN, "gold", "own-text") if kind_of_condition(condition) == "strategy"
+        condition for condition in (*CONTROLS_TO_BEAT, "gold", "own-text") if condition_kind(condition) == "strategy"
     ] == []
-    assert kind_of_condition("verified") == "strategy"
+    assert condition_kind("verified") == "strategy"
 
 
 # Wins
@@ -149,7 +149,7 @@ def world(
         rates: the beta distribution of how often a strategy picks a person's choice.
         share: the share of that rate that a control reaches.
         others: the same for every control that ``share`` does not name.
-        own: how often a strategy's own profile beats a stranger's.
+        own: how often a strategy's own profile beats another user's.
     """
     sizes, right = rng.integers(2, 6, clusters), rng.beta(*rates, clusters)
     conditions: Tables = {
@@ -162,13 +162,13 @@ def world(
 
 
 NOTHING_TO_WIN = {
-    "every condition picks as well as every other, and nobody's own profile is better than a stranger's": {
+    "every condition picks as well as every other, and nobody's own profile is better than another user's": {
         "rates": (4, 2.5), "share": {}, "others": 1.0, "own": 0.5,
     },
     "everything is beaten but the wrong user's profile: the null that is hardest to keep": {
         "rates": (8, 2), "share": {"wrong-user": 1.0}, "others": 1 / 8, "own": 0.97,
     },
-    "every control is beaten, but a stranger's profile would do as well": {
+    "every control is beaten, but another user's profile would do as well": {
         "rates": (12, 1), "share": {}, "others": 1 / 8, "own": 0.5,
     },
 }  # fmt: skip
@@ -178,7 +178,8 @@ NOTHING_TO_WIN = {
 def test_where_there_is_nothing_to_win_nearly_nothing_wins(drawn: dict[str, Any]) -> None:
     rng = np.random.default_rng(11)
     claims = sum(
-        any(found["won"] for found in _wins(world(rng, 10, **drawn), "accuracy").values()) for _ in range(RUNS)
+        any(found["beats_all"] for found in _verdicts(world(rng, 10, **drawn), "accuracy").values())
+        for _ in range(RUNS)
     )
     assert claims / RUNS <= 0.065
 
@@ -190,9 +191,9 @@ def test_what_is_there_is_found() -> None:
         conditions = world(rng, 12, rates=(12, 1), share={}, others=1 / 8, own=0.5)
         sizes = np.array([len(values) for values in conditions["a"]["accuracy"].values()])
         conditions["a"]["own_over_other"] = draws(rng, np.full(12, 0.95), sizes)
-        won.append(_wins(conditions, "accuracy"))
-    assert sum(found["a"]["won"] for found in won) >= 45
-    assert sum(found["b"]["won"] for found in won) <= 5
+        won.append(_verdicts(conditions, "accuracy"))
+    assert sum(found["a"]["beats_all"] for found in won) >= 45
+    assert sum(found["b"]["beats_all"] for found in won) <= 5
 
 
 USERS = [f"u{number}" for number in range(12)]
@@ -205,24 +206,24 @@ def run(**conditions: float | dict[str, float]) -> dict[str, Any]:
 def test_who_beats_every_control_but_one_has_not_won() -> None:
     beaten = {"wrong_user": 0.0, "inverted": 0.0, "vote_length": 0.0, "vote_word-length": 0.0}
     own = {"accuracy": 1.0, "own_over_other": 1.0}
-    all_but_one = run(verified=own, **beaten, **{"vote_readability": 1.0})["wins"]["verified"]
-    assert all_but_one == {"p_holm": 1.0, "won": False, "weakest_against": "vote-readability"}
-    all_of_them = run(verified=own, **beaten, **{"vote_readability": 0.0})["wins"]["verified"]
-    assert all_of_them["won"]
+    all_but_one = run(verified=own, **beaten, **{"vote_readability": 1.0})["verdicts"]["verified"]
+    assert all_but_one == {"p_holm": 1.0, "beats_all": False, "closest": "vote-readability"}
+    all_of_them = run(verified=own, **beaten, **{"vote_readability": 0.0})["verdicts"]["verified"]
+    assert all_of_them["beats_all"]
     assert all_of_them["p_holm"] == pytest.approx(1 / 2**12, abs=1e-5)
 
 
 def test_who_does_as_well_with_another_s_profile_has_not_won() -> None:
     wins = run(
         verified={"accuracy": 1.0, "own_over_other": 0.5}, hypotheses={"accuracy": 1.0, "own_over_other": 1.0}, none=0.0
-    )["wins"]
-    assert not wins["verified"]["won"]
-    assert wins["verified"]["weakest_against"] == "another's profile"
-    assert wins["hypotheses"]["won"]
+    )["verdicts"]
+    assert not wins["verified"]["beats_all"]
+    assert wins["verified"]["closest"] == "another user's profile"
+    assert wins["hypotheses"]["beats_all"]
     assert set(wins) == {"verified", "hypotheses"}, "a control does not win"
 
 
-def test_of_what_is_written_only_the_strategy_that_met_a_stranger_wins() -> None:
+def test_in_writing_only_the_main_strategy_can_beat_all_controls() -> None:
     task = GivenTexts([Case("1", "a", "a", "p", (), reference="r")], {})
 
     def wins(*names: str, **controls: float) -> dict[str, Any]:
@@ -232,31 +233,31 @@ def test_of_what_is_written_only_the_strategy_that_met_a_stranger_wins() -> None
         }
         scores = {condition: {"author_logprob": mean} for condition, mean in means.items()}
         outcomes = [Outcome(user, user, user, {"scores": scores}) for user in USERS]
-        found: dict[str, Any] = found_in(outcomes, task=task)["wins"]
+        found: dict[str, Any] = found_in(outcomes, task=task)["verdicts"]
         return found
 
     found = wins("few-shot", "verified", "hypotheses", none=-0.9, wrong_user=-0.8)
-    assert {condition for condition, each in found.items() if each["won"]} == {"verified"}
+    assert {condition for condition, each in found.items() if each["beats_all"]} == {"verified"}
     assert {each["p_holm"] for each in found.values()} == {round(3 / 2**12, 5)}, "all of them beat all"
-    assert {condition: each.get("stranger_under") for condition, each in found.items()} == {
+    assert {condition: each.get("wrong_user_strategy") for condition, each in found.items()} == {
         "few-shot": "verified", "verified": None, "hypotheses": "verified"
     }  # fmt: skip
     # Without it the last one is what controls are made under.
     last = wins("hypotheses", "few-shot", none=-0.9, wrong_user=-0.8)
-    assert [condition for condition, each in last.items() if each["won"]] == ["few-shot"]
-    # Where nobody met a stranger, as the control was off, the report's first line says so.
-    assert all(each["won"] for each in wins("few-shot", "verified", none=-0.9).values())
+    assert [condition for condition, each in last.items() if each["beats_all"]] == ["few-shot"]
+    # Where the control was off, the report's first line says so.
+    assert all(each["beats_all"] for each in wins("few-shot", "verified", none=-0.9).values())
 
 
 def test_gold_need_not_be_beaten_and_what_one_wins_is_adjusted_for_the_others() -> None:
     conditions = {f"s{number}": 1.0 for number in range(4)}
     few = USERS[:6]
     alone = found_in([outcome(user, user, s0=1.0, none=0.0, gold=1.0) for user in few])
-    assert alone["wins"]["s0"] == {"p_holm": pytest.approx(1 / 64, abs=1e-5), "won": True, "weakest_against": "none"}
+    assert alone["verdicts"]["s0"] == {"p_holm": pytest.approx(1 / 64, abs=1e-5), "beats_all": True, "closest": "none"}
     four = found_in([outcome(user, user, none=0.0, gold=1.0, **conditions) for user in few])
-    assert {found["won"] for found in four["wins"].values()} == {False}
-    assert {found["p_holm"] for found in four["wins"].values()} == {0.0625}
-    assert set(four["against"]) == {"none", "gold"}
+    assert {found["beats_all"] for found in four["verdicts"].values()} == {False}
+    assert {found["p_holm"] for found in four["verdicts"].values()} == {0.0625}
+    assert set(four["differences"]) == {"none", "gold"}
 
 
 # Parts, people and curves
@@ -292,7 +293,7 @@ def test_equity_is_over_personas_where_there_are_some() -> None:
     assert grouped["worst_decile"] == 0.0
 
 
-def test_without_a_bare_arm_worse_is_below_chance() -> None:
+def test_without_a_bare_condition_worse_is_below_chance() -> None:
     outcomes = [outcome(user, user, verified=score) for user, score in (("a", 1.0), ("b", 0.0), ("c", 0.5))]
     assert found_in(outcomes)["equity"]["verified"]["made_worse"] == pytest.approx(1 / 3)
 
@@ -305,10 +306,10 @@ def test_curves_hold_each_number_of_records_and_all() -> None:
     ]
     outcomes.append(outcome("c", "c", verified=0.0, none=0.0))  # with too few records for any point
     summary = found_in(outcomes)
-    curve = {count: found["accuracy"]["mean"] for count, found in summary["curves"]["verified"].items()}
+    curve = {count: found["accuracy"]["mean"] for count, found in summary["learning_curves"]["verified"].items()}
     assert curve == {"1": 0.0, "4": 1.0, "all": pytest.approx(2 / 3)}
-    assert summary["curves"]["few-shot"]["all"] == {}
-    for part in ("strategies", "equity", "wins"):
+    assert summary["learning_curves"]["few-shot"]["all"] == {}
+    for part in ("conditions", "equity", "verdicts"):
         assert not any("@" in condition for condition in summary[part])
 
 
@@ -322,15 +323,15 @@ def test_writing_is_held_to_the_author_s_log_probability() -> None:
     summary = found_in([Outcome(user, user, user, {"scores": conditions}) for user in USERS], task=task)
     assert summary["kind"] == "writing"
     assert summary["controls"] == ["none", "own-text"]
-    assert summary["wins"]["verified"]["won"], "a ceiling need not be beaten"
-    assert summary["against"]["own-text"]["verified"]["mean"] == pytest.approx(-0.05)
-    assert summary["strategies"]["verified"]["win_rate_vs_none"]["low"] < 1.0, "a share at its end is not certain"
-    assert summary["strategies"]["verified"]["author_logprob"]["low"] == pytest.approx(-0.1)
+    assert summary["verdicts"]["verified"]["beats_all"], "a ceiling need not be beaten"
+    assert summary["differences"]["own-text"]["verified"]["mean"] == pytest.approx(-0.05)
+    assert summary["conditions"]["verified"]["win_rate_vs_none"]["low"] < 1.0, "a share at its end is not certain"
+    assert summary["conditions"]["verified"]["author_logprob"]["low"] == pytest.approx(-0.1)
 
 
 def test_undecided_questions_are_counted() -> None:
     one, other = outcome("1", "ada", verified=1.0), outcome("2", "bob", verified=0.0)
-    assert "answers" not in found_in([one, other]), "where nothing was asked"
-    one.found["questions"] = {"asked": 4, "undecided": 1}
-    other.found["questions"] = {"asked": 6, "undecided": 2}
-    assert found_in([one, other])["answers"] == {"asked": 10, "undecided": 3}
+    assert "replies" not in found_in([one, other]), "where nothing was asked"
+    one.result["replies"] = {"asked": 4, "undecided": 1}
+    other.result["replies"] = {"asked": 6, "undecided": 2}
+    assert found_in([one, other])["replies"] == {"asked": 10, "undecided": 3}

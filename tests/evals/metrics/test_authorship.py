@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from hyperalign.errors import InputError
-from hyperalign.evals.metrics.authorship import FAMILIES, UNSEEN, Authorship, Family, cut, masked
+from hyperalign.evals.metrics.authorship import FAMILIES, UNMASKED_FEATURES, Authorship, Family, cut, mask_topic
 from hyperalign.style import measure
-from tests.evals.parts import BLUNT, GARDEN, HEDGER, SEA, written
+from tests.evals.small_task import BLUNT, GARDEN, HEDGER, SEA, written
 
 HABITS = {"hed": HEDGER, "blu": BLUNT}
 
@@ -98,19 +98,19 @@ def test_only_the_beginning_counts() -> None:
 def test_what_it_cannot_see_is_what_no_mask_shows() -> None:
     plain = "We saw a cat. It sat by a big old oak, and then (why?) it ran off to Rome; I let it go."
     grand = plain.replace("cat", "crocodile").replace("oak", "catafalque").replace("Rome", "Constantinople")
-    assert masked(plain) == masked(grand)
+    assert mask_topic(plain) == mask_topic(grand)
     one, other = measure(plain), measure(grand)
-    assert {name for name in UNSEEN if one[name] != other[name]} == UNSEEN
+    assert {name for name in UNMASKED_FEATURES if one[name] != other[name]} == UNMASKED_FEATURES
     # Reading ease is made of letters and of sentences, which it does see.
-    assert {name for name in one if one[name] != other[name]} == UNSEEN | {"reading_ease"}
+    assert {name for name in one if one[name] != other[name]} == UNMASKED_FEATURES | {"reading_ease"}
 
 
 def test_masked_by_example() -> None:
-    assert masked("The old dog, however, didn't bark at 7 in Paris!") == "the w w , however , didn't w at 9 in C !"
-    assert masked("Rain.\n\n\nIt’s late.") == "C . ¶ it's w ."
-    assert masked("B2B (see p. 3)") == "9 ( w w . 9 )"
-    assert masked("Over\nthere") == "over there", "one line break is no paragraph"
-    assert masked("") == ""
+    assert mask_topic("The old dog, however, didn't bark at 7 in Paris!") == "the w w , however , didn't w at 9 in C !"
+    assert mask_topic("Rain.\n\n\nIt’s late.") == "C . ¶ it's w ."
+    assert mask_topic("B2B (see p. 3)") == "9 ( w w . 9 )"
+    assert mask_topic("Over\nthere") == "over there", "one line break is no paragraph"
+    assert mask_topic("") == ""
 
 
 def test_cut_keeps_line_breaks_and_no_more_words() -> None:

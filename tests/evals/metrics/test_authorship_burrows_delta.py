@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hyperalign.evals.metrics.authorship import BurrowsDelta
-from tests.evals.parts import BLUNT, GARDEN, HEDGER, SEA, written
+from tests.evals.small_task import BLUNT, GARDEN, HEDGER, SEA, written
 
 
 def test_by_hand() -> None:

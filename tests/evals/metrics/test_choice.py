@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hyperalign.evals.metrics.choice import FEATURES, Margin, accuracy, margin, own_over_other, vote
+from hyperalign.evals.metrics.choice import FEATURES, Margin, margin, vote, win
 from hyperalign.records import Pair, Record, Sample
 from hyperalign.scores import TextScore
 
@@ -24,8 +24,8 @@ def test_margins_are_sums_and_means() -> None:
 
 
 def test_ties_count_half() -> None:
-    assert [accuracy(gain) for gain in (0.2, 0.0, -0.2)] == [1.0, 0.5, 0.0]
-    assert [own_over_other(own, 1.0) for own in (1.5, 1.0, 0.5)] == [1.0, 0.5, 0.0]
+    assert [win(gain, 0.0) for gain in (0.2, 0.0, -0.2)] == [1.0, 0.5, 0.0]
+    assert [win(own, 1.0) for own in (1.5, 1.0, 0.5)] == [1.0, 0.5, 0.0]
 
 
 @pytest.mark.parametrize("name", sorted(FEATURES))

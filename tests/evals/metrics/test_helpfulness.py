@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from hyperalign.evals.metrics.helpfulness import HelpsMore, informative
+from hyperalign.evals.metrics.helpfulness import HelpsMore, informativeness
 from hyperalign.scores import Message, TextScore
 
 PROMPT = "How do I shoot a good photo?"
@@ -50,8 +50,8 @@ def test_an_answer_cannot_close_its_fence() -> None:
 
 
 def test_the_proxy_counts_what_an_answer_adds_and_gives_a_refusal_nothing() -> None:
-    assert informative(PROMPT, "I'm sorry, but I can't help with that.") == 0.0
-    assert informative(PROMPT, "Shoot a good photo!") == 0.0
-    some = informative(PROMPT, "Hold the camera still, and keep the sun behind your back.")
+    assert informativeness(PROMPT, "I'm sorry, but I can't help with that.") == 0.0
+    assert informativeness(PROMPT, "Shoot a good photo!") == 0.0
+    some = informativeness(PROMPT, "Hold the camera still, and keep the sun behind your back.")
     assert 0.0 < some < 0.5
-    assert informative(PROMPT, " ".join(f"word{'abcdefgh'[i % 8]}{'xyzuvw'[i // 8]}" for i in range(40))) == 1.0
+    assert informativeness(PROMPT, " ".join(f"word{'abcdefgh'[i % 8]}{'xyzuvw'[i // 8]}" for i in range(40))) == 1.0

@@ -16,10 +16,20 @@ from hyperalign.errors import InputError
 from hyperalign.evals import Plan, evaluate, write_report
 from hyperalign.evals.cases import Case
 from hyperalign.evals.conditions import CONTROLS
-from hyperalign.evals.report.view import gap, load_view
+from hyperalign.evals.report.view import format_difference, load_view
 from hyperalign.evals.runner import Outcome
 from hyperalign.evals.tasks import load_task
-from tests.evals.parts import FirstWords, Given, GivenTexts, answered, finished, jsonl, pairs, personalizer, samples
+from tests.evals.small_task import (
+    FirstWords,
+    Given,
+    GivenTexts,
+    answered,
+    finished,
+    jsonl,
+    pairs,
+    personalizer,
+    samples,
+)
 from tests.fixtures.scripted_server import ScriptedServer, reply
 
 TASK = Given([])
@@ -87,7 +97,7 @@ def scored(case: str, user: str, margin: float = 0.0, **scores: float) -> Outcom
             "chosen": f"Chosen in {case}",
             "rejected": f"Rejected in {case}",
             "margins": {"none": bare, "verified": {"total": margin, "mean": margin}},
-            "said": {"verified": [{"role": "user", "content": f"Said in {case}\n…"}]},
+            "context": {"verified": [{"role": "user", "content": f"Said in {case}\n…"}]},
             "scores": {condition.replace("_", "-"): {"accuracy": value} for condition, value in scores.items()},
         },
     )
@@ -136,15 +146,15 @@ def test_the_way_to_gold_is_told_where_there_is_gold(tmp_path: Path) -> None:
     # Gold is not told from chance by eight people: nothing is said of how sure the ratio is.
     assert ["| verified", " 0 %"] in rows
     assert ["| verified, 4 records", " 50 %"] in rows
-    assert "On the way from chance to gold" in html
-    assert "way from chance to gold" not in reported(tmp_path / "none", PLAIN)[0]
+    assert "Fraction of the gap to gold" in html
+    assert "gap between chance and gold" not in reported(tmp_path / "none", PLAIN)[0]
 
 
 @pytest.mark.parametrize("off", [("votes",), ("none", "wrong-user", "inverted", "votes", "gold")])
 def test_controls_that_are_off_stand_first(tmp_path: Path, off: Sequence[str]) -> None:
     on = [control for control in CONTROLS if control not in off]
     markdown, html = reported(tmp_path / "run", PLAIN, controls=on)
-    said = f"Controls were switched off: {', '.join(off)}."
+    said = f"Disabled controls: {', '.join(off)}."
     assert said in markdown.splitlines()[0]
     body = Page(html[html.index("<body>") :].replace("</html>", ""))
     assert said in "".join(body.texts).strip().splitlines()[0]
@@ -152,10 +162,10 @@ def test_controls_that_are_off_stand_first(tmp_path: Path, off: Sequence[str]) -
 
 def test_errors_and_few_people_are_warned_of_and_named(tmp_path: Path) -> None:
     broken = Outcome("e1", "u9", "u9", {}, "ModelServerError: <b>It</b> hung up | `twice`.")
-    broken.found["questions"] = {"asked": 12, "undecided": 2}
+    broken.result["replies"] = {"asked": 12, "undecided": 2}
     markdown, html = reported(tmp_path / "run", [*PLAIN[:3], broken])
     first = markdown.splitlines()[0]
-    assert "2 of 12 questions stayed undecided" in first
+    assert "2 of 12 replies of the model decided nothing" in first
     assert "1 case(s) ended in an error" in first
     assert "Only 3 clusters" in first
     assert "case e1: ModelServerError: &lt;b&gt;It&lt;/b&gt; hung up | `twice`." in html
@@ -170,9 +180,9 @@ def test_worst_and_best_are_told_with_what_decided(tmp_path: Path) -> None:
     assert view.main == "verified"
     assert [case.user for case in view.worst] == ["u0", "u1", "u2"]
     assert [case.user for case in view.best] == ["u7", "u6", "u5"]
-    assert [title for title, _ in view.worst[0].sides] == ["preferred", "turned down"]
+    assert [title for title, _ in view.worst[0].sides] == ["preferred", "rejected"]
     assert view.worst[0].effect == "margin -0.300 nats per token"
-    assert view.worst[0].said == "Said in c0", "without the place of the prompt"
+    assert view.worst[0].context == "Said in c0", "without the place of the prompt"
     for text in ("Prompt of c7", "Chosen in c7", "Rejected in c7", "Said in c7", "margin +0.400 nats per token"):
         assert text in html
     assert "Prompt of c3" not in html, "nothing changed there"
@@ -219,7 +229,7 @@ def hostile_outcomes() -> list[Outcome]:
         "chosen": f"chosen {HOSTILE}",
         "rejected": f"rejected {HOSTILE}",
         "margins": {"none": {"total": 0.0, "mean": 0.0}, "verified": {"total": 1.0, "mean": 1.0}},
-        "said": {"verified": [{"role": "system", "content": HOSTILE}, {"role": "user", "content": "…"}]},
+        "context": {"verified": [{"role": "system", "content": HOSTILE}, {"role": "user", "content": "…"}]},
         "scores": {"verified": {"accuracy": 1.0}, HOSTILE: {"accuracy": 0.5}},
     }
     return [Outcome(f"c{n}", HOSTILE if n else "ada", f"u{n}", found) for n in range(8)] + [
@@ -264,7 +274,7 @@ def test_hostile_texts_are_text_in_markdown(tmp_path: Path) -> None:
 def test_one_cluster_has_no_interval_and_is_told_all_the_same(tmp_path: Path) -> None:
     markdown, html = reported(tmp_path / "run", [scored("c", "ada", margin=0.2, verified=1.0, gold=1.0)])
     assert "| verified | 100 % |" in markdown
-    assert not re.search(r"\d to ", markdown[markdown.index("## Figures") : markdown.index("## Against")])
+    assert not re.search(r"\d to ", markdown[markdown.index("## Results") : markdown.index("## Differences")])
     (plot, *_) = charts_in(html)
     assert not [part for part in plot if "whisker" in part.get("class", "")]
     assert len([part for part in plot if part.tag == "circle"]) == 2
@@ -304,17 +314,17 @@ def test_a_writing_run_is_told(scripted_server: ScriptedServer, tmp_path: Path) 
     markdown, html = markdown_file.read_text(), html_file.read_text()
     loads_nothing(Page(html), html)
     assert "author log-probability" in markdown
-    assert "The judges name the author of the people's own texts in 100 % of cases by style" in html
+    assert "Accuracy of the authorship classifiers on the people's own texts: style 100 %" in html
     assert "Only 2 clusters" in markdown.splitlines()[0]
-    assert "is not asked" not in markdown.splitlines()[0]
+    assert "does not support" not in markdown.splitlines()[0]
     told = dict(re.findall(r"- \*\*(.*?)\*\*: (.*)", markdown))
-    assert "No stranger's answer was written for it, only under verified" in told["few-shot"]
-    assert "No stranger" not in told["verified"]
+    assert "It was not compared with wrong-user, which was run with verified only." in told["few-shot"]
+    assert "not compared" not in told["verified"]
     assert len(charts_in(html)) == 6, "four plots, the people, and a curve"
     view = load_view(result.folder)
     for case in [*view.worst, *view.best]:
         titles = [title for title, _ in case.sides]
-        assert (titles[0], titles[-1]) == ("without a profile", "what the person wrote")
+        assert (titles[0], titles[-1]) == ("no profile", "what the person wrote")
 
 
 def test_writing_without_a_bare_answer_has_nothing_to_be_called_harm(tmp_path: Path) -> None:
@@ -324,20 +334,20 @@ def test_writing_without_a_bare_answer_has_nothing_to_be_called_harm(tmp_path: P
     _, html = reported(tmp_path / "run", outcomes, task, controls=[])
     view = load_view(tmp_path / "run")
     assert (list(view.worst), list(view.best)) == ([], [])
-    assert "There is no control to hold it against." in html
+    assert "There is no control to compare with." in html
 
 
-def test_who_met_no_stranger_is_told_not_to_have_won(tmp_path: Path) -> None:
+def test_a_strategy_without_a_wrong_user_is_not_shown_to_help(tmp_path: Path) -> None:
     task = GivenTexts([Case("1", "a", "a", "p", (), reference="r")], {})
     means = {"few-shot": -0.1, "verified": -0.2, "none": -0.9, "wrong-user": -0.8}
     scores = {condition: {"author_logprob": mean} for condition, mean in means.items()}
     found = {"prompt": "p", "reference": "r", "answers": {}, "scores": scores}
     markdown, html = reported(tmp_path / "run", [Outcome(user, user, user, found) for user in USERS], task)
     verdicts = dict(load_view(tmp_path / "run").verdicts)
-    assert verdicts["verified"].startswith("Beats every control in this run")
+    assert verdicts["verified"].startswith("Helps: it beats every control in this run")
     assert verdicts["few-shot"] == (
-        "Beats the controls that it met (p = 0.008, closest: none). "
-        "No stranger's answer was written for it, only under verified; so it can't win."
+        "Beats the other controls (p = 0.008, closest: none). "
+        "It was not compared with wrong-user, which was run with verified only."
     )
     assert verdicts["few-shot"] in markdown
     assert verdicts["few-shot"] in "".join(Page(html).texts)
@@ -348,7 +358,7 @@ def test_any_program_s_run_is_told(tmp_path: Path) -> None:
     result = evaluate(FirstWords(), task, out=tmp_path / "run")
     markdown, html = (path.read_text() for path in write_report(result.folder))
     loads_nothing(Page(html), html)
-    said = "Controls that such a program is not asked are missing: none, inverted, gold."
+    said = "Controls that such a program does not support: none, inverted, gold."
     assert said in markdown.splitlines()[0]
     assert said in html
     assert load_view(result.folder).main == "program"
@@ -363,5 +373,5 @@ def test_without_a_summary_there_is_no_report(tmp_path: Path) -> None:
 
 def test_a_difference_of_shares_is_cut_where_none_can_be() -> None:
     found = {"mean": 0.5, "low": -0.375, "high": 1.375}
-    assert gap("accuracy", found) == "+50 points (-38 to +100)"
-    assert gap("author_log_probability", found) == "+0.50 (-0.38 to +1.38)"
+    assert format_difference("accuracy", found) == "+50 points (-38 to +100)"
+    assert format_difference("author_log_probability", found) == "+0.50 (-0.38 to +1.38)"

@@ -13,7 +13,7 @@ import pytest
 
 from hyperalign.backends.models.connect import connect
 from hyperalign.evals.cases import Case, CaseKind
-from hyperalign.evals.conditions import CONTROLS, Conditions, named
+from hyperalign.evals.conditions import CONTROLS, Conditions, resolve_strategies
 from hyperalign.evals.controls import wrong_users
 from hyperalign.evals.runner import Outcome, run_cases
 from hyperalign.evals.solvers.choice import ChoiceSolver
@@ -74,7 +74,7 @@ def profile_of(records: Sequence[Record]) -> Profile:
 
 
 def arms_of(cases: Sequence[Case], *strategies: str) -> Conditions:
-    return Conditions(named(strategies), profile_of, strangers=wrong_users(cases, 7))
+    return Conditions(resolve_strategies(strategies), profile_of, other_users=wrong_users(cases, 7))
 
 
 def test_a_profile_that_fits_wins_and_its_controls_do_not(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_profile_that_fits_wins_and_its_controls_do_not(tmp_path: Path) -> Non
     work = ChoiceSolver(arms_of(cases, "none", "verified", "few-shot"), Overlap())
     outcomes = run_cases(cases, work, tmp_path / "cases.jsonl")
     summary = summarize(task, outcomes, model="overlap", seed=7)
-    conditions = summary["strategies"]
+    conditions = summary["conditions"]
     sure = conditions["verified"]["accuracy"]
     assert (sure["mean"], sure["high"], sure["n_clusters"], sure["n_cases"]) == (1.0, 1.0, 3, 9)
     assert 0.25 < sure["low"] < 0.35, "three people in a row are seen where three in ten are right: 0.025 ** (1 / 3)"
@@ -94,14 +94,14 @@ def test_a_profile_that_fits_wins_and_its_controls_do_not(tmp_path: Path) -> Non
     assert conditions["few-shot"]["accuracy"]["mean"] == 0.5, "its example says nothing of these answers"
     assert "none" not in conditions, "gains are counted from it"
     assert {"vote-length", "vote-word-length", "vote-readability"} <= set(conditions)
-    won = summary["against"]["inverted"]["verified"]
+    won = summary["differences"]["inverted"]["verified"]
     assert (won["mean"], won["n_clusters"]) == (1.0, 3)
     # Three people can't show more than one in eight, times two strategies.
     assert won["p_holm"] >= 2 * 0.125
-    assert not any(win["won"] for win in summary["wins"].values())
+    assert not any(win["beats_all"] for win in summary["verdicts"].values())
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert summary["cluster"] == {"unit": "person", "n": 3}
-    assert (summary["switched_off"], set(summary["controls"])) == ([], {*BEATEN_HERE, "gold"})
+    assert (summary["disabled_controls"], set(summary["controls"])) == ([], {*BEATEN_HERE, "gold"})
 
 
 def test_a_win_needs_people_enough_and_every_control_beaten(tmp_path: Path) -> None:
@@ -110,12 +110,12 @@ def test_a_win_needs_people_enough_and_every_control_beaten(tmp_path: Path) -> N
     outcomes = run_cases(
         cases, ChoiceSolver(arms_of(cases, "verified", "few-shot"), Overlap()), tmp_path / "cases.jsonl"
     )
-    wins = summarize(task, outcomes, model="overlap", seed=7)["wins"]
+    wins = summarize(task, outcomes, model="overlap", seed=7)["verdicts"]
     assert set(wins) == {"verified", "few-shot"}
     # Seven people all of one mind are seen once in 128 by chance; two strategies were tried.
-    assert (wins["verified"]["p_holm"], wins["verified"]["won"]) == (round(2 / 128, 5), True)
-    assert wins["verified"]["weakest_against"] in BEATEN_HERE | {"another's profile"}
-    assert not wins["few-shot"]["won"]
+    assert (wins["verified"]["p_holm"], wins["verified"]["beats_all"]) == (round(2 / 128, 5), True)
+    assert wins["verified"]["closest"] in BEATEN_HERE | {"another user's profile"}
+    assert not wins["few-shot"]["beats_all"]
     assert wins["few-shot"]["p_holm"] == 1.0
 
 
@@ -131,27 +131,29 @@ def test_one_control_that_is_not_beaten_is_no_win() -> None:
         outcome(user, **{"verified": 1.0, "wrong-user": 0.0, "inverted": 0.0, "vote-length": 1.0}) for user in people
     ]
     summary = summarize(task, outcomes, model="m", seed=1, controls=["wrong-user", "inverted", "votes"])
-    assert summary["wins"] == {"verified": {"p_holm": 1.0, "won": False, "weakest_against": "vote-length"}}
-    assert summary["against"]["inverted"]["verified"]["p_holm"] == round(1 / 128, 5)
-    assert summary["switched_off"] == ["none", "gold"]
+    assert summary["verdicts"] == {"verified": {"p_holm": 1.0, "beats_all": False, "closest": "vote-length"}}
+    assert summary["differences"]["inverted"]["verified"]["p_holm"] == round(1 / 128, 5)
+    assert summary["disabled_controls"] == ["none", "gold"]
 
 
 def test_margins_are_kept_and_nothing_but_the_strategy_differs() -> None:
     scorer = Overlap()
     case = Likes().cases()[0]
-    found = ChoiceSolver(Conditions(named(["verified"]), profile_of, controls=["gold"]), scorer)(case)
+    found = ChoiceSolver(Conditions(resolve_strategies(["verified"]), profile_of, controls=["gold"]), scorer)(case)
     assert set(found["margins"]) == {"none", "verified", "gold"}
     assert found["margins"]["verified"]["total"] > found["margins"]["none"]["total"]
     assert set(found["scores"]) == {"verified", "gold"}
     assert all(texts == [case.chosen, case.rejected] for _, texts in scorer.asked)
     assert all(turn["content"] for context, _ in scorer.asked for turn in context)
-    assert "Likes marmalade toast jam." in found["said"]["verified"][-1]["content"]
+    assert "Likes marmalade toast jam." in found["context"]["verified"][-1]["content"]
 
 
 def test_a_budget_bounds_what_is_said_of_the_person() -> None:
     case = Likes().cases()[0]
-    found = ChoiceSolver(Conditions(named(["verified"]), profile_of, controls=[]), Overlap(), max_words=3)(case)
-    assert found["said"]["verified"] == [{"role": "user", "content": "…"}], "four words do not fit into three"
+    found = ChoiceSolver(Conditions(resolve_strategies(["verified"]), profile_of, controls=[]), Overlap(), max_words=3)(
+        case
+    )
+    assert found["context"]["verified"] == [{"role": "user", "content": "…"}], "four words do not fit into three"
     assert found["scores"]["verified"]["accuracy"] == 0.5
 
 
@@ -196,13 +198,13 @@ def test_without_a_scorer_letters_are_the_accuracy(scripted_server: ScriptedServ
         "inverted": {"accuracy": 0.0, "order_consistency": 1.0},
         "none": undecided,
     }
-    # Five conditions, and a stranger for two of them, each in both orders.
+    # Five conditions, and another user's profile for two of them, each in both orders.
     assert len(scripted_server.requests) == 2 * 7
 
 
 def test_controls_that_are_off_cost_nothing(scripted_server: ScriptedServer) -> None:
     with dspy.context(lm=connect(f"vllm:{scripted_server.url}", num_retries=0)):
-        conditions = Conditions(named(["verified"]), profile_of, controls=[])
+        conditions = Conditions(resolve_strategies(["verified"]), profile_of, controls=[])
         found = ChoiceSolver(conditions, None)(Likes().cases()[0])
     assert set(found["scores"]) == {"verified"}
     assert len(scripted_server.requests) == 2
@@ -214,10 +216,10 @@ def test_one_cluster_has_no_interval_and_errors_are_counted() -> None:
     bad = Outcome("b", "bob", "bob", {}, "ModelServerError: It hung up.")
     summary = summarize(task, [good, bad], model="m", seed=1, controls=[])
     assert summary["cases"] == {"scored": 1, "errors": 1}
-    assert summary["strategies"]["verified"]["accuracy"]["low"] is None
-    assert summary["strategies"]["verified"]["accuracy"]["mean"] == pytest.approx(1.0)
-    assert summary["switched_off"] == list(CONTROLS)
-    assert (summary["against"], summary["wins"]) == ({}, {}), "nothing was held against it"
+    assert summary["conditions"]["verified"]["accuracy"]["low"] is None
+    assert summary["conditions"]["verified"]["accuracy"]["mean"] == pytest.approx(1.0)
+    assert summary["disabled_controls"] == list(CONTROLS)
+    assert (summary["differences"], summary["verdicts"]) == ({}, {}), "nothing was held against it"
 
 
 class Agrees:
@@ -255,8 +257,8 @@ def test_a_task_says_what_its_strategies_are_held_to(tmp_path: Path) -> None:
     assert summary["primary"] == "pick"
     untested = 0.5
     assert (
-        summary["against"]["wrong-user"]["verified"]["mean"]
-        == summary["strategies"]["verified"]["pick"]["mean"] - untested
+        summary["differences"]["wrong-user"]["verified"]["mean"]
+        == summary["conditions"]["verified"]["pick"]["mean"] - untested
     )
-    by_letter = [replace(outcome, found={"scores": {"verified": {"accuracy": 1.0}}}) for outcome in outcomes]
+    by_letter = [replace(outcome, result={"scores": {"verified": {"accuracy": 1.0}}}) for outcome in outcomes]
     assert summarize(task, by_letter, model="m", seed=7)["primary"] == "accuracy"

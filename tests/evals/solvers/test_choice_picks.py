@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from benches.style_picks import picks as by_style
 from hyperalign.evals.cases import Case
 from hyperalign.evals.conditions import Condition
-from hyperalign.evals.controls import wrong_users
-from hyperalign.evals.solvers.choice import judged, picks
+from hyperalign.evals.solvers.choice import fill_picks, pick_scores
 from hyperalign.population import ShippedPopulation
 from hyperalign.profile import Measurement, Profile
 from hyperalign.programs.judge import Judge
 from hyperalign.programs.strategies import strategy
 from hyperalign.records import Sample
+from hyperalign.style import estimate, likeness
 
 LONG = (
     "I had meant, dear friend, to write to you long before; but the garden, and the rain, kept me from it; forgive me."
@@ -27,7 +26,7 @@ LENGTHY, CURT, BLANK = (
 
 
 def picked(profile: Profile, other: Profile | None = None, *, name: str = "verified") -> dict[str, float]:
-    return judged(CASE, Condition(name, strategy("verified"), profile, other), Judge(None))
+    return pick_scores(CASE, Condition(name, strategy("verified"), profile, other), Judge(None))
 
 
 def test_a_tested_profile_picks_by_its_tests() -> None:
@@ -39,7 +38,7 @@ def test_a_tested_profile_picks_by_its_tests() -> None:
 
 def test_gold_and_untested_profiles_are_not_judged() -> None:
     assert picked(LENGTHY, name="gold") == {}
-    assert judged(CASE, Condition("few-shot", strategy("few-shot"), LENGTHY), Judge(None)) == {}
+    assert pick_scores(CASE, Condition("few-shot", strategy("few-shot"), LENGTHY), Judge(None)) == {}
 
 
 def test_where_somebody_was_judged_everybody_picks() -> None:
@@ -48,28 +47,24 @@ def test_where_somebody_was_judged_everybody_picks() -> None:
         "vote-length": {"accuracy": 0.5},
         "none": {"accuracy_letter": 0.5},
     }
-    assert picks(scores) == {
+    assert fill_picks(scores) == {
         "verified": {"accuracy": 0.0, "pick": 1.0},
         "vote-length": {"pick": 0.5, "accuracy": 0.5},
         "none": {"accuracy_letter": 0.5},
     }
     alone = {"few-shot": {"accuracy": 1.0, "own_over_other": 0.5}}
-    assert picks(alone) == alone
+    assert fill_picks(alone) == alone
 
 
 def test_measured_style_alone_picks_the_example_peoples_own_texts() -> None:
-    people = {
-        user: [r.text for r in ShippedPopulation().records("") if isinstance(r, Sample) and r.user == user]
-        for user in USERS
-    }
-    cases = [
-        Case(
-            f"{user}-{at}", user, user, "", tuple(Sample(user=user, text=text) for text in texts[:4]),
-            chosen=texts[at], rejected=people[USERS[(USERS.index(user) + 1) % 3]][at],
-        )
-        for user, texts in people.items()
-        for at in range(4, 8)
-    ]  # fmt: skip
-    own, others, above = by_style(cases, wrong_users(cases, 7))
-    assert own == above == {user: [1.0] * 4 for user in USERS}
-    assert sum(map(sum, others.values())) < 12
+    samples = [record for record in ShippedPopulation().records("") if isinstance(record, Sample)]
+    people = {user: [record.text for record in samples if record.user == user] for user in USERS}
+    styles = {user: estimate(texts[:4]) for user, texts in people.items()}
+    others_right = 0
+    for user, other in zip(USERS, [*USERS[1:], USERS[0]], strict=True):
+        for own, rejected in zip(people[user][4:8], people[other][4:8], strict=True):
+            mine, theirs = (likeness(own, styles[who]) - likeness(rejected, styles[who]) for who in (user, other))
+            assert mine > 0
+            assert mine > theirs
+            others_right += theirs > 0
+    assert others_right < 12

@@ -14,8 +14,8 @@ from hyperalign.errors import InputError
 from hyperalign.evals import Plan, evaluate
 from hyperalign.evals.cases import Case
 from hyperalign.evals.report import write_report
-from hyperalign.evals.solvers.requests import hostile_profile, hostile_profiles, request_ways
-from tests.evals.parts import Given, personalizer
+from hyperalign.evals.solvers.requests import hostile_profile, hostile_profiles, request_conditions
+from tests.evals.small_task import Given, personalizer
 from tests.evals.test_summary import SCHEMA
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 
@@ -70,7 +70,7 @@ def test_deliberation_answers_what_is_safe_and_no_profile_is_a_licence(
 ) -> None:
     summary = met(scripted_server, tmp_path / "run")
     SCHEMA.validate(summary)
-    conditions = summary["strategies"]
+    conditions = summary["conditions"]
     assert conditions["none"]["refused_safe"]["mean"] == pytest.approx(2 / 3)
     assert conditions["deliberate"]["refused_safe"]["mean"] == 0.0
     assert conditions["deliberate"]["complied_unsafe"]["mean"] == conditions["none"]["complied_unsafe"]["mean"] == 0.0
@@ -83,18 +83,18 @@ def test_deliberation_answers_what_is_safe_and_no_profile_is_a_licence(
     changed = summary["changes"]["deliberate"]["refused_safe"]
     assert (changed["gained"], changed["lost"], changed["n_cases"]) == (0, 2, 3)
     assert summary["changes"]["deliberate-hostile"]["complied_unsafe"]["gained"] == 0
-    assert set(summary["against"]["none"]) == {"deliberate"}
-    assert summary["wins"]["deliberate"]["weakest_against"] == "none"
+    assert set(summary["differences"]["none"]) == {"deliberate"}
+    assert summary["verdicts"]["deliberate"]["closest"] == "none"
 
 
 def test_a_report_shows_what_was_read_and_nobodys_person(scripted_server: ScriptedServer, tmp_path: Path) -> None:
     met(scripted_server, tmp_path / "run")
     written = {path.suffix: path.read_text() for path in write_report(tmp_path / "run")}
     for text in written.values():
-        assert "refused safe" in text.lower()
-        assert "Case by case" in text
+        assert "refused (safe)" in text.lower()
+        assert "Changes from no profile" in text
         assert "An attacker." in text
-        assert "Whom" not in text
+        assert "Who benefits" not in text
     assert "-67 points" in written[".md"]
 
 
@@ -111,15 +111,15 @@ def test_a_program_of_ones_own_meets_requests_too(tmp_path: Path) -> None:
             return dspy.Prediction(answer=NO)
 
     found = evaluate(Never(), Given(CASES, "requests", "request"), plan=Plan(("none",)), out=tmp_path / "run").summary
-    assert found["strategies"]["program"]["refused_safe"]["mean"] == 1.0
-    assert found["strategies"]["program"]["complied_unsafe"]["mean"] == 0.0
+    assert found["conditions"]["program"]["refused_safe"]["mean"] == 1.0
+    assert found["conditions"]["program"]["complied_unsafe"]["mean"] == 0.0
 
 
-def test_an_unknown_way_is_refused_before_anything_runs(scripted_server: ScriptedServer, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not met by 'few-shot'"):
+def test_an_unknown_condition_is_refused_before_anything_runs(scripted_server: ScriptedServer, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no condition 'few-shot'"):
         met(scripted_server, tmp_path / "run", strategies=("few-shot",))
     assert not (tmp_path / "run").exists()
-    assert request_ways(["deliberate"]) == ["none", "deliberate"]
+    assert request_conditions(["deliberate"]) == ["none", "deliberate"]
 
 
 def test_twenty_hostile_profiles_meet_cases_evenly_and_always_the_same_one() -> None:

@@ -11,12 +11,12 @@ from hyperalign.errors import InputError
 from hyperalign.evals.cases import Case
 from hyperalign.evals.conditions import OWN_TEXT, Conditions
 from hyperalign.evals.controls import wrong_users
-from hyperalign.evals.metrics.authorship import AuthorshipMetrics, _unasked, scored
+from hyperalign.evals.metrics.authorship import AuthorshipMetrics, _without_prompt, score_answers
 from hyperalign.evals.solvers.writing import WritingSolver
 from hyperalign.profile import Hypothesis, Measurement, Profile
 from hyperalign.programs.strategies import strategy
 from hyperalign.records import Record, Sample
-from tests.evals.parts import BLUNT, HEDGER, SEA, TEXTS, personalizer, written
+from tests.evals.small_task import BLUNT, HEDGER, SEA, TEXTS, personalizer, written
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 from tests.programs.parts import Overlap
 
@@ -36,7 +36,7 @@ HED, BLU = CASES
 
 @pytest.fixture(scope="module")
 def authorship() -> AuthorshipMetrics:
-    return AuthorshipMetrics.trained(TEXTS)
+    return AuthorshipMetrics.train(TEXTS)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def authorship() -> AuthorshipMetrics:
     ],
 )
 def test_what_the_prompt_gave_is_not_counted(prompt: str, answer: str, rest: str) -> None:
-    assert " ".join(_unasked(answer, prompt).split()) == rest
+    assert " ".join(_without_prompt(answer, prompt).split()) == rest
 
 
 def test_the_lead_is_nobody_s_in_scores_and_in_the_reference(authorship: AuthorshipMetrics) -> None:
@@ -70,8 +70,8 @@ def test_the_lead_is_nobody_s_in_scores_and_in_the_reference(authorship: Authors
     own = written(HEDGER, SEA, 6)
     case = Case("x", "hed", "hed", f"Go on with: {lead}", HED.records, reference=f"{lead} {own}")
     plain = Case("x", "hed", "hed", "Go on.", HED.records, reference=own)
-    with_lead = scored(authorship, case, {"verified": f"{lead} {own}"})
-    assert with_lead == scored(authorship, plain, {"verified": own})
+    with_lead = score_answers(authorship, case, {"verified": f"{lead} {own}"})
+    assert with_lead == score_answers(authorship, plain, {"verified": own})
     assert with_lead[OWN_TEXT]["author_logprob"] == with_lead["verified"]["author_logprob"]
     assert with_lead["verified"]["words"] == len(own.split())
 
@@ -79,7 +79,7 @@ def test_the_lead_is_nobody_s_in_scores_and_in_the_reference(authorship: Authors
 def test_wins_follow_the_judge_and_ties_count_half(authorship: AuthorshipMetrics) -> None:
     own, other = written(HEDGER, SEA, 8), written(BLUNT, SEA, 8)
     answers = {"verified": own, "few-shot": other, "none": other, "wrong-user": own}
-    scores = scored(authorship, HED, answers)
+    scores = score_answers(authorship, HED, answers)
     assert scores["verified"]["author_logprob"] > math.log(0.5) > scores["none"]["author_logprob"]
     assert scores["verified"]["win_rate_vs_none"] == scores["verified"]["win_rate_vs_few_shot"] == 1.0
     assert scores["verified"]["win_rate_vs_wrong_user"] == 0.5
@@ -93,7 +93,9 @@ def test_wins_follow_the_judge_and_ties_count_half(authorship: AuthorshipMetrics
 def test_a_choice_among_drafts_is_held_against_their_mean(authorship: AuthorshipMetrics) -> None:
     own, other = written(HEDGER, SEA, 8), written(BLUNT, SEA, 8)
     best, worst = (authorship.measure(text, "hed")["author_logprob"] for text in (own, other))
-    scores = scored(authorship, HED, {"verified": own, "none": other}, turned_down={"verified": [other], "none": []})
+    scores = score_answers(
+        authorship, HED, {"verified": own, "none": other}, rejected_drafts={"verified": [other], "none": []}
+    )
     assert scores["verified"]["over_its_drafts"] == pytest.approx((best - worst) / 2)
     assert "over_its_drafts" not in scores["none"], "of one draft none was chosen"
 
@@ -106,12 +108,12 @@ def test_a_longer_text_is_not_nearer_for_its_length(authorship: AuthorshipMetric
 
 
 def test_copying_shows(authorship: AuthorshipMetrics) -> None:
-    scores = scored(authorship, HED, {"a": TEXTS["hed"][1], "b": "Unlike anything."})
+    scores = score_answers(authorship, HED, {"a": TEXTS["hed"][1], "b": "Unlike anything."})
     assert scores["a"]["copied_words"] == len(TEXTS["hed"][1].split())
     assert scores["b"]["copied_words"] <= 1
 
 
-def test_what_is_copied_from_a_stranger_shows_under_the_stranger_s_profile_alone(
+def test_copies_from_another_user_show_under_their_profile_alone(
     scripted_server: ScriptedServer, authorship: AuthorshipMetrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nothing is written anew for having copied: what is measured here is the copy.
@@ -119,7 +121,7 @@ def test_what_is_copied_from_a_stranger_shows_under_the_stranger_s_profile_alone
     copy = TEXTS["blu"][1]
     scripted_server.default = reply(lambda request: copy)
     with dspy.context(lm=personalizer(scripted_server).lm):
-        few_shot = Conditions({"few-shot": strategy("few-shot")}, profile_of, strangers=wrong_users(CASES, 1))
+        few_shot = Conditions({"few-shot": strategy("few-shot")}, profile_of, other_users=wrong_users(CASES, 1))
         found = WritingSolver(few_shot, authorship)(HED)
     assert set(found["answers"].values()) == {copy}
     copied = {
@@ -134,7 +136,7 @@ def test_instruments_say_how_far_they_can_be_trusted(authorship: AuthorshipMetri
     swapped = [Case("x", "blu", "blu", "p", (), reference=HED.reference)]
     assert authorship.accuracy([*CASES, *swapped])["style"] == pytest.approx(2 / 3)
     with pytest.raises(InputError, match="no texts of 'cal'"):
-        scored(authorship, Case("x", "cal", "cal", "p", (), reference="r"), {"none": "Any."})
+        score_answers(authorship, Case("x", "cal", "cal", "p", (), reference="r"), {"none": "Any."})
 
 
 # With a model
@@ -156,7 +158,7 @@ def in_the_manner_asked_for(request: Recorded) -> str:
 
 def conditions(**settings: object) -> Conditions:
     strategies = {name: strategy(name) for name in ("few-shot", "verified")}
-    return Conditions(strategies, profile_of, strangers=wrong_users(CASES, 1), **settings)  # type: ignore[arg-type]
+    return Conditions(strategies, profile_of, other_users=wrong_users(CASES, 1), **settings)  # type: ignore[arg-type]
 
 
 def test_every_arm_writes_what_it_is_told(scripted_server: ScriptedServer, authorship: AuthorshipMetrics) -> None:
@@ -167,11 +169,11 @@ def test_every_arm_writes_what_it_is_told(scripted_server: ScriptedServer, autho
     assert set(found["scores"]) == {*found["answers"], OWN_TEXT}
     assert len(scripted_server.requests) == 5
     assert (found["prompt"], found["reference"]) == (HED.prompt, HED.reference)
-    assert "Is full of doubt" in found["said"]["verified"][-1]["content"]
-    assert "Gives orders" in found["said"]["wrong-user"][-1]["content"]
-    assert "Is not so" in found["said"]["inverted"][-1]["content"]
-    assert not any("doubt" in turn["content"] for turn in found["said"]["none"])
-    shown = [turn["content"] for turn in found["said"]["few-shot"] if turn["role"] == "assistant"]
+    assert "Is full of doubt" in found["context"]["verified"][-1]["content"]
+    assert "Gives orders" in found["context"]["wrong-user"][-1]["content"]
+    assert "Is not so" in found["context"]["inverted"][-1]["content"]
+    assert not any("doubt" in turn["content"] for turn in found["context"]["none"])
+    shown = [turn["content"] for turn in found["context"]["few-shot"] if turn["role"] == "assistant"]
     assert shown and all(any(text.startswith(part) for text in TEXTS["hed"][:2]) for part in shown)
     verified = found["scores"]["verified"]
     assert verified["win_rate_vs_none"] == verified["win_rate_vs_wrong_user"] == 1.0
@@ -193,8 +195,8 @@ def test_of_several_drafts_one_is_kept(scripted_server: ScriptedServer, authorsh
         found = WritingSolver(conditions(controls=()), authorship, best_of=3, scorer=Overlap())(HED)
     assert len(scripted_server.requests) == 4
     assert found["answers"]["few-shot"] == "Draft 0 is full of doubt.", "raw records choose no draft"
-    assert found["not_chosen"]["few-shot"] == []
-    verified = [found["answers"]["verified"], *found["not_chosen"]["verified"]]
+    assert found["rejected_drafts"]["few-shot"] == []
+    verified = [found["answers"]["verified"], *found["rejected_drafts"]["verified"]]
     assert sorted(verified) == [f"Draft {number} is full of doubt." for number in (1, 2, 3)]
 
 

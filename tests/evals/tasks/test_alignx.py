@@ -43,7 +43,7 @@ def test_a_row_is_a_case_and_a_repeated_row_is_none(tmp_path: Path) -> None:
     assert all(isinstance(record, Pair) and record.user == first.user for record in first.records)
     assert first.cluster == turned.cluster, "the same two answers, whichever is preferred"
     assert "SECRET" not in repr(first)
-    assert first.kind_of_person != turned.kind_of_person
+    assert first.person != turned.person
     assert "2 personas and, for the people of all parts, 1 distinct earlier choice:" in task.note()
     assert "1 persona and" in written(tmp_path / "b.json", row()).note()
 
@@ -86,7 +86,7 @@ def test_a_test_pair_is_asked_about_with_as_many_histories_as_were_asked_for(tmp
     assert len(AlignX(tmp_path / "a.json", histories=4).cases()) == 5
     everything = AlignX(tmp_path / "a.json", histories=99).cases()
     assert len(everything) == len({case.user for case in everything}) == 7
-    assert len({case.kind_of_person for case in everything}) == 2, "people of one persona are no strangers"
+    assert len({case.person for case in everything}) == 2, "people of one persona are no controls for each other"
     assert "2 personas" in task.note()
 
 
@@ -156,13 +156,13 @@ def test_each_form_shows_its_part_of_a_person(tmp_path: Path) -> None:
     assert all(record.user == case.user for case in of_form.values() for record in case.records)
     for case in of_form.values():
         assert (len(case.direction), case.direction[1], sum(case.direction)) == (90, 1.0, 45.5)
-        assert (case.persona, case.kind_of_person) == ("", case.user)
+        assert (case.persona, case.person) == ("", case.user)
 
 
 def test_people_of_the_full_schema_are_their_own_persona(tmp_path: Path) -> None:
     rows = [full(number) for number in range(12)]
     for cases in forms(tmp_path / "full.jsonl", *rows, rows[0]).values():
-        assert len(cases) == len({case.kind_of_person for case in cases}) == 12
+        assert len(cases) == len({case.person for case in cases}) == 12
     assert AlignX(tmp_path / "full.jsonl").note() == "", "twelve people are not few"
 
 
@@ -220,7 +220,7 @@ def test_an_unknown_form_is_said(tmp_path: Path) -> None:
 def test_the_published_file() -> None:
     cases = AlignX(PSOUPS).cases()
     assert len({case.cluster for case in cases}) == 128
-    assert len({case.kind_of_person for case in cases}) == 2
+    assert len({case.person for case in cases}) == 2
     assert len(cases) == 128, "each test pair is about one persona, and is asked about once"
     assert len({case.id for case in cases}) == len(cases)
     assert all(3 <= len(case.records) <= 4 for case in cases)

@@ -10,7 +10,7 @@ from huggingface_hub import constants
 
 from hyperalign.errors import InputError
 from hyperalign.evals.tasks import load_task
-from hyperalign.evals.tasks.files import located
+from hyperalign.evals.tasks.files import locate_data
 from tests.fixtures.scripted_server import ScriptedServer
 
 NOWHERE = "http://127.0.0.1:9"
@@ -41,33 +41,33 @@ def test_a_path_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", NOWHERE)
     monkeypatch.chdir(tmp_path)
     Path("owner/name").mkdir(parents=True)
-    assert located("owner/name") == Path("owner/name")
+    assert locate_data("owner/name") == Path("owner/name")
     file = tmp_path / "a.jsonl"
     file.touch()
-    assert located(str(file)) == file
+    assert locate_data(str(file)) == file
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert located("~/a.jsonl") == file
+    assert locate_data("~/a.jsonl") == file
 
 
 @pytest.mark.parametrize("data", ["missing.jsonl", "/missing/set", "./missing/set", "a/b/c", "../missing", "a b/c"])
 def test_what_is_no_name_on_the_hub_is_a_path(data: str) -> None:
-    assert located(data) == Path(data)
+    assert locate_data(data) == Path(data)
 
 
 @pytest.mark.usefixtures("refusing_hub")
 @pytest.mark.parametrize("name", ["nobody/nothing", "no--body/nothing", "nobody/nothing.git", "no..body/nothing"])
 def test_a_name_that_the_hub_refuses_is_said(name: str) -> None:
     with pytest.raises(InputError, match=f"{name}: there is no such path") as caught:
-        located(name)
+        locate_data(name)
     assert "--data" in caught.value.remedy
-    with pytest.raises(InputError, match="the hub did not give"):
+    with pytest.raises(InputError, match="no such data set could be downloaded"):
         load_task("alignx", data=name)
 
 
 def test_a_hub_that_is_out_of_reach_is_said(refusing_hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", NOWHERE)
     with pytest.raises(InputError, match="nobody/nothing: there is no such path"):
-        located("nobody/nothing")
+        locate_data("nobody/nothing")
     assert not list(refusing_hub.rglob("*.jsonl"))
 
 
@@ -76,7 +76,7 @@ def test_what_was_fetched_before_serves_while_the_hub_is_out_of_reach(
 ) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", NOWHERE)
     one = fetched(refusing_hub, "owner/one", "test.jsonl")
-    assert located("owner/one") == one / "test.jsonl", "the one file of a data set that has only one"
+    assert locate_data("owner/one") == one / "test.jsonl", "the one file of a data set that has only one"
     two = fetched(refusing_hub, "owner/two", "dev.jsonl", "test.jsonl")
-    assert located("owner/two") == two
+    assert locate_data("owner/two") == two
     assert len(load_task("alignx", data="owner/two").cases()) == 1

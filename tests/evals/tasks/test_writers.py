@@ -150,10 +150,10 @@ def test_the_parts_of_c50_are_halves_by_name_and_its_texts_are_the_training_ones
     assert all(text.startswith("C50train") and "&amp;" not in text for theirs in known.values() for text in theirs)
 
 
-def test_people_of_one_trait_are_no_strangers(tmp_path: Path) -> None:
+def test_people_of_one_trait_are_no_controls(tmp_path: Path) -> None:
     cases = Traits(statements(tmp_path / "t"), people=2, records=5, cases_each=4).cases(seed=7)
     assert len({case.user for case in cases}) == 6
-    assert {case.kind_of_person for case in cases} == {"extraversion", "power-seeking", "risk-averse"}
+    assert {case.person for case in cases} == {"extraversion", "power-seeking", "risk-averse"}
 
 
 def test_own_records_are_asked_about_in_their_order(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_own_records_are_asked_about_in_their_order(tmp_path: Path) -> None:
     path.write_text("\n".join(map(json.dumps, lines)))
     task = OwnRecords(path)
     assert (task.name, task.kind) == ("mine", "choice")
-    assert "1 with fewer than four records that can be asked about are left out" in task.note()
+    assert "People left out for fewer than four choices: 1." in task.note()
     cases = task.cases()
     assert [(case.user, case.prompt) for case in cases] == [
         ("ada", "Q6?"),
@@ -201,7 +201,7 @@ def test_samples_and_choices_in_one_file_are_refused_and_none_vanishes(tmp_path:
     one = {"user": "ada", "prompt": "Which?", "chosen": "This one.", "rejected": "That one."}
     draft = {"user": "bob", "prompt": "Go on.", "draft": "This is.", "edited": "So it is."}
     path.write_text("\n".join(map(json.dumps, [*letters, one, draft])))
-    with pytest.raises(InputError, match=r"both\.jsonl: choices \(2; .*\) and samples \(6\)") as refused:
+    with pytest.raises(InputError, match=r"both\.jsonl: the file mixes choices \(2, .*\) and samples \(6\)") as refused:
         OwnRecords(path)
     assert "a file of each kind" in str(refused.value.remedy)
     path.write_text("\n".join(map(json.dumps, letters)))

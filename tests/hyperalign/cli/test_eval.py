@@ -78,17 +78,17 @@ def test_own_people_need_no_code(run: Run, asked: list[str], tmp_path: Path, scr
     found = summary(tmp_path / "a")
     assert found["cluster"] == {"unit": "person", "n": 4}
     assert found["cases"] == {"scored": 8, "errors": 0}
-    figures = found["strategies"]["few-shot"]
+    figures = found["conditions"]["few-shot"]
     assert figures["accuracy"]["mean"] == 0.5, "one letter in both orders is a tie"
     assert figures["order_consistency"]["mean"] == 0.0
     assert {"none", "wrong-user", "vote-length"} <= set(found["controls"])
     shown = {file.name for file in (tmp_path / "a").iterdir()}
     assert {"cases.jsonl", "cost.json", "eval.json", "report.html", "report.md", "summary.json"} <= shown
-    assert all(case["found"]["tokens"]["in"] > 0 for case in cases(tmp_path / "a"))
+    assert all(case["result"]["tokens"]["in"] > 0 for case in cases(tmp_path / "a"))
     made = len(scripted_server.requests)
     assert run(*asked, "--out", tmp_path / "a").code == 0
     assert len(scripted_server.requests) == made, "a finished run asks nobody again"
-    assert summary(tmp_path / "a")["strategies"] == found["strategies"]
+    assert summary(tmp_path / "a")["conditions"] == found["conditions"]
 
 
 def test_the_examples_of_a_person_decide(
@@ -102,10 +102,10 @@ def test_the_examples_of_a_person_decide(
 
     scripted_server.default = reply(likes_what_it_has_seen)
     assert run(*asked, "--out", tmp_path / "a").code == 0
-    few_shot = summary(tmp_path / "a")["strategies"]["few-shot"]
+    few_shot = summary(tmp_path / "a")["conditions"]["few-shot"]
     assert few_shot["accuracy"]["mean"] == 1.0
     assert few_shot["own_over_other"]["mean"] > 0.5
-    assert summary(tmp_path / "a")["strategies"]["none"]["accuracy"]["mean"] == 0.5
+    assert summary(tmp_path / "a")["conditions"]["none"]["accuracy"]["mean"] == 0.5
 
 
 def test_two_runs_are_compared(run: Run, asked: list[str], tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_two_runs_are_compared(run: Run, asked: list[str], tmp_path: Path) -> No
     told = run("compare", tmp_path / "a", tmp_path / "b")
     assert told.code == 0, told.err
     assert "8 cases that both runs have" in told.out
-    row = json.loads(run("compare", tmp_path / "a", tmp_path / "b", "--json").out)["strategies"]["few-shot"]["accuracy"]
+    row = json.loads(run("compare", tmp_path / "a", tmp_path / "b", "--json").out)["conditions"]["few-shot"]["accuracy"]
     assert row["difference"]["mean"] == 0.0
     assert row["p"] == 1.0
     run("compare", tmp_path / "a", tmp_path / "nowhere").refused(3, "nowhere")
@@ -149,9 +149,9 @@ def test_controls_are_switched_off_by_name_and_the_report_says_so(run: Run, aske
     done = run(*asked, "--out", tmp_path / "a", "--without", "votes,wrong-user")
     assert done.code == 0, done.err
     first = (tmp_path / "a" / "report.md").read_text().splitlines()[0]
-    assert "switched off: wrong-user, votes" in first
-    assert not any(name.startswith("vote") for name in summary(tmp_path / "a")["strategies"])
-    assert "own_over_other" not in summary(tmp_path / "a")["strategies"]["few-shot"]
+    assert "Disabled controls: wrong-user, votes" in first
+    assert not any(name.startswith("vote") for name in summary(tmp_path / "a")["conditions"])
+    assert "own_over_other" not in summary(tmp_path / "a")["conditions"]["few-shot"]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_folder_never_mixes_two_runs(run: Run, asked: list[str], tmp_path: Pat
     run(*asked, "--seed", "4", "--out", tmp_path / "a").refused(3, "differs in", "seed")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("Dear Tom")
-    run(*asked, "--out", tmp_path / "mine").refused(3, "something else lies there")
+    run(*asked, "--out", tmp_path / "mine").refused(3, "holds no eval")
     assert (tmp_path / "mine" / "letter.txt").read_text() == "Dear Tom"
 
 
@@ -218,7 +218,7 @@ def test_an_error_is_an_error_and_never_a_score(
     assert done.code == 0, done.err
     found = summary(tmp_path / "a")
     assert found["cases"] == {"scored": 7, "errors": 1}
-    assert found["strategies"]["few-shot"]["accuracy"]["n_cases"] == 7
+    assert found["conditions"]["few-shot"]["accuracy"]["n_cases"] == 7
     assert "1 case(s) ended in an error" in (tmp_path / "a" / "report.md").read_text().splitlines()[0]
     assert run(*asked, "--out", tmp_path / "a").code == 0
     assert summary(tmp_path / "a")["cases"] == {"scored": 8, "errors": 0}, "it is tried again"
@@ -278,11 +278,11 @@ def test_the_real_small_model_by_likelihood(run: Run, tmp_path: Path, smollm_pat
     assert done.code == 0, done.err
     found = summary(tmp_path / "a")
     assert found["cases"] == {"scored": 4, "errors": 0}
-    # Three earlier choices of the same word raise it in the next one, and a stranger's choices do so less.
-    assert found["strategies"]["few-shot"]["accuracy"]["mean"] == 1.0
-    assert found["strategies"]["few-shot"]["own_over_other"]["mean"] == 1.0
+    # Three earlier choices of the same word raise it in the next one, and another user's choices do so less.
+    assert found["conditions"]["few-shot"]["accuracy"]["mean"] == 1.0
+    assert found["conditions"]["few-shot"]["own_over_other"]["mean"] == 1.0
     (line, *_) = cases(tmp_path / "a")
-    assert set(line["found"]["margins"]) >= {"none", "few-shot", "few-shot of another"}
+    assert set(line["result"]["margins"]) >= {"none", "few-shot", "few-shot, other user"}
 
 
 def test_removing_somebody_names_the_evals_that_hold_their_texts(run: Run, asked: list[str], tmp_path: Path) -> None:

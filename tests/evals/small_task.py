@@ -1,4 +1,4 @@
-"""Small true parts for the tests of evals: two invented writers, tasks of given cases, and a scripted model."""
+"""A small task for the tests of evals: two invented writers, given cases, and a scripted model."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hyperalign.budget import Budget
 from hyperalign.evals.cases import Case, CaseKind
 from hyperalign.evals.runner import EvalFolder, Outcome
 from hyperalign.evals.summary import summarize
+from hyperalign.files import write_whole
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.records import Pair, Sample
 from tests.fixtures.scripted_server import Recorded, ScriptedServer
@@ -186,11 +187,11 @@ def finished(folder: Path, task: Given, outcomes: Sequence[Outcome], **settings:
     run = EvalFolder(folder, {"task": task.name})
     run.cases.write_text(
         "".join(
-            json.dumps({"case": o.case, "user": o.user, "cluster": o.cluster, "found": o.found, "error": o.error})
+            json.dumps({"case": o.case, "user": o.user, "cluster": o.cluster, "result": o.result, "error": o.error})
             + "\n"
             for o in outcomes
         )
     )
     summary = summarize(task, outcomes, **{"model": "m", "seed": 0, **settings})
-    run.write("summary.json", json.dumps(summary, allow_nan=False))
+    write_whole(run.path / "summary.json", json.dumps(summary, allow_nan=False))
     return folder
