@@ -1,7 +1,6 @@
-"""Build ``hyperalign/style/reference.json`` from development writers, and check claims on held-out texts.
+"""Build ``hyperalign/style/reference.json`` from writers of the dev split, and check claims on held-out texts.
 
-Only the development half of each collection is opened here; the other half is for
-reports, and a figure about a report writer must never depend on these numbers.
+Only the dev half of each collection is read; no figure about a writer of the test half may depend on these numbers.
 
     python benches/make_reference.py --write      # measure, and write the shipped file
     python benches/make_reference.py --check      # do claims from 8 texts hold on the next ones?
@@ -40,8 +39,8 @@ MIN_WORDS = 100
 People = dict[str, list[str]]
 
 
-def is_development(name: str) -> bool:
-    """Whether a writer belongs to the development half: an even SHA-256 of the name."""
+def is_dev(name: str) -> bool:
+    """Whether a writer is in the dev half: an even SHA-256 of the name."""
     return hashlib.sha256(name.encode()).digest()[-1] % 2 == 0
 
 
@@ -61,16 +60,16 @@ def news() -> People:
 
 
 def summaries() -> People:
-    """SQuALITY: the summaries that the writers whom evals keep for development wrote."""
+    """SQuALITY: the summaries by the writers in the dev split of the eval."""
     folder = DATA / "squality" / "v1-3" / "txt"
-    # The split of the eval itself: a second one of our own let report writers in.
-    development = {case.user for case in Squality(folder).cases() if case.split == "dev"}
+    # The split of the eval itself, so that no writer of its test split gets in.
+    dev = {case.user for case in Squality(folder).cases() if case.split == "dev"}
     found: People = {}
     for file in ("train.jsonl", "dev.jsonl"):
         for line in (folder / file).read_text(encoding="utf-8").splitlines():
             for question in json.loads(line)["questions"]:
                 for response in question["responses"]:
-                    if (writer := f"writer-{response['worker_id']}") in development:
+                    if (writer := f"writer-{response['worker_id']}") in dev:
                         found.setdefault(writer, []).append(response["response_text"])
     return {writer: usable(iter(texts)) for writer, texts in sorted(found.items())}
 
@@ -83,18 +82,18 @@ def excerpts(speech: str, count: int) -> list[str]:
 
 
 def speeches() -> People:
-    """State of the Union addresses since 1945, by the development half of the presidents."""
+    """State of the Union addresses since 1945, by the presidents of the dev half."""
     found: People = {}
     with (DATA / "sotu" / "meta.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            if int(row["year"]) >= 1945 and is_development(row["name"]):
+            if int(row["year"]) >= 1945 and is_dev(row["name"]):
                 speech = (DATA / "sotu" / row["file"]).read_text(encoding="utf-8", errors="replace")
                 found.setdefault(row["name"], []).extend(excerpts(speech, 8))
     return {name: usable(iter(texts)) for name, texts in sorted(found.items())}
 
 
 def collect() -> dict[str, People]:
-    """All development writers with enough text, by genre."""
+    """All dev writers with enough text, by genre."""
     genres = {"news": news(), "summaries": summaries(), "speeches": speeches()}
     return {
         genre: {person: texts for person, texts in people.items() if len(texts) >= MIN_TEXTS}
@@ -103,20 +102,20 @@ def collect() -> dict[str, People]:
 
 
 def sources(genres: Mapping[str, People]) -> list[Source]:
-    """What is said in the shipped file about where its numbers come from."""
+    """The description of the collections in the shipped file."""
     about = {
         "news": (
             "Reuters C50 (UCI Reuter_50_50), C50train",
-            f"development: authors up to {LAST_C50_AUTHOR} in byte order, the first half of the 50; "
-            "report: the later half, never used here",
+            f"dev: authors up to {LAST_C50_AUTHOR} in byte order, the first half of the 50; "
+            "test: the later half, never used here",
         ),
         "summaries": (
             "SQuALITY v1.3, human summaries (CC BY 4.0)",
-            "development: the writers of that part in the eval squality; report: the others, never used here",
+            "dev: the writers of that split in the eval squality; test: the others, never used here",
         ),
         "speeches": (
             "State of the Union addresses, 1945 and later (CC0)",
-            "development: presidents whose name has an even SHA-256; report: the odd half, never used here",
+            "dev: presidents whose name has an even SHA-256; test: the odd half, never used here",
         ),
     }
     return [

@@ -1,7 +1,7 @@
-"""Measured style: what can be counted in a text, what is usual, and where a person stands apart.
+"""Measured style, without a model: features of texts, reference statistics, claims about a writer, and likelihoods.
 
-No model is needed, and nothing leaves the machine. ``claims`` makes checkable statements
-about a writer from numbers; ``likeness`` weighs whether a text is theirs; ``distance`` tells how far it is from them.
+``find_claims`` says where a writer differs from most people, ``likeness`` how likely a text is theirs, and ``distance``
+how far a text is from their style.
 """
 
 from __future__ import annotations

@@ -1,13 +1,6 @@
-"""Claims about a writer that numbers support: where they stand apart from most people.
+"""Claims about a writer: features whose mean differs from the reference, or that all of their edits shift one way.
 
-A claim is made where a person's mean differs from the reference by more than sampling
-noise explains. It can be checked on any further text, and has its opposite. This file
-knows no model and keeps nothing: the tests on evidence decide what stays in a profile.
-
-Claims about corrections: what a person's edits change in every draft.
-
-The draft is the reference: whoever wrote it wrote about the same thing, so that what moved is what the person moved.
-This file knows no model and keeps nothing: the tests on other edits decide what is believed.
+A claim can be checked on further texts, and has an opposite.
 """
 
 from __future__ import annotations
@@ -28,23 +21,26 @@ __all__ = ["STANDS_APART", "StyleClaim", "distance", "find_claims", "find_shifts
 
 MAX_DEVIATIONS = 3.0
 STANDS_APART = 0.8
+MIN_EDITS = 2
+LEAST_SHIFT = 0.5
+_DRAFTS = "the drafts"
 
 
 class StyleClaim(BaseModel):
-    """One way in which a person's writing stands apart.
+    """One way in which a person's writing differs from most people's.
 
     Attributes:
-        feature: which measurement.
+        feature: the name of the feature.
         aspect: ``style`` or ``communication``.
-        direction: +1 if the person has more than most people, -1 if less.
-        value: the person's mean, as measured.
-        usual: the reference mean; of a claim about corrections (``shifts``), the drafts'.
-        z: the person's distance from the reference in between-person deviations, shrunken for sampling noise.
+        direction: +1 if the person has more of it than most people, -1 if less.
+        value: the person's mean.
+        usual: the reference mean; for a claim of ``find_shifts`` the mean of the drafts.
+        z: the distance of the two in between-person standard deviations, shrunken for sampling noise.
         interval: 95 % interval of the person's true mean (low, high).
-        scale: within-person deviation of one text, against which single texts are measured.
+        scale: the within-person standard deviation of one text.
         texts: how many of the person's texts show the feature.
         statement: the claim, as guidance for a writer.
-        opposite: the same claim about somebody as far on the other side.
+        opposite: the claim about somebody as far on the other side.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,14 +58,14 @@ class StyleClaim(BaseModel):
     opposite: str
 
     def holds(self, text: str | Features) -> float:
-        """How far a text bears the claim out.
+        """How far a text supports the claim.
 
         Args:
-            text: a text the claim was not made from, or a draft; or what ``measure`` said of it.
+            text: a text that the claim was not made from, or its features.
 
         Returns:
-            Within-person deviations from the usual towards the claim: above 0 speaks for it, below against; clipped
-            to -3..3; 0.0 where the text cannot tell.
+            The distance from the usual mean towards the claim, in within-person standard deviations clipped to -3..3;
+            0.0 if the text does not show the feature.
         """
         value = (measure(text) if isinstance(text, str) else text).get(self.feature)
         if value is None:
@@ -79,7 +75,7 @@ class StyleClaim(BaseModel):
 
 
 def _opposite_value(name: str, value: float, reference: Reference) -> float:
-    """As far from the usual on the other side, but not beyond what real people do."""
+    """The value as far from the usual on the other side, but not beyond the 5 % and 95 % quantiles of people."""
     row = reference.features[name]
     mirrored = 2 * row.mean - value
     low, high = row.quantiles[5], row.quantiles[95]
@@ -87,7 +83,7 @@ def _opposite_value(name: str, value: float, reference: Reference) -> float:
 
 
 def _claim(name: str, found: Estimate, reference: Reference) -> StyleClaim | None:
-    """What one feature says about a person, or None where it cannot be told from noise."""
+    """The claim of one feature, or None if the difference may be noise."""
     if abs(found.value - found.usual) <= found.margin:
         return None
     feature = FEATURES[name]
@@ -116,16 +112,16 @@ def find_claims(
     threshold: float = STANDS_APART,
     limit: int | None = None,
 ) -> list[StyleClaim]:
-    """Say where a person's writing stands apart.
+    """Find the features in which a person's writing differs from most people's.
 
     Args:
-        texts: what the person wrote; empty ones are passed over.
-        reference: what is usual; the one that ships if left out.
-        threshold: how far apart, in between-person deviations after shrinking.
-        limit: at most so many claims.
+        texts: the person's texts; empty ones are skipped.
+        reference: the reference statistics; the shipped ones if None.
+        threshold: the smallest difference, in between-person standard deviations after shrinking.
+        limit: the most claims to return.
 
     Returns:
-        Claims, the strongest first, at most one per family of features. Empty where nothing stands apart.
+        Claims, the strongest first, at most one per family of features.
     """
     reference = reference or load_reference()
     known = {name: _claim(name, found, reference) for name, found in estimate(texts, reference).items()}
@@ -133,12 +129,7 @@ def find_claims(
 
 
 def keep_strongest(found: Iterable[StyleClaim], limit: int | None = None) -> list[StyleClaim]:
-    """Claims by their distance, at most one per family of features.
-
-    Args:
-        found: any claims.
-        limit: at most so many.
-    """
+    """Sort claims by distance, and keep at most ``limit`` and at most one per family of features."""
     best: dict[str, StyleClaim] = {}
     for claim in sorted(found, key=lambda claim: (-abs(claim.z), claim.feature)):
         best.setdefault(FEATURES[claim.feature].family, claim)
@@ -152,16 +143,17 @@ def distance(
     names: Sequence[str] | None = None,
     reference: Reference | None = None,
 ) -> float:
-    """How far a text is from a person's measured style, to choose the best of several drafts.
+    """How far a text is from a person's style, such as to choose among drafts.
 
     Args:
         text_features: ``measure`` of the text.
         person_features: ``measure_all`` of the person's own texts.
-        names: the features to compare, best those of the person's claims; all if left out.
-        reference: where the scale of each feature comes from; the one that ships if left out.
+        names: the features to compare, such as those of the person's claims; all if None.
+        reference: the reference statistics that scale each feature; the shipped ones if None.
 
     Returns:
-        Mean absolute difference in within-person deviations, each clipped at 3; 0.0 if nothing can be compared.
+        The mean absolute difference in within-person standard deviations, each clipped at 3; 0.0 if nothing can be
+        compared.
     """
     reference = reference or load_reference()
     gaps = []
@@ -174,11 +166,6 @@ def distance(
     return fmean(gaps) if gaps else 0.0
 
 
-MIN_EDITS = 2
-LEAST_SHIFT = 0.5
-_THAN = "the drafts"
-
-
 def find_shifts(
     edits: Sequence[tuple[str, str]],
     reference: Reference | None = None,
@@ -186,18 +173,20 @@ def find_shifts(
     least: float = LEAST_SHIFT,
     limit: int | None = None,
 ) -> list[StyleClaim]:
-    """Say what some edits have in common.
+    """Find the features that a person's edits shift in one direction.
+
+    The draft is the reference: it is about the same subject, so that what differs is what the person changed.
 
     Args:
-        edits: each a draft and what the person made of it; those with an empty side are passed over.
-        reference: where the scale of each feature comes from; the one that ships if left out.
-        least: how far a feature must move on average, in within-person deviations.
-        limit: at most so many claims.
+        edits: drafts, each with the edited text; those with an empty side are skipped.
+        reference: the reference statistics that scale each feature; the shipped ones if None.
+        least: the smallest mean shift, in within-person standard deviations.
+        limit: the most claims to return.
 
     Returns:
-        A claim for each feature that every edit moved in one direction, at least two of them; the strongest first, at
-        most one per family of features. Its ``usual`` is the drafts' mean, its ``z`` the mean shift in within-person
-        deviations, and its ``interval`` reaches from the smallest shift to the largest.
+        A claim for each feature that every one of at least two edits shifts in the same direction; the strongest first,
+        at most one per family of features. ``usual`` is the mean of the drafts, ``z`` the mean shift in within-person
+        standard deviations, and ``interval`` reaches from the smallest shift to the largest.
     """
     reference = reference or load_reference()
     measured = [(measure(draft), measure(edited)) for draft, edited in edits if words_of(draft) and words_of(edited)]
@@ -215,7 +204,7 @@ def find_shifts(
 
 
 def _shift_claim(name: str, known: Sequence[tuple[float, float]], reference: Reference) -> StyleClaim | None:
-    """What one feature says, or None where it did not move, or not always in one direction."""
+    """The claim of one feature, or None if the edits do not all shift it in one direction."""
     if len(known) < MIN_EDITS:
         return None
     if all(after > before for before, after in known):
@@ -237,7 +226,7 @@ def _shift_claim(name: str, known: Sequence[tuple[float, float]], reference: Ref
         interval=(usual + min(moved), usual + max(moved)),
         scale=within,
         texts=len(known),
-        statement=say(name, direction, value, usual, than=_THAN),
-        # Nobody was measured who moves it the other way: their claim has no figures.
-        opposite=say(name, -direction, usual, usual, than=_THAN),
+        statement=say(name, direction, value, usual, than=_DRAFTS),
+        # Nobody was measured who shifts it the other way, so the opposite has no figures.
+        opposite=say(name, -direction, usual, usual, than=_DRAFTS),
     )

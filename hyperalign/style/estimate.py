@@ -1,17 +1,10 @@
-"""What a few texts say of a person's measured style: the mean of each feature, shrunken toward what is usual.
+"""Estimate a person's measured style from a few texts, and how likely a further text is theirs.
 
-People differ by so much, one person's texts by so much, and a few texts are noisy: with those three the person's true
-mean has a belief, and so has their next text (the normal model of empirical Bayes). This file makes no claim and
-compares no text: ``claims`` and ``likeness`` do.
-
-How much likelier a text is from a person than from anybody, by measured style alone.
-
-Each feature of the text has a density under the person (about their shrunken mean) and one under everybody (about the
-usual); the log of their ratio is evidence in nats, as in forensic comparison of texts. Features of one family tell the
-same story and are averaged; families are added, and the sum is tempered, since families overlap too. This file knows no
-profile: it is handed numbers.
-
-The measured style of a profile, from the texts that a person wrote. This file knows no test and no model.
+Each feature is estimated by the normal model of empirical Bayes: people differ by a between-person variance, one
+person's texts by a within-person variance, and a person's mean is shrunken toward the reference mean. The likelihood
+ratio of a text follows from it, as in forensic comparison of texts: its density under the person's style over its
+density under anybody's. Features of one family are averaged, families are added, and the sum is tempered, since
+families overlap.
 """
 
 from __future__ import annotations
@@ -32,8 +25,17 @@ from .reference import Reference, load_reference
 __all__ = ["Estimate", "Measured", "estimate", "keep_opening_features", "likeness", "measure_style"]
 
 CONFIDENCE = 1.96
-# How many texts the reference's within-person spread is worth beside the person's own.
+# How many texts the reference's within-person variance counts for beside the person's own.
 PRIOR_TEXTS = 4
+# Features that the beginning of a text does not show.
+_OF_WHOLE_TEXTS = frozenset({"paragraph_words", "sign_off"})
+# A single odd feature, such as one dash in a short text, must not decide alone.
+_MOST_NATS = 2.0
+# The slope of a logistic regression of "own or another's answer" on the difference of plain sums: 0.31 over 108 pairs
+# of answers by nine dev writers of SQuALITY.
+_TEMPER = 0.3
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,9 @@ class Estimate:
     Attributes:
         value: the mean over their texts, in the feature's unit.
         usual: the reference mean.
-        z: distance of the two in between-person deviations, shrunken for sampling noise.
-        margin: half of the 95 % interval of the person's true mean.
-        spread: standard deviation of one further text about the shrunken mean: what texts differ by, and what is not
-            known of the mean.
+        z: the distance of the two in between-person standard deviations, shrunken for sampling noise.
+        margin: half the width of the 95 % interval of the person's true mean.
+        spread: the standard deviation of one further text about the shrunken mean, including what is not known of it.
         texts: how many texts show the feature.
     """
 
@@ -59,11 +60,11 @@ class Estimate:
 
 
 def estimate(texts: Sequence[str], reference: Reference | None = None) -> dict[str, Estimate]:
-    """Estimate every feature that some text shows.
+    """Estimate every feature that at least one text shows.
 
     Args:
-        texts: what the person wrote; empty ones are passed over, short ones count for less.
-        reference: what is usual; the one that ships if left out.
+        texts: the person's texts; empty ones are skipped, short ones count less.
+        reference: the reference statistics; the shipped ones if None.
     """
     reference = reference or load_reference()
     filled = [text for text in texts if words_of(text)]
@@ -73,12 +74,12 @@ def estimate(texts: Sequence[str], reference: Reference | None = None) -> dict[s
     for name in FEATURES.keys() & reference.features.keys():
         known = [(value, size) for row, size in zip(rows, sizes, strict=True) if (value := row[name]) is not None]
         if known:
-            found[name] = _estimate(name, known, reference)
+            found[name] = _estimate_feature(name, known, reference)
     return {name: found[name] for name in FEATURES if name in found}
 
 
-def _estimate(name: str, known: Sequence[tuple[float, float]], reference: Reference) -> Estimate:
-    """From values and how much of a full excerpt each text is, 0 to 1: short texts are noisier."""
+def _estimate_feature(name: str, known: Sequence[tuple[float, float]], reference: Reference) -> Estimate:
+    """Estimate a feature from its values, weighted by each text's share of a full excerpt: short texts are noisier."""
     usual = reference.features[name].mean
     between, within = reference.spread(name)
     values, weights = [value for value, _ in known], [size for _, size in known]
@@ -97,41 +98,29 @@ def _estimate(name: str, known: Sequence[tuple[float, float]], reference: Refere
     )
 
 
-Value = TypeVar("Value")
-# What the beginning of a text does not show, however like its writer it is.
-_OF_WHOLE_TEXTS = frozenset({"paragraph_words", "sign_off"})
-
-# One odd feature, such as a single dash in a short text, must not decide alone.
-_MOST_NATS = 2.0
-# The slope of a logistic regression of "own or another's answer" on the difference of plain sums: 0.31 over 108 pairs
-# of answers by nine development writers of SQuALITY.
-_TEMPER = 0.3
-
-
 class Measured(Protocol):
-    """One feature of a person: see ``Estimate``."""
+    """One feature of a person, such as an ``Estimate`` or a profile's ``Measurement``."""
 
     @property
     def z(self) -> float:
-        """Distance from the usual in between-person deviations, shrunken."""
+        """The distance from the reference mean in between-person standard deviations, shrunken."""
 
     @property
     def spread(self) -> float | None:
-        """Standard deviation of a further text, in the feature's unit; None where only
-        the reference's is known."""
+        """The standard deviation of a further text, in the feature's unit; None: the reference's."""
 
 
 def likeness(text: str, style: Mapping[str, Measured], reference: Reference | None = None) -> float:
-    """Log-odds that a text is the person's and not anybody's, in nats; 0.0 where nothing can be compared.
+    """The log-likelihood ratio that a text is the person's and not anybody's, in nats; 0.0 if nothing can be compared.
 
     Args:
-        text: a text that the style was not measured on, or a draft.
+        text: a text that the style was not measured on.
         style: the person's features by name.
-        reference: what is usual; the one that ships if left out.
+        reference: the reference statistics; the shipped ones if None.
     """
     reference = reference or load_reference()
     features = measure(text)
-    # In a short text every feature is noisier than in those that the reference was measured on.
+    # In a text shorter than the reference's, every feature is noisier.
     noisier = max(1.0, reference.excerpt_words / max(1, len(words_of(text))))
     families: dict[str, list[float]] = {}
     for name, of_person in style.items():
@@ -148,11 +137,7 @@ def likeness(text: str, style: Mapping[str, Measured], reference: Reference | No
 
 
 def keep_opening_features(style: Mapping[str, Value]) -> dict[str, Value]:
-    """The part of a person's style that the beginning of a text shows: all but how it ends and how it is laid out.
-
-    Args:
-        style: features by name, measured on whole texts.
-    """
+    """Keep the features that the beginning of a text shows: all but its ending and its paragraphs."""
     return {name: value for name, value in style.items() if name not in _OF_WHOLE_TEXTS}
 
 
@@ -161,11 +146,8 @@ def _log_density(distance: float, variance: float) -> float:
 
 
 def measure_style(records: Sequence[Record]) -> dict[str, Measurement]:
-    """Measured style of what a person wrote; what they chose or corrected is somebody else's writing too.
-
-    Args:
-        records: one person's; only samples count.
-    """
+    """Measure the style of a person's samples. Texts they chose or corrected were written by others, too, and are
+    left out."""
     written = [record.text for record in records if isinstance(record, Sample)]
     return {
         name: Measurement(

@@ -1,8 +1,7 @@
-"""Measured style: numbers about how a text is written, each with a unit.
+"""The features of measured style: numbers about how a text is written, each with a unit.
 
-A feature is a row of ``FEATURES`` and a function of a parsed text. What cannot be measured
-in a text (the spread of one sentence, the variety of five words) is None, never NaN and
-never zero. This file knows no person, no reference and no model.
+A feature is a row of ``FEATURES`` and a function of a parsed text. It is None for a text that does not show it, such as
+the spread of a single sentence.
 """
 
 from __future__ import annotations
@@ -42,16 +41,16 @@ LONG_WORD = 7
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One measurable side of style.
+    """One feature of style.
 
     Attributes:
         name: its key in measurements, reference and claims.
-        unit: what one unit of the value is.
+        unit: the unit of its value.
         kind: ``count`` (a mean of something counted), ``share`` (0 to 1), ``rate`` (per 100 words), ``flag``
             (0 or 1 in a text; a share over texts) or ``score`` (a published formula).
-        aspect: which part of a person's voice it belongs to.
-        family: features of one family tell the same story, so that only the clearest is told.
-        grain: the smallest difference worth talking about, in units; also the floor of standard deviations.
+        aspect: whether it is about style or communication.
+        family: features of one family overlap; only the clearest makes a claim.
+        grain: the smallest difference worth naming, in units; also the floor of standard deviations.
         measure: the function of a parsed text.
     """
 
@@ -104,7 +103,7 @@ def paragraph_words(text: ParsedText) -> float | None:
 
 
 def word_letters(text: ParsedText) -> float | None:
-    """Mean length of a word, in letters; numbers do not count."""
+    """Mean length of a word, in letters; numbers are left out."""
     return _mean([sum(map(str.isalpha, word)) for word in text.words if any(map(str.isalpha, word))])
 
 
@@ -172,7 +171,7 @@ def negations(text: ParsedText) -> float | None:
 
 
 def function_words(text: ParsedText) -> float | None:
-    """Share of words that only hold the sentence together."""
+    """Share of words that are function words."""
     known = load_function_words()
     return _mean([float(word in known) for word in text.words])
 
@@ -187,7 +186,7 @@ def emoji(text: ParsedText) -> float | None:
     return _per_100(sum(ord(char) > 0x2190 and unicodedata.category(char) == "So" for char in text.prose), text)
 
 
-# Bounded lengths keep the time linear on a text full of unclosed marks.
+# Bounded lengths keep the time linear for a text full of unclosed marks.
 _MARKUP = re.compile(
     r"(\*\*|__)(?=\S).{1,200}?\1|`[^`\n]{1,200}`|\[[^\]\n]{1,200}\]\([^)\s]{1,500}\)|^(?:>|```)", re.MULTILINE
 )
@@ -207,9 +206,32 @@ def _starts_as_order(sentence: list[str]) -> bool:
     return first in IMPERATIVES and (first not in {"do", "have"} or sentence[1:2] not in (["you"], ["they"]))
 
 
+def list_items(text: ParsedText) -> float | None:
+    """Lines that are list items, per 100 words."""
+    return _per_100(text.list_items, text)
+
+
+def greeting(text: ParsedText) -> float | None:
+    """1 if the text opens with a greeting, else 0."""
+    return _flag(text.greeting, text)
+
+
+def sign_off(text: ParsedText) -> float | None:
+    """1 if the text closes with a sign-off, else 0."""
+    return _flag(text.sign_off, text)
+
+
+def _starts_with_conjunction(sentence: list[str]) -> bool:
+    return sentence[0] in CONJUNCTIONS
+
+
 _DASH = re.compile(r"—|(?<=\s)–(?=\s)|(?<=\w )-(?= \w)|(?<!-)--(?!-)")
 _COLON = re.compile(r":(?=\s|$)")
 _ELLIPSIS = re.compile(r"…|\.{3,}")
+_QUESTION = re.compile(r"[?？]+")
+_EXCLAMATION = re.compile("[!！]+")
+_OPENERS = _share_of_sentences(_starts_with_conjunction)
+_IMPERATIVES = _share_of_sentences(_starts_as_order)
 
 _ROWS: tuple[Feature, ...] = (
     Feature("sentence_words", "words per sentence", "count", "style", "sentence length", 2.0, sentence_words),
@@ -232,77 +254,31 @@ _ROWS: tuple[Feature, ...] = (
     Feature("contractions", "per 100 words", "rate", "style", "contractions", 0.7, contractions),
     Feature("emoji", "per 100 words", "rate", "style", "emoji", 0.3, emoji),
     Feature("markdown", "marks per 100 words", "rate", "style", "markdown", 0.5, markdown),
-    Feature(
-        "conjunction_openings",
-        "share of sentences",
-        "share",
-        "style",
-        "conjunction openings",
-        0.04,
-        _share_of_sentences(lambda sentence: sentence[0] in CONJUNCTIONS),
-    ),
-    Feature(
-        "list_items",
-        "per 100 words",
-        "rate",
-        "communication",
-        "lists",
-        0.5,
-        lambda text: _per_100(text.list_items, text),
-    ),
-    Feature(
-        "questions", "per 100 words", "rate", "communication", "questions", 0.4, _matches_of(re.compile(r"[?？]+"))
-    ),
-    Feature(
-        "exclamations", "per 100 words", "rate", "communication", "exclamations", 0.4, _matches_of(re.compile("[!！]+"))
-    ),
-    Feature(
-        "imperatives",
-        "share of sentences",
-        "share",
-        "communication",
-        "orders",
-        0.05,
-        _share_of_sentences(_starts_as_order),
-    ),
+    Feature("conjunction_openings", "share of sentences", "share", "style", "conjunction openings", 0.04, _OPENERS),
+    Feature("list_items", "per 100 words", "rate", "communication", "lists", 0.5, list_items),
+    Feature("questions", "per 100 words", "rate", "communication", "questions", 0.4, _matches_of(_QUESTION)),
+    Feature("exclamations", "per 100 words", "rate", "communication", "exclamations", 0.4, _matches_of(_EXCLAMATION)),
+    Feature("imperatives", "share of sentences", "share", "communication", "orders", 0.05, _IMPERATIVES),
     Feature("first_singular", "per 100 words", "rate", "communication", "I", 1.0, _count_of(FIRST_SINGULAR)),
     Feature("first_plural", "per 100 words", "rate", "communication", "we", 1.0, _count_of(FIRST_PLURAL)),
     Feature("second_person", "per 100 words", "rate", "communication", "you", 1.0, _count_of(SECOND_PERSON)),
     Feature("hedges", "per 100 words", "rate", "communication", "hedges", 0.7, _matches_of(HEDGES, lower=True)),
     Feature("boosters", "per 100 words", "rate", "communication", "boosters", 0.5, _matches_of(BOOSTERS, lower=True)),
     Feature("negations", "per 100 words", "rate", "communication", "negations", 0.7, negations),
-    Feature(
-        "greeting", "share of texts", "flag", "communication", "greeting", 0.2, lambda text: _flag(text.greeting, text)
-    ),
-    Feature(
-        "sign_off", "share of texts", "flag", "communication", "sign-off", 0.2, lambda text: _flag(text.sign_off, text)
-    ),
+    Feature("greeting", "share of texts", "flag", "communication", "greeting", 0.2, greeting),
+    Feature("sign_off", "share of texts", "flag", "communication", "sign-off", 0.2, sign_off),
 )
 
 FEATURES: Mapping[str, Feature] = {feature.name: feature for feature in _ROWS}
 
 
 def measure(text: str) -> Features:
-    """Measure a text.
-
-    Args:
-        text: anything.
-
-    Returns:
-        A value for every feature, None where the text does not show it.
-    """
+    """Measure every feature of a text; None for one that the text does not show."""
     parsed = parse(text)
     return {name: feature.measure(parsed) for name, feature in FEATURES.items()}
 
 
 def measure_all(texts: Sequence[str]) -> Features:
-    """Measure a person: the mean of each feature over the texts that show it.
-
-    Args:
-        texts: what the person wrote.
-
-    Returns:
-        A value for every feature, None where no text shows it.
-    """
+    """The mean of each feature over the texts that show it; None for one that no text shows."""
     rows = [measure(text) for text in texts]
     return {name: _mean([value for row in rows if (value := row[name]) is not None]) for name in FEATURES}

@@ -1,11 +1,6 @@
-"""The English word lists that some features count.
+"""Parse a text by rules into words, sentences, paragraphs, list items, greeting and sign-off.
 
-Words are lower case, with a straight apostrophe. This file knows no text and counts nothing.
-
-A text taken apart: words, sentences, paragraphs, list items, greeting and sign-off.
-
-Rules, not a model: they need no download, and the same text always comes apart the same
-way. A text in another language comes apart too, if more coarsely. This file counts nothing.
+The rules and the word lists are English; a text in another language is parsed less precisely.
 """
 
 from __future__ import annotations
@@ -48,7 +43,7 @@ def _phrases(text: str) -> re.Pattern[str]:
 
 @cache
 def load_function_words() -> frozenset[str]:
-    """The words that hold a sentence together and carry no topic."""
+    """English function words: those that carry no topic."""
     lines = files("hyperalign.style").joinpath("function_words.txt").read_text(encoding="utf-8").splitlines()
     return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
@@ -116,18 +111,18 @@ _WRAP_COLUMNS = range(45, 101)
 
 @dataclass(frozen=True, slots=True)
 class ParsedText:
-    """What the features look at.
+    """The parts of a text that features measure.
 
     Attributes:
         prose: the text with straight apostrophes, without list markers.
         words: its words in lower case, numbers included.
         cased: the same words as written.
         sentences: the words of each sentence, lower case, without greeting, sign-off and headings.
-        paragraphs: length of each paragraph in words, without greeting and sign-off.
-        list_items: how many lines are list items.
-        headings: how many lines are Markdown headings.
-        greeting: whether the text opens with one.
-        sign_off: whether the text closes with one.
+        paragraphs: the length of each paragraph in words, without greeting and sign-off.
+        list_items: the number of lines that are list items.
+        headings: the number of lines that are Markdown headings.
+        greeting: whether the text opens with a greeting.
+        sign_off: whether the text closes with a sign-off.
     """
 
     prose: str
@@ -147,7 +142,7 @@ def words_of(text: str) -> list[str]:
 
 
 def sentence_ends(text: str) -> list[int]:
-    """Where sentences end in a stretch of running text, as offsets after the closing mark."""
+    """Where sentences end in running text: offsets after the closing mark."""
     ends = []
     for match in _END.finditer(text):
         rest = text[match.end() : match.end() + 8].lstrip(" \t\n\"'“‘(*_")
@@ -169,7 +164,7 @@ def _split_sentences(block: str) -> list[list[str]]:
 
 
 def _is_wrapped(lines: list[str]) -> bool:
-    """Whether lines are one paragraph broken at a fixed column, as in plain-text mail."""
+    """Whether lines are one paragraph wrapped at a fixed column, as in plain-text mail."""
     head = [line for line in lines[:-1] if not _MARKER.match(line)]
     if len(head) < 2 or max(map(len, head)) > _WRAP_COLUMNS.stop or median(map(len, head)) < _WRAP_COLUMNS.start:
         return False
@@ -177,7 +172,7 @@ def _is_wrapped(lines: list[str]) -> bool:
 
 
 def _greeting_lines(lines: list[str]) -> tuple[bool, int]:
-    """Whether the text greets, and how many of its first lines do nothing else."""
+    """Whether the text opens with a greeting, and how many of its first lines are nothing else."""
     first = lines[0].strip() if lines else ""
     count = len(words_of(first))
     if GREETING.match(first.lower()):
@@ -212,7 +207,7 @@ def _chunks(lines: list[str]) -> list[list[str]]:
 
 
 def _blocks(chunk: list[str]) -> list[str]:
-    """The stretches of a chunk within which sentences may run on."""
+    """The blocks of a chunk within which a sentence may span lines."""
     if not _is_wrapped(chunk):
         return chunk
     blocks: list[str] = []
@@ -225,21 +220,14 @@ def _blocks(chunk: list[str]) -> list[str]:
 
 
 def _paragraphs(blocks: list[str]) -> list[int]:
-    """Words per paragraph of one chunk: lines that are whole prose count apart, lists and verses as one."""
+    """Words per paragraph of one chunk: lines of whole sentences are paragraphs, lists and verses are one."""
     counts = [len(words_of(block)) for block in blocks]
     prose = all(block.rstrip().endswith(_TERMINAL) and not _MARKER.match(block) for block in blocks)
     return counts if prose and min(counts, default=0) >= 8 else [sum(counts)]
 
 
 def parse(text: str) -> ParsedText:
-    """Take a text apart.
-
-    Args:
-        text: anything; an empty text has no words, no sentences and no paragraphs.
-
-    Returns:
-        Its parts.
-    """
+    """Parse a text; an empty one has no words, sentences or paragraphs."""
     lines = text.replace("’", "'").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     filled = [line for line in lines if line.strip()]
     greeting, opening = _greeting_lines(filled)

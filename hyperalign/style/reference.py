@@ -1,8 +1,6 @@
-"""What is usual: reference statistics of measured style, shipped as numbers.
+"""Reference statistics of measured style: what is usual, and how much people and texts differ.
 
-``build_reference`` turns texts of many people into statistics; ``load_reference`` reads the
-ones that ship, which say where they came from. No text ships. This file makes no claim
-about anybody: ``claims`` does.
+``build_reference`` computes them from texts of many people; ``load_reference`` reads the shipped ones.
 """
 
 from __future__ import annotations
@@ -34,14 +32,14 @@ class _Frozen(BaseModel):
 
 
 class Source(_Frozen):
-    """Where some of the people come from.
+    """A collection that the reference was measured on.
 
     Attributes:
         name: the collection.
-        genre: what kind of writing it is.
-        people: how many writers were used.
-        texts: how many excerpts.
-        split: which of its writers were used, and which were left alone.
+        genre: the kind of writing.
+        people: the number of writers.
+        texts: the number of excerpts.
+        split: which of its writers are in the dev split, which was measured, and which in the test split.
     """
 
     name: str
@@ -52,15 +50,15 @@ class Source(_Frozen):
 
 
 class FeatureReference(_Frozen):
-    """What is usual for one feature.
+    """Statistics of one feature.
 
     Attributes:
-        mean: over people, each genre with equal weight.
-        between_sd: standard deviation between people's true means, sampling noise taken out.
-        within_sd: standard deviation of one person's texts of about 150 words.
-        quantiles: of people's means, by percentage.
-        people: people in whom it could be measured.
-        texts: texts in which it could be measured.
+        mean: the mean over people, each genre with equal weight.
+        between_sd: the standard deviation between people's true means, without sampling noise.
+        within_sd: the standard deviation of one person's texts of about 150 words.
+        quantiles: quantiles of people's means, by percentage.
+        people: the number of people who show the feature.
+        texts: the number of texts that show it.
     """
 
     mean: float
@@ -75,10 +73,10 @@ class Reference(_Frozen):
     """Statistics of a population of writers.
 
     Attributes:
-        schema_version: of this format.
-        excerpt_words: length of the texts it was measured on.
-        sources: where the people come from.
-        features: one entry per feature; a feature nobody showed has none.
+        schema_version: the version of this format.
+        excerpt_words: the length of the measured texts.
+        sources: the collections that were measured.
+        features: statistics by feature; a feature that nobody showed has none.
     """
 
     schema_version: int = 1
@@ -87,10 +85,9 @@ class Reference(_Frozen):
     features: dict[str, FeatureReference]
 
     def spread(self, name: str) -> tuple[float, float]:
-        """Standard deviations between people and within a person, never below the feature's grain.
+        """Standard deviations between people and within a person, at least the feature's grain.
 
-        A mark that nobody in the reference uses has no spread there, and the first person
-        who uses it once would stand infinitely apart.
+        Without that floor, the first person who uses a mark that nobody in the reference uses would be infinitely far.
         """
         row, grain = self.features[name], FEATURES[name].grain
         return max(row.between_sd, grain), max(row.within_sd, grain)
@@ -98,19 +95,16 @@ class Reference(_Frozen):
 
 @cache
 def load_reference() -> Reference:
-    """The reference that ships with hyperalign."""
+    """The shipped reference."""
     return Reference.model_validate_json(files("hyperalign.style").joinpath("reference.json").read_bytes())
 
 
 def cut_excerpt(text: str, words: int = EXCERPT_WORDS) -> str:
-    """The beginning of a text up to the sentence end nearest to a length.
+    """The beginning of a text up to the sentence end that is nearest to a length.
 
     Args:
         text: any text.
-        words: the length to aim at; a text up to that long is returned whole.
-
-    Returns:
-        The excerpt, its line breaks kept.
+        words: the length in words; a shorter text is returned whole.
     """
     text = text.strip()
     if len(words_of(text)) <= words:
@@ -124,11 +118,10 @@ def cut_excerpt(text: str, words: int = EXCERPT_WORDS) -> str:
 
 
 def _feature_reference(name: str, genres: Sequence[Mapping[str, Sequence[Features]]]) -> FeatureReference | None:
-    """Statistics of one feature from measured texts by person, by genre.
+    """Statistics of one feature from measured texts, by genre and person.
 
-    The spread between people has two parts: that of people within a genre, with the noise
-    of their few texts taken out, and that of the genres' means. Genres are few, so the second
-    is estimated as from a sample, not as if there were no other kinds of writing.
+    The variance between people is that of people within a genre, without the noise of their few texts, plus that of the
+    genres' means. The few genres are treated as a sample of kinds of writing.
     """
     means: list[float] = []
     weights: list[float] = []
@@ -172,16 +165,15 @@ def build_reference(
     sources: Sequence[Source] = (),
     omit: Mapping[str, Collection[str]] | None = None,
 ) -> Reference:
-    """Measure a population.
+    """Measure a population of writers.
+
+    Texts are cut to about 150 words first, so that their lengths are comparable.
 
     Args:
-        genres: kind of writing -> person -> that person's texts. Each genre counts the same, whatever its size; put
-            people you know nothing more about into one genre.
-        sources: a description of where they come from, to be kept with the numbers.
-        omit: genre -> features that its files cannot show, such as paragraphs where line breaks were lost.
-
-    Returns:
-        The statistics. Texts are cut to about 150 words first, so that lengths are comparable.
+        genres: each genre's people, and each person's texts. All genres count the same, whatever their size; use one
+            genre if you know nothing of the kinds of writing.
+        sources: a description of the collections, kept with the statistics.
+        omit: features by genre that its files cannot show, such as paragraphs where line breaks were lost.
 
     Raises:
         InputError: fewer than two people have text.

@@ -1,8 +1,4 @@
-"""How a measured difference is said in plain English: guidance that a writer can follow.
-
-Every feature has a sentence for each pole. This file decides nothing: it words numbers
-that ``claims`` hands it.
-"""
+"""Word a measured difference as guidance that a writer can follow: a sentence for each end of each feature."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ _MOST = "most people"
 
 
 class Saying(NamedTuple):
-    """The two poles of a feature; ``{value}`` is the writer's figure, ``{usual}`` most people's."""
+    """A feature's sentences for more and for less; ``{value}`` is the writer's figure, ``{usual}`` most people's."""
 
     high: str
     low: str
@@ -170,7 +166,7 @@ def _share(value: float) -> str:
 
 
 def _rate(value: float) -> str:
-    """A rate per 100 words as a person would say it."""
+    """A rate per 100 words in words."""
     if value < 0.04:
         return "almost none"
     if value >= 0.95:
@@ -189,17 +185,14 @@ def _figure(value: float, kind: FeatureKind, name: str) -> str:
 
 
 def say(name: str, direction: int, value: float, usual: float, *, than: str = _MOST) -> str:
-    """Word a difference.
+    """Word a difference as one sentence.
 
     Args:
         name: the feature.
         direction: +1 if the writer has more than most people, -1 if less.
         value: the writer's figure, in the feature's unit.
-        usual: the figure of most people, or of what ``than`` names.
-        than: what the writer is held against, in the plural.
-
-    Returns:
-        One sentence.
+        usual: the figure of those whom ``than`` names.
+        than: whom the writer is compared with, in the plural.
     """
     kind = FEATURES[name].kind
     template = SAYINGS[name].high if direction > 0 else SAYINGS[name].low
@@ -207,7 +200,7 @@ def say(name: str, direction: int, value: float, usual: float, *, than: str = _M
         template = template.replace(f"{_MOST}'s", f"{than}'").replace(_MOST, than)
     here, there = _figure(value, kind, name), _figure(usual, kind, name)
     if here == there:
-        # Figures that read the same would contradict the sentence they should support.
+        # Equal figures would contradict the sentence.
         return template.partition(":")[0] + "."
     about = "about " if kind in ("count", "score") else ""
     return template.format(value=about + here, usual=there)

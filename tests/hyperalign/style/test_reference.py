@@ -25,7 +25,7 @@ def test_the_shipped_reference_says_where_its_numbers_come_from() -> None:
     for source in sources:
         assert source.people > 0
         assert source.texts > source.people
-        assert source.split.startswith("development:")
+        assert source.split.startswith("dev:")
         assert "never used here" in source.split
 
 
