@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-__all__ = ["LETTERS", "NAMED", "AnswerPair", "ParsedAnswer", "answer_index", "parse_answer"]
+__all__ = ["LETTERS", "NAMED", "AnswerPair", "ParsedAnswer", "answer_index", "blank", "parse_answer"]
 
 AnswerPair = tuple[str, str]
 """Two answers, of which neither is a prefix of the other."""
@@ -156,7 +156,7 @@ def parse_answer(text: str, answers: AnswerPair = LETTERS, start: int = 0) -> Pa
         None if the text gives no answer or several, or speaks against the one that it begins with.
     """
     known = _patterns(answers)
-    shown = known.discarded.sub(_spaces, _normalize(text, answers))
+    shown = known.discarded.sub(blank, _normalize(text, answers))
     if _names_both_alone(shown, answers, known):
         return ParsedAnswer(None)
     conclusions = _find_conclusions(shown, known)
@@ -174,7 +174,8 @@ def parse_answer(text: str, answers: AnswerPair = LETTERS, start: int = 0) -> Pa
     return None if found is None else ParsedAnswer(answer_index(found[1], answers), start + found.start(1))
 
 
-def _spaces(match: re.Match[str]) -> str:
+def blank(match: re.Match[str]) -> str:
+    """Spaces in place of a match, so that all positions stay."""
     return re.sub(r"[^\n]", " ", match[0])
 
 

@@ -1,15 +1,4 @@
-"""What might be true of a person: statements from the space, from numbers, and their own texts.
-
-Free hypotheses from a model are ``infer``'s and ``extract``'s. Everything here is cheap to make, and nothing of
-it is believed before it is tested. This file knows no model.
-
-Which dimensions are worth a model's time: a cheap choice from the space, before anything is tested.
-
-What people wrote is tested for manner alone. What they chose is tested first for the subjects that come up again and
-again in their records, then for manner, then for the rest, up to a number: a subject that is met once would be judged
-by answers that have nothing to do with it. Which answer was taken plays no part, so that the choice of candidates
-cannot favor what will be found. This file knows no model.
-"""
+"""Makes candidates without a model: from a space, from measured style, and from examples; none is kept untested."""
 
 from __future__ import annotations
 
@@ -52,10 +41,9 @@ class Candidate:
 
 
 def proposal_split(records: Sequence[Record], rules: Rules) -> list[Record]:
-    """The records to make hypotheses from: every second one, so that the others test what was made.
+    """The records to make hypotheses from: every second one, so that the others can test them.
 
-    Where too few choices would be left to test anything, all of them: what is made then can't be tested, and might as
-    well have seen everything.
+    If too few choices would be left for a test, all of them: the hypotheses can't be tested then.
     """
     if are_choices(records) and len(records) < 2 * rules.min_records:
         return list(records)
@@ -65,14 +53,7 @@ def proposal_split(records: Sequence[Record], rules: Rules) -> list[Record]:
 def find_untestable(
     candidates: Sequence[Candidate], records: Sequence[Record], others: Sequence[Record], rules: Rules
 ) -> dict[str, str]:
-    """Which candidates no test can ever judge, and why, by hypothesis id: no model need read anything for them.
-
-    Args:
-        candidates: what might be tested.
-        records: the person's.
-        others: other people's.
-        rules: what it takes.
-    """
+    """Find candidates that have too few records for any test: the reasons by hypothesis id."""
     what = "choices" if are_choices(records) else "records"
     reasons = {}
     for candidate in candidates:
@@ -86,36 +67,29 @@ def find_untestable(
 
 
 def from_space(space: Space) -> list[Candidate]:
-    """Both poles of every dimension as one candidate; selection turns it to the pole that fits."""
-    return [
-        Candidate(
-            Hypothesis(
-                id=f"{SPACE_ID}{dimension.name}",
-                statement=dimension.high,
-                opposite=dimension.low,
-                aspect=dimension.aspect,
-                source="space",
-            )
-        )
-        for dimension in space.dimensions
+    """A candidate for each dimension, with the high pole as its statement; selection may turn it to the low one."""
+    hypotheses = [
+        Hypothesis(id=f"{SPACE_ID}{d.name}", statement=d.high, opposite=d.low, aspect=d.aspect, source="space")
+        for d in space.dimensions
     ]
+    return [Candidate(hypothesis) for hypothesis in hypotheses]
 
 
 def from_measurement(records: Sequence[Record]) -> list[Candidate]:
-    """What the numbers of some records claim, each with the sentence that shows it most."""
-    # What somebody writes and what they like to read are two claims.
+    """Claims of measured style, each with the sentence that shows it most."""
+    # How somebody writes and what they like to read are different claims.
     kind = "chosen" if records and are_choices(records) else "measured"
-    return _measured(kind, find_claims([own_text(record) for record in records], limit=MAX_CLAIMS), records)
+    return _from_claims(kind, find_claims([own_text(record) for record in records], limit=MAX_CLAIMS), records)
 
 
 def from_edits(records: Sequence[Record]) -> list[Candidate]:
-    """What the corrections among some records have in common, by numbers: each shift all of them made."""
+    """Shifts of measured style that all edits have in common."""
     edits = [record for record in records if isinstance(record, Edit)]
-    return _measured("edited", find_shifts([(edit.draft, edit.edited) for edit in edits], limit=MAX_CLAIMS), edits)
+    return _from_claims("edited", find_shifts([(edit.draft, edit.edited) for edit in edits], limit=MAX_CLAIMS), edits)
 
 
 def from_examples(records: Sequence[Record], count: int) -> list[Candidate]:
-    """Raw examples: what the person wrote or chose, of middling length, which stands for the rest at a fair price."""
+    """Own or chosen texts to show as examples: those nearest to the median length."""
     samples = [to_sample(record) for record in records]
     lengths = sorted(len(sample.text) for sample in samples)
     middle = lengths[len(lengths) // 2] if lengths else 0
@@ -136,7 +110,7 @@ def from_examples(records: Sequence[Record], count: int) -> list[Candidate]:
     ]
 
 
-def _measured(kind: str, found: Sequence[StyleClaim], records: Sequence[Record]) -> list[Candidate]:
+def _from_claims(kind: str, found: Sequence[StyleClaim], records: Sequence[Record]) -> list[Candidate]:
     made_from = frozenset(record.id for record in records)
     return [
         Candidate(
@@ -146,7 +120,7 @@ def _measured(kind: str, found: Sequence[StyleClaim], records: Sequence[Record])
                 opposite=claim.opposite,
                 aspect=claim.aspect,
                 source="measured",
-                evidence=_telling_sentence(claim, records),
+                evidence=_quote_best_sentence(claim, records),
             ),
             made_from,
             claim,
@@ -155,7 +129,7 @@ def _measured(kind: str, found: Sequence[StyleClaim], records: Sequence[Record])
     ]
 
 
-def _telling_sentence(claim: StyleClaim, records: Sequence[Record]) -> list[Evidence]:
+def _quote_best_sentence(claim: StyleClaim, records: Sequence[Record]) -> list[Evidence]:
     ranked = max(
         (
             (claim.holds(sentence), len(sentence), sentence, record.id)
@@ -171,36 +145,32 @@ def _telling_sentence(claim: StyleClaim, records: Sequence[Record]) -> list[Evid
 
 MAX_DIMENSIONS = 24
 _MAX_SUBJECTS = 12
-# Of those without a subject, what is likeliest to show in an answer comes first.
+# Groups of dimensions without a subject, the likeliest to show in an answer first.
 _RANK = ("own", "manner", "disposition", "quality", "need", "life", "demographics", "interest")
 
 
 def shortlist(space: Space, records: Sequence[Record], limit: int = MAX_DIMENSIONS) -> Space:
-    """The dimensions to test on some records.
+    """Choose the dimensions to test on a person's records.
 
-    Args:
-        space: all of them.
-        records: one person's.
-        limit: at most so many for choices.
-
-    Returns:
-        A space of those, in the order of the first.
+    Texts are tested for manner alone. Choices are tested for subjects that recur in them, then for manner, then for the
+    rest, up to ``limit``: a subject that is met once would be judged by unrelated answers. It does not matter which
+    answer was chosen, so that the shortlist cannot favor a result.
     """
     if not are_choices(records):
         return space.model_copy(
             update={"dimensions": [each for each in space.dimensions if each.shows_in != "choices"]}
         )
     open_to = [each for each in space.dimensions if each.shows_in != "writing"]
-    touched = {each.name: _touched(each, records) for each in open_to if each.words}
+    counts = {each.name: _count_touched(each, records) for each in open_to if each.words}
     often = max(2, math.ceil(len(records) / 2))
     subjects = sorted(
-        (each for each in open_to if touched.get(each.name, 0) >= often), key=lambda each: -touched[each.name]
+        (each for each in open_to if counts.get(each.name, 0) >= often), key=lambda each: -counts[each.name]
     )
     others = sorted((each for each in open_to if not each.words), key=lambda each: _RANK.index(each.group))
     chosen = {each.name for each in [*subjects[:_MAX_SUBJECTS], *others][:limit]}
     return space.model_copy(update={"dimensions": [each for each in open_to if each.name in chosen]})
 
 
-def _touched(dimension: Dimension, records: Sequence[Record]) -> int:
-    """How many records have a word of the dimension's subject, on either side or in the prompt."""
+def _count_touched(dimension: Dimension, records: Sequence[Record]) -> int:
+    """How many records have a word of the dimension's subject, in the prompt or in either text."""
     return sum(touches(f"{prompt_of(record)} {quotable_text(record)}", dimension.words) for record in records)

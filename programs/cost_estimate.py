@@ -1,8 +1,4 @@
-"""What fitting a person will cost, said before anything is done.
-
-Counts words, not tokens: one word is taken as 1.4 tokens, which is near the truth for English
-and low for other languages.
-"""
+"""Estimates what a fit will cost, from counts of words at 1.4 tokens each; too low for languages other than English."""
 
 from __future__ import annotations
 
@@ -36,7 +32,7 @@ CHOICE_WORDS = 120
 LINE_TOKENS = 4
 SCREENED_ROWS = 3
 GO_ON = 0.5
-"""Share of statements about texts that are asked about after the first records, by choice."""
+"""The share of statements about texts that a test by choice keeps after the first records."""
 
 
 def estimate_cost(
@@ -47,14 +43,14 @@ def estimate_cost(
     space: Space | None = None,
     statements_per_call: int = STATEMENTS_PER_CALL,
 ) -> dict[str, Usage]:
-    """Expected usage by step.
+    """Estimate the usage of each step.
 
     Args:
         records: the person's.
-        others: other people's, to compare with.
-        by_choice: the model offers no log-probabilities of text: it is asked about each record in both orders.
+        others: other people's, to test against.
+        by_choice: whether statements are tested by choice, for want of log-probabilities of text.
         space: the dimensions that are tried; the shipped ones if None.
-        statements_per_call: how many statements are asked about in one call, by choice.
+        statements_per_call: how many statements a test by choice puts in one call.
     """
     space = space or load_space()
     steps: dict[str, Usage] = {}
@@ -81,7 +77,7 @@ def _infer(records: Sequence[Record], others: Sequence[Record]) -> Usage:
 
 
 def _evidence(score: Usage, by_choice: bool) -> Usage:
-    """As many checks as statements may be kept: how many will be is what the tests are for."""
+    """At most: as many checks as statements may be kept."""
     if not score.calls:
         return Usage()
     if by_choice:
@@ -92,12 +88,12 @@ def _evidence(score: Usage, by_choice: bool) -> Usage:
 
 
 def _by_choice(records: Sequence[Record], others: Sequence[Record], space: Space, size: int) -> Usage:
-    """Each call shows a record beside another text of about its length, and each is made in both orders."""
+    """Each call shows a record beside another text of about its length, in both orders."""
     of_space, free = _statements(records, space)
     made_from = {record.id for record in proposal_split(records, Rules())}
     counts = [of_space + (0 if record.id in made_from else free) for record in records]
     mine, theirs = sorted(counts, reverse=True), [of_space + free] * len(others)
-    # Choices are weighed all together, and all are read; of texts, hopeless statements are stopped after the first.
+    # Choices are all read; of texts, futile statements are stopped after the first few.
     stops = not are_choices(records) and len(mine) + len(theirs) > 2 * SCREENED_ROWS
     asked = [
         math.ceil(count * GO_ON) if stops and at >= SCREENED_ROWS else count
@@ -106,7 +102,9 @@ def _by_choice(records: Sequence[Record], others: Sequence[Record], space: Space
     ]
     calls = 2 * sum(math.ceil(count / size) for count in asked)
     every = [*records, *others]
-    each = sum(_cut(own_text(one), CHOICE_WORDS) + _cut(_beside_it(one), CHOICE_WORDS) for one in every) / len(every)
+    each = sum(
+        _cut(own_text(one), CHOICE_WORDS) + _cut(other_text(one) or own_text(one), CHOICE_WORDS) for one in every
+    ) / len(every)
     told = calls * (QUESTION_TOKENS + round(each * TOKENS_PER_WORD)) + 2 * sum(asked) * PHRASE_TOKENS
     return Usage(calls=calls, tokens_in=told, tokens_out=2 * sum(asked) * LINE_TOKENS)
 
@@ -116,7 +114,7 @@ def _by_likelihood(records: Sequence[Record], others: Sequence[Record], space: S
     if not statements:
         return Usage()
     every = [*records, *others]
-    # Two answers are read beside each other twice, each once as the first.
+    # Two answers are read in both orders.
     calls = sum(1 if other_text(record) is None else 2 for record in every)
     read = round(
         sum(_words(each) if other_text(each) is None else 2 * _beside(each) for each in every) * TOKENS_PER_WORD
@@ -125,7 +123,7 @@ def _by_likelihood(records: Sequence[Record], others: Sequence[Record], space: S
 
 
 def _statements(records: Sequence[Record], space: Space) -> tuple[int, int]:
-    """How many statements of the space and of its own a model tests; none where too few records are left for it."""
+    """How many statements of the space and of the model are tested; none with too few records."""
     rules = Rules()
     free = CHOICE_QUESTIONS if are_choices(records) else FREE_HYPOTHESES
     of_space = len(shortlist(space, records).dimensions) if len(records) >= rules.min_records else 0
@@ -139,11 +137,6 @@ def _words(record: Record) -> int:
 def _beside(record: Record) -> int:
     """Words of a choice with its prompt and both of its texts."""
     return _cut(prompt_of(record)) + _words(record) + _cut(other_text(record) or "")
-
-
-def _beside_it(record: Record) -> str:
-    """What a record is shown beside; for a text that is somebody else's, of about its length."""
-    return other_text(record) or own_text(record)
 
 
 def _cut(text: str, words: int = EXCERPT_WORDS) -> int:

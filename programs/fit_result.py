@@ -1,4 +1,4 @@
-"""What a fit found: the profile, the candidates with their score matrices, and the memory that later updates need."""
+"""What a fit found: the profile, and the memory with all candidates and score matrices that an update needs."""
 
 from __future__ import annotations
 
@@ -251,66 +251,64 @@ def _is_quoted(hypothesis: Hypothesis, records: Sequence[Record], *, carried: bo
 
 @dataclass(frozen=True)
 class Fit:
-    """The result of a fit, with everything it rests on.
+    """The result of a fit.
 
     Attributes:
         profile: the tested profile.
-        candidates: all hypotheses that were tried.
-        matrices: one for each test; those of texts before those of choices.
+        memory: what the profile rests on, and what ``Personalizer.update`` needs to add records later.
         unreadable: how many proposals of the model could not be parsed.
-        memory: what ``Personalizer.update`` needs to add records later.
         asked: how many questions the model was asked; one call may hold many.
         undecided: how many of their answers could not be used.
     """
 
     profile: Profile
-    candidates: list[Hypothesis]
-    matrices: list[ScoreMatrix]
+    memory: Memory
     unreadable: int = 0
-    memory: Memory = field(default_factory=Memory)
     asked: int = 0
     undecided: int = 0
 
+    @property
+    def candidates(self) -> list[Hypothesis]:
+        """All hypotheses that were tried; those of texts before those of choices."""
+        tried = (each.hypothesis for part in self.memory.parts.values() for each in part.candidates)
+        return list(_by_id(tried).values())
 
-def combine(texts: Fit, choices: Fit) -> Fit:
-    """Combine the fits of a person's texts and of their choices.
+    @property
+    def matrices(self) -> list[ScoreMatrix]:
+        """One for each test; those of texts before those of choices."""
+        return [matrix for part in self.memory.parts.values() for matrix in part.matrices]
+
+
+def combine(parts: Mapping[str, FitPart], user: str) -> Profile:
+    """Combine the profiles of a person's texts and of their choices; without parts, the profile is empty.
 
     What either kept is kept. Where both kept a statement of the same dimension or feature, that of the choices stays:
     choices show what the person wants to read. Style is measured in texts, and own texts are shown before chosen
     answers.
     """
-    written, chosen = texts.profile, choices.profile
+    if len(parts) < 2:
+        return next((part.profile for part in parts.values()), Profile(user=user))
+    written, chosen = parts["texts"].profile, parts["choices"].profile
     duplicates = _find_duplicates(written.hypotheses, chosen.hypotheses)
     kept = _by_id([*(each for each in written.hypotheses if each.id not in duplicates), *chosen.hypotheses])
-    hidden = _drop_examples(choices) if written.examples else ()
+    hidden = _drop_examples(parts["choices"]) if written.examples else ()
     dropped = _by_id([*written.dropped, *duplicates.values(), *chosen.dropped, *hidden])
-    origin = written.provenance
-    profile = written.model_copy(
-        update={
-            "hypotheses": list(kept.values()),
-            "dropped": [hypothesis for name, hypothesis in dropped.items() if name not in kept],
-            "examples": written.examples or chosen.examples,
-            "direction": chosen.direction,
-            "poles": {**written.poles, **chosen.poles},
-            "provenance": origin.model_copy(
-                update={
-                    "records": [*origin.records, *chosen.provenance.records],
-                    "choices": origin.choices + chosen.provenance.choices,
-                    "null_alpha": chosen.provenance.null_alpha,
-                    "invented_quotes": origin.invented_quotes + chosen.provenance.invented_quotes,
-                }
-            ),
-        }
-    )
-    return Fit(
-        profile,
-        list(_by_id([*texts.candidates, *choices.candidates]).values()),
-        [*texts.matrices, *choices.matrices],
-        texts.unreadable + choices.unreadable,
-        replace(texts.memory, parts={**texts.memory.parts, **choices.memory.parts}),
-        texts.asked + choices.asked,
-        texts.undecided + choices.undecided,
-    )
+    origin, other = written.provenance, chosen.provenance
+    read = {
+        "records": [*origin.records, *other.records],
+        "choices": origin.choices + other.choices,
+        "null_alpha": other.null_alpha,
+        "invented_quotes": origin.invented_quotes + other.invented_quotes,
+    }
+    combined = {
+        "hypotheses": list(kept.values()),
+        "dropped": [hypothesis for name, hypothesis in dropped.items() if name not in kept],
+        "examples": written.examples or chosen.examples,
+        "direction": chosen.direction,
+        "poles": {**written.poles, **chosen.poles},
+        "provenance": origin.model_copy(update=read),
+    }
+    return written.model_copy(update=combined)
 
 
 def _find_duplicates(written: Iterable[Hypothesis], chosen: Iterable[Hypothesis]) -> dict[str, Hypothesis]:
@@ -328,9 +326,10 @@ def _feature(measured: Hypothesis) -> str:
     return measured.id.partition("-")[2].removesuffix("-turned")
 
 
-def _drop_examples(choices: Fit) -> Iterable[Hypothesis]:
-    examples = {f"{EXAMPLE_ID}{example.id}" for example in choices.profile.examples}
-    return (drop(each, "the person's own texts are shown") for each in choices.candidates if each.id in examples)
+def _drop_examples(choices: FitPart) -> list[Hypothesis]:
+    names = {f"{EXAMPLE_ID}{example.id}" for example in choices.profile.examples}
+    tried = [each.hypothesis for each in choices.candidates if each.hypothesis.id in names]
+    return [drop(each, "the person's own texts are shown") for each in tried]
 
 
 def _by_id(hypotheses: Iterable[Hypothesis]) -> dict[str, Hypothesis]:

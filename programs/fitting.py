@@ -179,15 +179,18 @@ class Fitter:
         records = as_records(items)
         user = check_one_user(records)
         distinct = drop_repeats(records)
+        parts, unreadable = dict[str, FitPart](), 0
         with tally_answers() as tally:
-            fits = [self._fit_kind(user, part) for part in split_by_kind(distinct)]
-        found = fits[0] if len(fits) == 1 else combine(*fits)
+            for some in split_by_kind(distinct):
+                parts[record_kind(some)], count = self._fit_kind(user, some)
+                unreadable += count
         read = {record.id for record in distinct}
         repeats = dict.fromkeys(record.id for record in records if record.id not in read)
-        memory = replace(found.memory, skipped=tuple(repeats))
-        return replace(found, memory=memory, asked=tally.asked, undecided=tally.undecided)
+        memory = self.remember(parts, skipped=tuple(repeats))
+        return Fit(combine(parts, user), memory, unreadable, tally.asked, tally.undecided)
 
-    def _fit_kind(self, user: str, records: Sequence[Record]) -> Fit:
+    def _fit_kind(self, user: str, records: Sequence[Record]) -> tuple[FitPart, int]:
+        """Fit texts or choices; also counts the proposals that could not be parsed."""
         split = proposal_split(records, self.config.rules)
         against, shown = self.draw_reference(user, records)
         free, invented, unreadable = self.propose(split, shown)
@@ -210,12 +213,13 @@ class Fitter:
         matrices = self.test(tested, records, against, user=user, rows=rows)
         about = self.find_subjects(rows)
         chosen = self.select(tested, matrices, user, about)
-        hypotheses = [candidate.hypothesis for candidate in candidates]
-        untested = [drop(each, futile[each.id]) for each in hypotheses if each.id in futile]
+        untested = [
+            drop(each.hypothesis, futile[each.hypothesis.id]) for each in candidates if each.hypothesis.id in futile
+        ]
         chosen = replace(chosen, dropped=[*chosen.dropped, *untested])
         profile = self.build_profile(records, against, chosen, matrices, invented=invented)
-        part = FitPart(profile, tuple(candidates), tuple(matrices), about=about).with_records(records)
-        return Fit(profile, hypotheses, matrices, unreadable, self.remember({record_kind(records): part}))
+        part = FitPart(profile, tuple(candidates), tuple(matrices), about=about)
+        return part.with_records(records), unreadable
 
     def draw_reference(self, user: str, records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
         """Draw other people's records that are like the person's.

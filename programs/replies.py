@@ -18,7 +18,7 @@ from typing import Any
 
 from hyperalign.errors import UnusableAnswersError
 
-from .answer_parsing import LETTERS, NAMED, AnswerPair, ParsedAnswer, answer_index, parse_answer
+from .answer_parsing import LETTERS, NAMED, AnswerPair, ParsedAnswer, answer_index, blank, parse_answer
 
 __all__ = ["AnswerTally", "check_answers", "count_answer", "read_probabilities", "read_probability", "tally_answers"]
 
@@ -183,11 +183,7 @@ def _to_probability(
 
 
 def _blank_markup(said: str) -> str:
-    """Blank out thoughts, tags and emphasis, so that all positions stay."""
-
-    def blank(match: re.Match[str]) -> str:
-        return re.sub(r"[^\n]", " ", match[0])
-
+    """Blank out thoughts, tags and emphasis."""
     return _MARKUP.sub(blank, _THOUGHT.sub(blank, said))
 
 
@@ -208,7 +204,7 @@ def _read_numbered(text: str, count: int, answers: AnswerPair) -> dict[int, Pars
     for label, end in zip(labels, [*(label.start() for label in labels[1:]), len(text)], strict=False):
         if int(label[1]) in found:
             continue
-        told = parse_answer(re.sub(r"^[^\w\n]+", _spaces, text[label.end() : end]), answers, label.end())
+        told = parse_answer(re.sub(r"^[^\w\n]+", blank, text[label.end() : end]), answers, label.end())
         if told is not None:
             found.setdefault(int(label[1]), []).append(told)
     if not found and not labels:
@@ -232,10 +228,6 @@ def _find_inline(text: str, answers: AnswerPair) -> Iterator[tuple[int, ParsedAn
             yield int(match[1]), read
 
 
-def _spaces(match: re.Match[str]) -> str:
-    return " " * len(match[0])
-
-
 def _read_in_order(text: str, count: int, answers: AnswerPair) -> dict[int, ParsedAnswer]:
     """Read answers without numbers: as many lines, letters or JSON values as there were questions."""
     either = "|".join(re.escape(answer) for answer in answers)
@@ -245,7 +237,7 @@ def _read_in_order(text: str, count: int, answers: AnswerPair) -> dict[int, Pars
         return {number: each for number, each in enumerate(read, start=1) if each is not None}
     values = list(re.finditer(rf":\s*\"(?:text\s+)?({either})\"", text, re.I))
     if len(values) != count:
-        bare = re.sub(r"\"\w+\"\s*:", _spaces, text)
+        bare = re.sub(r"\"\w+\"\s*:", blank, text)
         together = re.fullmatch(rf"(?:\W*(?:{either}))+\W*", bare, re.I)
         values = list(re.finditer(f"({either})", bare, re.I)) if together else []
     if len(values) != count:

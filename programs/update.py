@@ -18,7 +18,7 @@ from hyperalign.scores import ScoreMatrix
 
 from .candidates import Candidate, from_examples, from_measurement, proposal_split
 from .evidence import quotable_sentences
-from .fit_result import RECENT, Fit, FitPart, Memory, combine, record_kind
+from .fit_result import RECENT, FitPart, Memory, combine, record_kind
 from .fitting import CHOICE_EXAMPLES, Fitter, RecordLike, as_records
 from .replies import tally_answers
 from .scope import falls_under
@@ -116,7 +116,7 @@ def _update(fitter: Fitter, items: Sequence[RecordLike], memory: Memory | None) 
             waiting += [*same, *some]
         else:
             parts |= fitter.fit([*same, *some]).memory.parts
-    before, profile = _combine(memory.parts, user), _combine(parts, user)
+    before, profile = combine(memory.parts, user), combine(parts, user)
     old, now = ([each.statement for each in one.hypotheses] for one in (before, profile))
     return Update(
         profile,
@@ -165,17 +165,6 @@ def _reason_to_skip(record: Record, memory: Memory, seen: Container[tuple[str, s
     if other is not None and own_text(record).strip() == other.strip():
         return "both of its texts say the same"
     return "it repeats a record that was just read" if content_of(record) in seen else ""
-
-
-def _combine(parts: Mapping[str, FitPart], user: str) -> Profile:
-    fits = [
-        Fit(part.profile, [each.hypothesis for each in part.candidates], list(part.matrices))
-        for part in (parts.get("texts"), parts.get("choices"))
-        if part is not None
-    ]
-    if not fits:
-        return Profile(user=user)
-    return fits[0].profile if len(fits) == 1 else combine(*fits).profile
 
 
 def _add(fitter: Fitter, part: FitPart, new: Sequence[Record]) -> tuple[FitPart, list[Contradiction]]:
