@@ -96,8 +96,6 @@ def per_case(count: int) -> None:
         spent = time.process_time() - started
     cpu = spent / count * 1000
     print(f"{count:,} cases of {len(found['scores'])} conditions: {cpu:.2f} ms of CPU a case over its calls")
-        f"{count:,} cases of {len(found['scores'])} conditions: {spent / count * 1000:.2f} ms of CPU a case over its calls"
-    )
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from hyperalign.errors import InputError
 
 from .conditions import condition_kind
 from .runner import Outcome, read_json, read_outcomes
-from .statistics import clusters_needed, difference, estimate, holm, sign_flip_p
-from .summary import Scores, as_json, cluster_sizes, is_share, tabulate
+from .statistics import as_json, clusters_needed, difference, estimate, holm, sign_flip_p
+from .summary import Scores, cluster_sizes, is_share, tabulate
 
 __all__ = ["compare"]
 

@@ -69,7 +69,7 @@ def metric_name(metric: str) -> str:
 def condition_name(condition: str) -> str:
     """A condition in words, with its number of records."""
     name, _, count = condition.partition("@")
-    return f"{name}, {count} records" if count else name
+    return f"{name}, {count} record{'s' * (count != '1')}" if count else name
 
 
 def format_estimate(metric: str, found: Mapping[str, Any] | None) -> str:
@@ -227,7 +227,8 @@ def _verdict(condition: str, summary: Mapping[str, Any]) -> str:
     if found["beats_all"]:
         return f"Helps: it beats every control in this run (p = {found['p_holm']:.3f}, closest: {closest})."
     main = found.get("wrong_user_strategy")
-    untested = f" It was not compared with wrong-user, which was run with {main} only." if main else ""
+    only = f" Another user's profile was tried with {main} only, so no other strategy can be shown to help."
+    untested = only if main else ""
     if main and found["p_holm"] <= ALPHA:
         return f"Beats the other controls (p = {found['p_holm']:.3f}, closest: {closest}).{untested}"
     needed = (summary["differences"].get(closest, {}).get(condition) or {}).get("clusters_needed")

@@ -318,8 +318,8 @@ def test_a_writing_run_is_told(scripted_server: ScriptedServer, tmp_path: Path) 
     assert "Only 2 clusters" in markdown.splitlines()[0]
     assert "does not support" not in markdown.splitlines()[0]
     told = dict(re.findall(r"- \*\*(.*?)\*\*: (.*)", markdown))
-    assert "It was not compared with wrong-user, which was run with verified only." in told["few-shot"]
-    assert "not compared" not in told["verified"]
+    assert "Another user's profile was tried with verified only" in told["few-shot"]
+    assert "tried with" not in told["verified"]
     assert len(charts_in(html)) == 6, "four plots, the people, and a curve"
     view = load_view(result.folder)
     for case in [*view.worst, *view.best]:
@@ -347,7 +347,7 @@ def test_a_strategy_without_a_wrong_user_is_not_shown_to_help(tmp_path: Path) ->
     assert verdicts["verified"].startswith("Helps: it beats every control in this run")
     assert verdicts["few-shot"] == (
         "Beats the other controls (p = 0.008, closest: none). "
-        "It was not compared with wrong-user, which was run with verified only."
+        "Another user's profile was tried with verified only, so no other strategy can be shown to help."
     )
     assert verdicts["few-shot"] in markdown
     assert verdicts["few-shot"] in "".join(Page(html).texts)
