@@ -42,15 +42,14 @@ _ADAPTER_START_SECONDS = 900.0
 _STOP_SECONDS = 5.0
 _LOG_LINES = 8
 # The parent holds the other end of the child's standard input: when the parent dies, even by kill -9, the child ends.
-_SERVE = """
+_END_WITH_PARENT = """
 import os, signal, threading
 def end_with_parent():
     os.read(0, 1)
     os.kill(os.getpid(), signal.SIGTERM)
 threading.Thread(target=end_with_parent, daemon=True).start()
-from hyperalign.cli import main
-main()
 """
+_SERVE = "from hyperalign.cli import main; main()"
 
 
 class Address(BaseModel):
@@ -233,7 +232,7 @@ class AdapterServer(ModelServer):
     def _start(self) -> Address:
         self.check()
         key = secrets.token_urlsafe(24)
-        command = [sys.executable, "-c", _SERVE, "serve", "--adapters", str(self.folder), "--port", "0", "--force"]
+        command = [sys.executable, "-c", _END_WITH_PARENT + _SERVE, "serve", "--adapters", str(self.folder)]
         with tempfile.TemporaryFile() as log:
 
             def read_log() -> str:
@@ -244,7 +243,9 @@ class AdapterServer(ModelServer):
                 found = re.search(r"http://127\.0\.0\.1:\d+/v1", read_log())
                 return Address(base=found[0], key=key, pid=process.pid) if found else None
 
-            process = start_process(command, log, {"HYPERALIGN_SERVE_KEY": key}, stdin=subprocess.PIPE)
+            process = start_process(
+                [*command, "--port", "0", "--force"], log, {"HYPERALIGN_SERVE_KEY": key}, stdin=subprocess.PIPE
+            )
             self._process, self._owner = process, os.getpid()
             return wait_until_ready(
                 process,
