@@ -1,13 +1,7 @@
-"""The preference space: named ways in which people differ, each with two poles.
+"""The preference space: named dimensions in which people differ, each with two poles.
 
-The dimensions stand in ``dimensions.json``, in a form that a person can read and extend: AlignX's ninety (Li et al.
-2025, section 3.1), in words of our own, what shows in people's writing, and what they trade off in answers.
-This package knows no person and no model: a dimension is a question, not an answer.
-
-Directions as AlignX writes them: ninety values by position, 1 for one pole, 0 for the other, 0.5 for neither.
-
-Inside hyperalign a direction is a probability of the high pole by name. This file knows no dimension by heart:
-each says its own position.
+``dimensions.json`` has the ninety dimensions of AlignX (Li et al. 2025, section 3.1) in words of our own, what shows in
+people's writing, and what they trade off in answers. A direction is the probability of the high pole by dimension.
 """
 
 from __future__ import annotations
@@ -44,11 +38,10 @@ _Said = Annotated[str, StringConstraints(pattern=r"\S")]
 _Begins = Annotated[str, StringConstraints(pattern=r"[^\W\d_]")]
 
 Group = Literal["demographics", "disposition", "interest", "life", "manner", "need", "own", "quality"]
-"""What a dimension is about: who people are, their dispositions (the Big Five), their interests, their work and life,
-their manner of saying things, their psychological needs (Murray 1938), the quality of content, or something of one's
-own."""
+"""What a dimension is about: demographics, disposition (the Big Five), interests, work and life, manner of expression,
+psychological needs (Murray 1938), the quality of content, or a dimension of a user's own space."""
 ShowsIn = Literal["both", "choices", "writing"]
-"""Where to look for it."""
+"""Which records can show a dimension."""
 
 
 class Dimension(BaseModel):
@@ -57,12 +50,12 @@ class Dimension(BaseModel):
     Attributes:
         name: a short name, unique in its space.
         group: what it is about.
-        aspect: which kind of hypothesis it makes.
-        source: the construct it stands for, and where that is from.
+        aspect: the aspect of the hypotheses it makes.
+        source: the construct it stands for, with its source.
         high: the statement of one pole, a phrase without its subject.
-        low: the statement of the other.
-        shows_in: whether it is looked for in what people wrote, in what they chose, or in both.
-        words: beginnings of words by which a text touches its subject; without any, every text might.
+        low: the statement of the other pole.
+        shows_in: whether writing, choices or both can show it.
+        words: prefixes of words in texts about its subject; if there are none, any text may be about it.
         alignx: its position in AlignX's vectors, if it has one.
     """
 
@@ -86,7 +79,7 @@ class Dimension(BaseModel):
 
     @property
     def poles(self) -> Poles:
-        """What its two ends say."""
+        """The statements of both poles."""
         return Poles(high=self.high, low=self.low)
 
 
@@ -110,7 +103,7 @@ class Space(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """Another one for every other wording."""
+        """A hash of the names and wordings."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
 
@@ -121,7 +114,7 @@ def load_space(path: Path | None = None) -> Space:
         path: a JSON file in the form of ``dimensions.json`` (docs/space.md); the shipped space if None.
 
     Raises:
-        InputError: the file is missing or not a space; the wrong field is named.
+        InputError: the file is missing or not a space; the message has the wrong field.
     """
     if path is None:
         return _shipped()
@@ -139,20 +132,20 @@ def load_space(path: Path | None = None) -> Space:
 
 
 def known_poles(profile: Profile, space: Space | None = None) -> dict[str, Poles]:
-    """What the ends of dimensions say, by name: in the profile's own words where it has some, else in those of a space.
+    """The poles of a profile's own dimensions and of a space, by name; the profile's wording counts.
 
     Args:
-        profile: somebody's.
-        space: the shipped one if None.
+        profile: the profile.
+        space: the space; the shipped one if None.
     """
     return {each.name: each.poles for each in (space or load_space()).dimensions} | profile.poles
 
 
 def own_poles(space: Space, names: Iterable[str]) -> dict[str, Poles]:
-    """What a profile has to carry so that its direction can be read without the space: poles that do not ship.
+    """The poles that a profile must carry because the shipped space does not have them.
 
     Args:
-        space: what the direction is in.
+        space: the space of the profile's direction.
         names: the direction's dimensions.
     """
     shipped = {each.name: each.poles for each in load_space().dimensions}
@@ -170,18 +163,18 @@ _NEITHER = 0.5
 
 
 def to_alignx(direction: Mapping[str, float], space: Space, *, sure: float = 0.9) -> tuple[float, ...]:
-    """A direction as AlignX's vector.
+    """Convert a direction to AlignX's vector.
 
     Args:
-        direction: probability of the high pole, by dimension; what AlignX has no position for is left out.
-        space: says the positions.
-        sure: a pole is taken for true from this probability on.
+        direction: the probability of the high pole by dimension; dimensions without a position in AlignX are left out.
+        space: the space that has the positions.
+        sure: from this probability on, a pole counts as true.
 
     Returns:
-        Ninety values, each 0, 0.5 or 1.
+        Ninety values: 1 for the high pole, 0 for the low one, 0.5 for neither.
 
     Raises:
-        InputError: the direction has a dimension that the space does not know.
+        InputError: the direction has a dimension that the space has not.
     """
     positions = {dimension.name: dimension.alignx for dimension in space.dimensions}
     values = [_NEITHER] * ALIGNX_DIMENSIONS
@@ -197,17 +190,17 @@ def to_alignx(direction: Mapping[str, float], space: Space, *, sure: float = 0.9
 
 
 def from_alignx(values: Sequence[float], space: Space) -> dict[str, float]:
-    """A direction from AlignX's vector.
+    """Convert AlignX's vector to a direction.
 
     Args:
-        values: ninety of them, each between 0 and 1.
-        space: says the positions.
+        values: ninety values from 0 to 1.
+        space: the space that has the positions.
 
     Returns:
-        Probability of the high pole by dimension; dimensions that are at 0.5 are left out.
+        The probability of the high pole by dimension; dimensions at 0.5 are left out.
 
     Raises:
-        InputError: there are not ninety, or one is outside.
+        InputError: there are not ninety values, or one is out of range.
     """
     if len(values) != ALIGNX_DIMENSIONS:
         raise InputError(

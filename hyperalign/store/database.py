@@ -1,15 +1,6 @@
-"""The tables of the store, the same for SQLite and PostgreSQL.
+"""The database of the store: its tables, how it is opened, and its errors as sentences; for SQLite and PostgreSQL.
 
-Records and profiles are kept as the JSON that the nouns write, in plain text columns: a
-JSON column would refuse the NUL escapes that a person's text may hold. This file opens nothing.
-
-What a database refuses, as a sentence with a remedy.
-
-This file knows the error codes of SQLite and PostgreSQL, and nothing of what is kept.
-
-Opens a database for the store: which one, with what settings, with which tables.
-
-This file knows SQLite and PostgreSQL, and nothing of people.
+Records and profiles are kept as JSON in text columns: a JSON column would refuse the NUL escapes that texts may hold.
 """
 
 from __future__ import annotations
@@ -45,7 +36,7 @@ from sqlalchemy.types import TypeDecorator
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from hyperalign.errors import InputError, MissingExtraError, StorageError
-from hyperalign.files import data_folder, storage_error
+from hyperalign.files import data_folder, make_private_folder, storage_error
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -65,22 +56,26 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+BUSY_MS = 10_000
+WRITES = "hyperalign_writes"
+"""Execution option of connections that write."""
+_ADVISORY_LOCK = 0x68795061  # any fixed number: it keeps two processes from creating the tables at once
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A moment in UTC: SQLite forgets time zones, so they are put back."""
+    """A time in UTC; SQLite drops time zones, so reading puts them back."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To the database: always UTC; a time without a zone is taken to be UTC."""
+        """Convert to UTC; a time without a zone is in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
-        """From the database: always with its time zone."""
+        """Add the time zone."""
         return self.process_bind_param(value, dialect)
 
 
@@ -89,7 +84,7 @@ class Base(DeclarativeBase):
 
 
 class MetaRow(Base):
-    """Facts about the store itself, such as the version of these tables."""
+    """Facts about the store, such as the version of its tables."""
 
     __tablename__ = "hyperalign_meta"
 
@@ -98,7 +93,7 @@ class MetaRow(Base):
 
 
 class RecordRow(Base):
-    """One record of one person; ``number`` keeps the order in which they came."""
+    """One record of one person; ``number`` keeps the order of insertion."""
 
     __tablename__ = "hyperalign_records"
     __table_args__ = (UniqueConstraint("user_id", "record_id"),)
@@ -111,8 +106,7 @@ class RecordRow(Base):
 
 
 class VersionRow(Base):
-    """One version of one person's profile; rows are only ever added, removed with the person, or
-    rid of what the person wants forgotten."""
+    """One version of one person's profile; changed only to forget a record or hypothesis."""
 
     __tablename__ = "hyperalign_versions"
 
@@ -126,7 +120,7 @@ class VersionRow(Base):
 
 
 class MemoryRow(Base):
-    """What is remembered of fitting one person, so that new records can be added without the old ones."""
+    """The memory of one person's fit, so that an update need not read the old records again."""
 
     __tablename__ = "hyperalign_memories"
 
@@ -142,7 +136,7 @@ _FULL = ("could not grow: the disk is full.", "Free some space and run the comma
 _CLOSED = ("could not be opened.", f"Check that the folder exists and is yours. {_ELSEWHERE}")
 _UNREACHABLE = ("did not answer.", "Check the address, the name and the password, and that the server runs.")
 
-# The first matching beginning counts: SQLite's extended codes begin with the plain ones.
+# The first matching prefix counts: SQLite's extended codes begin with the plain ones.
 _SQLITE = {
     "SQLITE_BUSY": _LOCKED,
     "SQLITE_LOCKED": _LOCKED,
@@ -169,58 +163,50 @@ _POSTGRES = {
 
 @contextmanager
 def translate_errors(name: str) -> Iterator[None]:
-    """Raise what a database refuses inside as a ``StorageError``.
+    """Raise errors of the database inside the ``with`` block as a ``StorageError``.
 
     Args:
-        name: the store's place, without a password, for the message.
+        name: the store's place without a password, for the message.
     """
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
-        what, remedy = _explained(error)
+        what, remedy = _explain(error)
         raise StorageError(f"The store {name} {what}", remedy=remedy) from error
 
 
 def is_locked(error: BaseException) -> bool:
-    """True where SQLite said that another process is at work."""
+    """Whether SQLite says that another process holds the database."""
     name = getattr(getattr(error, "orig", error), "sqlite_errorname", None) or ""
     return name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
-def _explained(error: SQLAlchemyError | sqlite3.Error) -> tuple[str, str]:
+def _explain(error: SQLAlchemyError | sqlite3.Error) -> tuple[str, str]:
     cause = error.orig if isinstance(error, DBAPIError) else error
     for code, table in ((_code(cause, "sqlite_errorname"), _SQLITE), (_code(cause, "sqlstate"), _POSTGRES)):
         for beginning, explained in table.items():
             if code.startswith(beginning):
                 return explained
-    # psycopg gives no code where there was no connection to carry one.
+    # psycopg gives no code if there was no connection.
     if isinstance(error, DBAPIError) and type(cause).__module__.startswith("psycopg") and not _code(cause, "sqlstate"):
-        return _missing_database(str(cause)) or _UNREACHABLE
+        is_missing = "database" in str(cause) and "does not exist" in str(cause)
+        return _POSTGRES["3D000"] if is_missing else _UNREACHABLE
     reason = str(cause or error).strip().partition("\n")[0]
     return f"refused: {reason}.", _ELSEWHERE
-
-
-def _missing_database(reason: str) -> tuple[str, str] | None:
-    return _POSTGRES["3D000"] if "database" in reason and "does not exist" in reason else None
 
 
 def _code(cause: BaseException | None, attribute: str) -> str:
     return getattr(cause, attribute, None) or ""
 
 
-BUSY_MS = 10_000
-WRITES = "hyperalign_writes"
-_ADVISORY_LOCK = 0x68795061  # any fixed number will do: it keeps two processes from making the tables at once
-
-
 def parse_place(place: str | Path | None) -> URL:
-    """Turn what a user names into a database URL.
+    """The database URL of a place.
 
     Args:
-        place: a database URL, the path of a SQLite file, or None for the one in the data folder.
+        place: a database URL, the path of a SQLite file, or None for ``store.sqlite`` in the data folder.
 
     Raises:
-        InputError: it looks like a URL but is none.
+        InputError: it looks like a URL but is not one.
     """
     if place is None:
         return _sqlite(data_folder() / "store.sqlite")
@@ -229,7 +215,7 @@ def parse_place(place: str | Path | None) -> URL:
     try:
         url = make_url(place)
     except (ArgumentError, ValueError):
-        # Not chained: the text of the cause may hold the password.
+        # Not chained: the message of the cause may hold the password.
         raise InputError(
             "The address of the store is no database URL.",
             remedy="Give a path, or a URL such as postgresql://user@host/database.",
@@ -248,11 +234,11 @@ def describe_place(url: URL) -> str:
 
 
 def open_engine(url: URL) -> Engine:
-    """An engine with the settings the store relies on.
+    """Open a database with the settings that the store relies on.
 
     Raises:
         MissingExtraError: the driver for PostgreSQL is not installed.
-        InputError: no driver goes by that name.
+        InputError: there is no such driver.
         StorageError: the folder or the file could not be made.
     """
     is_sqlite = url.get_backend_name() == "sqlite"
@@ -262,7 +248,7 @@ def open_engine(url: URL) -> Engine:
     if url.get_backend_name() == "postgresql" and "connect_timeout" not in url.query:
         waiting["connect_args"] = {"connect_timeout": 10}
     try:
-        # Parameters are people's texts: they must not show up in error messages.
+        # Parameters are people's texts, which error messages must not show.
         engine = create_engine(url, hide_parameters=True, **waiting)
     except (ImportError, NoSuchModuleError) as error:
         if url.get_backend_name() == "postgresql":
@@ -277,10 +263,10 @@ def open_engine(url: URL) -> Engine:
 
 
 def prepare_tables(engine: Engine, name: str) -> None:
-    """Make the tables where they are missing, and check their version.
+    """Create missing tables, and check their version.
 
     Raises:
-        StorageError: the tables are of another version than this program's.
+        StorageError: the tables have another version.
     """
     with Session(engine) as session, session.begin():
         there = set(inspect(session.connection()).get_table_names())
@@ -293,12 +279,12 @@ def prepare_tables(engine: Engine, name: str) -> None:
 
 
 def scrub_sqlite(engine: Engine) -> bool:
-    """Wipe deleted text from a SQLite file; False where another process kept it open."""
+    """Wipe deleted text from a SQLite file; returns False if another process kept it open."""
     raw = engine.raw_connection()
     try:
         cursor = raw.cursor()
-        # VACUUM rewrites every page, since a page may hold stale copies of rows that moved;
-        # the checkpoint then empties the write-ahead log, which holds the deleted rows too.
+        # VACUUM rewrites every page, since pages may hold stale copies of rows that moved. The checkpoint then empties
+        # the write-ahead log, which has the deleted rows, too.
         cursor.execute("VACUUM")
         busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         cursor.close()
@@ -317,21 +303,22 @@ def _sqlite(path: Path) -> URL:
 
 def _make_private(path: Path) -> None:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         if not path.exists():
-            # Made before SQLite opens it, so that nobody else can read it at any moment.
+            # Made before SQLite opens it, so that nobody else can read it at any time; SQLite's -wal and -shm files get
+            # its mode.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise storage_error(error, path) from error
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
-    # Transactions are begun by _begin_sqlite: left to itself, Python's sqlite3 begins them so late
-    # that two writers fail instead of waiting for each other.
+    # _begin_sqlite begins transactions: Python's sqlite3 begins them so late that of two writers one fails instead of
+    # waiting.
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     connection.execute("PRAGMA secure_delete = ON")
-    # Switching a new file to WAL does not wait for another process that does the same.
+    # Switching to WAL does not wait for another process that does the same.
     Retrying(
         retry=retry_if_exception(is_locked),
         stop=stop_after_delay(BUSY_MS / 1000),

@@ -1,7 +1,4 @@
-"""What a store gives back, and what anything must do to be one.
-
-This file does not know how anything is kept.
-"""
+"""The protocol of stores, and what they return: people, versions, bundles and what a removal took away."""
 
 from __future__ import annotations
 
@@ -21,13 +18,7 @@ __all__ = ["Bundle", "BundledVersion", "Person", "Removed", "StoreLike", "Versio
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody the store knows.
-
-    Attributes:
-        user: their id.
-        records: how many of their records it holds.
-        versions: how many versions of their profile it holds.
-    """
+    """A person in a store, with the number of their records and of the versions of their profile."""
 
     user: str
     records: int
@@ -39,11 +30,11 @@ class Version:
     """One version of a profile, without the profile itself.
 
     Attributes:
-        number: counts from 1 for each person, and is never used again as long as the person is kept.
+        number: counts from 1 for each person, and is not reused as long as the person is in the store.
         time: when it was saved, in UTC.
-        note: why, in a few words; may be empty.
-        kept: how many hypotheses it keeps.
-        dropped: how many it dropped.
+        note: why it was saved, in a few words; may be empty.
+        kept: the number of kept hypotheses.
+        dropped: the number of dropped hypotheses.
     """
 
     number: int
@@ -55,10 +46,10 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Amended:
-    """What was changed in a person's versions, where they stand.
+    """The versions of a profile that were changed in place.
 
     Attributes:
-        versions: numbers of the versions that changed, oldest first.
+        versions: their numbers, oldest first.
         traces_left: as in ``Removed``.
     """
 
@@ -68,13 +59,13 @@ class Amended:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What the removal of a person took away.
+    """What the removal of a person deleted.
 
     Attributes:
-        records: how many records.
-        versions: how many versions of the profile.
-        traces_left: True where another process kept the database open, so that deleted text may
-            still stand in its files; ``Store.scrub`` wipes it once that process is done.
+        records: the number of records.
+        versions: the number of versions of the profile.
+        traces_left: whether another process kept the database open, so that deleted text may still be in its files;
+            ``Store.scrub`` wipes it once that process has ended.
     """
 
     records: int
@@ -111,7 +102,7 @@ class Bundle(BaseModel):
         return self
 
     def to_json(self) -> str:
-        """The bundle as indented JSON, ending in a newline."""
+        """The bundle as indented JSON that ends in a newline."""
         return self.model_dump_json(indent=2) + "\n"
 
     @classmethod
@@ -123,7 +114,7 @@ class Bundle(BaseModel):
             where: the file's name, for the error.
 
         Raises:
-            InputError: it is no bundle; the first wrong field is named.
+            InputError: it is not a bundle; the message has the first wrong field.
         """
         try:
             return cls.model_validate_json(text)
@@ -138,10 +129,10 @@ class Bundle(BaseModel):
 
 @runtime_checkable
 class StoreLike(Protocol):
-    """The seam: whatever keeps people's records and profiles."""
+    """Whatever keeps people's records and profiles."""
 
     def add_records(self, records: Iterable[Record]) -> int:
-        """Keep records; returns how many are new."""
+        """Add records; returns how many are new."""
         ...
 
     def records(self, user: str) -> list[Record]:
@@ -149,11 +140,11 @@ class StoreLike(Protocol):
         ...
 
     def other_records(self, user: str, limit: int) -> list[Record]:
-        """Up to ``limit`` records of each kind of everybody else, the people taking turns."""
+        """At most ``limit`` records of each kind of everybody else, people taking turns."""
         ...
 
     def users(self) -> list[Person]:
-        """Everybody known, sorted by id."""
+        """Everybody in the store, sorted by id."""
         ...
 
     def save(self, profile: Profile, note: str = "") -> int:
@@ -161,7 +152,7 @@ class StoreLike(Protocol):
         ...
 
     def load(self, user: str, version: int | None = None) -> Profile:
-        """A person's profile: the newest version, or the one named."""
+        """A person's profile: a version, or the newest if None."""
         ...
 
     def history(self, user: str) -> list[Version]:
@@ -169,5 +160,5 @@ class StoreLike(Protocol):
         ...
 
     def remove(self, user: str) -> Removed:
-        """Forget a person: records and all versions."""
+        """Delete a person's records and all versions of their profile."""
         ...

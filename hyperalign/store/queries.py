@@ -1,7 +1,4 @@
-"""Records and profile versions as rows, inside somebody else's transaction.
-
-This file does not know which database it is, nor when the transaction ends.
-"""
+"""Read and write records, versions and memories of fits as rows, inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -26,32 +23,25 @@ __all__ = [
     "add_records",
     "add_versions",
     "append_version",
-    "deleted",
+    "delete_rows",
     "keep_memory",
-    "record_of",
-    "take_out_of_memories",
+    "remove_from_memories",
+    "to_record",
 ]
 
 _KINDS: Final[dict[str, type[Sample] | type[Pair] | type[Edit]]] = {"sample": Sample, "pair": Pair, "edit": Edit}
 _IDS_A_QUERY = 500
 ANYTHING: Final = "anything"
-"""What may be kept before, where it does not matter what."""
+"""Stands for any memory that may be replaced."""
 
 
-def record_of(row: RecordRow) -> Record:
-    """The record that a row keeps."""
+def to_record(row: RecordRow) -> Record:
+    """The record in a row."""
     return _KINDS[row.kind].model_validate_json(row.content)
 
 
-def _kind(record: Record) -> str:
-    return type(record).__name__.lower()
-
-
 def add_records(session: Session, records: Iterable[Record]) -> int:
-    """Add the records that are not there yet.
-
-    Returns:
-        How many are new.
+    """Add the records that are new; returns how many.
 
     Raises:
         RecordError: an id stands for another record of the same person.
@@ -62,25 +52,24 @@ def add_records(session: Session, records: Iterable[Record]) -> int:
         _check_same(known, record)
     new = 0
     for user, given in by_user.items():
-        present = _present(session, user, list(given))
+        present = _find_records(session, user, list(given))
         for record in given.values():
             if record.id in present:
                 _check_same(present[record.id], record)
                 continue
-            session.add(
-                RecordRow(user_id=user, record_id=record.id, kind=_kind(record), content=record.model_dump_json())
-            )
+            kind = type(record).__name__.lower()
+            session.add(RecordRow(user_id=user, record_id=record.id, kind=kind, content=record.model_dump_json()))
             new += 1
     session.flush()
     return new
 
 
-def _present(session: Session, user: str, ids: list[str]) -> dict[str, Record]:
+def _find_records(session: Session, user: str, ids: list[str]) -> dict[str, Record]:
     found: dict[str, Record] = {}
     for start in range(0, len(ids), _IDS_A_QUERY):
         some = ids[start : start + _IDS_A_QUERY]
         query = select(RecordRow).where(RecordRow.user_id == user, RecordRow.record_id.in_(some))
-        found |= {row.record_id: record_of(row) for row in session.scalars(query)}
+        found |= {row.record_id: to_record(row) for row in session.scalars(query)}
     return found
 
 
@@ -110,7 +99,7 @@ def append_version(session: Session, profile: Profile, note: str, time: datetime
 
 
 def add_versions(session: Session, versions: Iterable[BundledVersion]) -> int:
-    """Append the versions that are not there yet, with their own times and notes; returns how many."""
+    """Append the versions that are new, with their own times and notes; returns how many."""
     new = 0
     for version in versions:
         same = select(VersionRow.number).where(
@@ -125,7 +114,7 @@ def add_versions(session: Session, versions: Iterable[BundledVersion]) -> int:
 
 
 def amend_versions(session: Session, user: str, change: Callable[[Profile], Profile | None]) -> tuple[int, ...]:
-    """Write a person's versions anew where a change has something to say; returns their numbers."""
+    """Replace the versions of a person for which ``change`` returns a profile; returns their numbers."""
     changed = []
     for row in session.scalars(select(VersionRow).where(VersionRow.user_id == user).order_by(VersionRow.number)):
         profile = change(Profile.from_json(row.content, where=f"version {row.number} of {user}"))
@@ -137,10 +126,10 @@ def amend_versions(session: Session, user: str, change: Callable[[Profile], Prof
 
 
 def keep_memory(session: Session, user: str, memory: str, instead_of: str | None) -> None:
-    """Keep what is needed to add a person's records, in place of what was read before.
+    """Replace the memory of a person's fit.
 
     Raises:
-        StorageError: something else is kept by now: another command has fitted, changed or forgotten meanwhile.
+        StorageError: the memory is no longer ``instead_of``, because another command changed it meanwhile.
     """
     kept = session.scalar(select(MemoryRow.content).where(MemoryRow.user_id == user).with_for_update())
     if instead_of not in {ANYTHING, kept}:
@@ -151,13 +140,14 @@ def keep_memory(session: Session, user: str, memory: str, instead_of: str | None
     session.merge(MemoryRow(user_id=user, content=memory))
 
 
-def take_out_of_memories(session: Session, user: str, without: Callable[[str], str | None] | None) -> None:
-    """Take somebody out of what is remembered of everybody else, who may have been held against them.
+def remove_from_memories(session: Session, user: str, without: Callable[[str], str | None] | None) -> None:
+    """Remove a person from the memories of everybody else, whose reference population they may be in.
 
     Args:
         session: the transaction.
-        user: who is taken out.
-        without: gives what is remembered without them, or None to drop it; if it is None itself, all is dropped.
+        user: the person to remove.
+        without: returns a memory without the person, or None to delete it; if it is None itself, memories that name the
+            person are deleted.
     """
     named = json.dumps(user, ensure_ascii=False)
     query = select(MemoryRow).where(MemoryRow.user_id != user, MemoryRow.content.contains(named, autoescape=True))
@@ -169,7 +159,7 @@ def take_out_of_memories(session: Session, user: str, without: Callable[[str], s
             row.content = left
 
 
-def deleted(session: Session, statement: Delete) -> int:
-    """Run a deletion; returns how many rows it took."""
+def delete_rows(session: Session, statement: Delete) -> int:
+    """Run a deletion; returns the number of deleted rows."""
     result = session.execute(statement)
     return result.rowcount if isinstance(result, CursorResult) else 0

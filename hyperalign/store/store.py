@@ -1,8 +1,6 @@
-"""The store: people's records and every version of their profiles.
+"""The store of people's records and of every version of their profiles, in SQLite or PostgreSQL.
 
-SQLite in the user's data folder unless told otherwise; PostgreSQL through the same
-tables. Versions are only added, so two processes at once lose nothing. This file knows no
-model, and does not print.
+Versions are only added, so that two processes at once lose nothing.
 """
 
 from __future__ import annotations
@@ -42,10 +40,10 @@ from .queries import (
     add_versions,
     amend_versions,
     append_version,
-    deleted,
+    delete_rows,
     keep_memory,
-    record_of,
-    take_out_of_memories,
+    remove_from_memories,
+    to_record,
 )
 
 __all__ = ["Store"]
@@ -56,17 +54,15 @@ _ATTEMPTS = 50
 
 
 class Store:
-    """Keeps people's records and profiles in a database.
-
-    Close it, or use it in a ``with`` block.
+    """People's records and profiles in a database. Close it, or use it in a ``with`` block.
 
     Args:
-        place: a path of a SQLite file, any SQLAlchemy URL, or None for ``store.sqlite`` in the data folder.
+        place: the path of a SQLite file, a SQLAlchemy URL, or None for ``store.sqlite`` in the data folder.
 
     Raises:
-        StorageError: the database could not be opened, or is of another version.
+        StorageError: the database could not be opened, or has another version.
         MissingExtraError: its driver is not installed.
-        InputError: ``place`` is no address of a database.
+        InputError: ``place`` is not a valid address.
     """
 
     def __init__(self, place: str | Path | None = None) -> None:
@@ -82,7 +78,7 @@ class Store:
         self._writer = self._engine.execution_options(**{WRITES: True})
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -94,34 +90,26 @@ class Store:
         self.close()
 
     def add_records(self, records: Iterable[Record]) -> int:
-        """Keep records; those already there are passed over.
-
-        Args:
-            records: of one person or of many.
-
-        Returns:
-            How many are new.
+        """Add records of one or more people; returns how many are new.
 
         Raises:
             RecordError: an id stands for another record of the same person; nothing was added.
-            StorageError: the database refused.
+            StorageError: the database failed.
         """
         given = list(records)
         return self._write(lambda session: add_records(session, given))
 
     def records(self, user: str) -> list[Record]:
-        """A person's records, in the order they were added; none for a stranger."""
+        """A person's records, in the order they were added; none for an unknown person."""
         query = select(RecordRow).where(RecordRow.user_id == user).order_by(RecordRow.number)
-        return self._read(lambda session: [record_of(row) for row in session.scalars(query)])
+        return self._read(lambda session: [to_record(row) for row in session.scalars(query)])
 
     def other_records(self, user: str, limit: int) -> list[Record]:
-        """Records of everybody else, always the same ones for the same store.
-
-        People take turns, so that a small limit still hears many of them.
+        """Records of everybody else, the same ones every time; people take turns, so that few records are of many.
 
         Args:
-            user: whose records to leave out.
-            limit: the most records to return of each kind, so that many texts crowd out no choice.
+            user: the person to leave out.
+            limit: the most records of each kind, so that texts do not crowd out choices.
         """
         own = func.row_number().over(
             partition_by=[RecordRow.user_id, RecordRow.kind],
@@ -140,28 +128,24 @@ class Store:
             .where(ranked.c.place <= limit)
             .order_by(ranked.c.place, RecordRow.kind)
         )
-        return self._read(lambda session: [record_of(row) for row in session.scalars(query)])
+        return self._read(lambda session: [to_record(row) for row in session.scalars(query)])
 
     def users(self) -> list[Person]:
-        """Everybody who has a record or a profile here, sorted by id."""
-        counts = self._read(
+        """Everybody who has a record or a profile, sorted by id."""
+        records, versions = self._read(
             lambda session: [
                 {row[0]: row[1] for row in session.execute(select(column, func.count()).group_by(column))}
                 for column in (RecordRow.user_id, VersionRow.user_id)
             ]
         )
-        records, versions = counts
         return [Person(user, records.get(user, 0), versions.get(user, 0)) for user in sorted({*records, *versions})]
 
     def save(self, profile: Profile, note: str = "") -> int:
-        """Append a version of a profile.
+        """Append a version of a profile; returns its number.
 
         Args:
-            profile: whose user it is saved under.
+            profile: the profile.
             note: why this version was made, in a few words.
-
-        Returns:
-            The number of the new version; two processes at once get one each.
         """
         return self._write(lambda session: append_version(session, profile, note, datetime.now(UTC)))
 
@@ -169,12 +153,12 @@ class Store:
         """A person's profile.
 
         Args:
-            user: whose.
-            version: which; None for the newest.
+            user: the person.
+            version: the version's number; None for the newest.
 
         Raises:
-            NotFoundError: there is none; close names are suggested.
-            ProfileError: it is there, but was changed to something that no longer loads.
+            NotFoundError: there is none; the message suggests similar names.
+            ProfileError: it no longer loads.
         """
         query = select(VersionRow).where(VersionRow.user_id == check_user(user)).order_by(VersionRow.number.desc())
         if version is not None:
@@ -185,19 +169,16 @@ class Store:
         return Profile.from_json(row.content, where=f"version {row.number} of {user}")
 
     def remember(self, profile: Profile, memory: str, note: str = "", *, instead_of: str | None = ANYTHING) -> int:
-        """Append a version of a profile, and keep what is needed to add records to it; what was kept before goes.
+        """Append a version of a profile, and replace the memory of its fit; returns the version's number.
 
         Args:
-            profile: whose user it is saved under.
-            memory: text, as ``programs.memory`` writes it.
+            profile: the profile.
+            memory: the memory of the fit, as JSON.
             note: why this version was made, in a few words.
-            instead_of: what was kept before, as it was read; whatever it is, if left out.
-
-        Returns:
-            The number of the new version.
+            instead_of: the memory as it was read before; any, if left out.
 
         Raises:
-            StorageError: something else is kept by now; nothing was saved.
+            StorageError: the memory has changed since; nothing was saved.
         """
 
         def work(session: Session) -> int:
@@ -207,11 +188,11 @@ class Store:
         return self._write(work)
 
     def keep_memory(self, user: str, memory: str, *, instead_of: str | None = ANYTHING) -> None:
-        """Keep what is needed to add records, where the profile stays as it is; see ``remember``."""
+        """Replace the memory of a fit where the profile stays as it is; see ``remember``."""
         self._write(lambda session: keep_memory(session, check_user(user), memory, instead_of))
 
     def memory(self, user: str) -> str | None:
-        """What ``remember`` kept of a person; None where there is nothing, or something was forgotten since."""
+        """The memory of a person's fit; None if there is none, or something was forgotten since."""
         query = select(MemoryRow.content).where(MemoryRow.user_id == check_user(user))
         return self._read(lambda session: session.scalars(query).first())
 
@@ -219,7 +200,7 @@ class Store:
         """A person's versions, oldest first.
 
         Raises:
-            NotFoundError: there is no profile of that person.
+            NotFoundError: the person has no profile.
         """
         query = (
             select(VersionRow.number, VersionRow.time, VersionRow.note, VersionRow.kept, VersionRow.dropped)
@@ -232,27 +213,26 @@ class Store:
         return found
 
     def remove(self, user: str, *, without: Callable[[str], str | None] | None = None) -> Removed:
-        """Forget a person: records, all versions, their text in the database's files, and where others were held
-        against them.
+        """Delete a person's records, all versions, their text in the database's files, and their part in the memories
+        of other people's fits.
 
-        A PostgreSQL server may keep old text in its own write-ahead log and backups; those
-        are its administrator's.
+        A PostgreSQL server may keep old text in its write-ahead log and backups.
 
         Args:
-            user: who is forgotten.
-            without: gives what is remembered of fitting somebody else without this person, or None to drop it, so that
-                their next update fits anew; if it is None itself, all that names this person is dropped.
+            user: the person to remove.
+            without: returns the memory of another person's fit without this person, or None to delete it, so that their
+                next update fits anew; if it is None itself, memories that name this person are deleted.
 
         Raises:
-            NotFoundError: nobody goes by that id; what an earlier removal left behind is wiped all the same.
+            NotFoundError: the person is not in the store; what an earlier removal left behind is wiped all the same.
         """
         check_user(user)
 
         def work(session: Session) -> tuple[int, int]:
-            take_out_of_memories(session, user, without)
-            deleted(session, delete(MemoryRow).where(MemoryRow.user_id == user))
-            records = deleted(session, delete(RecordRow).where(RecordRow.user_id == user))
-            return records, deleted(session, delete(VersionRow).where(VersionRow.user_id == user))
+            remove_from_memories(session, user, without)
+            delete_rows(session, delete(MemoryRow).where(MemoryRow.user_id == user))
+            records = delete_rows(session, delete(RecordRow).where(RecordRow.user_id == user))
+            return records, delete_rows(session, delete(VersionRow).where(VersionRow.user_id == user))
 
         records, versions = self._write(work)
         clean = self.scrub()
@@ -261,27 +241,27 @@ class Store:
         return Removed(records, versions, traces_left=not clean)
 
     def amend(self, user: str, change: Callable[[Profile], Profile | None], *, record: str | None = None) -> Amended:
-        """Change all versions of a person's profile where they stand, for what must be in none of them.
+        """Change all versions of a person's profile in place, to remove what must be in none of them.
 
-        What was remembered of fitting them goes too, as it may rest on that.
+        The memory of their fit is deleted, since it may rest on what is removed.
 
         Args:
-            user: whose.
-            change: gives a profile anew, or None to leave it.
-            record: the id of a record that is deleted with it.
+            user: the person.
+            change: returns the changed profile, or None to leave it as it is.
+            record: the id of a record to delete, too.
 
         Raises:
-            NotFoundError: nobody goes by that id.
+            NotFoundError: the person is not in the store.
             ProfileError: a version no longer loads; nothing was changed.
         """
         check_user(user)
 
         def work(session: Session) -> tuple[int, tuple[int, ...]]:
             gone = 0
-            deleted(session, delete(MemoryRow).where(MemoryRow.user_id == user))
+            delete_rows(session, delete(MemoryRow).where(MemoryRow.user_id == user))
             if record is not None:
                 same = (RecordRow.user_id == user) & (RecordRow.record_id == record)
-                gone = deleted(session, delete(RecordRow).where(same))
+                gone = delete_rows(session, delete(RecordRow).where(same))
             return gone, amend_versions(session, user, change)
 
         gone, changed = self._write(work)
@@ -290,11 +270,7 @@ class Store:
         return Amended(changed, traces_left=not self.scrub())
 
     def scrub(self) -> bool:
-        """Wipe deleted text from the database's files.
-
-        Returns:
-            False where another process kept the database open, so that some may be left.
-        """
+        """Wipe deleted text from the database's files; returns False if another process kept the database open."""
         with translate_errors(self.name):
             if self._engine.dialect.name == "sqlite":
                 return scrub_sqlite(self._engine)
@@ -304,10 +280,10 @@ class Store:
         return True
 
     def export(self, user: str) -> Bundle:
-        """All that is kept of one person, to be written to a file.
+        """All that the store has of one person.
 
         Raises:
-            NotFoundError: nobody goes by that id.
+            NotFoundError: the person is not in the store.
         """
         check_user(user)
         query = select(VersionRow).where(VersionRow.user_id == user).order_by(VersionRow.number)
@@ -327,15 +303,13 @@ class Store:
         return bundle
 
     def add_bundle(self, bundle: Bundle) -> tuple[int, int]:
-        """Take in what ``export`` gave; what is already here is passed over.
-
-        Versions are appended after those that are here, so that no number changes its meaning.
+        """Add what ``export`` returned; versions come after those in the store, so that no number changes its meaning.
 
         Returns:
             How many records and how many versions are new.
 
         Raises:
-            RecordError: an id stands for another record here; nothing was taken in.
+            RecordError: an id stands for another record in the store; nothing was added.
         """
         return self._write(
             lambda session: (add_records(session, bundle.records), add_versions(session, bundle.versions))
@@ -346,7 +320,7 @@ class Store:
             return work(session)
 
     def _write(self, work: Callable[[Session], Result]) -> Result:
-        # In PostgreSQL another process may take the number or the id first: then look again.
+        # In PostgreSQL another process may take the number or the id first: then try again.
         again = Retrying(
             retry=retry_if_exception_type(IntegrityError),
             stop=stop_after_attempt(_ATTEMPTS),
