@@ -1,7 +1,7 @@
-"""The command line: one verb a file; this one only wires them and shows errors.
+"""The command line: registers the commands, and turns errors into a message and an exit code.
 
-Exit codes: 0 done, 1 something unforeseen, 2 wrong usage, 3 bad input, 4 not found, 5 a model
-or an optional part can't be used, 6 budget reached, 7 disk or database, 130 interrupted.
+Exit codes: 0 done, 1 unexpected error, 2 wrong usage, 3 bad input, 4 not found, 5 a model or an optional package cannot
+be used, 6 budget reached, 7 disk or database, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from .update import update
 __all__ = ["app", "main"]
 
 _INTERRUPTED = 130
-_OBJECTS_A_SWEEP = 20_000
-_GO_ON = "Interrupted. What is done is saved: run the same command again to go on."
+_GC_THRESHOLD = 20_000
+_INTERRUPTED_MESSAGE = "Interrupted. What is done is saved: run the same command again to go on."
 
 _HELP = "hyperalign.help"
 
 
-class _Verbs(TyperGroup):
-    """The verbs; it notes whether help was asked for, which a verb's context can't tell any more."""
+class _Commands(TyperGroup):
+    """The commands. It records whether help was requested, which a command's context cannot tell."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Note it, and go on."""
+        """Record it and parse the arguments."""
         ctx.meta[_HELP] = "--help" in args
         return super().parse_args(ctx, args)
 
 
 app = typer.Typer(
-    cls=_Verbs,
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Fit a language model to one person: infer hypotheses, test each on evidence, answer as they would want.",
+    help="Fit a language model to one person: learn a profile, test each statement in it, answer as they would want.",
     epilog="Exit codes: 2 usage, 3 bad input, 4 not found, 5 model or missing part, 6 budget, 7 disk, 130 interrupted.",
 )
 app.command()(demo)
@@ -81,37 +81,37 @@ def _version(asked: bool) -> None:
 def _options(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; also as HYPERALIGN_DEBUG=1.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks. Same as HYPERALIGN_DEBUG=1.")] = False,
 ) -> None:
-    del version, debug  # the one has its callback, the other is read by main
-    # Whoever asks for help, or mends the file, must not be stopped by what it says.
+    del version, debug  # version has its callback, and main reads debug
+    # Help and the commands that repair a settings file must work when the file is invalid.
     if context.invoked_subcommand not in ("config", "doctor") and not context.meta[_HELP]:
         context.default_map = config.default_map(context.command)
 
 
 def main() -> None:
-    """Run the command line; errors raised on purpose are shown as one sentence and a remedy."""
-    # LiteLLM makes a million objects that stay: to sweep every 700, as Python does, is a fifth of the time to load it.
-    gc.set_threshold(_OBJECTS_A_SWEEP)
+    """Run the command line. Expected errors are shown as a sentence and a remedy."""
+    # LiteLLM makes a million lasting objects. Python's default threshold would add a fifth to its loading time.
+    gc.set_threshold(_GC_THRESHOLD)
     arguments = sys.argv[1:]
     debug = bool(os.environ.get("HYPERALIGN_DEBUG"))
-    # --debug may stand anywhere: whoever sees an error adds it at the end of the line.
+    # --debug may stand anywhere, because users append it after an error.
     if "--debug" in arguments and "--" not in arguments:
         debug, arguments = True, [argument for argument in arguments if argument != "--debug"]
     try:
         code = app(arguments, prog_name="hyperalign", standalone_mode=False)
         if code == _INTERRUPTED:
-            # typer turns Ctrl-C into this code, and says nothing.
-            code = _say(_GO_ON, _INTERRUPTED)
+            # typer turns Ctrl-C into this code without a message.
+            code = _say(_INTERRUPTED_MESSAGE, _INTERRUPTED)
     except typer.TyperException as error:
         error.show()  # type: ignore[attr-defined]  # declared by every subclass that the parser raises
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        code = _say(_GO_ON, _INTERRUPTED)
+        code = _say(_INTERRUPTED_MESSAGE, _INTERRUPTED)
     except SystemExit as end:
-        # typer and rich end the process where the reader of a pipe has left (head, say): nothing is wrong.
+        # typer and rich exit when the reader of a pipe, such as head, has closed it. That is no error.
         if not isinstance(end.__context__, BrokenPipeError):
             raise
         code = 0
@@ -126,7 +126,7 @@ def main() -> None:
 
 
 def _leave_calls(code: int) -> None:
-    """End at once where a call is still under way: the interpreter would wait for a server that may never answer."""
+    """Exit at once if a call is running: the interpreter would wait for a server that may never answer."""
     import threading
 
     if any(thread.name.startswith("hyperalign") for thread in threading.enumerate()):
@@ -136,7 +136,7 @@ def _leave_calls(code: int) -> None:
 
 
 def _trace(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Show where an error is from, without the secrets that a server may have repeated in it."""
+    """Print the traceback without the secrets that a server may have repeated in its message."""
     import traceback
 
     from hyperalign.privacy import scrub

@@ -1,18 +1,9 @@
-"""What works on this machine, and the next command to run.
-
-``report`` only looks: it fetches nothing, starts nothing, and never reads a key's value.
-This file does not know how its findings are shown.
-
-``hyperalign doctor``: what works here, and the next command to run.
-
-This file only shows; ``hyperalign.cli.doctor`` looks.
-"""
+"""``hyperalign doctor``: check what works on this machine. It downloads nothing and never reads the value of a key."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
 import os
 import platform
 import shutil
@@ -21,9 +12,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
+
+from .options import JsonOption
 
 if TYPE_CHECKING:
     from hyperalign.backends.models.catalogue import Entry
@@ -50,10 +43,10 @@ class Check:
     """One finding.
 
     Attributes:
-        what: what was looked at.
-        state: ``ok``; ``missing`` (not there, which may be fine); ``broken`` (there, and does not work).
-        detail: what was found.
-        next: a command that helps; empty where none is needed.
+        what: the part that was checked.
+        state: ``ok``, ``missing`` (which may be fine) or ``broken``.
+        detail: the finding.
+        next: a command that helps, if any.
     """
 
     what: str
@@ -63,7 +56,7 @@ class Check:
 
 
 def report() -> list[Check]:
-    """Look at everything; takes a second or two when model files have not been verified before."""
+    """Check everything. Takes a second or two if model files have not been verified before."""
     from hyperalign.backends.models.catalogue import entries
     from hyperalign.files import cache_folder, data_folder
 
@@ -82,7 +75,7 @@ def report() -> list[Check]:
 
 
 def next_command(checks: Sequence[Check]) -> str:
-    """The one command to run next: repair what is broken, then get an embedded model, then try it."""
+    """The command to run next: repair what is broken, then download a model, then run the demo."""
     for check in checks:
         if check.state == "broken" and check.next:
             return check.next
@@ -126,7 +119,7 @@ def _log_probabilities() -> Check:
 
 
 def _brings(extra: str, package: str) -> bool:
-    """Whether an extra installs a package on this machine, by the markers of what is installed."""
+    """Whether an extra installs a package on this machine, by the markers in the package's metadata."""
     from packaging.requirements import Requirement
 
     wanted = map(Requirement, importlib.metadata.requires("hyperalign") or ())
@@ -195,15 +188,15 @@ def _keys() -> Iterator[Check]:
 _MARKS = {"ok": "[green]ok[/]", "missing": "[yellow]missing[/]", "broken": "[red]broken[/]"}
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False) -> None:
-    """Say what works here and the next command to run. Fails only if something is broken."""
+def doctor(as_json: JsonOption = False) -> None:
+    """Check what works on this machine, and suggest the next command. Fails only if something is broken."""
+    from .terminal import print_json, print_rich
 
     checks = report()
     following = next_command(checks)
     if as_json:
-        typer.echo(json.dumps({"checks": [asdict(check) for check in checks], "next": following}, indent=2))
+        print_json({"checks": [asdict(check) for check in checks], "next": following})
     else:
-        from rich.console import Console
         from rich.markup import escape
         from rich.table import Table
 
@@ -213,8 +206,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for 
         for check in checks:
             hint = f" [dim]({escape(check.next)})[/]" if check.next and check.state != "ok" else ""
             table.add_row(_MARKS[check.state], escape(check.what), f"{escape(plain(check.detail))}{hint}")
-        console = Console()
-        console.print(table)
-        console.print(f"\nNext: [bold]{escape(following)}[/]", soft_wrap=True)
+        print_rich(table)
+        typer.echo(f"\nNext: {following}")
     if any(check.state == "broken" for check in checks):
         raise typer.Exit(1)

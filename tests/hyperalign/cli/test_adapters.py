@@ -33,7 +33,7 @@ def test_adapters_are_listed_shown_and_copied_out(run: Run, tmp_path: Path) -> N
     listed = run("adapters", "list", "adapters")
     assert listed.code == 0, listed.err
     assert "passed" in listed.out
-    assert "not what the" in " ".join(listed.out.split())
+    assert "does not match its manifest" in " ".join(listed.out.split())
     shown = run("adapters", "show", folder)
     assert "Apache-2.0" in shown.out
     assert "prompts: 12" in shown.out
@@ -62,7 +62,7 @@ def test_what_was_not_judged_is_not_served(run: Run, tmp_path: Path) -> None:
     adapter(tmp_path / "a")
     done = run("serve", "--adapters", "a")
     assert done.code == 5
-    assert "was never judged" in done.err
+    assert "has not judged" in done.err
     assert "hyperalign adapters gate" in done.err
 
 

@@ -9,8 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from hyperalign.backends.models.catalogue import find
-from hyperalign.cli import doctor
-from hyperalign.cli.doctor import doctor as doctor_command
+from hyperalign.cli.doctor import Check, doctor, next_command, report
 from hyperalign.cli.models import app as models_app
 from tests.fixtures.scripted_server import ScriptedServer
 
@@ -21,12 +20,12 @@ MODEL = "smollm2-135m-instruct"
 def cli() -> typer.Typer:
     app = typer.Typer()
     app.add_typer(models_app, name="models")
-    app.command("doctor")(doctor_command)
+    app.command("doctor")(doctor)
     return app
 
 
-def by_name() -> dict[str, doctor.Check]:
-    return {check.what: check for check in doctor.report()}
+def by_name() -> dict[str, Check]:
+    return {check.what: check for check in report()}
 
 
 def test_a_key_is_there_or_not_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,13 +40,13 @@ def test_a_key_is_there_or_not_and_never_shown(monkeypatch: pytest.MonkeyPatch) 
 def test_a_model_is_verified(smollm_path: Path) -> None:
     assert by_name()[f"model {MODEL}"].state == "ok"
     find(MODEL).path.unlink()
-    assert by_name()[f"model {MODEL}"] == doctor.Check(
+    assert by_name()[f"model {MODEL}"] == Check(
         f"model {MODEL}", "missing", "98 MB to fetch", f"hyperalign models pull {MODEL}"
     )
     find(MODEL).path.write_bytes(b"damaged")
-    checks = doctor.report()
+    checks = report()
     assert {check.what: check.state for check in checks}[f"model {MODEL}"] == "broken"
-    assert doctor.next_command(checks) == f"hyperalign models pull {MODEL}"
+    assert next_command(checks) == f"hyperalign models pull {MODEL}"
 
 
 def test_folders_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,12 +80,12 @@ def test_log_probabilities_are_promised_only_where_the_extra_brings_them(
 
 
 def test_next_command() -> None:
-    local = doctor.Check("extra 'local'", "missing", "", "pip install …")
-    installed = doctor.Check("extra 'local'", "ok", "")
-    model = doctor.Check("model a", "missing", "", "pull")
-    assert doctor.next_command([local, model]) == "pip install …"
-    assert doctor.next_command([installed, model]).startswith("hyperalign models pull")
-    assert doctor.next_command([installed, doctor.Check("model a", "ok", "")]) == "hyperalign demo"
+    local = Check("extra 'local'", "missing", "", "pip install …")
+    installed = Check("extra 'local'", "ok", "")
+    model = Check("model a", "missing", "", "pull")
+    assert next_command([local, model]) == "pip install …"
+    assert next_command([installed, model]).startswith("hyperalign models pull")
+    assert next_command([installed, Check("model a", "ok", "")]) == "hyperalign demo"
 
 
 def test_doctor_command(cli: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:

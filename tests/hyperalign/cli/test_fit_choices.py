@@ -1,4 +1,4 @@
-"""``hyperalign fit``: choices in, a direction out, with what somebody says of themselves kept beside it."""
+"""``hyperalign fit`` on choices, edits and ratings, and on what users say of themselves."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def asked(scripted_server: ScriptedServer, tmp_path: Path) -> list[str]:
 def test_the_direction_is_shown_with_its_quote_and_kept(run: Run, asked: list[str], tmp_path: Path) -> None:
     done = run("fit", "choices.jsonl", *asked, "--vector", "direction.json", "--out", "ada.json")
     assert done.code == 0, done.err
-    first, quote = done.out[done.out.index("Direction") :].splitlines()[1:3]
+    first, quote = done.out[done.out.index("Preferences") :].splitlines()[1:3]
     assert re.match(r" +\d\d%  Short and to the point\.$", first), "the surest comes first"
     assert "“Take the " in quote
     assert "Saved as version 1 of ada" in done.out
@@ -195,7 +195,7 @@ def test_texts_alone_have_no_direction_and_that_is_said(run: Run, asked: list[st
     done = run("fit", *write(tmp_path, "a.txt", "b.txt", "c.txt"), *asked)
     assert done.code == 0, done.err
     assert "None: it takes three choices" in done.out
-    assert "No hypothesis is kept." in done.out
+    assert "Nothing is kept: answers to this person are the model's own." in done.out
 
 
 def test_a_quote_from_what_was_turned_down_is_shown_as_such() -> None:

@@ -25,7 +25,7 @@ from tests.hyperalign.cli.test_optimize import answered as optimizing
 from tests.hyperalign.cli.test_optimize import people as people_who_write
 from tests.hyperalign.example_people import profile
 from tests.programs.test_deliberate import SAFE
-from tests.programs.test_deliberate import answered as deliberating
+from tests.programs.test_deliberate import answered as as_deliberate
 
 Options = list[str]
 
@@ -97,7 +97,7 @@ VERBS: dict[str, tuple[Verb, Callable[[Recorded], str]]] = {
     "fit choices": (fit_choices, letters),
     "generate": (generate, letters),
     "judge": (judge, letters),
-    "deliberate": (deliberate, deliberating),
+    "deliberate": (deliberate, as_deliberate),
     "eval": (evaluate, letters),
     "optimize": (optimize, optimizing),
 }

@@ -14,8 +14,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from hyperalign.cli.profile_edits import mark_edited
 from hyperalign.cli.profile import app
+from hyperalign.cli.profile_edits import mark_edited
 from hyperalign.cli.show import plain, render_diff, render_profile
 from hyperalign.errors import HyperalignError, InputError, NotFoundError, ProfileError, StorageError
 from hyperalign.profile import Evidence, Hypothesis, Poles, Profile
@@ -260,7 +260,9 @@ def test_a_quote_was_checked_for_the_old_wording(change: dict[str, str], left: f
     quote = before.hypotheses[0].evidence[0].model_copy(update={"checked": 0.9})
     checked = before.hypotheses[0].model_copy(update={"evidence": [quote]})
     before = before.model_copy(update={"hypotheses": [checked]})
-    (found,) = mark_edited(before, before.model_copy(update={"hypotheses": [checked.model_copy(update=change)]})).hypotheses
+    (found,) = mark_edited(
+        before, before.model_copy(update={"hypotheses": [checked.model_copy(update=change)]})
+    ).hypotheses
     assert (found.source, found.test) == ("edited", None)
     assert found.evidence[0].checked == left
 
