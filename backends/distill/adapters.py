@@ -18,7 +18,7 @@ from hyperalign.errors import InputError, NotFoundError, TrainingError
 from hyperalign.files import make_private_folder, storage_error, write_whole
 
 from .probe import attach_adapter
-from .student import Student, load_student, open_student, replace_folder, safetensors_error, to_storage_error
+from .student import Student, load_student, open_student, replace_folder
 
 __all__ = [
     "Adapter",
@@ -28,7 +28,6 @@ __all__ = [
     "check_tokenizer",
     "export_adapter",
     "find_adapters",
-    "find_same_adapter",
     "merge_adapter",
     "open_adapter",
     "open_base",
@@ -135,27 +134,26 @@ class Adapter:
 def write_adapter(weights: Path, folder: Path, card: Card) -> Adapter:
     """Write an adapter's folder from the output of training.
 
+    If the folder has these weights and this card already, it is left as it is, with its verdict.
+
     Args:
         weights: a folder with the adapter's weights, tokenizer and chat template.
-        folder: the destination; files of an earlier adapter in it are replaced.
+        folder: the destination; files of another adapter in it are replaced.
         card: the metadata.
 
     Raises:
         StorageError: the disk is full or not writable.
     """
+    try:
+        adapter = open_adapter(folder)
+        expected = card.model_copy(update={"gate": adapter.card.gate, "created": adapter.card.created})
+        if adapter.card == expected and adapter.sha256 == _sha256(weights / _WEIGHTS):
+            return adapter
+    except (NotFoundError, TrainingError):
+        pass
     # Without a manifest the folder is no adapter, so a copy that was interrupted is never loaded.
     _copy_files(weights, folder, without=_MANIFEST)
     return update_card(folder, card)
-
-
-def find_same_adapter(folder: Path, weights: Path, card: Card) -> Adapter | None:
-    """Return the adapter in a folder, with its verdict, if it has these weights and this card; otherwise None."""
-    try:
-        adapter = open_adapter(folder)
-    except (NotFoundError, TrainingError):
-        return None
-    expected = card.model_copy(update={"gate": adapter.card.gate, "created": adapter.card.created})
-    return adapter if adapter.card == expected and adapter.sha256 == _sha256(weights / _WEIGHTS) else None
 
 
 def update_card(folder: Path, card: Card) -> Adapter:
@@ -311,15 +309,10 @@ def merge_adapter(student: Student, weights: Path, folder: Path) -> Student:
     _require_empty(folder)
     model, tokenizer = load_student(student)
     merged = attach_adapter(model, weights).merge_and_unload()
-    try:
-        with replace_folder(folder) as temporary:
-            merged.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
-            _require_empty(folder)
-    except (OSError, RuntimeError, safetensors_error()) as error:
-        if storage := to_storage_error(error, folder):
-            raise storage from error
-        raise
+    with replace_folder(folder) as temporary:
+        merged.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        _require_empty(folder)
     return Student(str(folder), folder, student.sha256, student.license)
 
 

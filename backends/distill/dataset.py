@@ -10,16 +10,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from hyperalign.errors import InputError, MissingExtraError
+from hyperalign.errors import InputError
 from hyperalign.files import write_whole
 from hyperalign.profile import Profile
 from hyperalign.scores import Message
 
 from .recipe import Method
+from .student import import_libraries
 from .traces import Trace
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
 
 ScopeKind = Literal["person", "tag", "prefix", "program"]
 TrainingRow = dict[str, Any]
+_VALIDATION, _TEST = 0.1, 0.1  # shares of the prompts
 SCOPES: tuple[ScopeKind, ...] = ("person", "tag", "prefix", "program")
 
 
@@ -118,19 +119,11 @@ def split_prompts(prompts: Sequence[str]) -> PromptSplits:
     return splits
 
 
-def assign_split(prompt: str, *, validation: float = 0.1, test: float = 0.1) -> Literal["train", "validation", "test"]:
-    """Assign a prompt to a split by a hash of its text, so that other prompts never change it.
-
-    Args:
-        prompt: the prompt.
-        validation: share of prompts for validation.
-        test: share of prompts for the test.
-    """
+def assign_split(prompt: str) -> Literal["train", "validation", "test"]:
+    """Assign a prompt to a split by a hash of its text, so that other prompts never change it."""
     digest = hashlib.sha256(" ".join(prompt.lower().split()).encode()).digest()
     share = int.from_bytes(digest[:8], "big") / 2**64
-    if share < test:
-        return "test"
-    return "validation" if share < test + validation else "train"
+    return "test" if share < _TEST else "validation" if share < _TEST + _VALIDATION else "train"
 
 
 def build_rows(traces: Sequence[Trace], scope: Scope, method: Method = "sft") -> list[TrainingRow]:
@@ -181,10 +174,7 @@ def to_dataset(rows: Sequence[TrainingRow]) -> Any:
     Raises:
         MissingExtraError: datasets is not installed.
     """
-    try:
-        datasets = import_module("datasets")
-    except ImportError as error:
-        raise MissingExtraError("Training data as a data set", "train") from error
+    (datasets,) = import_libraries("datasets")
     return datasets.Dataset.from_list(list(rows))
 
 

@@ -19,17 +19,7 @@ from hyperalign.files import lock_folder, write_whole
 from hyperalign.profile import Profile
 from hyperalign.programs.strategies import strategy
 
-from .adapters import (
-    Adapter,
-    Card,
-    Verdict,
-    check_base,
-    check_tokenizer,
-    find_same_adapter,
-    open_adapter,
-    update_card,
-    write_adapter,
-)
+from .adapters import Adapter, Card, Verdict, check_base, check_tokenizer, open_adapter, update_card, write_adapter
 from .collect import METRICS, Teacher, build_unanswered, collect_traces
 from .dataset import PromptSplits, Scope, TrainingRow, build_rows, split_prompts, write_rows
 from .gate import Criteria, judge_adapter
@@ -151,29 +141,17 @@ def distill(
             progress=progress,
         )
         write_whole(run / "losses.svg", loss_chart(read_losses(run)) + "\n")
-        # In 'context' the student's own base is the teacher.
-        teacher_name = teacher.name or (scoring_teacher or job.student).name
         card = _build_card(
             job,
-            teacher=teacher_name,
+            # In 'context' the student's own base is the teacher.
+            teacher=teacher.name or (scoring_teacher or job.student).name,
             strategy=teacher.strategy.name,
             metric=teacher.metric,
             traces=len(rows),
             dropped=kept.dropped,
-            training={
-                "rows": len(rows),
-                "validation_rows": len(validation),
-                "truncated": result.lengths.truncated,
-                "skipped": result.lengths.skipped,
-                "steps": result.steps,
-                "first_loss": result.first_loss,
-                "last_loss": result.last_loss,
-                "peak_memory": result.peak_memory,
-                "validation_loss": result.validation_loss,
-                "seconds": round(result.seconds, 1),
-            },
+            training={"rows": len(rows), "validation_rows": len(validation), **result.as_data()},
         )
-        return find_same_adapter(folder, result.weights, card) or write_adapter(result.weights, folder, card)
+        return write_adapter(result.weights, folder, card)
 
 
 def gate(folder: Path, student: Student, progress: Progress | None = None) -> Verdict:

@@ -28,7 +28,14 @@ from hyperalign.style import keep_opening_features
 from .adapters import Verdict
 from .collect import Metric
 from .dataset import Scope
-from .probe import attach_adapter, generate_answers, mean_prompt_tokens, prefers_first, probe
+from .probe import (
+    attach_adapter,
+    compare_logprobs,
+    generate_answers,
+    mean_prompt_tokens,
+    prefers_first,
+    probe_logprobs,
+)
 from .recipe import find_hardware
 from .student import Student, load_student
 from .traces import MIN_WORDS, is_repetitive
@@ -93,20 +100,22 @@ def judge_adapter(
     """
     if not prompts or not profiles:
         raise InputError("There is nothing to judge the adapter by.", remedy="Distill with more prompts: at least 30.")
-    probed = probe(student, weights)
     cases = [(profile, prompt) for profile in profiles for prompt in prompts]
     generate = Generate(strategy, scorer=None)
     with_profile: list[list[Message]] = [generate.messages(profile, prompt) for profile, prompt in cases]
     without: list[list[Message]] = [scope.messages(profile.user, prompt) for profile, prompt in cases]
     model, tokenizer = load_student(student)
     model.to(find_hardware().device)
+    tuned = attach_adapter(model, weights)
     # The adapter may have lost ability under one person's system turn only.
     systems = sorted({scope.system(profile.user) for profile in profiles})
     measured = _Measurement(cases, metric, systems, max_new_tokens, progress)
-    base, base_broken = measured.quality(model, tokenizer, with_profile, "student with profile")
-    bare, _ = measured.quality(model, tokenizer, without, "student")
-    base_ability, base_refusals = measured.fixed_questions(model, tokenizer)
-    tuned = attach_adapter(model, weights)
+    with tuned.disable_adapter():
+        base_logprobs = probe_logprobs(tuned, tokenizer)
+        base, base_broken = measured.quality(tuned, tokenizer, with_profile, "student with profile")
+        bare, _ = measured.quality(tuned, tokenizer, without, "student")
+        base_ability, base_refusals = measured.fixed_questions(tuned, tokenizer)
+    probed = compare_logprobs(base_logprobs, probe_logprobs(tuned, tokenizer))
     adapter, broken = measured.quality(tuned, tokenizer, without, "adapter")
     ability, refusals = measured.fixed_questions(tuned, tokenizer)
     figures = {

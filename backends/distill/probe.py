@@ -17,7 +17,7 @@ from hyperalign.concurrency import Progress
 from hyperalign.errors import TrainingError
 from hyperalign.scores import Message
 
-from .student import Student, load_student, safetensors_error
+from .student import safetensors_error
 
 __all__ = [
     "GREEDY",
@@ -28,7 +28,6 @@ __all__ = [
     "generate_answers",
     "mean_prompt_tokens",
     "prefers_first",
-    "probe",
     "probe_logprobs",
     "token_logprobs",
 ]
@@ -142,23 +141,6 @@ class ProbeResult:
     def changed(self) -> bool:
         """Whether the adapter changes anything."""
         return self.difference > _MIN_DIFFERENCE
-
-
-def probe(student: Student, weights: Path) -> ProbeResult:
-    """Score the probe's answers without an adapter and with it.
-
-    Args:
-        student: the adapter's base.
-        weights: the adapter's folder.
-
-    Raises:
-        TrainingError: the adapter does not load, or its keys match no layer of the base.
-        MissingExtraError: the 'train' extra is not installed.
-        ModelError: the base does not load.
-    """
-    model, tokenizer = load_student(student)
-    base = probe_logprobs(model, tokenizer)
-    return compare_logprobs(base, probe_logprobs(attach_adapter(model, weights), tokenizer))
 
 
 def probe_logprobs(model: Any, tokenizer: Any) -> list[float]:

@@ -99,7 +99,7 @@ class LocalProvider(ServerProvider):
             strategy="none",
             traces=len(rows),
             recipe=recipe.as_data(),
-            training={"steps": result.steps, "first_loss": result.first_loss, "last_loss": result.last_loss},
+            training=result.as_data(),
         )
         write_adapter(result.weights, folder, card)
         return f"adapter:{folder}"

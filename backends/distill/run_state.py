@@ -19,25 +19,10 @@ from .dataset import TrainingRow
 from .recipe import Recipe
 from .student import Student
 
-__all__ = ["LOSSES", "RowLengths", "RunState", "TrainingResult"]
+__all__ = ["LOSSES", "RunState", "TrainingResult"]
 
 LOSSES = "losses.jsonl"
 _STATE, _CHECKPOINTS = "run_state.json", "checkpoints"
-
-
-@dataclass(frozen=True)
-class RowLengths:
-    """Token counts of training rows.
-
-    Attributes:
-        tokens: of each row.
-        truncated: number of rows longer than the limit, whose end is not trained on.
-        skipped: number of rows whose prompt alone fills the limit, which are not trained on at all.
-    """
-
-    tokens: tuple[int, ...]
-    truncated: int
-    skipped: int
 
 
 @dataclass(frozen=True)
@@ -46,7 +31,8 @@ class TrainingResult:
 
     Attributes:
         weights: the folder of the adapter's weights, tokenizer and chat template.
-        lengths: of the rows.
+        truncated: number of rows whose end was not trained on.
+        skipped: number of rows that were not trained on at all.
         steps: optimizer steps.
         first_loss: of the first step.
         last_loss: of the last step.
@@ -56,13 +42,18 @@ class TrainingResult:
     """
 
     weights: Path
-    lengths: RowLengths
+    truncated: int
+    skipped: int
     steps: int
     first_loss: float
     last_loss: float
     validation_loss: float | None
     seconds: float
     peak_memory: int
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the numbers as JSON-compatible data."""
+        return {name: value for name, value in asdict(self).items() if name != "weights"}
 
 
 @dataclass(frozen=True)
@@ -106,8 +97,7 @@ class RunState:
         result = (self._read() or {}).get("result")
         if result is None or not (self.folder / result["weights"]).is_dir():
             return None
-        lengths = RowLengths(**{**result["lengths"], "tokens": tuple(result["lengths"]["tokens"])})
-        return TrainingResult(**{**result, "weights": self.folder / result["weights"], "lengths": lengths})
+        return TrainingResult(**{**result, "weights": self.folder / result["weights"]})
 
     def finish(self, result: TrainingResult) -> None:
         """Save the result.
@@ -115,7 +105,7 @@ class RunState:
         Raises:
             StorageError: the disk is full or not writable.
         """
-        self._write({**asdict(result), "weights": str(result.weights.relative_to(self.folder))})
+        self._write({**result.as_data(), "weights": str(result.weights.relative_to(self.folder))})
 
     def _read(self) -> dict[str, Any] | None:
         """Return the saved state; None if there is none, or that of another run."""

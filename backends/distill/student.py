@@ -29,8 +29,8 @@ __all__ = [
     "Student",
     "check_system_role",
     "count_parameters",
+    "import_libraries",
     "load_student",
-    "load_tokenizer",
     "open_student",
     "read_shape",
     "replace_folder",
@@ -84,29 +84,23 @@ def open_student(name: str, progress: Progress | None = None) -> Student:
     return Student(name, folder, model.sha256, model.entry.licence if model.entry else _UNKNOWN_LICENSE)
 
 
-def load_student(student: Student, dtype: str = "float32") -> tuple[Any, Any]:
-    """Load a student's model and tokenizer.
+def load_student(student: Student) -> tuple[Any, Any]:
+    """Load a student's model, in float32, and its tokenizer.
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
         ModelError: the checkpoint does not load, or has no chat template.
     """
-    torch, transformers = _import_libraries()
+    torch, transformers = import_libraries("torch", "transformers")
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(student.path, dtype=getattr(torch, dtype))
+        model = transformers.AutoModelForCausalLM.from_pretrained(student.path, dtype=torch.float32)
     except (OSError, ValueError, RuntimeError, KeyError, safetensors_error()) as error:
         raise _load_error(student, error) from error
-    return model, load_tokenizer(student)
+    return model, _load_tokenizer(student)
 
 
-def load_tokenizer(student: Student) -> Any:
-    """Load a student's tokenizer.
-
-    Raises:
-        MissingExtraError: torch or transformers is not installed.
-        ModelError: it does not load, or has no chat template.
-    """
-    _, transformers = _import_libraries()
+def _load_tokenizer(student: Student) -> Any:
+    (transformers,) = import_libraries("transformers")
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(student.path)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
@@ -126,7 +120,7 @@ def check_system_role(student: Student) -> None:
         MissingExtraError: torch or transformers is not installed.
         ModelError: the tokenizer does not load, or its chat template rejects or ignores system turns.
     """
-    tokenizer = load_tokenizer(student)
+    tokenizer = _load_tokenizer(student)
     system = "Write for the person."
     turns = [{"role": "system", "content": system}, {"role": "user", "content": "How are you?"}]
     try:
@@ -203,20 +197,33 @@ def to_storage_error(error: Exception, path: Path) -> StorageError | None:
 
 @contextmanager
 def replace_folder(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder that replaces another when the block ends without an error."""
+    """Give a temporary folder that replaces another if the block succeeds.
+
+    Raises:
+        StorageError: the disk is full or not writable.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         yield temporary
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
+    except (OSError, RuntimeError, safetensors_error()) as error:
+        if storage := to_storage_error(error, folder):
+            raise storage from error
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _import_libraries() -> tuple[Any, Any]:
+def import_libraries(*names: str) -> list[Any]:
+    """Import libraries of the 'train' extra.
+
+    Raises:
+        MissingExtraError: one is not installed.
+    """
     try:
-        return import_module("torch"), import_module("transformers")
+        return [import_module(name) for name in names]
     except ImportError as error:
         raise MissingExtraError("Training an adapter", "train") from error
 
@@ -243,7 +250,7 @@ def _open_folder(name: str) -> Student:
 
 
 def _dequantize(file: Path, folder: Path) -> None:
-    torch, transformers = _import_libraries()
+    torch, transformers = import_libraries("torch", "transformers")
     file = file.resolve()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
@@ -253,18 +260,14 @@ def _dequantize(file: Path, folder: Path) -> None:
             quantization_config=transformers.GgufConfig(dequantize=True),
             dtype=torch.float32,
         )
-        if hasattr(model.config, "quantization_config"):
-            del model.config.quantization_config
-        with replace_folder(folder) as temporary:
-            # bfloat16 halves the file and loses nothing: the weights had four bits.
-            model.to(torch.bfloat16).save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
-            source = json.dumps({"file": file.name, "sha256": file_sha256(file)})
-            (temporary / "source.json").write_text(source, encoding="utf-8")
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, safetensors_error()) as error:
-        if storage := to_storage_error(error, folder):
-            raise storage from error
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         raise ModelError(
             f"{file.name} can't be converted to a checkpoint: {str(error).splitlines()[0]}.",
             remedy="Give the folder of the model's original checkpoint as the student.",
         ) from error
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    with replace_folder(folder) as temporary:
+        # bfloat16 halves the file and loses nothing: the weights had four bits.
+        model.to(torch.bfloat16).save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)

@@ -188,7 +188,7 @@ class TraceFilter:
                 dropped[reason] += 1
             else:
                 # The student is trained on rejected drafts too: they must not leak anything either.
-                leaks = trace.rejected and self._leaks(trace.rejected, trace.user)
+                leaks = self._copies(trace.rejected, trace.user) or find_private_parts(trace.rejected)
                 passed.append(trace.model_copy(update={"rejected": ""}) if leaks else trace)
         return FilteredTraces(passed, dict(dropped))
 
@@ -206,9 +206,6 @@ class TraceFilter:
             f"score below {self.threshold or 0:g}": scores_low,
         }
         return next((reason for reason, applies in reasons.items() if applies), "")
-
-    def _leaks(self, draft: str, user: str) -> bool:
-        return self._copies(draft, user) or bool(find_private_parts(draft))
 
     def _copies(self, text: str, user: str) -> bool:
         return longest_copied_run(text, self.private_texts.get(user, ())) > _MAX_COPIED_WORDS

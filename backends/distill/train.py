@@ -10,24 +10,22 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from hyperalign.concurrency import Progress
-from hyperalign.errors import HyperalignError, InputError, MissingExtraError, TrainingError
+from hyperalign.errors import HyperalignError, InputError, TrainingError
 from hyperalign.files import append_line, read_journal, write_whole
 
 from .dataset import TrainingRow
-from .recipe import Hardware, Recipe, find_hardware, peak_memory
-from .run_state import LOSSES, RowLengths, RunState, TrainingResult
-from .student import Student, load_student, safetensors_error, to_storage_error
+from .recipe import ANSWER_METHODS, Hardware, Recipe, find_hardware, peak_memory
+from .run_state import LOSSES, RunState, TrainingResult
+from .student import Student, import_libraries, load_student, safetensors_error, to_storage_error
 from .trainers import BUILDERS, TrainerInputs
 
 __all__ = ["RowLengths", "TrainingResult", "build_loss_callback", "measure_lengths", "read_losses", "train"]
-
-# The other methods generate while they train: a validation loss would take as long as training.
-_VALIDATED_METHODS = ("sft", "dpo")
 
 
 def build_loss_callback(folder: Path, progress: Progress | None = None) -> Any:
@@ -74,6 +72,21 @@ def read_losses(folder: Path) -> list[dict[str, Any]]:
         if isinstance(entry, dict) and isinstance(entry.get("step"), int):
             by_step[entry["step"], "eval_loss" in entry] = entry
     return [by_step[key] for key in sorted(by_step)]
+
+
+@dataclass(frozen=True)
+class RowLengths:
+    """Token counts of training rows.
+
+    Attributes:
+        tokens: of each row.
+        truncated: number of rows longer than the limit, whose end is not trained on.
+        skipped: number of rows whose prompt alone fills the limit, which are not trained on at all.
+    """
+
+    tokens: tuple[int, ...]
+    truncated: int
+    skipped: int
 
 
 def measure_lengths(rows: Sequence[TrainingRow], tokenizer: Any, limit: int) -> RowLengths:
@@ -137,14 +150,18 @@ def train(
     if not rows:
         raise InputError("There is nothing to train on.", remedy="Give more prompts, or a lower --threshold.")
     hardware = hardware or find_hardware()
-    peft, transformers = _import_libraries()
+    # Configurations may name models of a hub; none is contacted.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    peft, transformers, _ = import_libraries("peft", "transformers", "trl")
     state = RunState.open(folder, student, teacher, recipe, rows, validation)
     if (finished := state.result()) is not None:
         return finished
     start = time.perf_counter()
     model, tokenizer = load_student(student)
     lengths = _check_lengths(rows, tokenizer, recipe.max_length, folder)
-    validation = validation if recipe.method in _VALIDATED_METHODS else []
+    # In the other methods the student generates: a validation loss would take as long as training.
+    validation = validation if recipe.method in ANSWER_METHODS else []
     callbacks = [build_loss_callback(folder, progress)]
     if validation and recipe.patience:
         callbacks.append(transformers.EarlyStoppingCallback(early_stopping_patience=recipe.patience))
@@ -172,8 +189,17 @@ def train(
         trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
         weights = _save_weights(trainer, tokenizer, folder / "weights")
     first, last, best = _summarize_losses(folder)
-    seconds, memory = time.perf_counter() - start, peak_memory(hardware)
-    result = TrainingResult(weights, lengths, trainer.state.global_step, first, last, best, seconds, memory)
+    result = TrainingResult(
+        weights=weights,
+        truncated=lengths.truncated,
+        skipped=lengths.skipped,
+        steps=trainer.state.global_step,
+        first_loss=first,
+        last_loss=last,
+        validation_loss=best,
+        seconds=round(time.perf_counter() - start, 1),
+        peak_memory=peak_memory(hardware),
+    )
     state.finish(result)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return result
@@ -181,8 +207,7 @@ def train(
 
 def _check_lengths(rows: Sequence[TrainingRow], tokenizer: Any, limit: int, folder: Path) -> RowLengths:
     lengths = measure_lengths(rows, tokenizer, limit)
-    counts = {"rows": len(rows), "tokens": sum(lengths.tokens)}
-    counts |= {"truncated": lengths.truncated, "skipped": lengths.skipped}
+    counts = {"rows": len(rows), **asdict(lengths), "tokens": sum(lengths.tokens)}
     write_whole(folder / "lengths.json", json.dumps(counts))
     if lengths.skipped == len(rows):
         raise InputError(f"No prompt fits into {limit} tokens.", remedy="Shorten the prompts, or raise --max-length.")
@@ -301,14 +326,3 @@ def _silence_libraries() -> Iterator[None]:
         datasets.enable_progress_bars()
         if shows_bars:
             logging.enable_progress_bar()
-
-
-def _import_libraries() -> tuple[Any, Any]:
-    # Configurations may name models of a hub; none is contacted.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
-        import_module("trl")
-        return import_module("peft"), import_module("transformers")
-    except ImportError as error:
-        raise MissingExtraError("Training an adapter", "train") from error

@@ -17,7 +17,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from hyperalign.errors import InputError, MissingExtraError, TrainingError
 from hyperalign.files import cache_folder, make_private_folder
@@ -26,7 +25,7 @@ from ..distill.adapters import Adapter
 from ..models.servers import Address, server_error, start_process, wait_until_ready
 from .openai_server import check_host, port_error
 
-__all__ = ["VLLMServer", "find_vllm_python", "fit_rank", "read_rank"]
+__all__ = ["VLLMServer", "find_vllm_python", "fit_rank"]
 
 _START_SECONDS = 900.0
 _STOP_SECONDS = 20.0
@@ -57,12 +56,7 @@ def find_vllm_python() -> Path:
     )
 
 
-def read_rank(adapter: Adapter) -> int:
-    """Return the rank of an adapter's matrices.
-
-    Raises:
-        TrainingError: its configuration can't be read.
-    """
+def _read_rank(adapter: Adapter) -> int:
     try:
         return int(json.loads((adapter.path / "adapter_config.json").read_bytes())["r"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -76,8 +70,9 @@ def fit_rank(adapters: Sequence[Adapter]) -> int:
 
     Raises:
         InputError: a rank exceeds vLLM's limit.
+        TrainingError: an adapter's configuration can't be read.
     """
-    largest = max(map(read_rank, adapters), default=0)
+    largest = max(map(_read_rank, adapters), default=0)
     for rank in _RANKS:
         if largest <= rank:
             return rank
@@ -158,9 +153,7 @@ class VLLMServer:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def wait(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,9 @@ def select_adapters(root: Path, *, force: bool = False) -> list[Adapter]:
             f"The adapters under {root} are of {len(bases)} bases: {', '.join(bases)}.",
             remedy="Serve the adapters of one base at a time, each base from a folder of its own.",
         )
-    _check_names(adapters)
+    counts = Counter(adapter.card.name for adapter in adapters)
+    if duplicates := [name for name, count in counts.items() if count > 1]:
+        raise InputError(f"Two adapters are called {duplicates[0]}.", remedy="Distill one of them under another name.")
     return adapters
 
 
@@ -78,12 +80,6 @@ def check_gate(adapter: Adapter) -> None:
             f"The adapter {adapter.card.name} failed its gate: {'; '.join(verdict.reasons)}.",
             remedy="Distill it again, or serve it anyway with --force.",
         )
-
-
-def _check_names(adapters: Sequence[Adapter]) -> None:
-    names = [adapter.card.name for adapter in adapters]
-    if duplicates := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"Two adapters are called {duplicates[0]}.", remedy="Distill one of them under another name.")
 
 
 @dataclass(frozen=True)
@@ -136,14 +132,15 @@ def load_adapter(server: VLLMClient, adapter: Adapter) -> ProbeResult:
             the adapter changes nothing there and was unloaded.
         ModelServerError: the server does not answer, or can't load adapters at run time.
     """
-    base, served = list_models(server)
+    (base, checkpoint), *others = [(model["id"], Path(model["root"])) for model in _fetch_models(server)]
+    served = [other for other, _ in others]
     name = adapter.served_name
     if base != adapter.card.base_name:
         raise InputError(
             f"The server's base is {base}, and the adapter {adapter.card.name} is of {adapter.card.base_name}.",
             remedy="Start a server for it: hyperalign serve --engine vllm --adapters FOLDER",
         )
-    if checkpoint := _find_checkpoint(server):
+    if checkpoint.is_absolute() and checkpoint.is_dir():  # else the server runs on another machine
         check_tokenizer(adapter, checkpoint)
     if name not in served:
         body = {"lora_name": name, "lora_path": str(adapter.path.resolve())}
@@ -192,12 +189,6 @@ def list_models(server: VLLMClient) -> tuple[str, list[str]]:
     """
     base, *adapters = _fetch_models(server)
     return base["id"], [model["id"] for model in adapters]
-
-
-def _find_checkpoint(server: VLLMClient) -> Path | None:
-    """Return the folder of a server's base; None if it is not on this machine."""
-    folder = Path(_fetch_models(server)[0]["root"])
-    return folder if folder.is_absolute() and folder.is_dir() else None
 
 
 def _fetch_models(server: VLLMClient) -> list[dict[str, str]]:
@@ -250,8 +241,7 @@ def _check_response(response: httpx.Response, action: str) -> None:
             remedy="Start it with 'hyperalign serve --engine vllm', or add the adapter to its folder and restart it.",
         )
     message = error_message(response)
+    remedy = "Check that the adapter is of the server's base."
     if "rank" in message.lower():
         remedy = "Restart the server with this adapter in its folder: it then makes room for its rank."
-    else:
-        remedy = "Check that the adapter is of the server's base."
     raise TrainingError(f"The server can't {action}: {message}", remedy=remedy)

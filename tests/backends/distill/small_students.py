@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from hyperalign.backends.distill.dataset import Scope, build_rows
+from hyperalign.backends.distill.probe import ProbeResult, attach_adapter, compare_logprobs, probe_logprobs
 from hyperalign.backends.distill.recipe import Hardware, Method, Recipe
-from hyperalign.backends.distill.student import Student
+from hyperalign.backends.distill.student import Student, load_student
 from hyperalign.backends.distill.traces import Trace
 from hyperalign.backends.distill.train import TrainingResult, train
 from hyperalign.concurrency import Progress
@@ -79,3 +80,9 @@ def trained(
         hardware=HERE,
         progress=progress,
     )
+
+
+def probe(student: Student, weights: Path) -> ProbeResult:
+    model, tokenizer = load_student(student)
+    before = probe_logprobs(model, tokenizer)
+    return compare_logprobs(before, probe_logprobs(attach_adapter(model, weights), tokenizer))

@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from hyperalign.backends.distill.dataset import Scope, build_rows
-from hyperalign.backends.distill.probe import probe
 from hyperalign.backends.distill.recipe import Recipe
 from hyperalign.backends.distill.run_state import RunState
 from hyperalign.backends.distill.student import Student, load_student, open_student, to_storage_error
@@ -26,7 +25,7 @@ from hyperalign.backends.distill.train import build_loss_callback, measure_lengt
 from hyperalign.backends.distill.trainers import build_on_policy
 from hyperalign.errors import InputError, ModelError, StorageError, TrainingError, UnknownModelError
 
-from .small_students import HERE, needs_train, traces, trained
+from .small_students import HERE, needs_train, probe, traces, trained
 
 pytestmark = pytest.mark.filterwarnings("default")
 

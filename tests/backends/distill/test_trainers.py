@@ -1,160 +1,130 @@
-"""Every method and scope from people and prompts to a sealed adapter, and what training is watched by.
-
-The student has four layers and really trains; what it says is not looked at.
-"""
+"""Adapters trained for real: every method makes steps on SmolLM2 135M and changes what it says."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hyperalign.backends.distill.adapters import open_adapter
-from hyperalign.backends.distill.collect import Teacher
-from hyperalign.backends.distill.dataset import Scope, build_prefix, build_rows
-from hyperalign.backends.distill.distill import distill, split_prompts
-from hyperalign.backends.distill.probe import attach_adapter, probe_logprobs
+from hyperalign.backends.distill.adapters import merge_adapter
+from hyperalign.backends.distill.dataset import TrainingRow, to_dataset
 from hyperalign.backends.distill.recipe import Recipe
-from hyperalign.backends.distill.student import Student, load_student, open_student
-from hyperalign.backends.distill.train import TrainingResult, read_losses, train
-from hyperalign.errors import InputError
-from hyperalign.programs.strategies import strategy
-from tests.backends.distill.small_students import HERE, needs_train, traces
-from tests.backends.distill.test_distill import ADA, BRUNO, PROMPTS, RECIPE, asked, teacher
-from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
-from tests.hyperalign.cli.conftest import Run, run
-
-__all__ = ["run"]  # the fixture
+from hyperalign.backends.distill.student import Student, load_student
+from hyperalign.backends.distill.train import TrainingResult, read_losses
+from hyperalign.backends.distill.trainers import BUILDERS, TrainerInputs, score_completions_only
+from tests.backends.distill.small_students import needs_train, probe, trained
 
 pytestmark = [needs_train, pytest.mark.filterwarnings("default")]
 
-TWO_STEPS = replace(RECIPE, max_steps=2, max_new_tokens=6, max_length=256)
+
+@pytest.fixture(scope="session")
+def sailor(student: Student, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingResult, Student]:
+    """An adapter that knows the answers by heart, and the checkpoint that it makes with its base."""
+    folder = tmp_path_factory.mktemp("sailor")
+    found = trained(student, folder, "sft", learning_rate=3e-3, max_steps=6)
+    return found, merge_adapter(student, found.weights, folder / "merged")
 
 
-def made_rows(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "training" / "rows.jsonl").read_text().splitlines()]
+def test_answers_are_learned_by_heart(student: Student, sailor: tuple[TrainingResult, Student]) -> None:
+    found, merged = sailor
+    assert found.steps == 6
+    assert found.last_loss <= found.first_loss / 2
+    assert not list(found.weights.glob("*.bin")), "no pickle"
+    assert {"adapter_model.safetensors", "adapter_config.json", "chat_template.jinja"} <= {
+        path.name for path in found.weights.iterdir()
+    }
+    seen = probe(student, found.weights)
+    assert seen.changed
+    assert seen.difference > 0.1
+    assert (merged.path / "config.json").is_file()
 
 
-@pytest.mark.parametrize("watched", [True, False])
-def test_of_two_drafts_the_one_that_is_more_like_the_person_teaches(
-    watched: bool, scripted_server: ScriptedServer, shallow: Student, tmp_path: Path
+def test_the_better_draft_is_learned(student: Student, tmp_path: Path) -> None:
+    found = trained(student, tmp_path, "dpo", learning_rate=3e-3, max_steps=3)
+    assert found.first_loss == pytest.approx(0.693, abs=0.01), "before the first step both drafts are as good"
+    assert found.last_loss <= found.first_loss / 2
+    assert probe(student, found.weights).changed
+
+
+def test_what_the_profile_does_is_learned_without_it(student: Student, tmp_path: Path) -> None:
+    found = trained(student, tmp_path, "context", learning_rate=3e-3, max_steps=10, max_new_tokens=10)
+    # Each step is on words that the student has just drawn: single losses are noisy.
+    assert min(entry["loss"] for entry in read_losses(tmp_path)[-3:]) <= found.first_loss / 2
+    assert probe(student, found.weights).changed
+
+
+def test_a_teacher_of_one_vocabulary_judges_the_students_own_words(
+    student: Student, sailor: tuple[TrainingResult, Student], tmp_path: Path
 ) -> None:
-    held_back = split_prompts(PROMPTS).validation
-    drafts: dict[str, int] = {}
-
-    def two(request: Recorded) -> str:
-        drafts[request.prompt] = number = drafts.get(request.prompt, 0) + 1
-        alike = not watched and any(prompt in request.prompt for prompt in held_back)
-        if number % 2 and not alike:
-            return "It goes on and on in one single sentence that has no end in sight, which nobody ever reads at all."
-        return "It is short. It is good. It ends."
-
-    by = replace(teacher(scripted_server), drafts=2)
-    scripted_server.default = reply(two)
-    folder = tmp_path / "letters"
-    made = distill(asked(shallow, [ADA], recipe=replace(TWO_STEPS, method="dpo")), by, folder, hardware=HERE)
-    assert made.card.method == "dpo"
-    assert made.card.training["first_loss"] == pytest.approx(0.693, abs=0.01)
-    for row in made_rows(folder):
-        assert row["chosen"][0]["content"].startswith("It is short."), "what Ada writes: sentences of four words"
-        assert row["rejected"][0]["content"].startswith("It goes on")
-    if watched:  # Both are learned: the held-back prompts have the same two drafts.
-        assert float(str(made.card.training["validation_loss"])) < 0.6
-    else:  # Where their drafts are alike there is nothing to watch, which is no reason to end.
-        assert made.card.training["validation_rows"] == 0
-        assert made.card.training["validation_loss"] is None
+    found = trained(student, tmp_path, "on-policy", sailor[1], learning_rate=3e-3, max_steps=6, max_new_tokens=12)
+    assert found.last_loss <= found.first_loss / 2
+    assert probe(student, found.weights).changed
 
 
-@pytest.mark.parametrize("method", ["context", "on-policy"])
-def test_a_student_that_writes_itself_asks_nobody(
-    method: str, shallow: Student, student: Student, tmp_path: Path
-) -> None:
-    folder = tmp_path / "letters"
-    judge = student if method == "on-policy" else None
-    wanted = asked(shallow, [ADA], recipe=replace(TWO_STEPS, method=method))  # type: ignore[arg-type]
-    made = distill(wanted, Teacher(None, strategy("verified")), folder, scoring_teacher=judge, hardware=HERE)
-    assert made.card.training["steps"] == 2
-    assert made.card.teacher == (judge or shallow).name
-    assert made.card.traces == len(split_prompts(PROMPTS).train)
-    assert not (folder / "training" / "traces.jsonl").exists()
-    for row in made_rows(folder):
-        assert "Short sentences" not in json.dumps(row["prompt"]), "the student is not shown the profile"
-        assert ("Short sentences" in row.get("privileged_context", "")) is (method == "context")
+def test_a_step_has_the_rows_of_all_people_however_long_they_write(shallow: Student, tmp_path: Path) -> None:
+    def row(answer: str) -> TrainingRow:
+        return {
+            "prompt": [{"role": "user", "content": "How are you?"}],
+            "completion": [{"role": "assistant", "content": answer}],
+        }
+
+    from peft import LoraConfig
+
+    model, tokenizer = load_student(shallow)
+    prepared = TrainerInputs(
+        model=model,
+        tokenizer=tokenizer,
+        rows=[row("Fine."), row("Fine, as far as that can be said. " * 4)] * 32,
+        validation=[],
+        recipe=Recipe(),
+        arguments={
+            "output_dir": str(tmp_path),
+            "per_device_train_batch_size": 4,
+            "gradient_accumulation_steps": 2,
+            "use_cpu": True,
+            "report_to": [],
+        },
+        lora=LoraConfig(r=1, target_modules="all-linear", task_type="CAUSAL_LM"),
+        callbacks=[],
+    )
+    parts = [
+        [int(lengths.sum()) for lengths in batch["attention_mask"]]
+        for batch in BUILDERS["sft"](prepared).get_train_dataloader()
+    ]
+    assert sum(map(len, parts)) == 64
+    steps = [first + second for first, second in zip(parts[::2], parts[1::2], strict=True)]
+    assert all(len(set(lengths)) == 2 for lengths in steps), "or a step would be one person's"
+    assert sum(len(set(lengths)) == 1 for lengths in parts) > len(parts) / 4, "and little of it is padding"
 
 
-def test_a_prefix_says_who_is_meant_and_the_merged_model_writes_as_the_adapter(
-    scripted_server: ScriptedServer, shallow: Student, run: Run, tmp_path: Path
-) -> None:
-    told = {person.user: build_prefix(person) for person in (ADA, BRUNO)}
-    wanted = asked(shallow, [ADA, BRUNO], scope=Scope("prefix", told), recipe=TWO_STEPS)
-    folder = tmp_path / "letters"
-    made = distill(wanted, teacher(scripted_server), folder, hardware=HERE)
-    assert made.card.prefixes == told, "so that whoever serves it can say it"
-    assert {row["prompt"][0]["content"] for row in made_rows(folder)} == set(told.values())
-    with pytest.raises(InputError, match="no prefix for 'chiara'"):
-        Scope(made.card.scope, made.card.prefixes).system("chiara")
+def test_the_loss_of_the_answers_alone_is_that_of_all_tokens(shallow: Student, tmp_path: Path) -> None:
+    import torch
+    import trl
 
-    exported = run("adapters", "export", folder, "--merge", "--out", "merged")
-    assert exported.code == 0, exported.err
-    merged = load_student(open_student(str(tmp_path / "merged")))
-    base, tokenizer = load_student(shallow)
-    before = probe_logprobs(base, tokenizer)
-    tuned = probe_logprobs(attach_adapter(base, open_adapter(folder).path), tokenizer)
-    assert probe_logprobs(*merged) == pytest.approx(tuned, abs=1e-3)
-    assert before != pytest.approx(tuned, abs=1e-3)
-    again = run("adapters", "export", folder, "--merge", "--out", "merged")
-    assert again.code == 3
-    assert "is not empty" in again.err
+    def row(prompt: str, answer: str) -> TrainingRow:
+        return {
+            "prompt": [{"role": "user", "content": prompt}],
+            "completion": [{"role": "assistant", "content": answer}],
+        }
 
+    told = [row("How are you?", "Fine, as far as that can be said."), row("Tell me all. " * 9, "No.")]
 
-# What training is watched by: at a rate that is far too high it soon gets worse.
+    def trainer(of: type[Any]) -> Any:
+        model, tokenizer = load_student(shallow)
+        config = trl.SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to=[], max_length=256)
+        return of(model=model, processing_class=tokenizer, args=config, train_dataset=to_dataset(told))
 
-WATCHED = Recipe(
-    rank=8,
-    alpha=16,
-    learning_rate=3e-2,
-    max_steps=20,
-    batch_size=8,
-    micro_batch_size=8,
-    max_length=128,
-    eval_steps=1,
-    patience=2,
-)
-
-
-def watched(shallow: Student, folder: Path, stop_after: int = 0) -> tuple[TrainingResult, dict[int, bytes]]:
-    """Train, and say what weights were kept after which step."""
-    kept: dict[int, bytes] = {}
-
-    def progress(_: str, done: int, __: int) -> None:
-        for weights in folder.glob("checkpoints/checkpoint-*/adapter_model.safetensors"):
-            kept[int(weights.parent.name.removeprefix("checkpoint-"))] = weights.read_bytes()
-        if done == stop_after:
-            raise KeyboardInterrupt
-
-    made = build_rows(traces(), Scope())
-    found = train(shallow, made, WATCHED, folder, validation=made, hardware=HERE, progress=progress)
-    return found, kept
-
-
-def looks(folder: Path) -> dict[int, float]:
-    return {entry["step"]: entry["eval_loss"] for entry in read_losses(folder) if "eval_loss" in entry}
-
-
-def test_training_ends_when_nothing_better_is_found_and_keeps_the_best(shallow: Student, tmp_path: Path) -> None:
-    found, kept = watched(shallow, tmp_path / "whole")
-    seen = looks(tmp_path / "whole")
-    best = min(seen, key=lambda step: seen[step])
-    assert found.steps == max(seen) == best + WATCHED.patience, "two looks found nothing better"
-    assert found.steps < WATCHED.max_steps
-    assert found.validation_loss == pytest.approx(seen[best])
-    assert (found.weights / "adapter_model.safetensors").read_bytes() == kept[best] != kept[best + 1]
-
-    with pytest.raises(KeyboardInterrupt):
-        watched(shallow, tmp_path / "stopped", stop_after=found.steps - 1)
-    again, _ = watched(shallow, tmp_path / "stopped")
-    assert again.steps == found.steps, "how long nothing better was found counts on"
-    assert looks(tmp_path / "stopped") == pytest.approx(seen, rel=0.02)
+    whole, alone = trainer(trl.SFTTrainer), trainer(score_completions_only(trl.SFTTrainer))
+    batch = whole.data_collator([whole.train_dataset[index] for index in range(2)])
+    for tokens in (None, torch.tensor(40)):
+        both = []
+        for each in (whole, alone):
+            each.model.zero_grad()
+            loss = each.compute_loss(each.model, dict(batch), num_items_in_batch=tokens)
+            loss.backward()
+            both.append((float(loss.detach()), float(each.model.model.layers[0].mlp.up_proj.weight.grad.norm())))
+        assert both[1] == pytest.approx(both[0], rel=1e-4)
+        assert both[0][0] > 0
+    nothing = {**batch, "labels": torch.full_like(batch["labels"], -100)}
+    assert float(alone.compute_loss(alone.model, nothing).detach()) == 0, "every answer was cut away"
