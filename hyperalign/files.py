@@ -161,7 +161,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
     Raises:
         StorageError: another process holds the lock, or the folder is not writable.
     """
-    lock = FileLock(folder / ".lock", timeout=0)
+    lock = FileLock(folder / ".lock", timeout=0, mode=0o600)
     try:
         make_private_folder(folder)
         lock.acquire()
