@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -44,12 +45,12 @@ __all__ = ["AsyncEngine", "Engine"]
 _PASSING = {409, 425}
 
 
-class _Shared:
-    """What the two engines have in common: DSPy's declarations, the journal and the budget.
+class _Engine:
+    """What the two engines have in common: what they declare to DSPy, and that copies share a target and a meter.
 
     Args:
         target: where requests go.
-        meter: what they cost and whether they were answered before.
+        meter: their budget and journal.
     """
 
     supports_function_calling = False
@@ -73,7 +74,7 @@ class _Shared:
         """The names of OpenAI's parameters that the model takes."""
         return self.target.parameters.supported
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Engine:
         # Copies of a program spend one budget and share one server.
         return self
 
@@ -85,91 +86,203 @@ class _Shared:
         self.target = state["target"]
         self.meter = Meter()
 
-    def _replay(self, request: Request) -> tuple[Slot | None, Response | None]:
-        if self.meter.journal is None:
-            return None, None
-        # What the user set for all calls decides the answer as well.
-        slot, known = self.meter.open({**request_to_dict(request), **self.target.parameters.fixed})
-        answer: Response | None = None if known is None else response_from_dict(known)
-        if answer is not None:
-            _note_truncated(answer)
-        return slot, answer
 
-    def _take(self, exchange: Exchange, raw: Any) -> Response | None:
-        """Book a whole answer; None where it is of no use and worth asking for again."""
-        response, reply = exchange.read(raw)
-        self._count(response.usage, exchange.seconds, guessed=guess_tokens(response, reply))
-        self.target.pace.answered()
-        return response if exchange.accept(response, reply) else None
+class Engine(_Engine):
+    """The engine for ordinary calls."""
 
-    def _keep(self, slot: Slot | None, response: Response) -> Response:
-        self.meter.store(slot, response_to_dict(response))
+    def complete(self, request: Request) -> Response:
+        """Answer a request: from the journal, or by asking the model."""
+        call = _Call(self.target, self.meter, request)
+        if call.answer is not None:
+            return call.answer
+        # Not for an answer from the journal: it takes seconds.
+        import litellm
+
+        try:
+            while call.answer is None:
+                with self.target.pace.turn(), self.meter.call():
+                    options = self.target.options()
+                    arguments = LiteLLMCall(call.exchange, options)._arguments(request)
+                    raw = None
+                    with call.attempt():
+                        raw = litellm.completion(**arguments, **self.target.clients.client(options))
+                    call.take(raw)
+        except BaseException as error:
+            call.give_up(error)
+            raise
+        return call.keep(call.answer)
+
+    def stream(self, request: Request) -> Iterator[Any]:
+        """The same, event by event as the model generates, without what it thinks between tags."""
+        call = _Call(self.target, self.meter, request)
+        if call.answer is not None:
+            yield from response_to_events(call.answer)
+            return
+        stream = _Stream(call)
+        try:
+            while not stream.has_ended:
+                with self.target.pace.turn(), self.meter.call():
+                    stream.restart()
+                    try:
+                        for event in LiteLLMCall(call.exchange, self.target.options()).stream(request):
+                            yield from stream.push(event)
+                    except Exception as error:
+                        if not stream.can_restart(error):
+                            raise
+        except BaseException as error:
+            stream.leave(error)
+            raise
+
+    def close(self) -> None:
+        """DSPy's hook; LiteLLM and the target own the connections."""
+
+
+class AsyncEngine(_Engine):
+    """The engine for asynchronous calls."""
+
+    async def complete(self, request: Request) -> Response:
+        """Answer a request: from the journal, or by asking the model."""
+        import asyncio
+
+        call = _Call(self.target, self.meter, request)
+        if call.answer is not None:
+            return call.answer
+        # Not for an answer from the journal: it takes seconds.
+        import litellm
+
+        try:
+            while call.answer is None:
+                async with self.target.pace.aturn():
+                    with self.meter.call():
+                        options = await asyncio.to_thread(self.target.options)
+                        arguments = AsyncLiteLLMCall(call.exchange, options)._arguments(request)
+                        raw = None
+                        with call.attempt():
+                            raw = await litellm.acompletion(**arguments, **self.target.clients.async_client(options))
+                        call.take(raw)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and call.exchange.is_under_way:
+                # It was asked, and may be answered: its tokens were never reported.
+                call.count(Reported())
+            call.give_up(error)
+            raise
+        # What was paid for is written whatever becomes of the caller.
+        return await asyncio.shield(asyncio.to_thread(call.keep, call.answer))
+
+    async def stream(self, request: Request) -> AsyncIterator[Any]:
+        """The same, event by event as the model generates, without what it thinks between tags."""
+        import asyncio
+
+        call = _Call(self.target, self.meter, request)
+        if call.answer is not None:
+            for event in response_to_events(call.answer):
+                yield event
+            return
+        stream = _Stream(call)
+        try:
+            while not stream.has_ended:
+                async with self.target.pace.aturn():
+                    with self.meter.call():
+                        stream.restart()
+                        options = await asyncio.to_thread(self.target.options)
+                        try:
+                            async for event in AsyncLiteLLMCall(call.exchange, options).stream(request):
+                                for each in stream.push(event):
+                                    yield each
+                        except Exception as error:
+                            if not stream.can_restart(error):
+                                raise
+        except BaseException as error:
+            stream.leave(error)
+            raise
+
+    async def aclose(self) -> None:
+        """DSPy's hook; LiteLLM and the target own the connections."""
+
+
+class _Call:
+    """One request on its way: its place in the journal, its attempts, and its answer.
+
+    Args:
+        target: where it goes.
+        meter: its budget and journal.
+        request: what is asked.
+
+    Attributes:
+        answer: known from the journal, or taken from the model; None as long as there is none that can be used.
+        outer: what was being handled when the call began; see ``signs``.
+    """
+
+    def __init__(self, target: Target, meter: Meter, request: Request) -> None:
+        self.target = target
+        self.meter = meter
+        self.request = request
+        self.outer = sys.exception()
+        self.exchange = Exchange(target, request)
+        self.answer: Response | None = None
+        self._slot: Slot | None = None
+        if meter.journal is not None:
+            # What the user set for all calls decides the answer as well.
+            self._slot, known = meter.open({**request_to_dict(request), **target.parameters.fixed})
+            if known is not None:
+                self.answer = response_from_dict(known)
+                _note_truncated(self.answer)
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """One attempt is made inside; a fault after which another attempt may do better ends here."""
+        try:
+            with litellm_errors(model=self.request.model):
+                yield
+        except Exception as error:
+            if not self.exchange.refused(error, self.outer):
+                raise
+            if isinstance(error, LateError):
+                # It was worked on, for all we know.
+                self.count(Reported())
+
+    def take(self, raw: Any) -> None:
+        """Book a whole answer, and keep it as the call's if it can be used."""
+        if raw is not None:
+            response, reply = self.exchange.read(raw)
+            self.count(response.usage, guessed=guess_tokens(response, reply))
+            self.target.pace.answered()
+            self.answer = response if self.exchange.accept(response, reply) else None
+
+    def keep(self, response: Response) -> Response:
+        """Write an answer into the journal."""
+        self.meter.store(self._slot, response_to_dict(response))
         _note_truncated(response)
         return response
 
-    def _count(self, usage: Reported, seconds: float, *, guessed: int = 0) -> None:
+    def count(self, usage: Reported, *, guessed: int = 0) -> None:
+        """Book a request that the model worked on, with the tokens that were reported, or else guessed."""
         if self.meter.budget is None:
             return
         tokens_in, tokens_out, cached = usage.input_tokens or 0, usage.output_tokens or 0, usage.cache_read_tokens or 0
-        # The embedded model costs nothing; a vLLM of one's own costs something nobody told us.
+        # The embedded model costs nothing; the price of one's own vLLM is not known.
         usd = 0.0 if self.target.kind in ("local", "adapter") else None
         if self.target.kind == "hosted" and (usage.input_tokens or usage.output_tokens):
             usd = price(self.target.model, tokens_in, tokens_out, cached)
         spent = Usage(
-            calls=1, tokens_in=tokens_in, tokens_out=tokens_out or guessed, tokens_cached=cached, seconds=seconds
+            calls=1,
+            tokens_in=tokens_in,
+            tokens_out=tokens_out or guessed,
+            tokens_cached=cached,
+            seconds=self.exchange.seconds,
         )
         self.meter.add(spent, usd)
 
-    def _asks_again(self, exchange: Exchange, error: Exception, outer: BaseException | None) -> bool:
-        """Whether to make another attempt after one that failed."""
-        again = exchange.refused(error, outer)
-        if again and isinstance(error, LateError):
-            # It was worked on, for all we know.
-            self._count(Reported(), exchange.seconds)
-        return again
-
-    def _events(self, slot: Slot | None, exchange: Exchange, stream: _Stream, event: Any) -> list[Any]:
-        """The events to show once this one has come; the last one is booked."""
-        shown = stream.push(event)
-        if event.type != "end":
-            return shown
-        if self._end(slot, exchange, stream):
-            stream.end()
-            return shown
-        return []
-
-    def _end(self, slot: Slot | None, exchange: Exchange, stream: _Stream) -> bool:
-        """Book a stream that came to its end; False where nothing was shown of it and it is worth asking anew."""
-        response = stream.response()
-        self._count(response.usage or Reported(), exchange.seconds)
-        self.target.pace.answered()
-        if exchange.accept(response):
-            self._keep(slot, response)
-        elif stream.begun:
-            raise unusable(self.target.name, response, Reply())
-        else:
-            return False
-        return True
-
-    def _leave_stream(
-        self, slot: Slot | None, exchange: Exchange, stream: _Stream, error: BaseException, outer: BaseException | None
-    ) -> None:
-        """A stream was left: if that was in the middle, the call was made and its tokens were never told."""
-        if not isinstance(error, Exception) and stream.under_way:
-            self._count(Reported(), exchange.seconds)
-        if not stream.has_ended():
-            self._give_up(slot, error, outer)
-
-    def _give_up(self, slot: Slot | None, error: BaseException, outer: BaseException | None) -> None:
+    def give_up(self, error: BaseException) -> None:
         """Free the place of a call that failed for good, and raise what the caller is to see instead, if anything."""
-        self.meter.abandon(slot)
-        if isinstance(error, Exception) and (raised := self._fault(error, outer)) is not error:
+        self.meter.abandon(self._slot)
+        if isinstance(error, Exception) and (raised := self._fault(error)) is not error:
             raise raised from error
 
-    def _fault(self, error: Any, outer: BaseException | None) -> Exception:
+    def _fault(self, error: Any) -> Exception:
         """What to raise for an attempt that failed for good; DSPy retries its own passing faults only."""
         raised: Exception = error
-        seen = signs(error, outer)
+        seen = signs(error, self.outer)
         match error:
             case TransportError():
                 self.target.unreachable()
@@ -208,161 +321,44 @@ class _Shared:
         return raised
 
 
-class Engine(_Shared):
-    """The engine for ordinary calls."""
-
-    def complete(self, request: Request) -> Response:
-        """Answer a request: from the journal, or by asking the model."""
-        outer = sys.exception()
-        slot, answer = self._replay(request)
-        if answer is not None:
-            return answer
-        exchange = Exchange(self.target, request)
-        try:
-            while answer is None:
-                with self.target.pace.turn(), self.meter.call():
-                    answer = self._attempt(exchange, request, outer)
-        except BaseException as error:
-            self._give_up(slot, error, outer)
-            raise
-        return self._keep(slot, answer)
-
-    def _attempt(self, exchange: Exchange, request: Request, outer: BaseException | None) -> Response | None:
-        """One call; None where another one may do better."""
-        import litellm
-
-        options = self.target.options()
-        arguments = LiteLLMCall(exchange, options)._arguments(request) | self.target.clients.client(options)
-        try:
-            with litellm_errors(model=request.model):
-                raw = litellm.completion(**arguments)
-        except Exception as error:
-            if self._asks_again(exchange, error, outer):
-                return None
-            raise
-        return self._take(exchange, raw)
-
-    def stream(self, request: Request) -> Iterator[Any]:
-        """The same, event by event as the model generates, without what it thinks between tags."""
-        outer = sys.exception()
-        slot, answer = self._replay(request)
-        if answer is not None:
-            yield from response_to_events(answer)
-            return
-        exchange = Exchange(self.target, request)
-        stream = _Stream(request)
-        try:
-            while not stream.has_ended():
-                with self.target.pace.turn(), self.meter.call():
-                    stream.restart()
-                    try:
-                        for event in LiteLLMCall(exchange, self.target.options()).stream(request):
-                            yield from self._events(slot, exchange, stream, event)
-                    except Exception as error:
-                        if stream.begun or not exchange.refused(error, outer):
-                            raise
-        except BaseException as error:
-            self._leave_stream(slot, exchange, stream, error, outer)
-            raise
-
-    def close(self) -> None:
-        """DSPy's hook; LiteLLM and the target own the connections."""
-
-
-class AsyncEngine(_Shared):
-    """The engine for asynchronous calls."""
-
-    async def complete(self, request: Request) -> Response:
-        """Answer a request: from the journal, or by asking the model."""
-        import asyncio
-
-        outer = sys.exception()
-        slot, answer = self._replay(request)
-        if answer is not None:
-            return answer
-        exchange = Exchange(self.target, request)
-        try:
-            while answer is None:
-                async with self.target.pace.aturn():
-                    with self.meter.call():
-                        answer = await self._attempt(exchange, request, outer)
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and exchange.is_under_way:
-                # It was asked, and may be answered: its tokens were never told.
-                self._count(Reported(), exchange.seconds)
-            self._give_up(slot, error, outer)
-            raise
-        # What was paid for is written whatever becomes of the caller.
-        return await asyncio.shield(asyncio.to_thread(self._keep, slot, answer))
-
-    async def _attempt(self, exchange: Exchange, request: Request, outer: BaseException | None) -> Response | None:
-        import asyncio
-
-        import litellm
-
-        options = await asyncio.to_thread(self.target.options)
-        arguments = AsyncLiteLLMCall(exchange, options)._arguments(request) | self.target.clients.async_client(options)
-        try:
-            with litellm_errors(model=request.model):
-                raw = await litellm.acompletion(**arguments)
-        except Exception as error:
-            if self._asks_again(exchange, error, outer):
-                return None
-            raise
-        return self._take(exchange, raw)
-
-    async def stream(self, request: Request) -> AsyncIterator[Any]:
-        """The same, event by event as the model generates, without what it thinks between tags."""
-        import asyncio
-
-        outer = sys.exception()
-        slot, answer = self._replay(request)
-        if answer is not None:
-            for event in response_to_events(answer):
-                yield event
-            return
-        exchange = Exchange(self.target, request)
-        stream = _Stream(request)
-        try:
-            while not stream.has_ended():
-                async with self.target.pace.aturn():
-                    with self.meter.call():
-                        stream.restart()
-                        options = await asyncio.to_thread(self.target.options)
-                        try:
-                            async for event in AsyncLiteLLMCall(exchange, options).stream(request):
-                                for each in self._events(slot, exchange, stream, event):
-                                    yield each
-                        except Exception as error:
-                            if stream.begun or not exchange.refused(error, outer):
-                                raise
-        except BaseException as error:
-            self._leave_stream(slot, exchange, stream, error, outer)
-            raise
-
-    async def aclose(self) -> None:
-        """DSPy's hook; LiteLLM and the target own the connections."""
-
-
 class _Stream:
-    """What has come of a streamed answer."""
+    """What has come of a streamed answer.
 
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self._started = False
-        self._ended = False
-        self.begun = False
-        self.under_way = False
-        self.restart()
+    Attributes:
+        has_ended: whether the answer is whole, booked and kept.
+        has_begun: whether some of its text was shown.
+    """
+
+    def __init__(self, call: _Call) -> None:
+        self.has_ended = self.has_begun = False
+        self._call = call
+        self._started = self._is_under_way = False
 
     def restart(self) -> None:
         """Begin anew: nothing was shown of what came before."""
-        self._collected = StreamAccumulator(self._request)
+        self._collected = StreamAccumulator(self._call.request)
         self._filter = ThoughtFilter()
-        self.under_way = True
+        self._is_under_way = True
 
     def push(self, event: Any) -> list[Any]:
-        """The events to show once this one has come."""
+        """The events to show once this one has come; at the end the answer is booked and kept."""
+        shown = self._shown(event)
+        if event.type != "end" or self._end():
+            return shown
+        return []
+
+    def can_restart(self, error: Exception) -> bool:
+        """Whether to ask again after an error: nothing was shown yet, and another attempt may do better."""
+        return not self.has_begun and self._call.exchange.refused(error, self._call.outer)
+
+    def leave(self, error: BaseException) -> None:
+        """The stream was left: if that was in the middle, the call was made and its tokens were never reported."""
+        if not isinstance(error, Exception) and self._is_under_way:
+            self._call.count(Reported())
+        if not self.has_ended:
+            self._call.give_up(error)
+
+    def _shown(self, event: Any) -> list[Any]:
         shown = [event]
         if event.type == "start":
             self._collected.push(event)
@@ -376,19 +372,20 @@ class _Stream:
             shown = [self._with(self._last, text), event]
         for each in shown:
             self._collected.push(each)
-            self.begun = self.begun or (each.type == "delta" and isinstance(each.delta, TextDelta))
+            self.has_begun = self.has_begun or (each.type == "delta" and isinstance(each.delta, TextDelta))
         return shown
 
-    def end(self) -> None:
-        """The answer is whole, booked and kept."""
-        self._ended, self.under_way = True, False
-
-    def has_ended(self) -> bool:
-        return self._ended
-
-    def response(self) -> Response:
+    def _end(self) -> bool:
+        """Book a stream that came to its end; False where nothing was shown of it and it is worth asking anew."""
         response: Response = self._collected.response()
-        return response
+        self._call.count(response.usage or Reported())
+        self._call.target.pace.answered()
+        if self._call.exchange.accept(response):
+            self._call.keep(response)
+            self.has_ended, self._is_under_way = True, False
+        elif self.has_begun:
+            raise unusable(self._call.target.name, response, Reply())
+        return self.has_ended
 
     def _with(self, event: Any, text: str) -> Any:
         # Log-probabilities are of the tokens as they came.
