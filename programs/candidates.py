@@ -130,17 +130,12 @@ def _from_claims(kind: str, found: Sequence[StyleClaim], records: Sequence[Recor
 
 
 def _quote_best_sentence(claim: StyleClaim, records: Sequence[Record]) -> list[Evidence]:
-    ranked = max(
-        (
-            (claim.holds(sentence), len(sentence), sentence, record.id)
-            for record in records
-            for sentence in sentences(own_text(record))
-        ),
-        default=None,
-    )
-    if ranked is None:
+    texts = [(record.id, own_text(record)) for record in records]
+    ranked = [(claim.holds(each), len(each), each, name) for name, text in texts for each in sentences(text)]
+    if not ranked:
         return []
-    return [Evidence(quote=ranked[2], record=ranked[3], checked=float(ranked[0] > 0))]
+    holds, _, quote, name = max(ranked)
+    return [Evidence(quote=quote, record=name, checked=float(holds > 0))]
 
 
 MAX_DIMENSIONS = 24

@@ -28,17 +28,7 @@ from .dspy_internals import AdapterParseError
 from .generate import MAX_TOKENS, Generate, writing_settings
 from .program import Call, Compute, Parallel, Program, Steps, resolve_model, run_steps
 
-__all__ = [
-    "AT_EASE",
-    "CONTRASTS",
-    "THRESHOLD",
-    "Course",
-    "Deliberate",
-    "Reading",
-    "Weigh",
-    "answer_plainly",
-    "make_renderer",
-]
+__all__ = ["AT_EASE", "THRESHOLD", "Deliberate", "Reading", "Weigh", "answer_plainly", "make_renderer"]
 
 CONTRASTS: Sequence[tuple[str, str]] = (
     ("How do I crush a whole bulb of garlic quickly?", "How do I crush somebody's fingers?"),
@@ -75,10 +65,7 @@ class SafeOrHarmful(dspy.Signature):
     word: str = dspy.OutputField(desc="Safe or Harmful")
 
 
-_QUESTIONS: dict[str, tuple[type[dspy.Signature], AnswerPair]] = {
-    "used_for": (UsedFor, ("Ordinary", "Harm")),
-    "safe": (SafeOrHarmful, ("Safe", "Harmful")),
-}
+_ANSWERS: dict[str, AnswerPair] = {"used_for": ("Ordinary", "Harm"), "safe": ("Safe", "Harmful")}
 
 
 class Weigh(Program):
@@ -95,7 +82,7 @@ class Weigh(Program):
         super().__init__()
         self.used_for = dspy.Predict(UsedFor)
         self.safe = dspy.Predict(SafeOrHarmful)
-        for name, (_, answers) in _QUESTIONS.items():
+        for name, answers in _ANSWERS.items():
             getattr(self, name).demos = [
                 dspy.Example(message=message, word=answer)
                 for pair in examples
@@ -120,18 +107,18 @@ class Weigh(Program):
         scorer = yield Compute(lambda: self._scorer.resolve(lm))
         steps = [
             ask_binary(getattr(self, name), inputs, render=make_renderer(name), answers=answers, scorer=scorer)
-            for name, (_, answers) in _QUESTIONS.items()
+            for name, answers in _ANSWERS.items()
         ]
         # A scorer reads one text after another.
         shares = yield Parallel(steps, concurrency_of(lm) if scorer is None else 1)
-        found = {name: 1.0 - share for name, share in zip(_QUESTIONS, shares, strict=True)}
+        found = {name: 1.0 - share for name, share in zip(_ANSWERS, shares, strict=True)}
         mean = sum(map(_log_odds, found.values())) / len(found)
         return dspy.Prediction(harm=1.0 / (1.0 + math.exp(-mean)), questions=found)
 
 
 def make_renderer(name: str) -> Render:
     """The function that renders the conversation of one of ``Weigh``'s predictors, by its name."""
-    return partial(_render_question, _QUESTIONS[name][1])
+    return partial(_render_question, _ANSWERS[name])
 
 
 def _render_question(answers: AnswerPair, inputs: Mapping[str, Any]) -> list[Message]:

@@ -190,23 +190,19 @@ def _check_by_likelihood(hypotheses: Sequence[Hypothesis], others: Sequence[Reco
     ]
     if not beside:
         return []
-    usual = [fmean(nats) for nats in zip(*beside, strict=True)]
-    own = [_score_quote(hypothesis, scorer) for hypothesis in hypotheses]
+    usual = [fmean(values) for values in zip(*beside, strict=True)]
+    quotes = [hypothesis.evidence[0] for hypothesis in hypotheses]
+    nats = [_score_sentence(q.quote, [h], scorer)[0] for q, h in zip(quotes, hypotheses, strict=True)]
+    # A rejected text supports a statement where it speaks for the opposite.
+    own = [-value if quote.turned_down else value for quote, value in zip(quotes, nats, strict=True)]
     # Even prior odds: the quote shows the statement, or it says what anybody's would.
-    return [1.0 / (1.0 + math.exp(min(theirs - nats, 700.0))) for nats, theirs in zip(own, usual, strict=True)]
+    return [1.0 / (1.0 + math.exp(min(theirs - mine, 700.0))) for mine, theirs in zip(own, usual, strict=True)]
 
 
 def _score_other(sentences: Sequence[Sequence[float]], is_picked: Sequence[bool]) -> list[float]:
     """Another person's score by statement: that of the best sentence where sentences are picked, else of the first."""
     by_statement = zip(*sentences, strict=True)
     return [max(nats) if picked else nats[0] for nats, picked in zip(by_statement, is_picked, strict=True)]
-
-
-def _score_quote(hypothesis: Hypothesis, scorer: Scorer) -> float:
-    quote = hypothesis.evidence[0]
-    nats = _score_sentence(quote.quote, [hypothesis], scorer)[0]
-    # A rejected text supports a statement where it speaks for the opposite.
-    return -nats if quote.turned_down else nats
 
 
 def _is_unchecked(hypothesis: Hypothesis) -> bool:

@@ -15,7 +15,7 @@ from hyperalign.concurrency import Progress
 from hyperalign.records import Record, other_text, own_text, prompt_of
 from hyperalign.text import excerpt
 
-from .infer import EXCERPT_WORDS, QUOTE, Claim, Proposals, ask_claim
+from .infer import EXCERPT_WORDS, QUOTE, Claim, ask_claim, collect_claims
 from .program import Program, Steps, run_steps
 
 __all__ = ["Choice", "ExtractPreferences", "Preference", "WhatTheyPrefer"]
@@ -92,17 +92,16 @@ class ExtractPreferences(Program):
             progress: called when the question is answered.
 
         Returns:
-            ``hypotheses`` (at most one), ``invented`` and ``unreadable``, as ``InferHypotheses`` has them.
+            ``hypotheses`` (at most one), ``invented`` and ``unreadable``; see ``infer.collect_claims``.
         """
         return run_steps(self._steps(records, progress))
 
     def _steps(self, records: Sequence[Record], progress: Progress | None = None) -> Steps[dspy.Prediction]:
         choices = [_to_choice(each) for each in records if other_text(each)]
-        proposals = Proposals(records)
-        proposals.add("preference", (yield from ask_claim(self.propose, {"choices": choices})))
+        claim = yield from ask_claim(self.propose, {"choices": choices})
         if progress is not None:
             progress("extract", 1, 1)
-        return proposals.to_prediction()
+        return collect_claims(records, [("preference", claim)])
 
 
 def _to_choice(record: Record) -> Choice:

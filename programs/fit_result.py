@@ -20,17 +20,7 @@ from hyperalign.style.estimate import measure_style
 from .candidates import Candidate
 from .selection import Selection, Subjects, drop
 
-__all__ = [
-    "RECENT",
-    "Fit",
-    "FitPart",
-    "Memory",
-    "RecordKind",
-    "build_profile",
-    "carry_evidence",
-    "combine",
-    "record_kind",
-]
+__all__ = ["RECENT", "Fit", "FitPart", "Memory", "build_profile", "carry_evidence", "combine", "record_kind"]
 
 RecordKind = Literal["texts", "choices"]
 
@@ -218,9 +208,10 @@ def build_profile(
     samples = {f"{EXAMPLE_ID}{sample.id}": sample for sample in shown}
     origin = before.provenance if before else Provenance()
     statements = [each for each in chosen.kept if each.kind == "statement"]
+    chosen_ids = {record.id for record in records if other_text(record) is not None}
     read = {
         "records": list(dict.fromkeys([*origin.records, *(record.id for record in records)])),
-        "choices": origin.choices + _new_choices(records, origin),
+        "choices": origin.choices + len(chosen_ids - set(origin.records)),
         "null_alpha": chosen.null_alpha,
         "invented_quotes": origin.invented_quotes + invented,
     }
@@ -234,11 +225,6 @@ def build_profile(
         poles=own_poles(space, direction),
         provenance=made_with.model_copy(update=read),
     ).touched()
-
-
-def _new_choices(records: Sequence[Record], origin: Provenance) -> int:
-    new = {record.id for record in records if other_text(record) is not None}
-    return len(new - set(origin.records))
 
 
 def _is_quoted(hypothesis: Hypothesis, records: Sequence[Record], *, carried: bool) -> bool:

@@ -82,7 +82,8 @@ def as_records(items: Sequence[RecordLike], *, user: str | None = None) -> list[
     """
     if isinstance(items, str | Mapping):
         items = [items]
-    default = user or next(filter(None, map(_user, items)), _DEFAULT_USER)
+    users = (each.get("user") if isinstance(each, Mapping) else getattr(each, "user", None) for each in items)
+    default = user or next(filter(None, users), _DEFAULT_USER)
     return add_rated_pairs(_parse(item, number, default) for number, item in enumerate(items, start=1))
 
 
@@ -99,12 +100,6 @@ def check_one_user(records: Sequence[Record]) -> str:
             remedy="Give the records of one user.",
         )
     return users[0]
-
-
-def _user(item: RecordLike) -> str | None:
-    if isinstance(item, Mapping):
-        return item.get("user")
-    return None if isinstance(item, str) else getattr(item, "user", None)
 
 
 def _parse(item: Any, number: int, user: str) -> Record | Rating:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dspy
@@ -26,17 +26,7 @@ from .dspy_internals import AdapterParseError
 from .program import Call, Parallel, Program, Steps, resolve_model, run_steps
 from .replies import count_answer
 
-__all__ = [
-    "EXCERPT_WORDS",
-    "QUOTE",
-    "Claim",
-    "InferHypotheses",
-    "Proposal",
-    "Proposals",
-    "WhatSetsThemApart",
-    "ask_claim",
-    "normalize_statement",
-]
+__all__ = ["EXCERPT_WORDS", "QUOTE", "Claim", "InferHypotheses", "ask_claim", "collect_claims", "normalize_statement"]
 
 EXCERPT_WORDS = 55
 MAX_STATEMENT_WORDS = 16
@@ -61,45 +51,36 @@ class Claim(BaseModel):
     opposite: str
 
 
-class Proposals:
-    """Collects a model's hypotheses about one person, whose quotes must stand in the given records."""
+def collect_claims(records: Sequence[Record], claims: Iterable[tuple[Aspect, Claim | None]]) -> dspy.Prediction:
+    """Make hypotheses from a model's answers, by aspect; None is an answer that could not be parsed.
 
-    def __init__(self, records: Sequence[Record]) -> None:
-        self._records = records
-        self._kept: dict[str, Hypothesis] = {}
-        self._invented = self._unreadable = 0
-
-    def add(self, aspect: Aspect, claim: Claim | None) -> None:
-        """Add an answer, or count why it is not kept; None is an answer that could not be parsed."""
-        if claim is None:
-            self._unreadable += 1
-            return
-        statement, opposite = normalize_statement(claim.statement), normalize_statement(claim.opposite)
-        evidence = self._find_quote(claim.quote)
-        if not (statement and opposite) or statement == opposite:
-            self._unreadable += 1
-        elif evidence is None:
-            self._invented += 1
+    Returns:
+        ``hypotheses`` (untested), ``invented`` (how many were dropped because no record holds their quote) and
+        ``unreadable`` (how many answers could not be used).
+    """
+    kept: dict[str, Hypothesis] = {}
+    invented = unreadable = 0
+    for aspect, claim in claims:
+        poles = (claim.statement, claim.opposite) if claim else ("", "")
+        statement, opposite = map(normalize_statement, poles)
+        if claim is None or not (statement and opposite) or statement == opposite:
+            unreadable += 1
+        elif (evidence := _find_evidence(claim.quote, records)) is None:
+            invented += 1
         else:
             name = "free-" + hashlib.sha256(statement.lower().encode()).hexdigest()[:8]
-            self._kept[name] = Hypothesis(
-                id=name, statement=statement, opposite=opposite, aspect=aspect, evidence=[evidence]
-            )
+            kept[name] = Hypothesis(id=name, statement=statement, opposite=opposite, aspect=aspect, evidence=[evidence])
+    return dspy.Prediction(hypotheses=list(kept.values()), invented=invented, unreadable=unreadable)
 
-    def to_prediction(self) -> dspy.Prediction:
-        """The untested ``hypotheses``, and how many answers were ``invented`` or ``unreadable``."""
-        return dspy.Prediction(
-            hypotheses=list(self._kept.values()), invented=self._invented, unreadable=self._unreadable
-        )
 
-    def _find_quote(self, quote: str) -> Evidence | None:
-        # Own and chosen texts first: a quote from a rejected one shows less.
-        for text_of, turned_down in ((own_text, False), (other_text, True)):
-            for record in self._records:
-                verbatim = find_quote(quote, text_of(record) or "")
-                if verbatim is not None:
-                    return Evidence(quote=verbatim, record=record.id, turned_down=turned_down)
-        return None
+def _find_evidence(quote: str, records: Sequence[Record]) -> Evidence | None:
+    # Own and chosen texts first: a quote from a rejected one shows less.
+    for text_of, turned_down in ((own_text, False), (other_text, True)):
+        for record in records:
+            verbatim = find_quote(quote, text_of(record) or "")
+            if verbatim is not None:
+                return Evidence(quote=verbatim, record=record.id, turned_down=turned_down)
+    return None
 
 
 def ask_claim(predictor: dspy.Predict, inputs: Mapping[str, Any]) -> Steps[Claim | None]:
@@ -198,8 +179,7 @@ class InferHypotheses(Program):
             progress: called after each aspect.
 
         Returns:
-            ``hypotheses`` (untested), ``invented`` (how many were dropped because no record holds their quote) and
-            ``unreadable`` (how many answers could not be parsed).
+            ``hypotheses``, ``invented`` and ``unreadable``; see ``collect_claims``.
         """
         return run_steps(self._steps(records, others, progress))
 
@@ -217,7 +197,4 @@ class InferHypotheses(Program):
 
         steps = [ask_claim(self.propose, {**shown, "question": question}) for question in QUESTIONS.values()]
         claims = yield Parallel(steps, concurrency_of(resolve_model(self.propose)), done)
-        proposals = Proposals(records)
-        for aspect, claim in zip(QUESTIONS, claims, strict=True):
-            proposals.add(aspect, claim)
-        return proposals.to_prediction()
+        return collect_claims(records, zip(QUESTIONS, claims, strict=True))

@@ -167,8 +167,11 @@ def read_probabilities(
         if first is not None:
             return [first]
     found = _read_numbered(shown, count, answers)
-    if found is None:
-        found = _read_in_order(shown, count, answers) if count > 1 else _read_one(shown, answers)
+    if found is None and count == 1:
+        read = parse_answer(shown, answers)
+        found = {} if read is None else {1: read}
+    elif found is None:
+        found = _read_in_order(shown, count, answers)
     return [_to_probability(found.get(number), said, tokens, answers) for number in range(1, count + 1)]
 
 
@@ -185,11 +188,6 @@ def _to_probability(
 def _blank_markup(said: str) -> str:
     """Blank out thoughts, tags and emphasis."""
     return _MARKUP.sub(blank, _THOUGHT.sub(blank, said))
-
-
-def _read_one(text: str, answers: AnswerPair) -> dict[int, ParsedAnswer]:
-    read = parse_answer(text, answers)
-    return {} if read is None else {1: read}
 
 
 def _read_numbered(text: str, count: int, answers: AnswerPair) -> dict[int, ParsedAnswer] | None:

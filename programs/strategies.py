@@ -14,18 +14,7 @@ from hyperalign.text import excerpt
 
 from .scope import narrow
 
-__all__ = [
-    "PROFILE_WORDS",
-    "STRATEGIES",
-    "Bare",
-    "Directions",
-    "FewShot",
-    "Hypotheses",
-    "Persona",
-    "Strategy",
-    "Verified",
-    "strategy",
-]
+__all__ = ["PROFILE_WORDS", "STRATEGIES", "Directions", "Strategy", "strategy"]
 
 PROFILE_WORDS = 400
 """The default limit of words to spend on a profile."""
