@@ -10,7 +10,7 @@ import dspy
 
 from hyperalign.concurrency import concurrency_of
 from hyperalign.programs.binary_choice import ask_binary
-from hyperalign.programs.program import Parallel, Program, Steps, resolve_model, run_steps, run_steps_async
+from hyperalign.programs.program import Parallel, Program, Steps, resolve_model, run_steps
 from hyperalign.scores import Message, Scorer
 from hyperalign.style.parsed import load_function_words
 from hyperalign.text import excerpt, fence, is_refusal
@@ -49,13 +49,9 @@ class HelpsMore(Program):
 
     def forward(self, prompt: str, answer: str, other: str) -> float:
         """Probability that ``answer`` helps more than ``other``: the mean of both orders, 0.5 for equal answers."""
-        return run_steps(self._compared(prompt, answer, other))
+        return run_steps(self._steps(prompt, answer, other))
 
-    async def aforward(self, prompt: str, answer: str, other: str) -> float:
-        """The same, asynchronously."""
-        return await run_steps_async(self._compared(prompt, answer, other))
-
-    def _compared(self, prompt: str, answer: str, other: str) -> Steps[float]:
+    def _steps(self, prompt: str, answer: str, other: str) -> Steps[float]:
         if answer.strip() == other.strip():
             return 0.5
         each = [self._first(prompt, answer, other), self._first(prompt, other, answer)]

@@ -24,7 +24,7 @@ from hyperalign.scores import Message
 from hyperalign.text import excerpt, fence
 
 from ..binary_choice import ANSWER_LINES, ask_binary_batch, split_evenly
-from ..program import Parallel, Program, Steps, resolve_model, run_steps, run_steps_async
+from ..program import Parallel, Program, Steps, resolve_model, run_steps
 from . import Done, Screen
 
 __all__ = [
@@ -90,13 +90,9 @@ class WhichFits(Program):
             ``probabilities`` that each statement fits the first text, averaged over the orders; a letter that can't be
             read counts as 0.5.
         """
-        return run_steps(self._both_ways(statements, first, second))
+        return run_steps(self._steps(statements, first, second))
 
-    async def aforward(self, statements: Sequence[str], first: str, second: str) -> dspy.Prediction:
-        """``forward``, asynchronously."""
-        return await run_steps_async(self._both_ways(statements, first, second))
-
-    def _both_ways(self, statements: Sequence[str], first: str, second: str) -> Steps[dspy.Prediction]:
+    def _steps(self, statements: Sequence[str], first: str, second: str) -> Steps[dspy.Prediction]:
         ways = [self.one_way(statements, first, second, exchanged=exchanged) for exchanged in (False, True)]
         shown = yield Parallel(ways, concurrency_of(self.model))
         return dspy.Prediction(probabilities=[(one + other) / 2 for one, other in zip(*shown, strict=True)])

@@ -1,4 +1,4 @@
-"""What texts and choices say together."""
+"""The combined profile of a person's texts and choices."""
 
 from __future__ import annotations
 

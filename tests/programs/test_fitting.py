@@ -1,4 +1,4 @@
-"""What a program tells of somebody without a file."""
+"""Texts and dicts as records of one person."""
 
 from __future__ import annotations
 
