@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -25,19 +26,29 @@ CASES = [
     Case(id=f"c{i}", user=f"u{i % 5}", cluster=f"u{i % 5}", prompt=f"Question {i}?", records=()) for i in range(40)
 ]
 
-# Asks without DSPy: its import takes seconds, and this is started 21 times.
+# Imports take seconds: one process imports, and each run is a fork of it. It prints its child, and how that ended.
 SCRIPT = """
+import json
+import os
 import sys
 from pathlib import Path
-import httpx
+from urllib.request import Request, urlopen
 from hyperalign.evals.cases import Case
 from hyperalign.evals.runner import run_cases
 cases = [Case(f"c{i}", f"u{i % 5}", f"u{i % 5}", f"Question {i}?", ()) for i in range(40)]
-def work(case):
+def solve(case):
     asked = {"model": "m", "messages": [{"role": "user", "content": case.prompt}]}
-    answer = httpx.post(sys.argv[1] + "/v1/chat/completions", json=asked, timeout=30).json()
+    headers = {"Content-Type": "application/json"}
+    request = Request(sys.argv[1] + "/v1/chat/completions", json.dumps(asked).encode(), headers)
+    answer = json.load(urlopen(request, timeout=30))
     return {"answer": answer["choices"][0]["message"]["content"]}
-run_cases(cases, work, Path(sys.argv[2]), concurrency=4)
+for _ in sys.stdin:
+    child = os.fork()
+    if not child:
+        run_cases(cases, solve, Path(sys.argv[2]), concurrency=4)
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -122,22 +133,28 @@ def test_killed_at_random_moments_it_equals_an_undisturbed_run(tmp_path: Path, s
     scripted_server.default = reply(lambda request: f"Answer to {request.messages[-1]['content']}", delay=0.1)
     draw = random.Random(5)
     path = tmp_path / "cases.jsonl"
-    kills = 0
     command = [sys.executable, "-c", SCRIPT, scripted_server.url, str(path)]
-    for _ in range(20):
-        running = subprocess.Popen(command, env=os.environ, stderr=subprocess.DEVNULL)
-        before = len(scripted_server.requests)
-        deadline = time.monotonic() + 60
-        # Importing takes seconds: the clock of a random moment starts with the first request.
-        while len(scripted_server.requests) == before and running.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(draw.uniform(0, 0.4))
-        if running.poll() is None:
-            running.send_signal(signal.SIGKILL)
-            kills += 1
-        running.wait()
-    subprocess.run(command, env=os.environ, check=True, stderr=subprocess.DEVNULL)
-    assert kills >= 5
+    codes: list[int] = []
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as runs:
+        assert runs.stdin
+        assert runs.stdout
+        for disturbed in [True] * 20 + [False]:
+            before = len(scripted_server.requests)
+            runs.stdin.write("run\n")
+            runs.stdin.flush()
+            child = int(runs.stdout.readline())
+            if disturbed:
+                with contextlib.suppress(ProcessLookupError):
+                    # The clock of a random moment starts with the first request.
+                    while len(scripted_server.requests) == before:
+                        os.kill(child, 0)
+                        time.sleep(0.01)
+                    time.sleep(draw.uniform(0, 0.2))
+                    os.kill(child, signal.SIGKILL)
+            codes.append(int(runs.stdout.readline()))
+        runs.stdin.close()
+    assert codes.count(-signal.SIGKILL) >= 8
+    assert codes[-1] == 0
     entries = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}") and '"seconds"' in line]
     assert sorted(entry["case"] for entry in entries) == sorted(case.id for case in CASES), "none twice, none lost"
     found = {outcome.case: outcome.result for outcome in run_cases(CASES, lambda case: {}, path)}
