@@ -66,7 +66,7 @@ def test_a_program_of_ones_own_is_measured(tmp_path: Path) -> None:
                 said = {"chosen": f"Of {taken}, {number}.", "rejected": f"Of {left}, {number}."}
                 file.write(json.dumps({"user": user, "prompt": f"What of {number}?", **said}) + "\n")
     result = loaded("measure_a_program").measure(str(path))
-    program = result.summary["strategies"]["program"]
+    program = result.summary["conditions"]["program"]
     assert program["accuracy"]["mean"] == 1.0
     assert program["own_over_other"]["mean"] > 0.5
     assert (result.folder / "report.html").exists()
