@@ -69,7 +69,7 @@ check: site ## Format, lint, figures of the source tree, docs site, and strict t
 	rm -rf build $(TYPED)
 	$(PIP) install --no-deps --no-build-isolation --target $(TYPED) .
 	rm -rf build
-	cp -r benches $(TYPED)
+	cp -r benches tests $(TYPED)
 	@set -o pipefail; cd $(TYPED) && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache \
 		-p hyperalign -p benches | sed -E 's#^hyperalign/(backends|evals|programs)/#\1/#'
 

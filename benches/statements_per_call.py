@@ -3,7 +3,7 @@
 People of the development parts of P-Soups (friendly or unfriendly) and of the traits are read by the same statements,
 in calls of several sizes. A statement is true or false of a person by construction where the data say so: the person's
 own gold statement, and its opposite. Every number has its interval over people. The last table holds the selection to
-its promise: rows are dealt to a person and to others, tossed coins exchange chosen and rejected, and what is kept is
+its promise: rows are dealt to a person and to others, chosen and rejected are exchanged at random, and what is kept is
 kept by chance. Cells are kept in a file, so that a run that was stopped goes on. It prints Markdown. Run it from the
 repository's folder with: python -m benches.statements_per_call --data ../shared/data --cells cells.jsonl
 """
@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benches.null_and_power import real_null
 from hyperalign.backends.models.connect import connect
 from hyperalign.evals.statistics import estimate
 from hyperalign.evals.tasks.alignx import AlignX
@@ -32,6 +31,7 @@ from hyperalign.programs.hypothesis_tests.choice import ChoiceTest
 from hyperalign.records import Record
 from hyperalign.scores import Row, ScoreMatrix
 from hyperalign.space import load_space
+from tests.programs.selection.simulated_people import simulate_null_of_matrix
 
 __all__ = ["Reader", "main", "people"]
 
@@ -196,9 +196,9 @@ def tables(asked: Sequence[Reader], ways: Sequence[Way], for_null: int) -> Itera
         against = "| |" if way is ways[0] else f"{more} | {more_of_means} |"
         yield f"| {way.size} {compared} {wrong} | {of_means} | {against}"
     friends = [each for each in asked if each.source == "friendly"]
-    yield "\n| statements a call | tossed coins: something is kept of four choices |\n|---|---|"
+    yield "\n| statements a call | random choices: something is kept of four |\n|---|---|"
     for way in ways:
-        share, low, high = real_null(_matrix(friends, way), RECORDS, for_null).share
+        share, low, high = simulate_null_of_matrix(_matrix(friends, way), RECORDS, for_null).share
         yield f"| {way.size} | {100 * share:.0f} % ({100 * low:.0f} to {100 * high:.0f}) |"
 
 

@@ -284,8 +284,8 @@ def _render_changes(artifact: Artifact) -> str:
             lines += ["Unchanged.", ""]
             continue
         # One sentence per line, so that the diff shows which sentences changed.
-        texts = [prompt.instructions.replace(". ", ".\n").splitlines() for prompt in (old, found)]
-        diff = difflib.unified_diff(*texts, "before", "found", lineterm="")
+        was, new = (prompt.instructions.replace(". ", ".\n").splitlines() for prompt in (old, found))
+        diff = difflib.unified_diff(was, new, "before", "found", lineterm="")
         demos = f"Demonstrations: {len(old.demos)} before, {len(found.demos)} found."
         lines += ["```diff", *diff, "```", "", demos, ""]
     return "\n".join(lines)

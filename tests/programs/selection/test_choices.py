@@ -1,4 +1,4 @@
-"""Choosing from choices: leanings are found, coins are not believed, and what is said twice is said once."""
+"""Selection from choices: effects are found, random choices are not, and redundant statements are dropped."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benches.simulated import MIXING, SPACE, USER, Cells, Person, as_matrix, people, read
 from hyperalign.profile import Hypothesis
 from hyperalign.programs.selection import Rules, Selection, select
 from hyperalign.programs.selection.effects import Prior, any_permutation_p, estimate_effects, permutation_p
 
 from ..parts import statement
+from .simulated_people import MIXING, SPACE, USER, Cells, Person, as_matrix, draw_cells, draw_others
 
 NAMES = [h.id for h in SPACE]
 
@@ -29,7 +29,7 @@ def selected(
 def test_the_way_that_choices_point_is_found_and_its_opposite_is_turned() -> None:
     rng = np.random.default_rng(1)
     leaning = np.array([3.0, 0, 0, 0, 0])
-    chosen = selected(read(rng, 8, leaning), people(rng))
+    chosen = selected(draw_cells(rng, 8, leaning), draw_others(rng))
     assert 1 <= len(chosen.kept) <= Rules().max_chosen == 8
     truth = dict(zip(NAMES, leaning @ MIXING, strict=True))
     right = [(h.statement == f"Is {h.id}.") == (truth[h.id] > 0) for h in chosen.kept]
@@ -50,14 +50,17 @@ def test_the_way_that_choices_point_is_found_and_its_opposite_is_turned() -> Non
 def test_what_everybody_prefers_says_nothing_of_a_person() -> None:
     rng = np.random.default_rng(4)
     common = np.array([2.0, 0, 0, 0, 0])
-    kept = [len(selected(read(rng, 8, common), [read(rng, 8, common) for _ in range(8)]).kept) for _ in range(40)]
-    alone = [len(selected(read(rng, 8, common), people(rng, 8)).kept) for _ in range(40)]
+    kept = [
+        len(selected(draw_cells(rng, 8, common), [draw_cells(rng, 8, common) for _ in range(8)]).kept)
+        for _ in range(40)
+    ]
+    alone = [len(selected(draw_cells(rng, 8, common), draw_others(rng, 8)).kept) for _ in range(40)]
     assert np.mean(kept) < 0.5 * np.mean(alone)
 
 
 def test_a_statement_that_says_the_same_is_said_once() -> None:
     rng = np.random.default_rng(5)
-    own, others = read(rng, 8, np.array([3.0, 0, 0, 0, 0])), people(rng)
+    own, others = draw_cells(rng, 8, np.array([3.0, 0, 0, 0, 0])), draw_others(rng)
     telling = int(np.abs(MIXING[0]).argmax())
     twice = [cells[:, [telling, telling]] for cells in (own, *others)]
     chosen = selected(twice[0], twice[1:], [SPACE[0], SPACE[1]])
@@ -67,40 +70,40 @@ def test_a_statement_that_says_the_same_is_said_once() -> None:
 
 def test_too_few_choices_and_nobody_else_are_said() -> None:
     rng = np.random.default_rng(6)
-    assert "only 2 of the person's choices" in selected(read(rng, 2), people(rng)).dropped[0].dropped_because
-    assert "only 0 choices of other people" in selected(read(rng, 8), []).dropped[0].dropped_because
+    assert "only 2 of the person's choices" in selected(draw_cells(rng, 2), draw_others(rng)).dropped[0].dropped_because
+    assert "only 0 choices of other people" in selected(draw_cells(rng, 8), []).dropped[0].dropped_because
 
 
 def test_a_hypothesis_is_not_judged_by_the_choices_that_it_was_made_from() -> None:
     rng = np.random.default_rng(7)
-    own = read(rng, 8, np.array([3.0, 0, 0, 0, 0]))
+    own = draw_cells(rng, 8, np.array([3.0, 0, 0, 0, 0]))
     own[::2, 0] = np.nan
     free = [statement("h0"), *SPACE[1:]]
-    chosen = selected(own, people(rng), free)
+    chosen = selected(own, draw_others(rng), free)
     (tested,) = [h for h in [*chosen.kept, *chosen.dropped] if h.id == "h0"]
     assert tested.test is not None
     assert tested.test.records == ["r1", "r3", "r5", "r7"]
     assert "h0" not in chosen.direction, "only the space has directions"
 
 
-def test_coins_may_do_no_more_where_half_the_choices_made_the_statements() -> None:
+def test_random_choices_pass_no_oftener_where_half_of_them_made_the_statements() -> None:
     rng = np.random.default_rng(13)
     found = 0
     for _ in range(200):
-        # Sixteen choices by coins, half of which are left to test what the other half made.
-        own = read(rng, 16) * rng.choice([-1.0, 1.0], size=(16, 1))
+        # Sixteen random choices, half of which are left to test what the other half made.
+        own = draw_cells(rng, 16) * rng.choice([-1.0, 1.0], size=(16, 1))
         own[::2] = np.nan
         free = [statement(f"h{i}") for i in range(own.shape[1])]
-        found += bool(selected(own, people(rng), free, Rules(permutations=999)).kept)
+        found += bool(selected(own, draw_others(rng), free, Rules(permutations=999)).kept)
     assert found <= 0.1 * 200, "one in twenty, and not one in five as with eight choices"
 
 
-def test_what_half_the_choices_show_plainly_needs_nothing_of_statements_that_see_coins() -> None:
+def test_what_half_the_choices_show_plainly_needs_nothing_of_statements_on_random_choices() -> None:
     rng = np.random.default_rng(12)
-    # Every second choice agrees with itself, for two free statements; the space, which saw all, sees coins.
-    own = np.hstack([read(rng, 16) * rng.choice([-1.0, 1.0], size=(16, 1)), np.full((16, 2), 3.0)])
+    # Every second choice agrees with itself, for two free statements; the space, on all of them, sees random choices.
+    own = np.hstack([draw_cells(rng, 16) * rng.choice([-1.0, 1.0], size=(16, 1)), np.full((16, 2), 3.0)])
     own[::2, -2:] = np.nan
-    others = [np.hstack([cells, rng.normal(size=(2, 2))]) for cells in people(rng)]
+    others = [np.hstack([cells, rng.normal(size=(2, 2))]) for cells in draw_others(rng)]
     chosen = selected(own, others, [*SPACE, statement("free"), statement("other")])
     assert [h.id for h in chosen.kept] == ["free", "other"]
     assert any("do not point one way" in h.dropped_because for h in chosen.dropped)
@@ -122,9 +125,9 @@ def test_the_clearest_of_several_groups_is_as_rare_as_its_p_says() -> None:
     assert any_permutation_p([]) == 1.0
 
 
-def test_leanings_are_shrunken_and_more_so_with_less_to_go_on() -> None:
+def test_effects_are_shrunken_and_more_so_with_less_to_go_on() -> None:
     rng = np.random.default_rng(8)
-    own, others = read(rng, 16, np.ones(5)), people(rng)
+    own, others = draw_cells(rng, 16, np.ones(5)), draw_others(rng)
     few, many = estimate_effects(own[:4], others, Prior()), estimate_effects(own, others, Prior())
     assert (few.spread > many.spread).all()
     assert np.linalg.norm(few.mean) < np.linalg.norm(few.raw)
@@ -133,9 +136,9 @@ def test_leanings_are_shrunken_and_more_so_with_less_to_go_on() -> None:
     assert nothing.positive == pytest.approx(0.5)
 
 
-def test_coins_point_one_way_as_often_as_p_says() -> None:
+def test_random_choices_agree_as_often_as_p_says() -> None:
     rng = np.random.default_rng(9)
-    ps = np.array([permutation_p(read(rng, 8) * rng.choice([-1.0, 1.0], size=(8, 1))) for _ in range(400)])
+    ps = np.array([permutation_p(draw_cells(rng, 8) * rng.choice([-1.0, 1.0], size=(8, 1))) for _ in range(400)])
     for level in (0.05, 0.2, 0.5):
         assert np.mean(ps <= level) == pytest.approx(level, abs=0.06)
     assert permutation_p(np.ones((4, 2))) == 1 / 8, "four that agree: one of eight ways to exchange them"

@@ -1,4 +1,4 @@
-"""Scopes are found where choices turn with the subject, and on coins no oftener than anything else."""
+"""Scopes are found where choices turn with the subject, and under random choices no oftener than anything else."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benches.simulated import MIXING, SPACE, people
-from benches.simulated import read as choices
 from hyperalign.profile import Hypothesis
 from hyperalign.programs.selection import Rules, Selection, select
 from hyperalign.programs.selection.effects import interaction_p
 from hyperalign.scores import Row, ScoreMatrix
-from tests.programs.parts import statement
+
+from ..parts import statement
+from .simulated_people import MIXING, SPACE, draw_cells, draw_others
 
 NAMES = [hypothesis.id for hypothesis in SPACE]
 
@@ -42,7 +42,7 @@ def turning(
     rng: np.random.Generator, way: NDArray[np.float64], inside: int = 8, outside: int = 8
 ) -> NDArray[np.float64]:
     """Choices that point one way on the first of them, and the other way on the rest."""
-    return np.vstack([choices(rng, inside, way), choices(rng, outside, -way)])
+    return np.vstack([draw_cells(rng, inside, way), draw_cells(rng, outside, -way)])
 
 
 def drawn(rng: np.random.Generator, count: int) -> dict[str, set[str]]:
@@ -53,7 +53,7 @@ def drawn(rng: np.random.Generator, count: int) -> dict[str, set[str]]:
 
 def test_what_turns_with_the_subject_is_kept_for_it() -> None:
     rng = np.random.default_rng(1)
-    own, others = turning(rng, WAY), people(rng)
+    own, others = turning(rng, WAY), draw_others(rng)
     assert not selected(own, others).kept, "on all choices together nothing holds"
     chosen = selected(own, others, HALF)
     assert 1 <= len(chosen.kept) <= 2
@@ -70,8 +70,8 @@ def test_looking_for_scopes_deceives_nobody() -> None:
     rng = np.random.default_rng(2)
     deceived = scoped = 0
     for _ in range(300):
-        own = choices(rng, 16, rng.normal(size=5)) * rng.choice([-1.0, 1.0], size=(16, 1))
-        kept = selected(own, people(rng), drawn(rng, 16)).kept
+        own = draw_cells(rng, 16, rng.normal(size=5)) * rng.choice([-1.0, 1.0], size=(16, 1))
+        kept = selected(own, draw_others(rng), drawn(rng, 16)).kept
         deceived += bool(kept)
         scoped += any(hypothesis.scope for hypothesis in kept)
     assert deceived / 300 <= 0.07, "one in twenty, and the noise of 300 draws"
@@ -83,7 +83,7 @@ def test_with_choices_enough_most_scopes_are_found_and_few_others() -> None:
     found = astray = right = 0
     for _ in range(60):
         way = rng.normal(size=5)
-        kept = selected(turning(rng, way), people(rng), HALF | drawn(rng, 16)).kept
+        kept = selected(turning(rng, way), draw_others(rng), HALF | drawn(rng, 16)).kept
         on_half = [h for h in kept if h.scope == "letter"]
         found += bool(on_half)
         right += sum(((way @ MIXING)[NAMES.index(h.id)] > 0) == (h.statement == f"Is {h.id}.") for h in on_half)
@@ -95,7 +95,7 @@ def test_with_choices_enough_most_scopes_are_found_and_few_others() -> None:
 
 def test_what_holds_for_everything_has_no_scope() -> None:
     rng = np.random.default_rng(4)
-    kept = [h for _ in range(40) for h in selected(choices(rng, 16, WAY), people(rng), HALF).kept]
+    kept = [h for _ in range(40) for h in selected(draw_cells(rng, 16, WAY), draw_others(rng), HALF).kept]
     assert len(kept) > 40
     assert not [hypothesis.scope for hypothesis in kept if hypothesis.scope]
 
@@ -103,7 +103,7 @@ def test_what_holds_for_everything_has_no_scope() -> None:
 @pytest.mark.parametrize(("inside", "outside"), [(3, 13), (13, 3), (4, 3), (16, 0)])
 def test_a_subject_needs_four_choices_on_either_side(inside: int, outside: int) -> None:
     rng = np.random.default_rng(5)
-    own, others = turning(rng, 3 * WAY, inside, outside), people(rng)
+    own, others = turning(rng, 3 * WAY, inside, outside), draw_others(rng)
     on = {"letter": {f"r{i}" for i in range(inside)}}
     assert selected(own, others, on) == selected(own, others), "and where there is none to look at, nothing is paid"
 
@@ -111,7 +111,7 @@ def test_a_subject_needs_four_choices_on_either_side(inside: int, outside: int) 
 def test_only_statements_that_saw_all_choices_are_looked_at_again() -> None:
     rng = np.random.default_rng(6)
     free = [statement(name, opposite=f"Is not {name}.") for name in NAMES]
-    assert not selected(turning(rng, 3 * WAY), people(rng), HALF, hypotheses=free).kept
+    assert not selected(turning(rng, 3 * WAY), draw_others(rng), HALF, hypotheses=free).kept
 
 
 def test_what_everybody_prefers_on_a_subject_says_nothing_of_a_person() -> None:
@@ -120,25 +120,25 @@ def test_what_everybody_prefers_on_a_subject_says_nothing_of_a_person() -> None:
     for _ in range(30):
         own = turning(rng, WAY)
         on = {"letter": HALF["letter"] | {f"o{n}-{i}" for n in range(4) for i in range(4)}}
-        same = [np.vstack([choices(rng, 4, WAY), choices(rng, 4, -WAY)]) for _ in range(4)]
+        same = [np.vstack([draw_cells(rng, 4, WAY), draw_cells(rng, 4, -WAY)]) for _ in range(4)]
         alike += bool(selected(own, same, on).kept)
-        alone += bool(selected(own, people(rng, 16), HALF).kept)
+        alone += bool(selected(own, draw_others(rng, 16), HALF).kept)
     assert alike < 0.5 * alone
 
 
 def test_the_share_that_is_spent_can_be_chosen() -> None:
     rng = np.random.default_rng(8)
-    own, others = turning(rng, WAY), people(rng)
+    own, others = turning(rng, WAY), draw_others(rng)
     assert not selected(own, others, HALF, rules=Rules(scope_share=0.0)).kept
     assert not selected(own, others, HALF, rules=Rules(max_scoped=0)).kept
 
 
-def test_coins_set_a_subject_apart_as_often_as_p_says() -> None:
+def test_random_choices_set_a_subject_apart_as_often_as_p_says() -> None:
     rng = np.random.default_rng(9)
     inside = np.array([[True] * 4 + [False] * 6, [True, False] * 5])
     ps = []
     for _ in range(400):
-        cells = choices(rng, 10, WAY) * rng.choice([-1.0, 1.0], size=(10, 1))
+        cells = draw_cells(rng, 10, WAY) * rng.choice([-1.0, 1.0], size=(10, 1))
         ps.append(interaction_p(cells, inside).min())
     for level in (0.05, 0.2, 0.5):
         assert np.mean(np.array(ps) <= level) == pytest.approx(level, abs=0.06)

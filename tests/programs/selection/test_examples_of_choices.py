@@ -1,14 +1,15 @@
-"""Choices as examples: all but the odd one out are shown, and nobody's of whom nothing is believed."""
+"""Choices as examples: all but the odd one out are shown, and none where no statement is kept."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from benches.simulated import SPACE, USER, Cells, Person, as_matrix, people, read
 from hyperalign.profile import Evidence, Hypothesis
 from hyperalign.programs.selection import Rules, Selection, select
 from hyperalign.programs.selection.effects import Prior
 from hyperalign.programs.selection.samples import leave_one_out
+
+from .simulated_people import SPACE, USER, Cells, Person, as_matrix, draw_cells, draw_others
 
 LEANING = np.array([3.0, 0, 0, 0, 0])
 
@@ -40,9 +41,9 @@ def test_the_odd_one_out_is_not_shown() -> None:
     rng = np.random.default_rng(1)
     refused: list[list[str]] = []
     for _ in range(30):
-        own = read(rng, 8, LEANING)
+        own = draw_cells(rng, 8, LEANING)
         own[5] *= -1
-        refused.append([h.id for h in examples(selected(own, people(rng), Rules(max_examples=8)).dropped)])
+        refused.append([h.id for h in examples(selected(own, draw_others(rng), Rules(max_examples=8)).dropped)])
     odd = np.mean(["example-r5" in ids for ids in refused])
     rest = np.mean([len(set(ids) - {"example-r5"}) / 7 for ids in refused])
     assert odd > 0.5
@@ -51,7 +52,7 @@ def test_the_odd_one_out_is_not_shown() -> None:
 
 def test_the_best_borne_out_come_first_and_say_what_bears_them_out() -> None:
     rng = np.random.default_rng(2)
-    chosen = selected(read(rng, 8, LEANING), people(rng))
+    chosen = selected(draw_cells(rng, 8, LEANING), draw_others(rng))
     kept = examples(chosen.kept)
     assert len(kept) == Rules().max_examples == 4
     assert [h.test.p for h in kept if h.test] == sorted(h.test.p for h in kept if h.test)
@@ -63,11 +64,11 @@ def test_the_best_borne_out_come_first_and_say_what_bears_them_out() -> None:
     assert "4 surer ones were kept" in {h.dropped_because for h in examples(chosen.dropped)}
 
 
-def test_examples_give_coins_no_profile() -> None:
+def test_examples_give_random_choices_no_profile() -> None:
     rng = np.random.default_rng(3)
     empty = 0
     for _ in range(40):
-        chosen = selected(read(rng, 16), people(rng))
+        chosen = selected(draw_cells(rng, 16), draw_others(rng))
         if not any(h.kind == "statement" for h in chosen.kept):
             empty += 1
             assert chosen.kept == []
@@ -79,7 +80,7 @@ def test_examples_give_coins_no_profile() -> None:
 
 def test_three_choices_are_too_few_to_bear_each_other_out() -> None:
     rng = np.random.default_rng(4)
-    chosen = selected(np.abs(read(rng, 3, LEANING)), people(rng), Rules(null_alpha=1.0))
+    chosen = selected(np.abs(draw_cells(rng, 3, LEANING)), draw_others(rng), Rules(null_alpha=1.0))
     assert any(h.kind == "statement" for h in chosen.kept)
     (reason,) = {h.dropped_because for h in examples(chosen.dropped)}
     assert reason == "only 2 of the person's other choices could test it (needs 3)"
@@ -87,7 +88,7 @@ def test_three_choices_are_too_few_to_bear_each_other_out() -> None:
 
 def test_exchanging_an_answer_with_the_other_exchanges_what_speaks_for_it() -> None:
     rng = np.random.default_rng(5)
-    own, others = read(rng, 6, LEANING), people(rng)
+    own, others = draw_cells(rng, 6, LEANING), draw_others(rng)
     turned = own.copy()
     turned[2] *= -1
     gain, spread = leave_one_out(own, others, 2, Prior())
