@@ -53,8 +53,7 @@ def demo(
     typer.echo(f"The model is {models.model}; nothing leaves this machine.\n" if local else "")
     budget = models.new_budget()
     run = RunFolder("demo", person, {**models.identity(), "scorer": scorer, "records": [r.id for r in records]})
-    with reporter() as report:
-        fit = fit_in_folder(records, ShippedPopulation(), models, scorer, 0, budget, run, report)
+    fit = fit_in_folder(run, records, ShippedPopulation(), models, scorer, budget)
     print_rich(render_profile(fit.profile))
     answers = {}
     with reporter() as report, budget.step("generate"):

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from hyperalign.space import Space
     from hyperalign.store import Store
 
-    from .terminal import Reporter
 
 __all__ = ["fit", "fit_in_folder"]
 
@@ -78,6 +77,7 @@ def fit(
     Example: hyperalign fit letters/ choices.jsonl --user ada
     """
     from hyperalign.privacy import find_redactor
+    from hyperalign.profile import Profile
     from hyperalign.records import check_user
     from hyperalign.space import load_space
     from hyperalign.store import Store
@@ -102,14 +102,24 @@ def fit(
         found, run = None, None
         if records:
             run = _run_folder(user, records, others, models, scorer, dimensions, program or [], seed)
-            found = _fit(records, others, models, scorer, seed, budget, run, dimensions, program or [], quiet=as_json)
+            found = fit_in_folder(
+                run,
+                records,
+                others,
+                models,
+                scorer,
+                budget,
+                seed=seed,
+                space=dimensions,
+                program=program or [],
+                quiet=as_json,
+            )
         redactor = find_redactor(redact)
-        profile = keep_stated(
-            opened,
-            found.profile if found else _empty_profile(user),
-            [redactor(each) for each in stated] if redactor is not None else stated,
-        )
-        note = _note(len(records), len(stated))
+        if redactor is not None:
+            stated = [redactor(each) for each in stated]
+        profile = keep_stated(opened, found.profile if found else Profile(user=user).touched(), stated)
+        sources = {"inferred from {} record(s)": len(records), "{} statement(s) of their own": len(stated)}
+        note = ", ".join(text.format(count) for text, count in sources.items() if count)
         # With the memory of this fit, ``update`` adds records without reading these again.
         version = opened.remember(profile, found.memory.to_json(), note) if found else opened.save(profile, note=note)
     _write_files(profile, out, vector)
@@ -117,30 +127,34 @@ def fit(
 
 
 def fit_in_folder(
+    run: RunFolder,
     records: list[Record],
     others: Population,
     models: ModelOptions,
     scorer: str | None,
-    seed: int,
     budget: Budget,
-    run: RunFolder,
-    report: Reporter,
+    *,
+    seed: int = 0,
     space: Space | None = None,
     program: Sequence[Path] = (),
+    quiet: bool = False,
 ) -> Fit:
     """Fit a profile, and keep every call, candidate and score in the run's folder."""
     from hyperalign.programs.personalizer import Personalizer
 
     from .session import open_models, use_programs
-    from .terminal import json_text
+    from .terminal import json_text, report_undecided, reporter
 
-    lm, judge = open_models(models, scorer, budget, report, run.journal)
-    person = Personalizer(lm, scorer=judge, population=others, space=space, budget=budget, progress=report, seed=seed)
-    use_programs({"infer": person.infer, "extract": person.extract, "choice": person.choice}, program)
-    try:
-        found = person.fit_detailed(records)
-    finally:
-        run.write("cost.json", json_text({step: usage.as_json() for step, usage in budget.by_step.items()}))
+    with reporter(quiet=quiet) as report:
+        lm, judge = open_models(models, scorer, budget, report, run.journal)
+        person = Personalizer(
+            lm, scorer=judge, population=others, space=space, budget=budget, progress=report, seed=seed
+        )
+        use_programs({"infer": person.infer, "extract": person.extract, "choice": person.choice}, program)
+        try:
+            found = person.fit_detailed(records)
+        finally:
+            run.write("cost.json", json_text({step: usage.as_json() for step, usage in budget.by_step.items()}))
     run.write("candidates.json", json_text([h.model_dump() for h in found.candidates]))
     written: set[str] = set()
     for matrix in found.matrices:
@@ -151,6 +165,13 @@ def fit_in_folder(
     run.write("profile.json", found.profile.to_json())
     counts = {"kept": len(found.profile.hypotheses), "dropped": len(found.profile.dropped)}
     run.finish({**counts, "questions": {"asked": found.asked, "undecided": found.undecided}})
+    if found.unreadable:
+        typer.echo(
+            f"{found.unreadable} of the model's answers were not in the form asked for, so that hypotheses are "
+            "missing. Another --model may do better.",
+            err=True,
+        )
+    report_undecided(found.asked, found.undecided)
     return found
 
 
@@ -284,44 +305,6 @@ def _run_folder(
     if run.resumed:
         typer.echo(f"Going on with the run in {run.path}", err=True)
     return run
-
-
-def _fit(
-    records: list[Record],
-    others: Population,
-    models: ModelOptions,
-    scorer: str | None,
-    seed: int,
-    budget: Budget,
-    run: RunFolder,
-    space: Space | None,
-    program: Sequence[Path],
-    *,
-    quiet: bool,
-) -> Fit:
-    from .terminal import report_undecided, reporter
-
-    with reporter(quiet=quiet) as report:
-        found = fit_in_folder(records, others, models, scorer, seed, budget, run, report, space, program)
-    if found.unreadable:
-        typer.echo(
-            f"{found.unreadable} of the model's answers were not in the form asked for, so that hypotheses are "
-            "missing. Another --model may do better.",
-            err=True,
-        )
-    report_undecided(found.asked, found.undecided)
-    return found
-
-
-def _empty_profile(user: str) -> Profile:
-    from hyperalign.profile import Profile
-
-    return Profile(user=user).touched()
-
-
-def _note(records: int, stated: int) -> str:
-    sources = {f"inferred from {records} record(s)": records, f"{stated} statement(s) of their own": stated}
-    return ", ".join(source for source, count in sources.items() if count)
 
 
 def _write_files(profile: Profile, out: Path | None, vector: Path | None) -> None:

@@ -69,9 +69,6 @@ def render_profile(profile: Profile, *, show_all: bool = False, all_preferences:
         profile: the profile.
         show_all: show every dropped hypothesis, example, measured feature and quote, not the first few.
         all_preferences: show every preference with its quote, or say why there is none.
-
-    Returns:
-        Something for ``rich.console.Console.print``.
     """
     from rich.console import Group
     from rich.text import Text
