@@ -1,9 +1,4 @@
-"""The model files hyperalign knows by name, and the ones a user points at.
-
-What is known of each (licence, size, SHA-256, where it can be had) stands in
-``catalogue.json``. This file fetches nothing and runs nothing: ``download`` and
-``llama_server`` do.
-"""
+"""The model files that hyperalign knows by name, listed in ``catalogue.json``, and files of the user's own."""
 
 from __future__ import annotations
 
@@ -110,7 +105,7 @@ class LocalModel(BaseModel):
 
     @property
     def served_name(self) -> str:
-        """The name on the wire: it carries the weights, so that no cache confuses two models."""
+        """The name at the server: it carries the weights, so that no cache confuses two models."""
         return f"{self.name}-{self.sha256[:_HASH_CHARACTERS]}"
 
 
@@ -176,7 +171,7 @@ def file_sha256(path: Path) -> str:
 
 
 def remember_sha256(path: Path, digest: str) -> None:
-    """Note the SHA-256 of a file that was just hashed under another name."""
+    """Note the SHA-256 of a file that was hashed under another name."""
     known, state = _memory_of(path)
     write_whole(known, state.model_copy(update={"sha256": digest}).model_dump_json())
 

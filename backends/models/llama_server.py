@@ -119,11 +119,8 @@ class _Places:
 
     def __init__(self, stem: Path) -> None:
         self.stem = stem
-        self.state = Path(f"{stem}.json")
-        self.lock = Path(f"{stem}.lock")
-        self.alive = Path(f"{stem}.alive")
-        self.leases = Path(f"{stem}.leases")
-        self.log = Path(f"{stem}.log")
+        names = ("json", "lock", "alive", "leases", "log")
+        self.state, self.lock, self.alive, self.leases, self.log = (Path(f"{stem}.{name}") for name in names)
 
     @classmethod
     def of(cls, model: LocalModel, settings: ServerSettings) -> _Places:

@@ -189,9 +189,9 @@ def is_adapter(folder: Path) -> bool:
 
 
 class AdapterServer(ModelServer):
-    """The server of one adapter's folder, for this process alone; it ends with it.
+    """The server of one adapter's folder: ``hyperalign serve`` for this process alone, which ends with it.
 
-    The gate's verdict is not asked for: who names a folder has chosen it.
+    Adapters that failed their gate are served, too: whoever names a folder has chosen it.
 
     Args:
         folder: of a whole adapter.

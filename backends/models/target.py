@@ -213,15 +213,16 @@ def open_target(
             f"openai/{own.model}", "adapter", timeout or _LOCAL_SECONDS, server=own, concurrency=concurrency or 1
         )
     if scheme in ("vllm", "adapter"):
-        served = locate(rest, api_key) if scheme == "vllm" else locate_adapter(rest, api_key)
+        is_vllm = scheme == "vllm"
+        served = locate(rest, api_key) if is_vllm else locate_adapter(rest, api_key)
         return target(
-            f"{'hosted_vllm' if scheme == 'vllm' else 'openai'}/{served.model}",
-            scheme,
+            f"{'hosted_vllm' if is_vllm else 'openai'}/{served.model}",
+            "vllm" if is_vllm else "adapter",
             timeout or _LOCAL_SECONDS,
             api_base=served.base,
             # The client library wants a key even where the server doesn't.
             api_key=served.api_key or "none",
-            concurrency=concurrency or (_VLLM_CONCURRENCY if scheme == "vllm" else 1),
+            concurrency=concurrency or (_VLLM_CONCURRENCY if is_vllm else 1),
         )
     if not name or name.endswith("/"):
         raise UnknownModelError(f"'{name}' is not the name of a model.", remedy="Write 'provider/model'.")
