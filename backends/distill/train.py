@@ -261,6 +261,9 @@ def _save_weights(trainer: Any, tokenizer: Any, weights: Path) -> Path:
     trainer.save_model(str(weights))
     tokenizer.save_pretrained(str(weights))
     (weights / "training_args.bin").unlink(missing_ok=True)
+    weights.chmod(0o700)
+    for file in weights.iterdir():
+        file.chmod(0o600)
     return weights
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import hyperalign.backends.distill.gate as gate_module
 from hyperalign.backends.distill.adapters import open_adapter
 from hyperalign.backends.distill.collect import Teacher
 from hyperalign.backends.distill.dataset import Scope
@@ -177,6 +178,7 @@ def test_several_people_one_adapter_and_its_verdict(
     looked = [each["step"] for each in read_losses(folder / "training") if "eval_loss" in each]
     assert looked == [2, 3], "the last steps are looked at, too, though they are fewer than lie between two looks"
     assert made.card.gate is None
+    assert not [path for path in folder.rglob("*") if path.stat().st_mode & 0o077], "it may hold the people's words"
     assert "training" in (folder / "training" / "losses.svg").read_text()
     assert "Short sentences" not in (folder / "training" / "rows.jsonl").read_text()
     told: set[str] = set()
@@ -186,6 +188,8 @@ def test_several_people_one_adapter_and_its_verdict(
         return prefers_first(*asked, system=system)
 
     monkeypatch.setattr("hyperalign.backends.distill.gate.prefers_first", noted)
+    ability, refusals = gate_module._load_fixed_questions()
+    monkeypatch.setattr(gate_module, "_load_fixed_questions", lambda: (ability[:3], refusals[:3]))
     with lock_folder(folder / "training"), pytest.raises(StorageError, match="Another process is at work"):
         gate(folder, shallow)
     assert not told, "a second one asks nothing"
