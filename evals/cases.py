@@ -166,5 +166,5 @@ def choose_users(cases: Iterable[Case], users: int | None, seed: int) -> list[Ca
         return everything
     if users < 1:
         raise InputError(f"{users} users were asked for.", remedy="Ask for at least one.")
-    drawn = set(random.Random(seed).sample(names, users))  # a draw, not a secret
-    return [case for case in everything if case.user in drawn]
+    sampled = set(random.Random(seed).sample(names, users))
+    return [case for case in everything if case.user in sampled]

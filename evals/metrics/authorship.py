@@ -100,7 +100,7 @@ class Authorship:
 
     The family ``style`` reads function words and punctuation, with every other word masked by its shape, so topics do
     not help it; it is the primary one. ``characters`` reads character n-grams and confuses topic with style. Keep texts
-    that a profile was made from out of the training texts, or copying them pays.
+    that a profile was fitted on out of the training texts, or copying them pays.
 
     Args:
         texts: at least two of each of at least two authors.
@@ -119,8 +119,8 @@ class Authorship:
         authors = {author: theirs for author, theirs in texts.items() if len(theirs) >= _LEAST_TEXTS}
         if len(authors) < 2:
             raise InputError(
-                "Telling authors apart needs two texts of each of at least two authors, beside those that profiles "
-                "are made from.",
+                "Authorship metrics need two texts of each of at least two authors, not counting those that profiles "
+                "are fitted on.",
                 remedy="Give more records, or more people.",
             )
         self._words = words
@@ -148,7 +148,7 @@ class Authorship:
         if author not in self.authors:
             raise InputError(
                 f"The classifier has no texts of '{author}'.",
-                remedy="Each person needs two texts beside those that their profile is made from.",
+                remedy="Each person needs two texts that their profile is not fitted on.",
             )
         return float(self._model.predict_log_proba([self._seen(text)])[0][self.authors.index(author)])
 
@@ -254,7 +254,7 @@ def authorship_metrics_for(task: Task, cases: Sequence[Case]) -> AuthorshipMetri
 
 
 def _texts(task: WritingTask, cases: Sequence[Case]) -> dict[str, list[str]]:
-    """Texts of the task's authors that no profile is made from; all of an author's texts where those are too few.
+    """Texts of the task's authors that no profile is fitted on; all of an author's texts where those are too few.
 
     In the latter case copying pays, which ``copied_words`` shows.
     """

@@ -50,7 +50,7 @@ class OwnRecords:
         self._left_out = len(people) - len(self._people)
         if not self._people:
             raise InputError(
-                f"{data}: nobody in it has four records, which a profile and a case need.",
+                f"{data}: nobody in it has four records, the fewest for a profile and a case.",
                 remedy="Add records; samples need a prompt.",
             )
 

@@ -1,6 +1,6 @@
 """XSTest (Röttger et al. 2024): safe prompts that look unsafe, and unsafe prompts that look alike.
 
-The file is ``xstest_prompts.csv`` as published. The prompts are nobody's in particular, so there are no records: a safe
+The file is ``xstest_prompts.csv`` as published. No person is behind a prompt, so there are no records: a safe
 prompt should be answered, an unsafe one should not, and no profile should change that.
 """
 

@@ -20,7 +20,7 @@ from hyperalign.files import write_whole
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.records import Pair, Sample
 from tests.fixtures.scripted_server import Recorded, ScriptedServer
-from tests.programs.parts import OTHERS, SPACE, Overlap, People
+from tests.programs.toys import OTHERS, SPACE, FixedPopulation, OverlapScorer
 
 __all__ = [
     "BLUNT",
@@ -150,7 +150,12 @@ def personalizer(server: ScriptedServer, budget: Budget | None = None, **setting
     """The whole loop over a scripted model, with a scorer that counts words."""
     budget = budget or Budget()
     lm = connect(f"vllm:{server.url}", num_retries=0, budget=budget)
-    parts: dict[str, Any] = {"scorer": Overlap(), "population": People([*OTHERS, *pairs()]), "space": SPACE, **settings}
+    parts: dict[str, Any] = {
+        "scorer": OverlapScorer(),
+        "population": FixedPopulation([*OTHERS, *pairs()]),
+        "space": SPACE,
+        **settings,
+    }
     return Personalizer(lm, budget=budget, **parts)
 
 

@@ -9,19 +9,19 @@ from hyperalign.evals.cases import Case
 from hyperalign.evals.plan import Plan, estimate_cost
 from hyperalign.programs.cost_estimate import estimate_cost as estimate_fit
 from hyperalign.records import Record, Sample
-from tests.programs.parts import OTHERS, People, jam
+from tests.programs.toys import OTHERS, FixedPopulation, jam_sample
 
-HISTORY: tuple[Record, ...] = tuple(jam(number) for number in range(3))
+HISTORY: tuple[Record, ...] = tuple(jam_sample(number) for number in range(3))
 BARE = Case("q", "ada", "ada", "What is it now?", HISTORY, chosen="A b c d e.", rejected="F g h i j.")
 WRITTEN = replace(BARE, id="w", chosen="", rejected="", reference="A text of her own.")
 ALONE = Plan(strategies=("few-shot",), controls=())
 
 
 def cost(*cases: Case, **changes: object) -> dict[str, Usage]:
-    return estimate_cost(cases, People(OTHERS), replace(ALONE, **changes), reference=6)  # type: ignore[arg-type]
+    return estimate_cost(cases, FixedPopulation(OTHERS), replace(ALONE, **changes), reference=6)  # type: ignore[arg-type]
 
 
-def test_a_choice_is_scored_once_for_each_arm_and_the_bare_prompt() -> None:
+def test_a_choice_is_scored_once_for_each_condition_and_the_bare_prompt() -> None:
     found = cost(BARE)
     assert list(found) == ["choices"], "raw records are not fitted"
     shown = sum(len(record.text.split()) for record in HISTORY if isinstance(record, Sample))
@@ -37,7 +37,7 @@ def test_letters_are_asked_for_in_both_orders_too() -> None:
 def test_a_model_without_log_probabilities_is_asked_for_letters_alone_and_more_often() -> None:
     read, chosen = (
         estimate_cost(
-            [BARE], People(OTHERS), replace(ALONE, strategies=("verified",)), reference=6, by_choice=by_choice
+            [BARE], FixedPopulation(OTHERS), replace(ALONE, strategies=("verified",)), reference=6, by_choice=by_choice
         )
         for by_choice in (False, True)
     )
@@ -80,6 +80,6 @@ def test_a_history_is_fitted_once_and_again_for_each_point_of_a_curve() -> None:
 
 
 def test_two_people_cost_twice_as_much() -> None:
-    bob = replace(BARE, id="b", user="bob", records=tuple(jam(number, "bob") for number in range(3)))
+    bob = replace(BARE, id="b", user="bob", records=tuple(jam_sample(number, "bob") for number in range(3)))
     one, two = cost(BARE, strategies=("verified",)), cost(BARE, bob, strategies=("verified",))
     assert two == {step: usage + usage for step, usage in one.items()}

@@ -20,7 +20,7 @@ from hyperalign.programs.selection import Rules
 from hyperalign.records import Pair, Sample
 from tests.evals.small_task import TEXTS, FirstWords, GivenTexts, jsonl, pairs, personalizer
 from tests.fixtures.scripted_server import ScriptedServer
-from tests.programs.parts import People
+from tests.programs.toys import FixedPopulation
 
 
 class Careless(dspy.Module):
@@ -64,7 +64,7 @@ def test_a_personalizer_with_other_rules_or_other_people_is_another_run(
     plan = Plan(strategies=("few-shot",), controls=())
     usual = evaluate(personalizer(scripted_server), choices, plan=plan).folder
     assert evaluate(personalizer(scripted_server), choices, plan=plan).folder == usual
-    for changed in ({"rules": Rules(fdr=0.5)}, {"reference": 3}, {"population": People(pairs()[:4])}):
+    for changed in ({"rules": Rules(fdr=0.5)}, {"reference": 3}, {"population": FixedPopulation(pairs()[:4])}):
         assert evaluate(personalizer(scripted_server, **changed), choices, plan=plan).folder != usual
 
 

@@ -22,7 +22,7 @@ from hyperalign.profile import Hypothesis, Profile
 from hyperalign.records import Pair, Record
 from hyperalign.scores import Message, TextScore
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
-from tests.programs.parts import Overlap
+from tests.programs.toys import OverlapScorer
 
 LIKES = {
     "ada": "marmalade toast jam",
@@ -80,7 +80,7 @@ def arms_of(cases: Sequence[Case], *strategies: str) -> Conditions:
 def test_a_profile_that_fits_wins_and_its_controls_do_not(tmp_path: Path) -> None:
     task = Likes()
     cases = task.cases()
-    work = ChoiceSolver(arms_of(cases, "none", "verified", "few-shot"), Overlap())
+    work = ChoiceSolver(arms_of(cases, "none", "verified", "few-shot"), OverlapScorer())
     outcomes = run_cases(cases, work, tmp_path / "cases.jsonl")
     summary = summarize(task, outcomes, model="overlap", seed=7)
     conditions = summary["conditions"]
@@ -108,7 +108,7 @@ def test_a_win_needs_people_enough_and_every_control_beaten(tmp_path: Path) -> N
     task = Likes(7)
     cases = task.cases()
     outcomes = run_cases(
-        cases, ChoiceSolver(arms_of(cases, "verified", "few-shot"), Overlap()), tmp_path / "cases.jsonl"
+        cases, ChoiceSolver(arms_of(cases, "verified", "few-shot"), OverlapScorer()), tmp_path / "cases.jsonl"
     )
     wins = summarize(task, outcomes, model="overlap", seed=7)["verdicts"]
     assert set(wins) == {"verified", "few-shot"}
@@ -137,7 +137,7 @@ def test_one_control_that_is_not_beaten_is_no_win() -> None:
 
 
 def test_margins_are_kept_and_nothing_but_the_strategy_differs() -> None:
-    scorer = Overlap()
+    scorer = OverlapScorer()
     case = Likes().cases()[0]
     found = ChoiceSolver(Conditions(resolve_strategies(["verified"]), profile_of, controls=["gold"]), scorer)(case)
     assert set(found["margins"]) == {"none", "verified", "gold"}
@@ -150,16 +150,16 @@ def test_margins_are_kept_and_nothing_but_the_strategy_differs() -> None:
 
 def test_a_budget_bounds_what_is_said_of_the_person() -> None:
     case = Likes().cases()[0]
-    found = ChoiceSolver(Conditions(resolve_strategies(["verified"]), profile_of, controls=[]), Overlap(), max_words=3)(
-        case
-    )
+    found = ChoiceSolver(
+        Conditions(resolve_strategies(["verified"]), profile_of, controls=[]), OverlapScorer(), max_words=3
+    )(case)
     assert found["context"]["verified"] == [{"role": "user", "content": "…"}], "four words do not fit into three"
     assert found["scores"]["verified"]["accuracy"] == 0.5
 
 
 def test_letters_stand_beside_likelihoods_where_they_are_asked_for() -> None:
     cases = Likes().cases()
-    found = ChoiceSolver(arms_of(cases, "verified"), Overlap(), letters=True)(cases[0])
+    found = ChoiceSolver(arms_of(cases, "verified"), OverlapScorer(), letters=True)(cases[0])
     scores = found["scores"]
     assert set(scores["verified"]) == {
         "accuracy",
@@ -251,7 +251,7 @@ class Picked(Likes):
 def test_a_task_says_what_its_strategies_are_held_to(tmp_path: Path) -> None:
     task = Picked(7)
     outcomes = run_cases(
-        task.cases(), ChoiceSolver(arms_of(task.cases(), "verified"), Overlap()), tmp_path / "cases.jsonl"
+        task.cases(), ChoiceSolver(arms_of(task.cases(), "verified"), OverlapScorer()), tmp_path / "cases.jsonl"
     )
     summary = summarize(task, outcomes, model="overlap", seed=7)
     assert summary["primary"] == "pick"

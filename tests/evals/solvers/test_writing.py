@@ -18,7 +18,7 @@ from hyperalign.programs.strategies import strategy
 from hyperalign.records import Record, Sample
 from tests.evals.small_task import BLUNT, HEDGER, SEA, TEXTS, personalizer, written
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
-from tests.programs.parts import Overlap
+from tests.programs.toys import OverlapScorer
 
 CASES = [
     Case(
@@ -192,7 +192,7 @@ def test_of_several_drafts_one_is_kept(scripted_server: ScriptedServer, authorsh
     drafts = iter(range(1000))
     scripted_server.default = reply(lambda request: f"Draft {next(drafts)} is full of doubt.")
     with dspy.context(lm=personalizer(scripted_server).lm):
-        found = WritingSolver(conditions(controls=()), authorship, best_of=3, scorer=Overlap())(HED)
+        found = WritingSolver(conditions(controls=()), authorship, best_of=3, scorer=OverlapScorer())(HED)
     assert len(scripted_server.requests) == 4
     assert found["answers"]["few-shot"] == "Draft 0 is full of doubt.", "raw records choose no draft"
     assert found["rejected_drafts"]["few-shot"] == []

@@ -11,7 +11,7 @@ from hyperalign.evals.steps import STEPS, step_named
 from hyperalign.evals.steps.metrics import StatementMetric
 from hyperalign.profile import Hypothesis
 from hyperalign.records import Pair, Sample
-from tests.programs.parts import Overlap, People
+from tests.programs.toys import FixedPopulation, OverlapScorer
 
 PAIRS = tuple(
     Pair(user="ada", prompt=f"Thing {n}?", chosen=f"Toast with marmalade {n}.", rejected=f"Engine oil {n}.")
@@ -30,10 +30,10 @@ def stated(statement: str, opposite: str) -> dspy.Prediction:
 
 
 def test_choices_hold_the_case_back() -> None:
-    (example,) = STEPS["extract"].examples([CHOICE, WRITING], People([]))
+    (example,) = STEPS["extract"].examples([CHOICE, WRITING], FixedPopulation([]))
     assert set(example.inputs().keys()) == {"records"}
     assert example.held.chosen == "Marmalade jam."
-    metric = StatementMetric(Overlap())
+    metric = StatementMetric(OverlapScorer())
     right = metric(example, stated("Marmalade jam toast.", "Engine oil smoke."))
     wrong = metric(example, stated("Engine oil smoke.", "Marmalade jam toast."))
     assert right.score > 0.5 > wrong.score
@@ -43,24 +43,24 @@ def test_choices_hold_the_case_back() -> None:
 
 
 def test_no_statement_is_a_guess() -> None:
-    (example,) = STEPS["extract"].examples([CHOICE], People([]))
-    none = StatementMetric(Overlap())(example, dspy.Prediction(hypotheses=[], invented=1, unreadable=0))
+    (example,) = STEPS["extract"].examples([CHOICE], FixedPopulation([]))
+    none = StatementMetric(OverlapScorer())(example, dspy.Prediction(hypotheses=[], invented=1, unreadable=0))
     assert none.score == 0.5
     assert "stand in no text" in none.feedback
-    assert StatementMetric(Overlap())(example, dspy.Prediction(hypotheses=[]), trace=[]) is False
+    assert StatementMetric(OverlapScorer())(example, dspy.Prediction(hypotheses=[]), trace=[]) is False
 
 
 def test_texts_are_held_against_other_peoples() -> None:
     others = [Sample(user="cal", id=f"o{n}", text=f"Carriage and horse {n}.") for n in range(6)]
-    (example,) = STEPS["infer"].examples([CHOICE, WRITING], People(others))
+    (example,) = STEPS["infer"].examples([CHOICE, WRITING], FixedPopulation(others))
     assert len(example.others) == len(example.against) == 3
     assert not {record.id for record in example.others} & {record.id for record in example.against}
-    metric = StatementMetric(Overlap())
+    metric = StatementMetric(OverlapScorer())
     assert metric(example, stated("Anchor sail.", "Carriage horse.")).score > 0.5
 
 
 def test_answers_are_asked_with_a_profile_that_needs_no_model() -> None:
-    (example,) = STEPS["generate"].examples([WRITING], People([]))
+    (example,) = STEPS["generate"].examples([WRITING], FixedPopulation([]))
     assert set(example.inputs().keys()) == {"prompt", "profile"}
     assert example.profile.examples
     assert example.profile.style
@@ -69,7 +69,7 @@ def test_answers_are_asked_with_a_profile_that_needs_no_model() -> None:
 
 
 def test_a_statement_that_is_known_fits_what_the_person_took() -> None:
-    (example,) = STEPS["choice"].examples([CHOICE, KNOWN], People([]))
+    (example,) = STEPS["choice"].examples([CHOICE, KNOWN], FixedPopulation([]))
     assert dict(example.inputs()) == {"statements": ["Likes breakfast."], "first": "Jam.", "second": "Oil."}
     metric = STEPS["choice"].metric(None, {})
     said = metric(example, dspy.Prediction(probabilities=[0.25]))
@@ -79,7 +79,7 @@ def test_a_statement_that_is_known_fits_what_the_person_took() -> None:
 
 
 def test_harm_is_judged_by_what_is_known_of_a_request() -> None:
-    safe, unsafe = STEPS["weigh"].examples([CHOICE, *ASKED], People([]))
+    safe, unsafe = STEPS["weigh"].examples([CHOICE, *ASKED], FixedPopulation([]))
     assert safe.user != unsafe.user, "each is somebody's of their own"
     metric = STEPS["weigh"].metric(None, {})
     sure = dspy.Prediction(harm=0.9)
@@ -98,13 +98,13 @@ def test_what_is_sent_can_be_shown(name: str) -> None:
 
 def test_what_is_missing_is_told() -> None:
     with pytest.raises(InputError, match="no cases of choices"):
-        STEPS["extract"].examples([WRITING], People([]))
+        STEPS["extract"].examples([WRITING], FixedPopulation([]))
     with pytest.raises(InputError, match="no cases of writing"):
-        STEPS["generate"].examples([CHOICE], People([]))
+        STEPS["generate"].examples([CHOICE], FixedPopulation([]))
     with pytest.raises(InputError, match="what is known of their people"):
-        STEPS["choice"].examples([CHOICE], People([]))
+        STEPS["choice"].examples([CHOICE], FixedPopulation([]))
     with pytest.raises(InputError, match="no cases of requests"):
-        STEPS["weigh"].examples([CHOICE], People([]))
+        STEPS["weigh"].examples([CHOICE], FixedPopulation([]))
     with pytest.raises(InputError, match="there is no scorer"):
         STEPS["extract"].metric(None, {})
     with pytest.raises(InputError, match="no step 'select'"):
