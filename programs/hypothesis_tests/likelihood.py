@@ -91,6 +91,17 @@ class MeasurementTest:
         return [self._claims[h.id].holds(features) for h in hypotheses]
 
 
+class _ScorerTest:
+    def __init__(self, scorer: Scorer, words: int) -> None:
+        self._scorer = scorer
+        self._words = words
+
+    @property
+    def scorer(self) -> str:
+        """The scorer's name."""
+        return self._scorer.name
+
+
 _QUESTION = "How does the writer of this come across? Answer in one short phrase."
 _COMPARED = (
     "These are two answers to one prompt. How does the first come across, compared with the second? "
@@ -98,7 +109,7 @@ _COMPARED = (
 )
 
 
-class LikelihoodTest:
+class LikelihoodTest(_ScorerTest):
     """Tests statements by the log-probabilities that a model gives them after a text.
 
     A sample's cell is log p(statement | text) - log p(opposite | text): by Bayes' rule how much more the text supports
@@ -116,14 +127,8 @@ class LikelihoodTest:
     name = "likelihood"
 
     def __init__(self, scorer: Scorer, *, words: int = 50, screen: Screen | None = None) -> None:
-        self._scorer = scorer
-        self._words = words
+        super().__init__(scorer, words)
         self._screen = screen
-
-    @property
-    def scorer(self) -> str:
-        """The scorer's name."""
-        return self._scorer.name
 
     def applies(self, hypothesis: Hypothesis) -> bool:
         """Statements with an opposite that style features do not measure."""
@@ -159,7 +164,7 @@ class LikelihoodTest:
 _NO_PROMPT = "Write a text of your own."
 
 
-class ExampleTest:
+class ExampleTest(_ScorerTest):
     """Tests raw examples: a good one raises the probability of the person's other texts more than of other people's.
 
     A cell is log p(text | example, prompt) - log p(text | prompt), in nats per token.
@@ -173,14 +178,8 @@ class ExampleTest:
     name = "example"
 
     def __init__(self, scorer: Scorer, *, words: int = 25, rows: int = 3) -> None:
-        self._scorer = scorer
-        self._words = words
+        super().__init__(scorer, words)
         self._rows = rows
-
-    @property
-    def scorer(self) -> str:
-        """The scorer's name."""
-        return self._scorer.name
 
     def applies(self, hypothesis: Hypothesis) -> bool:
         """Raw examples."""

@@ -157,11 +157,6 @@ class WrittenProposer(Proposer):
         super().__init__()
         self._left = {name: list(each) for name, each in texts.items()}
 
-    @property
-    def count(self) -> int:
-        """How many are left."""
-        return sum(map(len, self._left.values()))
-
     def __call__(self, candidate: Texts, reflective_dataset: Examples, components_to_update: list[str]) -> Texts:
         """Propose the next text of each named component; none where none is left."""
         del candidate, reflective_dataset

@@ -23,7 +23,7 @@ from hyperalign.style.parsed import load_function_words
 
 from .instructions import load_written_instructions
 
-__all__ = ["Leak", "LeakCheck", "find_names", "load_common_words", "split_words"]
+__all__ = ["Leak", "LeakCheck", "find_names", "load_common_words", "split_words", "texts_of"]
 
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
 _SENTENCE_END = re.compile(r"[.!?:\n\"“”(]\s*$")
@@ -56,7 +56,7 @@ def _fold(word: str) -> str:
 def load_common_words() -> frozenset[str]:
     """Function words, and words that any instruction about answers may have."""
     lines = files(__package__).joinpath("common_words.txt").read_text(encoding="utf-8").splitlines()
-    return load_function_words() | {line for line in lines if not line.startswith("#")}
+    return load_function_words() | {word for line in lines if not line.startswith("#") for word in line.split()}
 
 
 @cache
@@ -70,10 +70,11 @@ def _shipped_texts() -> Iterator[str]:
     for dimension in load_space().dimensions:
         yield from (dimension.name, dimension.high, dimension.low)
     for record in ShippedPopulation().records(""):
-        yield from _texts_of(record)
+        yield from texts_of(record)
 
 
-def _texts_of(record: Record) -> tuple[str, str, str]:
+def texts_of(record: Record) -> tuple[str, str, str]:
+    """The prompt and both texts of a record; empty where it has none."""
     return prompt_of(record), own_text(record), other_text(record) or ""
 
 
@@ -168,7 +169,7 @@ class LeakCheck:
 
     def __init__(self, records: Iterable[Record], known: Sequence[str] = (), more: Sequence[str] = ()) -> None:
         kept = list(records)
-        texts = [*(text for record in kept for text in _texts_of(record)), *(text for text in more if text.strip())]
+        texts = [*(text for record in kept for text in texts_of(record)), *(text for text in more if text.strip())]
         self._runs, self._long_runs = (
             {run for text in texts for run in _ngrams(split_words(text), size)}
             - {run for text in known for run in _ngrams(split_words(text), size)}

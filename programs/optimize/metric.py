@@ -22,15 +22,7 @@ from hyperalign.errors import ContextLengthError, HyperalignError, InputError, M
 
 from ..dspy_internals import ACTIVE_CALL_ID, BaseCallback, ContextWindowExceededError, LMError
 
-__all__ = [
-    "ExampleScore",
-    "FailureCallback",
-    "GuardedMetric",
-    "Metric",
-    "SearchEnded",
-    "find_fatal_error",
-    "in_metric",
-]
+__all__ = ["ExampleScore", "FailureCallback", "GuardedMetric", "Metric", "SearchEnded", "find_fatal_error", "in_metric"]
 
 Metric = Callable[..., Any]
 """As DSPy calls it: ``metric(gold, pred, trace, pred_name, pred_trace)``, the last ones where it takes them."""

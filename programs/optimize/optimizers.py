@@ -232,8 +232,8 @@ def _gepa(config: SearchConfig) -> OptimizerResult:
 
 
 def _variants(config: SearchConfig) -> OptimizerResult:
-    written = WrittenProposer(written_instructions_for(config.program))
-    return run_gepa(config, written, min(config.max_steps, written.count))
+    written = written_instructions_for(config.program)
+    return run_gepa(config, WrittenProposer(written), min(config.max_steps, sum(map(len, written.values()))))
 
 
 def _bootstrap(config: SearchConfig) -> OptimizerResult:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -18,48 +17,31 @@ import dspy
 from hyperalign.budget import Budget
 from hyperalign.concurrency import Progress
 from hyperalign.errors import BudgetExceededError, InputError
-from hyperalign.records import Record, other_text, own_text, prompt_of
+from hyperalign.records import Record
 
 from .artifact import Artifact, apply, prompts_of, same_prompts
 from .instructions import load_written_instructions
-from .leaks import LeakCheck
+from .leaks import LeakCheck, texts_of
 from .metric import FailureCallback, GuardedMetric, Metric, SearchEnded
 from .optimizers import OptimizerResult, SearchConfig, check_requirements, run_optimizer
 from .verdict import compare_examples, decide, decide_unchanged
 
-__all__ = ["SharedBudget", "Splits", "check_search", "optimize", "search", "split_people"]
+__all__ = ["SharedBudget", "check_search", "optimize", "search", "split_people"]
 
 _MIN_PEOPLE = 4
 _VALIDATION_SHARE = 0.5
 _TEXT_FIELDS = ("prompt", "chosen", "rejected", "reference")
 
 
-@dataclass(frozen=True)
-class Splits:
-    """Examples in two parts with different people.
-
-    Attributes:
-        train: to search on.
-        validation: to decide whether the best prompts are kept.
-    """
-
-    train: list[dspy.Example]
-    validation: list[dspy.Example]
-
-    def users(self) -> dict[str, list[str]]:
-        """Ids of people by part."""
-        return {
-            name: sorted({str(example.user) for example in examples})
-            for name, examples in (("train", self.train), ("validation", self.validation))
-        }
-
-
-def split_people(examples: Sequence[dspy.Example], *, seed: int = 0) -> Splits:
+def split_people(examples: Sequence[dspy.Example], *, seed: int = 0) -> tuple[list[dspy.Example], list[dspy.Example]]:
     """Split examples by their ``user``, half of the people in each part.
 
     Args:
         examples: each with ``user``.
         seed: of the split.
+
+    Returns:
+        Training examples, to search on, and validation examples, to decide whether the best prompts are kept.
 
     Raises:
         InputError: there is no example, one has no user, or there are fewer than four people.
@@ -83,10 +65,8 @@ def split_people(examples: Sequence[dspy.Example], *, seed: int = 0) -> Splits:
             remedy=f"Give at least {_MIN_PEOPLE}: some to search on, others to see whether it helps anybody else.",
         )
     held_out = set(users[: max(2, round(len(users) * _VALIDATION_SHARE))])
-    return Splits(
-        [example for example in examples if str(example.user) not in held_out],
-        [example for example in examples if str(example.user) in held_out],
-    )
+    train = [example for example in examples if str(example.user) not in held_out]
+    return train, [example for example in examples if str(example.user) in held_out]
 
 
 class SharedBudget:
@@ -204,15 +184,15 @@ def search(
     reflection = shared.model(reflection or lm or dspy.settings.lm)
     lm = shared.model(lm or dspy.settings.lm)
     metered = shared.program(program)
-    parts = split_people(trainset, seed=seed)
+    train, validation = split_people(trainset, seed=seed)
     leaks = LeakCheck(_find_records(trainset), known=_known_texts(program, demos), more=_texts(trainset))
-    guarded = GuardedMetric(metric, expected=len(parts.train) * (max_steps + 1), progress=progress)
+    guarded = GuardedMetric(metric, expected=len(train) * (max_steps + 1), progress=progress)
     with dspy.context(lm=lm) if lm is not None else dspy.context():
         with budget.step("validation"):
-            before = guarded.measure(metered, parts.validation)
+            before = guarded.measure(metered, validation)
         config = SearchConfig(
             program=metered,
-            train=parts.train,
+            train=train,
             metric=guarded,
             reflection=reflection,
             leaks=leaks,
@@ -225,7 +205,7 @@ def search(
         leaked = [f"{leak} in {name}" for name, text in _prompt_texts(found.program) for leak in leaks(text)]
         same = same_prompts(prompts_of(found.program), prompts_of(program))
         with budget.step("validation"):
-            after = before if same else guarded.measure(found.program, parts.validation)
+            after = before if same else guarded.measure(found.program, validation)
     verdict = decide_unchanged(before, _explain_no_change(found)) if same else decide(before, after, leaked)
     return Artifact(
         step=step,
@@ -234,7 +214,7 @@ def search(
         reflection=str(getattr(reflection, "model", "")) if optimizer in ("gepa", "mipro") else "",
         task=task,
         seed=seed,
-        users={name: tuple(users) for name, users in parts.users().items()},
+        users={"train": _users_of(train), "validation": _users_of(validation)},
         versions={name: version(name) for name in ("hyperalign", "dspy", "gepa")},
         verdict=verdict,
         validation=compare_examples(before, after),
@@ -296,6 +276,10 @@ def _explain_no_change(found: OptimizerResult) -> str:
     return "no improvement found: nothing that was tried did better in the search"
 
 
+def _users_of(examples: Iterable[dspy.Example]) -> tuple[str, ...]:
+    return tuple(sorted({str(example.user) for example in examples}))
+
+
 def _is_spent(budget: Budget) -> bool:
     try:
         budget.check()
@@ -319,9 +303,7 @@ def _texts(examples: Iterable[dspy.Example]) -> list[str]:
 def _known_texts(program: dspy.Module, demos: Iterable[dspy.Example]) -> list[str]:
     """Texts that do not leak: the program's prompts, written instructions, and people who agreed to be shown."""
     prompts = [text for _, text in _prompt_texts(program)]
-    shown = [
-        text for each in _find_records(demos) for text in (prompt_of(each), own_text(each), other_text(each) or "")
-    ]
+    shown = [text for record in _find_records(demos) for text in texts_of(record)]
     return [*prompts, *load_written_instructions(), *shown, *_texts(demos)]
 
 

@@ -58,19 +58,12 @@ class ChoiceSelection:
 
 @dataclass(frozen=True)
 class _Group:
-    """Statements that were tested on the same choices.
-
-    Attributes:
-        table: the statements and their cells.
-        effects: of the person.
-        versions: the person's cells in units of noise, shape (choices, statements): as they are, and minus what other
-            people prefer.
-        p: how often random choices would agree as much; of the larger of the versions.
-    """
+    """Statements that were tested on the same choices, with the person's effects and the permutation p."""
 
     table: Table
     effects: Effects
     versions: Sequence[NDArray[np.float64]]
+    """The person's cells in units of noise: as they are, and minus what other people prefer; the larger p counts."""
     p: float
 
 

@@ -38,15 +38,7 @@ _BATCH = 1_000
 
 @dataclass(frozen=True)
 class _Cells:
-    """A hypothesis, reversed where its opposite fits better, and its cells.
-
-    Attributes:
-        hypothesis: the hypothesis.
-        matrix: has its cells.
-        records: ids of the person's records.
-        own: cells of those.
-        others: cells of other people's records.
-    """
+    """A hypothesis, reversed where its opposite fits better, with its cells on the person's records and on others."""
 
     hypothesis: Hypothesis
     matrix: ScoreMatrix
