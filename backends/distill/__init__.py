@@ -1,1 +1,1 @@
-"""From a teacher's answers to a LoRA adapter for a small local model: traces, rows, training, adapter folders."""
+"""Distills a teacher's answers into a LoRA adapter for a small local model: traces, rows, training, adapter folders."""

@@ -1,1 +1,1 @@
-"""Adapters for others to ask: one base with many adapters behind an OpenAI-compatible address."""
+"""Serves adapters: one base model with many LoRA adapters behind an OpenAI-compatible API."""
