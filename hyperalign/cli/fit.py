@@ -43,12 +43,12 @@ __all__ = ["fit", "fit_in_folder"]
 def fit(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILES]...", help="Text, Markdown or JSONL files, folders, or - for standard input."),
+        typer.Argument(metavar="FILES", help="Text, Markdown or JSONL files, folders, or - for standard input."),
     ] = None,
     user: UserOption = None,
     about: Annotated[
         str | None,
-        typer.Option("--about", metavar="TEXT", help="What users say of themselves. Kept as it is, not tested."),
+        typer.Option("--about", metavar="TEXT", help="What the user says of themselves. Kept as it is, not tested."),
     ] = None,
     about_file: Annotated[
         Path | None, typer.Option("--about-file", help="The same from a text file, one statement per paragraph.")

@@ -41,7 +41,7 @@ def update(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[FILES]...", help="Files with new records, or - for JSONL on standard input, read line by line."
+            metavar="FILES", help="Files with new records, or - for JSONL on standard input, read line by line."
         ),
     ] = None,
     user: UserOption = None,
