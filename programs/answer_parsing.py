@@ -281,10 +281,10 @@ def _speaks_for(rest: str, others: list[re.Match[str]]) -> bool:
     """Whether a sentence whose subject is an answer is for it: "A fits better than B", but not "A is weaker"."""
     end = _SENTENCE.search(rest)
     sentence = rest[: end.start() if end else len(rest)]
-    told = sentence[: reason.start()] if (reason := _REASON_INSIDE.search(sentence)) else sentence
-    population = _CONTRAST.search(told)
-    mine = told[: min([len(told), *(other.start() for other in others), *([population.start()] if population else [])])]
-    theirs = told[len(mine) :]
+    claim = sentence[: reason.start()] if (reason := _REASON_INSIDE.search(sentence)) else sentence
+    contrast = _CONTRAST.search(claim)
+    mine = claim[: min([len(claim), *(other.start() for other in others), *([contrast.start()] if contrast else [])])]
+    theirs = claim[len(mine) :]
     if _AGAINST.search(mine):
         return False
     if _PREFERRED.search(mine):
@@ -292,7 +292,7 @@ def _speaks_for(rest: str, others: list[re.Match[str]]) -> bool:
         return not (others and re.match(r"(?:but|however|yet|if|unless)\b", theirs, re.I))
     if _FITS.search(mine):
         return not theirs or bool(others and _AGAINST.search(theirs) and not _FITS.search(theirs))
-    return not others and not population
+    return not others and not contrast
 
 
 def _find_preferred(shown: str, known: _Patterns) -> re.Match[str] | None:

@@ -81,8 +81,8 @@ def _evidence(score: Usage, by_choice: bool) -> Usage:
     if not score.calls:
         return Usage()
     if by_choice:
-        told = CHECK_TOKENS + CHECKED_STATEMENTS * QUOTE_TOKENS
-        return Usage(calls=2, tokens_in=2 * told, tokens_out=2 * CHECKED_STATEMENTS * LINE_TOKENS)
+        tokens = CHECK_TOKENS + CHECKED_STATEMENTS * QUOTE_TOKENS
+        return Usage(calls=2, tokens_in=2 * tokens, tokens_out=2 * CHECKED_STATEMENTS * LINE_TOKENS)
     calls = 2 * CHECKED_STATEMENTS
     return Usage(calls=calls, tokens_in=calls * CHECK_TOKENS)
 
@@ -105,8 +105,8 @@ def _by_choice(records: Sequence[Record], others: Sequence[Record], space: Space
     each = sum(
         _cut(own_text(one), CHOICE_WORDS) + _cut(other_text(one) or own_text(one), CHOICE_WORDS) for one in every
     ) / len(every)
-    told = calls * (QUESTION_TOKENS + round(each * TOKENS_PER_WORD)) + 2 * sum(asked) * PHRASE_TOKENS
-    return Usage(calls=calls, tokens_in=told, tokens_out=2 * sum(asked) * LINE_TOKENS)
+    tokens = calls * (QUESTION_TOKENS + round(each * TOKENS_PER_WORD)) + 2 * sum(asked) * PHRASE_TOKENS
+    return Usage(calls=calls, tokens_in=tokens, tokens_out=2 * sum(asked) * LINE_TOKENS)
 
 
 def _by_likelihood(records: Sequence[Record], others: Sequence[Record], space: Space) -> Usage:

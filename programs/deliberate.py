@@ -315,5 +315,5 @@ def _answer_plainly(lm: Any, prompt: str, max_tokens: int) -> Steps[str]:
 
 def _render_message(inputs: Mapping[str, Any]) -> list[Message]:
     needs = inputs.get("needs")
-    told = f"What they need, as far as one can tell:\n{fence(needs, 'text')}" if needs else ""
-    return [{"role": "system", "content": told}, {"role": "user", "content": inputs["message"]}]
+    system = f"What they need, as far as one can tell:\n{fence(needs, 'text')}" if needs else ""
+    return [{"role": "system", "content": system}, {"role": "user", "content": inputs["message"]}]

@@ -59,9 +59,9 @@ class AnswerTally:
             enough = self._answers >= _LOOK_FROM and 2 * self._unusable > self._answers
             if read or not enough or not self.ends:
                 return
-            told, last = f"Of {self._answers} answers {self._unusable} could not be used", self.odd[-1]
+            summary, last = f"Of {self._answers} answers {self._unusable} could not be used", self.odd[-1]
             self._ended = UnusableAnswersError(
-                f"{told}; the model said: {last!r}." if last else f"{told}: the model said nothing.",
+                f"{summary}; the model said: {last!r}." if last else f"{summary}: the model said nothing.",
                 remedy="Choose another --model, or give this one more room to answer.",
             )
         self.check()
@@ -202,9 +202,9 @@ def _read_numbered(text: str, count: int, answers: AnswerPair) -> dict[int, Pars
     for label, end in zip(labels, [*(label.start() for label in labels[1:]), len(text)], strict=False):
         if int(label[1]) in found:
             continue
-        told = parse_answer(re.sub(r"^[^\w\n]+", blank, text[label.end() : end]), answers, label.end())
-        if told is not None:
-            found.setdefault(int(label[1]), []).append(told)
+        read = parse_answer(re.sub(r"^[^\w\n]+", blank, text[label.end() : end]), answers, label.end())
+        if read is not None:
+            found.setdefault(int(label[1]), []).append(read)
     if not found and not labels:
         return None
     agreed = {number: reads[-1] for number, reads in found.items() if len({read.index for read in reads}) == 1}

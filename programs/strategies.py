@@ -100,15 +100,15 @@ class Persona:
         for hypothesis in sorted(narrow(profile, prompt).hypotheses, key=lambda h: -h.weight):
             if any(quote.holds_up for quote in hypothesis.evidence):
                 paragraphs[_WHO if hypothesis.aspect in _BACKGROUND else _LIKES].append(_to_instruction(hypothesis))
-        told: list[str] = []
+        shown: list[str] = []
         for start, sentences in paragraphs.items():
             said = [start]
             for sentence in sentences:
                 if _count_words(sentence) <= max_words:
                     max_words -= _count_words(sentence)
                     said.append(sentence)
-            told += [" ".join(said)] * (len(said) > 1)
-        return _ask(prompt, system="\n\n".join(told)) if told else _ask_alone(prompt)
+            shown += [" ".join(said)] * (len(said) > 1)
+        return _ask(prompt, system="\n\n".join(shown)) if shown else _ask_alone(prompt)
 
 
 class Directions:
