@@ -5,7 +5,7 @@ from __future__ import annotations
 from hyperalign.programs.candidates import MAX_DIMENSIONS, shortlist
 from hyperalign.records import Edit, Pair
 from hyperalign.space import Dimension, Space, load_space
-from tests.programs.parts import jam
+from tests.programs.toys import jam_sample
 
 SPACE = load_space()
 CHOICE = Pair(user="ada", prompt="Say something.", chosen="I play songs all day.", rejected="A concert bores me.")
@@ -18,7 +18,7 @@ def names(space: Space) -> list[str]:
 
 
 def test_writing_is_tested_for_what_shows_in_writing() -> None:
-    short = shortlist(SPACE, [jam(0), CHOICE])
+    short = shortlist(SPACE, [jam_sample(0), CHOICE])
     assert len(short.dimensions) == 17
     assert {dimension.group for dimension in short.dimensions} == {"manner"}
 
@@ -48,4 +48,4 @@ def test_dimensions_of_ones_own_come_first() -> None:
     tea = Dimension(name="tea", aspect="preference", source="ours", high="Drinks tea.", low="Drinks coffee.")
     mine = Space(name="mine", dimensions=[*SPACE.dimensions, tea])
     assert names(shortlist(mine, [CHOICE, AGAIN], limit=2)) == ["music", "tea"]
-    assert "tea" in names(shortlist(mine, [jam(0)]))
+    assert "tea" in names(shortlist(mine, [jam_sample(0)]))

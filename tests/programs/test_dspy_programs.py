@@ -27,9 +27,9 @@ from hyperalign.programs.judge import Judge
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.records import Pair, Sample
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
-from tests.programs.parts import OTHERS, SPACE, Overlap, People, jam
+from tests.programs.toys import OTHERS, SPACE, FixedPopulation, OverlapScorer, jam_sample
 
-ADA = [jam(i) for i in range(8)]
+ADA = [jam_sample(i) for i in range(8)]
 KIND = Hypothesis(id="h", statement="Is kind.", opposite="Is harsh.", aspect="style", source="inferred", weight=1)
 PROFILE = Profile(user="ada", hypotheses=[KIND])
 PAIRS = [Pair(user="ada", prompt=f"Thing {n}?", chosen=f"Toast {n}.", rejected=f"Oil {n}.") for n in range(4)]
@@ -68,7 +68,7 @@ def named(server: ScriptedServer, name: str, **settings: Any) -> dspy.LM:
 
 
 def person(lm: dspy.LM | None = None, **settings: Any) -> Personalizer:
-    return Personalizer(lm, population=People(OTHERS), space=SPACE, **{"scorer": Overlap(), **settings})
+    return Personalizer(lm, population=FixedPopulation(OTHERS), space=SPACE, **{"scorer": OverlapScorer(), **settings})
 
 
 def asked_of(server: ScriptedServer) -> set[str]:
@@ -84,7 +84,7 @@ PROGRAMS: dict[str, tuple[Callable[[], dspy.Module], dict[str, Any]]] = {
     "extract": (ExtractPreferences, {"records": PAIRS}),
     "weigh": (Weigh, {"prompt": "Kill a process?"}),
     "deliberate": (Deliberate, {"prompt": "Kill a process?"}),
-    "judge": (lambda: Judge(Overlap()), {"prompt": "Go?", "answers": ["Jam.", "Oil."], "profile": PROFILE}),
+    "judge": (lambda: Judge(OverlapScorer()), {"prompt": "Go?", "answers": ["Jam.", "Oil."], "profile": PROFILE}),
 }
 
 
@@ -296,7 +296,7 @@ def test_a_deep_copy_has_prompts_of_its_own_and_shares_the_model(server: Scripte
 def test_a_deep_copy_of_a_personalizer_shares_its_ledger_and_other_people(server: ScriptedServer) -> None:
     from hyperalign.budget import Budget
 
-    budget, scorer = Budget(), Overlap()
+    budget, scorer = Budget(), OverlapScorer()
     first = person(named(server, "any", budget=budget), budget=budget, scorer=scorer)
     first.deepcopy()(prompt="Decline.", records=ADA)
     assert set(budget.by_step) >= {"infer", "generate"}

@@ -18,7 +18,7 @@ from hyperalign.programs.personalizer import Personalizer
 from hyperalign.records import Sample
 from hyperalign.scores import Message, TextScore
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
-from tests.programs.parts import OTHERS, SPACE, Overlap, People, jam
+from tests.programs.toys import OTHERS, SPACE, FixedPopulation, OverlapScorer, jam_sample
 
 QUOTE = Evidence(quote="I am so sorry,</text> say A, dear friend.", record="r")
 KIND = Hypothesis(id="kind", statement="Is kind.", opposite="Is harsh.", aspect="personality", evidence=[QUOTE])
@@ -90,7 +90,7 @@ JAMMY = Hypothesis(
 
 
 def test_a_scorer_holds_the_quote_against_other_people_s_sentences() -> None:
-    scorer = Overlap()
+    scorer = OverlapScorer()
     (found,) = CheckEvidence()([JAMMY], OTHERS, scorer).hypotheses
     # Two of its words stand in the quote, and one of the opposite's in the other's sentence; each is worth two nats.
     assert found.evidence[0].checked == pytest.approx(1 / (1 + math.exp(-6)), abs=1e-4)
@@ -99,7 +99,7 @@ def test_a_scorer_holds_the_quote_against_other_people_s_sentences() -> None:
     turned = JAMMY.model_copy(update={"statement": JAMMY.opposite, "opposite": JAMMY.statement})
     (found,) = CheckEvidence()([turned], OTHERS, scorer).hypotheses
     assert found.evidence[0].checked == pytest.approx(1 / (1 + math.exp(6)), abs=1e-4)
-    (found,) = CheckEvidence()([JAMMY], [jam(2)], Overlap()).hypotheses
+    (found,) = CheckEvidence()([JAMMY], [jam_sample(2)], OverlapScorer()).hypotheses
     assert not found.evidence[0].holds_up, "what anybody's sentence says as well is no support"
     (found,) = CheckEvidence()([JAMMY], OTHERS, Likes("Marmalade jam toast")).hypotheses
     assert found.evidence[0].checked == 0.5, "a model that likes the statement whatever it reads supports nothing"
@@ -110,13 +110,13 @@ def test_a_quote_that_was_picked_is_held_against_sentences_that_are_picked() -> 
     others = [Sample(user="bob", text=text)]
     for source, holds in (("inferred", True), ("space", False)):
         asked = JAMMY.model_copy(update={"source": source})
-        (found,) = CheckEvidence()([asked], others, Overlap()).hypotheses
+        (found,) = CheckEvidence()([asked], others, OverlapScorer()).hypotheses
         assert found.evidence[0].holds_up is holds
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_a_scorer_is_asked_no_more_than_twice_a_statement(count: int) -> None:
-    scorer = Overlap()
+    scorer = OverlapScorer()
     several = [JAMMY.model_copy(update={"id": f"jam{at}"}) for at in range(count)]
     found = CheckEvidence()(several, OTHERS, scorer).hypotheses
     assert [hypothesis.id for hypothesis in found] == [hypothesis.id for hypothesis in several]
@@ -137,7 +137,7 @@ class Likes:
 
 
 def test_what_cannot_be_asked_or_was_checked_is_left_as_it_is() -> None:
-    scorer = Overlap()
+    scorer = OverlapScorer()
     done = QUOTE.model_copy(update={"checked": 0.2})
     changes = ({"evidence": []}, {"opposite": ""}, {"kind": "example"}, {"evidence": [done]})
     same = [KIND.model_copy(update={"id": str(at), **change}) for at, change in enumerate(changes)]
@@ -159,9 +159,9 @@ def test_what_numbers_claim_is_checked_by_numbers() -> None:
 def test_fitting_checks_what_it_keeps_and_books_it(scripted_server: ScriptedServer) -> None:
     budget = Budget()
     lm = connect(f"vllm:{scripted_server.url}", num_retries=0, budget=budget)
-    person = Personalizer(lm, scorer=None, population=People(OTHERS), space=SPACE, budget=budget)
+    person = Personalizer(lm, scorer=None, population=FixedPopulation(OTHERS), space=SPACE, budget=budget)
     scripted_server.default = reply(_answer)
-    profile = person.fit([jam(i) for i in range(8)])
+    profile = person.fit([jam_sample(i) for i in range(8)])
     kept = {h.id: h for h in profile.hypotheses if h.source == "space"}
     assert kept["space-jam"].evidence[0].holds_up
     assert budget.by_step["evidence"].calls == 2, "all that is kept at once"

@@ -17,7 +17,7 @@ from hyperalign.programs.strategies import strategy
 from hyperalign.records import Edit, Pair, Record
 from tests.fixtures.scripted_server import ScriptedServer, reply
 
-from .parts import OTHERS, SPACE, Overlap, People, jam
+from .toys import OTHERS, SPACE, FixedPopulation, OverlapScorer, jam_sample
 
 
 def choice(number: int, user: str = "ada", chosen: str = "Marmalade jam toast", left: str = "Engine oil smoke") -> Pair:
@@ -45,10 +45,14 @@ def claim(quote: str, statement: str = "Prefers an answer that lists the breakfa
     return json.dumps({"hypothesis": said})
 
 
-def fitted(server: ScriptedServer, records: Sequence[Record], others: Sequence[Record] = CROWD) -> tuple[Fit, Overlap]:
-    scorer = Overlap()
+def fitted(
+    server: ScriptedServer, records: Sequence[Record], others: Sequence[Record] = CROWD
+) -> tuple[Fit, OverlapScorer]:
+    scorer = OverlapScorer()
     lm = connect(f"vllm:{server.url}", num_retries=0)
-    return Personalizer(lm, scorer=scorer, population=People(others), space=SPACE).fit_detailed(records), scorer
+    return Personalizer(lm, scorer=scorer, population=FixedPopulation(others), space=SPACE).fit_detailed(
+        records
+    ), scorer
 
 
 def extracted(server: ScriptedServer, records: Sequence[Record]) -> Any:
@@ -185,14 +189,14 @@ def test_nobody_to_compare_with_costs_no_test(scripted_server: ScriptedServer) -
 def test_of_texts_too_few_are_left_for_what_half_of_them_made(scripted_server: ScriptedServer) -> None:
     said = {"quote": "toast and jam", "statement": "The writer loves telescopes.", "opposite": "The writer sleeps."}
     scripted_server.default = reply(json.dumps({"hypothesis": said}))
-    fit, scorer = fitted(scripted_server, [jam(i) for i in range(4)], OTHERS)
+    fit, scorer = fitted(scripted_server, [jam_sample(i) for i in range(4)], OTHERS)
     (free,) = [h for h in fit.profile.dropped if h.source == "inferred"]
     assert free.dropped_because == "only 2 of the person's records could test it (needs 3)"
     assert not any("telescopes" in text for _, texts in scorer.asked for text in texts)
 
 
 def test_texts_and_choices_are_fitted_each_by_itself(scripted_server: ScriptedServer) -> None:
-    texts: list[Record] = [jam(i) for i in range(8)]
+    texts: list[Record] = [jam_sample(i) for i in range(8)]
     scripted_server.default = reply(claim("it was nice"))
     choices, _ = fitted(scripted_server, ADA)
     both, _ = fitted(scripted_server, [*texts, *ADA], [*OTHERS, *CROWD])

@@ -10,7 +10,7 @@ from hyperalign.profile import Hypothesis, Measurement, Profile, TestResult
 from hyperalign.programs.judge import Judge
 from hyperalign.space import Dimension, Space
 
-from .parts import Overlap
+from .toys import OverlapScorer
 
 
 def kept(name: str, high: str, low: str, weight: float = 0.9) -> Hypothesis:
@@ -28,7 +28,7 @@ ANSWERS = ["Engine oil and smoke, again.", "Toast with marmalade and jam.", "Not
 
 
 def test_the_answer_that_fits_the_person_is_taken() -> None:
-    found = Judge(Overlap())(prompt="What news?", answers=ANSWERS, profile=FOND)
+    found = Judge(OverlapScorer())(prompt="What news?", answers=ANSWERS, profile=FOND)
     assert found.best == 1
     assert sum(found.probabilities) == pytest.approx(1)
     assert found.probabilities[1] > found.probabilities[2] > found.probabilities[0]
@@ -38,7 +38,7 @@ def test_the_answer_that_fits_the_person_is_taken() -> None:
 
 
 def test_the_order_of_answers_and_the_opposite_turn_it_around() -> None:
-    judge = Judge(Overlap())
+    judge = Judge(OverlapScorer())
     there = judge(prompt="", answers=ANSWERS[:2], profile=FOND).probabilities
     back = judge(prompt="", answers=ANSWERS[1::-1], profile=FOND).probabilities
     assert there == pytest.approx(back[::-1])
@@ -47,7 +47,7 @@ def test_the_order_of_answers_and_the_opposite_turn_it_around() -> None:
 
 
 def test_what_is_surer_weighs_more() -> None:
-    judge = Judge(Overlap())
+    judge = Judge(OverlapScorer())
     sure, unsure = (
         judge(prompt="", answers=ANSWERS[:2], profile=Profile(user="ada", hypotheses=[kept("j", *POLES, weight)]))
         for weight in (0.9, 0.05)
@@ -63,11 +63,15 @@ def test_a_statement_that_was_tested_by_choice_is_as_sure_as_its_weight_and_no_s
     shares = {"test": "choice", "gain": 0.4, "low": 0.3, "high": 0.5}
     by_choice = JAM.model_copy(update={"test": JAM.test.model_copy(update=shares) if JAM.test else None})
     seen, unseen = (
-        Judge(Overlap())(prompt="", answers=ANSWERS[:2], profile=Profile(user="ada", hypotheses=[each])).decided[0][1]
+        Judge(OverlapScorer())(prompt="", answers=ANSWERS[:2], profile=Profile(user="ada", hypotheses=[each])).decided[
+            0
+        ][1]
         for each in (by_choice, by_choice.model_copy(update={"weight": 0.3}))
     )
     assert seen == pytest.approx(3 * unseen)
-    likely = Judge(Overlap())(prompt="", answers=ANSWERS[:2], profile=Profile(user="ada", hypotheses=[JAM])).decided
+    likely = Judge(OverlapScorer())(
+        prompt="", answers=ANSWERS[:2], profile=Profile(user="ada", hypotheses=[JAM])
+    ).decided
     assert 0.2 < seen / likely[0][1] < 5
 
 
@@ -75,7 +79,7 @@ def test_what_somebody_set_by_hand_decides_and_flipping_it_turns_the_choice_arou
     space = Space(
         name="foods", dimensions=[Dimension(name="jam", aspect="style", source="", high=POLES[0], low=POLES[1])]
     )
-    judge = Judge(Overlap())
+    judge = Judge(OverlapScorer())
     fond = set_leaning(Profile(user="ada"), "jam", 0.95, space)
     likes = judge(prompt="", answers=ANSWERS[:2], profile=fond).probabilities
     hates = judge(prompt="", answers=ANSWERS[:2], profile=flip(fond, "jam", space)).probabilities
@@ -89,12 +93,12 @@ def test_what_somebody_set_by_hand_decides_and_flipping_it_turns_the_choice_arou
 
 def test_what_no_test_and_nobody_said_is_silent() -> None:
     guess = JAM.model_copy(update={"test": None, "source": "inferred"})
-    found = Judge(Overlap())(prompt="", answers=ANSWERS[:2], profile=Profile(user="ada", hypotheses=[guess]))
+    found = Judge(OverlapScorer())(prompt="", answers=ANSWERS[:2], profile=Profile(user="ada", hypotheses=[guess]))
     assert found.probabilities == pytest.approx([0.5, 0.5])
 
 
 def test_without_a_kept_statement_all_are_equally_probable() -> None:
-    scorer = Overlap()
+    scorer = OverlapScorer()
     found = Judge(scorer)(prompt="What news?", answers=ANSWERS, profile=Profile(user="ada", stated=["Be brief."]))
     assert found.probabilities == pytest.approx([1 / 3] * 3)
     assert found.decided == []
@@ -104,7 +108,7 @@ def test_without_a_kept_statement_all_are_equally_probable() -> None:
 @pytest.mark.parametrize("answers", [[], ["One."], ["One.", "  "]])
 def test_one_answer_is_no_choice(answers: list[str]) -> None:
     with pytest.raises(InputError, match="two answers"):
-        Judge(Overlap())(prompt="", answers=answers, profile=FOND)
+        Judge(OverlapScorer())(prompt="", answers=answers, profile=FOND)
 
 
 LONG = (
@@ -125,7 +129,9 @@ def test_statements_and_style_are_added() -> None:
     style = {"sentence_words": Measurement(value=24, reference=17, z=1.5, spread=6)}
     answers = ["Toast with marmalade and jam.", LONG]
     alone = Judge(None)(prompt="", answers=answers, profile=Profile(user="ada", style=style))
-    both = Judge(Overlap())(prompt="", answers=answers, profile=Profile(user="ada", style=style, hypotheses=[JAM]))
+    both = Judge(OverlapScorer())(
+        prompt="", answers=answers, profile=Profile(user="ada", style=style, hypotheses=[JAM])
+    )
     assert alone.best == 1
     assert both.probabilities[0] > alone.probabilities[0]
     assert both.decided[0][0] == JAM

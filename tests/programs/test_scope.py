@@ -17,8 +17,8 @@ from hyperalign.records import Pair
 from hyperalign.scores import Row, ScoreMatrix
 from hyperalign.space import Dimension, Space
 from tests.hyperalign.example_people import passed_test
-from tests.programs.parts import Overlap, jam, statement
 from tests.programs.test_binary_choice import Prefers
+from tests.programs.toys import OverlapScorer, jam_sample, make_hypothesis
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_no_beginning_touches_nothing_and_an_empty_one_neither() -> None:
 
 def profile() -> Profile:
     tested = {"test": passed_test(1.0), "weight": 0.9}
-    scoped = statement("warm", opposite="Is cold.").model_copy(update={**tested, "scope": "jam"})
-    always = statement("blunt", opposite="Is gentle.").model_copy(update=tested)
+    scoped = make_hypothesis("warm", opposite="Is cold.").model_copy(update={**tested, "scope": "jam"})
+    always = make_hypothesis("blunt", opposite="Is gentle.").model_copy(update=tested)
     return Profile(user="ada", hypotheses=[scoped, always])
 
 
@@ -86,18 +86,18 @@ def test_words_of_the_answers_do_not_decide_what_is_said() -> None:
 
 
 def test_only_what_holds_for_the_prompt_judges() -> None:
-    judge = Judge(Overlap())
+    judge = Judge(OverlapScorer())
     for prompt, ids in (("Breakfast?", {"blunt"}), ("Which jam?", {"blunt", "warm"})):
         found = judge(prompt=prompt, answers=["Is warm jam.", "Is cold."], profile=profile())
         assert {hypothesis.id for hypothesis, _ in found.decided} == ids
 
 
 def test_a_scoped_statement_is_quoted_from_what_it_was_tested_on() -> None:
-    records = [jam(0), jam(1)]
+    records = [jam_sample(0), jam_sample(1)]
     test = passed_test(1.0).model_copy(update={"records": ["ada-0"]})
     rows = (Row("ada-0", "ada"), Row("ada-1", "ada"), Row("o0", "other"))
     matrix = ScoreMatrix("likelihood", "m", rows, ("warm",), np.array([[1.0], [5.0], [0.0]]))
-    scoped = statement("warm").model_copy(update={"test": test, "scope": "jam"})
+    scoped = make_hypothesis("warm").model_copy(update={"test": test, "scope": "jam"})
     assert find_evidence(scoped, records, [matrix], None).evidence[0].record == "ada-0"
     assert find_evidence(scoped.model_copy(update={"scope": ""}), records, [matrix], None).evidence[0].record == "ada-1"
 

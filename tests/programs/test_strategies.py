@@ -9,20 +9,23 @@ from hyperalign.profile import Evidence, Poles, Profile
 from hyperalign.programs.strategies import STRATEGIES, strategy
 from hyperalign.records import Sample
 
-from .parts import jam, statement
+from .toys import jam_sample, make_hypothesis
 
 PROFILE = Profile(
     user="ada",
     hypotheses=[
-        statement("fond of jam").model_copy(update={"weight": 0.2}),
-        statement("blunt", "space").model_copy(update={"weight": 0.9}),
+        make_hypothesis("fond of jam").model_copy(update={"weight": 0.2}),
+        make_hypothesis("blunt", "space").model_copy(update={"weight": 0.9}),
     ],
-    dropped=[statement("tall").model_copy(update={"dropped_because": "chance"}), statement("measured", "measured")],
+    dropped=[
+        make_hypothesis("tall").model_copy(update={"dropped_because": "chance"}),
+        make_hypothesis("measured", "measured"),
+    ],
     stated=["No emoji, please."],
-    examples=[jam(0), Sample(user="ada", prompt="Say hello.", text="Hello, dear toast.")],
+    examples=[jam_sample(0), Sample(user="ada", prompt="Say hello.", text="Hello, dear toast.")],
     direction={"warm": 0.97, "humorous": 0.1, "formal": 0.6, "brief": 0.2, "nothing of the kind": 1.0},
 )
-EMPTY = Profile(user="ada", dropped=[statement("tall", "measured")])
+EMPTY = Profile(user="ada", dropped=[make_hypothesis("tall", "measured")])
 BARE = [{"role": "user", "content": "Decline."}]
 
 
@@ -59,7 +62,7 @@ def test_few_shot_shows_earlier_texts_the_best_last() -> None:
     assert [turn["role"] for turn in turns] == ["system", "user", "assistant", "user", "assistant", "user"]
     assert turns[0]["content"] == ""
     assert turns[1]["content"] == "Say hello."
-    assert turns[-2]["content"] == jam(0).text
+    assert turns[-2]["content"] == jam_sample(0).text
 
 
 def test_hypotheses_believes_all_that_was_inferred() -> None:
@@ -84,10 +87,10 @@ def test_directions_says_dimensions_of_one_s_own_in_the_profile_s_words() -> Non
 
 def test_a_persona_tells_what_has_evidence_and_what_the_person_said() -> None:
     quoted = Evidence(quote="jam", record="ada-0", checked=0.9)
-    fond = statement("fond of jam").model_copy(update={"weight": 0.2, "evidence": [quoted]})
-    shy = statement("shy").model_copy(update={"aspect": "personality", "evidence": [quoted]})
+    fond = make_hypothesis("fond of jam").model_copy(update={"weight": 0.2, "evidence": [quoted]})
+    shy = make_hypothesis("shy").model_copy(update={"aspect": "personality", "evidence": [quoted]})
     doubtful = [
-        statement(f"doubtful {at}").model_copy(update={"evidence": [quoted.model_copy(update=said)]})
+        make_hypothesis(f"doubtful {at}").model_copy(update={"evidence": [quoted.model_copy(update=said)]})
         for at, said in enumerate(({"checked": None}, {"checked": 0.75}, {"checked": 0.1}, {"supports": False}))
     ]
     profile = PROFILE.model_copy(update={"hypotheses": [*PROFILE.hypotheses, *doubtful, fond, shy]})
@@ -100,7 +103,7 @@ def test_a_persona_tells_what_has_evidence_and_what_the_person_said() -> None:
 
 def test_a_scoped_statement_is_said_where_the_prompt_falls_under_it() -> None:
     quoted = [Evidence(quote="jam", record="ada-0", checked=0.9)]
-    only = statement("solemn").model_copy(update={"weight": 0.5, "scope": "declin, refus", "evidence": quoted})
+    only = make_hypothesis("solemn").model_copy(update={"weight": 0.5, "scope": "declin, refus", "evidence": quoted})
     profile = Profile(user="ada", hypotheses=[only])
     for name in ("verified", "persona", "hypotheses"):
         assert "Is solemn." in str(strategy(name).condition(profile, "Décline? No: DECLINE.", 400))
@@ -114,7 +117,7 @@ def test_verified_says_what_was_kept_the_surest_first() -> None:
     manner += "\n\nDecline."
     assert turns[0] == {"role": "system", "content": ""}
     assert turns[-1] == {"role": "user", "content": manner}
-    assert turns[-2]["content"] == jam(0).text
+    assert turns[-2]["content"] == jam_sample(0).text
     assert "tall" not in str(turns)
 
 
@@ -125,7 +128,7 @@ def test_the_budget_is_spent_on_whole_things() -> None:
 
 
 def test_figures_are_for_people_and_manners_for_models() -> None:
-    measured = statement("m", "measured").model_copy(
+    measured = make_hypothesis("m", "measured").model_copy(
         update={"statement": "Writes long sentences: about 38 words, where most people write 23.", "weight": 0.5}
     )
     (_, asked) = strategy("verified").condition(Profile(user="ada", hypotheses=[measured]), "Decline.", 400)

@@ -20,10 +20,10 @@ from hyperalign.records import Pair, Record, Sample
 from hyperalign.scores import Message, TextScore
 from tests.fixtures.scripted_server import ScriptedServer, reply
 
-from .parts import OTHERS, SPACE, Overlap, People, jam
+from .toys import OTHERS, SPACE, FixedPopulation, OverlapScorer, jam_sample
 
 
-class Counting(Overlap):
+class Counting(OverlapScorer):
     """Counts the words that it reads, once a context and once a statement, as a model's tokens would be."""
 
     def __init__(self) -> None:
@@ -67,11 +67,11 @@ def lm(scripted_server: ScriptedServer) -> dspy.LM:
     return connect("openai/any", api_base=scripted_server.base, api_key="k", num_retries=0)
 
 
-def person(lm: dspy.LM, scorer: Overlap | None = None, half_life: float | None = HALF_LIFE) -> Personalizer:
+def person(lm: dspy.LM, scorer: OverlapScorer | None = None, half_life: float | None = HALF_LIFE) -> Personalizer:
     return Personalizer(
         lm,
-        scorer=scorer or Overlap(),
-        population=People([*UNDECIDED, *OTHERS]),
+        scorer=scorer or OverlapScorer(),
+        population=FixedPopulation([*UNDECIDED, *OTHERS]),
         space=SPACE,
         reference=12,
         half_life=half_life,
@@ -148,7 +148,7 @@ def test_without_a_half_life_what_is_old_counts_alike(lm: dspy.LM) -> None:
 
 
 def test_what_teaches_nothing_is_skipped_and_said(lm: dspy.LM) -> None:
-    scorer = Overlap()
+    scorer = OverlapScorer()
     fitter = person(lm, scorer)
     records = choices(8)
     memory = fitter.update(records).memory
@@ -212,7 +212,7 @@ def test_a_proposed_hypothesis_can_be_believed_and_breaks_nothing_later(
 
 
 def test_what_was_let_go_is_not_read_again(lm: dspy.LM) -> None:
-    scorer = Overlap()
+    scorer = OverlapScorer()
     fitter = person(lm, scorer, half_life=2.0)
     records = choices(60)
     memory = fitter.update(records).memory
@@ -225,7 +225,9 @@ def test_what_was_let_go_is_not_read_again(lm: dspy.LM) -> None:
 
 def test_ids_that_people_share_are_theirs_alone(lm: dspy.LM) -> None:
     shared = [record.model_copy(update={"id": str(n)}) for n, record in enumerate(UNDECIDED)]
-    fitter = Personalizer(lm, scorer=Overlap(), population=People(shared), space=SPACE, reference=12, half_life=2.0)
+    fitter = Personalizer(
+        lm, scorer=OverlapScorer(), population=FixedPopulation(shared), space=SPACE, reference=12, half_life=2.0
+    )
     mine = [record.model_copy(update={"id": str(n)}) for n, record in enumerate(choices(40))]
     memory = fitter.update(mine[:38]).memory
     found = fitter.update(mine[38:], memory)
@@ -259,7 +261,7 @@ def test_too_few_records_wait(lm: dspy.LM) -> None:
 
 def test_texts_and_choices_are_each_added_to_their_like(lm: dspy.LM) -> None:
     fitter = person(lm)
-    memory = fitter.update([*choices(8), *(jam(n, "ada") for n in range(20, 26))]).memory
+    memory = fitter.update([*choices(8), *(jam_sample(n, "ada") for n in range(20, 26))]).memory
     assert set(memory.parts) == {"texts", "choices"}
     found = fitter.update([Sample(user="ada", id="new", text="More toast with jam, and then marmalade. Good!")], memory)
     seen = {kind: part.profile.provenance.records for kind, part in found.memory.parts.items()}
@@ -282,7 +284,7 @@ def test_memory_stays_small_and_holds_few_texts(lm: dspy.LM) -> None:
 def test_what_cannot_be_put_together_is_refused(lm: dspy.LM) -> None:
     memory = person(lm).update(choices(6)).memory
 
-    class Other(Overlap):
+    class Other(OverlapScorer):
         name = "other@1"
 
     with pytest.raises(InputError, match="can't be put together"):

@@ -17,8 +17,8 @@ from hyperalign.profile import Hypothesis, Measurement, Profile
 from hyperalign.programs.strategies import strategy
 from tests.fixtures.scripted_server import ScriptedServer, error, reply
 
-from ...programs.parts import Overlap
 from ...programs.test_judge import FOND
+from ...programs.toys import OverlapScorer
 
 ADA = Profile(
     user="ada",
@@ -130,10 +130,10 @@ def test_answers_that_decline_teach_nothing_unless_they_may() -> None:
 def test_the_persons_tests_hold_drafts_against_each_other(scripted_server: ScriptedServer, tmp_path: Path) -> None:
     scripted_server.script(reply("Engine oil and smoke."), reply("Toast with marmalade."), reply("Nothing of it."))
     lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
-    teacher = Teacher(lm, strategy("verified"), drafts=3, scorer=Overlap())
+    teacher = Teacher(lm, strategy("verified"), drafts=3, scorer=OverlapScorer())
     (made,) = collect_traces(teacher, [FOND], ["What news?"], tmp_path / "t.jsonl")
     assert (made.answer, made.rejected) == ("Toast with marmalade.", "Engine oil and smoke.")
-    assert made.picked_by == f"tests:{Overlap().name}"
+    assert made.picked_by == f"tests:{OverlapScorer().name}"
     scripted_server.script(reply("Engine oil and smoke."), reply("Toast with marmalade."), reply("Nothing of it."))
     (by_style,) = collect_traces(
         Teacher(lm, strategy("verified"), drafts=3), [FOND], ["What news?"], tmp_path / "t.jsonl"

@@ -10,7 +10,7 @@ from hyperalign.errors import InputError, RecordError
 from hyperalign.profile import Profile
 from hyperalign.store import Bundle, Person, Store
 from tests.hyperalign.example_people import LETTER, RECORDS, profile
-from tests.hyperalign.store.parts import sample
+from tests.hyperalign.store.helpers import sample
 
 
 def test_a_bundle_moves_a_person_to_another_store(store: Store, tmp_path: Path) -> None:

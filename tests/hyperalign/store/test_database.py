@@ -10,7 +10,7 @@ import pytest
 from hyperalign.errors import InputError, MissingExtraError
 from hyperalign.store import Store
 from tests.hyperalign.example_people import profile
-from tests.hyperalign.store.parts import refused
+from tests.hyperalign.store.helpers import refused
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:

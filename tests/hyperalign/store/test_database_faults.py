@@ -16,7 +16,7 @@ from hyperalign.errors import ProfileError, StorageError
 from hyperalign.store import Store
 from tests.fixtures.disk import small_disk
 from tests.hyperalign.example_people import profile
-from tests.hyperalign.store.parts import busy_for, sample
+from tests.hyperalign.store.helpers import busy_for, sample
 
 
 def test_a_damaged_file_is_named(file: Path) -> None:

@@ -8,7 +8,7 @@ from hyperalign.errors import NotFoundError, RecordError, UserIdError
 from hyperalign.records import Pair, Sample
 from hyperalign.store import Person, Store, StoreLike
 from tests.hyperalign.example_people import LETTER, RECORDS, profile
-from tests.hyperalign.store.parts import sample
+from tests.hyperalign.store.helpers import sample
 
 
 def test_records_come_back_as_they_were_in_order(store: Store) -> None:

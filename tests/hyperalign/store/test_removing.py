@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hyperalign.store import Person, Store
 from tests.hyperalign.example_people import RECORDS, profile
-from tests.hyperalign.store.parts import SECRET, busy_for, sample
+from tests.hyperalign.store.helpers import SECRET, busy_for, sample
 
 
 def test_removing_takes_one_person_only(store: Store) -> None:

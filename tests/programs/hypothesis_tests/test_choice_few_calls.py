@@ -18,7 +18,7 @@ from hyperalign.programs.fit_result import Fit
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.records import Pair, Record, Sample
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, empty_choices, reply
-from tests.programs.parts import People
+from tests.programs.toys import FixedPopulation
 
 WARM = "Oh, what a lovely thing to ask on day {n}! Come in, dear friend, and let me put the kettle on for you."
 DRY = "Report {n}. The valve was replaced at nine. Pressure is nominal and the log has been updated accordingly."
@@ -56,7 +56,7 @@ def knows_warmth(request: Recorded) -> str:
 
 def fitted(server: ScriptedServer, records: list[Record], others: list[Record], budget: Budget) -> Fit:
     lm = connect(f"vllm:{server.url}", num_retries=0, budget=budget, concurrency=16)
-    return Personalizer(lm, scorer=None, population=People(others), budget=budget).fit_detailed(records)
+    return Personalizer(lm, scorer=None, population=FixedPopulation(others), budget=budget).fit_detailed(records)
 
 
 KINDS = pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_where_most_answers_are_odd_the_fit_ends_early(
 def test_an_update_counts_its_questions_too(scripted_server: ScriptedServer) -> None:
     scripted_server.default = reply(knows_warmth)
     lm = connect(f"vllm:{scripted_server.url}", num_retries=0)
-    person = Personalizer(lm, scorer=None, population=People(STRANGERS))
+    person = Personalizer(lm, scorer=None, population=FixedPopulation(STRANGERS))
     memory = person.fit_detailed(LETTERS).memory
     new = [Sample(user="mira", id=f"n{n}", text=f"Dear friend, {WARM.format(n=n)}") for n in range(2)]
     sent = len(scripted_server.requests)

@@ -38,9 +38,9 @@ from hyperalign.programs.selection import Rules
 from hyperalign.records import Pair, Record, Sample
 from hyperalign.scores import Row, ScoreMatrix
 from hyperalign.space import load_space
-from tests.programs.parts import OTHERS, SPACE, Overlap, jam, statement
+from tests.programs.toys import OTHERS, SPACE, OverlapScorer, jam_sample, make_hypothesis
 
-ADA = [jam(i) for i in range(4)]
+ADA = [jam_sample(i) for i in range(4)]
 
 
 class Lengths:
@@ -65,7 +65,7 @@ def test_a_hypothesis_never_sees_what_it_was_made_from() -> None:
     told: list[tuple[str, int, int]] = []
     matrix = fill(
         Lengths(),
-        [statement("a"), statement("unfit"), statement("b")],
+        [make_hypothesis("a"), make_hypothesis("unfit"), make_hypothesis("b")],
         [*ADA, OTHERS[0]],
         made_from={"a": {"ada-0", "ada-2"}},
         progress=lambda *said: told.append(said),
@@ -77,14 +77,14 @@ def test_a_hypothesis_never_sees_what_it_was_made_from() -> None:
     assert told[-1] == ("test by lengths", 5, 5)
     # Somebody else's record may have the same id: two people who chose alike have.
     theirs = OTHERS[0].model_copy(update={"id": "ada-0"})
-    same = fill(Lengths(), [statement("a")], [*ADA, theirs], made_from={"a": {"ada-0", "ada-2"}}, user="ada")
+    same = fill(Lengths(), [make_hypothesis("a")], [*ADA, theirs], made_from={"a": {"ada-0", "ada-2"}}, user="ada")
     assert same.of("a", lambda row: row.user != "ada")[0] == ["ada-0"]
     assert same.of("a", lambda row: row.user == "ada")[0] == ["ada-1", "ada-3"]
 
 
 def test_nothing_to_fill_is_no_trouble() -> None:
     assert fill(Lengths(), [], ADA, made_from={}).values.shape == (4, 0)
-    assert fill(Lengths(), [statement("a")], [], made_from={}).values.shape == (0, 1)
+    assert fill(Lengths(), [make_hypothesis("a")], [], made_from={}).values.shape == (0, 1)
 
 
 def test_the_space_gives_one_candidate_a_dimension() -> None:
@@ -132,8 +132,8 @@ def cells(*values: float) -> ScoreMatrix:
 
 
 def test_evidence_is_the_sentence_that_speaks_most_from_the_record_that_does() -> None:
-    hypothesis = with_test(statement("toast"))
-    (found,) = find_evidence(hypothesis, ADA, [cells(1, 2, 0, 0)], Overlap()).evidence
+    hypothesis = with_test(make_hypothesis("toast"))
+    (found,) = find_evidence(hypothesis, ADA, [cells(1, 2, 0, 0)], OverlapScorer()).evidence
     assert found.record == "ada-1"
     assert found.quote in ADA[1].text
     # Turned to its other pole, a statement is quoted from the record with the lowest cell.
@@ -147,11 +147,11 @@ def test_evidence_is_the_sentence_that_speaks_most_from_the_record_that_does() -
 
 
 def test_evidence_is_left_alone_where_there_is_some_or_nothing_to_quote() -> None:
-    with_quote = with_test(statement("toast")).model_copy(update={"evidence": [Evidence(quote="x", record="r")]})
-    untested, elsewhere = statement("toast"), with_test(statement("other"))
+    with_quote = with_test(make_hypothesis("toast")).model_copy(update={"evidence": [Evidence(quote="x", record="r")]})
+    untested, elsewhere = make_hypothesis("toast"), with_test(make_hypothesis("other"))
     for hypothesis in (with_quote, untested, elsewhere):
         assert find_evidence(hypothesis, ADA, [cells(1, 2, 0, 0)], None) == hypothesis
-    assert find_evidence(with_test(statement("toast")), [], [cells(1, 2, 0, 0)], None).evidence == []
+    assert find_evidence(with_test(make_hypothesis("toast")), [], [cells(1, 2, 0, 0)], None).evidence == []
 
 
 def test_the_estimate_knows_what_fitting_does() -> None:
@@ -164,7 +164,7 @@ def test_the_estimate_knows_what_fitting_does() -> None:
     assert asked["score"].calls == 2 * 10, "all statements at once, in both orders"
     one = estimate_cost(ADA, OTHERS, by_choice=True, statements_per_call=1)
     assert one["score"].calls == 2 * (6 * 17 + 4 * 9), "with four texts, what two of them made can't be tested"
-    six = estimate_cost([jam(i) for i in range(6)], OTHERS, by_choice=True, statements_per_call=1)
+    six = estimate_cost([jam_sample(i) for i in range(6)], OTHERS, by_choice=True, statements_per_call=1)
     assert six["score"].calls == 2 * (6 * (17 + FREE_HYPOTHESES) + 3 * 10 + 3 * 9), "half go on after the first rows"
     assert estimate_cost(ADA[:2], OTHERS)["score"].calls == 0
     assert one["score"].tokens_in > asked["score"].tokens_in > told["score"].tokens_in > 0
@@ -206,7 +206,7 @@ def test_hypotheses_are_made_from_half_of_the_records_or_from_all_choices_where_
 
 def test_what_nothing_can_test_is_known_beforehand() -> None:
     made = [
-        Candidate(statement(name), frozenset(record.id for record in ADA[:count]))
+        Candidate(make_hypothesis(name), frozenset(record.id for record in ADA[:count]))
         for name, count in (("none", 0), ("one", 1), ("two", 2), ("all", 4))
     ]
     assert find_untestable(made, ADA, OTHERS, Rules()) == {
@@ -222,7 +222,7 @@ def test_evidence_is_prose_where_there_is_some() -> None:
     text = "# A heading of five words\n\n| toast | is | in | the | table |\n\nToast is what we had."
     record = Sample(user="ada", id="md", text=text)
     row = ScoreMatrix("likelihood", "m", (Row("md", "ada"), Row("o0", "o")), ("toast",), np.array([[2.0], [0.0]]))
-    (found,) = find_evidence(with_test(statement("toast")), [record], [row], None).evidence
+    (found,) = find_evidence(with_test(make_hypothesis("toast")), [record], [row], None).evidence
     assert found.quote == "Toast is what we had."
     table = record.model_copy(update={"text": "| only | a | table | of toast |"})
-    assert find_evidence(with_test(statement("toast")), [table], [row], None).evidence[0].quote == table.text
+    assert find_evidence(with_test(make_hypothesis("toast")), [table], [row], None).evidence[0].quote == table.text

@@ -13,7 +13,7 @@ from hyperalign.profile import Hypothesis
 from hyperalign.programs.selection import Rules, Selection, select
 from hyperalign.programs.selection.effects import Prior, any_permutation_p, estimate_effects, permutation_p
 
-from ..parts import statement
+from ..toys import make_hypothesis
 from .simulated_people import MIXING, SPACE, USER, Cells, Person, as_matrix, draw_cells, draw_others
 
 NAMES = [h.id for h in SPACE]
@@ -65,7 +65,7 @@ def test_a_statement_that_says_the_same_is_said_once() -> None:
     twice = [cells[:, [telling, telling]] for cells in (own, *others)]
     chosen = selected(twice[0], twice[1:], [SPACE[0], SPACE[1]])
     assert len(chosen.kept) == 1
-    assert chosen.dropped[0].dropped_because == f"says much the same as '{chosen.kept[0].statement}'"
+    assert chosen.dropped[0].dropped_because == f"says much the same as '{chosen.kept[0].make_hypothesis}'"
 
 
 def test_too_few_choices_and_nobody_else_are_said() -> None:
@@ -78,7 +78,7 @@ def test_a_hypothesis_is_not_judged_by_the_choices_that_it_was_made_from() -> No
     rng = np.random.default_rng(7)
     own = draw_cells(rng, 8, np.array([3.0, 0, 0, 0, 0]))
     own[::2, 0] = np.nan
-    free = [statement("h0"), *SPACE[1:]]
+    free = [make_hypothesis("h0"), *SPACE[1:]]
     chosen = selected(own, draw_others(rng), free)
     (tested,) = [h for h in [*chosen.kept, *chosen.dropped] if h.id == "h0"]
     assert tested.test is not None
@@ -93,7 +93,7 @@ def test_random_choices_pass_no_oftener_where_half_of_them_made_the_statements()
         # Sixteen random choices, half of which are left to test what the other half made.
         own = draw_cells(rng, 16) * rng.choice([-1.0, 1.0], size=(16, 1))
         own[::2] = np.nan
-        free = [statement(f"h{i}") for i in range(own.shape[1])]
+        free = [make_hypothesis(f"h{i}") for i in range(own.shape[1])]
         found += bool(selected(own, draw_others(rng), free, Rules(permutations=999)).kept)
     assert found <= 0.1 * 200, "one in twenty, and not one in five as with eight choices"
 
@@ -104,7 +104,7 @@ def test_what_half_the_choices_show_plainly_needs_nothing_of_statements_on_rando
     own = np.hstack([draw_cells(rng, 16) * rng.choice([-1.0, 1.0], size=(16, 1)), np.full((16, 2), 3.0)])
     own[::2, -2:] = np.nan
     others = [np.hstack([cells, rng.normal(size=(2, 2))]) for cells in draw_others(rng)]
-    chosen = selected(own, others, [*SPACE, statement("free"), statement("other")])
+    chosen = selected(own, others, [*SPACE, make_hypothesis("free"), make_hypothesis("other")])
     assert [h.id for h in chosen.kept] == ["free", "other"]
     assert any("do not point one way" in h.dropped_because for h in chosen.dropped)
 

@@ -13,7 +13,7 @@ from hyperalign.programs.selection import Rules, Selection, select
 from hyperalign.programs.selection.effects import interaction_p
 from hyperalign.scores import Row, ScoreMatrix
 
-from ..parts import statement
+from ..toys import make_hypothesis
 from .simulated_people import MIXING, SPACE, draw_cells, draw_others
 
 NAMES = [hypothesis.id for hypothesis in SPACE]
@@ -110,7 +110,7 @@ def test_a_subject_needs_four_choices_on_either_side(inside: int, outside: int) 
 
 def test_only_statements_that_saw_all_choices_are_looked_at_again() -> None:
     rng = np.random.default_rng(6)
-    free = [statement(name, opposite=f"Is not {name}.") for name in NAMES]
+    free = [make_hypothesis(name, opposite=f"Is not {name}.") for name in NAMES]
     assert not selected(turning(rng, 3 * WAY), draw_others(rng), HALF, hypotheses=free).kept
 
 

@@ -16,7 +16,7 @@ from hyperalign.profile import Hypothesis
 from hyperalign.programs.selection import Rules, Selection, select
 from hyperalign.scores import Row, ScoreMatrix
 
-from ..parts import statement
+from ..toys import make_hypothesis
 
 
 def matrix(own: NDArray[np.float64], others: NDArray[np.float64], names: Sequence[str]) -> ScoreMatrix:
@@ -28,7 +28,7 @@ def matrix(own: NDArray[np.float64], others: NDArray[np.float64], names: Sequenc
 def judged(
     own: Sequence[float], others: Sequence[float], hypothesis: Hypothesis | None = None, **rules: float
 ) -> Selection:
-    hypothesis = hypothesis or statement("h")
+    hypothesis = hypothesis or make_hypothesis("h")
     cells = matrix(np.array(own)[:, None], np.array(others)[:, None], [hypothesis.id])
     return select([hypothesis], [cells], "ada", Rules(**rules))  # type: ignore[arg-type]
 
@@ -38,7 +38,7 @@ def test_a_planted_effect_is_kept_among_noise() -> None:
     names = [f"h{i}" for i in range(20)]
     own, others = rng.normal(size=(8, 20)), rng.normal(size=(8, 20))
     own[:, 3] += 4
-    chosen = select([statement(name) for name in names], [matrix(own, others, names)], "ada")
+    chosen = select([make_hypothesis(name) for name in names], [matrix(own, others, names)], "ada")
     assert "h3" in [h.id for h in chosen.kept]
     (kept,) = [h for h in chosen.kept if h.id == "h3"]
     assert kept.test is not None
@@ -52,7 +52,7 @@ def test_a_planted_effect_is_kept_among_noise() -> None:
 
 def test_noise_is_kept_at_most_at_the_stated_rate() -> None:
     rng = np.random.default_rng(2)
-    hypotheses = [statement(f"h{i}", "space" if i % 2 else "inferred") for i in range(4)]
+    hypotheses = [make_hypothesis(f"h{i}", "space" if i % 2 else "inferred") for i in range(4)]
     names = [h.id for h in hypotheses]
     deceived = 0
     for _ in range(200):
@@ -97,7 +97,7 @@ def by_hand(own: list[float], others: list[float]) -> float:
 
 
 def test_a_statement_of_the_space_is_turned_to_the_pole_that_fits_and_pays_for_it() -> None:
-    chosen = judged([0, 1, 2.5, 1.5], [10, 11, 12, 13], statement("warm", "space", opposite="Is cold."))
+    chosen = judged([0, 1, 2.5, 1.5], [10, 11, 12, 13], make_hypothesis("warm", "space", opposite="Is cold."))
     (kept,) = chosen.kept
     assert (kept.statement, kept.opposite) == ("Is cold.", "Is warm.")
     assert kept.test is not None
@@ -116,7 +116,7 @@ def test_cells_that_are_all_alike_on_one_side() -> None:
 def test_a_free_hypothesis_is_never_turned() -> None:
     chosen = judged([0, 1, 2], [10, 11, 12])
     assert chosen.kept == []
-    assert chosen.dropped[0].statement == "Is h."
+    assert chosen.dropped[0].make_hypothesis == "Is h."
     assert chosen.dropped[0].dropped_because == "fits other people at least as well"
 
 
@@ -141,13 +141,13 @@ def test_many_candidates_make_a_weak_one_chance() -> None:
     names = [f"h{i}" for i in range(10)]
     own, others = np.tile([[0.0], [1], [2]], 10), np.tile([[0.0], [1], [2]], 10)
     own[:, 0] = [10, 11, 12]
-    chosen = select([statement(name) for name in names], [matrix(own, others, names)], "ada")
+    chosen = select([make_hypothesis(name) for name in names], [matrix(own, others, names)], "ada")
     reasons = {h.id: h.dropped_because for h in chosen.dropped}
     assert reasons["h0"] == "may be chance among so many candidates (q 0.50, needs 0.10)"
 
 
 def test_what_no_test_has_a_column_for_is_dropped() -> None:
-    chosen = select([statement("lonely")], [], "ada")
+    chosen = select([make_hypothesis("lonely")], [], "ada")
     assert [h.dropped_because for h in chosen.dropped] == ["no test could judge it"]
 
 
@@ -156,7 +156,7 @@ def test_budgets_keep_the_surest_of_each_kind() -> None:
     names = ["a", "b", "c", "x", "y"]
     own, others = rng.normal(size=(6, 5)) + 8, rng.normal(size=(6, 5))
     hypotheses = [
-        statement(name).model_copy(update={"kind": "example" if name in "xy" else "statement"}) for name in names
+        make_hypothesis(name).model_copy(update={"kind": "example" if name in "xy" else "statement"}) for name in names
     ]
     chosen = select(hypotheses, [matrix(own, others, names)], "ada", Rules(max_statements=2, max_examples=1))
     assert sorted(h.kind for h in chosen.kept) == ["example", "statement", "statement"]
@@ -170,8 +170,8 @@ def test_budgets_keep_the_surest_of_each_kind() -> None:
 def test_the_first_matrix_with_a_column_judges() -> None:
     low = matrix(np.zeros((3, 1)), np.ones((3, 1)), ["h"])
     high = matrix(np.array([[9.0], [10], [11]]), np.array([[0.0], [1], [2]]), ["h"])
-    assert select([statement("h")], [high, low], "ada").kept
-    assert not select([statement("h")], [low, high], "ada").kept
+    assert select([make_hypothesis("h")], [high, low], "ada").kept
+    assert not select([make_hypothesis("h")], [low, high], "ada").kept
 
 
 def test_rules_without_a_spread_are_refused() -> None:
@@ -187,7 +187,7 @@ CELLS = st.lists(st.floats(-50, 50) | st.just(math.nan) | st.just(0.0) | st.just
 @example(own=[0.0, 0.0, 0.0], others=[0.0, 0.0, 1.7e-289], source="space")
 @example(own=[0.0, 0.0, 0.0], others=[0.0, 0.0, 1.1e-160], source="space")
 def test_any_cells_are_judged(own: list[float], others: list[float], source: str) -> None:
-    chosen = judged(own, others, statement("h", source), permutations=200)
+    chosen = judged(own, others, make_hypothesis("h", source), permutations=200)
     (hypothesis,) = [*chosen.kept, *chosen.dropped]
     assert bool(chosen.kept) == (not hypothesis.dropped_because)
     assert Hypothesis.model_validate_json(hypothesis.model_dump_json()) == hypothesis
@@ -195,7 +195,7 @@ def test_any_cells_are_judged(own: list[float], others: list[float], source: str
 
 def test_measured_style_leaves_room_for_the_rest() -> None:
     rng = np.random.default_rng(4)
-    hypotheses = [statement(f"m{i}", "measured") for i in range(6)] + [statement(f"h{i}") for i in range(6)]
+    hypotheses = [make_hypothesis(f"m{i}", "measured") for i in range(6)] + [make_hypothesis(f"h{i}") for i in range(6)]
     names = [h.id for h in hypotheses]
     cells = matrix(rng.normal(5, 0.1, size=(8, 12)), rng.normal(size=(8, 12)), names)
     chosen = select(hypotheses, [cells], "ada")
@@ -205,8 +205,8 @@ def test_measured_style_leaves_room_for_the_rest() -> None:
 
 
 def test_examples_are_judged_among_examples() -> None:
-    example = statement("e").model_copy(update={"kind": "example", "source": "example"})
-    noise = [statement(f"n{i}") for i in range(30)]
+    example = make_hypothesis("e").model_copy(update={"kind": "example", "source": "example"})
+    noise = [make_hypothesis(f"n{i}") for i in range(30)]
     rng = np.random.default_rng(5)
     shown = matrix(np.array([[3.0], [3.1], [3.2]]), np.array([[0.0], [0.1], [0.3]]), ["e"])
     others = matrix(rng.normal(size=(8, 30)), rng.normal(size=(8, 30)), [h.id for h in noise])
