@@ -65,7 +65,7 @@ def test_a_statement_that_says_the_same_is_said_once() -> None:
     twice = [cells[:, [telling, telling]] for cells in (own, *others)]
     chosen = selected(twice[0], twice[1:], [SPACE[0], SPACE[1]])
     assert len(chosen.kept) == 1
-    assert chosen.dropped[0].dropped_because == f"says much the same as '{chosen.kept[0].make_hypothesis}'"
+    assert chosen.dropped[0].dropped_because == f"says much the same as '{chosen.kept[0].statement}'"
 
 
 def test_too_few_choices_and_nobody_else_are_said() -> None:

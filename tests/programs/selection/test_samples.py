@@ -116,7 +116,7 @@ def test_cells_that_are_all_alike_on_one_side() -> None:
 def test_a_free_hypothesis_is_never_turned() -> None:
     chosen = judged([0, 1, 2], [10, 11, 12])
     assert chosen.kept == []
-    assert chosen.dropped[0].make_hypothesis == "Is h."
+    assert chosen.dropped[0].statement == "Is h."
     assert chosen.dropped[0].dropped_because == "fits other people at least as well"
 
 
