@@ -31,24 +31,24 @@ _DETAILS = {
     "completion_tokens_details": ("completion_tokens_details", "output_tokens_details"),
 }
 _DETAILED = ("cached_tokens", "cache_write_tokens", "audio_tokens", "reasoning_tokens")
-# What some servers call the prompt's tokens that were cached.
+# Other names of the prompt's cached tokens.
 _CACHED = ("prompt_cache_hit_tokens", "cache_read_input_tokens")
 _MOST_TOKENS = 10**12
 
 
 def normalize_body(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A body with one choice at most, whose parts have the types that OpenAI's client expects.
+    """A body with at most one choice, and fields of the types that OpenAI's client expects.
 
-    Of several choices it is the first that says something; what can't be read is left out.
+    Of several choices the first one with content counts; what can't be read is omitted.
     """
     choices = body.get("choices")
     given = [choices] if isinstance(choices, dict) else choices if isinstance(choices, list) else []
     found = [_choice(choice) for choice in given if isinstance(choice, dict)]
     chosen = next((choice for choice in found if _says_something(choice["message"])), found[0] if found else None)
     usage = body.get("usage")
-    tidy = {name: str(value) for name in ("id", "model") if isinstance(value := body.get(name), (str, int)) and value}
+    normal = {name: str(value) for name in ("id", "model") if isinstance(value := body.get(name), (str, int)) and value}
     return {
-        **tidy,
+        **normal,
         "object": "chat.completion",
         "created": _count(body.get("created")) or 0,
         "choices": [] if chosen is None else [chosen],
@@ -77,24 +77,24 @@ def _message(message: dict[str, Any]) -> dict[str, Any]:
     content = _text(message.get("content"), aside)
     thoughts = [thought for name in _THOUGHT_FIELDS if (thought := _thought(message.get(name)))]
     # LiteLLM looks for tags in the content unless this field is there.
-    tidy: dict[str, Any] = {
+    normal: dict[str, Any] = {
         "role": "assistant",
         "content": content,
         "reasoning_content": (thoughts[0] if thoughts else "\n".join(aside)) or None,
     }
     calls = _calls(message.get("tool_calls")) or _calls(message.get("function_call"))
     if calls:
-        tidy["tool_calls"] = calls
+        normal["tool_calls"] = calls
     # LiteLLM keeps what it has no field for under another name.
     kept = message.get("provider_specific_fields")
     refusal = message.get("refusal") or (kept.get("refusal") if isinstance(kept, dict) else None)
     if refusal and isinstance(refusal, str):
-        tidy["refusal"] = refusal
-    return tidy
+        normal["refusal"] = refusal
+    return normal
 
 
 def _finish_reason(given: Any) -> str | None:
-    """Why an answer ended, which some servers put into a list or an object."""
+    """Why an answer ended; some servers put it into a list or an object."""
     while isinstance(given, (list, dict)):
         given = given.get("type") or given.get("reason") if isinstance(given, dict) else next(iter(given), None)
     if not isinstance(given, str):
@@ -103,7 +103,7 @@ def _finish_reason(given: Any) -> str | None:
 
 
 def _calls(given: Any) -> list[dict[str, Any]]:
-    """Calls of tools with their arguments as text, which some servers give as an object."""
+    """Tool calls with their arguments as text; some servers give an object."""
     found = []
     for number, call in enumerate(given if isinstance(given, list) else [given]):
         function = call.get("function", call) if isinstance(call, dict) else None
@@ -140,7 +140,7 @@ def _part(part: Any, thoughts: list[str]) -> str:
 
 
 def _thought(given: Any) -> str:
-    """What was thought as one text, from whatever a server puts there."""
+    """Thoughts as one text, from whatever a server puts there."""
     if isinstance(given, list):
         return "\n".join(filter(None, map(_thought, given)))
     if isinstance(given, dict) and given:
@@ -150,7 +150,7 @@ def _thought(given: Any) -> str:
 
 
 def _logprobs(given: Any) -> dict[str, Any] | None:
-    """Log-probabilities of the written tokens in the form of chat completions; None where there are none to be read."""
+    """Log-probabilities of the generated tokens in the form of chat completions; None if there are none."""
     if isinstance(given, dict) and isinstance(given.get("tokens"), list):
         given = _convert_logprobs(given)
     elif isinstance(given, dict):
@@ -193,7 +193,7 @@ def _is_nats(value: Any) -> bool:
 
 
 def _usage(usage: dict[str, Any]) -> dict[str, Any] | None:
-    """What was used, with whole numbers; None where neither side is known."""
+    """Token counts as whole numbers; None if neither side is known."""
     found = {name: list(_counts_of(usage, others).values()) for name, others in _COUNTS.items()}
     counts: dict[str, Any] = {name: given[0] for name, given in found.items() if given}
     if not (counts.get("prompt_tokens") or counts.get("completion_tokens")):
@@ -214,7 +214,7 @@ def _counts_of(given: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, in
 
 
 def _count(given: Any) -> int | None:
-    """A number of tokens, which some servers give as text; None for what is none."""
+    """A number of tokens, also if given as text; None for anything else."""
     if isinstance(given, bool) or not isinstance(given, (int, float, str)):
         return None
     try:

@@ -35,7 +35,7 @@ from hyperalign.programs.dspy_internals import TimeoutError as LateError
 from hyperalign.programs.dspy_internals import Usage as Reported
 
 from .error_mapping import in_short, signs
-from .exchange import AsyncLiteLLMCall, Exchange, LiteLLMCall, guess_tokens, is_policy, unusable
+from .exchange import AsyncLiteLLMCall, Exchange, LiteLLMCall, estimate_usage, is_policy, unusable
 from .meter import Meter, Slot, price
 from .replies import Reply, ThoughtFilter, note_truncated
 from .target import Target
@@ -248,7 +248,7 @@ class _Call:
         if raw is None:
             return None
         response, reply = self.exchange.read(raw)
-        self.count(response.usage, guessed=guess_tokens(response, reply))
+        self.count(response.usage, estimated=estimate_usage(response, reply))
         self.target.pace.answered()
         return response if self.exchange.accept(response, reply) else None
 
@@ -258,7 +258,7 @@ class _Call:
         _note_truncated(response)
         return response
 
-    def count(self, usage: Reported, *, guessed: int = 0) -> None:
+    def count(self, usage: Reported, *, estimated: int = 0) -> None:
         """Book a request that the model worked on, with the tokens that were reported, or else guessed."""
         if self.meter.budget is None:
             return
@@ -270,7 +270,7 @@ class _Call:
         spent = Usage(
             calls=1,
             tokens_in=tokens_in,
-            tokens_out=tokens_out or guessed,
+            tokens_out=tokens_out or estimated,
             tokens_cached=cached,
             seconds=self.exchange.seconds,
         )
@@ -370,9 +370,9 @@ class _Stream:
         if event.type == "delta" and isinstance(event.delta, TextDelta):
             self._last = event
             text = self._filter.feed(event.delta.text or "")
-            shown = [self._with(event, text)] if text else []
+            shown = [self._replace_text(event, text)] if text else []
         elif event.type == "end" and (text := self._filter.flush()):
-            shown = [self._with(self._last, text), event]
+            shown = [self._replace_text(self._last, text), event]
         for each in shown:
             self._collected.push(each)
             self.has_begun = self.has_begun or (each.type == "delta" and isinstance(each.delta, TextDelta))
@@ -390,7 +390,7 @@ class _Stream:
             raise unusable(self._call.target.name, response, Reply())
         return self.has_ended
 
-    def _with(self, event: Any, text: str) -> Any:
+    def _replace_text(self, event: Any, text: str) -> Any:
         # Log-probabilities are of the tokens as they came.
         return event if event.delta.text == text else replace(event, delta=replace(event.delta, text=text, logprobs=()))
 

@@ -30,13 +30,13 @@ from hyperalign.programs.dspy_internals import (
 from hyperalign.programs.dspy_internals import TimeoutError as LateError
 
 from .error_mapping import in_short, signs
-from .parameters import wishes_in
-from .replies import Reply, guessed_tokens, read_reply
+from .parameters import optional_names
+from .replies import Reply, estimate_tokens, read_reply
 from .target import Target
 
-__all__ = ["AsyncLiteLLMCall", "Exchange", "LiteLLMCall", "guess_tokens", "is_policy", "unusable"]
+__all__ = ["AsyncLiteLLMCall", "Exchange", "LiteLLMCall", "estimate_usage", "is_policy", "unusable"]
 
-# A server that asks for a longer pause than this is not waited for.
+# Longer pauses that a server asks for are not waited for.
 _LONGEST_WAIT_SECONDS = 60.0
 _ILLEGAL = 451
 _MAY_BE_POLICY = {400, 403, 422}
@@ -50,10 +50,10 @@ _ROLES = re.compile(
     r"(?:not|unsupported|invalid)|(?:unsupported|invalid|unknown|unexpected) (?:role|value)\b.{0,20}\bsystem\b",
     re.IGNORECASE,
 )
-_ASKED_WRONGLY = (InvalidRequestError, UnsupportedFeatureError)
+_BAD_REQUESTS = (InvalidRequestError, UnsupportedFeatureError)
 # More than there are parameters to leave out one by one.
 _ATTEMPTS = 16
-_UNFINISHED_TOKENS = 1_024
+_TRUNCATED_TOKENS = 1_024
 
 
 class _OfExchange:
@@ -101,7 +101,7 @@ class Exchange:
         self._began = 0.0
 
     def arguments(self, wished: dict[str, Any]) -> dict[str, Any]:
-        """What to hand LiteLLM for the next attempt, of all that the request wishes for."""
+        """The arguments for LiteLLM's next attempt, of all that the request asks for."""
         self._room = self._target.parameters.room
         if self._target.parameters.merges_roles:
             wished = {**wished, "messages": _merge_roles(wished.get("messages") or [])}
@@ -132,7 +132,7 @@ class Exchange:
         """
         parameters = self._target.parameters
         if self._without:
-            # It was one of these, if it was not a whim: the server did not say which.
+            # One of these was refused, if it was not a passing fault: the server did not tell which.
             parameters.suspect(self._without)
             self._without = ()
         reply = reply or Reply()
@@ -147,18 +147,18 @@ class Exchange:
         raise unusable(self._target.name, response, reply)
 
     def _is_worth_more(self, reply: Reply, *, cut: bool, says: bool) -> bool:
-        """Whether asking again may give an answer that can be used."""
+        """Whether asking again may give a usable answer."""
         if cut and (reply.thought or not says):
             return self._target.parameters.learn_thinking(had=self._room)
         if cut:
-            # JSON without its end: the answer is longer than was thought, or it never ends.
-            before, self._extra = self._extra, _UNFINISHED_TOKENS
+            # JSON without its end: the answer is longer than expected, or it never ends.
+            before, self._extra = self._extra, _TRUNCATED_TOKENS
             return not before
         again, self._asked_again = not self._asked_again, True
         return again and reply.reason != "content_filter"
 
     def refused(self, error: Exception, outer: BaseException | None) -> bool:
-        """Whether a refused attempt is worth making in another way, or after a pause.
+        """Whether to repeat a failed attempt in another way, or after a pause.
 
         Args:
             error: what it raised.
@@ -177,7 +177,7 @@ class Exchange:
             return self._target.parameters.learn_too_long(self._room)
         if isinstance(error, ProviderError) and _ROLES.search(str(error)):
             return self._target.parameters.learn_roles()
-        return isinstance(error, _ASKED_WRONGLY) and self._can_ask_for_less(error)
+        return isinstance(error, _BAD_REQUESTS) and self._can_ask_for_less(error)
 
     def _can_ask_for_less(self, error: Exception) -> bool:
         said = str(error)
@@ -187,12 +187,12 @@ class Exchange:
             return True
         if self._without:
             return False
-        self._without = wishes_in(self._sent)
+        self._without = optional_names(self._sent)
         return bool(self._without)
 
 
 def _merge_roles(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A conversation without a system turn and with roles that alternate, for templates that know no other."""
+    """A conversation without a system turn and with alternating roles, for templates that accept no other."""
     merged: list[dict[str, Any]] = []
     for message in messages:
         role = "user" if message["role"] == "system" else message["role"]
@@ -210,21 +210,21 @@ def _merge_roles(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _response(reply: Reply, request: Request) -> Response:
-    """DSPy's form of an answer; one without any choice says nothing."""
+    """DSPy's form of an answer; one without any choice is empty."""
     nothing = {"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": "stop"}
     body = dict(reply) | ({} if reply["choices"] else {"choices": [nothing]})
     response: Response = response_from_openai_chat(body, model=request.model)
     return response
 
 
-def guess_tokens(response: Response, reply: Reply) -> int:
-    """Tokens of an answer whose server does not count them; 0 where it does."""
+def estimate_usage(response: Response, reply: Reply) -> int:
+    """Tokens of an answer, estimated if the server does not count them; 0 if it does."""
     usage = response.usage
-    return 0 if usage is not None and (usage.input_tokens or usage.output_tokens) else guessed_tokens(reply.text)
+    return 0 if usage is not None and (usage.input_tokens or usage.output_tokens) else estimate_tokens(reply.text)
 
 
 def is_policy(error: Exception) -> bool:
-    """Whether a provider refused what was asked, and not how."""
+    """Whether a provider refused the content of a request, and not its form."""
     cause: BaseException | None = error
     while cause is not None:
         if type(cause).__name__ == "ContentPolicyViolationError":
@@ -236,7 +236,7 @@ def is_policy(error: Exception) -> bool:
 
 
 def unusable(name: str, response: Response, reply: Reply) -> ModelOutputError:
-    """The error for an answer that can't be used, in the model's own words where it has any."""
+    """The error for an answer that can't be used, with the model's own refusal if it gave one."""
     if reply.refusal:
         return ModelOutputError(f"'{name}' refused to answer: {in_short(reply.refusal)}", remedy="Try another --model.")
     if response.finish_reason == "length" and _says_something(response):

@@ -1,7 +1,7 @@
 """The embedded model's server: llama.cpp on loopback, in a process that several programs share.
 
 ``LlamaServer`` finds or starts the one server of a model file and settings, and holds a lease on it. Run as a module,
-this file is that server: it serves until nobody holds a lease any more. The two share files in ``servers/`` of the
+this file is that server: it serves until no lease is held any more. The two share files in ``servers/`` of the
 cache folder, named ``<weights>-<settings>``: ``.json`` (address and key, readable by the owner alone), ``.lock`` (held
 while starting or stopping), ``.alive`` (held by the server while it lives), ``.leases/`` (one locked file a user) and
 ``.log``. The kernel releases the locks of a process that ends, even by ``kill -9``.
@@ -196,7 +196,7 @@ def _start(places: _Places, model: Path, served_name: str, settings: ServerSetti
 
 
 def _serve(places: _Places, model: str, served_name: str, settings: ServerSettings) -> None:
-    """Load the model, say where it listens, and serve until nobody holds a lease."""
+    """Load the model, publish the address, and serve until no lease is held."""
     import xllamacpp
 
     stopping = threading.Event()
@@ -237,7 +237,7 @@ def _parameters(parameters: Any, model: str, served_name: str, key: str, setting
 
 
 def _has_users(places: _Places) -> bool:
-    """Whether anybody holds a lease, or is about to."""
+    """Whether a lease is held, or about to be."""
     try:
         return any(not _is_free(lease) for lease in places.leases.iterdir())
     except FileNotFoundError:
@@ -245,7 +245,7 @@ def _has_users(places: _Places) -> bool:
 
 
 def _retire(places: _Places) -> bool:
-    """Leave, unless somebody is just coming in; True when it is time to go."""
+    """Prepare to end, unless a lease is just being taken; True if the server is to end."""
     if not places.leases.is_dir():
         return True
     try:

@@ -36,7 +36,7 @@ from .target import TARGET_OPTIONS, Target, open_target
 
 
 class _Repeated(logging.Filter):
-    """What is said once a call, of parameters that are taken all the same and of answers that may be cut."""
+    """Drops warnings that are repeated at every call."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         said = record.getMessage()
@@ -45,7 +45,7 @@ class _Repeated(logging.Filter):
 
 for _name in ("LiteLLM", "dspy.clients.lm"):
     logging.getLogger(_name).addFilter(_Repeated())
-# Of LiteLLM's own types; it would show in the terminal of whoever streams.
+# About LiteLLM's own types; it would show in the terminal while an answer streams.
 warnings.filterwarnings("ignore", message="Items? '.*' on TypedDict class", category=UserWarning)
 
 __all__ = ["LM", "stream"]
@@ -105,7 +105,7 @@ class LM(dspy.LM):
 
     @property
     def budget(self) -> Budget | None:
-        """What calls are counted in."""
+        """The budget that counts its calls."""
         return self._own_engine.meter.budget
 
     @property
@@ -115,14 +115,14 @@ class LM(dspy.LM):
 
     @property
     def statements_per_call(self) -> int:
-        """How many statements it is asked about in one call."""
+        """How many statements one call asks about."""
         return SMALL_MODEL_STATEMENTS_PER_CALL if self.target.kind in {"local", "adapter"} else STATEMENTS_PER_CALL
 
     @property
     def writing(self) -> dict[str, float]:
-        """What to set for free writing: small models fall into loops unless repetition costs them something.
+        """Settings for free writing: a penalty on repetition keeps small models out of loops.
 
-        What a vLLM server has may be large, and does not need it; it does it little harm.
+        A vLLM server's model may be large and does not need it; it does little harm there.
         """
         return {"frequency_penalty": _LOOP_PENALTY} if self.target.kind in {"local", "vllm"} else {}
 
@@ -195,12 +195,12 @@ class LM(dspy.LM):
             raise from_dspy(error, self.target) from error
 
     def __getstate__(self) -> dict[str, Any]:
-        # What was asked are people's words: they do not travel with a model into a file or another process.
+        # The history holds people's words: they do not travel with a model into a file or another process.
         state: dict[str, Any] = super().__getstate__()
         return {**state, "history": []}
 
     def dump_state(self) -> dict[str, Any]:
-        """What it takes to connect again: no key, no headers, no budget, no journal."""
+        """The settings to connect again: no key, headers, budget or journal."""
         target = self.target
         state = {
             LM_CLASS_STATE_KEY: f"{type(self).__module__}.{type(self).__qualname__}",
@@ -235,7 +235,7 @@ class LM(dspy.LM):
 
 
 def stream(lm: Any, messages: Sequence[Message], **settings: Any) -> Iterator[str]:
-    """Ask a model and hand its answer out as it comes; counted like any other call.
+    """Ask a model and yield its answer as it comes; counted like any other call.
 
     Args:
         lm: a model from ``connect``; the answer of any other ``dspy`` model comes in one piece.
@@ -271,7 +271,7 @@ def stream(lm: Any, messages: Sequence[Message], **settings: Any) -> Iterator[st
             ) from error
         if begun or not _passes(error):
             raise from_dspy(error, lm.target) from error
-    # Nothing is shown yet, and the trouble may pass: an ordinary call tries again, with DSPy's waits between.
+    # Nothing is shown yet, and the fault may pass: an ordinary call tries again, with DSPy's pauses between.
     (answer,) = lm(messages=list(messages), **settings)
     yield answer if isinstance(answer, str) else answer["text"]
 
@@ -281,5 +281,5 @@ def _texts(events: Iterator[Any]) -> Iterator[str]:
 
 
 def _passes(error: LMError) -> bool:
-    """Whether asking again may help: the trouble passes, or the answer was of no use and can be asked for otherwise."""
+    """Whether asking again may help: the fault may pass, or the answer could not be used."""
     return isinstance(error, _PASSING) or isinstance(own_cause(error), ModelOutputError)

@@ -229,7 +229,7 @@ def price(model: str, tokens_in: int, tokens_out: int, tokens_cached: int) -> fl
 @cache
 def _has_price(model: str) -> bool:
     if model.startswith(("ollama/", "ollama_chat/")):
-        # LiteLLM would ask a server: what one's own machine costs nobody knows.
+        # LiteLLM would ask a server, which does not know what a machine costs.
         return False
     import litellm
 

@@ -1,7 +1,7 @@
-"""What is sent to a model: of all that a call wishes for, the part that this model takes.
+"""Which parameters of a call are sent to a model: those that it accepts.
 
-LiteLLM's own table and check say what a known model takes; a server that refuses a parameter says the rest, and what it
-refused is left out from then on. A model that thinks before it answers is given room for its thoughts.
+LiteLLM's table and its own check tell what a known model accepts; what a server refuses is omitted from then on. A
+model that thinks before it answers gets extra tokens for its thoughts.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["SHORT_ANSWER_TOKENS", "Parameters", "accepted", "speaks_responses", "thinks", "wishes_in"]
+__all__ = ["SHORT_ANSWER_TOKENS", "Parameters", "is_accepted", "optional_names", "speaks_responses", "thinks"]
 
 _log = logging.getLogger("hyperalign")
 
 SHORT_ANSWER_TOKENS = 320
-"""An answer of at most so many tokens is a letter or a list of letters, for which little thinking is enough."""
+"""An answer limited to this many tokens is a letter or a list of letters: little thinking is enough."""
 _ROOM_TOKENS = 8_192
 _MORE_ROOM_TOKENS = 32_768
 _LEAST_ROOM_TOKENS = 256
-# What a call can do without, the dearest to it last.
-_WISHES = (
+# Parameters that a call can do without, the most important last.
+_OPTIONAL = (
     "top_logprobs",
     "logprobs",
     "seed",
@@ -39,7 +39,7 @@ _WISHES = (
 )
 _JSON = "json"
 _LENGTHS = ("max_tokens", "max_completion_tokens")
-_COOLEST = 0.01
+_LOWEST_TEMPERATURE = 0.01
 _POSITIVE = re.compile(r"strictly positive|greater than (?:0|zero)|> ?0", re.IGNORECASE)
 _LENGTH = re.compile(r"max[_ ](?:completion[_ ]|output[_ ]|new[_ ])?tokens", re.IGNORECASE)
 _AT_MOST = re.compile(
@@ -49,26 +49,26 @@ _AT_MOST = re.compile(
 )
 _UNKNOWN = re.compile(r"unsupported|not supported|unknown|unrecognized|not permitted|use '", re.IGNORECASE)
 _OUT_OF_ROOM = re.compile(r"higher max_(?:completion_)?tokens|could not finish", re.IGNORECASE)
-# What servers write of a parameter, beside its name.
+# How servers describe a parameter, beside its name.
 _ALSO_CALLED = {
     "response_format": r"json[ _]?(?:schema|object|mode)|structured output|grammar",
     "logprobs": r"(?<!top_)log[ -]?prob",
     "reasoning_effort": r"reasoning|thinking",
     "frequency_penalty": r"penalt",
 }
-# Of these LiteLLM asks a server that runs somewhere, and not its table.
+# For these LiteLLM asks a running server instead of its table.
 _ASKS_SERVER = ("ollama/", "ollama_chat/")
-# Asking these for an effort turns their thinking on, or says nothing to them.
+# Asking these for an effort turns their thinking on, or has no effect.
 _UNASKED = re.compile(r"claude|anthropic|deepseek|bedrock|mistral|ollama", re.IGNORECASE)
 
 
 class Parameters:
-    """What one model takes; shared by all calls to it, and safe to use from several threads.
+    """The parameters that one model accepts; shared by all calls to it, and safe to use from several threads.
 
     Args:
         model: LiteLLM's name of it.
-        name: what it is called in messages to the user.
-        fixed: parameters that the user set, which stand in place of what a call wishes.
+        name: its name in messages to the user.
+        fixed: parameters that the user set, which override those of a call.
     """
 
     def __init__(self, model: str, name: str, fixed: Mapping[str, Any] | None = None) -> None:
@@ -81,14 +81,14 @@ class Parameters:
         self._room: int | None = None
         self._most_room = _MORE_ROOM_TOKENS
         self._longest: int | None = None
-        self._coolest = 0.0
+        self._lowest_temperature = 0.0
         self._suspected = False
         self.merges_roles = False
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._by_user = set(self.fixed)
 
     def set_by_user(self, names: Iterable[str]) -> None:
-        """Settings that somebody chose, so that it is told where they are left out."""
+        """Note settings that the user chose: a warning tells when one is omitted."""
         with self._lock:
             self._by_user.update(names)
 
@@ -96,8 +96,8 @@ class Parameters:
         """The arguments of a call to LiteLLM.
 
         Args:
-            wished: all arguments that the call would like to be made with.
-            without: names to leave out this time.
+            wished: all arguments that the call asks for.
+            without: names to omit this time.
             extra: tokens beside those of the answer, this time.
         """
         arguments = {**wished, **self.fixed}
@@ -108,7 +108,7 @@ class Parameters:
             refused, length, told = set(self._refused), self._length, set(self._by_user)
             room, longest = self._room_now(), self._longest
         if arguments.get("temperature") is not None:
-            arguments["temperature"] = max(arguments["temperature"], self._coolest)
+            arguments["temperature"] = max(arguments["temperature"], self._lowest_temperature)
         if limit is not None:
             is_letters = limit <= SHORT_ANSWER_TOKENS and arguments.get("response_format") is None
             if room and is_letters and _takes_low_effort(self._model):
@@ -118,22 +118,22 @@ class Parameters:
                 arguments[length] = asked if longest is None else min(asked, longest)
         if "json_schema" in refused and _is_schema(arguments.get("response_format")):
             arguments["response_format"] = {"type": "json_object"}
-        wishes = {name: arguments[name] for name in _WISHES if arguments.get(name) is not None}
+        wishes = {name: arguments[name] for name in _OPTIONAL if arguments.get(name) is not None}
         refused |= set(without)
-        granted = _granted(self._model, {name: value for name, value in wishes.items() if name not in refused})
-        self._tell_user_of(name for name in told if name in wishes and name not in granted)
-        return {name: value for name, value in arguments.items() if name not in _WISHES} | granted
+        granted = _grant(self._model, {name: value for name, value in wishes.items() if name not in refused})
+        self._report_omitted(name for name in told if name in wishes and name not in granted)
+        return {name: value for name, value in arguments.items() if name not in _OPTIONAL} | granted
 
     def learn_refusal(self, said: str, sent: Mapping[str, Any], *, room: int) -> bool:
-        """Note what a server refused by name.
+        """Note which parameter a server refused.
 
         Args:
-            said: the server's words.
-            sent: what was sent.
-            room: how much of the sent length was room to think.
+            said: the server's message.
+            sent: the arguments that were sent.
+            room: how many of the sent tokens were room to think.
 
         Returns:
-            True if something can be asked for otherwise, so that it is worth asking again.
+            Whether another way of asking is worth a try.
         """
         if _OUT_OF_ROOM.search(said):
             return self.learn_thinking(had=room)
@@ -142,29 +142,29 @@ class Parameters:
                 self._rename_length(name)
                 return True
             return self._learn_longest(said, int(sent[name])) or self.learn_too_long(room)
-        # One at a time, the least dear first: of two that do not go together the other one may stay.
-        named = next((name for name in wishes_in(sent) if _names(said, name)), None)
+        # One at a time, the least important first: of two that exclude each other, the other one may stay.
+        named = next((name for name in optional_names(sent) if _names(said, name)), None)
         if named == "temperature" and sent[named] == 0 and _POSITIVE.search(said):
-            self._coolest = _COOLEST
+            self._lowest_temperature = _LOWEST_TEMPERATURE
         elif named is not None:
             self.leave_out(["json_schema" if _is_schema(sent[named]) else named])
         return named is not None
 
     def learn_roles(self) -> bool:
-        """Note that a server takes no system turn, or wants roles to alternate; False if it was known."""
+        """Note that a server accepts no system turn, or wants alternating roles; False if it was known."""
         with self._lock:
             known, self.merges_roles = self.merges_roles, True
         return not known
 
     def suspect(self, names: Iterable[str]) -> None:
-        """Note that a call went well without these, which a server refused without a reason: twice is no whim."""
+        """Note that a call succeeded without these, after a refusal that named none: a second time omits them."""
         with self._lock:
             again, self._suspected = self._suspected, True
         if again:
             self.leave_out(names)
 
     def _learn_longest(self, said: str, sent: int) -> bool:
-        """Note how long an answer may be, where a server says it."""
+        """Note how long an answer may be, if the server's message says it."""
         longest = min((int(number) for number in _AT_MOST.findall(said) if int(number) < sent), default=0)
         if not longest:
             return False
@@ -173,11 +173,7 @@ class Parameters:
         return True
 
     def learn_too_long(self, room: int) -> bool:
-        """Note that an answer with so much room to think was too long for the model or its window.
-
-        Returns:
-            True if there is less to ask for.
-        """
+        """Note that this much room to think was too long for the model or its context; False if there was none."""
         if not room:
             return False
         with self._lock:
@@ -186,20 +182,20 @@ class Parameters:
         return True
 
     def leave_out(self, names: Iterable[str]) -> None:
-        """Send these no more, and tell the user once."""
+        """Omit these from now on, and warn the user once."""
         names = list(names)
         with self._lock:
             self._refused.update(names)
-        self._tell_user_of(names)
+        self._report_omitted(names)
 
     def learn_thinking(self, *, had: int | None = None) -> bool:
         """Note that the model thinks before it answers.
 
         Args:
-            had: how much room a call had that ran out of it; None where it was enough.
+            had: how much room a call had that ran out of it; None if it was enough.
 
         Returns:
-            True if the next call gets more room than that.
+            Whether the next call gets more room than that.
         """
         with self._lock:
             wanted = _MORE_ROOM_TOKENS if had is not None and had >= _ROOM_TOKENS else _ROOM_TOKENS
@@ -208,7 +204,7 @@ class Parameters:
 
     @property
     def room(self) -> int:
-        """Tokens that a call gets beside those of its answer, to think."""
+        """Tokens to think that a call gets beside those of its answer."""
         with self._lock:
             return self._room_now()
 
@@ -217,20 +213,20 @@ class Parameters:
 
     @property
     def supported(self) -> frozenset[str]:
-        """The names of OpenAI's parameters that the model takes, as far as is known."""
+        """The names of OpenAI's parameters that the model accepts, as far as is known."""
         with self._lock:
             return _known(self._model) - self._refused
 
     def _rename_length(self, name: str) -> None:
-        """Say the length of an answer under its other name; under none where that was refused, too."""
+        """Limit an answer by the parameter's other name; by none if that was refused, too."""
         with self._lock:
             self._refused.add(name)
             self._length = _LENGTHS[1 - _LENGTHS.index(name)]
 
-    def _tell_user_of(self, names: Iterable[str]) -> None:
+    def _report_omitted(self, names: Iterable[str]) -> None:
         with self._lock:
-            new = [name for name in dict.fromkeys(names) if name not in self._told]
-            self._told.update(new)
+            new = [name for name in dict.fromkeys(names) if name not in self._reported]
+            self._reported.update(new)
         for name in new:
             _log.warning("%s takes no %s: it is asked without.", self._name, name)
 
@@ -238,13 +234,13 @@ class Parameters:
         return _ROOM_TOKENS if thinks(self._model) else 0
 
 
-def wishes_in(arguments: Mapping[str, Any]) -> tuple[str, ...]:
-    """The arguments that a call can do without."""
-    return tuple(name for name in _WISHES if name in arguments)
+def optional_names(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names among a call's arguments that it can do without."""
+    return tuple(name for name in _OPTIONAL if name in arguments)
 
 
-def accepted(model: str, wishes: Mapping[str, Any]) -> bool:
-    """Whether LiteLLM's own check lets a model be asked with these parameters; nothing is sent."""
+def is_accepted(model: str, wishes: Mapping[str, Any]) -> bool:
+    """Whether LiteLLM's own check accepts these parameters for a model; nothing is sent."""
     from litellm.exceptions import UnsupportedParamsError
     from litellm.utils import get_optional_params
 
@@ -285,13 +281,13 @@ def _known(model: str) -> frozenset[str]:
 
 
 def _longest_answer(model: str) -> int:
-    """How many tokens a model can write; where the table does not say, as many as anybody may want."""
+    """How many tokens a model can write; a high number if the table does not tell."""
     return int(_about(model).get("max_output_tokens") or _MORE_ROOM_TOKENS * 2)
 
 
 @lru_cache(maxsize=256)
 def _about(model: str) -> Mapping[str, Any]:
-    """What LiteLLM's table says of a model; nothing, if it is not in it."""
+    """LiteLLM's entry for a model; empty if its table lacks it."""
     import litellm
 
     if model.startswith(_ASKS_SERVER):
@@ -310,40 +306,40 @@ def _provider(model: str) -> tuple[str, str]:
     return bare, provider
 
 
-def _granted(model: str, wishes: Mapping[str, Any]) -> dict[str, Any]:
-    """The wishes that LiteLLM's check grants together."""
+def _grant(model: str, wishes: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the optional parameters that LiteLLM's check accepts together."""
     known = {name: value for name, value in wishes.items() if name in _known(model)}
     if "logprobs" not in known:
         known.pop("top_logprobs", None)
-    kept = _kept_by_check(model, tuple((name, _plain(name, value)) for name, value in known.items()))
-    # It is no parameter of OpenAI's: LiteLLM hands it on to whoever takes it, and its table does not say who.
+    kept = _check_together(model, tuple((name, _plain(name, value)) for name, value in known.items()))
+    # No parameter of OpenAI's: LiteLLM passes it on where it is supported, and its table does not tell where.
     return {name: value for name, value in wishes.items() if name in kept or name == "top_k"}
 
 
 def _plain(name: str, value: Any) -> Any:
-    """A value that can be looked up: of a schema it matters that it is one, not which."""
+    """A hashable form of a value; all schemas are alike."""
     if name == "response_format":
         return "json_schema" if _is_schema(value) else "json_object"
     return value if isinstance(value, str | int | float) else (_JSON, json.dumps(value, sort_keys=True))
 
 
 @lru_cache(maxsize=1024)
-def _kept_by_check(model: str, wishes: tuple[tuple[str, Any], ...]) -> frozenset[str]:
+def _check_together(model: str, wishes: tuple[tuple[str, Any], ...]) -> frozenset[str]:
     kept = {name: _example(name, value) for name, value in wishes}
-    # Some are refused by themselves, and some only beside another.
+    # Some are refused on their own, and some only beside another.
     for name, value in wishes:
-        if name != "top_logprobs" and not _accepted_alone(model, name, value):
+        if name != "top_logprobs" and not _is_accepted_alone(model, name, value):
             del kept[name]
-    for name in _WISHES:
-        if not kept or accepted(model, kept):
+    for name in _OPTIONAL:
+        if not kept or is_accepted(model, kept):
             break
         kept.pop(name, None)
     return frozenset(kept)
 
 
 @lru_cache(maxsize=4096)
-def _accepted_alone(model: str, name: str, value: Any) -> bool:
-    return accepted(model, {name: _example(name, value)})
+def _is_accepted_alone(model: str, name: str, value: Any) -> bool:
+    return is_accepted(model, {name: _example(name, value)})
 
 
 def _example(name: str, value: Any) -> Any:

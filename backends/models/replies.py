@@ -14,7 +14,7 @@ from typing import Any
 
 from .bodies import BLANK, INVISIBLE, normalize_body
 
-__all__ = ["Reply", "ThoughtFilter", "guessed_tokens", "note_truncated", "read_reply", "truncated"]
+__all__ = ["Reply", "ThoughtFilter", "estimate_tokens", "note_truncated", "read_reply", "truncated"]
 
 _truncated: ContextVar[list[str] | None] = ContextVar("truncated", default=None)
 _CHARACTERS_PER_TOKEN = 4
@@ -37,7 +37,7 @@ def _either_case(*marks: str) -> str:
 _OPENING = re.compile(rf"[\s{BLANK}]*({_either_case(*_MARKS)})")
 _CLOSINGS = {mark: re.compile(_either_case(end)) for mark, end in _MARKS.items()}
 _LONGEST_MARK = max(map(len, (*_MARKS, *_MARKS.values())))
-# Of these tags a text may tell, unless they stand on lines of their own.
+# A text may be about these tags, unless they stand on lines of their own.
 _LINED_THOUGHT = re.compile(r"\s*<(thinking|thought|thoughts|reasoning)>.*?</\1>[ \t]*\n", re.DOTALL | re.IGNORECASE)
 # Some chat templates open the tag in the prompt, so that an answer only closes it, on a line of its own.
 _LINED_OPENING = re.compile(_either_case(*_LINED_MARKS))
@@ -70,10 +70,10 @@ class Reply(dict[str, Any]):
     """The body of an answer in OpenAI's form, and what was found in it.
 
     Attributes:
-        text: what is said, without thoughts.
+        text: the answer, without thoughts.
         thought: whether the model thought before it answered, or instead.
         reason: why it ended, in the server's own term.
-        refusal: what it said instead of an answer.
+        refusal: the message that it gave instead of an answer.
     """
 
     text: str = ""
@@ -86,8 +86,8 @@ def read_reply(body: Mapping[str, Any], *, wants_tools: bool = False) -> Reply:
     """Read the body of a whole answer.
 
     Args:
-        body: as LiteLLM gives it, or the server.
-        wants_tools: tools were offered, so that calls of them are an answer of their own.
+        body: from LiteLLM or the server.
+        wants_tools: whether tools were offered, so that calls of them are an answer.
 
     Returns:
         The same in OpenAI's form, with ``choices[0].message.content`` as text.
@@ -149,8 +149,8 @@ class ThoughtFilter:
         return text
 
 
-def guessed_tokens(text: str) -> int:
-    """About how many tokens a text has, where a server does not say."""
+def estimate_tokens(text: str) -> int:
+    """About how many tokens a text has."""
     return math.ceil(len(text) / _CHARACTERS_PER_TOKEN)
 
 
@@ -194,7 +194,7 @@ def _without_end(text: str) -> str:
 
 
 def _visible(text: str) -> str:
-    """A text without characters at its ends that nobody sees, and the white space among them."""
+    """A text without invisible characters at its ends, and the white space among them."""
     start, end = len(text) - len(text.lstrip(BLANK)), len(text.rstrip(BLANK))
     if any(mark in text[end:] for mark in INVISIBLE):
         text = text[:end]
@@ -202,13 +202,13 @@ def _visible(text: str) -> str:
 
 
 def _tool_arguments(message: Mapping[str, Any]) -> str:
-    """What an answer says that comes as the call of a tool which nobody offered."""
+    """The answer that comes as the call of a tool that was not offered."""
     calls = message.get("tool_calls", [])
     return str(calls[0]["function"]["arguments"]) if len(calls) == 1 else ""
 
 
 def _align_logprobs(logprobs: dict[str, Any] | None, text: str) -> dict[str, Any] | None:
-    """Those of the text alone, where a server gives those of the thoughts, too; None where it can't be told."""
+    """The log-probabilities of the text alone, without those of thoughts; None if they can't be told apart."""
     if logprobs is None:
         return None
     tokens = logprobs["content"]

@@ -29,13 +29,10 @@ _ANOTHER_INTERFACE = "The server at this address does not speak OpenAI's chat in
 
 
 def read_content(content: bytes) -> tuple[int, dict[str, Any]] | None:
-    """The status that an answer should have had, and its body.
+    """The status that a successful answer should have had, and its normalized body; None if it holds no JSON.
 
     Args:
-        content: the whole body as it came, of an answer with the status of success.
-
-    Returns:
-        None where it is neither JSON nor a stream of it.
+        content: the whole body as it came.
     """
     try:
         body = _parsed(content)
@@ -68,7 +65,7 @@ def _json(text: str) -> Any:
 
 
 def _error(body: Mapping[str, Any]) -> tuple[int, dict[str, Any]] | None:
-    """An error that says it is none; some servers send an empty one along with every answer."""
+    """An error sent with the status of success; some servers send an empty one along with every answer."""
     given = body.get("error")
     error = given if isinstance(given, dict) else {"message": given}
     if body.get("choices") or not any(error.values()):
@@ -96,7 +93,7 @@ def _no_answer(body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
 
 
 def _as_chat(body: dict[str, Any]) -> dict[str, Any] | None:
-    """A body in the form of chat completions, from that or another interface; None where it has no answer."""
+    """A body in the form of chat completions, from that or another interface; None if it holds no answer."""
     message, content = body.get("message"), body.get("content")
     if "choices" in body:
         return body
@@ -105,7 +102,7 @@ def _as_chat(body: dict[str, Any]) -> dict[str, Any] | None:
     if isinstance(body.get("response"), str) and "done" in body:
         return _chat(body, {"content": body["response"]}, body.get("done_reason"), usage=body)
     if isinstance(content, list) and ("stop_reason" in body or body.get("type") == "message"):
-        return _chat(body, {"content": content, "tool_calls": _used_tools(content)}, body.get("stop_reason"))
+        return _chat(body, {"content": content, "tool_calls": _tool_calls(content)}, body.get("stop_reason"))
     return None
 
 
@@ -116,7 +113,7 @@ def _chat(body: Mapping[str, Any], message: dict[str, Any], finish: Any, usage: 
     return {**head, "choices": choices, "usage": usage or body.get("usage")}
 
 
-def _used_tools(content: list[Any]) -> list[dict[str, Any]]:
+def _tool_calls(content: list[Any]) -> list[dict[str, Any]]:
     return [
         {"id": part.get("id"), "function": {"name": part.get("name"), "arguments": part.get("input")}}
         for part in content
@@ -125,7 +122,7 @@ def _used_tools(content: list[Any]) -> list[dict[str, Any]]:
 
 
 def _events(text: str) -> Iterator[dict[str, Any]]:
-    """What a stream of events carries; an event may have several lines, and some servers leave out the empty ones."""
+    """The bodies in a stream of events; an event may have several lines, and some servers omit the empty ones."""
     for block in re.split(r"\n{2,}", re.sub(r"\r\n?", "\n", text)):
         lines = [line[len("data:") :].strip() for line in block.split("\n") if line.startswith("data:")]
         whole = _json("\n".join(lines))
@@ -135,7 +132,7 @@ def _events(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _assemble(text: str) -> dict[str, Any] | None:
-    """The one body that the pieces of a stream make; None where none of them can be read."""
+    """The body that the chunks of a stream make; None if none of them can be read."""
     chunks, last = _Chunks(), None
     for last in _events(text):
         if last.get("error"):
@@ -147,7 +144,7 @@ def _assemble(text: str) -> dict[str, Any] | None:
 
 
 class _Chunks:
-    """The pieces of a streamed answer, of its first choice."""
+    """The chunks of a streamed answer's first choice."""
 
     def __init__(self) -> None:
         self.has_choices = False
@@ -161,7 +158,7 @@ class _Chunks:
         self._finish_reason: Any = None
 
     def add(self, chunk: Mapping[str, Any]) -> None:
-        """Take in the next piece."""
+        """Add the next chunk."""
         for name in ("id", "model", "created", "usage"):
             if chunk.get(name):
                 self._head[name] = chunk[name]
@@ -174,7 +171,7 @@ class _Chunks:
                     self._add_choice(choice)
 
     def body(self) -> dict[str, Any]:
-        """The whole."""
+        """The whole answer."""
         if self._index is None:
             return {**self._head, "choices": []}
         for call in self._calls:
@@ -229,7 +226,7 @@ class Clients:
     """The HTTP clients of one model, kept so that connections are used again.
 
     Args:
-        provider: LiteLLM's name of the provider; all but those that speak OpenAI's wire use LiteLLM's own clients.
+        provider: LiteLLM's name of the provider; all but OpenAI-compatible servers use LiteLLM's own clients.
         timeout: seconds to wait for an answer.
     """
 
@@ -238,18 +235,18 @@ class Clients:
         self._timeout = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
         self._lock = threading.Lock()
         self._plain: dict[tuple[str, str], Any] = {}
-        weakref.finalize(self, _close, self._plain)
+        weakref.finalize(self, _close_clients, self._plain)
         # Asynchronous connections belong to the event loop that made them.
         self._by_loop: weakref.WeakKeyDictionary[Any, dict[tuple[str, str], Any]] = weakref.WeakKeyDictionary()
 
     def client(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """What to hand LiteLLM for an ordinary call: nothing, or the client.
+        """LiteLLM's argument for an ordinary call: none, or the client.
 
         Args:
             options: the address and key of the call, as LiteLLM takes them.
         """
         with self._lock:
-            return self._of(self._plain, options, asynchronous=False)
+            return self._client_for(self._plain, options, asynchronous=False)
 
     def async_client(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The same for a call in the running event loop."""
@@ -259,9 +256,9 @@ class Clients:
             for loop in [loop for loop in self._by_loop if loop.is_closed()]:
                 del self._by_loop[loop]
             kept = self._by_loop.setdefault(asyncio.get_running_loop(), {})
-            return self._of(kept, options, asynchronous=True)
+            return self._client_for(kept, options, asynchronous=True)
 
-    def _of(
+    def _client_for(
         self, kept: dict[tuple[str, str], Any], options: Mapping[str, Any], *, asynchronous: bool
     ) -> dict[str, Any]:
         base, key = options.get("api_base") or environment_base(self._provider), options.get("api_key")
@@ -269,44 +266,46 @@ class Clients:
             return {}
         name = (base, key or "")
         if name not in kept:
-            kept[name] = None if _behind_proxy(base) else self._made(base, key, asynchronous=asynchronous)
+            kept[name] = None if _is_behind_proxy(base) else self._make_client(base, key, asynchronous=asynchronous)
         return {"client": kept[name]} if kept[name] is not None else {}
 
-    def _made(self, base: str, key: str | None, *, asynchronous: bool) -> Any:
+    def _make_client(self, base: str, key: str | None, *, asynchronous: bool) -> Any:
         if self._provider == "openai":
             import litellm
             import openai
 
-            # As LiteLLM looks for it; a server at home often wants none, and the client library always.
+            # In LiteLLM's order; the client library wants a key even where the server does not.
             found = key or litellm.api_key or litellm.openai_key or os.environ.get("OPENAI_API_KEY") or "none"
             shared: dict[str, Any] = {"api_key": found, "base_url": base, "max_retries": 0}
             if asynchronous:
-                return openai.AsyncOpenAI(
-                    **shared, http_client=httpx.AsyncClient(transport=_AsyncTidy(), timeout=self._timeout)
-                )
-            return openai.OpenAI(**shared, http_client=httpx.Client(transport=_Tidy(), timeout=self._timeout))
+                client = httpx.AsyncClient(transport=_AsyncNormalizingTransport(), timeout=self._timeout)
+                return openai.AsyncOpenAI(**shared, http_client=client)
+            return openai.OpenAI(**shared, http_client=self._http_client())
         if self._provider == "hosted_vllm" and not asynchronous:
             from litellm.llms.custom_httpx.http_handler import HTTPHandler
 
-            return HTTPHandler(client=httpx.Client(transport=_Tidy(), timeout=self._timeout))
+            return HTTPHandler(client=self._http_client())
         return None
+
+    def _http_client(self) -> httpx.Client:
+        return httpx.Client(transport=_NormalizingTransport(), timeout=self._timeout)
 
 
 def environment_base(provider: str) -> str | None:
-    """Where LiteLLM goes by the environment for a provider, if not to the provider itself."""
+    """The address that the environment sets for a provider, in place of the provider's own."""
     if provider != "openai":
         return None
     return os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
 
 
-def _close(kept: dict[tuple[str, str], Any]) -> None:
+def _close_clients(kept: dict[tuple[str, str], Any]) -> None:
     for client in kept.values():
         if client is not None:
             client.close()
 
 
-class _Tidy(httpx.HTTPTransport):
-    """Tidies whole answers on their way in."""
+class _NormalizingTransport(httpx.HTTPTransport):
+    """Normalizes whole answers as they arrive."""
 
     def __init__(self) -> None:
         super().__init__(verify=_certificates(), limits=_NO_LIMIT)
@@ -318,11 +317,11 @@ class _Tidy(httpx.HTTPTransport):
                 content = response.read()
             finally:
                 response.close()
-            return _with(response, content)
+            return _normalize_response(response, content)
         return response
 
 
-class _AsyncTidy(httpx.AsyncHTTPTransport):
+class _AsyncNormalizingTransport(httpx.AsyncHTTPTransport):
     """The same, asynchronously."""
 
     def __init__(self) -> None:
@@ -336,7 +335,7 @@ class _AsyncTidy(httpx.AsyncHTTPTransport):
                 content = await response.aread()
             finally:
                 await response.aclose()
-            return _with(response, content)
+            return _normalize_response(response, content)
         return response
 
 
@@ -346,14 +345,14 @@ def _certificates() -> Any:
     return get_ssl_configuration()
 
 
-def _behind_proxy(base: str) -> bool:
+def _is_behind_proxy(base: str) -> bool:
     """Whether the environment names a proxy for an address: LiteLLM's own clients know how to go through it."""
     address, proxies = urlsplit(base), getproxies()
     return bool({address.scheme, "all"} & proxies.keys()) and not proxy_bypass(address.hostname or "")
 
 
 def _is_whole_answer(request: httpx.Request, response: httpx.Response) -> bool:
-    """Whether one body was asked for, as which a stream that nobody asked for is read, too; or a refusal is told."""
+    """Whether the answer to a request for one body came: a success, or a refusal."""
     granted = response.is_success or response.status_code == _BAD_REQUEST
     return granted and request.url.path.endswith("/chat/completions") and not _wants_stream(request)
 
@@ -365,10 +364,10 @@ def _wants_stream(request: httpx.Request) -> bool:
         return False
 
 
-def _with(response: httpx.Response, content: bytes) -> httpx.Response:
-    """The answer with a tidy body; one that is no JSON stays as it is."""
+def _normalize_response(response: httpx.Response, content: bytes) -> httpx.Response:
+    """The answer with a normalized body; one that is not JSON stays as it is."""
     if response.status_code == _BAD_REQUEST:
-        # LiteLLM tries to mend these by itself, and loses them.
+        # LiteLLM would handle these itself, and lose the message.
         content = content.replace(b"roles must alternate", b"roles have to alternate")
         content = content.replace(b"roles should be alternating", b"roles have to alternate")
     found = read_content(content) if response.is_success else None
