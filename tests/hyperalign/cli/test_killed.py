@@ -96,7 +96,7 @@ def test_twenty_kills_lose_nothing(tmp_path: Path, scripted_server: ScriptedServ
 
 def written_calls(runs: Path, server: ScriptedServer) -> set[str]:
     """The requests whose answers are on the disk: as many as lines, by what the server answered."""
-    (folder,) = runs.glob("infer-ada-*")
+    (folder,) = runs.glob("fit-ada-*")
     file = folder / "calls.jsonl"
     lines = file.read_text().splitlines() if file.exists() else []
     ids = set()

@@ -59,7 +59,7 @@ def test_a_search_leaves_what_it_did_and_found(
     done = run(*asked)
     assert done.code == 0, done.err
     assert "candidate(s) were tried on" in done.out
-    assert "Each person's last quarter of records is asked about" in done.out, "what is known of the people"
+    assert "Cases are the last quarter of each person's records" in done.out, "what is known of the people"
     assert read_artifact(tmp_path / "out").note in done.out
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} == {
