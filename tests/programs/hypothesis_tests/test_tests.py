@@ -317,6 +317,6 @@ def test_a_real_model_fills_every_cell(smollm: Scorer) -> None:
     assert np.isfinite(likelihood.values).all()
     assert len(set(likelihood.values.ravel())) == 6
     example = make_hypothesis("example").model_copy(update={"kind": "example", "statement": ADA[1].text})
-    examples = fill(ExampleTest(smollm, rows=2), [example], [ADA[0], ADA[2], *OTHERS[:2]], made_from={})
-    assert np.isfinite(examples.values).all()
-    assert examples.values[:2].mean() > examples.values[2:].mean()
+    examples = fill(ExampleTest(smollm, rows=1), [example], [ADA[0], OTHERS[0]], made_from={}).values
+    assert np.isfinite(examples).all()
+    assert examples[0] > examples[1] + 1, "by 1.6 nats a token"

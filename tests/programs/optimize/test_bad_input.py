@@ -15,7 +15,7 @@ from hyperalign.programs.optimize.metric import GuardedMetric
 from hyperalign.programs.optimize.search import search
 from hyperalign.runs import Journal
 from tests.fixtures.scripted_server import ScriptedServer
-from tests.programs.optimize.polite_answers import asked, examples, metric, model, program
+from tests.programs.optimize.polite_task import examples, metric, model, program, search_options
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from tests.programs.optimize.polite_answers import asked, examples, metric, mode
 )
 def test_too_few_people(trainset: list[dspy.Example], said: str, scripted_server: ScriptedServer) -> None:
     with pytest.raises(InputError, match=said):
-        search(program(), **asked(lm=model(scripted_server), trainset=trainset))
+        search(program(), **search_options(lm=model(scripted_server), trainset=trainset))
     assert not scripted_server.requests
 
 
@@ -48,7 +48,7 @@ def failing(gold: Any, pred: Any, trace: Any = None) -> float:
 )
 def test_a_metric_that_is_none(bad: Any, said: str, scripted_server: ScriptedServer) -> None:
     with pytest.raises(InputError, match=said):
-        search(program(), **asked(lm=model(scripted_server), metric=bad))
+        search(program(), **search_options(lm=model(scripted_server), metric=bad))
 
 
 def test_a_metric_that_fails_half_way_ends_the_search(scripted_server: ScriptedServer) -> None:
@@ -59,7 +59,7 @@ def test_a_metric_that_fails_half_way_ends_the_search(scripted_server: ScriptedS
         return metric(gold, pred) if len(calls) < 12 else failing(gold, pred)
 
     with pytest.raises(InputError, match="The metric raised ZeroDivisionError"):
-        search(program(), **asked(lm=model(scripted_server), metric=late))
+        search(program(), **search_options(lm=model(scripted_server), metric=late))
 
 
 def test_an_answer_that_is_none_is_one_examples_failure(scripted_server: ScriptedServer) -> None:
@@ -84,7 +84,7 @@ def test_a_budget_that_is_too_small(scripted_server: ScriptedServer) -> None:
     for cap in (1, 12):
         budget = Budget(max_calls=cap)
         with pytest.raises(BudgetExceededError, match="budget of"):
-            search(program(), **asked(lm=model(scripted_server, budget), budget=budget))
+            search(program(), **search_options(lm=model(scripted_server, budget), budget=budget))
         assert budget.spent.calls == cap
 
 
@@ -96,7 +96,7 @@ def test_a_budget_caps_models_that_were_connected_without_one(scripted_server: S
     for count, given in enumerate(({"lm": lm}, {"reflection": lm, "program": own}), start=1):
         budget = Budget(max_calls=12)
         with pytest.raises(BudgetExceededError, match="budget of 12 calls"):
-            search(**asked(**{"program": program(), "budget": budget, **given}))
+            search(**search_options(**{"program": program(), "budget": budget, **given}))
         assert budget.spent.calls == 12
         assert len(scripted_server.requests) == 12 * count
     assert lm.budget is None, "the model of the caller is as it was"
@@ -106,5 +106,5 @@ def test_a_budget_caps_models_that_were_connected_without_one(scripted_server: S
 
 def test_an_optimizer_that_there_is_not(scripted_server: ScriptedServer) -> None:
     with pytest.raises(InputError, match="There is no optimizer 'copro'"):
-        search(program(), **asked(lm=model(scripted_server), optimizer="copro"))
+        search(program(), **search_options(lm=model(scripted_server), optimizer="copro"))
     assert not scripted_server.requests

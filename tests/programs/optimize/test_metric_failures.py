@@ -12,26 +12,33 @@ from hyperalign.errors import MissingKeyError, ModelError, ModelOutputError, Mod
 from hyperalign.programs.optimize.metric import FailureCallback, SearchEnded, find_fatal_error, in_metric
 from hyperalign.programs.optimize.search import search
 from tests.fixtures.scripted_server import ScriptedServer, error
-from tests.programs.optimize.polite_answers import asked, but, examples, model, program, reflects
+from tests.programs.optimize.polite_task import (
+    answer_otherwise,
+    asks_for_instruction,
+    examples,
+    model,
+    program,
+    search_options,
+)
 
 
 def test_a_model_that_cannot_reflect_is_no_null(scripted_server: ScriptedServer) -> None:
     for instead, kind in ((error(401, "No such key."), MissingKeyError), (error(404), UnknownModelError)):
         lm = model(scripted_server)
-        but(scripted_server, reflects, instead)
+        answer_otherwise(scripted_server, asks_for_instruction, instead)
         del scripted_server.requests[:]
         with pytest.raises(kind):
-            search(program(), **asked(lm=lm, max_steps=8))
-        assert sum(map(reflects, scripted_server.requests)) == 1, "it is asked no more"
+            search(program(), **search_options(lm=lm, max_steps=8))
+        assert sum(map(asks_for_instruction, scripted_server.requests)) == 1, "it is asked no more"
 
 
 @pytest.mark.parametrize("optimizer", ["gepa", "bootstrap", "mipro"])
 def test_a_server_that_dies_in_a_search_ends_it(optimizer: str, scripted_server: ScriptedServer) -> None:
     lm = model(scripted_server)
-    but(scripted_server, lambda request: len(scripted_server.requests) > 13, error(503, "Down."))
+    answer_otherwise(scripted_server, lambda request: len(scripted_server.requests) > 13, error(503, "Down."))
     shown = [example.copy(user="example", cares=False) for example in examples(4, 1)]
     with pytest.raises(ModelServerError, match=r"Down\."):
-        search(program(), **asked(lm=lm, optimizer=optimizer, demos=shown))
+        search(program(), **search_options(lm=lm, optimizer=optimizer, demos=shown))
     assert len(scripted_server.requests) == 14, "it is asked no more"
 
 

@@ -1,4 +1,4 @@
-"""A small task on a scripted server: whoever is told to be polite says please, and some people like that."""
+"""A small task on a scripted server: a model that is told to be polite says please, and most people like that."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def field(name: str, text: str) -> str:
     return f"[[ ## {name} ## ]]\n{text}\n\n[[ ## completed ## ]]"
 
 
-def answered(request: Recorded, better: str = POLITE) -> str:
-    """What the scripted model says: a new instruction where it is asked for one, else an answer."""
+def answer_as_model(request: Recorded, better: str = POLITE) -> str:
+    """The scripted model: a new instruction where a request asks for one, else an answer."""
     said = json.dumps(request.body["messages"])
     if "proposed_instruction" in said:
         return field("proposed_instruction", better) if better != "Hm." else "Hm."
@@ -55,24 +55,24 @@ def program() -> dspy.Module:
 
 
 def model(server: ScriptedServer, budget: Budget | None = None, journal: Any = None, better: str = POLITE) -> Any:
-    """The scripted model, ready to be asked."""
-    server.default = reply(lambda request: answered(request, better))
+    """A connection to the scripted model."""
+    server.default = reply(lambda request: answer_as_model(request, better))
     return connect("openai/any", api_base=server.base, api_key="k", num_retries=0, budget=budget, journal=journal)
 
 
-def but(server: ScriptedServer, when: Callable[[Recorded], bool], instead: Step) -> None:
-    """From now on the server does something else with some requests."""
+def answer_otherwise(server: ScriptedServer, when: Callable[[Recorded], bool], instead: Step) -> None:
+    """Let the server do something else with some requests from now on."""
     usual = server.default
     server.default = Step(
         "but", lambda handler, request: (instead if when(request) else usual).action(handler, request)
     )
 
 
-def reflects(request: Recorded) -> bool:
+def asks_for_instruction(request: Recorded) -> bool:
     """Whether a request asks for a new instruction."""
     return "better instruction" in json.dumps(request.body["messages"])
 
 
-def asked(**changed: Any) -> dict[str, Any]:
-    """What a search is asked for, with some of it changed."""
+def search_options(**changed: Any) -> dict[str, Any]:
+    """Arguments of ``search``, with some of them changed."""
     return {"trainset": examples(), "metric": metric, "max_steps": 3, **changed}
