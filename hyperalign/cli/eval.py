@@ -210,7 +210,7 @@ def comparison_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
 
     from .terminal import make_table
 
-    columns = ("first", "second", "second minus first", "p (Holm)", "would settle it")
+    columns = ("first", "second", "second minus first", "p (Holm)", "clusters needed")
     title = "Shares in percent, their differences in points."
     table = make_table("strategy", "metric", title=title, numbers=columns)
     for condition, metrics in rows.items():

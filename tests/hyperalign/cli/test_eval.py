@@ -145,7 +145,7 @@ def test_how_many_others_one_is_held_against_is_told_of_the_cost_and_of_the_run(
     assert f"fit takes {REFERENCE_RECORDS}." in " ".join(run("eval", "--help").out.split())
 
 
-def test_controls_are_switched_off_by_name_and_the_report_says_so(run: Run, asked: list[str], tmp_path: Path) -> None:
+def test_controls_are_disabled_by_name_and_the_report_says_so(run: Run, asked: list[str], tmp_path: Path) -> None:
     done = run(*asked, "--out", tmp_path / "a", "--without", "votes,wrong-user")
     assert done.code == 0, done.err
     first = (tmp_path / "a" / "report.md").read_text().splitlines()[0]
