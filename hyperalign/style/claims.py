@@ -5,24 +5,36 @@ A claim can be checked on further texts, and has an opposite.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.resources import files
 from statistics import fmean
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from .estimate import Estimate, estimate
-from .features import FEATURES, Aspect, Features, measure
+from .features import FEATURES, Aspect, FeatureKind, Features, measure
 from .parsed import words_of
 from .reference import Reference, load_reference
-from .statements import say
 
-__all__ = ["STANDS_APART", "StyleClaim", "distance", "find_claims", "find_shifts", "keep_strongest"]
+__all__ = [
+    "STANDS_APART",
+    "StyleClaim",
+    "distance",
+    "find_claims",
+    "find_shifts",
+    "keep_strongest",
+    "load_statements",
+    "say",
+]
 
 MAX_DEVIATIONS = 3.0
 STANDS_APART = 0.8
 MIN_EDITS = 2
 LEAST_SHIFT = 0.5
+_MOST = "most people"
 _DRAFTS = "the drafts"
 
 
@@ -230,3 +242,53 @@ def _shift_claim(name: str, known: Sequence[tuple[float, float]], reference: Ref
         # Nobody was measured who shifts it the other way, so the opposite has no figures.
         opposite=say(name, -direction, usual, usual, than=_DRAFTS),
     )
+
+
+@cache
+def load_statements() -> dict[str, dict[str, str]]:
+    """For each feature the sentences for more of it (``high``) and for less (``low``)."""
+    found: dict[str, dict[str, str]] = json.loads(
+        files("hyperalign.style").joinpath("statements.json").read_text(encoding="utf-8")
+    )
+    return found
+
+
+def _word_rate(value: float) -> str:
+    """A rate per 100 words in words."""
+    if value < 0.04:
+        return "almost none"
+    if value >= 0.95:
+        return f"{value:.1f}".removesuffix(".0") + " in 100 words" if value < 2.95 else f"{value:.0f} in 100 words"
+    every = 100 / value
+    step = 10 if every < 400 else 100
+    return f"one in {step * round(every / step)} words"
+
+
+def _word_figure(value: float, kind: FeatureKind, name: str) -> str:
+    if kind in ("share", "flag"):
+        return f"{100 * value:.0f} %"
+    if kind == "rate":
+        return _word_rate(value)
+    return f"{value:.1f}" if name == "word_letters" else f"{value:.0f}"
+
+
+def say(name: str, direction: int, value: float, usual: float, *, than: str = _MOST) -> str:
+    """Word a difference as one sentence.
+
+    Args:
+        name: the feature.
+        direction: +1 if the writer has more than most people, -1 if less.
+        value: the writer's figure, in the feature's unit.
+        usual: the figure of those whom ``than`` names.
+        than: whom the writer is compared with, in the plural.
+    """
+    kind = FEATURES[name].kind
+    template = load_statements()[name]["high" if direction > 0 else "low"]
+    if than != _MOST:
+        template = template.replace(f"{_MOST}'s", f"{than}'").replace(_MOST, than)
+    here, there = _word_figure(value, kind, name), _word_figure(usual, kind, name)
+    if here == there:
+        # Equal figures would contradict the sentence.
+        return template.partition(":")[0] + "."
+    about = "about " if kind in ("count", "score") else ""
+    return template.format(value=about + here, usual=there)

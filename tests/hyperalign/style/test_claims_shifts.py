@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hyperalign.style import FEATURES, find_shifts
-from hyperalign.style.statements import SAYINGS, say
+from hyperalign.style.claims import load_statements, say
 
 LOUD = "Come on Friday! Bring the boat! We will sail at noon! The wind is good!"
 CALM = "Come on Friday. Bring the boat. We will sail at noon. The wind is good."
@@ -45,5 +45,5 @@ def test_every_feature_can_be_said_of_drafts() -> None:
             said = say(name, direction, 0.9, 0.1, than="the drafts")
             assert "most people" not in said
             assert "drafts's" not in said
-            if "{usual}" in (SAYINGS[name].high if direction > 0 else SAYINGS[name].low) and ":" in said:
+            if "{usual}" in load_statements()[name]["high" if direction > 0 else "low"] and ":" in said:
                 assert "the drafts" in said

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperalign.style import FEATURES, measure, measure_all
+from hyperalign.style.claims import load_statements
 from hyperalign.style.features import syllables
 from hyperalign.style.parsed import load_function_words
-from hyperalign.style.statements import SAYINGS
 
 # Ten words, so that one occurrence is 10 per 100 words.
 TEN = "alpha beta gamma delta epsilon zeta eta theta iota kappa"
@@ -68,11 +68,11 @@ def test_a_feature_is_what_its_name_says(name: str, text: str, expected: float |
 
 
 def test_every_feature_has_a_saying_for_both_poles_and_a_unit() -> None:
-    assert set(SAYINGS) == set(FEATURES)
+    assert set(load_statements()) == set(FEATURES)
     for feature in FEATURES.values():
         assert feature.unit
         assert feature.grain > 0
-        for pole in SAYINGS[feature.name]:
+        for pole in load_statements()[feature.name].values():
             assert pole.count("{value}") == pole.count("{usual}") == 1
             assert ": " in pole
 
