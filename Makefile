@@ -41,7 +41,7 @@ OTHER := .venv-other/bin
 
 .PHONY: help demo test test-other-python test-train test-vllm check cov fix bench docs site lock clean
 
-help: ## Say what there is
+help: ## List the targets
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: .venv/.ready ## The whole loop on an example person: profile, evidence, an answer without and with it
@@ -76,11 +76,11 @@ check: site ## Format, lint, figures of the source tree, docs site, and strict t
 cov: .venv/.ready-dev ## All tests, with the lines that none of them runs
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
 
-fix: .venv/.ready-dev ## Format, and mend what can be mended without thought
+fix: .venv/.ready-dev ## Format, and fix what ruff can fix by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/.ready-dev ## Print what a call and a score cost on this machine; nothing is judged
+bench: .venv/.ready-dev ## Print what a call, an eval and a score cost on this machine
 	$(BIN)/python benches/lm_overhead.py
 	$(BIN)/python benches/eval_load.py
 	$(BIN)/hyperalign models pull $(MODEL)
