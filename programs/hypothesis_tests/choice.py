@@ -103,16 +103,13 @@ class WhichFits(Program):
         return resolve_model(self.ask, self._model)
 
     def one_way(self, statements: Sequence[str], first: str, second: str, *, exchanged: bool) -> Steps[list[float]]:
-        """Steps that ask about one order.
+        """Steps that ask about one order; returns the probability that each statement fits the first text.
 
         Args:
             statements: the statements.
             first: one text.
             second: the other.
             exchanged: shows the second text as A.
-
-        Returns:
-            The probability that each statement fits the first text.
         """
         a, b = (second, first) if exchanged else (first, second)
 

@@ -190,11 +190,7 @@ class GuardedMetric:
             self.fault = self.fault or fault
 
     def check(self) -> None:
-        """Raise the first fault, if there was one.
-
-        Raises:
-            HyperalignError: that fault.
-        """
+        """Raise the first fault, if there was one."""
         if self.fault is not None:
             raise self.fault
 
@@ -205,9 +201,9 @@ class GuardedMetric:
             InputError: it did.
         """
         if self.constant:
+            (score,) = self._scores
             raise InputError(
-                f"The metric gave {next(iter(self._scores)):g} to each of {self._scored} answers: nothing can be told "
-                "apart.",
+                f"The metric gave {score:g} to each of {self._scored} answers: nothing can be told apart.",
                 remedy="Give a finer metric, or examples that are neither all solved nor all failed.",
             )
 

@@ -167,13 +167,7 @@ class _RejectedCandidates:
 
 
 def check_requirements(name: str | Any, program: dspy.Module, *, reflects: bool, demos: Sequence[dspy.Example]) -> None:
-    """Check that an optimizer has what it needs, before anything is spent.
-
-    Args:
-        name: see ``run_optimizer``.
-        program: the program to improve.
-        reflects: whether there is a model that writes instructions.
-        demos: examples of people who agreed to be shown.
+    """Check that an optimizer has what it needs, before anything is spent; ``reflects`` if a model writes instructions.
 
     Raises:
         InputError: there is no such optimizer, or it lacks something.

@@ -23,6 +23,7 @@ from hyperalign.scores import ScoreMatrix
 
 from .effects import (
     Effects,
+    Floats,
     Table,
     Tried,
     any_permutation_p,
@@ -62,7 +63,7 @@ class _Group:
 
     table: Table
     effects: Effects
-    versions: Sequence[NDArray[np.float64]]
+    versions: Sequence[Floats]
     """The person's cells in units of noise: as they are, and minus what other people prefer; the larger p counts."""
     p: float
 
@@ -110,7 +111,7 @@ def _test_group(table: Table, rules: Rules) -> _Group:
     return _Group(table, found, versions, max(permutation_p(each, seed=rules.seed) for each in versions))
 
 
-def _align(groups: Sequence[_Group]) -> list[list[NDArray[np.float64]]]:
+def _align(groups: Sequence[_Group]) -> list[list[Floats]]:
     """The versions of each group, with a row for each of the person's choices: NaN where the group has no cells."""
     place = {record: at for at, record in enumerate(dict.fromkeys(name for g in groups for name in g.table.records))}
     aligned = []
@@ -155,12 +156,8 @@ def _judge(group: _Group, gate: float, limit: float, rules: Rules) -> list[Judge
     return judged
 
 
-def find_redundant(cells: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which statements have nearly the same cells up to their sign, shape (statements, statements).
-
-    Args:
-        cells: shape (choices, statements), without gaps.
-    """
+def find_redundant(cells: Floats) -> NDArray[np.bool_]:
+    """Which statements have nearly the same cells up to their sign; cells have shape (choices, statements), no gaps."""
     # Uncentered, so that exchanging chosen and rejected changes nothing.
     products = cells.T @ cells
     lengths = np.sqrt(np.diag(products))
@@ -213,14 +210,7 @@ def _find_splits(records: Sequence[str], subjects: Subjects, rules: Rules) -> Su
 
 
 def _find_scoped(table: Table, subjects: Subjects, kept: Collection[str], rules: Rules) -> dict[str, Hypothesis]:
-    """Statements that hold on one subject only, by id; none that is kept or redundant with one that is.
-
-    Args:
-        table: the statements.
-        subjects: from ``_find_splits``.
-        kept: ids of the statements that hold for all prompts.
-        rules: what a hypothesis needs to be kept.
-    """
+    """Statements that hold on one subject only, by id; none that is kept or redundant with one that is."""
     columns, cells = table.columns, table.own
     inside = np.array([[record in ids for record in table.records] for ids in subjects.values()])
     # In units of scale, so that statements with large cells do not dominate.

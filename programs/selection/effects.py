@@ -25,6 +25,7 @@ from hyperalign.scores import ScoreMatrix
 
 __all__ = [
     "Effects",
+    "Floats",
     "Prior",
     "Table",
     "Tried",
@@ -36,6 +37,7 @@ __all__ = [
     "widest_table",
 ]
 
+Floats = NDArray[np.float64]
 Tried = Sequence[tuple[Hypothesis, ScoreMatrix]]
 """Hypotheses, each with the matrix that has a column for it."""
 
@@ -65,17 +67,17 @@ class Table:
         return [self.matrix.rows[at].record for at in self._rows[self.user]]
 
     @cached_property
-    def own(self) -> NDArray[np.float64]:
+    def own(self) -> Floats:
         """The person's cells, shape (choices, statements)."""
         return self._cells[self._rows[self.user]]
 
     @cached_property
-    def weights(self) -> NDArray[np.float64]:
+    def weights(self) -> Floats:
         """The weight of each of those choices, shape (choices,)."""
         return np.array([self.matrix.rows[at].weight for at in self._rows[self.user]], dtype=np.float64)
 
     @cached_property
-    def others(self) -> list[NDArray[np.float64]]:
+    def others(self) -> list[Floats]:
         """The cells of each other person, shape (choices, statements)."""
         return [self._cells[rows] for user, rows in self._rows.items() if rows and user != self.user]
 
@@ -85,7 +87,7 @@ class Table:
         return sum(map(len, self.others))
 
     @cached_property
-    def _cells(self) -> NDArray[np.float64]:
+    def _cells(self) -> Floats:
         return self.matrix.values[:, [self.matrix.columns.index(column) for column in self.columns]]
 
     @cached_property
@@ -147,31 +149,26 @@ class Effects:
         scale: root mean square of everybody's cells.
     """
 
-    raw: NDArray[np.float64]
-    noise: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    covariance: NDArray[np.float64]
-    single: NDArray[np.float64]
-    scale: NDArray[np.float64]
+    raw: Floats
+    noise: Floats
+    mean: Floats
+    covariance: Floats
+    single: Floats
+    scale: Floats
 
     @property
-    def spread(self) -> NDArray[np.float64]:
+    def spread(self) -> Floats:
         """Posterior standard deviation of each effect."""
         variances = np.diag(self.covariance) / self.scale**2
         return np.asarray(np.sqrt(np.maximum(variances, 1e-12)) * self.scale, dtype=np.float64)
 
     @property
-    def positive(self) -> NDArray[np.float64]:
+    def positive(self) -> Floats:
         """Posterior probability that each effect is above zero: that the statement holds rather than its opposite."""
         return np.asarray(special.ndtr(self.mean / self.spread), dtype=np.float64)
 
 
-def estimate_effects(
-    own: NDArray[np.float64],
-    others: list[NDArray[np.float64]],
-    prior: Prior,
-    weights: NDArray[np.float64] | None = None,
-) -> Effects:
+def estimate_effects(own: Floats, others: list[Floats], prior: Prior, weights: Floats | None = None) -> Effects:
     """Estimate one person's effects.
 
     Args:
@@ -212,7 +209,7 @@ _EXACT_UP_TO = 12
 _SAMPLED = 2_000
 
 
-def permutation_p(cells: NDArray[np.float64], *, seed: int = 0) -> float:
+def permutation_p(cells: Floats, *, seed: int = 0) -> float:
     """p of the null hypothesis that the choices are random: how often they would agree with each other as much.
 
     Args:
@@ -226,7 +223,7 @@ def permutation_p(cells: NDArray[np.float64], *, seed: int = 0) -> float:
     return float(np.mean(lengths >= lengths[0] - 1e-9))
 
 
-def any_permutation_p(groups: Sequence[Sequence[NDArray[np.float64]]], *, seed: int = 0) -> float:
+def any_permutation_p(groups: Sequence[Sequence[Floats]], *, seed: int = 0) -> float:
     """p of the most significant of several groups of statements, corrected for looking at all of them.
 
     Each exchange is made in all groups at once and the smallest p counts in each, so several groups pass no more often
@@ -249,7 +246,7 @@ def any_permutation_p(groups: Sequence[Sequence[NDArray[np.float64]]], *, seed: 
     return max(ps)
 
 
-def interaction_p(cells: NDArray[np.float64], inside: NDArray[np.bool_], *, seed: int = 0) -> NDArray[np.float64]:
+def interaction_p(cells: Floats, inside: NDArray[np.bool_], *, seed: int = 0) -> Floats:
     """p for each of several subjects: how often random choices differ as much between the subject and the rest.
 
     The largest difference over all subjects counts in each exchange, so the whole search has the stated error rate
@@ -272,13 +269,13 @@ def interaction_p(cells: NDArray[np.float64], inside: NDArray[np.bool_], *, seed
     return np.asarray(np.mean(apart.max(axis=0) >= apart[:, :1] - 1e-9, axis=1), dtype=np.float64)
 
 
-def _exceeded(lengths: NDArray[np.float64]) -> NDArray[np.float64]:
+def _exceeded(lengths: Floats) -> Floats:
     """For each length, the share of all that are at least as long."""
     return 1.0 - np.searchsorted(np.sort(lengths), lengths - 1e-9) / len(lengths)
 
 
 @lru_cache(maxsize=4)
-def _flips(count: int, seed: int) -> NDArray[np.float64]:
+def _flips(count: int, seed: int) -> Floats:
     """Ways to exchange chosen and rejected, shape (ways, choices); the first changes nothing."""
     if count <= _EXACT_UP_TO:
         signs = np.array(list(itertools.product((1.0, -1.0), repeat=max(0, count - 1))))
@@ -290,7 +287,7 @@ def _flips(count: int, seed: int) -> NDArray[np.float64]:
     return flips
 
 
-def _lengths(weights: NDArray[np.float64], cells: NDArray[np.float64]) -> NDArray[np.float64]:
+def _lengths(weights: Floats, cells: Floats) -> Floats:
     """Squared length of the weighted sum of choices, for each row of weights."""
     known = np.nan_to_num(cells)
     # Lengths are quadratic forms of how the choices agree, which is a small matrix however many statements there are.

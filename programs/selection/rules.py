@@ -100,13 +100,7 @@ class Rules:
         return self.null_alpha * max(1.0, (16 / choices) ** 2)
 
     def explain_too_few(self, own: int, others: int, what: str = "records") -> str:
-        """Why so few cells can't test a hypothesis; empty if they can.
-
-        Args:
-            own: cells on the person's records.
-            others: cells on other people's.
-            what: what the records are called.
-        """
+        """Why so few cells on the person's records, and on others, can't test a hypothesis; empty if they can."""
         if own < self.min_records:
             return f"only {own} of the person's {what} could test it (needs {self.min_records})"
         if others < self.min_records:
@@ -152,17 +146,7 @@ def round_figure(value: float) -> float:
 def make_result(
     matrix: ScoreMatrix, records: Sequence[str], others: int, *, gain: float, margin: float, p: float, q: float
 ) -> TestResult:
-    """The result of a test, with rounded figures.
-
-    Args:
-        matrix: has the cells.
-        records: ids of the person's records that tested it.
-        others: how many of other people's records did.
-        gain: what was found.
-        margin: half the width of its 90 % interval.
-        p: of the test.
-        q: corrected for the other hypotheses; at most 1.
-    """
+    """The result of a test with rounded figures; ``margin`` is half the width of the 90 % interval of ``gain``."""
     return TestResult(
         test=matrix.test,
         gain=round_figure(gain),

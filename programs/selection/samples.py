@@ -17,13 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
 from hyperalign.profile import Hypothesis, TestResult
 from hyperalign.scores import ScoreMatrix, welch_t
 
-from .effects import Prior, Table, Tried, estimate_effects
+from .effects import Floats, Prior, Table, Tried, estimate_effects
 from .rules import Z_90, ExamplePrior, Judged, Rules, drop, make_result, reverse, round_figure
 
 __all__ = ["judge_example_choices", "judge_samples", "leave_one_out", "no_gain_probability"]
@@ -43,8 +42,8 @@ class _Cells:
     hypothesis: Hypothesis
     matrix: ScoreMatrix
     records: list[str]
-    own: NDArray[np.float64]
-    others: NDArray[np.float64]
+    own: Floats
+    others: Floats
 
     def result(self, p: float, q: float) -> TestResult:
         gain, margin = float(self.own.mean() - self.others.mean()), _margin(self.own, self.others)
@@ -82,7 +81,7 @@ def _take_cells(hypothesis: Hypothesis, matrix: ScoreMatrix, user: str, rules: R
     return _Cells(hypothesis, matrix, records, own, others)
 
 
-def _margin(own: NDArray[np.float64], others: NDArray[np.float64]) -> float:
+def _margin(own: Floats, others: Floats) -> float:
     """Half the width of the 90 % interval of the mean difference (Welch 1947)."""
     # scipy's t-test warns where all cells on one side are equal, as the choice test often gives them, and people are
     # fitted in threads, where a warning can't be suppressed.
@@ -159,7 +158,7 @@ def _judge_example(cells: _Cells, rules: Rules) -> Judged:
     return cells.hypothesis.model_copy(update={"test": cells.result(p, p), "weight": weight}), reason
 
 
-def no_gain_probability(own: NDArray[np.float64], others: NDArray[np.float64], prior: ExamplePrior) -> float:
+def no_gain_probability(own: Floats, others: Floats, prior: ExamplePrior) -> float:
     """Posterior probability that an example adds nothing to the person's texts beyond what it adds to other people's.
 
     Args:
@@ -208,11 +207,7 @@ def judge_example_choices(
 
 
 def leave_one_out(
-    own: NDArray[np.float64],
-    others: list[NDArray[np.float64]],
-    at: int,
-    prior: Prior,
-    weights: NDArray[np.float64] | None = None,
+    own: Floats, others: list[Floats], at: int, prior: Prior, weights: Floats | None = None
 ) -> tuple[float, float]:
     """Predict one choice of a person from their other choices.
 
