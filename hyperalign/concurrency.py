@@ -62,7 +62,7 @@ def run_concurrently(
     pool = ThreadPoolExecutor(min(concurrency, len(todo)), thread_name_prefix="hyperalign")
     try:
         # A context can be entered by one thread at a time: each piece has a copy of its own.
-        futures = [pool.submit(copy_context().run, work, item) for item in todo]
+        futures = [pool.submit(copy_context().run, _run_unless_stopped, stop, work, item) for item in todo]
     finally:
         _stops.reset(token)
     pending = set(futures)
@@ -88,6 +88,17 @@ def run_concurrently(
         raise
     pool.shutdown(wait=True)
     return [future.result() for future in futures]
+
+
+def _run_unless_stopped(stop: threading.Event, work: Callable[[Item], Result], item: Item) -> Result:
+    if stop.is_set():
+        raise CancelledError
+    try:
+        return work(item)
+    except BaseException:
+        # Set here, so that no piece starts before the caller's thread notices.
+        stop.set()
+        raise
 
 
 def _run_in_turn(
