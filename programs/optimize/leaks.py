@@ -112,7 +112,7 @@ def _name_places(sentence: Sequence[str]) -> list[int]:
     runs = _capitalized_runs(sentence)
     telling = [_fold(word) not in load_common_words() for word in sentence]
     lowercase = sum(telling[at] and sentence[at][0].islower() for at in range(1, len(sentence)))
-    # Without another telling word, a sentence is told from a title by a lowercase word that titles do not have.
+    # Without another telling word, a lowercase word that titles do not have shows that this is a sentence, not a title.
     bare = any(word[0].islower() and _fold(word) not in _IN_TITLES for word in sentence)
     found = []
     for run in runs:

@@ -62,7 +62,7 @@ def split_people(examples: Sequence[dspy.Example], *, seed: int = 0) -> tuple[li
     if len(users) < _MIN_PEOPLE:
         raise InputError(
             f"The training set is of {len(users)} {'person' if len(users) == 1 else 'people'}.",
-            remedy=f"Give at least {_MIN_PEOPLE}: some to search on, others to see whether it helps anybody else.",
+            remedy=f"Give at least {_MIN_PEOPLE}: some to search on, others to validate on.",
         )
     held_out = set(users[: max(2, round(len(users) * _VALIDATION_SHARE))])
     train = [example for example in examples if str(example.user) not in held_out]
