@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from hyperalign.space import Space, known_poles, load_space
-from hyperalign.style.estimate import measure_style
+from hyperalign.style.reference import measure_style
 
 from .errors import InputError, NotFoundError
 from .profile import BY_HAND, SPACE_ID, Aspect, Hypothesis, Profile, TestResult

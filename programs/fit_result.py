@@ -15,7 +15,7 @@ from hyperalign.records import Record, are_choices, other_text, to_sample
 from hyperalign.scores import ScoreMatrix
 from hyperalign.space import Space, own_poles
 from hyperalign.style import StyleClaim
-from hyperalign.style.estimate import measure_style
+from hyperalign.style.reference import measure_style
 
 from .candidates import Candidate
 from .selection import Selection, Subjects, drop

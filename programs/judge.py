@@ -1,6 +1,6 @@
 """Judges which of several answers is a person's, or would be chosen by them, with probabilities and reasons.
 
-Measured style gives each answer log-odds without a model (``hyperalign.style.estimate``).
+Measured style gives each answer log-odds without a model (``hyperalign.style.reference``).
 
 Kept statements are tested on each pair of answers as on the person's own choices, by likelihood or by choice. If the
 cells of a pair are normal around the statement's tested gain when the person's answer comes first, and around its

@@ -19,7 +19,7 @@ from hyperalign.programs.hypothesis_tests import fill
 from hyperalign.programs.hypothesis_tests.likelihood import LikelihoodTest
 from hyperalign.records import Pair, Record, Sample, are_choices
 from hyperalign.scores import Scorer
-from hyperalign.style.estimate import measure_style
+from hyperalign.style.reference import measure_style
 
 from ..case_metric import trainset
 from ..cases import Case

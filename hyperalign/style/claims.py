@@ -14,10 +14,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from .estimate import Estimate, estimate
 from .features import FEATURES, Aspect, FeatureKind, Features, measure
 from .parsed import words_of
-from .reference import Reference, load_reference
+from .reference import Estimate, Reference, estimate, load_reference
 
 __all__ = [
     "STANDS_APART",

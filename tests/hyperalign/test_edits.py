@@ -108,7 +108,7 @@ def test_with_a_record_goes_all_that_rests_on_it_alone() -> None:
 
 
 def test_measured_style_is_measured_anew() -> None:
-    from hyperalign.style.estimate import measure_style
+    from hyperalign.style.reference import measure_style
 
     before = PROFILE.model_copy(update={"style": measure_style([LETTER, NOTE])})
     left = forget_record(before, LETTER, [NOTE, CHOICE])
