@@ -76,7 +76,7 @@ class HFScorer(ModelScorer):
             BudgetExceededError: a cap is reached.
             ModelError: the scorer is closed, or torch failed.
         """
-        prompt = tokenize_context(self._render, context, self._special, self._tokens)
+        prompt = self._prompt(context)
         branches = [self._tokens(clean(text)) for text in texts]
         longest = len(prompt) + max(map(len, branches), default=0)
         if self._room is not None and longest > self._room:
@@ -108,6 +108,9 @@ class HFScorer(ModelScorer):
         if not text:
             return []
         return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+
+    def _prompt(self, context: Sequence[Message]) -> list[int]:
+        return tokenize_context(self._render, context, self._special, self._tokens)
 
     def _read(self, prompt: list[int], branches: list[list[int]]) -> list[float]:
         torch = self._torch
