@@ -202,9 +202,9 @@ def _read_numbered(text: str, count: int, answers: AnswerPair) -> dict[int, Pars
     for label, end in zip(labels, [*(label.start() for label in labels[1:]), len(text)], strict=False):
         if int(label[1]) in found:
             continue
-        read = parse_answer(re.sub(r"^[^\w\n]+", blank, text[label.end() : end]), answers, label.end())
-        if read is not None:
-            found.setdefault(int(label[1]), []).append(read)
+        labeled = parse_answer(re.sub(r"^[^\w\n]+", blank, text[label.end() : end]), answers, label.end())
+        if labeled is not None:
+            found.setdefault(int(label[1]), []).append(labeled)
     if not found and not labels:
         return None
     agreed = {number: reads[-1] for number, reads in found.items() if len({read.index for read in reads}) == 1}
