@@ -57,12 +57,12 @@ def run_concurrently(
     keep, done = keep or _ignore, done or _ignore
     if concurrency <= 1 or len(todo) <= 1:
         return _run_in_turn(work, todo, keep, done)
-    stop = threading.Event()
+    stop, failures = threading.Event(), list[BaseException]()
     token = _stops.set((*_stops.get(), stop))
     pool = ThreadPoolExecutor(min(concurrency, len(todo)), thread_name_prefix="hyperalign")
     try:
         # A context can be entered by one thread at a time: each piece has a copy of its own.
-        futures = [pool.submit(copy_context().run, _run_unless_stopped, stop, work, item) for item in todo]
+        futures = [pool.submit(copy_context().run, _run_unless_stopped, stop, failures, work, item) for item in todo]
     finally:
         _stops.reset(token)
     pending = set(futures)
@@ -85,17 +85,23 @@ def run_concurrently(
         wait(under_way, timeout=_INTERRUPTED_SECONDS if isinstance(error, KeyboardInterrupt) else None)
         for future in (future for future in futures if future in pending and _has_result(future)):
             keep(future.result())
+        if failures and not isinstance(error, KeyboardInterrupt):
+            # What was under way may have ended by being stopped, and before the piece that failed first.
+            raise failures[0] from None
         raise
     pool.shutdown(wait=True)
     return [future.result() for future in futures]
 
 
-def _run_unless_stopped(stop: threading.Event, work: Callable[[Item], Result], item: Item) -> Result:
+def _run_unless_stopped(
+    stop: threading.Event, failures: list[BaseException], work: Callable[[Item], Result], item: Item
+) -> Result:
     if stop.is_set():
         raise CancelledError
     try:
         return work(item)
-    except BaseException:
+    except BaseException as error:
+        failures.append(error)
         # Set here, so that no piece starts before the caller's thread notices.
         stop.set()
         raise
