@@ -1,4 +1,4 @@
-"""How the instrument and the limits of deliberation are chosen: on the development half of XSTest, and on it alone.
+"""Chooses the test of harm and the limits of deliberation on the dev split of XSTest, and on it alone.
 
 Every prompt is read, asked about in several ways, answered by the bare model and answered as one that is surely
 harmless; what is done already is kept in the folder. It prints how well each way tells safe prompts from unsafe ones,
@@ -35,7 +35,7 @@ LIMITS = 12
 
 
 class Asking:
-    """Work for ``run_cases``: everything that a choice of instrument and limits needs to know of a prompt.
+    """Work for ``run_cases``: everything that a choice of test and limits needs to know of a prompt.
 
     Args:
         lm: answers.

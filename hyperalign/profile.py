@@ -148,7 +148,7 @@ class Provenance(_Noun):
         Field(
             ge=0,
             le=1,
-            description="how often tossed coins would get a profile in place of the choices; null: none",
+            description="probability that random choices in place of these would keep a hypothesis; null: none",
         ),
     ] = None
     model: str = ""
@@ -204,7 +204,7 @@ class Profile(_Noun):
         said = f"Little was given to go by: {' and '.join(counts)}, where {_ENOUGH} say more." if counts else ""
         if origin.null_alpha is not None and origin.null_alpha > _USUAL_ALPHA:
             open_gate = (
-                f"With {choices} choices, tossed coins in their place would get a profile in up to "
+                f"With {choices} choices, random ones in their place would get a profile in up to "
                 f"{origin.null_alpha:.0%} of cases; from 16 on it is {_USUAL_ALPHA:.0%}."
             )
             said = f"{said} {open_gate}".strip()
