@@ -47,8 +47,8 @@ help: ## List the targets
 demo: .venv/.ready ## The whole loop on an example person: profile, evidence, an answer without and with it
 	$(BIN)/hyperalign demo $(ARGS)
 
-test: .venv/.ready-dev ## All tests
-	$(BIN)/python -m pytest $(ARGS)
+test: .venv/.ready-dev ## All tests, two files at a time
+	HYPERALIGN_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-other-python: .venv/.ready ## What depends on the Python, on a second one where there is one, in an environment of its own
 	@python="$(OTHER_PYTHON)"; if [ -z "$$python" ]; then \

@@ -6,13 +6,16 @@ an interrupt no new piece starts, and pieces under way are waited for, so that n
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
-__all__ = ["DEFAULT_CONCURRENCY", "Progress", "concurrency_of", "is_stopping", "run_concurrently"]
+from .errors import InputError
+
+__all__ = ["DEFAULT_CONCURRENCY", "Progress", "concurrency_of", "is_stopping", "processor_threads", "run_concurrently"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -144,3 +147,18 @@ def concurrency_of(lm: Any) -> int:
     if isinstance(concurrency, int):
         return max(1, concurrency)
     return DEFAULT_CONCURRENCY if any(kind.__name__ == "LM" for kind in type(lm).__mro__) else 1
+
+
+def processor_threads() -> int:
+    """The threads of an embedded model: ``HYPERALIGN_THREADS``, else one for each processor this process may use.
+
+    Raises:
+        InputError: ``HYPERALIGN_THREADS`` is not a number from 1.
+    """
+    wanted = os.environ.get("HYPERALIGN_THREADS", "")
+    if wanted:
+        if not wanted.isdecimal() or int(wanted) < 1:
+            raise InputError(f"HYPERALIGN_THREADS is {wanted!r}.", remedy="Set it to a number of threads, such as 2.")
+        return int(wanted)
+    # macOS has no affinity.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

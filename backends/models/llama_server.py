@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_exponential
 
-from hyperalign.concurrency import Progress
+from hyperalign.concurrency import Progress, processor_threads
 from hyperalign.errors import MissingExtraError
 from hyperalign.files import cache_folder, write_whole
 
@@ -47,7 +47,7 @@ class ServerSettings(BaseModel):
     """How a model is served; processes that want the same share one server.
 
     Attributes:
-        threads: processor threads for the model; all processors by default.
+        threads: processor threads for the model; ``processor_threads()`` by default.
         slots: requests worked on at once.
         context: the longest request with its answer, in tokens; the smaller of 8192 and
             what the model was trained for by default.
@@ -62,7 +62,7 @@ class ServerSettings(BaseModel):
     def filled(self, model: LocalModel) -> ServerSettings:
         """The same with the defaults of this machine and model filled in."""
         context = self.context or min(_DEFAULT_CONTEXT, model.context or _DEFAULT_CONTEXT)
-        return ServerSettings(threads=self.threads or os.cpu_count() or 1, slots=self.slots, context=context)
+        return ServerSettings(threads=self.threads or processor_threads(), slots=self.slots, context=context)
 
 
 class LlamaServer(ModelServer):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextvars
+import os
 import threading
 import time
 
 import pytest
 
-from hyperalign.concurrency import is_stopping, run_concurrently
+from hyperalign.concurrency import is_stopping, processor_threads, run_concurrently
+from hyperalign.errors import InputError
 
 WHO: contextvars.ContextVar[str] = contextvars.ContextVar("WHO")
 
@@ -79,3 +81,21 @@ def test_what_fails_outside_ends_what_runs_inside() -> None:
         run_concurrently(outer, range(2), 2)
     assert len(begun) < 50
     assert not is_stopping()
+
+
+def test_threads_are_those_that_the_process_may_use_unless_a_number_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HYPERALIGN_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    assert processor_threads() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    assert processor_threads() == 5, "on macOS"
+    monkeypatch.setenv("HYPERALIGN_THREADS", "2")
+    assert processor_threads() == 2
+
+
+@pytest.mark.parametrize("wanted", ["0", "-1", "two", "1.5"])
+def test_a_number_of_threads_that_is_none_is_refused(wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYPERALIGN_THREADS", wanted)
+    with pytest.raises(InputError, match="HYPERALIGN_THREADS"):
+        processor_threads()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hyperalign.budget import Budget
+from hyperalign.concurrency import processor_threads
 from hyperalign.errors import ContextLengthError, MissingExtraError, ModelError
 from hyperalign.scores import Message, TextScore
 
@@ -78,7 +79,7 @@ class LlamaScorer(ModelScorer):
         self._render = self._template()
         self._n_ctx = min(n_ctx, self._model.n_ctx_train)
         self._context: Any = None
-        self._context = self._open_context(threads or len(os.sched_getaffinity(0)))
+        self._context = self._open_context(threads or processor_threads())
         self._prefixes = PrefixCache(_PREFIXES, min(_STAY, self._n_ctx))
 
     def close(self) -> None:

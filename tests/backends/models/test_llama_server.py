@@ -17,6 +17,7 @@ import pytest
 from hyperalign.backends.models.catalogue import resolve
 from hyperalign.backends.models.llama_server import LlamaServer, ServerSettings
 from hyperalign.backends.models.servers import Address
+from hyperalign.concurrency import processor_threads
 from hyperalign.errors import ModelServerError
 
 pytest.importorskip("xllamacpp", reason="the 'local' extra is not installed")
@@ -134,6 +135,6 @@ def test_a_broken_model_gives_the_end_of_the_log(tmp_path: Path) -> None:
 
 def test_defaults_follow_machine_and_model() -> None:
     settings = ServerSettings().filled(resolve(MODEL))
-    assert settings.threads == os.cpu_count()
+    assert settings.threads == processor_threads()
     assert settings.context == 8192
     assert ServerSettings(context=512).filled(resolve(MODEL)).context == 512
