@@ -42,7 +42,11 @@ def set_leaning(profile: Profile, name: str, probability: float, space: Space | 
     poles = known_poles(profile, space)
     if name not in poles:
         close = get_close_matches(name, poles, n=3)
-        hint = f"Did you mean {' or '.join(close)}?" if close else "See docs/space.md for all of them."
+        hint = (
+            f"Did you mean {' or '.join(close)}?"
+            if close
+            else "See https://hyperalign.github.io/hyperalign/space/ for all of them."
+        )
         raise InputError(f"There is no dimension {name!r}.", remedy=hint)
     key = f"{SPACE_ID}{name}"
     if probability == 0.5:

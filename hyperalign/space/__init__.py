@@ -127,7 +127,8 @@ def load_space(path: Path | None = None) -> Space:
         field = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise InputError(
             f"{path}: {field}: {first['msg']}.",
-            remedy="Mend that field (dimensions are counted from 0); docs/space.md says what each one holds.",
+            remedy="Mend that field (dimensions are counted from 0); their fields are described at "
+            "https://hyperalign.github.io/hyperalign/space/.",
         ) from error
 
 

@@ -106,7 +106,7 @@ def test_a_space_that_cannot_be_used_costs_nothing(
 ) -> None:
     asked = ["fit", *write(tmp_path, "a.txt"), "--user", "ada", *options, "--space"]
     run(*asked, "none.json").refused(3, "none.json: No such file", "Check the name")
-    run(*asked, space(tmp_path, high="")).refused(3, "space.json: dimensions.0.high", "docs/space.md")
+    run(*asked, space(tmp_path, high="")).refused(3, "space.json: dimensions.0.high", "hyperalign/space/")
     (tmp_path / "space.json").write_text("tea or coffee")
     run(*asked, "space.json").refused(3, "space.json: the whole file")
     assert scripted_server.requests == []

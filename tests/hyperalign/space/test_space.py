@@ -78,7 +78,7 @@ def test_a_wrong_dimension_is_refused_by_its_field(tmp_path: Path, wrong: dict[s
         return
     with pytest.raises(InputError, match=rf"space\.json: {said}") as caught:
         load_space(path)
-    assert "docs/space.md" in caught.value.remedy
+    assert "hyperalign/space/" in caught.value.remedy
 
 
 @pytest.mark.parametrize(
