@@ -159,7 +159,8 @@ class Program(dspy.Module):
     """
 
     def _steps(self, *args: Any, **inputs: Any) -> Steps[Any]:
-        raise NotImplementedError
+        # Abstract: a module defines either its steps or, as ``Personalizer`` does, an ``aforward`` of its own.
+        raise NotImplementedError(f"{type(self).__name__} defines neither _steps nor aforward.")
 
     async def aforward(self, *args: Any, **inputs: Any) -> Any:
         """``forward``, asynchronously."""
