@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .errors import ProfileError
 from .records import Record, Sample, check_user, quotable_text
+from .text import describe_invalid_field
 
 __all__ = [
     "BY_HAND",
@@ -228,11 +229,9 @@ class Profile(_Noun):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "the whole file"
             more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
             raise ProfileError(
-                f"{where}: {field}: {first['msg']}{more}.",
+                f"{where}: {describe_invalid_field(error)}{more}.",
                 remedy="Mend that field, or print the last good version with: hyperalign profile history USER",
             ) from error
 

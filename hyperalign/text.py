@@ -1,14 +1,21 @@
-"""Rules about plain text: excerpts, sentences, quotes, copied runs of words, fences for prompts, and refusals."""
+"""Rules about plain text: excerpts, sentences, quotes, copied runs of words, fences for prompts, refusals, and
+what a message says of an invalid field.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 __all__ = [
     "REFUSAL_RULE",
     "UNSPACED",
+    "describe_invalid_field",
     "excerpt",
     "fence",
     "find_quote",
@@ -179,3 +186,14 @@ def is_refusal(answer: str) -> bool:
     first = re.split(r"(?<=[.!?:]) ", head, maxsplit=2)
     opening = " ".join(first[:2]) if len(first[0].split()) < 3 else first[0]
     return bool(_VERDICT.search(opening)) and not _HELPS.search(head)
+
+
+def describe_invalid_field(error: ValidationError, whole: str = "the whole file") -> str:
+    """The first invalid field of data with its fault, as ``field.path: message``.
+
+    Args:
+        error: what pydantic raised.
+        whole: what to call the data where the fault is of no single field.
+    """
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or whole}: {first['msg']}"

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from hyperalign.errors import InputError
+from hyperalign.text import describe_invalid_field
 
 __all__ = ["locate_data", "read_json_lines", "read_text", "validate"]
 
@@ -96,8 +97,7 @@ def validate(model: type[Model], data: Any, where: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "entry"
         raise InputError(
-            f"{where}: {field}: {first['msg']}.", remedy="See the benchmark's published format, or choose another task."
+            f"{where}: {describe_invalid_field(error, 'entry')}.",
+            remedy="See the benchmark's published format, or choose another task.",
         ) from error

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from hyperalign.errors import InputError
 from hyperalign.profile import Aspect, Poles, Profile
+from hyperalign.text import describe_invalid_field
 
 __all__ = [
     "ALIGNX_DIMENSIONS",
@@ -123,10 +124,8 @@ def load_space(path: Path | None = None) -> Space:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}.", remedy="Check the name of the file.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise InputError(
-            f"{path}: {field}: {first['msg']}.",
+            f"{path}: {describe_invalid_field(error)}.",
             remedy="Mend that field (dimensions are counted from 0); their fields are described at "
             "https://hyperalign.github.io/hyperalign/space/.",
         ) from error

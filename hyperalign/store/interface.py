@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from hyperalign.errors import InputError
 from hyperalign.profile import Profile
 from hyperalign.records import Record
+from hyperalign.text import describe_invalid_field
 
 __all__ = ["Bundle", "BundledVersion", "Person", "Removed", "StoreLike", "Version"]
 
@@ -119,10 +120,8 @@ class Bundle(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "the whole file"
             raise InputError(
-                f"{where}: {field}: {first['msg']}.",
+                f"{where}: {describe_invalid_field(error)}.",
                 remedy="Give a file that 'hyperalign profile export' wrote; 'hyperalign profile edit' takes a profile.",
             ) from error
 
