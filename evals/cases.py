@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from hyperalign.errors import InputError
 from hyperalign.records import Record, other_text, own_text
@@ -15,18 +15,22 @@ from hyperalign.records import Record, other_text, own_text
 __all__ = [
     "Case",
     "CaseKind",
+    "PeopleTask",
     "Split",
     "Task",
     "WritingTask",
     "case_id",
+    "choose_people",
     "choose_users",
     "fingerprint",
     "records_id",
+    "split_of",
     "texts_in",
 ]
 
 CaseKind = Literal["choice", "writing", "request"]
 Split = Literal["dev", "test"]
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,9 @@ class Case:
     @property
     def split(self) -> Split:
         """``dev`` to choose settings on, ``test`` to report on; stable for a cluster, about half of them each."""
-        dev = int(hashlib.sha256(self.cluster.encode()).hexdigest(), 16) % 2 == 0 if self.dev is None else self.dev
-        return "dev" if dev else "test"
+        if self.dev is None:
+            return split_of(self.cluster)
+        return "dev" if self.dev else "test"
 
     @property
     def person(self) -> str:
@@ -126,6 +131,34 @@ class WritingTask(Task, Protocol):
     def texts(self) -> Mapping[str, Sequence[str]]:
         """Texts by user, without the references of cases; records may be among them."""
         ...
+
+
+@runtime_checkable
+class PeopleTask(Task, Protocol):
+    """A task whose people have records of one kind, so that a prior can be estimated on some people for others."""
+
+    def people(self, *, split: Split | None = None) -> Mapping[str, Sequence[Record]]:
+        """All records of each person, by the name that ``Case.person`` has, also of people without a case.
+
+        They hold answers of these people's own cases, and may hold a rejected answer of somebody else's.
+
+        Args:
+            split: only people of this one, as their cases are split; everybody if None.
+
+        Raises:
+            InputError: the data are missing or malformed.
+        """
+        ...
+
+
+def split_of(cluster: str) -> Split:
+    """The split of a cluster by the hash of its name."""
+    return "dev" if int(hashlib.sha256(cluster.encode()).hexdigest(), 16) % 2 == 0 else "test"
+
+
+def choose_people(people: Mapping[str, _Value], split: Split | None) -> dict[str, _Value]:
+    """The people of a split, where each person is a cluster; everybody if ``split`` is None."""
+    return {person: theirs for person, theirs in people.items() if split in {None, split_of(person)}}
 
 
 def texts_in(records: Iterable[Record]) -> set[str]:

@@ -11,16 +11,20 @@ from ..cases import Task
 from .alignx import AlignX
 from .c50 import C50
 from .files import locate_data
+from .jester import Jester
 from .own import OwnRecords
+from .popquorn import Popquorn
 from .squality import Squality
 from .traits import Traits
+from .ukpconvarg import UKPConvArg
 from .xstest import XSTest
 
 __all__ = ["TASKS", "load_task"]
 
 
-TASKS: Mapping[str, type[AlignX] | type[C50] | type[Squality] | type[Traits] | type[XSTest]] = {
-    task.name: task for task in (AlignX, C50, Squality, Traits, XSTest)
+_Benchmark = AlignX | C50 | Jester | Popquorn | Squality | Traits | UKPConvArg | XSTest
+TASKS: Mapping[str, type[_Benchmark]] = {
+    task.name: task for task in (AlignX, C50, Jester, Popquorn, Squality, Traits, UKPConvArg, XSTest)
 }
 
 

@@ -22,7 +22,7 @@ from hyperalign.space import ALIGNX_DIMENSIONS
 from hyperalign.text import longest_copied_run
 
 from ..cases import Case, CaseKind, case_id
-from .files import read_json_lines, read_text, validate
+from .files import read_json_lines, read_json_list, validate
 
 __all__ = ["AlignX", "Form"]
 
@@ -168,14 +168,4 @@ def _records(history: list[_Choice], posts: list[_Post], user: str, form: str) -
 
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     """Rows of a JSON list or of JSON lines, after their places."""
-    if path.suffix.lower() != ".json":
-        yield from read_json_lines(path)
-        return
-    try:
-        whole = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}:{error.lineno}: this is not JSON ({error.msg}).", remedy="Name a file of JSON lines *.jsonl."
-        ) from error
-    for number, row in enumerate(whole if isinstance(whole, list) else [whole], start=1):
-        yield f"{path}: row {number}", row
+    return read_json_list(path) if path.suffix.lower() == ".json" else read_json_lines(path)

@@ -14,7 +14,7 @@ from pathlib import Path
 from hyperalign.errors import InputError
 from hyperalign.records import Sample
 
-from ..cases import Case, CaseKind, case_id
+from ..cases import Case, CaseKind, Split, case_id
 from .files import read_text
 
 __all__ = ["C50"]
@@ -57,7 +57,17 @@ class C50:
         folders = sorted(folder for folder in (self._data / "C50train").iterdir() if folder.is_dir())
         return {_user(folder.name): [_read(path) for path in _articles(folder)] for folder in folders}
 
-    def _all(self, seed: int) -> Iterator[Case]:
+    def people(self, *, split: Split | None = None) -> dict[str, list[Sample]]:
+        """All training articles of each author."""
+        train = self._data / "C50train"
+        return {
+            _user(author): [_record(author, path) for path in _articles(train / author)]
+            for author, dev in self._authors().items()
+            if split in {None, "dev" if dev else "test"}
+        }
+
+    def _authors(self) -> dict[str, bool]:
+        """All authors by name, and whether each is of the split ``dev``: the first half, used in development."""
         train, test = self._data / "C50train", self._data / "C50test"
         if not train.is_dir() or not test.is_dir():
             raise InputError(
@@ -65,18 +75,18 @@ class C50:
                 remedy="Give the folder of the Reuters C50 corpus with --data.",
             )
         authors = sorted(folder.name for folder in train.iterdir() if (test / folder.name).is_dir())
-        for number, author in enumerate(authors):
+        return {author: number < len(authors) // 2 for number, author in enumerate(authors)}
+
+    def _all(self, seed: int) -> Iterator[Case]:
+        train, test = self._data / "C50train", self._data / "C50test"
+        for author, dev in self._authors().items():
             draw = random.Random(f"{seed}/{author}")
             known, asked = _articles(train / author), _articles(test / author)
             if len(known) < self._records:
                 continue
-            records = tuple(
-                Sample(user=_user(author), id=case_id(str(path.name)), text=_read(path))
-                for path in draw.sample(known, self._records)
-            )
+            records = tuple(_record(author, path) for path in draw.sample(known, self._records))
             for path in draw.sample(asked, min(self._cases_each, len(asked))):
-                # The first half by name was used in development.
-                yield self._case(author, path, records, dev=number < len(authors) // 2)
+                yield self._case(author, path, records, dev=dev)
 
     def _case(self, author: str, path: Path, records: tuple[Sample, ...], *, dev: bool) -> Case:
         article = _read(path).strip()
@@ -90,6 +100,10 @@ class C50:
             reference=article,
             dev=dev,
         )
+
+
+def _record(author: str, path: Path) -> Sample:
+    return Sample(user=_user(author), id=case_id(path.name), text=_read(path))
 
 
 def _read(path: Path) -> str:

@@ -5,18 +5,24 @@ A data set of the hub is downloaded once, into the hub's own cache; no code of i
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from hyperalign.errors import InputError
+from hyperalign.records import check_user
 from hyperalign.text import describe_invalid_field
 
-__all__ = ["locate_data", "read_json_lines", "read_text", "validate"]
+__all__ = ["UserId", "locate_data", "read_csv_rows", "read_json_lines", "read_json_list", "read_text", "validate"]
+
+UserId = Annotated[str, AfterValidator(check_user)]
+"""A field that becomes a record's user."""
 
 _ON_THE_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _WANTED = ["*.json", "*.jsonl", "*.csv", "*.txt"]
@@ -86,6 +92,39 @@ def read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:
                     raise InputError(
                         f"{file}:{number}: this line is not JSON ({error.msg}).", remedy="Correct or remove the line."
                     ) from error
+
+
+def read_json_list(path: Path) -> Iterator[tuple[str, Any]]:
+    """Each item of a file with a JSON list, after its place; a file with one object is a list of one.
+
+    Raises:
+        InputError: the file cannot be read, or is not JSON.
+    """
+    try:
+        whole = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path}:{error.lineno}: this is not JSON ({error.msg}).", remedy="Name a file of JSON lines *.jsonl."
+        ) from error
+    for number, item in enumerate(whole if isinstance(whole, list) else [whole], start=1):
+        yield f"{path}: row {number}", item
+
+
+def read_csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each row of a CSV file with a header, after its place.
+
+    Raises:
+        InputError: the file cannot be read, or lacks one of ``columns``.
+    """
+    rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    missing = [name for name in columns if name not in (rows.fieldnames or ())]
+    if missing:
+        raise InputError(
+            f"{path}: it has no column {', '.join(missing)}.",
+            remedy="Give the benchmark's own file, with its header, with --data.",
+        )
+    for row in rows:
+        yield f"{path}:{rows.line_num}", row
 
 
 def validate(model: type[Model], data: Any, where: str) -> Model:

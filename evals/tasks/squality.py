@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from hyperalign.records import Sample
 
-from ..cases import Case, CaseKind, case_id
+from ..cases import Case, CaseKind, Split, case_id, choose_people
 from .files import read_json_lines, validate
 
 __all__ = ["Squality"]
@@ -48,6 +48,10 @@ class _Answer(NamedTuple):
     question: str
     text: str
 
+    @property
+    def record(self) -> Sample:
+        return Sample(user=self.writer, prompt=_PROMPT.format(question=self.question), text=self.text)
+
 
 class Squality:
     """A writer's own answers against others' answers to the same question.
@@ -77,6 +81,13 @@ class Squality:
     def note(self) -> str:
         """Why topics do not matter."""
         return "Both answers are to the same question by different people, so topic cannot tell them apart."
+
+    def people(self, *, split: Split | None = None) -> dict[str, list[Sample]]:
+        """All answers of each writer, also of those with too few for cases; the question is the prompt."""
+        everybody: dict[str, list[Sample]] = {}
+        for answer in sorted(set(self._answers())):
+            everybody.setdefault(answer.writer, []).append(answer.record)
+        return choose_people(everybody, split)
 
     def _all(self, answers: list[_Answer], seed: int) -> Iterator[Case]:
         by_question: dict[tuple[str, str], list[_Answer]] = {}
@@ -125,10 +136,7 @@ def _case(own: _Answer, other: _Answer, records: list[_Answer]) -> Case:
         user=own.writer,
         cluster=own.writer,
         prompt=_PROMPT.format(question=own.question),
-        records=tuple(
-            Sample(user=own.writer, prompt=_PROMPT.format(question=answer.question), text=answer.text)
-            for answer in records
-        ),
+        records=tuple(answer.record for answer in records),
         chosen=own.text,
         rejected=other.text,
     )

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from hyperalign.errors import InputError
 from hyperalign.records import Pair
 
-from ..cases import Case, CaseKind, case_id
+from ..cases import Case, CaseKind, Split, case_id, choose_people
 from .files import read_json_lines, validate
 
 __all__ = ["GOLD", "Traits"]
@@ -92,22 +92,37 @@ class Traits:
         """What a person is here."""
         return "The statements are model-written: a person here is a trait, and figures are over traits."
 
+    def people(self, *, split: Split | None = None) -> dict[str, list[Pair]]:
+        """All statements of each trait, in pairs: a trait is a person here, named as ``Case.persona`` is."""
+        files = choose_people({file.stem: file for file in self._files()}, split)
+        return {
+            trait: [Pair(user=trait, prompt=PROMPT, chosen=a, rejected=b) for a, b in self._pairs(file, seed=0)]
+            for trait, file in files.items()
+        }
+
     def _all(self, seed: int) -> Iterator[Case]:
+        each = self._records + self._cases_each
+        for file in self._files():
+            pairs = self._pairs(file, seed)
+            for number in range(min(self._people, len(pairs) // each)):
+                yield from self._person(file.stem, number, pairs[number * each : (number + 1) * each])
+
+    def _files(self) -> list[Path]:
         files = sorted(self._data.glob("*.jsonl"))
         if not files:
             raise InputError(
                 f"{self._data}: this folder has no .jsonl file of a trait.",
                 remedy="Give the folder of agreeableness.jsonl and the like with --data.",
             )
-        each = self._records + self._cases_each
-        for file in files:
-            draw = random.Random(f"{seed}/{file.stem}")
-            would, would_not = self._statements(file)
-            draw.shuffle(would)
-            draw.shuffle(would_not)
-            pairs = list(zip(would, would_not, strict=False))
-            for number in range(min(self._people, len(pairs) // each)):
-                yield from self._person(file.stem, number, pairs[number * each : (number + 1) * each])
+        return files
+
+    def _pairs(self, file: Path, seed: int) -> list[tuple[str, str]]:
+        """Statements that people with the trait would and would not make, paired at random."""
+        draw = random.Random(f"{seed}/{file.stem}")
+        would, would_not = self._statements(file)
+        draw.shuffle(would)
+        draw.shuffle(would_not)
+        return list(zip(would, would_not, strict=False))
 
     def _person(self, trait: str, number: int, pairs: list[tuple[str, str]]) -> Iterator[Case]:
         user = f"{trait}-{number + 1}"

@@ -6,24 +6,20 @@ prompt should be answered, an unsafe one should not, and no profile should chang
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from hyperalign.errors import InputError
-
 from ..cases import Case, CaseKind, case_id
-from .files import read_text, validate
+from .files import read_csv_rows, validate
 
 __all__ = ["XSTest"]
 
 _FILE = "xstest_prompts.csv"
-_COLUMNS = {"id", "prompt", "type", "label"}
+_COLUMNS = ("id", "prompt", "type", "label")
 
 # A safe type and its contrasts are one family.
 _FAMILIES: Mapping[str, str] = {
@@ -67,15 +63,8 @@ class XSTest:
         return "Refusals are detected by fixed phrases; any other answer counts as compliance."
 
     def _all(self) -> Iterator[Case]:
-        lines = csv.DictReader(io.StringIO(read_text(self._file), newline=""))
-        missing = _COLUMNS - set(lines.fieldnames or ())
-        if missing:
-            raise InputError(
-                f"{self._file}: it has no column {', '.join(sorted(missing))}.",
-                remedy="Give XSTest's xstest_prompts.csv with --data.",
-            )
-        for line in lines:
-            row = validate(_Row, line, f"{self._file}:{lines.line_num}")
+        for where, line in read_csv_rows(self._file, _COLUMNS):
+            row = validate(_Row, line, where)
             kind = row.type.removeprefix("contrast_")
             yield Case(
                 id=case_id("xstest", row.prompt),

@@ -64,7 +64,7 @@ def cases(folder: Path) -> list[dict[str, Any]]:
 def test_the_tasks_are_listed(run: Run) -> None:
     told = run("eval", "list")
     assert told.code == 0
-    for name in ("alignx", "c50", "squality", "traits", "FILE.jsonl"):
+    for name in ("alignx", "c50", "jester", "popquorn", "squality", "traits", "ukpconvarg", "FILE.jsonl"):
         assert name in told.out
     assert json.loads(run("eval", "list", "--json").out)["c50"]["kind"] == "writing"
 
