@@ -2,6 +2,7 @@ from . import backends as backends
 from . import evals as evals
 from . import programs as programs
 from .backends.models.connect import connect as connect
+from .backends.models.encoders import encoder as encoder
 from .backends.models.scorers import open_scorer as open_scorer
 from .budget import Budget as Budget
 from .budget import Usage as Usage

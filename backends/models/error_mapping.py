@@ -60,13 +60,19 @@ _MEANINGS: tuple[tuple[type[Exception], type[ModelError], str, str], ...] = (
 # fmt: on
 
 
-def from_dspy(error: dspy_errors.LMError, target: Target) -> HyperalignError:
-    """The error to raise in place of DSPy's, to be chained with ``from error``."""
+def from_dspy(error: dspy_errors.LMError, target: Target, *, path: str = "chat/completions") -> HyperalignError:
+    """The error to raise in place of DSPy's, to be chained with ``from error``.
+
+    Args:
+        error: DSPy's.
+        target: where the request went.
+        path: what was asked for at the server's address.
+    """
     if own := own_cause(error):
         return own
     if isinstance(error, (dspy_errors.LMAuthError, dspy_errors.LMNotConfiguredError)) and error.status != _FORBIDDEN:
         return _key_error(target)
-    if (special := _by_status(error, target)) is not None:
+    if (special := _by_status(error, target, path)) is not None:
         return special
     facts = {
         "name": f"'{target.name}'",
@@ -80,7 +86,7 @@ def from_dspy(error: dspy_errors.LMError, target: Target) -> HyperalignError:
     return kind(sentence.format(**facts), remedy=remedy)
 
 
-def _by_status(error: dspy_errors.LMError, target: Target) -> HyperalignError | None:
+def _by_status(error: dspy_errors.LMError, target: Target, path: str) -> HyperalignError | None:
     """What a status says that DSPy's classes do not."""
     said = _message(error)
     if error.status == _FORBIDDEN:
@@ -94,7 +100,7 @@ def _by_status(error: dspy_errors.LMError, target: Target) -> HyperalignError | 
     if isinstance(error, dspy_errors.LMUnsupportedModelError) and target.api_base and _NO_PLACE.search(said):
         address = scrub(target.api_base.rstrip("/"))
         return ModelServerError(
-            f"There is no model server at {address}/chat/completions: {said}",
+            f"There is no model server at {address}/{path}: {said}",
             remedy="Check the address; that of most servers ends in /v1.",
         )
     return None

@@ -6,37 +6,25 @@ hosted model can be tested by a small one on this machine.
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import json
-import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from hyperalign.budget import Budget, Usage
 from hyperalign.concurrency import Progress
-from hyperalign.errors import StorageError, UnknownModelError
-from hyperalign.files import cache_folder, storage_error
+from hyperalign.errors import UnknownModelError
+from hyperalign.files import cache_folder
 from hyperalign.scores import Message, Scorer, TextScore
 
 from ..catalogue import resolve
 from ..download import ensure_local
+from ..number_cache import NumberCache, digest
 from ..target import locate
 from .llama import LlamaScorer
 from .vllm import VLLMScorer
 
 __all__ = ["CachedScorer", "LlamaScorer", "VLLMScorer", "open_scorer"]
-
-_WAIT = 30.0  # seconds to wait for another process's transaction
-_TABLE = """
-CREATE TABLE IF NOT EXISTS scores_1 (
-    scorer TEXT NOT NULL, context BLOB NOT NULL, text BLOB NOT NULL,
-    logprob REAL NOT NULL, tokens INTEGER NOT NULL,
-    PRIMARY KEY (scorer, context, text)
-) WITHOUT ROWID
-"""
 
 
 class CachedScorer:
@@ -61,24 +49,15 @@ class CachedScorer:
         self.hits = 0
         self.misses = 0
         self._inner = inner
-        self._path = Path(path)
         self._budget = budget
         self._lock = threading.Lock()
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise storage_error(error, self._path) from error
-        with self._translated():
-            self._database = sqlite3.connect(self._path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
-        try:
-            with self._translated():
-                self._database.execute("PRAGMA journal_mode=WAL")
-                # A cache may lose its last entries in a power cut, but must never be torn.
-                self._database.execute("PRAGMA synchronous=NORMAL")
-                self._database.execute(_TABLE)
-        except BaseException:
-            self._database.close()
-            raise
+        self._cache = NumberCache(
+            Path(path),
+            "scores",
+            table="scores_1",
+            keys={"scorer": "TEXT", "context": "BLOB", "text": "BLOB"},
+            values={"logprob": "REAL", "tokens": "INTEGER"},
+        )
 
     @property
     def name(self) -> str:
@@ -87,8 +66,7 @@ class CachedScorer:
 
     def close(self) -> None:
         """Close the file and, where it can be closed, the inner scorer."""
-        with self._lock:
-            self._database.close()
+        self._cache.close()
         close = getattr(self._inner, "close", None)
         if callable(close):
             close()
@@ -107,80 +85,21 @@ class CachedScorer:
         Raises:
             StorageError: the file can't be read or written.
         """
-        key = _context_key(context)
-        keys = [_hash(text) for text in texts]
-        with self._lock:
-            known = self._look_up(key, keys)
-        missing = {digest: text for digest, text in zip(keys, texts, strict=True) if digest not in known}
+        shared = digest(json.dumps([[message["role"], message["content"]] for message in context]))
+        keys = [(self.name, shared, digest(text)) for text in texts]
+        known = self._cache.find(keys)
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
-            fresh = dict(zip(missing, self._inner.score(context, list(missing.values())), strict=True))
-            with self._lock:
-                self._remember(key, fresh)
-            known |= fresh
+            fresh = self._inner.score(context, list(missing.values()))
+            rows = {key: (score.logprob, score.tokens) for key, score in zip(missing, fresh, strict=True)}
+            self._cache.add([(*key, *row) for key, row in rows.items()])
+            known |= rows
         with self._lock:
             self.hits += len(texts) - len(missing)
             self.misses += len(missing)
         if texts and not missing and self._budget is not None:
             self._budget.add(Usage(replayed=1))
-        return [known[digest] for digest in keys]
-
-    def _look_up(self, context: bytes, texts: Sequence[bytes]) -> dict[bytes, TextScore]:
-        found: dict[bytes, TextScore] = {}
-        with self._translated():
-            for text in texts:
-                row = self._database.execute(
-                    "SELECT logprob, tokens FROM scores_1 WHERE scorer = ? AND context = ? AND text = ?",
-                    (self.name, context, text),
-                ).fetchone()
-                if row is not None:
-                    found[text] = TextScore(*row)
-        return found
-
-    def _remember(self, context: bytes, fresh: dict[bytes, TextScore]) -> None:
-        rows = [(self.name, context, digest, score.logprob, score.tokens) for digest, score in fresh.items()]
-        with self._translated():
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                self._database.executemany("INSERT OR IGNORE INTO scores_1 VALUES (?, ?, ?, ?, ?)", rows)
-                self._database.execute("COMMIT")
-            finally:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Turn what SQLite says into a sentence with a remedy."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise _explain(error, self._path) from error
-
-
-def _explain(error: sqlite3.Error, path: Path) -> StorageError:
-    # The low byte is the kind of error; the rest says more than anybody needs.
-    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
-        return storage_error(OSError(errno.ENOSPC, "disk full"), path)
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN):
-        return storage_error(PermissionError(errno.EACCES, "permission denied"), path)
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StorageError(
-            f"Another program has kept {path} locked for {_WAIT:.0f} seconds.",
-            remedy="End it or wait for it, then run the same command again.",
-        )
-    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return StorageError(
-            f"{path} is damaged or not a cache of scores.", remedy="Remove it: scores are made again when needed."
-        )
-    return StorageError(f"The cache of scores {path} failed: {error}.", remedy="Remove it if this happens again.")
-
-
-def _context_key(context: Sequence[Message]) -> bytes:
-    return _hash(json.dumps([[message["role"], message["content"]] for message in context]))
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        return [TextScore(*known[key]) for key in keys]
 
 
 def open_scorer(name: str, *, budget: Budget | None = None, progress: Progress | None = None) -> Scorer:

@@ -6,19 +6,17 @@ key-value cache, and the prefix that a context shares with one of them is not re
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hyperalign.budget import Budget
 from hyperalign.concurrency import processor_threads
-from hyperalign.errors import ContextLengthError, MissingExtraError, ModelError
+from hyperalign.errors import ContextLengthError, ModelError
 from hyperalign.scores import Message, TextScore
 
-from .chat import ModelScorer, Render, clean, jinja_render, tokenize_context
+from .chat import ChatTokenizer, ModelScorer, load_llama, load_model
 from .prefix_cache import CachedPrefix, PrefixCache
 
 if TYPE_CHECKING:
@@ -70,13 +68,9 @@ class LlamaScorer(ModelScorer):
         budget: Budget | None = None,
     ) -> None:
         super().__init__(name, budget)
-        self._llama = _library()
-        self._model = _load(self._llama, Path(path))
-        self._vocab = self._model.get_vocab()
-        self._special = {
-            self._vocab.get_text(token): token for token in range(self._vocab.n_vocab) if self._vocab.is_control(token)
-        }
-        self._render = self._template()
+        self._llama = load_llama("Scoring with a GGUF file")
+        self._model = load_model(self._llama, Path(path))
+        self._tokenizer = ChatTokenizer(self._model)
         self._n_ctx = min(n_ctx, self._model.n_ctx_train)
         self._context: Any = None
         self._context = self._open_context(threads or processor_threads())
@@ -116,8 +110,8 @@ class LlamaScorer(ModelScorer):
         with self._lock:
             if self._context is None:
                 raise ModelError("This scorer is closed.", remedy="Open the model again.")
-            prompt = self._prompt(context)
-            branches = [self._tokens(clean(text)) for text in texts]
+            prompt = self._tokenizer.prompt(context)
+            branches = [self._tokenizer.tokens(text) for text in texts]
             self._check_length(prompt, branches)
             try:
                 prefix, cached = self._read_context(prompt)
@@ -130,21 +124,6 @@ class LlamaScorer(ModelScorer):
                 raise
         self._book(began, len(prompt) + sum(map(len, branches)), cached=cached)
         return [TextScore(total, len(branch)) for total, branch in zip(logprobs, branches, strict=True)]
-
-    def _template(self) -> Render:
-        source = self._model.get_default_chat_template()
-        if not source:
-            raise ModelError(
-                "The model file carries no chat template.", remedy="Choose the instruction-tuned file of the model."
-            )
-        # llama.cpp's own renderer knows templates by their look and leaves out the system
-        # turn that some of them add by default, so the file's Jinja source is run instead.
-        bos, eos = self._vocab.token_bos(), self._vocab.token_eos()
-        return jinja_render(
-            source,
-            bos=self._vocab.get_text(bos) if bos >= 0 else "",
-            eos=self._vocab.get_text(eos) if eos >= 0 else "",
-        )
 
     def _open_context(self, threads: int) -> Any:
         params = self._llama.LlamaContextParams()
@@ -164,25 +143,13 @@ class LlamaScorer(ModelScorer):
                 f"llama.cpp could not make room for {self._n_ctx} tokens: {error}.", remedy="Choose a smaller n_ctx."
             ) from error
 
-    def _tokens(self, text: str) -> list[int]:
-        if not text:
-            return []
-        try:
-            return list(self._vocab.tokenize(text, False, False))
-        except RuntimeError as error:
-            raise _too_long(len(text), "characters", self._n_ctx) from error
-
-    def _prompt(self, context: Sequence[Message]) -> list[int]:
-        tokens = tokenize_context(self._render, context, self._special, self._tokens)
-        bos = self._vocab.token_bos()
-        if self._vocab.get_add_bos() and tokens[:1] != [bos]:
-            tokens.insert(0, bos)
-        return tokens
-
     def _check_length(self, prompt: list[int], branches: list[list[int]]) -> None:
         longest = len(prompt) + max(map(len, branches), default=0)
         if longest > self._n_ctx:
-            raise _too_long(longest, "tokens", self._n_ctx)
+            raise ContextLengthError(
+                f"A context with its text has {longest} tokens; the model reads at most {self._n_ctx} tokens at once.",
+                remedy="Shorten the records or the prompt, or open the model with a larger n_ctx.",
+            )
 
     def _forget(self) -> None:
         self._prefixes.clear()
@@ -279,44 +246,8 @@ class LlamaScorer(ModelScorer):
                 batch.close()
 
 
-def _library() -> Any:
-    # Waiting threads of llama.cpp spin by default: beside any other busy process that costs a factor of ten.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    try:
-        llama: Any = import_module("cyllama.llama.llama_cpp")
-    except ImportError as error:
-        raise MissingExtraError("Scoring with a GGUF file", "local") from error
-    llama.disable_logging()
-    return llama
-
-
-def _load(llama: Any, path: Path) -> Any:
-    if not path.is_file():
-        raise ModelError(f"There is no model file {path}.", remedy="See 'hyperalign models list'.")
-
-    class Model(llama.LlamaModel):
-        # get_logits_ith sizes its rows by this attribute, which the base class lacks.
-        n_vocab: int = 0
-
-    try:
-        model = Model(str(path), llama.LlamaModelParams(), verbose=False)
-    except (RuntimeError, ValueError, OSError) as error:
-        raise ModelError(
-            f"{path} does not load as a model: {error}.", remedy="Fetch it again with 'hyperalign models pull'."
-        ) from error
-    model.n_vocab = model.get_vocab().n_vocab
-    return model
-
-
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     import numpy as np
 
     top = logits.max()
     return np.asarray(logits - (top + np.log(np.exp(logits - top, dtype=np.float32).sum(dtype=np.float64))), np.float32)
-
-
-def _too_long(count: int, unit: str, room: int) -> ContextLengthError:
-    return ContextLengthError(
-        f"A context with its text has {count} {unit}; the model reads at most {room} tokens at once.",
-        remedy="Shorten the records or the prompt, or open the model with a larger n_ctx.",
-    )

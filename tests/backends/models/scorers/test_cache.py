@@ -84,8 +84,8 @@ def test_a_failing_scorer_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_full_disk(tmp_path: Path) -> None:
     with CachedScorer(Counting(), tmp_path / "scores.db") as cached:
         cached.score(CONTEXT, ["kept"])
-        (pages,) = cached._database.execute("PRAGMA page_count").fetchone()
-        cached._database.execute(f"PRAGMA max_page_count={pages}")
+        (pages,) = cached._cache._database.execute("PRAGMA page_count").fetchone()
+        cached._cache._database.execute(f"PRAGMA max_page_count={pages}")
         with pytest.raises(StorageError, match="No space left") as caught:
             cached.score(CONTEXT, [f"text {number}" for number in range(500)])
         assert "Free some space" in caught.value.remedy
@@ -127,5 +127,5 @@ def test_two_processes_at_once(tmp_path: Path) -> None:
         _, said = writer.communicate(timeout=60)
         assert writer.returncode == 0, said.decode()
     with CachedScorer(Counting(), path) as cached:
-        (rows,) = cached._database.execute("SELECT count(*) FROM scores_1").fetchone()
+        (rows,) = cached._cache._database.execute("SELECT count(*) FROM scores_1").fetchone()
     assert rows == 180

@@ -44,7 +44,7 @@ def scorer(smollm_path: Path) -> Iterator[HFScorer]:
 def test_it_agrees_with_llama_cpp(scorer: HFScorer, smollm_path: Path) -> None:
     assert isinstance(scorer, Scorer)
     with LlamaScorer(smollm_path, name="smol") as other:
-        assert scorer._prompt(CONTEXT) == other._prompt(CONTEXT)
+        assert scorer._prompt(CONTEXT) == other._tokenizer.prompt(CONTEXT)
         theirs = other.score(CONTEXT, TEXTS)
     ours = scorer.score(CONTEXT, TEXTS)
     assert [score.tokens for score in ours] == [score.tokens for score in theirs]

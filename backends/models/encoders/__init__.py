@@ -1,0 +1,193 @@
+"""Embeddings of texts, from an inner layer of a GGUF file or any embedding API that LiteLLM knows, cached in SQLite.
+
+``open_encoder`` makes an encoder from a model's name.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperalign.budget import Budget, Usage
+from hyperalign.concurrency import Progress
+from hyperalign.errors import InputError, ModelOutputError, UnknownModelError
+from hyperalign.files import cache_folder
+
+from ..catalogue import resolve
+from ..download import ensure_local
+from ..number_cache import NumberCache, digest
+from .hosted import HostedEncoder
+from .local import LocalEncoder
+
+if TYPE_CHECKING:
+    from hyperalign.programs.reward.features import Encoder
+
+__all__ = ["DEFAULT_ENCODER", "CachedEncoder", "HostedEncoder", "LocalEncoder", "encoder", "open_encoder"]
+
+DEFAULT_ENCODER = "local:smollm2-135m-instruct"
+"""The encoder that is taken where none is named."""
+
+# So many texts are read before their embeddings are written: a killed run goes on from there.
+_LOCAL_BATCH = 128
+_FILE = "embeddings.sqlite"
+_NUMBER = np.dtype("<f4")
+
+
+class CachedEncoder:
+    """An ``Encoder`` that asks another one only for what it has not seen.
+
+    Keys are the encoder's name, which names the weights, and a hash of prompt and text: the file holds nobody's words.
+
+    Args:
+        inner: the encoder that knows; ``close`` closes it too.
+        path: the SQLite file; made if missing, and safe with two processes.
+        budget: where to book calls that were answered from the file alone.
+        batch_size: texts that the inner encoder is asked for at once; None for all.
+
+    Attributes:
+        hits: texts answered from the file.
+        misses: texts the inner encoder was asked about.
+
+    Raises:
+        StorageError: the file can't be made, or is not a database.
+    """
+
+    def __init__(
+        self,
+        inner: Encoder,
+        path: Path | str,
+        *,
+        budget: Budget | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        self.hits = 0
+        self.misses = 0
+        self._inner = inner
+        self._budget = budget
+        self._batch_size = batch_size
+        self._lock = threading.Lock()
+        self._cache = NumberCache(
+            Path(path),
+            "embeddings",
+            table="embeddings_1",
+            keys={"encoder": "TEXT", "item": "BLOB"},
+            values={"embedding": "BLOB"},
+        )
+
+    @property
+    def name(self) -> str:
+        """The inner encoder's name: a remembered embedding is that encoder's."""
+        return self._inner.name
+
+    def close(self) -> None:
+        """Close the file and, where it can be closed, the inner encoder."""
+        self._cache.close()
+        close = getattr(self._inner, "close", None)
+        if callable(close):
+            close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def encode(self, items: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """Embed texts as answers to their prompts; see ``hyperalign.programs.reward.features.Encoder``.
+
+        Raises:
+            StorageError: the file can't be read or written.
+            ModelOutputError: the model gave embeddings of another length before.
+        """
+        keys = [(self.name, digest(prompt, text)) for prompt, text in items]
+        known: dict[Any, NDArray[np.float32]] = {
+            key: np.frombuffer(row[0], _NUMBER) for key, row in self._cache.find(keys).items()
+        }
+        missing = {key: item for key, item in zip(keys, items, strict=True) if key not in known}
+        for fresh in self._read(missing):
+            known |= fresh
+        with self._lock:
+            self.hits += len(items) - len(missing)
+            self.misses += len(missing)
+        if items and not missing and self._budget is not None:
+            self._budget.add(Usage(replayed=1))
+        if len({len(embedding) for embedding in known.values()}) > 1:
+            raise ModelOutputError(
+                f"'{self.name}' gave embeddings of another length before.",
+                remedy=f"Remove {cache_folder() / _FILE}, and fit again.",
+            )
+        return np.stack([known[key] for key in keys]) if keys else np.zeros((0, 0), np.float32)
+
+    def _read(self, missing: dict[Any, tuple[str, str]]) -> Iterator[dict[Any, NDArray[np.float32]]]:
+        """Embeddings of new texts, batch by batch, each written before it is given."""
+        keys = list(missing)
+        size = self._batch_size or max(1, len(keys))
+        for start in range(0, len(keys), size):
+            batch = keys[start : start + size]
+            rows = self._inner.encode([missing[key] for key in batch]).astype(_NUMBER)
+            self._cache.add([(*key, row.tobytes()) for key, row in zip(batch, rows, strict=True)])
+            yield dict(zip(batch, rows, strict=True))
+
+
+def open_encoder(
+    name: str = DEFAULT_ENCODER,
+    *,
+    budget: Budget | None = None,
+    progress: Progress | None = None,
+    api_key: str | None = None,
+    api_base: str | None = None,
+    timeout: float | None = None,
+) -> CachedEncoder:
+    """An encoder whose embeddings are remembered in the user's cache folder, as numbers and hashes only.
+
+    Args:
+        name: ``local:<name from the catalogue or path of a .gguf file>``, after which ``@20`` takes the hidden states
+            after layer 20 instead of after two thirds of the layers; or an embedding model by its LiteLLM name, such as
+            ``openai/text-embedding-3-small`` or ``ollama/nomic-embed-text``.
+        budget: where to book what is read.
+        progress: told of the download of a ``local:`` model's file.
+        api_key: instead of the provider's environment variable; never saved or shown.
+        api_base: another address for a hosted model, such as that of an OpenAI-compatible server.
+        timeout: seconds to wait for a hosted model's answer; see ``connect``.
+
+    Raises:
+        UnknownModelError: no such model, or one of a kind that gives no embeddings.
+        InputError: the model has no such layer.
+        ModelError: the hidden states of a ``local:`` model can't be read.
+        MissingExtraError: a ``local:`` model without the part that reads it.
+        DownloadError: the model's file can't be had.
+    """
+    scheme, _, rest = name.strip().partition(":")
+    path = cache_folder() / _FILE
+    if scheme != "local":
+        if scheme in ("adapter", "vllm"):
+            raise UnknownModelError(
+                f"'{name}' gives no embeddings.",
+                remedy="An encoder is 'local:<name>', or an embedding model such as 'openai/text-embedding-3-small'.",
+            )
+        hosted = HostedEncoder(name, budget=budget, api_key=api_key, api_base=api_base, timeout=timeout)
+        return CachedEncoder(hosted, path, budget=budget)
+    found, layer = _split_layer(rest)
+    model = resolve(found)
+    inner = LocalEncoder(ensure_local(model, progress), name=model.served_name, layer=layer, budget=budget)
+    return CachedEncoder(inner, path, budget=budget, batch_size=_LOCAL_BATCH)
+
+
+encoder = open_encoder
+"""The same as ``hyperalign.encoder``."""
+
+
+def _split_layer(name: str) -> tuple[str, int | None]:
+    """The model's name, and the layer that follows it, if any."""
+    model, mark, layer = name.rpartition("@")
+    # A path may hold the mark as well.
+    if not mark or layer.lower().endswith(".gguf"):
+        return name, None
+    if not layer.isdecimal():
+        raise InputError(f"'{layer}' is not the number of a layer.", remedy="Write it as 'local:<name>@20'.")
+    return model, int(layer)

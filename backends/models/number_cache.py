@@ -1,0 +1,140 @@
+"""Numbers that models gave, remembered in an SQLite file by hashes: it holds nobody's words."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hyperalign.errors import StorageError
+from hyperalign.files import make_private_folder, storage_error
+
+__all__ = ["NumberCache", "digest"]
+
+_WAIT = 30.0  # seconds to wait for another process's transaction
+
+
+class NumberCache:
+    """A table of numbers in an SQLite file; safe with threads and with other processes.
+
+    Args:
+        path: the file; made if missing, for this user alone.
+        what: what it holds, for messages, such as ``scores``.
+        table: the table's name.
+        keys: its key columns with their types, such as ``{"scorer": "TEXT"}``.
+        values: its other columns with their types.
+
+    Raises:
+        StorageError: the file can't be made, or is not a database.
+    """
+
+    def __init__(self, path: Path, what: str, *, table: str, keys: dict[str, str], values: dict[str, str]) -> None:
+        self._path = path
+        self._what = what
+        self._lock = threading.Lock()
+        columns = ", ".join(f"{name} {kind} NOT NULL" for name, kind in {**keys, **values}.items())
+        matches = " AND ".join(f"{name} = ?" for name in keys)
+        places = ", ".join("?" * (len(keys) + len(values)))
+        # The names are the program's own; what comes from texts is bound.
+        self._select = f"SELECT {', '.join(values)} FROM {table} WHERE {matches}"  # noqa: S608
+        self._insert = f"INSERT OR IGNORE INTO {table} VALUES ({places})"  # noqa: S608
+        _make_private(path)
+        with self._translated():
+            self._database = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
+        try:
+            with self._translated():
+                self._database.execute("PRAGMA journal_mode=WAL")
+                # A cache may lose its last entries in a power cut, but must never be torn.
+                self._database.execute("PRAGMA synchronous=NORMAL")
+                self._database.execute(
+                    f"CREATE TABLE IF NOT EXISTS {table} ({columns}, PRIMARY KEY ({', '.join(keys)})) WITHOUT ROWID"
+                )
+        except BaseException:
+            self._database.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._database.close()
+
+    def find(self, keys: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+        """The values of those keys that are known.
+
+        Raises:
+            StorageError: the file can't be read.
+        """
+        found = {}
+        with self._lock, self._translated():
+            for key in keys:
+                row = self._database.execute(self._select, key).fetchone()
+                if row is not None:
+                    found[key] = row
+        return found
+
+    def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Remember rows, keys before values, in one transaction; what is known already stays.
+
+        Raises:
+            StorageError: the file can't be written.
+        """
+        with self._lock, self._translated():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                self._database.executemany(self._insert, rows)
+                self._database.execute("COMMIT")
+            finally:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn what SQLite says into a sentence with a remedy."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._explain(error) from error
+
+    def _explain(self, error: sqlite3.Error) -> StorageError:
+        # The low byte is the kind of error; the rest says more than anybody needs.
+        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            return storage_error(OSError(errno.ENOSPC, "disk full"), self._path)
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN):
+            return storage_error(PermissionError(errno.EACCES, "permission denied"), self._path)
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return StorageError(
+                f"Another program has kept {self._path} locked for {_WAIT:.0f} seconds.",
+                remedy="End it or wait for it, then run the same command again.",
+            )
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            return StorageError(
+                f"{self._path} is damaged or not a cache of {self._what}.",
+                remedy=f"Remove it: {self._what} are made again when needed.",
+            )
+        return StorageError(
+            f"The cache of {self._what} {self._path} failed: {error}.", remedy="Remove it if this happens again."
+        )
+
+
+def digest(*texts: str) -> bytes:
+    """A hash of texts by which they are known again; their order and borders count."""
+    whole = texts[0] if len(texts) == 1 else json.dumps(texts)
+    return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).digest()
+
+
+def _make_private(path: Path) -> None:
+    try:
+        make_private_folder(path.parent)
+        if not path.exists():
+            # Made before SQLite opens it; SQLite's -wal and -shm files get its mode.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise storage_error(error, path) from error
