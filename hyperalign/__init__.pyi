@@ -18,6 +18,8 @@ from .programs.generate import Generate as Generate
 from .programs.infer import InferHypotheses as InferHypotheses
 from .programs.judge import Judge as Judge
 from .programs.personalizer import Personalizer as Personalizer
+from .programs.reward import Reward as Reward
+from .programs.reward import load_population as load_population
 from .programs.selection import Rules as Rules
 from .programs.selection import select as select
 from .programs.strategies import strategy as strategy

@@ -22,10 +22,13 @@ __all__ = [
     "Aspect",
     "Evidence",
     "Hypothesis",
+    "LearnedReward",
     "Measurement",
     "Poles",
     "Profile",
     "Provenance",
+    "RewardChange",
+    "RewardRow",
     "TestResult",
     "check_evidence",
 ]
@@ -139,6 +142,35 @@ class Poles(_Noun):
     low: str
 
 
+class RewardRow(_Noun):
+    """One record as features: of a choice the chosen text's minus the other's, of a correction the change made."""
+
+    record: Annotated[str, Field(description="the id of the record")]
+    kind: Literal["choice", "edit", "text"]
+    values: Annotated[list[float], Field(description="in standard deviations, in the order of the weights")]
+
+
+class RewardChange(_Noun):
+    """A weight that the person changed by hand."""
+
+    feature: str
+    weight: Annotated[float | None, Field(description="the weight that it was set to; null: turned around")] = None
+
+
+class LearnedReward(_Noun):
+    """What was learned to predict choices: a weight on each feature of a text, and the rows that they follow from."""
+
+    population: Annotated[str, Field(description="the prior population")]
+    space: Annotated[str, Field(description="a hash of the features")]
+    encoder: Annotated[str, Field(description="the encoder with a hash of its weights; empty: none")] = ""
+    weights: Annotated[dict[str, float], Field(description="nats per standard deviation, by feature")]
+    spreads: Annotated[dict[str, float], Field(description="standard deviations of the weights")]
+    rows: list[RewardRow] = []
+    half_life: Annotated[float | None, Field(gt=0, description="newer records after which one counts half")] = None
+    changes: list[RewardChange] = []
+    predicts: Annotated[str, Field(description="how well held-out choices were predicted; empty: too few")] = ""
+
+
 class Provenance(_Noun):
     """What a profile was made from."""
 
@@ -180,6 +212,7 @@ class Profile(_Noun):
     ] = []
     direction: Annotated[dict[str, float], Field(description="preference space: dimension to probability")] = {}
     poles: Annotated[dict[str, Poles], Field(description="of dimensions of one's own: what their ends say")] = {}
+    reward: Annotated[LearnedReward | None, Field(description="predicts choices; null: not learned")] = None
     provenance: Provenance = Provenance()
 
     @field_validator("user")

@@ -1,0 +1,82 @@
+"""Estimates a prior of weights from other people's records, by empirical Bayes.
+
+Contexts are pooled within-person statistics. The prior's mean and covariance come from expectation maximization with
+Laplace posteriors; the few people a population has are backed by an inverse-Wishart prior whose center is diagonal.
+The temper is that of log-odds of people whose records were left out, so nothing is tuned on who is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .posterior import Array, Context, Observations, Prior, infer_posterior
+
+__all__ = ["PriorSettings", "estimate_context", "estimate_prior"]
+
+
+@dataclass(frozen=True)
+class PriorSettings:
+    """How a prior is estimated.
+
+    Attributes:
+        steps: of expectation maximization.
+        backing: how many people the diagonal center counts for.
+        within_shrinkage: the share of a context's covariance that is its diagonal.
+        floor: the least variance of a weight.
+    """
+
+    steps: int = 20
+    backing: float = 40.0
+    within_shrinkage: float = 0.3
+    floor: float = 1e-3
+
+
+def estimate_context(
+    people: Sequence[Array], settings: PriorSettings | None = None, *, backed_by: Context | None = None
+) -> Context:
+    """The mean of texts of a kind, and the covariance of one person's texts.
+
+    Args:
+        people: features of each person's texts, each of shape (texts, d); people with one text add to the mean alone.
+        settings: of the estimate.
+        backed_by: a context that counts as much as ``backing`` texts, for a population of few texts.
+    """
+    settings = settings or PriorSettings()
+    mean = np.mean([texts.mean(axis=0) for texts in people], axis=0)
+    apart = [texts - texts.mean(axis=0) for texts in people]
+    spare = float(sum(len(texts) - 1 for texts in people))
+    within: Array = sum((rows.T @ rows for rows in apart), np.zeros((len(mean), len(mean))))
+    if backed_by is not None:
+        within, spare = within + settings.backing * backed_by.within, spare + settings.backing
+    within = within / max(1, spare)
+    diagonal = np.diag(np.maximum(np.diag(within), settings.floor))
+    return Context(mean, (1 - settings.within_shrinkage) * within + settings.within_shrinkage * diagonal)
+
+
+def estimate_prior(
+    people: Sequence[Observations],
+    start: Prior,
+    settings: PriorSettings | None = None,
+) -> Prior:
+    """The distribution of weights over people.
+
+    Args:
+        people: each one's observations; their contexts are in ``start``.
+        start: where the estimate begins, and what backs it: its covariance's diagonal.
+        settings: of the estimate.
+    """
+    settings = settings or PriorSettings()
+    prior, count = replace(start, scales=np.ones(1), scale_weights=np.ones(1)), len(people)
+    for _ in range(settings.steps):
+        found = [infer_posterior(prior, seen) for seen in people]
+        means = np.array([each.means[0] for each in found])
+        center = means.mean(axis=0)
+        spread = sum((each.covariances[0] for each in found), np.zeros_like(prior.covariance))
+        scatter = (means - center).T @ (means - center) + spread
+        variances = np.maximum(np.diag(scatter) / count, settings.floor)
+        covariance = (scatter + settings.backing * np.diag(variances)) / (count + settings.backing)
+        prior = replace(prior, mean=center, covariance=covariance)
+    return prior

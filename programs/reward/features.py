@@ -1,0 +1,262 @@
+"""Reads a text once into named features: measured style, word choice, an encoder, and how much of a draft was kept.
+
+Each feature is standardized by a reference population: zero is usual, one is one standard deviation of texts. A feature
+that a text does not show is zero. Word choice is the principal components of the square roots of function words'
+rates (after Burrows' Delta, 2002), and an encoder's are those of its embeddings.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from hyperalign.errors import InputError
+from hyperalign.style.features import FEATURES, measure
+from hyperalign.style.parsed import words_of
+
+__all__ = ["Axes", "Encoder", "FeatureSpace", "Reading", "build_feature_space", "read_features"]
+
+Array = NDArray[np.float64]
+
+LENGTH = "log_words"
+EDIT_FEATURES = ("draft kept", "words added", "longer than draft")
+_EDIT_SCALES = np.array([0.25, 0.25, 0.3])
+_FARTHEST = 4.0  # standard deviations; one odd mark in a short text must not outweigh everything else
+_FEWEST_WORDS = 20  # rates in shorter texts are counted as if they had this many
+
+
+class Reading(NamedTuple):
+    """A text to read: the prompt it answers, the text, and the draft that it corrects, if any."""
+
+    prompt: str
+    text: str
+    draft: str | None = None
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A model that turns texts into embeddings."""
+
+    @property
+    def name(self) -> str:
+        """The model and layer with a hash of its weights, since embeddings are cached under this name."""
+        ...
+
+    def encode(self, items: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """Embed texts as answers to their prompts.
+
+        Args:
+            items: prompt and text of each.
+
+        Returns:
+            One row for each text, shape (n, dimensions).
+
+        Raises:
+            ModelServerError: the model could not be reached.
+        """
+        ...
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Axes(_Frozen):
+    """Principal axes of a block of raw numbers.
+
+    Attributes:
+        name: of the block, or of the encoder.
+        mean: shape (dimensions,).
+        axes: scaled so that a component has variance one over the reference texts, shape (components, dimensions).
+    """
+
+    name: str
+    mean: tuple[float, ...]
+    axes: tuple[tuple[float, ...], ...]
+
+    def project(self, raw: Array) -> Array:
+        """Components of rows of raw numbers, shape (n, components)."""
+        components: Array = (raw - np.array(self.mean)) @ np.array(self.axes).T
+        return components.clip(-_FARTHEST, _FARTHEST)
+
+
+class FeatureSpace(_Frozen):
+    """What features are read, and what is usual.
+
+    Attributes:
+        centers: the usual value of each measured feature, in its unit.
+        spreads: its standard deviation over texts.
+        words: the function words whose rates are counted.
+        word_axes: of their rates.
+        encoder_axes: of the encoder's embeddings; None without an encoder.
+        sources: the texts that the numbers were measured on.
+    """
+
+    schema_version: int = 1
+    centers: dict[str, float]
+    spreads: dict[str, float]
+    words: tuple[str, ...]
+    word_axes: Axes
+    encoder_axes: Axes | None = None
+    sources: tuple[str, ...] = ()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features, in order."""
+        found = [*self.centers, *(f"word choice {at}" for at in range(1, len(self.word_axes.axes) + 1))]
+        if self.encoder_axes is not None:
+            found += [f"encoder {at}" for at in range(1, len(self.encoder_axes.axes) + 1)]
+        return (*found, *EDIT_FEATURES)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short hash: rows of features of different spaces are not comparable."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+    def without_encoder(self) -> FeatureSpace:
+        """The same space without the encoder's block."""
+        return self.model_copy(update={"encoder_axes": None})
+
+
+def read_features(space: FeatureSpace, items: Sequence[Reading], encoder: Encoder | None = None) -> Array:
+    """Read texts into features.
+
+    Args:
+        space: what to read.
+        items: the texts.
+        encoder: the one whose axes the space has; not used by a space without an encoder.
+
+    Returns:
+        Features, shape (n, d), in the order of ``space.names``.
+
+    Raises:
+        InputError: the space needs another encoder.
+    """
+    if not items:
+        return np.zeros((0, len(space.names)))
+    blocks = [_standardize(space, _measure(items, tuple(space.centers)))]
+    blocks.append(space.word_axes.project(_word_rates(space.words, [item.text for item in items])))
+    if space.encoder_axes is not None:
+        if encoder is None or encoder.name != space.encoder_axes.name:
+            raise InputError(
+                f"These features were learned with the encoder '{space.encoder_axes.name}', not "
+                f"'{encoder.name if encoder else 'none'}'.",
+                remedy="Give that encoder, or fit again.",
+            )
+        raw = encoder.encode([(item.prompt, item.text) for item in items]).astype(np.float64)
+        blocks.append(space.encoder_axes.project(raw))
+    return np.hstack([*blocks, np.array([_compare_with_draft(item) for item in items])])
+
+
+def build_feature_space(
+    genres: Sequence[Sequence[Reading]],
+    words: Sequence[str],
+    *,
+    encoder: Encoder | None = None,
+    word_components: int = 20,
+    encoder_components: int = 10,
+    sources: Sequence[str] = (),
+) -> FeatureSpace:
+    """Measure what is usual in texts.
+
+    Args:
+        genres: texts of each genre; all genres count the same, whatever their size.
+        words: the function words to count.
+        encoder: the encoder, if there is to be one.
+        word_components: principal components of word rates.
+        encoder_components: principal components of embeddings.
+        sources: names of the collections, kept with the numbers.
+    """
+    items = [item for genre in genres for item in genre]
+    shares = np.concatenate([np.full(len(genre), 1 / len(genre)) for genre in genres]) / len(genres)
+    names = (*FEATURES, LENGTH)
+    measured = _measure(items, names)
+    known = ~np.isnan(measured)
+    weights = shares[:, None] * known
+    weights /= weights.sum(axis=0)
+    centers = np.where(known, measured * weights, 0.0).sum(axis=0)
+    apart = np.where(known, measured - centers, 0.0)
+    spreads = np.sqrt((weights * apart**2).sum(axis=0))
+    grains = np.array([FEATURES[name].grain if name in FEATURES else 0.1 for name in names])
+    rates = _word_rates(words, [item.text for item in items])
+    axes = None
+    if encoder is not None:
+        raw = encoder.encode([(item.prompt, item.text) for item in items]).astype(np.float64)
+        axes = _principal_axes(encoder.name, raw, shares, encoder_components)
+    return FeatureSpace(
+        centers=_rounded(names, centers),
+        spreads=_rounded(names, np.maximum(spreads, grains)),
+        words=tuple(words),
+        word_axes=_principal_axes("word choice", rates, shares, word_components),
+        encoder_axes=axes,
+        sources=tuple(sources),
+    )
+
+
+def _principal_axes(name: str, raw: Array, shares: Array, components: int) -> Axes:
+    mean = shares @ raw
+    centered = (raw - mean) * np.sqrt(shares)[:, None]
+    _, sizes, axes = np.linalg.svd(centered, full_matrices=False)
+    # The sign of an axis is arbitrary: its largest entry is made positive, so that a rebuilt file is the same.
+    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
+    scaled = axes * (signs / np.maximum(sizes, 1e-9))[:, None]
+    kept = scaled[: min(components, int((sizes > 1e-6).sum()))]
+    return Axes(name=name, mean=_short(mean), axes=tuple(_short(axis) for axis in kept))
+
+
+def _short(values: Array) -> tuple[float, ...]:
+    return tuple(float(f"{value:.4g}") for value in values)
+
+
+def _rounded(names: Sequence[str], values: Array) -> dict[str, float]:
+    return dict(zip(names, _short(values), strict=True))
+
+
+def _measure(items: Sequence[Reading], names: Sequence[str]) -> Array:
+    """Measured features in their units, NaN where a text does not show one; shape (n, features)."""
+    rows = []
+    for item in items:
+        found: dict[str, float | None] = dict(measure(item.text))
+        found[LENGTH] = math.log1p(len(words_of(item.text)))
+        rows.append([math.nan if (value := found[name]) is None else value for name in names])
+    return np.array(rows)
+
+
+def _standardize(space: FeatureSpace, measured: Array) -> Array:
+    scaled = (measured - np.array([*space.centers.values()])) / np.array([*space.spreads.values()])
+    known = np.asarray(np.nan_to_num(scaled, nan=0.0), dtype=np.float64)
+    return known.clip(-_FARTHEST, _FARTHEST)
+
+
+def _word_rates(words: Sequence[str], texts: Sequence[str]) -> Array:
+    """Square roots of each word's rate per 100 words, shape (n, words); roots even out the spreads of counts."""
+    place = {word: at for at, word in enumerate(words)}
+    rates = np.zeros((len(texts), len(words)))
+    for row, text in enumerate(texts):
+        read = [word.lower().replace("\u2019", "'") for word in words_of(text)]
+        for word in read:
+            if (at := place.get(word)) is not None:
+                rates[row, at] += 100.0 / max(len(read), _FEWEST_WORDS)
+    roots: Array = np.sqrt(rates)
+    return roots
+
+
+def _compare_with_draft(item: Reading) -> Array:
+    """The share of the draft that was dropped, of the text that is new, and the log-ratio of lengths; zero if same."""
+    if item.draft is None:
+        return np.zeros(len(EDIT_FEATURES))
+    before = [word.lower() for word in words_of(item.draft)]
+    after = [word.lower() for word in words_of(item.text)]
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    same = sum(block.size for block in matcher.get_matching_blocks())
+    kept, old = same / max(1, len(before)), same / max(1, len(after))
+    longer = math.log((1 + len(after)) / (1 + len(before)))
+    return np.array([kept - 1.0, 1.0 - old, longer]) / _EDIT_SCALES

@@ -1,0 +1,279 @@
+"""What other people are like: the features that are read, what is usual, and the prior of weights.
+
+``load_population`` reads the one that ships; ``estimate_population`` makes one from people's records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hyperalign.errors import InputError
+from hyperalign.records import Edit, Pair, Record, drop_repeats, prompt_of
+from hyperalign.text import describe_invalid_field
+
+from .empirical_bayes import PriorSettings, estimate_context, estimate_prior
+from .features import Encoder, FeatureSpace, Reading, read_features
+from .posterior import Array, Context, Observations, Prior
+
+__all__ = ["FeatureRow", "RewardPopulation", "estimate_population", "load_population", "observe", "read_rows"]
+
+RowKind = Literal["choice", "edit", "text"]
+_FEWEST_PEOPLE = 5
+_SHORT = 5  # digits
+
+
+@dataclass(frozen=True)
+class FeatureRow:
+    """One record as features.
+
+    Attributes:
+        record: its id.
+        kind: a choice is the chosen text minus the other, an edit is the edited text minus the draft.
+        values: shape (d,).
+        weight: how much it counts.
+    """
+
+    record: str
+    kind: RowKind
+    values: Array
+    weight: float = 1.0
+
+
+def read_rows(space: FeatureSpace, records: Sequence[Record], encoder: Encoder | None = None) -> list[FeatureRow]:
+    """Read records into features, each text once; a record that repeats an earlier one is left out.
+
+    Args:
+        space: what to read.
+        records: anybody's.
+        encoder: the one whose axes the space has.
+
+    Raises:
+        InputError: the space needs another encoder.
+    """
+    distinct = drop_repeats(records)
+    sides = [_readings(record) for record in distinct]
+    readings = list(dict.fromkeys(reading for pair in sides for reading in pair))
+    found = dict(zip(readings, read_features(space, readings, encoder), strict=True))
+    rows = []
+    for record, pair in zip(distinct, sides, strict=True):
+        own, *other = (found[reading] for reading in pair)
+        rows.append(FeatureRow(record.id, _kind(record), own - other[0] if other else own))
+    return rows
+
+
+def observe(rows: Sequence[FeatureRow], dimensions: int) -> Observations:
+    """What rows say of a person's weights.
+
+    Args:
+        rows: the person's.
+        dimensions: of the feature space.
+    """
+    choices = [row for row in rows if row.kind == "choice"]
+    written = {kind: [row for row in rows if row.kind == kind] for kind in ("text", "edit")}
+    return Observations.of(
+        np.array([row.values for row in choices]) if choices else None,
+        {kind: np.array([row.values for row in found]) for kind, found in written.items() if found},
+        dimensions=dimensions,
+        choice_weights=np.array([row.weight for row in choices]),
+        text_weights={kind: np.array([row.weight for row in found]) for kind, found in written.items() if found},
+    )
+
+
+@dataclass(frozen=True)
+class RewardPopulation:
+    """A feature space, and the prior of weights in it.
+
+    Attributes:
+        name: for a profile's provenance.
+        space: the features.
+        prior: of weights over these features.
+    """
+
+    name: str
+    space: FeatureSpace
+    prior: Prior
+
+    def without_encoder(self) -> RewardPopulation:
+        """The same population where there is no encoder: its features are left out of the prior."""
+        space = self.space.without_encoder()
+        kept = [self.space.names.index(name) for name in space.names]
+        grid = np.ix_(kept, kept)
+        prior = replace(
+            self.prior,
+            mean=self.prior.mean[kept],
+            covariance=self.prior.covariance[grid],
+            contexts={
+                kind: Context(context.mean[kept], context.within[grid]) for kind, context in self.prior.contexts.items()
+            },
+        )
+        return RewardPopulation(self.name, space, prior)
+
+    def to_json(self) -> str:
+        """Convert to JSON; numbers are rounded to five digits."""
+        prior = self.prior
+        return _File(
+            name=self.name,
+            space=self.space,
+            mean=_listed(prior.mean),
+            covariance=_rows(prior.covariance),
+            contexts={
+                kind: _FileContext(mean=_listed(each.mean), within=_rows(each.within))
+                for kind, each in prior.contexts.items()
+            },
+            scales=_listed(prior.scales),
+            scale_weights=_listed(prior.scale_weights),
+            temper=prior.temper,
+        ).model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, where: str) -> RewardPopulation:
+        """Load from ``to_json``.
+
+        Args:
+            text: the JSON.
+            where: how error messages name it.
+
+        Raises:
+            InputError: it is not a population, or its sizes do not fit.
+        """
+        try:
+            read = _File.model_validate_json(text)
+        except ValidationError as error:
+            raise InputError(
+                f"{where}: {describe_invalid_field(error)}.", remedy="Make the file again, or use the default."
+            ) from error
+        size = len(read.space.names)
+        contexts = {kind: Context(np.array(each.mean), np.array(each.within)) for kind, each in read.contexts.items()}
+        prior = Prior(
+            np.array(read.mean),
+            np.array(read.covariance),
+            contexts,
+            np.array(read.scales),
+            np.array(read.scale_weights),
+            read.temper,
+        )
+        shapes = {prior.mean.shape, *(each.mean.shape for each in contexts.values())}
+        squares = {prior.covariance.shape, *(each.within.shape for each in contexts.values())}
+        if shapes != {(size,)} or squares != {(size, size)}:
+            raise InputError(f"{where}: its numbers do not fit its {size} features.", remedy="Make the file again.")
+        return cls(read.name, read.space, prior)
+
+
+@cache
+def load_population() -> RewardPopulation:
+    """The population that ships."""
+    content = files("hyperalign.programs.reward").joinpath("default.json").read_bytes()
+    return RewardPopulation.from_json(content, where="the default population")
+
+
+def estimate_population(
+    people: Mapping[str, Sequence[Record]],
+    base: RewardPopulation,
+    *,
+    name: str,
+    encoder: Encoder | None = None,
+    settings: PriorSettings | None = None,
+) -> RewardPopulation:
+    """Estimate a prior from people's records, backed by another one.
+
+    Args:
+        people: each one's records; a person whose prior it is to be must not be among them.
+        base: has the features, and backs the estimate where the people are few.
+        name: of the new population.
+        encoder: the one whose axes the features have.
+        settings: of the estimate.
+
+    Raises:
+        InputError: there are fewer than five people with records.
+    """
+    known = {user: list(records) for user, records in people.items() if records}
+    if len(known) < _FEWEST_PEOPLE:
+        raise InputError(
+            f"A population of {len(known)} people says little of others.",
+            remedy=f"Give at least {_FEWEST_PEOPLE}, or use the default population.",
+        )
+    rows = {user: read_rows(base.space, records, encoder) for user, records in known.items()}
+    return estimate_from_rows(rows, base, name=name, settings=settings)
+
+
+def estimate_from_rows(
+    people: Mapping[str, Sequence[FeatureRow]],
+    base: RewardPopulation,
+    *,
+    name: str,
+    settings: PriorSettings | None = None,
+) -> RewardPopulation:
+    """``estimate_population``, from records that were read."""
+    seen = [observe(rows, len(base.space.names)) for rows in people.values()]
+    contexts = dict(base.prior.contexts)
+    for kind in ("text", "edit"):
+        written = [each.texts[kind] for each in seen if kind in each.texts]
+        if sum(len(texts) > 1 for texts in written) >= _FEWEST_PEOPLE:
+            contexts[kind] = estimate_context(written, settings, backed_by=base.prior.contexts.get(kind))
+    start = replace(base.prior, contexts=contexts)
+    return RewardPopulation(name, base.space, estimate_prior(seen, start, settings))
+
+
+def _readings(record: Record) -> list[Reading]:
+    prompt = prompt_of(record)
+    match record:
+        case Pair():
+            return [Reading(prompt, record.chosen), Reading(prompt, record.rejected)]
+        case Edit():
+            return [Reading(prompt, record.edited, record.draft), Reading(prompt, record.draft, record.draft)]
+        case _:
+            return [Reading(prompt, record.text)]
+
+
+def _kind(record: Record) -> RowKind:
+    return "choice" if isinstance(record, Pair) else "edit" if isinstance(record, Edit) else "text"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class _FileContext(_Frozen):
+    mean: list[float]
+    within: list[list[float]]
+
+
+class _File(_Frozen):
+    schema_version: Literal[1] = 1
+    name: str
+    space: FeatureSpace
+    mean: list[float]
+    covariance: list[list[float]]
+    contexts: dict[str, _FileContext]
+    scales: list[float]
+    scale_weights: list[float]
+    temper: float
+
+
+def _listed(values: Array) -> list[float]:
+    return [float(f"{value:.{_SHORT}g}") for value in values]
+
+
+def _rows(matrix: Array) -> list[list[float]]:
+    return [_listed(row) for row in matrix]
+
+
+def read_population(path: Path) -> RewardPopulation:
+    """Read a population from a file that ``RewardPopulation.to_json`` made.
+
+    Raises:
+        InputError: there is no such file, or it is not a population.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}.", remedy="Name a file that exists.") from error
+    return RewardPopulation.from_json(content, where=str(path))
