@@ -26,12 +26,14 @@ class PriorSettings:
         backing: how many people the diagonal center counts for.
         within_shrinkage: the share of a context's covariance that is its diagonal.
         floor: the least variance of a weight.
+        scales: standard deviations that the covariance may be multiplied with.
     """
 
     steps: int = 20
     backing: float = 40.0
-    within_shrinkage: float = 0.3
+    within_shrinkage: float = 0.2
     floor: float = 1e-3
+    scales: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
 
 
 def estimate_context(
@@ -79,4 +81,25 @@ def estimate_prior(
         variances = np.maximum(np.diag(scatter) / count, settings.floor)
         covariance = (scatter + settings.backing * np.diag(variances)) / (count + settings.backing)
         prior = replace(prior, mean=center, covariance=covariance)
-    return prior
+    return _weigh_scales(prior, people, settings)
+
+
+def _weigh_scales(prior: Prior, people: Sequence[Observations], settings: PriorSettings) -> Prior:
+    """The share of people of each scale, by expectation maximization; every scale keeps one person's share."""
+    scales = np.array(settings.scales)
+    evidence = np.array(
+        [
+            [
+                infer_posterior(replace(prior, scales=scales[at : at + 1]), seen).log_evidence
+                for at in range(len(scales))
+            ]
+            for seen in people
+        ]
+    )
+    shares = np.full(len(scales), 1 / len(scales))
+    for _ in range(settings.steps):
+        logs = np.log(shares) + evidence
+        belongs = np.exp(logs - logs.max(axis=1, keepdims=True))
+        belongs /= belongs.sum(axis=1, keepdims=True)
+        shares = (belongs.sum(axis=0) + 1 / len(scales)) / (len(people) + 1)
+    return replace(prior, scales=scales, scale_weights=shares)
