@@ -259,4 +259,4 @@ def _compare_with_draft(item: Reading) -> Array:
     same = sum(block.size for block in matcher.get_matching_blocks())
     kept, old = same / max(1, len(before)), same / max(1, len(after))
     longer = math.log((1 + len(after)) / (1 + len(before)))
-    return np.array([kept - 1.0, 1.0 - old, longer]) / _EDIT_SCALES
+    return np.asarray(np.array([kept - 1.0, 1.0 - old, longer]) / _EDIT_SCALES, dtype=np.float64)

@@ -162,9 +162,9 @@ class Posterior:
     def covariance(self) -> Array:
         """The covariance of the weights, shape (d, d)."""
         apart = self.means - self.mean
-        covariance: Array = np.einsum("k,kij->ij", self.shares, self.covariances)
-        covariance = covariance + np.einsum("k,ki,kj->ij", self.shares, apart, apart)
-        return covariance
+        within = np.einsum("k,kij->ij", self.shares, self.covariances)
+        between = np.einsum("k,ki,kj->ij", self.shares, apart, apart)
+        return np.asarray(within + between, dtype=np.float64)
 
     def probabilities(self, differences: Array) -> Array:
         """The probability that each first text is chosen, shape (n,).
