@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from hyperalign.budget import Budget, Usage
 from hyperalign.errors import ModelOutputError
@@ -134,15 +136,18 @@ class HostedEncoder:
         yield slice(start, len(parts))
 
     def _ask(self, parts: list[tuple[str, str]]) -> list[NDArray[np.float64]]:
+        outer = sys.exception()
         retrying = Retrying(
             stop=stop_after_attempt(1 + self._target.patience),
-            wait=_wait,
-            retry=retry_if_exception_type(_PASSING),
+            wait=partial(_wait, outer=outer),
+            retry=retry_if_exception(lambda error: isinstance(error, _PASSING) and not signs(error, outer).no_json),
             reraise=True,
         )
         try:
             return retrying(self._attempt, [part for _, part in parts])
         except LMError as error:
+            if signs(error, outer).no_json:
+                raise self._unusable(len(parts)) from error
             raise from_dspy(error, self._target, path="embeddings") from error
 
     def _attempt(self, texts: list[str]) -> list[NDArray[np.float64]]:
@@ -158,7 +163,8 @@ class HostedEncoder:
                     input=[text.encode("utf-8", "replace").decode("utf-8") for text in texts],
                     encoding_format="float",
                     drop_params=True,
-                    max_retries=0,
+                    # LiteLLM takes 0 for its own default of 2.
+                    max_retries=1,
                     **options,
                     **target.clients.client(options),
                 )
@@ -194,7 +200,7 @@ def _cut(text: str, size: int) -> list[str]:
     return [text[start : start + length] for start in range(0, len(text), length)]
 
 
-def _wait(state: RetryCallState) -> float:
+def _wait(state: RetryCallState, *, outer: BaseException | None) -> float:
     error = state.outcome.exception() if state.outcome else None
-    asked = signs(error, None).wait if error is not None else None
+    asked = signs(error, outer).wait if error is not None else None
     return min(max(asked or 0.0, _backoff(state)), _LONGEST_WAIT_SECONDS)

@@ -126,9 +126,9 @@ class LocalEncoder:
             tokenizer, request = self._loaded or self._load()
             windows = _windows(tokenizer, items)
             for wave in _waves(windows):
-                for window, states in zip(wave, _hidden_states(request, wave), strict=True):
-                    totals[window.item] += states.sum(axis=0, dtype=np.float64)
-                    counts[window.item] += len(states)
+                for window, total in zip(wave, _sum_states(request, wave), strict=True):
+                    totals[window.item] += total
+                    counts[window.item] += len(window.tokens)
         if self._budget is not None and windows:
             tokens = sum(window.length for window in windows)
             self._budget.add(Usage(calls=1, tokens_in=tokens, seconds=time.perf_counter() - began))
@@ -166,12 +166,16 @@ def _waves(windows: list[_Window]) -> list[list[_Window]]:
     return waves
 
 
-def _hidden_states(request: Any, wave: list[_Window]) -> list[NDArray[np.float32]]:
-    """The hidden states of each window's text, shape (tokens, width)."""
+def _sum_states(request: Any, wave: list[_Window]) -> list[NDArray[np.float64]]:
+    """The sum over each window's text of its tokens' hidden states, shape (width,)."""
     # Padded on the right, which a causal model does not see.
     ids = np.zeros((len(wave), max(window.length for window in wave)), np.int64)
     for row, window in zip(ids, wave, strict=True):
         row[: window.length] = window.prompt + window.tokens
     request.infer({0: ids})
+    # The next call overwrites this memory.
     states = request.get_output_tensor(0).data
-    return [found[len(window.prompt) : window.length] for found, window in zip(states, wave, strict=True)]
+    return [
+        row[len(window.prompt) : window.length].sum(axis=0, dtype=np.float64)
+        for row, window in zip(states, wave, strict=True)
+    ]

@@ -6,8 +6,10 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from hyperalign.backends.models.encoders import LocalEncoder
 from hyperalign.backends.models.scorers import LlamaScorer
 from hyperalign.backends.models.scorers.hf import HFScorer, _waves
 from hyperalign.errors import ContextLengthError, MissingExtraError, ModelError
@@ -50,6 +52,26 @@ def test_it_agrees_with_llama_cpp(scorer: HFScorer, smollm_path: Path) -> None:
     assert [score.tokens for score in ours] == [score.tokens for score in theirs]
     # llama.cpp rounds activations to 8 bits, so the two can't be equal.
     assert [score.mean for score in ours] == pytest.approx([score.mean for score in theirs], abs=0.25)
+
+
+@needs_train
+@pytest.mark.filterwarnings("default")
+def test_its_hidden_states_are_the_encoders(scorer: HFScorer, smollm_path: Path) -> None:
+    import torch
+
+    items = [("What is the capital of France?", text) for text in TEXTS if text]
+    with LocalEncoder(smollm_path, name="smol", layer=20) as encoder:
+        ours = encoder.encode(items)
+    theirs = []
+    for prompt, text in items:
+        before, tokens = scorer._prompt([{"role": "user", "content": prompt}]), scorer._tokens(text)
+        with torch.inference_mode():
+            layers = scorer._model(torch.tensor([before + tokens]), output_hidden_states=True).hidden_states
+        theirs.append(layers[20][0, len(before) :].float().mean(dim=0).numpy())
+    wanted = np.stack(theirs)
+    # What all texts share is far larger than what sets them apart.
+    for left, right in zip(ours - wanted.mean(axis=0), wanted - wanted.mean(axis=0), strict=True):
+        assert left @ right / np.linalg.norm(left) / np.linalg.norm(right) > 0.998
 
 
 @needs_train
