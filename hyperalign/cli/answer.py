@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .options import (
     DEFAULT_OPTIONS,
+    EncoderOption,
     JsonOption,
     ModelOptions,
     ProfileOption,
@@ -19,7 +21,12 @@ from .options import (
     model_options,
 )
 
+if TYPE_CHECKING:
+    import dspy
+
 __all__ = ["deliberate", "generate", "judge"]
+
+_FEATURES_SHOWN = 5
 
 
 @model_options()
@@ -96,20 +103,31 @@ def judge(
     answer: Annotated[list[str], typer.Option("--answer", help="An answer. Repeat it for each; two or more.")],
     user: UserOption = None,
     profile: ProfileOption = None,
+    draft: Annotated[str | None, typer.Option("--draft", help="The draft that all answers correct.")] = None,
+    statements: Annotated[
+        bool,
+        typer.Option(
+            "--statements",
+            help="Read the tested statements with the model, too, where a reward decides. They change no probability.",
+        ),
+    ] = False,
+    encoder: EncoderOption = None,
     scorer: ScorerOption = None,
     models: ModelOptions = DEFAULT_OPTIONS,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say which of several answers a user would choose, how probable each is, and what decided.
+    """Say which of several answers a user would choose, how probable each is, what decided and how sure that is.
+
+    A profile with a reward needs no language model.
 
     Example: hyperalign judge "Shall I go?" --answer "Yes." --answer "It depends on you." --user ada
     """
+    from hyperalign.backends.models.rewards import reopen_encoder
     from hyperalign.errors import InputError
     from hyperalign.programs.judge import Judge
 
     from .session import choose_scorer, read_person, read_prompt
-    from .show import plain
     from .terminal import print_json, reporter
 
     person = read_person(user, profile, store)
@@ -118,23 +136,54 @@ def judge(
     prompt = read_prompt(prompt)
     budget = models.new_budget()
     with reporter(quiet=as_json) as report, budget.step("judge"):
-        reads = choose_scorer(scorer, models.model, budget, report)
-        lm = models.connect(budget=budget, progress=report.bytes) if reads is None else None
-        found = Judge(reads, lm=lm)(prompt=prompt, answers=answer, profile=person)
+        reads = lm = None
+        if statements or person.reward is None:
+            reads = choose_scorer(scorer, models.model, budget, report)
+            lm = models.connect(budget=budget, progress=report.bytes) if reads is None else None
+        embeds = reopen_encoder(person.reward, encoder=encoder, budget=budget, progress=report.bytes)
+        program = Judge(reads, lm=lm, encoder=embeds, explain=statements)
+        found = program(prompt=prompt, answers=answer, profile=person, draft=draft)
     if as_json:
-        decided = [{"statement": h.statement, "nats": round(nats, 4)} for h, nats in found.decided]
-        picked = {"best": found.best, "probabilities": found.probabilities, "decided": decided}
-        print_json({**picked, "style": round(found.style, 4), "user": person.user})
+        print_json({**_told(found), "user": person.user})
         return
-    known = bool(found.decided) or found.style != 0
-    if not known:
+    if not (found.decided or found.prediction):
         typer.echo("Nothing about this person has held: all answers are equally probable.", err=True)
-    for number, (text, probability) in enumerate(zip(answer, found.probabilities, strict=True)):
-        typer.echo(f"{'>' if number == found.best and known else ' '} {probability:4.0%}  {plain(text, 90)}")
+    for line in _judgment_lines(answer, found):
+        typer.echo(line)
+
+
+def _judgment_lines(answers: Sequence[str], found: dspy.Prediction) -> Iterator[str]:
+    """A judgment for a person to read; an answer is marked only where it can be told that it is the one."""
+    from .show import plain
+
+    sure = found.prediction
+    can_tell = sure.is_sure if sure else bool(found.decided)
+    for number, (text, probability) in enumerate(zip(answers, found.probabilities, strict=True)):
+        yield f"{'>' if number == found.best and can_tell else ' '} {probability:4.0%}  {plain(text, 90)}"
+    if sure:
+        over = f"{sure.probability:.0%} that answer {found.best + 1} is chosen over the next best"
+        interval = f"90 % interval {sure.low:.0%} to {sure.high:.0%}"
+        yield f"{over}, {interval}." if can_tell else f"Cannot tell: {over}, {interval}."
+    for each in found.features[:_FEATURES_SHOWN]:
+        yield f"        {each.nats:+.2f} nats  {plain(str(each), 90)}."
     for hypothesis, nats in found.decided:
-        typer.echo(f"        {nats:+.2f} nats  {plain(hypothesis.statement, 90)}")
-    if found.style:
-        typer.echo(f"        {found.style:+.2f} nats  Measured style.")
+        yield f"        {nats:+.2f} nats  {plain(hypothesis.statement, 90)}"
+
+
+def _told(found: dspy.Prediction) -> dict[str, Any]:
+    """A judgment as JSON-able data."""
+    sure = found.prediction
+    return {
+        "best": found.best,
+        "probabilities": [round(each, 4) for each in found.probabilities],
+        "low": round(sure.low, 4) if sure else None,
+        "high": round(sure.high, 4) if sure else None,
+        "is_sure": sure.is_sure if sure else None,
+        "features": [
+            {"feature": each.feature, "words": str(each), "nats": round(each.nats, 4)} for each in found.features
+        ],
+        "decided": [{"statement": h.statement, "nats": round(nats, 4)} for h, nats in found.decided],
+    }
 
 
 _COURSES = {

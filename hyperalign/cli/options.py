@@ -27,6 +27,7 @@ __all__ = [
     "DEFAULT_OPTIONS",
     "DataOption",
     "DryRun",
+    "EncoderOption",
     "ForceOption",
     "FormOption",
     "JsonOption",
@@ -40,6 +41,7 @@ __all__ = [
     "SeedOption",
     "SkipBad",
     "SpaceOption",
+    "StatementsOption",
     "StoreOption",
     "UserArgument",
     "UserOption",
@@ -72,6 +74,23 @@ ScorerOption = Annotated[
         envvar="HYPERALIGN_SCORER",
         help="Model whose log-probabilities score texts: local:NAME, vllm:ADDRESS, or none to ask --model instead. "
         "Default: --model, if it returns log-probabilities.",
+    ),
+]
+EncoderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        envvar="HYPERALIGN_ENCODER",
+        metavar="NAME",
+        help="Model whose embeddings a reward reads beside measured style: local:NAME, an embedding model's LiteLLM "
+        "name, or none. Default: the one that the reward was learned with, and for a new one the embedded encoder.",
+    ),
+]
+StatementsOption = Annotated[
+    bool,
+    typer.Option(
+        "--statements/--no-statements",
+        help="Put what was learned into tested statements. --no-statements learns the reward alone, without a model.",
     ),
 ]
 StoreOption = Annotated[

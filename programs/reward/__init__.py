@@ -1,9 +1,9 @@
 """A personal reward: read texts once, learn weights from few records, predict what somebody would choose."""
 
 from .features import Encoder, FeatureSpace, Reading
-from .population import RewardPopulation, estimate_population, load_population, read_population
+from .population import RewardPopulation, estimate_population, find_population, load_population, read_population
 from .posterior import Prediction
-from .reward import Contribution, HeldOut, Reward
+from .reward import Contribution, HeldOut, Reward, say_feature
 
 __all__ = [
     "Contribution",
@@ -15,6 +15,8 @@ __all__ = [
     "Reward",
     "RewardPopulation",
     "estimate_population",
+    "find_population",
     "load_population",
     "read_population",
+    "say_feature",
 ]

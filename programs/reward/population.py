@@ -23,7 +23,18 @@ from .empirical_bayes import PriorSettings, estimate_context, estimate_prior
 from .features import Encoder, FeatureSpace, Reading, read_features
 from .posterior import Array, Context, Observations, Prior
 
-__all__ = ["FeatureRow", "RewardPopulation", "estimate_population", "load_population", "observe", "read_rows"]
+__all__ = [
+    "FeatureRow",
+    "RewardPopulation",
+    "RowKind",
+    "estimate_population",
+    "find_population",
+    "kind_of",
+    "load_population",
+    "observe",
+    "read_population",
+    "read_rows",
+]
 
 RowKind = Literal["choice", "edit", "text"]
 _FEWEST_PEOPLE = 5
@@ -65,7 +76,7 @@ def read_rows(space: FeatureSpace, records: Sequence[Record], encoder: Encoder |
     rows = []
     for record, pair in zip(distinct, sides, strict=True):
         own, *other = (found[reading] for reading in pair)
-        rows.append(FeatureRow(record.id, _kind(record), own - other[0] if other else own))
+        rows.append(FeatureRow(record.id, kind_of(record), own - other[0] if other else own))
     return rows
 
 
@@ -233,7 +244,8 @@ def _readings(record: Record) -> list[Reading]:
             return [Reading(prompt, record.text)]
 
 
-def _kind(record: Record) -> RowKind:
+def kind_of(record: Record) -> RowKind:
+    """The kind of row that a record makes."""
     return "choice" if isinstance(record, Pair) else "edit" if isinstance(record, Edit) else "text"
 
 
@@ -277,3 +289,16 @@ def read_population(path: Path) -> RewardPopulation:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}.", remedy="Name a file that exists.") from error
     return RewardPopulation.from_json(content, where=str(path))
+
+
+def find_population(name: str) -> RewardPopulation:
+    """The population of a profile: the one that ships, or that of a file.
+
+    Args:
+        name: as the profile has it; a population of a file has the file's path.
+
+    Raises:
+        InputError: there is no such file, or it is not a population.
+    """
+    shipped = load_population()
+    return shipped if name == shipped.name else read_population(Path(name))

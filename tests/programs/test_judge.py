@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from hyperalign.edits import flip, set_leaning
 from hyperalign.errors import InputError
-from hyperalign.profile import Hypothesis, Measurement, Profile, TestResult
+from hyperalign.profile import Hypothesis, Profile, TestResult
 from hyperalign.programs.judge import Judge
+from hyperalign.records import Edit, Pair
 from hyperalign.space import Dimension, Space
 
+from .rewards import profile_of
 from .toys import OverlapScorer
 
 
@@ -111,27 +118,94 @@ def test_one_answer_is_no_choice(answers: list[str]) -> None:
         Judge(OverlapScorer())(prompt="", answers=answers, profile=FOND)
 
 
-LONG = (
-    "I had meant, dear friend, to write to you long before; but the garden, and the rain, kept me from it; forgive me."
-)
+LONG = "I had meant to write to you long before this, but the garden and the rain have kept me from it all of the week."
 SHORT = "Late. Sorry. Go ahead!"
+MIDDLING = "I am late, sorry, but you can go ahead without me."
 
 
-def test_measured_style_judges_without_any_model() -> None:
-    style = {"sentence_words": Measurement(value=24, reference=17, z=1.5, spread=6)}
-    found = Judge(None)(prompt="", answers=[SHORT, LONG], profile=Profile(user="ada", style=style))
+@pytest.fixture
+def brief(tmp_path: Path) -> Callable[[int], Profile]:
+    """``brief(8)`` took the short answer in each of eight choices."""
+    return lambda times: profile_of(short_choices(times), tmp_path)
+
+
+def short_choices(times: int) -> list[Pair]:
+    return [
+        Pair(
+            user="ada", prompt=f"Question {at}?", chosen=f"No. Not {at}. Sorry!", rejected=f"{LONG} It was {at} times."
+        )
+        for at in range(times)
+    ]
+
+
+def test_a_reward_judges_without_any_model_and_says_what_decided(brief: Callable[[int], Profile]) -> None:
+    found = Judge()(prompt="And?", answers=[LONG, SHORT], profile=brief(30))
     assert (found.best, found.decided) == (1, [])
-    assert found.style > 0
-    assert 0.5 < found.probabilities[1] < 0.9
+    assert found.probabilities[1] == pytest.approx(found.prediction.probability)
+    assert found.prediction.low < found.probabilities[1] < found.prediction.high
+    assert found.prediction.is_sure
+    assert found.features[0].nats == max(each.nats for each in found.features)
+    assert {"Uses exclamation marks", "Is shorter"} <= {str(each) for each in found.features if each.nats > 0}
+    back = Judge()(prompt="And?", answers=[SHORT, LONG], profile=brief(30))
+    assert back.probabilities == pytest.approx(found.probabilities[::-1])
 
 
-def test_statements_and_style_are_added() -> None:
-    style = {"sentence_words": Measurement(value=24, reference=17, z=1.5, spread=6)}
-    answers = ["Toast with marmalade and jam.", LONG]
-    alone = Judge(None)(prompt="", answers=answers, profile=Profile(user="ada", style=style))
-    both = Judge(OverlapScorer())(
-        prompt="", answers=answers, profile=Profile(user="ada", style=style, hypotheses=[JAM])
-    )
-    assert alone.best == 1
-    assert both.probabilities[0] > alone.probabilities[0]
-    assert both.decided[0][0] == JAM
+def test_a_reward_ranks_more_than_two_answers(brief: Callable[[int], Profile]) -> None:
+    found = Judge()(prompt="And?", answers=[MIDDLING, LONG, SHORT], profile=brief(30))
+    assert sum(found.probabilities) == pytest.approx(1)
+    assert found.probabilities[2] > found.probabilities[0] > found.probabilities[1]
+    assert found.prediction.probability > found.probabilities[2], "over the second alone, not over both"
+
+
+def test_it_cannot_tell_two_answers_apart_that_are_alike_or_from_one_choice(brief: Callable[[int], Profile]) -> None:
+    same = Judge()(prompt="And?", answers=[SHORT, SHORT], profile=brief(30))
+    assert same.probabilities == pytest.approx([0.5, 0.5])
+    assert not same.prediction.is_sure
+    unsure = Judge()(prompt="And?", answers=[LONG, MIDDLING], profile=brief(1)).prediction
+    sure = Judge()(prompt="And?", answers=[LONG, MIDDLING], profile=brief(30)).prediction
+    assert unsure.low < 0.5 < unsure.high
+    assert sure.high - sure.low < unsure.high - unsure.low
+
+
+def test_what_a_correction_makes_of_its_draft_counts(tmp_path: Path) -> None:
+    draft = "The parcel will come on Monday by noon."
+    edits = [
+        Edit(user="ada", prompt=f"{at}?", draft=f"{draft} {at}", edited=f"{draft} {at} Thank you so much.")
+        for at in range(6)
+    ]
+    profile = profile_of(edits, tmp_path)
+    answers = [f"{draft} Thank you so much.", "By noon on Monday."]
+    kept = Judge()(prompt="?", answers=answers, profile=profile, draft=draft)
+    assert kept.best == 0
+    without = Judge()(prompt="?", answers=answers, profile=profile)
+    assert "longer than draft" in {each.feature for each in kept.features} - {each.feature for each in without.features}
+
+
+def test_statements_are_read_beside_a_reward_only_where_that_is_asked_and_change_no_probability(
+    brief: Callable[[int], Profile],
+) -> None:
+    person = brief(30).model_copy(update={"hypotheses": [JAM]})
+    answers = ["Toast with marmalade and jam.", SHORT]
+    silent = OverlapScorer()
+    alone = Judge(silent)(prompt="", answers=answers, profile=person)
+    assert (silent.asked, alone.decided) == ([], [])
+    both = Judge(OverlapScorer(), explain=True)(prompt="", answers=answers, profile=person)
+    assert [hypothesis for hypothesis, _ in both.decided] == [JAM]
+    assert both.probabilities == alone.probabilities
+
+
+class Lengths:
+    """Embeds a text as its length."""
+
+    name = "lengths@1"
+
+    def encode(self, items: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        return np.array([[len(text)] for _, text in items], dtype=np.float32)
+
+
+def test_a_reward_of_another_encoder_is_refused(brief: Callable[[int], Profile]) -> None:
+    profile = brief(8)
+    assert profile.reward
+    other = profile.model_copy(update={"reward": profile.reward.model_copy(update={"encoder": "another@20"})})
+    with pytest.raises(InputError, match="another@20"):
+        Judge(encoder=Lengths())(prompt="", answers=[SHORT, LONG], profile=other)

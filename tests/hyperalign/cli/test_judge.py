@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from hyperalign.profile import Profile
+from hyperalign.records import Edit, Pair
 from hyperalign.store import Store
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 from tests.hyperalign.cli.conftest import Run
 from tests.hyperalign.example_people import profile
+from tests.programs.rewards import profile_of
 
 ASKED = ["judge", "Decline the dinner.", "--answer", "No.", "--answer", "I would have loved to, dear, but alas!"]
 
@@ -70,3 +72,41 @@ def test_a_model_without_log_probabilities_is_asked(run: Run, ada: Profile, scri
     assert found["best"] == 1
     assert len(scripted_server.requests) == 2, "one call for each order"
     run(*ASKED, "--user", "ada", *model, "--max-tokens", "0").refused(6)
+
+
+def test_a_reward_judges_without_a_model_and_says_when_it_cannot_tell(run: Run, tmp_path: Path) -> None:
+    pairs = [
+        Pair(user="ada", prompt=f"Question {at}?", chosen=f"No, dear. Not {at}, alas!", rejected=f"Declined. {at}.")
+        for at in range(30)
+    ]
+    (tmp_path / "ada.json").write_text(profile_of(pairs, tmp_path).to_json())
+    nothing = ["--profile", "ada.json", "--model", "vllm:http://127.0.0.1:9"]
+    asked = ["judge", "Another?", "--answer", "Declined. 77.", "--answer", "No, dear. Not 77, alas!", *nothing]
+    done = run(*asked)
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert [line[0] for line in lines[:2]] == [" ", ">"]
+    assert "that answer 2 is chosen over the next best, 90 % interval" in lines[2]
+    assert "nats" in lines[3]
+    told = json.loads(run(*asked, "--json").out)
+    assert told["is_sure"]
+    assert 0.5 < told["low"] < told["probabilities"][1] < told["high"]
+    assert told["features"][0]["nats"] > 0
+    same = run("judge", "Go?", "--answer", "No.", "--answer", "No.", *nothing)
+    assert ">" not in same.out
+    assert "Cannot tell: 50%" in same.out
+
+
+def test_the_draft_that_both_correct_counts(run: Run, tmp_path: Path) -> None:
+    edits = [
+        Edit(user="ada", prompt="", draft=f"See you {at}. All good.", edited=f"See you {at}. All good, my dear friend!")
+        for at in range(6)
+    ]
+    (tmp_path / "ada.json").write_text(profile_of(edits, tmp_path).to_json())
+    asked = ["judge", "?", "--answer", "Bye. All is well.", "--answer", "See you. All good.", "--profile", "ada.json"]
+    without, within = (
+        json.loads(run(*asked, "--json", *draft).out) for draft in ([], ["--draft", "See you. All good."])
+    )
+    new = {each["feature"] for each in within["features"]} - {each["feature"] for each in without["features"]}
+    assert "words added" in new
+    assert within["probabilities"][0] > without["probabilities"][0], "it adds words to the draft, as each time before"
