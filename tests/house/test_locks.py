@@ -77,13 +77,14 @@ def test_what_building_needs_is_locked() -> None:
         ("3.15", "linux", "x86_64", False),
     ],
 )
-def test_what_scores_texts_is_installed_wherever_it_has_wheels(
-    python: str, system: str, machine: str, brought: bool
+@pytest.mark.parametrize("name", ["cyllama", "openvino"])
+def test_what_reads_texts_is_installed_wherever_it_has_wheels(
+    name: str, python: str, system: str, machine: str, brought: bool
 ) -> None:
     where = {**default_environment(), "extra": "local", "sys_platform": system, "platform_machine": machine}
     where |= {"python_version": python, "python_full_version": f"{python}.0"}
-    asked = next(Requirement(text) for text in EXTRAS["local"] if text.startswith("cyllama"))
-    line = next(line for line in lock("local").read_text(encoding="utf-8").splitlines() if line.startswith("cyllama"))
+    asked = next(Requirement(text) for text in EXTRAS["local"] if text.startswith(name))
+    line = next(line for line in lock("local").read_text(encoding="utf-8").splitlines() if line.startswith(f"{name}=="))
     for requirement in (asked, Requirement(line.removesuffix("\\").strip())):
         assert requirement.marker is not None
         assert requirement.marker.evaluate(where) is brought

@@ -179,7 +179,7 @@ def open_encoder(
 
 
 encoder = open_encoder
-"""The same as ``hyperalign.encoder``."""
+"""``open_encoder``, as the package ``hyperalign`` calls it."""
 
 
 def _split_layer(name: str) -> tuple[str, int | None]:
