@@ -24,6 +24,7 @@ from typing import Any
 import dspy
 
 from hyperalign.backends.distill.adapters import Adapter, open_adapter, open_base
+from hyperalign.backends.distill.collect import RewardMetric
 from hyperalign.backends.distill.dataset import Scope
 from hyperalign.backends.distill.probe import attach_adapter, generate_answers, mean_prompt_tokens
 from hyperalign.backends.distill.recipe import find_hardware
@@ -40,7 +41,7 @@ from hyperalign.programs.generate import Generate
 from hyperalign.programs.strategies import strategy
 from hyperalign.reading import read_records
 from hyperalign.records import Sample
-from hyperalign.style import keep_opening_features, likeness
+from hyperalign.style import keep_opening_features
 from hyperalign.style.claims import MAX_DEVIATIONS
 from hyperalign.text import longest_copied_run
 
@@ -136,25 +137,26 @@ def ask_student(asked: Asked, adapter: Adapter, model: Any, max_new_tokens: int)
 
 
 def scores(
-    kept: Answers, cases: Sequence[Case], score: Callable[[Profile, str], float]
+    kept: Answers, cases: Sequence[Case], score: Callable[[Profile, str, str], float]
 ) -> dict[str, dict[str, list[float]]]:
     """By condition and prompt: a score of each answer, over its first words."""
     found: dict[str, dict[str, list[float]]] = {condition: {} for condition in ARMS}
     for condition in ARMS:
         for person, prompt in cases:
             answer = cut(kept.known[condition, person.user, prompt]["answer"], WORDS)
-            found[condition].setdefault(prompt, []).append(score(person, answer))
+            found[condition].setdefault(prompt, []).append(score(person, prompt, answer))
     return found
 
 
 def table(kept: Answers, cases: Sequence[Case], texts: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """The table and what follows from it, as Markdown."""
     authors = Authorship(texts, words=WORDS)
-    nats = scores(kept, cases, lambda person, answer: likeness(answer, keep_opening_features(person.style)))
+    reward = RewardMetric()
+    nats = scores(kept, cases, lambda person, prompt, answer: reward(person, prompt, answer, is_cut=True))
     far = scores(kept, cases, _distance)
-    resolve_strategies = scores(kept, cases, lambda person, answer: float(authors.author(answer) == person.user))
+    resolve_strategies = scores(kept, cases, lambda person, _, answer: float(authors.author(answer) == person.user))
     yield (
-        "| | like the person, nats | style distance | taken for theirs | no answer | longest copied run | words "
+        "| | reward, nats | style distance | taken for theirs | no answer | longest copied run | words "
         "| prompt tokens | seconds |"
     )
     yield "|---|---|---|---|---|---|---|---|---|"
@@ -207,8 +209,9 @@ def right(texts: Mapping[str, Sequence[str]]) -> float:
     return _mean(found)
 
 
-def _distance(person: Profile, answer: str) -> float:
+def _distance(person: Profile, prompt: str, answer: str) -> float:
     """Of what is no answer, the most there is: where nothing was measured nothing would be far."""
+    del prompt
     if len(answer.split()) < MIN_WORDS:
         return MAX_DEVIATIONS
     return style_distance(answer, person.model_copy(update={"style": keep_opening_features(person.style)}))

@@ -20,6 +20,7 @@ from statistics import fmean
 from typing import Any
 
 from hyperalign.backends.distill.adapters import Adapter, check_base, open_adapter, open_base
+from hyperalign.backends.distill.collect import RewardMetric
 from hyperalign.backends.distill.dataset import Scope, build_prefix
 from hyperalign.backends.distill.probe import attach_adapter, generate_answers, mean_prompt_tokens
 from hyperalign.backends.distill.recipe import find_hardware
@@ -28,7 +29,6 @@ from hyperalign.errors import InputError
 from hyperalign.evals.metrics.authorship import Authorship, cut
 from hyperalign.evals.statistics import difference, estimate
 from hyperalign.profile import Profile
-from hyperalign.style import keep_opening_features, likeness
 
 from .distillation import WORDS, Answers, Case, own_texts, said
 
@@ -136,13 +136,11 @@ def _told(condition: Condition, person: Profile) -> str:
 def _nats(
     kept: Answers, condition: Condition, people: Sequence[Profile], prompts: Sequence[str]
 ) -> dict[str, list[float]]:
-    """By prompt, how much the beginnings of the answers are like the people."""
+    """By prompt, the reward of the beginnings of the answers for the people."""
+    reward = RewardMetric()
     return {
         prompt: [
-            likeness(
-                cut(kept.known[condition.name, person.user, prompt]["answer"], WORDS),
-                keep_opening_features(person.style),
-            )
+            reward(person, prompt, cut(kept.known[condition.name, person.user, prompt]["answer"], WORDS), is_cut=True)
             for person in people
         ]
         for prompt in prompts

@@ -5,6 +5,7 @@ A profile is JSON that a human may edit.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
@@ -42,6 +43,10 @@ EXAMPLE_ID: Final = "example-"
 _SURE: Final = 0.75
 _ENOUGH: Final = 8
 _USUAL_ALPHA: Final = 0.05
+_SHOWN_CHANGE: Final = 0.05
+"""A weight of the reward that moved by less, in nats, is no difference worth a line."""
+# The key is JSON's own: inside a string its quotes would be escaped.
+_NUMBERS: Final = re.compile(r'"values": \[[^\]]*\]')
 
 Aspect = Literal["communication", "personality", "style", "preference", "background"]
 
@@ -130,9 +135,6 @@ class Measurement(_Noun):
     value: float
     reference: float
     z: Annotated[float, Field(description="distance from the reference, in spreads between people, shrunken")]
-    spread: Annotated[
-        float | None, Field(gt=0, description="standard deviation of a further text about the shrunken mean")
-    ] = None
 
 
 class Poles(_Noun):
@@ -155,6 +157,9 @@ class RewardChange(_Noun):
 
     feature: str
     weight: Annotated[float | None, Field(description="the weight that it was set to; null: turned around")] = None
+
+    def __str__(self) -> str:
+        return f"{self.feature} turned around" if self.weight is None else f"{self.feature} set to {self.weight:g}"
 
 
 class LearnedReward(_Noun):
@@ -245,8 +250,11 @@ class Profile(_Noun):
         return said
 
     def to_json(self) -> str:
-        """The profile as indented JSON that ends in a newline."""
-        return self.model_dump_json(indent=2) + "\n"
+        """The profile as indented JSON that ends in a newline; the numbers of a record stand on one line."""
+        text = self.model_dump_json(indent=2) + "\n"
+        if self.reward is None:
+            return text
+        return _NUMBERS.sub(lambda found: " ".join(found[0].split()).replace("[ ", "[").replace(" ]", "]"), text)
 
     @classmethod
     def from_json(cls, text: str | bytes, *, where: str = "profile") -> Profile:
@@ -284,6 +292,7 @@ class Profile(_Noun):
             *_diff_numbers("style", _values(self.style), _values(other.style)),
             *_diff_numbers("direction", self.direction, other.direction),
             *_diff_poles(self.poles, other.poles),
+            *_diff_rewards(self.reward, other.reward),
         ]
 
     def merge(self, other: Profile) -> Profile:
@@ -315,6 +324,7 @@ class Profile(_Noun):
                 "silenced": list(dict.fromkeys([*(n for n in self.silenced if n not in back), *other.silenced])),
                 "direction": {**self.direction, **other.direction},
                 "poles": {**self.poles, **other.poles},
+                "reward": other.reward or self.reward,
                 "provenance": other.provenance.model_copy(update={"records": list(records)}),
             }
         ).without_silenced()
@@ -384,6 +394,26 @@ def _diff_poles(old: dict[str, Poles], new: dict[str, Poles]) -> Iterable[str]:
         if old.get(name) != new.get(name):
             said = new.get(name)
             yield f"~ poles {name}: " + (f"{said.high} / {said.low}" if said else "none")
+
+
+def _diff_rewards(old: LearnedReward | None, new: LearnedReward | None) -> Iterable[str]:
+    if old is None or new is None:
+        if old is not new:
+            yield "- reward" if new is None else f"+ reward, of {len(new.rows)} records"
+        return
+    before, after = ({row.record for row in each.rows} for each in (old, new))
+    for sign, records in (("-", before - after), ("+", after - before)):
+        if records:
+            yield f"{sign} reward: {len(records)} record{'s' if len(records) > 1 else ''}"
+    yield from _diff_plain("reward: ", [str(each) for each in old.changes], [str(each) for each in new.changes])
+    if old.predicts != new.predicts:
+        yield f"~ reward: {old.predicts or 'predicts nothing yet'} -> {new.predicts or 'predicts nothing yet'}"
+    moved = {
+        name
+        for name in old.weights.keys() | new.weights.keys()
+        if abs(old.weights.get(name, 0.0) - new.weights.get(name, 0.0)) >= _SHOWN_CHANGE
+    }
+    yield from _diff_numbers("reward", *({name: each.weights.get(name, 0.0) for name in moved} for each in (old, new)))
 
 
 def _number(value: float | None) -> str:

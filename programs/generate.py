@@ -1,4 +1,4 @@
-"""Answers a prompt as the person would, under a strategy; of several drafts, the one most like the person."""
+"""Answers a prompt as the person would, under a strategy; of several drafts, the one that they would choose."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hyperalign.concurrency import concurrency_of
 from hyperalign.errors import ModelOutputError
 from hyperalign.profile import Profile
 from hyperalign.scores import Message, Scorer
-from hyperalign.style import likeness
 from hyperalign.text import excerpt, fence, longest_copied_run
 
 from .adapters import PlainAdapter, open_answer_stream
 from .binary_choice import LazyScorer, ScorerChoice
 from .program import Call, Compute, Parallel, Program, Steps, resolve_model, run_steps
+from .reward import Encoder, Reward
 from .scope import narrow
 from .strategies import PROFILE_WORDS, Strategy
 from .strategies import strategy as find_strategy
@@ -47,9 +47,10 @@ class Generate(Program):
         strategy: how the profile is put before the model, by name or your own.
         max_words: the most words to spend on the profile.
         best_of: how many drafts to choose from; 1 answers greedily.
-        scorer: judges drafts by tested hypotheses, beside measured style; ``"own"`` is the model's own, where it offers
-            one.
+        scorer: judges drafts by tested hypotheses where the profile has no reward; ``"own"`` is the model's own, where
+            it offers one.
         max_tokens: the length limit of an answer.
+        encoder: the one that the profile's reward was learned with, if it was learned with one.
 
     Raises:
         InputError: there is no strategy of this name.
@@ -63,6 +64,7 @@ class Generate(Program):
         best_of: int = 1,
         scorer: ScorerChoice = "own",
         max_tokens: int = MAX_TOKENS,
+        encoder: Encoder | None = None,
     ) -> None:
         super().__init__()
         self.answer = dspy.Predict(AnswerAsThePerson)
@@ -71,6 +73,7 @@ class Generate(Program):
         self._best_of = best_of
         self._scorer = LazyScorer(scorer)
         self._max_tokens = max_tokens
+        self._encoder = encoder
 
     def messages(self, profile: Profile, prompt: str) -> list[Message]:
         """The exact conversation that is sent, with its instructions."""
@@ -109,8 +112,13 @@ class Generate(Program):
             raise next(error for error in found if not isinstance(error, str))
         best = 0
         if len(drafts) > 1:
-            best = yield Compute(lambda: choose_draft(drafts, narrow(profile, prompt), self._scorer.resolve(lm)))
+            best = yield Compute(lambda: self._choose(drafts, prompt, profile, lm))
         return dspy.Prediction(answer=drafts[best], drafts=drafts, strategy=self._strategy.name)
+
+    def _choose(self, drafts: Sequence[str], prompt: str, profile: Profile, lm: Any) -> int:
+        # A scorer that a reward makes needless is not loaded.
+        scorer = None if profile.reward else self._scorer.resolve(lm)
+        return choose_draft(drafts, prompt, profile, scorer, encoder=self._encoder)
 
     def _draft(self, prompt: str, profile: Profile, number: int) -> Steps[str]:
         """Write a draft, greedily for number 0; one that repeats an example is redrawn, at last without examples."""
@@ -145,21 +153,36 @@ def writing_settings(model: Any, max_tokens: int = MAX_TOKENS) -> dict[str, Any]
     return {"max_tokens": max_tokens, "temperature": 0.0, **getattr(model, "writing", {})}
 
 
-def choose_draft(drafts: Sequence[str], profile: Profile, scorer: Scorer | None = None) -> int:
-    """Choose the draft that is most like the person, by the sum of its ranks in measured style and tested hypotheses.
+def choose_draft(
+    drafts: Sequence[str],
+    prompt: str,
+    profile: Profile,
+    scorer: Scorer | None = None,
+    *,
+    encoder: Encoder | None = None,
+) -> int:
+    """Choose the draft that the person would choose, by their reward, else by tested hypotheses.
 
     Args:
         drafts: at least one.
+        prompt: what they answer.
         profile: the person.
-        scorer: scores the kept hypotheses of each draft; without one, measured style alone decides.
+        scorer: scores the kept hypotheses of each draft where there is no reward; with neither, the first is chosen.
+        encoder: the one that the reward was learned with.
 
     Returns:
         The index of the best draft.
+
+    Raises:
+        InputError: the reward was learned with another encoder.
     """
-    by_style = [likeness(draft, profile.style) for draft in drafts]
-    by_tests = [_score_hypotheses(draft, profile, scorer) for draft in drafts] if scorer else [0.0] * len(drafts)
-    ranks = [_rank(by_style, i) + _rank(by_tests, i) for i in range(len(drafts))]
-    return min(range(len(drafts)), key=lambda i: (ranks[i], i))
+    if profile.reward is not None:
+        return int(Reward.from_profile(profile.reward, encoder=encoder).score(prompt, drafts).argmax())
+    if scorer is None:
+        return 0
+    known = narrow(profile, prompt)
+    scores = [_score_hypotheses(draft, known, scorer) for draft in drafts]
+    return scores.index(max(scores))
 
 
 def _score_hypotheses(draft: str, profile: Profile, scorer: Scorer) -> float:
@@ -170,7 +193,3 @@ def _score_hypotheses(draft: str, profile: Profile, scorer: Scorer) -> float:
     context: list[Message] = [{"role": "user", "content": question}]
     scores = scorer.score(context, [pole for h in tested for pole in (h.statement, h.opposite)])
     return fmean(h.weight * (scores[2 * i].logprob - scores[2 * i + 1].logprob) for i, h in enumerate(tested))
-
-
-def _rank(values: Sequence[float], index: int) -> int:
-    return sum(value > values[index] for value in values)

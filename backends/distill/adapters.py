@@ -99,7 +99,7 @@ class Card(BaseModel):
     dropped: Mapping[str, int] = {}
     recipe: Mapping[str, Any] = {}
     training: Mapping[str, Any] = {}
-    metric: str = "style"
+    metric: str = "reward"
     criteria: Mapping[str, float] = {}
     gate: Verdict | None = None
     created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))

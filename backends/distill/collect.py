@@ -1,45 +1,94 @@
 """Collects traces: a teacher answers prompts for people, and every answer is saved as it arrives.
 
 With several drafts, the best and the worst become the chosen and rejected answers, as in WikiPersona (Tang et al. 2025,
-section 4); here the person's tested hypotheses and measured style rank them.
+section 4); here the person's reward ranks them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import dspy
 
 from hyperalign.budget import Budget
 from hyperalign.concurrency import Progress, run_concurrently
-from hyperalign.errors import ModelOutputError
+from hyperalign.errors import InputError, ModelOutputError
 from hyperalign.profile import Profile
 from hyperalign.programs.generate import Generate
-from hyperalign.programs.judge import Judge
 from hyperalign.programs.replies import count_answer, tally_answers
+from hyperalign.programs.reward import Reward
 from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
-from hyperalign.scores import Message, Scorer
-from hyperalign.style import likeness
+from hyperalign.scores import Message
 
 from ..models.replies import truncated
+from ..models.rewards import open_reward
 from .traces import Trace, append_trace, hash_parts, hash_profile, read_traces
 
-__all__ = ["METRICS", "Metric", "Teacher", "build_unanswered", "collect_traces", "describe_person"]
+__all__ = [
+    "Metric",
+    "RewardMetric",
+    "Teacher",
+    "build_unanswered",
+    "collect_traces",
+    "describe_person",
+    "find_metric",
+]
 
-Metric = Callable[[Profile, str, str], float]
-"""``metric(profile, prompt, answer)``: how well an answer fits a person; higher is better."""
+
+class Metric(Protocol):
+    """How well an answer fits a person; higher is better."""
+
+    def __call__(self, profile: Profile, prompt: str, answer: str, *, is_cut: bool = False) -> float:
+        """Score an answer.
+
+        Args:
+            profile: the person.
+            prompt: what it answers.
+            answer: the answer.
+            is_cut: whether it stopped at a number of tokens.
+        """
+        ...
 
 
-def _style_likeness(profile: Profile, prompt: str, answer: str) -> float:
-    """Log-odds in nats that an answer is the person's, by measured style; 0 if the profile has none."""
-    del prompt
-    return likeness(answer, profile.style)
+class RewardMetric:
+    """The expected reward of an answer over a usual text, in nats; 0 for a person without a reward."""
+
+    def __init__(self) -> None:
+        self._opened: dict[str, Reward] = {}
+
+    def __call__(self, profile: Profile, prompt: str, answer: str, *, is_cut: bool = False) -> float:
+        """Score an answer; see ``Metric``.
+
+        Raises:
+            InputError: the reward's encoder or population is not known here.
+            MissingExtraError: the part that runs the encoder is not installed.
+        """
+        if profile.reward is None:
+            return 0.0
+        key = hash_profile(profile)
+        if key not in self._opened:
+            self._opened[key] = open_reward(profile.reward)
+        return float(self._opened[key].score(prompt, [answer], is_cut=is_cut)[0])
 
 
-METRICS: dict[str, Metric] = {"style": _style_likeness}
+_METRICS: dict[str, Callable[[], Metric]] = {"reward": RewardMetric}
+
+
+def find_metric(name: str) -> Metric:
+    """The metric of a name, as a card has it.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in _METRICS:
+        raise InputError(
+            f"There is no metric {name!r} of answers.", remedy=f"Distill again by one of: {', '.join(_METRICS)}."
+        )
+    return _METRICS[name]()
 
 
 @dataclass(frozen=True)
@@ -50,17 +99,15 @@ class Teacher:
         lm: the model; None for methods in which the student generates.
         strategy: how the profile is put into the prompt.
         drafts: drafts per prompt; from two on, the worst is kept as the rejected answer.
-        metric: name in ``METRICS`` of the metric that scores answers.
+        metric: name of the metric that scores and ranks answers.
         concurrency: prompts at once.
-        scorer: ranks drafts by the person's hypotheses; without one, measured style alone does.
     """
 
     lm: dspy.LM | None
     strategy: Strategy
     drafts: int = 1
-    metric: str = "style"
+    metric: str = "reward"
     concurrency: int = 1
-    scorer: Scorer | None = None
 
     @property
     def name(self) -> str:
@@ -69,11 +116,11 @@ class Teacher:
 
     def score(self, profile: Profile, prompt: str, answer: str) -> float:
         """Score an answer by the teacher's metric."""
-        return METRICS[self.metric](profile, prompt, answer)
+        return self._score(profile, prompt, answer)
 
-    def picked_by(self, drafts: int) -> str:
-        """Return what ranks this many drafts: ``style``, or ``tests:`` and the scorer; empty for one draft."""
-        return "" if drafts < 2 else f"tests:{self.scorer.name}" if self.scorer is not None else "style"
+    @cached_property
+    def _score(self) -> Metric:
+        return find_metric(self.metric)
 
 
 def collect_traces(
@@ -107,7 +154,7 @@ def collect_traces(
     wanted: dict[str, tuple[Profile, str]] = {}
     for profile in profiles:
         settings = [profile.user, hash_profile(profile), teacher.name, teacher.strategy.name, teacher.metric]
-        settings += [str(teacher.drafts), *([teacher.picked_by(teacher.drafts)] if teacher.scorer is not None else [])]
+        settings.append(str(teacher.drafts))
         wanted |= {hash_parts(*settings, prompt): (profile, prompt) for prompt in prompts}
     missing = [id_ for id_ in wanted if id_ not in known]
     done = len(wanted) - len(missing)
@@ -178,27 +225,19 @@ def _collect_one(id_: str, teacher: Teacher, profile: Profile, prompt: str) -> T
             drafts = []  # saved as an empty answer, so that it is not requested again
             count_answer(False, error.message)
     complete = [draft for draft in drafts if draft not in truncated_texts]
-    best, worst = _best_and_worst(teacher, profile, prompt, complete or drafts)
+    scored = [(teacher.score(profile, prompt, draft), draft) for draft in complete or drafts]
+    ranked = sorted(scored, key=lambda each: -each[0])
+    score, answer = ranked[0] if ranked else (None, "")
+    # Drafts that score the same teach nothing about what to turn down.
+    rejected_score, rejected = ranked[-1] if ranked and ranked[-1][0] < ranked[0][0] else (None, "")
     return Trace(
         id=id_,
-        answer=best,
-        rejected=worst,
+        answer=answer,
+        rejected=rejected,
         profile_context=describe_person(teacher.strategy, profile, prompt),
         metric=teacher.metric,
-        score=teacher.score(profile, prompt, best) if best else None,
-        rejected_score=teacher.score(profile, prompt, worst) if worst else None,
-        picked_by=teacher.picked_by(len(complete or drafts)),
+        score=score,
+        rejected_score=rejected_score,
         truncated=bool(drafts) and not complete,
         **_common_fields(teacher, profile, prompt),
     )
-
-
-def _best_and_worst(teacher: Teacher, profile: Profile, prompt: str, drafts: Sequence[str]) -> tuple[str, str]:
-    if len(drafts) < 2:
-        return "".join(drafts), ""
-    if teacher.scorer is None:
-        scores = [teacher.score(profile, prompt, draft) for draft in drafts]
-    else:
-        scores = Judge(teacher.scorer)(prompt=prompt, answers=drafts, profile=profile).probabilities
-    ranked = sorted(zip(scores, drafts, strict=True), key=lambda pair: -pair[0])
-    return ranked[0][1], ranked[-1][1]

@@ -20,7 +20,7 @@ from hyperalign.profile import Profile
 from hyperalign.programs.strategies import strategy
 
 from .adapters import Adapter, Card, Verdict, check_base, check_tokenizer, open_adapter, update_card, write_adapter
-from .collect import METRICS, Teacher, build_unanswered, collect_traces
+from .collect import Teacher, build_unanswered, collect_traces, find_metric
 from .dataset import PromptSplits, Scope, TrainingRow, build_rows, split_prompts, write_rows
 from .gate import Criteria, judge_adapter
 from .recipe import ANSWER_METHODS, Hardware, Recipe
@@ -195,7 +195,7 @@ def gate(folder: Path, student: Student, progress: Progress | None = None) -> Ve
             prompts,
             scope=Scope(card.scope, card.prefixes),
             strategy=strategy(card.strategy),
-            metric=METRICS[card.metric],
+            metric=find_metric(card.metric),
             criteria=Criteria.model_validate(card.criteria),
             max_new_tokens=int(card.recipe.get("max_new_tokens", 128)),
             progress=progress,

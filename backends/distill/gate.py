@@ -23,7 +23,6 @@ from hyperalign.profile import Profile
 from hyperalign.programs.generate import Generate
 from hyperalign.programs.strategies import Strategy
 from hyperalign.scores import Message
-from hyperalign.style import keep_opening_features
 
 from .adapters import Verdict
 from .collect import Metric
@@ -153,7 +152,7 @@ def find_failures(figures: Mapping[str, float], criteria: Criteria, *, changed: 
             f"quality {adapter:.3f}, below the student with the profile ({base:.3f}) less {criteria.quality:g}"
         )
     if adapter == base == bare:
-        reasons.append("quality unknown: all answers score the same, as for profiles without measured style")
+        reasons.append("quality unknown: all answers score the same, as for profiles without a reward")
     elif adapter <= bare + criteria.gain:
         more = f" plus {criteria.gain:g}" if criteria.gain else ""
         reasons.append(f"quality {adapter:.3f}, not above the student without profile or adapter ({bare:.3f}){more}")
@@ -197,8 +196,7 @@ class _Measurement:
             step=f"gate, {name}",
         )
         scores = [
-            # Answers stop at a number of tokens, so features of whole texts are left out.
-            self.metric(profile.model_copy(update={"style": keep_opening_features(profile.style)}), prompt, answer)
+            self.metric(profile, prompt, answer, is_cut=True)
             for (profile, prompt), answer in zip(self.cases, answers, strict=True)
         ]
         return fmean(scores), fmean(len(answer.split()) < MIN_WORDS or is_repetitive(answer) for answer in answers)

@@ -56,7 +56,6 @@ class Trace(BaseModel):
         metric: the metric of ``score``.
         score: of the answer.
         rejected_score: of the rejected draft.
-        picked_by: what ranked the drafts: ``style``, or ``tests:`` and the scorer; empty for one draft.
         truncated: whether every draft stopped at the length limit.
     """
 
@@ -75,7 +74,6 @@ class Trace(BaseModel):
     metric: str = ""
     score: FiniteFloat | None = None
     rejected_score: FiniteFloat | None = None
-    picked_by: str = ""
     truncated: bool = False
 
 
@@ -153,8 +151,8 @@ class TraceFilter:
     """Selects the traces to train on.
 
     Attributes:
-        threshold: the lowest score, in nats for style; None for no limit. From 0 on, an answer is at least as much
-            like the person as like the population.
+        threshold: the lowest score, in nats for rewards; None for no limit. From 0 on, an answer suits the person at
+            least as much as a usual text.
         min_words: the shortest answer.
         keep_refusals: whether to keep answers that refuse; on harmless prompts they teach the student to refuse.
         private_texts: by user, texts of which no answer may copy more than 12 words in a row.

@@ -13,7 +13,7 @@ from hyperalign.programs.strategies import PROFILE_WORDS
 
 from ..cases import Case
 from ..conditions import BARE, NONE, WRONG_USER, Condition, Conditions
-from ..metrics.authorship import UNMASKED_FEATURES, AuthorshipMetrics, score_answers
+from ..metrics.authorship import AuthorshipMetrics, score_answers
 
 __all__ = ["WritingSolver"]
 
@@ -77,11 +77,10 @@ class WritingSolver:
 
     def _write(self, condition: Condition, case: Case) -> list[str]:
         """The answer, followed by the drafts that were not chosen."""
-        # Drafts are not chosen by features that the authorship metric sees: that would game it.
-        style = {name: value for name, value in condition.profile.style.items() if name in UNMASKED_FEATURES}
-        profile = condition.profile.model_copy(update={"style": style})
+        # The reward reads features that the authorship metric sees, and would game it: statements choose among drafts.
+        profile = condition.profile.model_copy(update={"reward": None})
         # Nothing to choose by: more drafts would be wasted.
-        best_of = self._best_of if style or profile.hypotheses else 1
+        best_of = self._best_of if profile.hypotheses else 1
         program = Generate(condition.strategy, best_of=best_of, scorer=self._scorer)
         if self._answer is not None:
             program.answer = self._answer

@@ -43,6 +43,7 @@ def generate(
     ] = "verified",
     best_of: Annotated[int, typer.Option("--best-of", min=1, help="Number of drafts to choose the answer from.")] = 1,
     models: ModelOptions = DEFAULT_OPTIONS,
+    encoder: EncoderOption = None,
     scorer: ScorerOption = None,
     optimized: ProgramOption = None,
     store: StoreOption = None,
@@ -55,6 +56,7 @@ def generate(
     import dspy
 
     from hyperalign.backends.models.lm import stream
+    from hyperalign.backends.models.rewards import reopen_encoder
     from hyperalign.profile import Profile
     from hyperalign.programs.generate import Generate, writing_settings
     from hyperalign.programs.strategies import strategy as find_strategy
@@ -70,8 +72,10 @@ def generate(
         chosen = find_strategy("none")
     budget = models.new_budget()
     with reporter(quiet=as_json) as report, budget.step("generate"):
-        lm, judge = open_models(models, scorer if best_of > 1 else "none", budget, report)
-        program = Generate(chosen, best_of=best_of, scorer=judge)
+        reward = person.reward if person and best_of > 1 else None
+        lm, judge = open_models(models, scorer if best_of > 1 and not reward else "none", budget, report)
+        embeds = reopen_encoder(reward, encoder=encoder, budget=budget, progress=report.bytes)
+        program = Generate(chosen, best_of=best_of, scorer=judge, encoder=embeds)
         use_programs({"generate": program}, optimized)
         target = person or Profile(user="nobody")
         if person and person.is_empty and strategy == "verified":

@@ -88,20 +88,12 @@ def distill(
     drafts: Annotated[
         int | None, typer.Option("--drafts", min=1, help="Drafts per prompt. Default: 2 for dpo, else 1.")
     ] = None,
-    scorer: Annotated[
-        str | None,
-        typer.Option(
-            "--scorer",
-            help="Model whose log-probabilities pick among drafts: local:NAME, vllm:ADDRESS, or none to pick by "
-            "measured style. Default: for dpo, --teacher if it returns log-probabilities.",
-        ),
-    ] = None,
     threshold: Annotated[
         float,
         typer.Option(
             "--threshold",
-            help="Train only on answers with at least this score, in nats. Above 0 they fit the user better than the "
-            "population; -inf keeps all.",
+            help="Train only on answers with at least this expected reward, in nats. Above 0 they suit the user better "
+            "than a usual text; -inf keeps all.",
         ),
     ] = 0.0,
     keep_refusals: Annotated[bool, typer.Option("--keep-refusals", help="Also train on answers that decline.")] = False,
@@ -138,7 +130,6 @@ def distill(
     from hyperalign.concurrency import concurrency_of
     from hyperalign.programs.strategies import strategy as find_strategy
 
-    from .session import choose_scorer
     from .terminal import mute_length_warnings, reporter
 
     mute_length_warnings()
@@ -182,9 +173,7 @@ def distill(
             lm,
             find_strategy(strategy),
             drafts or (2 if recipe.method == "dpo" else 1),
-            "style",
-            concurrency_of(lm),
-            choose_scorer(scorer, models.model, budget, report) if scorer or recipe.method == "dpo" else None,
+            concurrency=concurrency_of(lm),
         )
         scoring_teacher = open_student(models.model, report.bytes) if recipe.method == "on-policy" else None
         wanted = fit_to_memory(wanted, hardware, scoring_teacher=scoring_teacher)

@@ -1,7 +1,7 @@
-"""Measured style, without a model: features of texts, reference statistics, claims about a writer, and likelihoods.
+"""Measured style, without a model: features of texts, reference statistics, and claims about a writer.
 
-``__init__.pyi`` lists the public names. ``find_claims`` says where a writer differs from most people, ``likeness`` how
-likely a text is theirs, and ``distance`` how far a text is from their style.
+``__init__.pyi`` lists the public names. ``find_claims`` says where a writer differs from most people, and ``distance``
+how far a text is from their style.
 """
 
 import lazy_loader

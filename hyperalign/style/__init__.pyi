@@ -10,12 +10,10 @@ from .features import measure as measure
 from .features import measure_all as measure_all
 from .reference import Estimate as Estimate
 from .reference import FeatureReference as FeatureReference
-from .reference import Measured as Measured
 from .reference import Reference as Reference
 from .reference import Source as Source
 from .reference import build_reference as build_reference
 from .reference import cut_excerpt as cut_excerpt
 from .reference import estimate as estimate
 from .reference import keep_opening_features as keep_opening_features
-from .reference import likeness as likeness
 from .reference import load_reference as load_reference

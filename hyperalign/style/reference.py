@@ -1,15 +1,12 @@
-"""Reference statistics of measured style, and what they say of a person: shrunken estimates, and likelihoods of texts.
+"""Reference statistics of measured style, and what they say of a person: shrunken estimates of each feature.
 
 ``build_reference`` computes the statistics from texts of many people; ``load_reference`` reads the shipped ones. A
 feature of a person is estimated by the normal model of empirical Bayes: people differ by a between-person variance, one
-person's texts by a within-person variance, and a person's mean is shrunken toward the reference mean. The likelihood
-ratio of a text follows from it, as in forensic comparison of texts. Features of one family are averaged, families are
-added, and the sum is tempered, since families overlap.
+person's texts by a within-person variance, and a person's mean is shrunken toward the reference mean.
 """
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 from itertools import accumulate
 from statistics import fmean, pvariance, variance
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,14 +28,12 @@ from .parsed import sentence_ends, words_of
 __all__ = [
     "Estimate",
     "FeatureReference",
-    "Measured",
     "Reference",
     "Source",
     "build_reference",
     "cut_excerpt",
     "estimate",
     "keep_opening_features",
-    "likeness",
     "load_reference",
     "measure_style",
 ]
@@ -51,11 +46,6 @@ CONFIDENCE = 1.96
 PRIOR_TEXTS = 4
 # Features that the beginning of a text does not show.
 _OF_WHOLE_TEXTS = frozenset({"paragraph_words", "sign_off"})
-# A single odd feature, such as one dash in a short text, must not decide alone.
-_MOST_NATS = 2.0
-# The slope of a logistic regression of "own or another's answer" on the difference of plain sums: 0.31 over 108 pairs
-# of answers by nine dev writers of SQuALITY.
-_TEMPER = 0.3
 
 Value = TypeVar("Value")
 
@@ -241,7 +231,6 @@ class Estimate:
         usual: the reference mean.
         z: the distance of the two in between-person standard deviations, shrunken for sampling noise.
         margin: half the width of the 95 % interval of the person's true mean.
-        spread: the standard deviation of one further text about the shrunken mean, including what is not known of it.
         texts: how many texts show the feature.
     """
 
@@ -249,7 +238,6 @@ class Estimate:
     usual: float
     z: float
     margin: float
-    spread: float
     texts: int
 
 
@@ -287,56 +275,13 @@ def _estimate_feature(name: str, known: Sequence[tuple[float, float]], reference
         usual=usual,
         z=trust * (value - usual) / between,
         margin=CONFIDENCE * (variance / count) ** 0.5,
-        spread=(variance + (1 - trust) * between**2) ** 0.5,
         texts=len(values),
     )
-
-
-class Measured(Protocol):
-    """One feature of a person, such as an ``Estimate`` or a profile's ``Measurement``."""
-
-    @property
-    def z(self) -> float:
-        """The distance from the reference mean in between-person standard deviations, shrunken."""
-
-    @property
-    def spread(self) -> float | None:
-        """The standard deviation of a further text, in the feature's unit; None: the reference's."""
-
-
-def likeness(text: str, style: Mapping[str, Measured], reference: Reference | None = None) -> float:
-    """The log-likelihood ratio that a text is the person's and not anybody's, in nats; 0.0 if nothing can be compared.
-
-    Args:
-        text: a text that the style was not measured on.
-        style: the person's features by name.
-        reference: the reference statistics; the shipped ones if None.
-    """
-    reference = reference or load_reference()
-    features = measure(text)
-    # In a text shorter than the reference's, every feature is noisier.
-    noisier = max(1.0, reference.excerpt_words / max(1, len(words_of(text))))
-    families: dict[str, list[float]] = {}
-    for name, of_person in style.items():
-        value = features.get(name)
-        if value is None or name not in reference.features:
-            continue
-        between, within = reference.spread(name)
-        usual, extra = reference.features[name].mean, within**2 * (noisier - 1)
-        person = _log_density(value - usual - of_person.z * between, (of_person.spread or within) ** 2 + extra)
-        anybody = _log_density(value - usual, within**2 * noisier + between**2)
-        nats = max(-_MOST_NATS, min(_MOST_NATS, person - anybody))
-        families.setdefault(FEATURES[name].family, []).append(nats)
-    return _TEMPER * sum(map(fmean, families.values()))
 
 
 def keep_opening_features(style: Mapping[str, Value]) -> dict[str, Value]:
     """Keep the features that the beginning of a text shows: all but its ending and its paragraphs."""
     return {name: value for name, value in style.items() if name not in _OF_WHOLE_TEXTS}
-
-
-def _log_density(distance: float, variance: float) -> float:
-    return -0.5 * (distance**2 / variance + math.log(variance))
 
 
 def measure_style(records: Sequence[Record]) -> dict[str, Measurement]:
@@ -348,7 +293,6 @@ def measure_style(records: Sequence[Record]) -> dict[str, Measurement]:
             value=round(found.value, 4),
             reference=round(found.usual, 4),
             z=round(found.z, 3),
-            spread=round(max(found.spread, 0.0001), 4),
         )
         for name, found in estimate(written).items()
     }

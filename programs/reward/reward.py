@@ -18,6 +18,7 @@ from hyperalign.errors import InputError
 from hyperalign.profile import LearnedReward, RewardChange, RewardRow
 from hyperalign.records import Record, drop_repeats
 from hyperalign.style.claims import load_statements
+from hyperalign.style.reference import keep_opening_features
 
 from .features import LENGTH, Encoder, Reading, read_features
 from .population import (
@@ -237,16 +238,23 @@ class Reward:
         """
         return self.predict([Reading(prompt, first, draft)], [Reading(prompt, second, draft)])[0]
 
-    def score(self, prompt: str, texts: Sequence[str], *, draft: str | None = None) -> Array:
-        """The expected reward of each text, in nats, shape (n,); only differences mean something.
+    def score(self, prompt: str, texts: Sequence[str], *, draft: str | None = None, is_cut: bool = False) -> Array:
+        """The expected reward of each text over that of a usual text by anybody, in nats, shape (n,).
 
         Args:
             prompt: what all answer.
             texts: the texts.
             draft: what all correct, if they do.
+            is_cut: whether they are beginnings of texts: length, paragraphs and ending do not count.
         """
-        read = read_features(self.population.space, [Reading(prompt, text, draft) for text in texts], self.encoder)
-        rewards: Array = self.posterior.temper * (read @ self.posterior.mean)
+        space, contexts = self.population.space, self.population.prior.contexts
+        read = read_features(space, [Reading(prompt, text, draft) for text in texts], self.encoder)
+        usual = contexts["text"].mean if "text" in contexts else np.zeros(len(space.names))
+        weights = self.posterior.mean
+        if is_cut:
+            kept = keep_opening_features(dict.fromkeys(space.names, True))
+            weights = weights * np.array([name in kept and name != LENGTH for name in space.names])
+        rewards: Array = self.posterior.temper * ((read - usual) @ weights)
         return rewards
 
     def explain(self, prompt: str, first: str, second: str, *, draft: str | None = None) -> list[Contribution]:

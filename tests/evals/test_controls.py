@@ -87,12 +87,12 @@ def test_an_inverted_profile_says_the_opposite_and_no_more() -> None:
         stated=["No emoji."],
         dropped=[warm.model_copy(update={"id": "b", "statement": "Brief.", "opposite": "Long."}), alone],
         direction={"warmth": 0.8},
-        style={"commas": Measurement(value=9, reference=5, z=1.5, spread=2)},
+        style={"commas": Measurement(value=9, reference=5, z=1.5)},
     )
     turned = inverted(own)
     assert [(h.statement, h.opposite, h.weight) for h in turned.hypotheses] == [("Cold.", "Warm.", 0.5)]
     assert (turned.examples, turned.stated) == ([], [])
     assert [h.statement for h in turned.dropped] == ["Long."], "what strategies that test nothing say is turned, too"
     assert turned.direction == {"warmth": pytest.approx(0.2)}
-    assert turned.style == {"commas": Measurement(value=1, reference=5, z=-1.5, spread=2)}
+    assert turned.style == {"commas": Measurement(value=1, reference=5, z=-1.5)}
     assert [h.statement for h in own.hypotheses] == ["Warm.", "Signs with a star."]

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from hyperalign.profile import Profile
+from hyperalign.profile import LearnedReward, Profile
 from hyperalign.programs.reward import Reward, RewardPopulation, load_population
-from hyperalign.records import Record
+from hyperalign.records import Pair, Record
 
-__all__ = ["population", "profile_of"]
+__all__ = ["LONG", "SHORT", "brief_reward", "population", "profile_of"]
+
+SHORT = "No. It rains. Stay in."
+LONG = "I would say that it is probably going to rain for the rest of the whole long day."
+
+
+@cache
+def brief_reward(user: str, *, turned: bool = False) -> LearnedReward:
+    """The reward of somebody who took the short answer each time, or the long one, with the shipped population."""
+    both = [(f"No. Not {at}. Stay.", f"{LONG} {at} times.") for at in range(12)]
+    pairs = [
+        Pair(user=user, prompt=f"{at}?", chosen=long if turned else short, rejected=short if turned else long)
+        for at, (short, long) in enumerate(both)
+    ]
+    return Reward.fit(pairs).to_profile()
 
 
 def population(folder: Path) -> RewardPopulation:

@@ -14,7 +14,7 @@ from hyperalign.backends.models.scorers import open_scorer
 from hyperalign.budget import Budget
 from hyperalign.errors import InputError, ModelOutputError
 from hyperalign.population import ShippedPopulation
-from hyperalign.profile import Evidence, Hypothesis, Measurement, Profile, check_evidence
+from hyperalign.profile import Evidence, Hypothesis, Profile, check_evidence
 from hyperalign.programs.generate import Generate, choose_draft
 from hyperalign.programs.personalizer import Fit, Personalizer
 from hyperalign.programs.strategies import strategy
@@ -22,6 +22,7 @@ from hyperalign.records import Pair, Sample
 from hyperalign.space import Dimension, Space
 from tests.fixtures.scripted_server import ScriptedServer, reply
 
+from .rewards import LONG, SHORT, brief_reward
 from .toys import OTHERS, SPACE, FixedPopulation, OverlapScorer, jam_sample
 
 ADA = [jam_sample(i) for i in range(8)]
@@ -247,13 +248,12 @@ def test_an_empty_answer_is_an_error(scripted_server: ScriptedServer) -> None:
 def test_the_truest_draft_is_chosen() -> None:
     drafts = ["Engine oil and smoke.", "Jam and toast about it."]
     profile = EMPTY.model_copy(update={"hypotheses": [KIND]})
-    assert choose_draft(drafts, profile) == 0, "with nothing to tell them apart, the first"
-    assert choose_draft(drafts, profile, OverlapScorer()) == 1
-    assert choose_draft(["Only."], EMPTY, OverlapScorer()) == 0
-    shouting = EMPTY.model_copy(
-        update={"style": {"exclamations_per_100w": Measurement(value=20, reference=0.1, z=3.0)}}
-    )
-    assert choose_draft(["I am sorry. I cannot come.", "Sorry! Cannot come! Alas!"], shouting) in (0, 1)
+    assert choose_draft(drafts, "", profile) == 0, "with nothing to tell them apart, the first"
+    assert choose_draft(drafts, "", profile, OverlapScorer()) == 1
+    assert choose_draft(["Only."], "", EMPTY, OverlapScorer()) == 0
+    rewarded = EMPTY.model_copy(update={"reward": brief_reward("ada")})
+    assert choose_draft([LONG, SHORT], "", rewarded) == 1
+    assert choose_draft([SHORT, LONG], "", rewarded) == 0
 
 
 def test_a_real_model_fits(smollm_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,10 +25,11 @@ from hyperalign.backends.models.connect import connect
 from hyperalign.budget import Budget
 from hyperalign.errors import BudgetExceededError, InputError, ModelError, StorageError
 from hyperalign.files import lock_folder
-from hyperalign.profile import Hypothesis, Measurement, Profile
+from hyperalign.profile import Hypothesis, Profile
 from hyperalign.programs.strategies import strategy
 from tests.backends.distill.small_students import HERE, needs_train
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
+from tests.programs.rewards import brief_reward
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -54,7 +55,7 @@ def person(user: str, said: str) -> Profile:
             Hypothesis(id=f"{user}-{i}", statement=f"{said} ({i})", aspect="style", source="inferred", weight=0.5)
             for i in range(6)
         ],
-        style={"sentence_words": Measurement(value=4.0, reference=18.0, z=-3.0, spread=6.0)},
+        reward=brief_reward(user),
     )
 
 
@@ -246,7 +247,7 @@ def test_each_term_that_is_missed_is_a_reason() -> None:
         ({"quality, adapter": 0.39}, "quality 0.390, below the student with the profile (0.500) less 0.1"),
         (
             {"quality, student": 0.5},
-            "quality unknown: all answers score the same, as for profiles without measured style",
+            "quality unknown: all answers score the same, as for profiles without a reward",
         ),
         ({"broken, adapter": 0.4}, "40% of answers empty, too short or repetitive, above 20% plus 10%"),
         ({"ability, adapter": 0.69}, "ability 69%, below the base's 80% less 10%"),

@@ -7,28 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.backends.distill.collect import Teacher, build_unanswered, collect_traces, describe_person
+from hyperalign.backends.distill.collect import Teacher, build_unanswered, collect_traces, describe_person, find_metric
 from hyperalign.backends.distill.dataset import Scope, assign_split, build_prefix, build_rows, write_rows
 from hyperalign.backends.distill.traces import Trace, TraceFilter, append_trace, read_traces
 from hyperalign.backends.models.connect import connect
 from hyperalign.errors import InputError, ModelError, RecordError, UnusableAnswersError
 from hyperalign.privacy import find_private_parts
-from hyperalign.profile import Hypothesis, Measurement, Profile
+from hyperalign.profile import Hypothesis, Profile
 from hyperalign.programs.strategies import strategy
 from tests.fixtures.scripted_server import ScriptedServer, error, reply
 
-from ...programs.test_judge import FOND
-from ...programs.toys import OverlapScorer
+from ...programs.rewards import LONG, SHORT, brief_reward
 
 ADA = Profile(
     user="ada",
     hypotheses=[
         Hypothesis(id="h1", statement="Writes short sentences.", aspect="style", source="inferred", weight=0.5)
     ],
-    style={"sentence_words": Measurement(value=4.0, reference=18.0, z=-3.0, spread=6.0)},
+    reward=brief_reward("ada"),
 )
-SHORT = "No. It rains. Stay in."
-LONG = "I would say that it is probably going to rain for the rest of the whole long day."
 
 
 def trace(number: int = 0, **changed: object) -> Trace:
@@ -127,19 +124,17 @@ def test_answers_that_decline_teach_nothing_unless_they_may() -> None:
     assert TraceFilter(keep_refusals=True)([no, yes]).dropped == {}
 
 
-def test_the_persons_tests_hold_drafts_against_each_other(scripted_server: ScriptedServer, tmp_path: Path) -> None:
-    scripted_server.script(reply("Engine oil and smoke."), reply("Toast with marmalade."), reply("Nothing of it."))
+def test_drafts_that_score_the_same_have_no_rejected_one(scripted_server: ScriptedServer, tmp_path: Path) -> None:
+    scripted_server.script(reply(LONG), reply(SHORT))
     lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
-    teacher = Teacher(lm, strategy("verified"), drafts=3, scorer=OverlapScorer())
-    (made,) = collect_traces(teacher, [FOND], ["What news?"], tmp_path / "t.jsonl")
-    assert (made.answer, made.rejected) == ("Toast with marmalade.", "Engine oil and smoke.")
-    assert made.picked_by == f"tests:{OverlapScorer().name}"
-    scripted_server.script(reply("Engine oil and smoke."), reply("Toast with marmalade."), reply("Nothing of it."))
-    (by_style,) = collect_traces(
-        Teacher(lm, strategy("verified"), drafts=3), [FOND], ["What news?"], tmp_path / "t.jsonl"
-    )
-    assert by_style.picked_by == "style"
-    assert by_style.id != made.id, "other drafts were kept: another trace"
+    unknown = ADA.model_copy(update={"reward": None})
+    (made,) = collect_traces(Teacher(lm, strategy("verified"), drafts=2), [unknown], ["Rain?"], tmp_path / "t.jsonl")
+    assert (made.answer, made.rejected, made.score, made.rejected_score) == (LONG, "", 0.0, None)
+
+
+def test_a_metric_that_is_not_known_is_refused() -> None:
+    with pytest.raises(InputError, match="no metric 'style'"):
+        find_metric("style")
 
 
 def test_an_answer_without_words_ends_no_run_and_teaches_nothing(

@@ -13,11 +13,12 @@ from hyperalign.evals.conditions import OWN_TEXT, Conditions
 from hyperalign.evals.controls import wrong_users
 from hyperalign.evals.metrics.authorship import AuthorshipMetrics, _without_prompt, score_answers
 from hyperalign.evals.solvers.writing import WritingSolver
-from hyperalign.profile import Hypothesis, Measurement, Profile
+from hyperalign.profile import Hypothesis, Profile
 from hyperalign.programs.strategies import strategy
 from hyperalign.records import Record, Sample
 from tests.evals.small_task import BLUNT, HEDGER, SEA, TEXTS, personalizer, written
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
+from tests.programs.rewards import brief_reward
 from tests.programs.toys import OverlapScorer
 
 CASES = [
@@ -200,18 +201,14 @@ def test_of_several_drafts_one_is_kept(scripted_server: ScriptedServer, authorsh
     assert sorted(verified) == [f"Draft {number} is full of doubt." for number in (1, 2, 3)]
 
 
-@pytest.mark.parametrize(("feature", "value", "chosen"), [("long_words", 0.9, 1), ("exclamations", 50.0, 0)])
-def test_what_the_judge_reads_chooses_no_draft(
-    scripted_server: ScriptedServer, authorship: AuthorshipMetrics, feature: str, value: float, chosen: int
+def test_a_reward_which_reads_what_the_judge_does_chooses_no_draft(
+    scripted_server: ScriptedServer, authorship: AuthorshipMetrics
 ) -> None:
-    """By its own measure a draft would win for nothing: exclamation marks are the judge's, letters are not."""
-    drafts = ["It was so. It was here.", "Extraordinary! Magnificent! Unbelievable!"]
-    told = iter(drafts)
-    scripted_server.default = reply(lambda request: next(told))
-    measured = Measurement(value=value, reference=0.1, z=4.0, spread=0.5)
-    loud = Profile(user="hed", style={feature: measured})
-    verified = Conditions({"verified": strategy("verified")}, lambda records: loud, controls=())
+    """By its own measure a draft would win for nothing."""
+    scripted_server.default = reply("It was so. It was here.")
+    rewarded = Profile(user="hed", reward=brief_reward("hed"))
+    verified = Conditions({"verified": strategy("verified")}, lambda records: rewarded, controls=())
     with dspy.context(lm=personalizer(scripted_server).lm):
         found = WritingSolver(verified, authorship, best_of=2)(HED)
-    assert found["answers"]["verified"] == drafts[chosen]
-    assert len(scripted_server.requests) == 1 + chosen, "what nothing can choose among is not written"
+    assert found["rejected_drafts"]["verified"] == []
+    assert len(scripted_server.requests) == 1, "what nothing can choose among is not written"

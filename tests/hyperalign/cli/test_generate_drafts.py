@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.profile import Measurement, Profile
+from hyperalign.profile import Profile
 from hyperalign.records import Sample
-from hyperalign.style import measure
 from tests.fixtures.scripted_server import ScriptedServer
+from tests.programs.rewards import LONG, SHORT, brief_reward
 
 from .conftest import Run
 
@@ -22,22 +22,19 @@ def model(scripted_server: ScriptedServer) -> list[str]:
     return ["--model", f"vllm:{scripted_server.url}", "--scorer", "none", "--concurrency", "1"]
 
 
-def test_the_best_of_three_drafts_is_the_one_in_the_measured_style(
+def test_the_best_of_three_drafts_is_the_one_with_the_most_reward(
     run: Run, model: list[str], tmp_path: Path, scripted_server: ScriptedServer
 ) -> None:
-    drafts = ["I am sorry. I will not come to it.", "No! I am sorry! Not this week!", "I will not be there, I fear."]
-    shouts = measure(drafts[1])["exclamations"]
-    assert shouts
-    loud = Profile(user="ada", style={"exclamations": Measurement(value=shouts, reference=1.0, z=3.0)})
-    (tmp_path / "ada.json").write_text(loud.to_json())
+    drafts = [LONG, SHORT, f"Well, {LONG}"]
+    (tmp_path / "ada.json").write_text(Profile(user="ada", reward=brief_reward("ada")).to_json())
     asked = ("generate", PROMPT, *model, "--profile", "ada.json", "--best-of", "3")
     scripted_server.script(*drafts, *drafts)
     done = run(*asked)
-    assert (done.code, done.out) == (0, f"{drafts[1]}\n")
+    assert (done.code, done.out) == (0, f"{SHORT}\n")
     assert [request.body.get("seed") for request in scripted_server.requests] == [None, 1, 2]
     assert [request.body["temperature"] for request in scripted_server.requests] == [0.0, 0.8, 0.8]
     told = json.loads(run(*asked, "--json").out)
-    assert (told["answer"], told["drafts"], told["spent"]["calls"]) == (drafts[1], drafts, 3)
+    assert (told["answer"], told["drafts"], told["spent"]["calls"]) == (SHORT, drafts, 3)
 
 
 COPIED = "I am so sorry, dear friend, but the garden and the rain and the long road keep me at home this week."
