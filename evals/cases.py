@@ -45,6 +45,7 @@ class Case:
         records: what a profile may be fitted on; none of them holds an answer of this case.
         chosen: in a choice case, the answer that this person prefers.
         rejected: the other answer.
+        draft: in a choice case, what both answers correct; empty where they correct nothing.
         reference: in a writing case, what the person wrote.
         stated: a description that comes with the person, and that every strategy may use.
         gold: the benchmark's own description of the person; only the condition ``gold`` uses it.
@@ -65,6 +66,7 @@ class Case:
     records: tuple[Record, ...]
     chosen: str = ""
     rejected: str = ""
+    draft: str = ""
     reference: str = ""
     stated: str = ""
     gold: str = ""

@@ -188,9 +188,10 @@ def _replies(outcomes: Sequence[Outcome]) -> dict[str, int]:
 
 
 def _primary(task: Task, tables: Tables) -> str:
-    """The task's own primary metric if the run has it; a run by letter alone has only accuracy."""
-    own = str(getattr(task, "primary", ""))
-    return own if any(own in metrics for metrics in tables.values()) else _PRIMARY[task.kind]
+    """The first that the run has: the task's own, its kind's, or picks, which are all that a choice table has."""
+    wanted = [str(getattr(task, "primary", "")), _PRIMARY[task.kind], "pick"]
+    known = {metric for metrics in tables.values() for metric in metrics}
+    return next((metric for metric in wanted if metric in known), _PRIMARY[task.kind])
 
 
 def _estimates(tables: Tables) -> dict[str, dict[str, Any]]:

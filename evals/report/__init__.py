@@ -31,24 +31,25 @@ def write_report(folder: Path) -> list[Path]:
         StorageError: the disk is full or not writable.
     """
     view = load_view(folder)
-    environment = _environment()
+    templates = environment()
     written = []
     for name in ("report.md", "report.html"):
-        text = environment.get_template(f"{name}.j2").render(view=view, summary=view.summary)
+        text = templates.get_template(f"{name}.j2").render(view=view, summary=view.summary)
         write_whole(folder / name, text.rstrip() + "\n")
         written.append(folder / name)
     return written
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """What renders the templates of reports."""
+    found = Environment(
         loader=PackageLoader("hyperalign.evals.report", "templates"),
         autoescape=select_autoescape(enabled_extensions=("html.j2",), default=False),
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {
+    found.filters |= {
         "cell": _cell,
         "condition": condition_name,
         "difference": format_difference,
@@ -58,8 +59,8 @@ def _environment() -> Environment:
         "quoted": _quoted,
     }
     charts = {"dots": dots, "forest": forest, "lines": lines}
-    environment.globals |= {**charts, "is_share": is_share, "condition_kind": condition_kind}
-    return environment
+    found.globals |= {**charts, "is_share": is_share, "condition_kind": condition_kind}
+    return found
 
 
 def _quoted(text: str) -> str:

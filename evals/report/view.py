@@ -39,6 +39,7 @@ _NAMES = {
     "handled": "handled correctly",
     "helps_more": "helps more than no profile",
     "informative": "informative (proxy)",
+    "log_loss": "log loss",
     "order_consistency": "order consistency",
     "over_its_drafts": "log-probability above mean of drafts",
     "own_over_other": "own over other",

@@ -115,4 +115,5 @@ def _case(own: _Rewrite, other: _Rewrite, records: list[_Rewrite]) -> Case:
         records=tuple(rewrite.record for rewrite in records),
         chosen=own.text,
         rejected=other.text,
+        draft=own.draft,
     )

@@ -12,6 +12,7 @@ from .options import (
     DEFAULT_OPTIONS,
     DataOption,
     DryRun,
+    EncoderOption,
     FormOption,
     JsonOption,
     ModelOptions,
@@ -54,7 +55,13 @@ _STEPS = ("infer", "extract", "choice", "generate", "weigh")
 
 @model_options()
 def eval_(
-    task: Annotated[str, typer.Argument(help="Name of a task, a JSONL file of your own people, or 'list'.")],
+    task: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a task, a JSONL file of your own people, 'choices' for one table of all choice tasks, or "
+            "'list'."
+        ),
+    ],
     data: DataOption = None,
     form: FormOption = None,
     strategy: Annotated[
@@ -65,6 +72,7 @@ def eval_(
             "none,few-shot,hypotheses,verified, or all solvers of xstest.",
         ),
     ] = None,
+    tasks: Annotated[list[str] | None, typer.Option("--task", help="Of 'choices': only this task. Repeatable.")] = None,
     split: Annotated[str | None, typer.Option("--split", help="Only people of this split: dev or test.")] = None,
     users: Annotated[int | None, typer.Option("--users", min=1, help="At most this many people, sampled.")] = None,
     cases: Annotated[int | None, typer.Option("--cases", min=1, help="At most this many cases per person.")] = None,
@@ -84,6 +92,7 @@ def eval_(
     ] = _REFERENCE,
     models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
+    encoder: EncoderOption = None,
     optimized: ProgramOption = None,
     seed: SeedOption = 0,
     out: Annotated[
@@ -101,6 +110,22 @@ def eval_(
     """
     if task == "list":
         _print_tasks(as_json)
+        return
+    if task == "choices":
+        from .eval_choices import eval_choices
+
+        eval_choices(
+            data,
+            tasks=tasks or [],
+            strategies=_parse_names(strategy or ""),
+            split=_parse_split(split),
+            users=users,
+            seed=seed,
+            encoder=encoder,
+            budget=models.new_budget(),
+            out=out,
+            as_json=as_json,
+        )
         return
     from dataclasses import replace
 

@@ -1,0 +1,436 @@
+"""The choice table: how well a personal reward, and strategies that ask a model, predict what people choose.
+
+Every task whose data are in one folder is asked, beside the same controls. Scores of every condition become
+probabilities by one slope, which is learned on people of the split ``dev`` and never on those who are reported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hyperalign.concurrency import Progress
+from hyperalign.errors import InputError
+from hyperalign.files import lock_folder, write_whole
+from hyperalign.programs.reward.features import Encoder
+from hyperalign.programs.reward.population import RewardPopulation, load_population
+
+from .cases import Case, Split, Task, fingerprint
+from .conditions import INVERTED, NONE, WRONG_USER
+from .controls import votes, wrong_users
+from .metrics.calibration import (
+    expected_calibration_error,
+    expected_error_if_calibrated,
+    fit_slope,
+    log_loss,
+    reliability,
+    to_log_odds,
+    to_probability,
+)
+from .metrics.choice import win
+from .plan import Plan, sample_cases
+from .runner import EvalFolder, Outcome
+from .solvers.reward import CollaborativeSolver, RewardSolver, fold_of_people
+from .summary import summarize
+from .tasks import TASKS
+from .tasks.alignx import AlignX
+
+__all__ = [
+    "COLLABORATIVE",
+    "REWARD",
+    "Calibration",
+    "ChoicePlan",
+    "ChoiceScore",
+    "SampledTask",
+    "calibrate",
+    "evaluate_choices",
+    "find_choice_tasks",
+]
+
+REWARD, COLLABORATIVE = "reward", "collaborative"
+_FOLDERS: Mapping[str, str] = {
+    "traits": "anthropic_persona",
+    "squality": "squality",
+    "popquorn": "popquorn_emails",
+    "ukpconvarg": "ukpconvarg1",
+    "jester": "jester5k",
+}
+_ALIGNX_FOLDER = "alignx_psoups"
+_CALIBRATION_USERS = 60
+_LEAST_GAIN = 0.002  # nats of log loss that a slope must save for probabilities that are already there
+_TIE = 1e-9  # log-odds; rounding must not make a pick
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceScore:
+    """What a condition says of one case.
+
+    Attributes:
+        own: above zero where it picks the preferred answer; log-odds if it gives probabilities.
+        other: the same with another person's profile; None without one.
+    """
+
+    own: float
+    other: float | None = None
+
+
+Scores = dict[str, dict[str, ChoiceScore]]
+"""Scores by condition and case id; a case that a condition cannot score is left out."""
+
+
+@dataclass(frozen=True)
+class SampledTask:
+    """What is asked of one task.
+
+    Attributes:
+        label: its name in the table.
+        task: the task.
+        reported: the cases that figures are about.
+        dev: dev people's cases, which probabilities are calibrated on.
+        strangers: for each case id, a case of another user of the same split.
+    """
+
+    label: str
+    task: Task
+    reported: Sequence[Case]
+    dev: Sequence[Case]
+    strangers: Mapping[str, Case]
+
+    @property
+    def cases(self) -> list[Case]:
+        """All cases, each once."""
+        return list({case.id: case for case in [*self.dev, *self.reported]}.values())
+
+
+ChoiceSource = Callable[[SampledTask], Scores]
+"""Makes the scores of more strategies."""
+
+
+@dataclass(frozen=True)
+class ChoicePlan:
+    """What a choice table is made of.
+
+    Attributes:
+        split: ``dev`` to choose settings on, ``test`` to report on.
+        tasks: names or labels of tasks; all if empty.
+        users: at most this many users of each task, sampled; all if None.
+        seed: of all sampling.
+        reward: whether to run the personal reward and the controls that go with it.
+        collaborative: whether to run other people's choices between the same items.
+    """
+
+    split: Split = "test"
+    tasks: Collection[str] = ()
+    users: int | None = None
+    seed: int = 0
+    reward: bool = True
+    collaborative: bool = True
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The slope that turns a condition's scores into log-odds.
+
+    Attributes:
+        slope: learned on all dev people; 1 where the condition's own probabilities are better.
+        by_fold: for a dev person, learned on dev people of the other folds.
+        folds: of the dev people's clusters.
+        dev: log loss and expected calibration error on dev people, before and after cross-fitting, if there are any.
+    """
+
+    slope: float
+    by_fold: tuple[float, ...] = ()
+    folds: Mapping[str, int] = field(default_factory=dict)
+    dev: Mapping[str, float] = field(default_factory=dict)
+
+    def probability(self, case: Case, score: float) -> float:
+        """The probability of the preferred answer."""
+        fold = self.folds.get(case.cluster) if case.split == "dev" else None
+        return to_probability(score * (self.slope if fold is None else self.by_fold[fold]))
+
+
+def find_choice_tasks(data: Path, wanted: Collection[str] = ()) -> tuple[dict[str, Task], list[str]]:
+    """The choice tasks whose data are in a folder, each in its usual subfolder.
+
+    Args:
+        data: the folder.
+        wanted: names or labels; all if empty.
+
+    Returns:
+        Tasks by label, and a line for each that was left out. AlignX has a task for each file of its benchmark.
+
+    Raises:
+        InputError: a wanted task does not exist, or no data are there.
+    """
+    files = sorted((data / _ALIGNX_FOLDER).glob("*.json"))
+    tasks: dict[str, Task] = {f"alignx {file.stem}": AlignX(file) for file in files}
+    missing = [] if files else [f"alignx is left out: {data / _ALIGNX_FOLDER} has no .json file."]
+    for name, folder in _FOLDERS.items():
+        if (data / folder).is_dir():
+            tasks[name] = TASKS[name](data / folder)
+        else:
+            missing.append(f"{name} is left out: there is no {data / folder}.")
+    known = {"alignx", *_FOLDERS, *tasks}
+    if unknown := sorted(set(wanted) - known):
+        raise InputError(f"There is no choice task {unknown[0]!r}.", remedy=f"Choose from: {', '.join(sorted(known))}.")
+    chosen = {label: task for label, task in tasks.items() if not wanted or {label, task.name} & set(wanted)}
+    if not chosen:
+        raise InputError(
+            f"{data}: this folder has no data of a choice task.",
+            remedy=f"It should have subfolders such as {_ALIGNX_FOLDER} or {_FOLDERS['squality']}.",
+        )
+    return chosen, [line for line in missing if not wanted or line.split()[0] in set(wanted)]
+
+
+def evaluate_choices(
+    tasks: Mapping[str, Task],
+    plan: ChoicePlan,
+    *,
+    population: RewardPopulation | None = None,
+    encoder: Encoder | None = None,
+    source: ChoiceSource | None = None,
+    config: Mapping[str, Any] | None = None,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[dict[str, Any], EvalFolder]:
+    """Make the choice table.
+
+    Args:
+        tasks: choice tasks by label.
+        plan: what to run.
+        population: has the features; the one that ships if None.
+        encoder: reads texts beside measured style, where the population has axes for it.
+        source: scores more strategies, such as those that ask a model.
+        config: what decides the results of ``source``; it identifies the run.
+        out: the run's folder; one in the data folder if None.
+        progress: called after each task.
+
+    Returns:
+        The data of ``summary.json``, and the run's folder.
+
+    Raises:
+        InputError: the data are malformed, or the folder holds another run.
+        StorageError: the folder cannot be written.
+    """
+    base = population or load_population()
+    if encoder is None or base.space.encoder_axes is None:
+        base, encoder = base.without_encoder(), None
+    sampled = [_sample(label, task, plan) for label, task in tasks.items()]
+    whole = {
+        "task": "choices",
+        "cases": {each.label: fingerprint(each.cases) for each in sampled},
+        **asdict(replace(plan, tasks=sorted(plan.tasks))),
+        "population": f"{base.name} {base.space.fingerprint}",
+        "encoder": encoder.name if encoder is not None else "",
+        **(config or {}),
+    }
+    folder = EvalFolder(out, whole)
+    found: dict[str, Any] = {}
+    lines: list[str] = []
+    with lock_folder(folder.path):
+        for number, each in enumerate(sampled, start=1):
+            scores: Scores = {}
+            if plan.reward:
+                scores |= _score_rewards(each, base, encoder)
+            if source is not None:
+                scores |= source(each)
+            if plan.collaborative:
+                scores |= _score_collaborative(each)
+            scores |= _score_votes(each)
+            found[each.label], outcomes = _tabulate(each, scores, plan.seed)
+            lines += [json.dumps(vars(outcome)) + "\n" for outcome in outcomes]
+            if progress is not None:
+                progress("tasks", number, len(sampled))
+        summary = {**{name: value for name, value in whole.items() if name != "cases"}, "tasks": found}
+        summary["overall"] = _average(found)
+        write_whole(folder.cases, "".join(lines))
+        write_whole(folder.path / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    return summary, folder
+
+
+def _sample(label: str, task: Task, plan: ChoicePlan) -> SampledTask:
+    reported = sample_cases(task, Plan(split=plan.split, users=plan.users, seed=plan.seed))
+    if not reported:
+        raise InputError(f"The task '{task.name}' has no case.", remedy="Check its data.")
+    dev: Sequence[Case] = reported
+    if plan.split != "dev":
+        users = min(plan.users or _CALIBRATION_USERS, _CALIBRATION_USERS)
+        dev = sample_cases(task, Plan(split="dev", users=users, seed=plan.seed))
+    strangers: dict[str, Case] = {}
+    for cases in (dev, reported):
+        if len({case.person for case in cases}) > 1:
+            strangers |= wrong_users(cases, plan.seed)
+    return SampledTask(label, task, reported, dev, strangers)
+
+
+def _score_rewards(sampled: SampledTask, base: RewardPopulation, encoder: Encoder | None) -> Scores:
+    solver = RewardSolver(sampled.task, sampled.cases, sampled.strangers, base=base, encoder=encoder)
+    found: Scores = {REWARD: {}, NONE: {}, WRONG_USER: {}, INVERTED: {}}
+    for case in sampled.cases:
+        read = solver(case)
+        other = None if read.other is None else to_log_odds(read.other)
+        found[REWARD][case.id] = ChoiceScore(to_log_odds(read.own), other)
+        found[NONE][case.id] = ChoiceScore(to_log_odds(read.everybody))
+        found[INVERTED][case.id] = ChoiceScore(to_log_odds(read.inverted))
+        if other is not None:
+            found[WRONG_USER][case.id] = ChoiceScore(other)
+    return found
+
+
+def _score_collaborative(sampled: SampledTask) -> Scores:
+    """Empty where others seldom chose between the same items."""
+    solver = CollaborativeSolver(sampled.task)
+    scored = {case.id: odds for case in sampled.cases if (odds := solver(case)) is not None}
+    if 2 * len(scored) < len(sampled.cases):
+        return {}
+    return {COLLABORATIVE: {case.id: ChoiceScore(scored.get(case.id, 0.0)) for case in sampled.cases}}
+
+
+def _score_votes(sampled: SampledTask) -> Scores:
+    found: Scores = {}
+    for case in sampled.cases:
+        for condition, metrics in votes(case).items():
+            found.setdefault(condition, {})[case.id] = ChoiceScore(metrics["accuracy"] - 0.5)
+    return found
+
+
+def calibrate(cases: Sequence[Case], scores: Mapping[str, ChoiceScore], *, are_log_odds: bool) -> Calibration:
+    """Learn a slope on dev people.
+
+    Args:
+        cases: of dev people.
+        scores: by case id.
+        are_log_odds: whether the scores are log-odds already; the slope is then used only where cross-fitting shows
+            that it predicts better.
+    """
+    known = [case for case in cases if case.id in scores]
+    if not known:
+        return Calibration(1.0)
+    folds = fold_of_people({case.cluster for case in known})
+    values = np.array([scores[case.id].own for case in known])
+    weights = _weights(known)
+    parts = np.array([folds[case.cluster] for case in known])
+    slopes = [fit_slope(values[parts != part], weights[parts != part]) for part in range(parts.max() + 1)]
+    before, after = (
+        np.array([to_probability(value) for value in scaled]) for scaled in (values, values * np.array(slopes)[parts])
+    )
+    losses = [float(weights @ np.array([log_loss(p) for p in each]) / weights.sum()) for each in (before, after)]
+    dev = {
+        "log_loss_before": losses[0],
+        "log_loss_after": losses[1],
+        "ece_before": expected_calibration_error(before, weights),
+        "ece_after": expected_calibration_error(after, weights),
+    }
+    if are_log_odds and losses[0] - losses[1] < _LEAST_GAIN:
+        return Calibration(1.0, (1.0,) * len(slopes), folds, dev)
+    return Calibration(fit_slope(values, weights), tuple(slopes), folds, dev)
+
+
+def _weights(cases: Sequence[Case]) -> Any:
+    """Weights of cases, so that all clusters weigh the same."""
+    sizes: dict[str, int] = {}
+    for case in cases:
+        sizes[case.cluster] = sizes.get(case.cluster, 0) + 1
+    return np.array([1.0 / sizes[case.cluster] for case in cases])
+
+
+def _tabulate(sampled: SampledTask, scores: Scores, seed: int) -> tuple[dict[str, Any], list[Outcome]]:
+    """The summary of one task, and an outcome for each of its cases."""
+    reported, label = sampled.reported, sampled.label
+    learned = {
+        condition: calibrate(sampled.dev, theirs, are_log_odds=not condition.startswith("vote-"))
+        for condition, theirs in scores.items()
+        if condition not in {WRONG_USER, INVERTED}
+    }
+    if REWARD in learned:
+        # They are the reward with other weights, so its slope is theirs.
+        learned |= dict.fromkeys((WRONG_USER, INVERTED), learned[REWARD])
+    probabilities = {
+        condition: {
+            case.id: learned[condition].probability(case, theirs[case.id].own) for case in reported if case.id in theirs
+        }
+        for condition, theirs in scores.items()
+    }
+    outcomes = [
+        Outcome(
+            f"{label}/{case.id}",
+            case.user,
+            f"{label}/{case.cluster}",
+            {
+                "prompt": case.prompt,
+                "chosen": case.chosen,
+                "rejected": case.rejected,
+                "probabilities": {
+                    condition: round(theirs[case.id], 6)
+                    for condition, theirs in probabilities.items()
+                    if case.id in theirs
+                },
+                "scores": dict(_metrics(case, scores, probabilities)),
+            },
+        )
+        for case in reported
+    ]
+    summary = summarize(
+        sampled.task,
+        outcomes,
+        model="",
+        seed=seed,
+        personas={case.user: case.persona for case in reported if case.persona},
+    )
+    summary["calibration"] = {
+        condition: {
+            **_calibration(reported, theirs),
+            "slope": learned[condition].slope,
+            "dev": dict(learned[condition].dev),
+        }
+        for condition, theirs in probabilities.items()
+        if theirs
+    }
+    return summary, outcomes
+
+
+def _metrics(
+    case: Case, scores: Scores, probabilities: Mapping[str, Mapping[str, float]]
+) -> Iterator[tuple[str, dict[str, float]]]:
+    for condition, theirs in scores.items():
+        if case.id not in theirs:
+            continue
+        score = theirs[case.id]
+        found = {
+            "pick": 0.5 if abs(score.own) < _TIE else win(score.own, 0.0),
+            "log_loss": log_loss(probabilities[condition][case.id]),
+        }
+        if score.other is not None:
+            found["pick_own_over_other"] = win(score.own, score.other)
+        yield condition, found
+
+
+def _calibration(cases: Sequence[Case], probabilities: Mapping[str, float]) -> dict[str, Any]:
+    scored = [case for case in cases if case.id in probabilities]
+    given, weights = [probabilities[case.id] for case in scored], _weights(scored)
+    return {
+        "ece": expected_calibration_error(given, weights),
+        "ece_if_calibrated": expected_error_if_calibrated(given, weights),
+        "reliability": [asdict(each) for each in reliability(given, weights)],
+    }
+
+
+def _average(tasks: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """The mean over tasks of each condition that all tasks have."""
+    everywhere = [
+        condition
+        for condition in next(iter(tasks.values()))["conditions"]
+        if all(condition in found["conditions"] for found in tasks.values())
+    ]
+    found: dict[str, dict[str, float]] = {}
+    for condition in everywhere:
+        rows = [task["conditions"][condition] for task in tasks.values()]
+        metrics = [metric for metric in rows[0] if all(metric in row for row in rows)]
+        found[condition] = {metric: float(np.mean([row[metric]["mean"] for row in rows])) for metric in metrics}
+        found[condition]["ece"] = float(np.mean([task["calibration"][condition]["ece"] for task in tasks.values()]))
+    return found

@@ -1,0 +1,220 @@
+"""Solvers of choices that call no model: the personal reward, its controls, and other people's choices of the items.
+
+A prior comes from people of the split ``dev``, never from the person of the case, and never from records about the same
+items (or prompts, where there are many): what others think of an item is no personal reward. Only the strategy
+``collaborative`` uses it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperalign.programs.reward.features import Encoder, Reading, read_features
+from hyperalign.programs.reward.population import FeatureRow, RewardPopulation, estimate_from_rows, read_rows
+from hyperalign.programs.reward.posterior import Posterior
+from hyperalign.programs.reward.reward import Reward
+from hyperalign.records import Pair, Record, content_of, drop_repeats, other_text, own_text, prompt_of
+
+from ..cases import Case, PeopleTask, Task
+
+__all__ = ["CollaborativeSolver", "RewardScores", "RewardSolver", "fold_of_people"]
+
+_FOLDS = 5
+_MOST_PEOPLE = 120  # a prior of more people takes longer and is hardly better
+_MANY_PROMPTS = 2 * _FOLDS
+_FEWEST_PEOPLE = 5
+_STRENGTH_PRECISION = 1.0
+_NEWTON_STEPS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RewardScores:
+    """Probabilities of the preferred answer.
+
+    Attributes:
+        own: by the person's reward.
+        other: by another person's; None without one.
+        everybody: by the population's mean.
+        inverted: by the reward whose distance from the population is turned around.
+    """
+
+    own: float
+    other: float | None
+    everybody: float
+    inverted: float
+
+
+def fold_of_people(people: Iterable[str], folds: int = _FOLDS) -> dict[str, int]:
+    """Parts of people of nearly equal size; with fewer than two people a part, everybody is a part of their own."""
+    ranked = sorted(people, key=_hash)
+    parts = folds if len(ranked) >= 2 * folds else max(1, len(ranked))
+    return {person: rank % parts for rank, person in enumerate(ranked)}
+
+
+class RewardSolver:
+    """Predicts choices by personal rewards.
+
+    Args:
+        task: gives other people's records, where it has any.
+        cases: all that will be asked.
+        other_users: for each case id, a case of another person.
+        base: has the features, and is the population where the task's own people are too few.
+        encoder: the one whose axes the base has.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        cases: Sequence[Case],
+        other_users: Mapping[str, Case],
+        *,
+        base: RewardPopulation,
+        encoder: Encoder | None = None,
+    ) -> None:
+        self._base = base
+        self._name = task.name
+        self._other_users = other_users
+        people = _others(task)
+        self._fold = fold_of_people(people)
+        prompts = {prompt_of(record) for records in people.values() for record in records}
+        self._by_prompt = len(prompts) >= _MANY_PROMPTS
+        everything = [record for records in people.values() for record in records]
+        everything += [record for case in [*cases, *other_users.values()] for record in case.records]
+        distinct = drop_repeats(everything)
+        rows = read_rows(base.space, distinct, encoder)
+        self._rows = dict(zip(map(content_of, distinct), rows, strict=True))
+        self._people = {
+            person: [(self._rows[content_of(record)], self._items(record)) for record in drop_repeats(records)]
+            for person, records in people.items()
+        }
+        self._differences = _read_answers(base, cases, encoder)
+        self._populations: dict[tuple[int, frozenset[int]], RewardPopulation] = {}
+        self._posteriors: dict[tuple[int, frozenset[int], tuple[Record, ...]], Posterior] = {}
+
+    def __call__(self, case: Case) -> RewardScores:
+        """Predict one of the cases."""
+        population = self.population(case)
+        own = self._posterior(case, case.records)
+        other = self._other_users.get(case.id)
+        theirs = self._posterior(case, other.records) if other is not None else None
+        difference = self._differences[case.id][None]
+
+        def predict(posterior: Posterior) -> float:
+            return float(posterior.probabilities(difference)[0])
+
+        return RewardScores(
+            predict(own),
+            predict(theirs) if theirs is not None else None,
+            predict(Reward(population).posterior),
+            predict(replace(own, means=2 * population.prior.mean - own.means)),
+        )
+
+    def population(self, case: Case) -> RewardPopulation:
+        """The population for a case, which knows neither its person nor its items."""
+        key = self._key(case)
+        if key not in self._populations:
+            self._populations[key] = self._estimate(*key)
+        return self._populations[key]
+
+    def _key(self, case: Case) -> tuple[int, frozenset[int]]:
+        fold = self._fold.get(case.person, -1) if case.split == "dev" else -1
+        keys = [case.prompt] if self._by_prompt else [case.chosen, case.rejected]
+        return fold, frozenset(_hash(key) % _FOLDS for key in keys) if self._people else frozenset()
+
+    def _items(self, record: Record) -> frozenset[int]:
+        keys = [prompt_of(record)] if self._by_prompt else [own_text(record), other_text(record) or own_text(record)]
+        return frozenset(_hash(key) % _FOLDS for key in keys)
+
+    def _estimate(self, fold: int, items: frozenset[int]) -> RewardPopulation:
+        people: dict[str, list[FeatureRow]] = {}
+        for person, theirs in self._people.items():
+            rows = [row for row, its in theirs if not its & items]
+            if rows and self._fold[person] != fold:
+                people[person] = rows
+        if len(people) < _FEWEST_PEOPLE:
+            return self._base
+        return estimate_from_rows(people, self._base, name=f"people of {self._name}")
+
+    def _posterior(self, case: Case, records: tuple[Record, ...]) -> Posterior:
+        key = (*self._key(case), records)
+        if key not in self._posteriors:
+            rows = tuple(self._rows[content_of(record)] for record in drop_repeats(records))
+            self._posteriors[key] = Reward(self.population(case), rows).posterior
+        return self._posteriors[key]
+
+
+class CollaborativeSolver:
+    """Predicts a choice from other people's choices between the same items, by their strengths (Bradley, Terry 1952).
+
+    Args:
+        task: gives other people's records.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._people = {
+            person: pairs
+            for person, records in _others(task, most=None).items()
+            if (pairs := [record for record in records if isinstance(record, Pair)])
+        }
+        self._fold = fold_of_people(self._people)
+        self._strengths: dict[int, dict[str, float]] = {}
+
+    def __call__(self, case: Case) -> float | None:
+        """Log-odds of the preferred answer; None where others were not asked about both answers."""
+        fold = self._fold.get(case.person, -1) if case.split == "dev" else -1
+        if fold not in self._strengths:
+            self._strengths[fold] = _estimate_strengths(
+                [pair for person, pairs in self._people.items() if self._fold[person] != fold for pair in pairs]
+            )
+        known = self._strengths[fold]
+        if case.chosen not in known or case.rejected not in known:
+            return None
+        return known[case.chosen] - known[case.rejected]
+
+
+def _others(task: Task, most: int | None = _MOST_PEOPLE) -> dict[str, Sequence[Record]]:
+    """Records of dev people; of many people, of those with the lowest hashes."""
+    if not isinstance(task, PeopleTask):
+        return {}
+    people = task.people(split="dev")
+    return {person: people[person] for person in sorted(people, key=_hash)[:most]}
+
+
+def _read_answers(
+    base: RewardPopulation, cases: Sequence[Case], encoder: Encoder | None
+) -> dict[str, NDArray[np.float64]]:
+    """Features of the preferred answer minus those of the other one, by case id; each text is read once."""
+    sides = {
+        case.id: [Reading(case.prompt, text, case.draft or None) for text in (case.chosen, case.rejected)]
+        for case in cases
+    }
+    distinct = list(dict.fromkeys(reading for both in sides.values() for reading in both))
+    found = dict(zip(distinct, read_features(base.space, distinct, encoder), strict=True))
+    return {case: found[chosen] - found[rejected] for case, (chosen, rejected) in sides.items()}
+
+
+def _estimate_strengths(pairs: Sequence[Pair]) -> dict[str, float]:
+    """Strengths of texts from choices, with a normal prior, by Newton's method."""
+    names = sorted({text for pair in pairs for text in (pair.chosen, pair.rejected)})
+    place = {name: at for at, name in enumerate(names)}
+    won, lost = (np.array([place[getattr(pair, side)] for pair in pairs], dtype=int) for side in ("chosen", "rejected"))
+    strengths = np.zeros(len(names))
+    for _ in range(_NEWTON_STEPS):
+        missed = 1.0 / (1.0 + np.exp(strengths[won] - strengths[lost]))
+        slope = -_STRENGTH_PRECISION * strengths
+        np.add.at(slope, won, missed)
+        np.add.at(slope, lost, -missed)
+        spread, curvature = missed * (1 - missed), np.eye(len(names)) * _STRENGTH_PRECISION
+        for rows, columns, sign in ((won, won, 1), (lost, lost, 1), (won, lost, -1), (lost, won, -1)):
+            np.add.at(curvature, (rows, columns), sign * spread)
+        strengths += np.linalg.solve(curvature, slope) if names else 0.0
+    return dict(zip(names, strengths.tolist(), strict=True))
+
+
+def _hash(text: str) -> int:
+    return int(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(), 16)
