@@ -407,7 +407,7 @@ def _diff_rewards(old: LearnedReward | None, new: LearnedReward | None) -> Itera
             yield f"{sign} reward: {len(records)} record{'s' if len(records) > 1 else ''}"
     yield from _diff_plain("reward: ", [str(each) for each in old.changes], [str(each) for each in new.changes])
     if old.predicts != new.predicts:
-        yield f"~ reward: {old.predicts or 'predicts nothing yet'} -> {new.predicts or 'predicts nothing yet'}"
+        yield f"~ reward: {old.predicts or 'untested'} -> {new.predicts or 'untested'}"
     moved = {
         name
         for name in old.weights.keys() | new.weights.keys()

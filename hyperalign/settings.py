@@ -63,6 +63,7 @@ class Settings(BaseModel):
         concurrency: concurrent calls.
         timeout: seconds to wait for an answer.
         scorer: the model whose log-probabilities test hypotheses, or ``none``.
+        encoder: the model whose embeddings a reward reads, or ``none``.
         store: a SQLite file, or a ``postgresql://`` address without a password.
         redact: whether to redact records.
     """
@@ -77,6 +78,7 @@ class Settings(BaseModel):
     concurrency: Annotated[int, Field(ge=1)] | None = None
     timeout: Annotated[float, Field(gt=0)] | None = None
     scorer: _Text | None = None
+    encoder: Annotated[_Text, AfterValidator(_model_name)] | None = None
     store: Annotated[_Text, AfterValidator(_store_place)] | None = None
     redact: bool | None = None
 
@@ -92,6 +94,7 @@ _REMEDIES: Final = {
     "concurrency": "Give a whole number from 1 on.",
     "timeout": "Give seconds to wait for an answer, such as 300.",
     "scorer": "Give local:NAME, vllm:ADDRESS or none.",
+    "encoder": "Give local:NAME, an embedding model that LiteLLM knows, such as openai/NAME, or none.",
     "store": "Give a SQLite file, or a postgresql:// address without its password, which PGPASSWORD may hold.",
     "redact": "Give true or false.",
 }

@@ -10,7 +10,15 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from hyperalign.errors import InputError
-from hyperalign.profile import EXAMPLE_ID, SPACE_ID, Hypothesis, Profile, Provenance, check_evidence
+from hyperalign.profile import (
+    EXAMPLE_ID,
+    SPACE_ID,
+    Hypothesis,
+    LearnedReward,
+    Profile,
+    Provenance,
+    check_evidence,
+)
 from hyperalign.records import Record, are_choices, other_text, to_sample
 from hyperalign.scores import ScoreMatrix
 from hyperalign.space import Space, own_poles
@@ -27,7 +35,7 @@ RecordKind = Literal["texts", "choices"]
 RECENT = 16
 """How many of the newest records a memory keeps: to quote, to show and to propose hypotheses from."""
 
-_SCHEMA = 1
+_SCHEMA = 2
 _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
 
@@ -105,19 +113,26 @@ class Memory:
 
     Attributes:
         parts: by kind of records, ``texts`` and ``choices``.
-        waiting: records that are too few for a fit yet.
+        waiting: records that are too few for statements yet.
         skipped: ids of records that carry no information.
         settings: the model, space and program version; cells of other settings are not comparable.
+        reward: as it was learned, without what was changed by hand.
     """
 
     parts: Mapping[str, FitPart] = field(default_factory=dict)
     waiting: tuple[Record, ...] = ()
     skipped: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    reward: LearnedReward | None = None
+
+    @property
+    def learned(self) -> set[str]:
+        """Ids of the records that the reward was learned from, or that were skipped."""
+        return {row.record for row in (self.reward.rows if self.reward else ())} | set(self.skipped)
 
     @property
     def known(self) -> set[str]:
-        """Ids of the records that were read, wait or were skipped."""
+        """Ids of the records that statements were tested on, wait for it or were skipped."""
         read = {name for part in self.parts.values() for name in part.read}
         return read | {record.id for record in self.waiting} | set(self.skipped)
 
@@ -139,6 +154,7 @@ class Memory:
             "parts": {kind: part.as_data() for kind, part in self.parts.items()},
             "skipped": list(self.skipped),
             "waiting": [_RECORD.dump_python(record, mode="json") for record in self.waiting],
+            "reward": self.reward.model_dump(mode="json") if self.reward else None,
         }
         return json.dumps(data, ensure_ascii=False) + "\n"
 
@@ -160,7 +176,8 @@ class Memory:
             parts = {kind: FitPart.from_data(each) for kind, each in data["parts"].items()}
             waiting = tuple(_RECORD.validate_json(json.dumps(each)) for each in data["waiting"])
             settings = {str(key): str(value) for key, value in data["settings"].items()}
-            return cls(parts, waiting, tuple(map(str, data["skipped"])), settings)
+            reward = LearnedReward.model_validate(data["reward"]) if data["reward"] else None
+            return cls(parts, waiting, tuple(map(str, data["skipped"])), settings, reward)
         except (KeyError, TypeError, AttributeError, ValueError, ValidationError) as error:
             raise InputError(
                 f"{where}: this is no memory of an earlier fit ({error!s:.120}).",

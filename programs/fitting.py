@@ -13,7 +13,7 @@ from hyperalign.budget import Budget
 from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError, RecordError
 from hyperalign.population import Population, ShippedPopulation, choose_reference_records
-from hyperalign.profile import Profile, Provenance
+from hyperalign.profile import LearnedReward, Profile, Provenance
 from hyperalign.reading import parse_fields
 from hyperalign.records import (
     Edit,
@@ -50,12 +50,13 @@ from .hypothesis_tests.likelihood import ExampleTest, LikelihoodTest, Measuremen
 from .infer import InferHypotheses
 from .program import resolve_model
 from .replies import tally_answers
+from .reward import Encoder, Reward, RewardPopulation
 from .scope import find_subjects
 from .selection import Rules, Selection, Subjects, drop, select
 
 __all__ = ["PROGRAM", "REFERENCE_RECORDS", "FitConfig", "Fitter", "RecordLike", "as_records", "check_one_user"]
 
-PROGRAM = "personalizer/5"
+PROGRAM = "personalizer/6"
 """The version of the procedure; score matrices of different versions are not comparable."""
 
 REFERENCE_RECORDS = 6
@@ -64,6 +65,8 @@ REFERENCE_RECORDS = 6
 CHOICE_EXAMPLES = 8
 _TEXT_EXAMPLES = 2
 _SHOWN_OTHERS = 3
+_TOLD_FROM = 20
+"""How many texts of other people a person's texts are told from, to say how well the reward predicts."""
 _DEFAULT_USER = "me"
 
 RecordLike = Record | str | Mapping[str, Any]
@@ -118,7 +121,7 @@ def _parse(item: Any, number: int, user: str) -> Record | Rating:
 class FitConfig:
     """What decides a fit, beside the model and the prompts; ``Personalizer`` describes the fields.
 
-    A pickle keeps no budget, no progress and no record: it has the example people as its population.
+    A pickle keeps no budget, no progress, no encoder and no record: its populations are those that ship.
     """
 
     scorer: LazyScorer
@@ -128,16 +131,29 @@ class FitConfig:
     half_life: float | None = None
     statements_per_call: int | None = None
     seed: int = 0
+    statements: bool = True
     population: Population = field(default_factory=ShippedPopulation)
     budget: Budget = field(default_factory=Budget)
     progress: Progress | None = None
+    encoder: Encoder | None = None
+    reward_population: RewardPopulation | None = None
+    reward_half_life: float | None = None
 
     def __post_init__(self) -> None:
-        if self.half_life is not None and self.half_life <= 0:
-            raise InputError(f"A half-life of {self.half_life:g} records.", remedy="Give one above 0, such as 12.")
+        for life in (self.half_life, self.reward_half_life):
+            if life is not None and life <= 0:
+                raise InputError(f"A half-life of {life:g} records.", remedy="Give one above 0, such as 12.")
 
     def __reduce__(self) -> tuple[type[FitConfig], tuple[Any, ...]]:
-        kept = (self.rules, self.space, self.reference, self.half_life, self.statements_per_call, self.seed)
+        kept = (
+            self.rules,
+            self.space,
+            self.reference,
+            self.half_life,
+            self.statements_per_call,
+            self.seed,
+            self.statements,
+        )
         return FitConfig, (self.scorer, *kept)
 
 
@@ -167,13 +183,17 @@ class Fitter:
         return self.config.scorer.resolve(resolve_model(self.infer, self.lm))
 
     def fit(self, items: Sequence[RecordLike]) -> Fit:
-        """Fit one person; texts and choices are fitted apart, each against other people's, and then combined.
+        """Fit one person: first the reward, from all records together, then statements.
 
-        A record that repeats an earlier one is left out: it would count twice in the tests.
+        Statements of texts and of choices are tested apart, each against other people's, and then combined. A record
+        that repeats an earlier one is left out: it would count twice.
         """
         records = as_records(items)
         user = check_one_user(records)
         distinct = drop_repeats(records)
+        reward = self.learn_reward(user, distinct)
+        if not self.config.statements:
+            return Fit(self.build_bare_profile(user, reward), Memory(reward=reward))
         parts, unreadable = dict[str, FitPart](), 0
         with tally_answers() as tally:
             for some in split_by_kind(distinct):
@@ -181,8 +201,53 @@ class Fitter:
                 unreadable += count
         read = {record.id for record in distinct}
         repeats = dict.fromkeys(record.id for record in records if record.id not in read)
-        memory = self.remember(parts, skipped=tuple(repeats))
-        return Fit(combine(parts, user), memory, unreadable, tally.asked, tally.undecided)
+        memory = replace(self.remember(parts, skipped=tuple(repeats)), reward=reward)
+        profile = combine(parts, user).model_copy(update={"reward": reward})
+        return Fit(profile, memory, unreadable, tally.asked, tally.undecided)
+
+    def learn_reward(self, user: str, records: Sequence[Record], known: LearnedReward | None = None) -> LearnedReward:
+        """Learn the person's reward, or add records to it.
+
+        Args:
+            user: the person.
+            records: the person's that are new.
+            known: the reward of the earlier ones.
+
+        Raises:
+            InputError: ``known`` was learned with another encoder or population.
+            ModelServerError: the encoder could not be reached.
+        """
+        config = self.config
+        with config.budget.step("encode"):
+            if known is None:
+                found = Reward.fit(
+                    records,
+                    population=config.reward_population,
+                    encoder=config.encoder,
+                    half_life=config.reward_half_life,
+                )
+            else:
+                before = Reward.from_profile(known, population=config.reward_population, encoder=config.encoder)
+                found = replace(before.update(records), half_life=config.reward_half_life or before.half_life)
+            others = [
+                other
+                for kind in (Sample, Edit)
+                if (some := [record for record in records if isinstance(record, kind)])
+                for other in choose_reference_records(config.population, user, some, _TOLD_FROM)
+            ]
+            return found.to_profile(others)
+
+    def build_bare_profile(self, user: str, reward: LearnedReward) -> Profile:
+        """A profile that has a reward alone."""
+        choices = sum(row.kind != "text" for row in reward.rows)
+        made_with = Provenance(
+            records=[row.record for row in reward.rows],
+            choices=choices,
+            population=self.config.population.name,
+            program=PROGRAM,
+            seed=self.config.seed,
+        )
+        return Profile(user=user, reward=reward, provenance=made_with).touched()
 
     def _fit_kind(self, user: str, records: Sequence[Record]) -> tuple[FitPart, int]:
         """Fit texts or choices; also counts the proposals that could not be parsed."""

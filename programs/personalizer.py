@@ -1,4 +1,4 @@
-"""Fits a model to one person and answers for them, as one DSPy module."""
+"""Fits a reward and tested statements to one person, and answers for them, as one DSPy module."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from .generate import Generate
 from .hypothesis_tests.choice import WhichFits
 from .infer import InferHypotheses
 from .program import Program
+from .reward import Encoder, RewardPopulation, load_population
 from .selection import Rules
 from .strategies import Strategy
 from .update import Update, update
@@ -34,10 +35,10 @@ __all__ = ["Fit", "Personalizer"]
 
 
 class Personalizer(Program):
-    """Infers hypotheses about a person, tests them, keeps what predicts, and answers as the person would.
+    """Learns what a person would choose, puts it into tested statements, and answers as the person would.
 
     ``save`` and ``load`` keep the prompts. A program that is saved whole holds no key and no record: when it is loaded,
-    its population is the example people, its scorer the model's own and its budget empty.
+    its populations are those that ship, its scorer the model's own, its budget empty, and it has no encoder.
 
     Args:
         lm: the model that infers and answers; DSPy's configured one if None. ``set_lm`` takes precedence.
@@ -48,7 +49,11 @@ class Personalizer(Program):
         rules: what it takes to be kept.
         space: the dimensions tried beside free hypotheses; the shipped ones if None.
         reference: how many records of other people to test against.
-        half_life: the number of newer records after which evidence counts half; None counts all evidence alike.
+        half_life: the number of newer records after which a statement's evidence counts half; None counts all alike.
+        encoder: embeds texts for the reward, where ``reward_population`` knows it; without one, features are measured.
+        reward_population: the features of the reward, and other people's weights; the one that ships if None.
+        reward_half_life: the number of newer records after which one counts half in the reward; None counts all alike.
+        statements: whether to find and test statements. The reward alone takes no language model.
         best_of: how many drafts to choose an answer from.
         statements_per_call: how many statements a test by choice puts in one call; the model's own default if None.
         budget: where steps are booked, and the calls of a model that has no budget of its own.
@@ -56,7 +61,7 @@ class Personalizer(Program):
         seed: recorded in the profile's provenance.
 
     Raises:
-        InputError: ``half_life`` is not above 0.
+        InputError: a half-life is not above 0.
     """
 
     def __init__(
@@ -70,6 +75,10 @@ class Personalizer(Program):
         space: Space | None = None,
         reference: int = REFERENCE_RECORDS,
         half_life: float | None = None,
+        encoder: Encoder | None = None,
+        reward_population: RewardPopulation | None = None,
+        reward_half_life: float | None = None,
+        statements: bool = True,
         best_of: int = 1,
         statements_per_call: int | None = None,
         budget: Budget | None = None,
@@ -93,6 +102,10 @@ class Personalizer(Program):
             half_life=half_life,
             statements_per_call=statements_per_call,
             seed=seed,
+            statements=statements,
+            encoder=encoder,
+            reward_population=reward_population,
+            reward_half_life=reward_half_life,
             population=population or ShippedPopulation(),
             budget=budget or Budget(),
             progress=progress,
@@ -106,10 +119,10 @@ class Personalizer(Program):
                 that says something; eight are better.
 
         Returns:
-            The tested profile; it may be empty.
+            The profile, with a reward that predicts choices and with tested statements; there may be none.
 
         Raises:
-            InputError: there is no record, or there are several users.
+            InputError: there is no record, there are several users, or the encoder is not that of the population.
             ModelError: the model can't be used, or most of its answers can't (``UnusableAnswersError``).
             BudgetExceededError: a cap was reached.
         """
@@ -127,7 +140,8 @@ class Personalizer(Program):
             memory: that of the last ``fit_detailed`` or ``update``; None for a new person.
 
         Raises:
-            InputError: there is no record, there are several users, or the memory is of another model or space.
+            InputError: there is no record, there are several users, or the memory is of another model, space, encoder
+                or population.
             ModelError: the model can't be used, or most of its answers can't.
             BudgetExceededError: a cap was reached.
         """
@@ -192,7 +206,11 @@ class Personalizer(Program):
             "reference": config.reference,
             "statements_per_call": config.statements_per_call,
             "seed": config.seed,
+            "statements": config.statements,
+            "encoder": config.encoder.name if config.encoder else "",
+            "reward_population": (config.reward_population or load_population()).name,
             **({"half_life": config.half_life} if config.half_life is not None else {}),
+            **({"reward_half_life": config.reward_half_life} if config.reward_half_life is not None else {}),
         }
 
     @property

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from hyperalign.errors import InputError
-from hyperalign.profile import Evidence, Hypothesis, Profile
+from hyperalign.profile import Evidence, Hypothesis, LearnedReward, Profile
 from hyperalign.records import Edit, Record, are_choices, content_of, other_text, own_text, prompt_of, split_by_kind
 from hyperalign.scores import ScoreMatrix
 
@@ -30,7 +30,7 @@ HALF_LIFE = 10.0
 """The default half-life of the command line, in records."""
 
 _MIN_RECORDS = 4
-"""The fewest records of a kind that are fitted."""
+"""The fewest records of a kind that statements are made of."""
 _KEPT_HALF_LIVES = 8
 """Half-lives after which a row is dropped: it would count for less than half a percent."""
 _FAILING_WINDOW = 8
@@ -90,18 +90,20 @@ def update(fitter: Fitter, records: Sequence[RecordLike], memory: Memory | None)
 
 
 def _update(fitter: Fitter, items: Sequence[RecordLike], memory: Memory | None) -> Update:
-    empty = fitter.remember({})
-    memory = memory or empty
+    memory = memory or Memory()
     records = as_records(items, user=next(iter(_users(memory)), None))
     user = _check_user(memory, records)
-    if memory.settings != empty.settings:
+    if not fitter.config.statements:
+        return _update_reward(fitter, user, records, memory)
+    empty = fitter.remember({})
+    if memory.parts and memory.settings != empty.settings:
         raise InputError(
             f"What is remembered of {user} was made by {dict(memory.settings)}, and these tests are by "
             f"{dict(empty.settings)}: their figures can't be put together.",
             remedy="Use the same --model, --scorer and --space as before, or fit anew with --refit.",
         )
     by_id = {record.id: record for record in records}
-    skipped = _find_skipped(by_id.values(), memory)
+    skipped = _find_skipped(by_id.values(), memory, memory.known)
     new = [record for name, record in by_id.items() if name not in skipped]
     parts, waiting, contradictions = dict(memory.parts), list(memory.waiting), list[Contradiction]()
     for some in split_by_kind(new):
@@ -116,17 +118,35 @@ def _update(fitter: Fitter, items: Sequence[RecordLike], memory: Memory | None) 
             waiting += [*same, *some]
         else:
             parts |= fitter.fit([*same, *some]).memory.parts
+    reward = fitter.learn_reward(user, new, memory.reward)
     before, profile = combine(memory.parts, user), combine(parts, user)
     old, now = ([each.statement for each in one.hypotheses] for one in (before, profile))
+    remembered = fitter.remember(parts, waiting, tuple(dict.fromkeys((*memory.skipped, *skipped))))
     return Update(
-        profile,
-        fitter.remember(parts, waiting, tuple(dict.fromkeys((*memory.skipped, *skipped)))),
+        _with_reward(fitter, profile, reward, is_bare=not parts),
+        replace(remembered, reward=reward),
         [record.id for record in new],
         skipped,
         contradictions,
         [each for each in now if each not in old],
         [each for each in old if each not in now],
     )
+
+
+def _update_reward(fitter: Fitter, user: str, records: Sequence[Record], memory: Memory) -> Update:
+    """Add records to the reward alone; statements stay as they are."""
+    by_id = {record.id: record for record in records}
+    skipped = _find_skipped(by_id.values(), memory, memory.learned)
+    new = [record for name, record in by_id.items() if name not in skipped]
+    reward = fitter.learn_reward(user, new, memory.reward)
+    profile = _with_reward(fitter, combine(memory.parts, user), reward, is_bare=not memory.parts)
+    return Update(profile, replace(memory, reward=reward), [record.id for record in new], skipped)
+
+
+def _with_reward(fitter: Fitter, profile: Profile, reward: LearnedReward, *, is_bare: bool) -> Profile:
+    if is_bare:
+        return fitter.build_bare_profile(profile.user, reward)
+    return profile.model_copy(update={"reward": reward})
 
 
 def _users(memory: Memory) -> set[str]:
@@ -143,22 +163,24 @@ def _check_user(memory: Memory, records: Sequence[Record]) -> str:
     return users[0]
 
 
-def _find_skipped(records: Iterable[Record], memory: Memory) -> dict[str, str]:
+def _find_skipped(records: Iterable[Record], memory: Memory, known: Container[str]) -> dict[str, str]:
     """Ids of the records that carry no information, each with the reason."""
     recent = [each for part in memory.parts.values() for each in part.recent]
     seen = {content_of(each) for each in (*recent, *memory.waiting)}
     reasons: dict[str, str] = {}
     for record in records:
-        if reason := _reason_to_skip(record, memory, seen):
+        if reason := _reason_to_skip(record, memory, known, seen):
             reasons[record.id] = reason
         seen.add(content_of(record))
     return reasons
 
 
-def _reason_to_skip(record: Record, memory: Memory, seen: Container[tuple[str, str, str | None]]) -> str:
+def _reason_to_skip(
+    record: Record, memory: Memory, known: Container[str], seen: Container[tuple[str, str, str | None]]
+) -> str:
     if record.id in memory.skipped:
         return "it taught nothing before"
-    if record.id in memory.known:
+    if record.id in known:
         return "it was read before"
     other = other_text(record)
     # Case and layout count: they may be all that was corrected.

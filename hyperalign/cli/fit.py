@@ -1,4 +1,4 @@
-"""``hyperalign fit``: learn a tested profile from a user's records and save it in the store."""
+"""``hyperalign fit``: learn a reward and tested statements from a user's records, and save both in the store."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from .options import (
     DEFAULT_OPTIONS,
     DryRun,
+    EncoderOption,
     JsonOption,
     ModelOptions,
     PopulationOption,
@@ -20,6 +21,7 @@ from .options import (
     SeedOption,
     SkipBad,
     SpaceOption,
+    StatementsOption,
     StoreOption,
     UserOption,
     model_options,
@@ -53,6 +55,8 @@ def fit(
     about_file: Annotated[
         Path | None, typer.Option("--about-file", help="The same from a text file, one statement per paragraph.")
     ] = None,
+    encoder: EncoderOption = None,
+    statements: StatementsOption = True,
     models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
     population: PopulationOption = None,
@@ -70,9 +74,11 @@ def fit(
     dry_run: DryRun = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Learn a profile from what a user wrote, chose, corrected or rated, and test every statement in it.
+    """Learn to predict what a user would choose from what they wrote, chose, corrected or rated, and say it in tested
+    statements.
 
-    Without FILES, it reads the records that the store has of --user. The same command resumes an interrupted run.
+    The reward, which predicts, takes seconds. Statements take a language model. Without FILES, it reads the records
+    that the store has of --user. The same command resumes an interrupted run.
 
     Example: hyperalign fit letters/ choices.jsonl --user ada
     """
@@ -97,11 +103,12 @@ def fit(
         user, records = _all_records(opened, given, user, required=not stated)
         others = choose_population(population, user, opened, records, redact=redact)
         if dry_run:
-            _print_estimate(records, others, models, scorer, dimensions, as_json=as_json)
+            _print_estimate(records, others, models, scorer, dimensions, statements=statements, as_json=as_json)
             return
         found, run = None, None
         if records:
-            run = _run_folder(user, records, others, models, scorer, dimensions, program or [], seed)
+            fitting = {"encoder": encoder, "statements": statements}
+            run = _run_folder(user, records, others, models, scorer, dimensions, program or [], seed, fitting)
             found = fit_in_folder(
                 run,
                 records,
@@ -112,6 +119,8 @@ def fit(
                 seed=seed,
                 space=dimensions,
                 program=program or [],
+                encoder=encoder,
+                statements=statements,
                 quiet=as_json,
             )
         redactor = find_redactor(redact)
@@ -137,18 +146,28 @@ def fit_in_folder(
     seed: int = 0,
     space: Space | None = None,
     program: Sequence[Path] = (),
+    encoder: str | None = None,
+    statements: bool = True,
     quiet: bool = False,
 ) -> Fit:
     """Fit a profile, and keep every call, candidate and score in the run's folder."""
     from hyperalign.programs.personalizer import Personalizer
 
-    from .session import open_models, use_programs
+    from .session import choose_encoder, open_models, use_programs
     from .terminal import json_text, report_undecided, reporter
 
     with reporter(quiet=quiet) as report:
-        lm, judge = open_models(models, scorer, budget, report, run.journal)
+        lm, judge = open_models(models, scorer, budget, report, run.journal) if statements else (None, None)
         person = Personalizer(
-            lm, scorer=judge, population=others, space=space, budget=budget, progress=report, seed=seed
+            lm,
+            scorer=judge,
+            population=others,
+            space=space,
+            encoder=choose_encoder(encoder, budget, report),
+            statements=statements,
+            budget=budget,
+            progress=report,
+            seed=seed,
         )
         use_programs({"infer": person.infer, "extract": person.extract, "choice": person.choice}, program)
         try:
@@ -244,6 +263,7 @@ def _print_estimate(
     scorer: str | None,
     space: Space | None,
     *,
+    statements: bool,
     as_json: bool,
 ) -> None:
     from hyperalign.population import choose_reference_records
@@ -263,7 +283,9 @@ def _print_estimate(
     asks = asks_by_choice(models.model, scorer)
     small = models.model.startswith(("local:", "adapter:"))
     size = SMALL_MODEL_STATEMENTS_PER_CALL if small else STATEMENTS_PER_CALL
-    expected = estimate_cost(records, against, by_choice=asks, space=space, statements_per_call=size)
+    expected = {}
+    if statements:
+        expected = estimate_cost(records, against, by_choice=asks, space=space, statements_per_call=size)
     print_estimate(
         price_steps(expected, set(expected) if asks else {"infer"}, models),
         models,
@@ -281,6 +303,7 @@ def _run_folder(
     space: Space | None,
     program: Sequence[Path],
     seed: int,
+    fitting: dict[str, Any],
 ) -> RunFolder:
     """The folder of the run that these inputs identify: the same inputs resume it."""
     from hyperalign.runs import RunFolder
@@ -291,6 +314,7 @@ def _run_folder(
         **models.identity(),
         "scorer": scorer,
         "seed": seed,
+        **fitting,
     }
     if space is not None:
         decides["space"] = space.fingerprint
@@ -333,10 +357,12 @@ def _print_saved(profile: Profile, version: int, budget: Budget, run: RunFolder 
         if profile.thin:
             typer.echo(profile.thin, err=True)
         return
-    print_rich(render_profile(profile, all_preferences=True), *([cost_table(budget)] if run is not None else []))
+    shows_preferences = bool(profile.reward is None or profile.hypotheses or profile.dropped)
+    cost = [cost_table(budget)] if run is not None else []
+    print_rich(render_profile(profile, all_preferences=shows_preferences), *cost)
     where = f"; the run is in {run.path}" if run is not None else ""
     typer.echo(f"\nSaved as version {version} of {profile.user}{where}")
     following = 'judge "Shall I go?" --answer "Yes." --answer "It depends on you."'
-    if not profile.direction:
+    if not profile.provenance.choices:
         following = 'generate "Decline the invitation."'
     typer.echo(f'Next: hyperalign {following} --user "{profile.user}"')

@@ -37,6 +37,7 @@ def edit(
 
     If the result is invalid, the file is kept. Correct it and pass it with --file.
     """
+    from hyperalign.programs.reward.edits import apply_edited_weights
     from hyperalign.store import Store
 
     with Store(store) as opened:
@@ -50,7 +51,7 @@ def edit(
             typer.echo("Nothing changed.")
         else:
             base = opened.history(user)[-1].number
-            number = opened.save(mark_edited(before, after), note)
+            number = opened.save(apply_edited_weights(before, mark_edited(before, after)), note)
             typer.echo(f"Saved as version {number} of {user}; version {base} is kept.")
     if file is None:
         path.unlink(missing_ok=True)
@@ -59,34 +60,46 @@ def edit(
 def set_(
     user: UserArgument,
     leanings: Annotated[
-        list[str], typer.Argument(metavar="DIMENSION=P...", help="Probability of the high pole, such as warm=0.9.")
+        list[str],
+        typer.Argument(
+            metavar="NAME=VALUE...",
+            help="Of a dimension the probability of its high pole, such as warm=0.9; of a feature of the reward its "
+            "weight in nats, such as questions=-0.5.",
+        ),
     ],
     store: StoreOption = None,
 ) -> None:
-    """Set a user's preferences by hand. 0.5 removes a dimension.
+    """Set a user's preferences by hand. 0.5 removes a dimension, and 0 a feature.
 
-    A later fit keeps what was set. 'hyperalign profile show' lists the preferences.
+    A later fit keeps what was set. 'hyperalign profile show' lists preferences and features.
 
     Example: hyperalign profile set ada warm=0.9 brief=0.2
     """
     from hyperalign.edits import set_leaning
+    from hyperalign.programs.reward.edits import has_feature, set_weight
     from hyperalign.store import Store
 
     with Store(store) as opened:
         profile = opened.load(user)
-        for name, probability in map(_parse_leaning, leanings):
-            profile = set_leaning(profile, name, probability)
+        for name, value in map(_parse_leaning, leanings):
+            profile = (set_weight if has_feature(profile, name) else set_leaning)(profile, name, value)
         number = opened.save(profile, note=f"set {', '.join(leanings)}")
     typer.echo(f"Saved as version {number} of {user}.")
 
 
 def flip(
     user: UserArgument,
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Dimensions, or ids of kept hypotheses.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="Dimensions, ids of kept hypotheses, or features of the reward."),
+    ],
     store: StoreOption = None,
 ) -> None:
-    """Reverse preferences of a user: what they preferred, they now avoid."""
-    from hyperalign.edits import flip as flip_name
+    """Reverse preferences of a user: what they preferred, they now avoid.
+
+    A statement about a measured feature and that feature's weight in the reward are reversed together.
+    """
+    from hyperalign.programs.reward.edits import flip as flip_name
     from hyperalign.store import Store
 
     with Store(store) as opened:
@@ -108,7 +121,8 @@ def forget(
 
     A later fit does not find a forgotten hypothesis again.
     """
-    from hyperalign.edits import forget_hypothesis, forget_record
+    from hyperalign.edits import forget_hypothesis
+    from hyperalign.programs.reward.edits import forget_record
     from hyperalign.runs import find_evals_with, remove_runs
     from hyperalign.store import Store
 

@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hyperalign.errors import InputError, MissingExtraError, NotFoundError, ProfileError, UnknownModelError
+from hyperalign.errors import (
+    DownloadError,
+    InputError,
+    MissingExtraError,
+    NotFoundError,
+    ProfileError,
+    UnknownModelError,
+)
 
 if TYPE_CHECKING:
     import dspy
@@ -16,6 +23,7 @@ if TYPE_CHECKING:
     from hyperalign.budget import Budget
     from hyperalign.population import Population
     from hyperalign.profile import Profile
+    from hyperalign.programs.reward import Encoder
     from hyperalign.records import Record
     from hyperalign.scores import Scorer
     from hyperalign.store import Store
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "asks_by_choice",
+    "choose_encoder",
     "choose_population",
     "choose_scorer",
     "keep_stated",
@@ -82,6 +91,48 @@ def choose_scorer(scorer: str | None, model: str, budget: Budget, report: Report
         if scorer:
             raise
         return None
+
+
+def choose_encoder(name: str | None, budget: Budget, report: Reporter) -> Encoder | None:
+    """The encoder that a new reward reads texts with: the one that was named, else the embedded one.
+
+    Returns:
+        None where texts are read by measured features alone: for ``none``, and by default where the encoder can't be
+        had or the population does not know it, which is said on standard error.
+
+    Raises:
+        InputError: the population does not know the encoder that was named.
+        ModelError: the encoder that was named can't be used.
+    """
+    import typer
+
+    from hyperalign.backends.models.encoders import open_encoder
+    from hyperalign.programs.reward import load_population
+
+    population = load_population()
+    axes = population.space.encoder_axes
+    if name == "none" or (name is None and axes is None):
+        return None
+    known = f"'{axes.name}'" if axes else "none"
+    try:
+        found = (
+            open_encoder(budget=budget, progress=report.bytes) if name is None else open_encoder(name, budget=budget)
+        )
+    except (MissingExtraError, DownloadError) as error:
+        if name is not None:
+            raise
+        typer.echo(f"Texts are read by measured features alone: {error.message}", err=True)
+        return None
+    if axes is not None and found.name == axes.name:
+        return found
+    found.close()
+    if name is not None:
+        raise InputError(
+            f"The population '{population.name}' does not know the encoder '{found.name}'; it knows: {known}.",
+            remedy="Leave out --encoder, or give --encoder none.",
+        )
+    typer.echo(f"Texts are read by measured features alone: the population knows the encoder {known}.", err=True)
+    return None
 
 
 def asks_by_choice(model: str, scorer: str | None) -> bool:
@@ -160,13 +211,14 @@ def keep_stated(store: Store, profile: Profile, stated: Sequence[str] = ()) -> P
         stated: what the user says of themselves now.
     """
     from hyperalign.edits import carry_over
+    from hyperalign.programs.reward.edits import carry_changes
 
     try:
         before = store.load(profile.user)
     except (NotFoundError, ProfileError):
         return profile.model_copy(update={"stated": list(dict.fromkeys(stated))})
     told = list(dict.fromkeys([*before.stated, *stated]))
-    return carry_over(before, profile).model_copy(update={"stated": told})
+    return carry_changes(before, carry_over(before, profile)).model_copy(update={"stated": told})
 
 
 def read_prompt(given: str) -> str:

@@ -1,4 +1,4 @@
-"""Renders a profile on a terminal: its statements, their evidence and how sure they are.
+"""Renders a profile on a terminal: what predicts, its statements, their evidence and how sure they are.
 
 What users and models wrote goes into ``Text`` objects, so that square brackets are no markup, and through ``plain``, so
 that no escape sequence reaches the terminal.
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from hyperalign.profile import Evidence, Hypothesis, Profile, TestResult
+    from hyperalign.profile import Evidence, Hypothesis, LearnedReward, Profile, TestResult
 
 __all__ = ["counted", "plain", "printable", "render_diff", "render_profile"]
 
 STYLE_ROWS = 6
+FEATURE_ROWS = 5
 PREFERENCE_ROWS = 5
 EXAMPLE_ROWS = 3
 DROPPED_ROWS = 4
@@ -77,6 +78,7 @@ def render_profile(profile: Profile, *, show_all: bool = False, all_preferences:
     for note in (profile.thin, _nothing_kept(profile)):
         if note:
             parts += [Text(note, style="yellow"), Text()]
+    parts += _reward(profile.reward, show_all)
     if profile.hypotheses:
         parts.append(_hypotheses(profile.hypotheses, show_all))
     for title, lines in (
@@ -100,6 +102,8 @@ def render_profile(profile: Profile, *, show_all: bool = False, all_preferences:
 
 
 def _nothing_kept(profile: Profile) -> str:
+    if profile.is_empty and profile.reward is not None:
+        return "No statement is kept; the reward predicts all the same." if profile.dropped else ""
     if profile.is_empty:
         return "Nothing is kept: answers to this person are the model's own."
     return "" if profile.hypotheses else "No hypothesis is kept."
@@ -141,6 +145,33 @@ def _headline(profile: Profile) -> Text:
 def counted(number: int, one: str, many: str) -> str:
     """A number with its noun: ``1 record``, ``2 records``."""
     return f"{number} {one if number == 1 else many}"
+
+
+def _reward(reward: LearnedReward | None, show_all: bool) -> Iterable[Text]:
+    """How well the reward predicts, and its surest features in words."""
+    from rich.text import Text
+
+    if reward is None:
+        return
+
+    from hyperalign.programs.reward import say_feature
+    from hyperalign.programs.reward.features import is_named
+
+    line = Text("Reward", style="bold")
+    line.append(f"  {plain(reward.predicts) or 'too few records to say how well it predicts'}", style="not bold")
+    with_encoder = f", and by {plain(reward.encoder, 60)}" if reward.encoder else ""
+    line.append(f"\nfrom {counted(len(reward.rows), 'record', 'records')}, by measured features{with_encoder}", "dim")
+    yield line
+    named = {name: weight for name, weight in reward.weights.items() if is_named(name) and weight}
+    surest = sorted(named, key=lambda name: (-abs(named[name]) / max(reward.spreads.get(name, 0.0), 1e-3), name))
+    for name in surest if show_all else surest[:FEATURE_ROWS]:
+        row = Text(f"  {named[name]:+.2f} ± {reward.spreads.get(name, 0.0):.2f}", style="dim")
+        row.append(f"  {plain(say_feature(name, named[name]), 80)}", style="not dim").append(
+            f"  {plain(name, 30)}", "dim"
+        )
+        yield row
+    yield from (Text(f"  by hand: {plain(str(change))}", style="yellow") for change in reward.changes)
+    yield Text()
 
 
 def _table(*columns: tuple[str, str]) -> Table:

@@ -11,6 +11,7 @@ import typer
 
 from .options import (
     DEFAULT_OPTIONS,
+    EncoderOption,
     JsonOption,
     ModelOptions,
     PopulationOption,
@@ -19,6 +20,7 @@ from .options import (
     SeedOption,
     SkipBad,
     SpaceOption,
+    StatementsOption,
     StoreOption,
     UserOption,
     model_options,
@@ -48,12 +50,17 @@ def update(
     half_life: Annotated[
         float | None,
         typer.Option(
-            "--half-life", min=0.1, help="Halve the weight of evidence every this many newer records. Default: 10."
+            "--half-life",
+            min=0.1,
+            help="Halve the weight of evidence every this many newer records. Default: 10 for statements; in the "
+            "reward, all records count alike.",
         ),
     ] = None,
     refit: Annotated[
         bool, typer.Option("--refit", help="First read all records of the store again, as 'fit' does.")
     ] = False,
+    encoder: EncoderOption = None,
+    statements: StatementsOption = True,
     models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
     population: PopulationOption = None,
@@ -72,13 +79,11 @@ def update(
     Example: tail -f choices.jsonl | hyperalign update - --user ada
     """
     from hyperalign.errors import InputError
-    from hyperalign.programs.update import HALF_LIFE
     from hyperalign.store import Store
 
     from .session import redact_records
 
-    life = HALF_LIFE if half_life is None else half_life
-    settings = _Settings(models, scorer, population, space, redact, seed, life, as_json)
+    settings = _Settings(models, scorer, population, space, redact, seed, half_life, encoder, statements, as_json)
     going: _Update | None = None
     with Store(store) as opened:
         for read in _batches(files or [], user, skip_bad):
@@ -108,7 +113,9 @@ class _Settings:
     space: Path | None
     redact: bool | None
     seed: int
-    half_life: float
+    half_life: float | None
+    encoder: str | None
+    statements: bool
     as_json: bool
 
 
@@ -140,7 +147,9 @@ class _Update:
 
     def read_new(self) -> None:
         """Read the records that are new in the store."""
-        known = self._memory.known if self._memory is not None else set()
+        known = set[str]()
+        if self._memory is not None:
+            known = self._memory.known if self._settings.statements else self._memory.learned
         todo = [record for record in self._store.records(self._user) if record.id not in known]
         if not todo:
             return
@@ -178,25 +187,37 @@ class _Update:
             typer.echo(f"{saved}; the run is in {self._run.path}")
 
     def _connect(self, todo: Sequence[Record]) -> Personalizer:
+        from hyperalign.backends.models.rewards import reopen_encoder
         from hyperalign.programs.personalizer import Personalizer
+        from hyperalign.programs.update import HALF_LIFE
         from hyperalign.runs import RunFolder
         from hyperalign.space import load_space
 
-        from .session import choose_population, open_models
+        from .session import choose_encoder, choose_population, open_models
         from .terminal import reporter
 
         settings = self._settings
         dimensions = load_space(settings.space) if settings.space is not None else None
         self._run = RunFolder("update", self._user, self._inputs([record.id for record in todo]))
         with reporter(quiet=settings.as_json) as report:
-            lm, judge = open_models(settings.models, settings.scorer, self._budget, report, self._run.journal)
+            lm = judge = None
+            if settings.statements:
+                lm, judge = open_models(settings.models, settings.scorer, self._budget, report, self._run.journal)
+            reward = self._memory.reward if self._memory is not None else None
+            if reward is None or settings.encoder == "none":
+                embeds = choose_encoder(settings.encoder, self._budget, report)
+            else:
+                embeds = reopen_encoder(reward, encoder=settings.encoder, budget=self._budget, progress=report.bytes)
             return Personalizer(
                 lm,
                 scorer=judge,
                 # Of any kind: the next record of a stream may be of another kind than the first.
                 population=choose_population(settings.population, self._user, self._store, redact=settings.redact),
                 space=dimensions,
-                half_life=settings.half_life,
+                half_life=settings.half_life or HALF_LIFE,
+                encoder=embeds,
+                reward_half_life=settings.half_life,
+                statements=settings.statements,
                 budget=self._budget,
                 seed=settings.seed,
             )
@@ -213,7 +234,7 @@ class _Update:
     def _keep(self, found: Update) -> None:
         """Save a version if statements came or went. Else it waits: a stream must not make a version per line."""
         is_new = self._memory is None
-        self._memory, self._unsaved = found.memory, found.profile if found.memory.parts else None
+        self._memory, self._unsaved = found.memory, found.profile
         if self._unsaved is not None and (is_new or found.gained or found.lost):
             self._save_version(self._unsaved)
         else:

@@ -22,11 +22,12 @@ from hyperalign.errors import InputError
 from hyperalign.style.features import FEATURES, measure
 from hyperalign.style.parsed import words_of
 
-__all__ = ["Axes", "Encoder", "FeatureSpace", "Reading", "build_feature_space", "read_features"]
+__all__ = ["Axes", "Encoder", "FeatureSpace", "Reading", "build_feature_space", "is_named", "read_features"]
 
 Array = NDArray[np.float64]
 
 LENGTH = "log_words"
+_WORD_CHOICE, _ENCODER = "word choice", "encoder"
 EDIT_FEATURES = ("draft kept", "words added", "longer than draft")
 _EDIT_SCALES = np.array([0.25, 0.25, 0.3])
 _FARTHEST = 4.0  # standard deviations; one odd mark in a short text must not outweigh everything else
@@ -111,9 +112,9 @@ class FeatureSpace(_Frozen):
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the features, in order."""
-        found = [*self.centers, *(f"word choice {at}" for at in range(1, len(self.word_axes.axes) + 1))]
+        found = [*self.centers, *(f"{_WORD_CHOICE} {at}" for at in range(1, len(self.word_axes.axes) + 1))]
         if self.encoder_axes is not None:
-            found += [f"encoder {at}" for at in range(1, len(self.encoder_axes.axes) + 1)]
+            found += [f"{_ENCODER} {at}" for at in range(1, len(self.encoder_axes.axes) + 1)]
         return (*found, *EDIT_FEATURES)
 
     @cached_property
@@ -124,6 +125,11 @@ class FeatureSpace(_Frozen):
     def without_encoder(self) -> FeatureSpace:
         """The same space without the encoder's block."""
         return self.model_copy(update={"encoder_axes": None})
+
+
+def is_named(feature: str) -> bool:
+    """Whether a feature means something in words; components of word choice and of an encoder do not."""
+    return not feature.startswith((_WORD_CHOICE, _ENCODER))
 
 
 def read_features(space: FeatureSpace, items: Sequence[Reading], encoder: Encoder | None = None) -> Array:

@@ -195,7 +195,7 @@ def test_texts_alone_have_no_direction_and_that_is_said(run: Run, asked: list[st
     done = run("fit", *write(tmp_path, "a.txt", "b.txt", "c.txt"), *asked)
     assert done.code == 0, done.err
     assert "None: it takes three choices" in done.out
-    assert "Nothing is kept: answers to this person are the model's own." in done.out
+    assert "No statement is kept; the reward predicts all the same." in done.out
 
 
 def test_a_quote_from_what_was_turned_down_is_shown_as_such() -> None:
