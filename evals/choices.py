@@ -7,13 +7,14 @@ probabilities by one slope, which is learned on people of the split ``dev`` and 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from hyperalign.budget import Budget
 from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError
 from hyperalign.files import lock_folder, write_whole
@@ -46,7 +47,9 @@ __all__ = [
     "Calibration",
     "ChoicePlan",
     "ChoiceScore",
+    "ChoiceSource",
     "SampledTask",
+    "Scores",
     "calibrate",
     "evaluate_choices",
     "find_choice_tasks",
@@ -61,7 +64,6 @@ _FOLDERS: Mapping[str, str] = {
     "jester": "jester5k",
 }
 _ALIGNX_FOLDER = "alignx_psoups"
-_CALIBRATION_USERS = 60
 _LEAST_GAIN = 0.002  # nats of log loss that a slope must save for probabilities that are already there
 _TIE = 1e-9  # log-odds; rounding must not make a pick
 
@@ -107,8 +109,12 @@ class SampledTask:
         return list({case.id: case for case in [*self.dev, *self.reported]}.values())
 
 
-ChoiceSource = Callable[[SampledTask], Scores]
-"""Makes the scores of more strategies."""
+class ChoiceSource(Protocol):
+    """Scores more strategies, such as those that ask a model."""
+
+    def __call__(self, sampled: SampledTask, folder: EvalFolder) -> Scores:
+        """Score the cases of a task; what is slow is kept in the folder, so that a stopped run continues."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -119,17 +125,15 @@ class ChoicePlan:
         split: ``dev`` to choose settings on, ``test`` to report on.
         tasks: names or labels of tasks; all if empty.
         users: at most this many users of each task, sampled; all if None.
+        dev_users: at most this many dev users, sampled, are asked to calibrate figures of the split ``test``.
         seed: of all sampling.
-        reward: whether to run the personal reward and the controls that go with it.
-        collaborative: whether to run other people's choices between the same items.
     """
 
     split: Split = "test"
     tasks: Collection[str] = ()
     users: int | None = None
+    dev_users: int = 60
     seed: int = 0
-    reward: bool = True
-    collaborative: bool = True
 
 
 @dataclass(frozen=True)
@@ -168,8 +172,16 @@ def find_choice_tasks(data: Path, wanted: Collection[str] = ()) -> tuple[dict[st
         InputError: a wanted task does not exist, or no data are there.
     """
     files = sorted((data / _ALIGNX_FOLDER).glob("*.json"))
-    tasks: dict[str, Task] = {f"alignx {file.stem}": AlignX(file) for file in files}
+    tasks: dict[str, Task] = {}
     missing = [] if files else [f"alignx is left out: {data / _ALIGNX_FOLDER} has no .json file."]
+    for file in files:
+        task = AlignX(file)
+        try:
+            task.cases()
+        except InputError as error:
+            missing.append(f"alignx {file.stem} is left out: {error.message}")
+        else:
+            tasks[f"alignx {file.stem}"] = task
     for name, folder in _FOLDERS.items():
         if (data / folder).is_dir():
             tasks[name] = TASKS[name](data / folder)
@@ -196,6 +208,7 @@ def evaluate_choices(
     source: ChoiceSource | None = None,
     config: Mapping[str, Any] | None = None,
     out: Path | None = None,
+    budget: Budget | None = None,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], EvalFolder]:
     """Make the choice table.
@@ -205,9 +218,10 @@ def evaluate_choices(
         plan: what to run.
         population: has the features; the one that ships if None.
         encoder: reads texts beside measured style, where the population has axes for it.
-        source: scores more strategies, such as those that ask a model.
+        source: scores more strategies.
         config: what decides the results of ``source``; it identifies the run.
         out: the run's folder; one in the data folder if None.
+        budget: counts what the encoder and ``source`` use.
         progress: called after each task.
 
     Returns:
@@ -232,16 +246,12 @@ def evaluate_choices(
     folder = EvalFolder(out, whole)
     found: dict[str, Any] = {}
     lines: list[str] = []
-    with lock_folder(folder.path):
+    with lock_folder(folder.path), folder.track_cost(budget or Budget()):
         for number, each in enumerate(sampled, start=1):
-            scores: Scores = {}
-            if plan.reward:
-                scores |= _score_rewards(each, base, encoder)
+            scores = _score_rewards(each, base, encoder)
             if source is not None:
-                scores |= source(each)
-            if plan.collaborative:
-                scores |= _score_collaborative(each)
-            scores |= _score_votes(each)
+                scores |= source(each, folder)
+            scores |= _score_collaborative(each) | _score_votes(each)
             found[each.label], outcomes = _tabulate(each, scores, plan.seed)
             lines += [json.dumps(vars(outcome)) + "\n" for outcome in outcomes]
             if progress is not None:
@@ -259,8 +269,7 @@ def _sample(label: str, task: Task, plan: ChoicePlan) -> SampledTask:
         raise InputError(f"The task '{task.name}' has no case.", remedy="Check its data.")
     dev: Sequence[Case] = reported
     if plan.split != "dev":
-        users = min(plan.users or _CALIBRATION_USERS, _CALIBRATION_USERS)
-        dev = sample_cases(task, Plan(split="dev", users=users, seed=plan.seed))
+        dev = sample_cases(task, Plan(split="dev", users=plan.dev_users, seed=plan.seed))
     strangers: dict[str, Case] = {}
     for cases in (dev, reported):
         if len({case.person for case in cases}) > 1:
@@ -343,13 +352,12 @@ def _tabulate(sampled: SampledTask, scores: Scores, seed: int) -> tuple[dict[str
     """The summary of one task, and an outcome for each of its cases."""
     reported, label = sampled.reported, sampled.label
     learned = {
-        condition: calibrate(sampled.dev, theirs, are_log_odds=not condition.startswith("vote-"))
+        condition: calibrate(sampled.dev, theirs, are_log_odds=condition in {REWARD, NONE, COLLABORATIVE})
         for condition, theirs in scores.items()
         if condition not in {WRONG_USER, INVERTED}
     }
-    if REWARD in learned:
-        # They are the reward with other weights, so its slope is theirs.
-        learned |= dict.fromkeys((WRONG_USER, INVERTED), learned[REWARD])
+    # They are the reward with other weights, so its slope is theirs.
+    learned |= dict.fromkeys((WRONG_USER, INVERTED), learned[REWARD])
     probabilities = {
         condition: {
             case.id: learned[condition].probability(case, theirs[case.id].own) for case in reported if case.id in theirs

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from hyperalign.errors import InputError
-from hyperalign.profile import Hypothesis, Measurement, Profile
+from hyperalign.profile import Hypothesis, LearnedReward, Measurement, Profile, RewardChange
 
 from .cases import Case, texts_in
 from .metrics.choice import FEATURES, vote, vote_condition
@@ -66,7 +66,8 @@ def votes(case: Case) -> dict[str, dict[str, float]]:
 
 
 def inverted(profile: Profile) -> Profile:
-    """The opposite profile: opposite statements, direction reversed, and measured style mirrored about the reference.
+    """The opposite profile: opposite statements, direction reversed, every weight of the reward turned around, and
+    measured style mirrored about the reference.
 
     What has no opposite is left out: examples, stated descriptions, and statements without one.
 
@@ -83,12 +84,18 @@ def inverted(profile: Profile) -> Profile:
         "dropped": dropped,
         "direction": {name: 1.0 - probability for name, probability in profile.direction.items()},
         "style": {name: _mirrored(measurement) for name, measurement in profile.style.items()},
+        "reward": _flipped(profile.reward) if profile.reward is not None else None,
     }
     return profile.model_copy(update={**changed, "examples": [], "stated": []})
 
 
 def _turned(hypothesis: Hypothesis) -> Hypothesis:
     return hypothesis.model_copy(update={"statement": hypothesis.opposite, "opposite": hypothesis.statement})
+
+
+def _flipped(reward: LearnedReward) -> LearnedReward:
+    flips = [RewardChange(feature=name, weight=None) for name in reward.weights]
+    return reward.model_copy(update={"changes": [*reward.changes, *flips]})
 
 
 def _mirrored(found: Measurement) -> Measurement:

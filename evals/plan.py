@@ -14,7 +14,7 @@ from hyperalign.programs.cost_estimate import estimate_cost as estimate_fit
 from hyperalign.programs.strategies import PROFILE_WORDS, STRATEGIES, Strategy
 from hyperalign.records import Record, drop_repeats, own_text
 
-from .cases import Case, Split, Task, choose_users, texts_in
+from .cases import Case, Split, Task, choose_users, records_id, texts_in
 from .conditions import (
     CONTROLS,
     DELIBERATE,
@@ -139,8 +139,10 @@ def estimate_cost(
     points = 1 + len(plan.curve)
     found: dict[str, Usage] = {}
     if any(needs_fit(name) for name in strategies):
-        histories = {case.records[0].user: case.records for case in cases if case.records}
-        for user, records in histories.items():
+        # A user may have another history in each case.
+        histories = {records_id(case.records): case.records for case in cases if case.records}
+        for records in histories.values():
+            user = records[0].user
             fit = estimate_fit(records, choose_reference_records(others, user, records, reference), by_choice=by_choice)
             for step, usage in fit.items():
                 found[step] = sum([usage] * points, found.get(step, Usage()))

@@ -29,7 +29,7 @@ from hyperalign.files import append_line, data_folder, read_journal, write_whole
 
 from .cases import Case
 
-__all__ = ["EvalFolder", "Outcome", "Solver", "read_json", "read_outcomes", "run_cases"]
+__all__ = ["FATAL", "EvalFolder", "Outcome", "Solver", "read_json", "read_outcomes", "run_cases"]
 
 
 class EvalFolder:
@@ -114,8 +114,8 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-# These would stop every other case as well.
-_FATAL = (BudgetExceededError, MissingExtraError, MissingKeyError, StorageError, UnknownModelError)
+FATAL = (BudgetExceededError, MissingExtraError, MissingKeyError, StorageError, UnknownModelError)
+"""Errors that would stop every other case as well."""
 
 Solver = Callable[[Case], dict[str, Any]]
 """Scores one case under every condition; returns JSON data."""
@@ -184,7 +184,7 @@ def _one(solver: Solver, case: Case) -> Outcome:
     error = ""
     try:
         result = solver(case)
-    except _FATAL:
+    except FATAL:
         raise
     except HyperalignError as raised:
         error = f"{type(raised).__name__}: {raised.message}"

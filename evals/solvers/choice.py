@@ -1,8 +1,8 @@
 """Solver of choices: which of two answers a profile makes more likely, and which one a model picks by letter.
 
 By likelihood, the answers are scored as the model's next turn after the strategy's messages; with an agreement
-question, "Yes" and "No" are scored as answers to it. A fitted profile also picks by its tested hypotheses
-(``hyperalign.programs.judge``).
+question, "Yes" and "No" are scored as answers to it. A fitted profile also picks by its reward, or by its tested
+hypotheses where it has none (``hyperalign.programs.judge``).
 """
 
 from __future__ import annotations
@@ -23,30 +23,82 @@ from ..conditions import BARE, GOLD, NONE, VERIFIED, VOTES, Condition, Condition
 from ..controls import votes
 from ..metrics.choice import Letters, Margin, margin, win
 
-__all__ = ["ChoiceSolver", "fill_picks", "pick_scores"]
+__all__ = ["ChoiceSolver", "ask_letters", "fill_picks", "pick_probability", "pick_scores", "read_margin"]
 
 _PICKS = {"accuracy": "pick", "own_over_other": "pick_own_over_other"}
 _ANSWERS = ["Yes", "No"]
 
 
+def read_margin(
+    scorer: Scorer, case: Case, strategy: Strategy, profile: Profile, max_words: int = PROFILE_WORDS
+) -> Margin:
+    """How much likelier the preferred answer is after what a strategy says of the person.
+
+    Args:
+        scorer: gives log-probabilities of text.
+        case: two answers.
+        strategy: how the profile is put before the model.
+        profile: of the person.
+        max_words: that the strategy may use for it.
+    """
+
+    def score(prompt: str, texts: list[str]) -> list[TextScore]:
+        # An empty system turn asks for the instructions of ``generate``, which do not belong here.
+        turns = [turn for turn in strategy.condition(profile, prompt, max_words) if turn["content"]]
+        return scorer.score(turns, texts)
+
+    if not case.agreement:
+        return margin(*score(case.prompt, [case.chosen, case.rejected]))
+    chosen, rejected = (
+        margin(*score(case.agreement.format(text=text), _ANSWERS)) for text in (case.chosen, case.rejected)
+    )
+    return chosen - rejected
+
+
+def ask_letters(
+    scorer: Scorer | None, case: Case, strategy: Strategy, profile: Profile, max_words: int = PROFILE_WORDS
+) -> Letters:
+    """The probabilities of picking the preferred answer by letter, in both orders.
+
+    Args:
+        scorer: gives log-probabilities of the letters; DSPy's configured model is asked if None.
+        case: two answers.
+        strategy: how the profile is put before the model.
+        profile: of the person.
+        max_words: that the strategy may use for it.
+    """
+    choose = ChooseByLetter(strategy, max_words=max_words, scorer=scorer)
+    concurrency = concurrency_of(dspy.settings.lm) if scorer is None else 1
+
+    def first_of(order: tuple[str, str]) -> float:
+        return float(choose(prompt=case.prompt, first=order[0], second=order[1], profile=profile).probability)
+
+    orders = [(case.chosen, case.rejected), (case.rejected, case.chosen)]
+    shown_first, shown_second = run_concurrently(first_of, orders, concurrency)
+    return Letters(shown_first, 1.0 - shown_second)
+
+
+def pick_probability(judge: Judge, case: Case, profile: Profile) -> float:
+    """The probability of the preferred answer, by the profile's reward or its tested statements."""
+    answers = [case.chosen, case.rejected]
+    found = judge(prompt=case.prompt, answers=answers, profile=profile, draft=case.draft or None)
+    return float(found.probabilities[0])
+
+
 def pick_scores(case: Case, condition: Condition, judge: Judge) -> dict[str, float]:
-    """``pick`` and ``pick_own_over_other`` of a condition with tested hypotheses; empty for any other.
+    """``pick`` and ``pick_own_over_other`` of a condition with a fitted profile; empty for any other.
 
     Args:
         case: two answers.
         condition: a strategy or a control.
-        judge: scores answers by hypotheses and measured style.
+        judge: picks by the profile's reward, or by its tested statements where it has none.
     """
     if condition.strategy.name != VERIFIED or condition.name == GOLD:
         return {}
-
-    def probability(profile: Profile) -> float:
-        return float(judge(prompt=case.prompt, answers=[case.chosen, case.rejected], profile=profile).probabilities[0])
-
-    own = probability(condition.profile)
+    own = pick_probability(judge, case, condition.profile)
     scores = {"pick": win(own, 0.5)}
     if condition.other is not None:
-        scores["pick_own_over_other"] = win(own, probability(condition.other))
+        scores["pick_own_over_other"] = win(own, pick_probability(judge, case, condition.other))
     return scores
 
 
@@ -111,19 +163,8 @@ class ChoiceSolver:
         margins: dict[str, Margin],
         scores: dict[str, dict[str, float]],
     ) -> None:
-        def score(strategy: Strategy, profile: Profile, prompt: str, texts: list[str]) -> list[TextScore]:
-            # An empty system turn asks for the instructions of ``generate``, which do not belong here.
-            turns = [turn for turn in strategy.condition(profile, prompt, self._max_words) if turn["content"]]
-            return scorer.score(turns, texts)
-
         def margin_of(strategy: Strategy, profile: Profile) -> Margin:
-            if not case.agreement:
-                return margin(*score(strategy, profile, case.prompt, [case.chosen, case.rejected]))
-            chosen, rejected = (
-                margin(*score(strategy, profile, case.agreement.format(text=text), _ANSWERS))
-                for text in (case.chosen, case.rejected)
-            )
-            return chosen - rejected
+            return read_margin(scorer, case, strategy, profile, self._max_words)
 
         margins[NONE] = bare = margin_of(BARE.strategy, BARE.profile)
         for condition in conditions:
@@ -141,16 +182,7 @@ class ChoiceSolver:
 
     def _by_letter(self, case: Case, conditions: list[Condition], scores: dict[str, dict[str, float]]) -> None:
         def ask(strategy: Strategy, profile: Profile) -> Letters:
-            choose = ChooseByLetter(strategy, max_words=self._max_words, scorer=self._scorer)
-            concurrency = concurrency_of(dspy.settings.lm) if self._scorer is None else 1
-
-            def first_of(order: tuple[str, str]) -> float:
-                found = choose(prompt=case.prompt, first=order[0], second=order[1], profile=profile)
-                return float(found.probability)
-
-            orders = [(case.chosen, case.rejected), (case.rejected, case.chosen)]
-            shown_first, shown_second = run_concurrently(first_of, orders, concurrency)
-            return Letters(shown_first, 1.0 - shown_second)
+            return ask_letters(self._scorer, case, strategy, profile, self._max_words)
 
         # Without likelihoods, accuracy is by letter.
         name = "accuracy" if self._scorer is None else "accuracy_letter"

@@ -25,7 +25,8 @@ from ..cases import Case, PeopleTask, Task
 __all__ = ["CollaborativeSolver", "RewardScores", "RewardSolver", "fold_of_people"]
 
 _FOLDS = 5
-_MOST_PEOPLE = 120  # a prior of more people takes longer and is hardly better
+_MOST_PEOPLE = 60  # a prior of more people takes longer, and is hardly better than their items allow
+_MANY_PEOPLE = 60
 _MANY_PROMPTS = 2 * _FOLDS
 _FEWEST_PEOPLE = 5
 _STRENGTH_PRECISION = 1.0
@@ -49,10 +50,10 @@ class RewardScores:
     inverted: float
 
 
-def fold_of_people(people: Iterable[str], folds: int = _FOLDS) -> dict[str, int]:
-    """Parts of people of nearly equal size; with fewer than two people a part, everybody is a part of their own."""
+def fold_of_people(people: Iterable[str]) -> dict[str, int]:
+    """Parts of people of nearly equal size: five, two of many people, and one a person of few."""
     ranked = sorted(people, key=_hash)
-    parts = folds if len(ranked) >= 2 * folds else max(1, len(ranked))
+    parts = 2 if len(ranked) >= _MANY_PEOPLE else _FOLDS if len(ranked) >= 2 * _FOLDS else max(1, len(ranked))
     return {person: rank % parts for rank, person in enumerate(ranked)}
 
 

@@ -121,8 +121,10 @@ def eval_(
             split=_parse_split(split),
             users=users,
             seed=seed,
+            models=models,
+            scorer=scorer,
             encoder=encoder,
-            budget=models.new_budget(),
+            reference=reference,
             out=out,
             as_json=as_json,
         )

@@ -11,14 +11,22 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from hyperalign.backends.models.lm import LM
     from hyperalign.budget import Budget
     from hyperalign.evals.cases import Split
+    from hyperalign.evals.choices import SampledTask
+    from hyperalign.evals.solvers.model_choices import ModelChoices
     from hyperalign.programs.reward.features import Encoder
     from hyperalign.programs.reward.population import RewardPopulation
+    from hyperalign.scores import Scorer
 
+    from .options import ModelOptions
     from .terminal import Reporter
 
 __all__ = ["choice_table", "eval_choices"]
+
+_DEV_USERS = 12
+"""So many dev users calibrate strategies that ask a model; others are cheap enough for more."""
 
 
 def eval_choices(
@@ -29,8 +37,10 @@ def eval_choices(
     split: Split | None,
     users: int | None,
     seed: int,
+    models: ModelOptions,
+    scorer: str | None,
     encoder: str | None,
-    budget: Budget,
+    reference: int,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -39,12 +49,14 @@ def eval_choices(
     Args:
         data: the folder with a subfolder for each task's data.
         tasks: names or labels of tasks; all if empty.
-        strategies: ``reward`` and ``collaborative``; both if empty.
+        strategies: those that ask a model, beside the two that do not and are always there.
         split: whose people are asked; ``test`` if None.
         users: at most this many users of each task.
         seed: of all sampling.
+        models: the model of the strategies that ask one.
+        scorer: gives log-probabilities.
         encoder: its name; ``none`` for none, and the default one if None.
-        budget: counts what is read.
+        reference: how many records of other people statements are tested against.
         out: the run's folder.
         as_json: whether to print JSON.
 
@@ -60,31 +72,70 @@ def eval_choices(
 
     if data is None:
         raise InputError("The choice table reads its data from a folder.", remedy="Give it with --data PATH.")
-    if unknown := sorted(set(strategies) - {REWARD, COLLABORATIVE}):
-        raise InputError(
-            f"The choice table has no strategy {unknown[0]!r}.", remedy=f"Choose from: {REWARD}, {COLLABORATIVE}."
-        )
     found, missing = find_choice_tasks(Path(data).expanduser(), tasks)
     for line in missing:
         typer.echo(line, err=True)
+    asking = [name for name in strategies if name not in {REWARD, COLLABORATIVE}]
     plan = ChoicePlan(
         split=split or "test",
         tasks=tuple(tasks),
         users=users,
+        dev_users=min(users or _DEV_USERS, _DEV_USERS) if asking else ChoicePlan.dev_users,
         seed=seed,
-        reward=not strategies or REWARD in strategies,
-        collaborative=not strategies or COLLABORATIVE in strategies,
     )
-    population = load_population()
+    population, budget = load_population(), models.new_budget()
     with reporter(quiet=as_json) as report:
         reads = _open_encoder(encoder, population, budget, report)
-        summary, folder = evaluate_choices(found, plan, population=population, encoder=reads, out=out, progress=report)
+        source = _open_source(asking, models, scorer, budget, report, seed, reference) if asking else None
+        config = {"strategies": asking, **models.identity(), "scorer": scorer, "reference": reference} if asking else {}
+        summary, folder = evaluate_choices(
+            found,
+            plan,
+            population=population,
+            encoder=reads,
+            source=source,
+            config=config,
+            out=out,
+            budget=budget,
+            progress=report,
+        )
     written = write_choice_report(folder.path)
     if as_json:
         print_json(summary)
     else:
         print_rich(choice_table(summary))
         typer.echo(f"The run is in {folder.path}; read {written[-1]}")
+
+
+def _open_source(
+    strategies: Sequence[str],
+    models: ModelOptions,
+    scorer: str | None,
+    budget: Budget,
+    report: Reporter,
+    seed: int,
+    reference: int,
+) -> ModelChoices:
+    """Scores of strategies that ask a model."""
+    from hyperalign.evals.plan import TaskPopulation
+    from hyperalign.evals.solvers.model_choices import ModelChoices
+    from hyperalign.programs.personalizer import Personalizer
+
+    from .session import open_models
+    from .terminal import mute_length_warnings
+
+    mute_length_warnings()
+    opened: list[tuple[LM, Scorer | None]] = []
+
+    def program(sampled: SampledTask) -> Personalizer:
+        # Opened by the first task, so that a wrong name of a strategy is refused before a model is downloaded.
+        if not opened:
+            opened.append(open_models(models, scorer, budget, report))
+        lm, reads = opened[0]
+        others = TaskPopulation(sampled.task.cases(seed=seed), sampled.cases)
+        return Personalizer(lm, scorer=reads, population=others, reference=reference, budget=budget, seed=seed)
+
+    return ModelChoices(program, strategies, seed=seed, progress=report)
 
 
 def choice_table(summary: Mapping[str, Any]) -> Table:

@@ -34,6 +34,10 @@ def test_tasks_are_found_by_their_folders(tmp_path: Path) -> None:
     tasks, missing = find_choice_tasks(tmp_path, ["alignx"])
     assert list(tasks) == ["alignx another", "alignx manner"]
     assert not missing
+    (tmp_path / "alignx_psoups" / "notes.json").write_text('{"made": "by hand"}')
+    again, missing = find_choice_tasks(tmp_path, ["alignx"])
+    assert list(again) == list(tasks)
+    assert missing[0].startswith("alignx notes is left out:")
     assert list(find_choice_tasks(tmp_path, ["alignx manner"])[0]) == ["alignx manner"]
 
 
@@ -77,7 +81,7 @@ def test_a_report_and_a_comparison(tmp_path: Path) -> None:
         assert f"<th>{row.task}</th><td>{row.condition}</td>" in page
     assert page.count("<svg") == len(tasks)
     assert {row.task for row in choice_rows(summary)} == {*tasks, "mean of tasks"}
-    evaluate_choices(tasks, ChoicePlan(split="dev", collaborative=False), out=tmp_path / "other")
+    evaluate_choices(tasks, ChoicePlan(split="dev", dev_users=5), out=tmp_path / "other")
     found = compare(tmp_path / "run", tmp_path / "other")
     assert found["conditions"]["reward"]["pick"]["difference"]["mean"] == 0.0
 

@@ -13,7 +13,9 @@ from hyperalign.errors import InputError
 from hyperalign.evals.cases import Case
 from hyperalign.evals.controls import divergent, inverted, wrong_users
 from hyperalign.profile import Hypothesis, Measurement, Profile
+from hyperalign.programs.reward import Reward
 from hyperalign.records import Edit, Pair, Record, Sample
+from tests.programs.rewards import LONG, SHORT, brief_reward
 
 
 def case(user: str, number: int, records: tuple[Record, ...] = ()) -> Case:
@@ -96,3 +98,13 @@ def test_an_inverted_profile_says_the_opposite_and_no_more() -> None:
     assert turned.direction == {"warmth": pytest.approx(0.2)}
     assert turned.style == {"commas": Measurement(value=1, reference=5, z=-1.5)}
     assert [h.statement for h in own.hypotheses] == ["Warm.", "Signs with a star."]
+
+
+def test_an_inverted_reward_has_the_opposite_weights() -> None:
+    kept = brief_reward("ada")
+    turned = inverted(Profile(user="ada", reward=kept)).reward
+    assert turned is not None
+    own, other = Reward.from_profile(kept), Reward.from_profile(turned)
+    assert own.prefer("?", SHORT, LONG).probability > 0.5
+    assert other.posterior.mean == pytest.approx(-own.posterior.mean)
+    assert other.prefer("?", SHORT, LONG).probability == pytest.approx(own.prefer("?", LONG, SHORT).probability)

@@ -29,6 +29,14 @@ def test_a_choice_is_scored_once_for_each_condition_and_the_bare_prompt() -> Non
     assert found["choices"] == Usage(calls=2, tokens_in=round((shown + 4) * 1.4) + 14 + round(4 * 1.4) + 14)
 
 
+def test_every_history_is_fitted_once() -> None:
+    fitted = {"strategies": ("verified",)}
+    once = cost(BARE, **fitted)["score"]
+    assert cost(BARE, replace(BARE, id="r", prompt="And now?"), **fitted)["score"] == once
+    # The same person, known by other records: another profile.
+    assert cost(BARE, replace(BARE, id="s", records=HISTORY[::-1]), **fitted)["score"] == once + once
+
+
 def test_letters_are_asked_for_in_both_orders_too() -> None:
     silent, asked = cost(BARE)["choices"], cost(BARE, letters=True)["choices"]
     assert (asked.calls, asked.tokens_in, asked.tokens_out) == (3 * silent.calls, 3 * silent.tokens_in, 2 * 2)

@@ -34,7 +34,7 @@ def test_some_tasks_and_strategies(run: Run, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     found = json.loads(done.out)
     assert list(found["tasks"]) == ["popquorn"]
-    assert found["collaborative"] is False
+    assert "reward" in found["tasks"]["popquorn"]["conditions"]
     assert "left out" not in done.err
 
 

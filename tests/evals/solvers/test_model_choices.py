@@ -1,0 +1,65 @@
+"""Strategies that ask a model, in the choice table: scores are kept, strangers compared, and texts left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hyperalign.errors import InputError
+from hyperalign.evals.choices import ChoicePlan, SampledTask, evaluate_choices
+from hyperalign.evals.runner import read_outcomes
+from hyperalign.evals.solvers.model_choices import MODEL_STRATEGIES, ModelChoices
+from hyperalign.programs.personalizer import Personalizer
+from tests.evals.small_people import Tastes
+from tests.evals.small_task import answered, listed, personalizer
+from tests.fixtures.scripted_server import ScriptedServer, reply
+
+
+def source(server: ScriptedServer, *strategies: str) -> ModelChoices:
+    server.default = reply(answered)
+    program = personalizer(server)
+
+    def same(_: SampledTask) -> Personalizer:
+        return program
+
+    return ModelChoices(same, strategies)
+
+
+def test_strategies_stand_beside_the_reward(scripted_server: ScriptedServer, tmp_path: Path) -> None:
+    tasks = {"tastes": Tastes(people=8, cases_each=1)}
+    plan = ChoicePlan(split="dev")
+    asking = source(scripted_server, "few-shot", "verified")
+    summary, folder = evaluate_choices(tasks, plan, source=asking, out=tmp_path / "run")
+    conditions = summary["tasks"]["tastes"]["conditions"]
+    assert {"reward", "few-shot", "verified", "none"} <= set(conditions)
+    # The scorer finds an answer likelier the more of its words were shown, so examples in one's own manner win.
+    assert conditions["few-shot"]["pick"]["mean"] > 0.6
+    assert conditions["few-shot"]["pick"]["n_cases"] == summary["tasks"]["tastes"]["cases"]["scored"]
+    assert "pick_own_over_other" in conditions["verified"]
+    people = {outcome.user for outcome in read_outcomes(folder.cases)}
+    assert len(listed(folder.path, "profiles.jsonl", "key")) == len(people), "one fit a person"
+    asked = len(scripted_server.requests)
+    again, _ = evaluate_choices(
+        tasks, plan, source=source(scripted_server, "few-shot", "verified"), out=tmp_path / "run"
+    )
+    assert again == summary
+    assert len(scripted_server.requests) == asked, "what is kept is not asked again"
+
+
+def test_letters_give_probabilities(scripted_server: ScriptedServer, tmp_path: Path) -> None:
+    summary, folder = evaluate_choices(
+        {"tastes": Tastes(people=6, cases_each=1)},
+        ChoicePlan(split="dev", users=2),
+        source=source(scripted_server, "few-shot-letter"),
+        out=tmp_path / "run",
+    )
+    found = summary["tasks"]["tastes"]["calibration"]["few-shot-letter"]
+    assert 0 <= found["ece"] <= 0.5
+    assert all(key.startswith("tastes/few-shot-letter/") for key in listed(folder.path, "scores.jsonl", "key"))
+
+
+def test_a_strategy_that_does_not_exist(scripted_server: ScriptedServer) -> None:
+    with pytest.raises(InputError, match="no strategy 'magic'"):
+        source(scripted_server, "magic")
+    assert "none" not in MODEL_STRATEGIES
