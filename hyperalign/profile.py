@@ -244,7 +244,7 @@ class Profile(_Noun):
         if origin.null_alpha is not None and origin.null_alpha > _USUAL_ALPHA:
             open_gate = (
                 f"With {choices} choices, random ones in their place would get a profile in up to "
-                f"{origin.null_alpha:.0%} of cases; from 16 on it is {_USUAL_ALPHA:.0%}."
+                f"{origin.null_alpha:.0%} of cases; from 8 on it is {_USUAL_ALPHA:.0%}."
             )
             said = f"{said} {open_gate}".strip()
         return said

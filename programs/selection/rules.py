@@ -53,7 +53,7 @@ class Rules:
         max_measured: at most so many of them from measured style, which is in the profile anyway.
         max_chosen: at most so many of them from choices between answers.
         max_examples: at most so many raw examples.
-        null_alpha: how often something may be kept under random choices, for 16 choices or more.
+        null_alpha: how often something may be kept under random choices, for eight choices or more.
         scope_share: the share of ``null_alpha`` that is spent on the search for scopes, where there are subjects.
         min_scoped: choices that a scope must cover, and leave out.
         max_scoped: at most so many scoped statements.
@@ -94,10 +94,10 @@ class Rules:
     def null_alpha_for(self, choices: float) -> float:
         """How often something may be kept under random choices, by the number of choices.
 
-        Few choices can't reach a small p (four that agree have p = 1/8), so the prior that people do prefer something
-        gets more trust there; from 16 choices on it is ``null_alpha``.
+        Few choices can't reach a small p: four that agree have p = 1/8. So four may pass four times as often as the
+        eight or more for which it is ``null_alpha``.
         """
-        return self.null_alpha * max(1.0, (16 / choices) ** 2)
+        return self.null_alpha * max(1.0, (8 / choices) ** 2)
 
     def explain_too_few(self, own: int, others: int, what: str = "records") -> str:
         """Why so few cells on the person's records, and on others, can't test a hypothesis; empty if they can."""

@@ -212,7 +212,7 @@ def test_touched_stamps_the_time_only() -> None:
 
 
 FEW = "Little was given to go by: {}, where 8 say more."
-OPEN = "With {} choices, random ones in their place would get a profile in up to {} of cases; from 16 on it is 5%."
+OPEN = "With {} choices, random ones in their place would get a profile in up to {} of cases; from 8 on it is 5%."
 
 
 @pytest.mark.parametrize(

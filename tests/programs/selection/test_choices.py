@@ -95,7 +95,7 @@ def test_random_choices_pass_no_oftener_where_half_of_them_made_the_statements()
         own[::2] = np.nan
         free = [make_hypothesis(f"h{i}") for i in range(own.shape[1])]
         found += bool(selected(own, draw_others(rng), free, Rules(permutations=999)).kept)
-    assert found <= 0.1 * 200, "one in twenty, and not one in five as with eight choices"
+    assert found <= 0.1 * 200, "one in twenty, as with sixteen choices that test"
 
 
 def test_what_half_the_choices_show_plainly_needs_nothing_of_statements_on_random_choices() -> None:
