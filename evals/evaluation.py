@@ -152,7 +152,7 @@ def _strategy_solver(
     program: Personalizer, conditions: Conditions, plan: Plan, authorship: AuthorshipMetrics | None
 ) -> Solver:
     if authorship is None:
-        return ChoiceSolver(conditions, program.scorer, letters=plan.letters)
+        return ChoiceSolver(conditions, program.scorer, letters=plan.letters, encoder=program.encoder)
     judge = program.scorer if plan.best_of > 1 else None
     return WritingSolver(conditions, authorship, best_of=plan.best_of, scorer=judge, answer=program.generate.answer)
 

@@ -195,6 +195,11 @@ class Personalizer(Program):
         return self._fitter.scorer
 
     @property
+    def encoder(self) -> Encoder | None:
+        """What embeds texts for the reward; None where they are read by measured features alone."""
+        return self._config.encoder
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What decides a fit beside the model and the prompts, as JSON-able data: evaluations are cached by it."""
         config = self._config

@@ -15,6 +15,7 @@ from hyperalign.concurrency import concurrency_of, run_concurrently
 from hyperalign.profile import Profile
 from hyperalign.programs.binary_choice import ChooseByLetter
 from hyperalign.programs.judge import Judge
+from hyperalign.programs.reward.features import Encoder
 from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
 from hyperalign.scores import Scorer, TextScore
 
@@ -123,15 +124,22 @@ class ChoiceSolver:
         conditions: strategies and controls.
         scorer: gives log-probabilities of text; without one, choices are asked by letter.
         letters: whether choices are also asked by letter.
+        encoder: the one that the profiles' rewards were learned with, if they were.
         max_words: that a strategy may use for a profile.
     """
 
     def __init__(
-        self, conditions: Conditions, scorer: Scorer | None, *, letters: bool = False, max_words: int = PROFILE_WORDS
+        self,
+        conditions: Conditions,
+        scorer: Scorer | None,
+        *,
+        letters: bool = False,
+        encoder: Encoder | None = None,
+        max_words: int = PROFILE_WORDS,
     ) -> None:
         self._conditions = conditions
         self._scorer = scorer
-        self._judge = Judge(scorer)
+        self._judge = Judge(scorer, encoder=encoder)
         self._letters = letters or scorer is None
         self._max_words = max_words
 

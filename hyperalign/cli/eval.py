@@ -143,7 +143,7 @@ def eval_(
     from hyperalign.evals.tasks import load_task
     from hyperalign.programs.personalizer import Personalizer
 
-    from .session import asks_by_choice, open_models, use_programs
+    from .session import asks_by_choice, choose_encoder, open_models, use_programs
     from .terminal import mute_length_warnings, price_steps, print_estimate, print_json, print_rich, reporter
 
     mute_length_warnings()
@@ -177,7 +177,15 @@ def eval_(
     budget = models.new_budget()
     with reporter(quiet=as_json) as report:
         lm, judge = open_models(models, scorer, budget, report)
-        person = Personalizer(lm, scorer=judge, population=others, reference=reference, budget=budget, seed=seed)
+        person = Personalizer(
+            lm,
+            scorer=judge,
+            population=others,
+            reference=reference,
+            encoder=None if loaded.kind == "request" else choose_encoder(encoder, budget, report),
+            budget=budget,
+            seed=seed,
+        )
         program = as_deliberate(person) if loaded.kind == "request" else person
         use_programs({name: getattr(program, name) for name in _STEPS if hasattr(program, name)}, optimized)
         with dspy.context(lm=lm):

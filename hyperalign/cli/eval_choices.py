@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from hyperalign.evals.cases import Split
     from hyperalign.evals.choices import SampledTask
     from hyperalign.evals.solvers.model_choices import ModelChoices
-    from hyperalign.programs.reward.features import Encoder
-    from hyperalign.programs.reward.population import RewardPopulation
     from hyperalign.scores import Scorer
 
     from .options import ModelOptions
@@ -55,7 +53,7 @@ def eval_choices(
         seed: of all sampling.
         models: the model of the strategies that ask one.
         scorer: gives log-probabilities.
-        encoder: its name; ``none`` for none, and the default one if None.
+        encoder: its name, as ``session.choose_encoder`` takes it.
         reference: how many records of other people statements are tested against.
         out: the run's folder.
         as_json: whether to print JSON.
@@ -66,8 +64,8 @@ def eval_choices(
     from hyperalign.errors import InputError
     from hyperalign.evals.choices import COLLABORATIVE, REWARD, ChoicePlan, evaluate_choices, find_choice_tasks
     from hyperalign.evals.report.choices import write_choice_report
-    from hyperalign.programs.reward.population import load_population
 
+    from .session import choose_encoder
     from .terminal import print_json, print_rich, reporter
 
     if data is None:
@@ -83,15 +81,14 @@ def eval_choices(
         dev_users=min(users or _DEV_USERS, _DEV_USERS) if asking else ChoicePlan.dev_users,
         seed=seed,
     )
-    population, budget = load_population(), models.new_budget()
+    budget = models.new_budget()
     with reporter(quiet=as_json) as report:
-        reads = _open_encoder(encoder, population, budget, report)
+        reads = choose_encoder(encoder, budget, report)
         source = _open_source(asking, models, scorer, budget, report, seed, reference) if asking else None
         config = {"strategies": asking, **models.identity(), "scorer": scorer, "reference": reference} if asking else {}
         summary, folder = evaluate_choices(
             found,
             plan,
-            population=population,
             encoder=reads,
             source=source,
             config=config,
@@ -158,30 +155,6 @@ def choice_table(summary: Mapping[str, Any]) -> Table:
         cells = (row.picks, row.loss, row.calibration, row.own_over_other)
         table.add_row(f"  {row.condition}", *(_brief(cell) for cell in cells))
     return table
-
-
-def _open_encoder(name: str | None, population: RewardPopulation, budget: Budget, report: Reporter) -> Encoder | None:
-    """The encoder, where the population knows one; what is missing is said in a line."""
-    from hyperalign.errors import MissingExtraError
-
-    axes = population.space.encoder_axes
-    if name == "none" or axes is None:
-        if name not in {None, "none"}:
-            typer.echo(f"The population has no axes for an encoder: '{name}' is not used.", err=True)
-        return None
-    from hyperalign.backends.models.encoders import DEFAULT_ENCODER, open_encoder
-
-    try:
-        found = open_encoder(name or DEFAULT_ENCODER, budget=budget, progress=report.bytes)
-    except MissingExtraError as error:
-        if name is not None:
-            raise
-        typer.echo(f"Measured features alone are read. {error.message} {error.remedy}", err=True)
-        return None
-    if found.name != axes.name:
-        typer.echo(f"The population has axes for '{axes.name}', not for '{found.name}': it is not used.", err=True)
-        return None
-    return found
 
 
 def _brief(text: str) -> str:
