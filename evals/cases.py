@@ -23,6 +23,8 @@ __all__ = [
     "choose_people",
     "choose_users",
     "fingerprint",
+    "fold_people",
+    "hash_text",
     "records_id",
     "split_of",
     "texts_in",
@@ -31,6 +33,8 @@ __all__ = [
 CaseKind = Literal["choice", "writing", "request"]
 Split = Literal["dev", "test"]
 _Value = TypeVar("_Value")
+_FOLDS = 5
+_MANY_PEOPLE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +159,24 @@ class PeopleTask(Task, Protocol):
 
 def split_of(cluster: str) -> Split:
     """The split of a cluster by the hash of its name."""
-    return "dev" if int(hashlib.sha256(cluster.encode()).hexdigest(), 16) % 2 == 0 else "test"
+    return "dev" if hash_text(cluster) % 2 == 0 else "test"
+
+
+def hash_text(text: str) -> int:
+    """A number that looks random, and is the same in every process."""
+    return int(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(), 16)
 
 
 def choose_people(people: Mapping[str, _Value], split: Split | None) -> dict[str, _Value]:
     """The people of a split, where each person is a cluster; everybody if ``split`` is None."""
     return {person: theirs for person, theirs in people.items() if split in {None, split_of(person)}}
+
+
+def fold_people(people: Iterable[str]) -> dict[str, int]:
+    """Parts of people of nearly equal size for cross-fitting: five, two of many people, and one a person of few."""
+    ranked = sorted(people, key=hash_text)
+    parts = 2 if len(ranked) >= _MANY_PEOPLE else _FOLDS if len(ranked) >= 2 * _FOLDS else max(1, len(ranked))
+    return {person: rank % parts for rank, person in enumerate(ranked)}
 
 
 def texts_in(records: Iterable[Record]) -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,18 +25,18 @@ from .cases import Case, Split, Task, fingerprint
 from .conditions import INVERTED, NONE, WRONG_USER
 from .controls import votes, wrong_users
 from .metrics.calibration import (
+    calibrate,
+    cluster_weights,
     expected_calibration_error,
     expected_error_if_calibrated,
-    fit_slope,
     log_loss,
     reliability,
     to_log_odds,
-    to_probability,
 )
 from .metrics.choice import win
 from .plan import Plan, sample_cases
 from .runner import EvalFolder, Outcome
-from .solvers.reward import CollaborativeSolver, RewardSolver, fold_of_people
+from .solvers.reward import CollaborativeSolver, RewardSolver
 from .summary import summarize
 from .tasks import TASKS
 from .tasks.alignx import AlignX
@@ -44,13 +44,11 @@ from .tasks.alignx import AlignX
 __all__ = [
     "COLLABORATIVE",
     "REWARD",
-    "Calibration",
     "ChoicePlan",
     "ChoiceScore",
     "ChoiceSource",
     "SampledTask",
     "Scores",
-    "calibrate",
     "evaluate_choices",
     "find_choice_tasks",
 ]
@@ -64,7 +62,6 @@ _FOLDERS: Mapping[str, str] = {
     "jester": "jester5k",
 }
 _ALIGNX_FOLDER = "alignx_psoups"
-_LEAST_GAIN = 0.002  # nats of log loss that a slope must save for probabilities that are already there
 _TIE = 1e-9  # log-odds; rounding must not make a pick
 
 
@@ -134,28 +131,6 @@ class ChoicePlan:
     users: int | None = None
     dev_users: int = 60
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """The slope that turns a condition's scores into log-odds.
-
-    Attributes:
-        slope: learned on all dev people; 1 where the condition's own probabilities are better.
-        by_fold: for a dev person, learned on dev people of the other folds.
-        folds: of the dev people's clusters.
-        dev: log loss and expected calibration error on dev people, before and after cross-fitting, if there are any.
-    """
-
-    slope: float
-    by_fold: tuple[float, ...] = ()
-    folds: Mapping[str, int] = field(default_factory=dict)
-    dev: Mapping[str, float] = field(default_factory=dict)
-
-    def probability(self, case: Case, score: float) -> float:
-        """The probability of the preferred answer."""
-        fold = self.folds.get(case.cluster) if case.split == "dev" else None
-        return to_probability(score * (self.slope if fold is None else self.by_fold[fold]))
 
 
 def find_choice_tasks(data: Path, wanted: Collection[str] = ()) -> tuple[dict[str, Task], list[str]]:
@@ -308,51 +283,15 @@ def _score_votes(sampled: SampledTask) -> Scores:
     return found
 
 
-def calibrate(cases: Sequence[Case], scores: Mapping[str, ChoiceScore], *, are_log_odds: bool) -> Calibration:
-    """Learn a slope on dev people.
-
-    Args:
-        cases: of dev people.
-        scores: by case id.
-        are_log_odds: whether the scores are log-odds already; the slope is then used only where cross-fitting shows
-            that it predicts better.
-    """
-    known = [case for case in cases if case.id in scores]
-    if not known:
-        return Calibration(1.0)
-    folds = fold_of_people({case.cluster for case in known})
-    values = np.array([scores[case.id].own for case in known])
-    weights = _weights(known)
-    parts = np.array([folds[case.cluster] for case in known])
-    slopes = [fit_slope(values[parts != part], weights[parts != part]) for part in range(parts.max() + 1)]
-    before, after = (
-        np.array([to_probability(value) for value in scaled]) for scaled in (values, values * np.array(slopes)[parts])
-    )
-    losses = [float(weights @ np.array([log_loss(p) for p in each]) / weights.sum()) for each in (before, after)]
-    dev = {
-        "log_loss_before": losses[0],
-        "log_loss_after": losses[1],
-        "ece_before": expected_calibration_error(before, weights),
-        "ece_after": expected_calibration_error(after, weights),
-    }
-    if are_log_odds and losses[0] - losses[1] < _LEAST_GAIN:
-        return Calibration(1.0, (1.0,) * len(slopes), folds, dev)
-    return Calibration(fit_slope(values, weights), tuple(slopes), folds, dev)
-
-
-def _weights(cases: Sequence[Case]) -> Any:
-    """Weights of cases, so that all clusters weigh the same."""
-    sizes: dict[str, int] = {}
-    for case in cases:
-        sizes[case.cluster] = sizes.get(case.cluster, 0) + 1
-    return np.array([1.0 / sizes[case.cluster] for case in cases])
-
-
 def _tabulate(sampled: SampledTask, scores: Scores, seed: int) -> tuple[dict[str, Any], list[Outcome]]:
     """The summary of one task, and an outcome for each of its cases."""
     reported, label = sampled.reported, sampled.label
     learned = {
-        condition: calibrate(sampled.dev, theirs, are_log_odds=condition in {REWARD, NONE, COLLABORATIVE})
+        condition: calibrate(
+            sampled.dev,
+            {case: score.own for case, score in theirs.items()},
+            are_log_odds=condition in {REWARD, NONE, COLLABORATIVE},
+        )
         for condition, theirs in scores.items()
         if condition not in {WRONG_USER, INVERTED}
     }
@@ -420,7 +359,7 @@ def _metrics(
 
 def _calibration(cases: Sequence[Case], probabilities: Mapping[str, float]) -> dict[str, Any]:
     scored = [case for case in cases if case.id in probabilities]
-    given, weights = [probabilities[case.id] for case in scored], _weights(scored)
+    given, weights = [probabilities[case.id] for case in scored], cluster_weights(scored)
     return {
         "ece": expected_calibration_error(given, weights),
         "ece_if_calibrated": expected_error_if_calibrated(given, weights),

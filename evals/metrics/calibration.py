@@ -6,14 +6,20 @@ likelier answer, its confidence is at least one half, and it is right or wrong (
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 
+from ..cases import Case, fold_people
+
 __all__ = [
+    "Calibration",
     "ReliabilityBin",
+    "calibrate",
+    "cluster_weights",
     "expected_calibration_error",
     "expected_error_if_calibrated",
     "fit_slope",
@@ -29,6 +35,8 @@ BINS = 10
 _LEAST = 1e-6  # a wrong answer that was held to be sure costs 14 nats, not infinitely many
 _STEEPEST = 20.0
 _DRAWS = 200
+_DIGITS = 6
+_LEAST_GAIN = 0.002  # nats of log loss that a slope must save for probabilities that are already there
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +59,33 @@ def log_loss(probability: float) -> float:
     return float(-np.log(max(probability, _LEAST)))
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """The slope that turns a condition's scores into log-odds.
+
+    Attributes:
+        slope: learned on all dev people; 1 where the condition's own probabilities are better.
+        by_fold: for a dev person, learned on dev people of the other folds.
+        folds: of the dev people's clusters.
+        dev: log loss and expected calibration error on dev people, before and after cross-fitting, if there are any.
+    """
+
+    slope: float
+    by_fold: tuple[float, ...] = ()
+    folds: Mapping[str, int] = field(default_factory=dict)
+    dev: Mapping[str, float] = field(default_factory=dict)
+
+    def probability(self, case: Case, score: float) -> float:
+        """The probability of the preferred answer."""
+        fold = self.folds.get(case.cluster) if case.split == "dev" else None
+        return to_probability(score * (self.slope if fold is None else self.by_fold[fold]))
+
+
 def reliability(
     probabilities: ArrayLike, weights: ArrayLike | None = None, *, bins: int = BINS
 ) -> list[ReliabilityBin]:
-    """Predictions in bins of equal weight, by rising confidence; an empty bin is left out.
+    """Predictions in bins of equal weight, by rising confidence; equal confidences share a bin, and empty bins are left
+    out.
 
     Args:
         probabilities: of the preferred answers, shape (n,).
@@ -120,6 +151,46 @@ def fit_slope(scores: ArrayLike, weights: ArrayLike | None = None) -> float:
     return float(optimize.minimize_scalar(loss, bounds=(0.0, _STEEPEST), method="bounded").x) / unit
 
 
+def calibrate(cases: Sequence[Case], scores: Mapping[str, float], *, are_log_odds: bool) -> Calibration:
+    """Learn a slope on dev people.
+
+    Args:
+        cases: of dev people.
+        scores: by case id.
+        are_log_odds: whether the scores are log-odds already; the slope is then used only where cross-fitting shows
+            that it predicts better.
+    """
+    known = [case for case in cases if case.id in scores]
+    if not known:
+        return Calibration(1.0)
+    folds = fold_people({case.cluster for case in known})
+    values = np.array([scores[case.id] for case in known])
+    weights = cluster_weights(known)
+    parts = np.array([folds[case.cluster] for case in known])
+    slopes = [fit_slope(values[parts != part], weights[parts != part]) for part in range(parts.max() + 1)]
+    before, after = (
+        np.array([to_probability(value) for value in scaled]) for scaled in (values, values * np.array(slopes)[parts])
+    )
+    losses = [float(weights @ np.array([log_loss(p) for p in each]) / weights.sum()) for each in (before, after)]
+    dev = {
+        "log_loss_before": losses[0],
+        "log_loss_after": losses[1],
+        "ece_before": expected_calibration_error(before, weights),
+        "ece_after": expected_calibration_error(after, weights),
+    }
+    if are_log_odds and losses[0] - losses[1] < _LEAST_GAIN:
+        return Calibration(1.0, (1.0,) * len(slopes), folds, dev)
+    return Calibration(fit_slope(values, weights), tuple(slopes), folds, dev)
+
+
+def cluster_weights(cases: Sequence[Case]) -> Array:
+    """Weights of cases, so that all clusters weigh the same."""
+    sizes: dict[str, int] = {}
+    for case in cases:
+        sizes[case.cluster] = sizes.get(case.cluster, 0) + 1
+    return np.array([1.0 / sizes[case.cluster] for case in cases])
+
+
 def to_log_odds(probability: float) -> float:
     """Log-odds of a probability, kept finite."""
     held = min(max(probability, _LEAST), 1 - _LEAST)
@@ -138,13 +209,15 @@ def _weigh(weights: ArrayLike | None, count: int) -> Array:
 
 
 def _bins(confidence: Array, correct: Array, shares: Array, bins: int) -> list[ReliabilityBin]:
-    order = np.argsort(confidence, kind="stable")
-    # By the middle of each prediction's own stretch of the whole weight, so that bins of equal weights are equal.
-    middles = np.cumsum(shares[order]) - shares[order] / 2
-    numbers = np.minimum((middles * bins).astype(int), bins - 1)
+    # Equal confidences share a bin: in bins of their own, chance would part them.
+    _, groups = np.unique(confidence.round(_DIGITS), return_inverse=True)
+    weights = np.bincount(groups, shares)
+    # By the middle of each group's stretch of the whole weight, so that bins of equal weights are equal.
+    middles = np.cumsum(weights) - weights / 2
+    numbers = np.minimum((middles * bins).astype(int), bins - 1)[groups]
     found = []
     for number in range(bins):
-        rows = order[numbers == number]
+        rows = numbers == number
         if weight := float(shares[rows].sum()):
             confident, right = (float(shares[rows] @ values[rows]) / weight for values in (confidence, correct))
             found.append(ReliabilityBin(confident, right, weight))

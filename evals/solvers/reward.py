@@ -7,8 +7,7 @@ items (or prompts, where there are many): what others think of an item is no per
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,13 +19,12 @@ from hyperalign.programs.reward.posterior import Posterior
 from hyperalign.programs.reward.reward import Reward
 from hyperalign.records import Pair, Record, content_of, drop_repeats, other_text, own_text, prompt_of
 
-from ..cases import Case, PeopleTask, Task
+from ..cases import Case, PeopleTask, Task, fold_people, hash_text
 
-__all__ = ["CollaborativeSolver", "RewardScores", "RewardSolver", "fold_of_people"]
+__all__ = ["CollaborativeSolver", "RewardScores", "RewardSolver"]
 
 _FOLDS = 5
 _MOST_PEOPLE = 60  # a prior of more people takes longer, and is hardly better than their items allow
-_MANY_PEOPLE = 60
 _MANY_PROMPTS = 2 * _FOLDS
 _FEWEST_PEOPLE = 5
 _STRENGTH_PRECISION = 1.0
@@ -48,13 +46,6 @@ class RewardScores:
     other: float | None
     everybody: float
     inverted: float
-
-
-def fold_of_people(people: Iterable[str]) -> dict[str, int]:
-    """Parts of people of nearly equal size: five, two of many people, and one a person of few."""
-    ranked = sorted(people, key=_hash)
-    parts = 2 if len(ranked) >= _MANY_PEOPLE else _FOLDS if len(ranked) >= 2 * _FOLDS else max(1, len(ranked))
-    return {person: rank % parts for rank, person in enumerate(ranked)}
 
 
 class RewardSolver:
@@ -81,7 +72,7 @@ class RewardSolver:
         self._name = task.name
         self._other_users = other_users
         people = _others(task)
-        self._fold = fold_of_people(people)
+        self._fold = fold_people(people)
         prompts = {prompt_of(record) for records in people.values() for record in records}
         self._by_prompt = len(prompts) >= _MANY_PROMPTS
         everything = [record for records in people.values() for record in records]
@@ -125,11 +116,11 @@ class RewardSolver:
     def _key(self, case: Case) -> tuple[int, frozenset[int]]:
         fold = self._fold.get(case.person, -1) if case.split == "dev" else -1
         keys = [case.prompt] if self._by_prompt else [case.chosen, case.rejected]
-        return fold, frozenset(_hash(key) % _FOLDS for key in keys) if self._people else frozenset()
+        return fold, frozenset(hash_text(key) % _FOLDS for key in keys) if self._people else frozenset()
 
     def _items(self, record: Record) -> frozenset[int]:
         keys = [prompt_of(record)] if self._by_prompt else [own_text(record), other_text(record) or own_text(record)]
-        return frozenset(_hash(key) % _FOLDS for key in keys)
+        return frozenset(hash_text(key) % _FOLDS for key in keys)
 
     def _estimate(self, fold: int, items: frozenset[int]) -> RewardPopulation:
         people: dict[str, list[FeatureRow]] = {}
@@ -162,7 +153,7 @@ class CollaborativeSolver:
             for person, records in _others(task, most=None).items()
             if (pairs := [record for record in records if isinstance(record, Pair)])
         }
-        self._fold = fold_of_people(self._people)
+        self._fold = fold_people(self._people)
         self._strengths: dict[int, dict[str, float]] = {}
 
     def __call__(self, case: Case) -> float | None:
@@ -183,7 +174,7 @@ def _others(task: Task, most: int | None = _MOST_PEOPLE) -> dict[str, Sequence[R
     if not isinstance(task, PeopleTask):
         return {}
     people = task.people(split="dev")
-    return {person: people[person] for person in sorted(people, key=_hash)[:most]}
+    return {person: people[person] for person in sorted(people, key=hash_text)[:most]}
 
 
 def _read_answers(
@@ -215,7 +206,3 @@ def _estimate_strengths(pairs: Sequence[Pair]) -> dict[str, float]:
             np.add.at(curvature, (rows, columns), sign * spread)
         strengths += np.linalg.solve(curvature, slope) if names else 0.0
     return dict(zip(names, strengths.tolist(), strict=True))
-
-
-def _hash(text: str) -> int:
-    return int(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(), 16)

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from hyperalign.errors import InputError
-from hyperalign.evals.cases import Case, case_id, choose_users
+from hyperalign.evals.cases import Case, case_id, choose_users, fold_people
 
 # Two clusters, as of test pairs that everybody is asked about: users are drawn, not clusters.
 CASES = [Case(id=f"{u}{i}", user=u, cluster=f"pair{i % 2}", prompt="p", records=()) for u in "abcdef" for i in range(3)]
@@ -68,3 +68,11 @@ def test_parts_of_an_id_do_not_run_together() -> None:
     assert case_id("ab", "c") != case_id("a", "bc")
     assert case_id("a", "b") == case_id("a", "b")
     assert len(case_id("\ud800")) == 12
+
+
+def test_folds_are_even_and_few_people_are_left_out_one_by_one() -> None:
+    folds = fold_people(f"a{number}" for number in range(23))
+    sizes = [list(folds.values()).count(fold) for fold in range(5)]
+    assert sorted(sizes) == [4, 4, 5, 5, 5]
+    assert sorted(fold_people("abcdefg").values()) == list(range(7))
+    assert fold_people([]) == {}

@@ -9,12 +9,8 @@ import numpy as np
 import pytest
 
 from hyperalign.errors import InputError
-from hyperalign.evals.cases import Case
 from hyperalign.evals.choices import (
-    Calibration,
     ChoicePlan,
-    ChoiceScore,
-    calibrate,
     evaluate_choices,
     find_choice_tasks,
 )
@@ -84,42 +80,6 @@ def test_a_report_and_a_comparison(tmp_path: Path) -> None:
     evaluate_choices(tasks, ChoicePlan(split="dev", dev_users=5), out=tmp_path / "other")
     found = compare(tmp_path / "run", tmp_path / "other")
     assert found["conditions"]["reward"]["pick"]["difference"]["mean"] == 0.0
-
-
-def _cases(count: int, *, dev: bool = True) -> list[Case]:
-    return [
-        Case(id=str(n), user=f"u{n // 4}", cluster=f"u{n // 4}", prompt="?", records=(), dev=dev) for n in range(count)
-    ]
-
-
-def test_a_slope_is_learned_on_other_dev_people() -> None:
-    cases = _cases(80)
-    draw = np.random.default_rng(0)
-    # Scores in an odd unit, right in three of four cases.
-    scores = {case.id: ChoiceScore(float(draw.choice([100.0, -100.0], p=[0.75, 0.25]))) for case in cases}
-    found = calibrate(cases, scores, are_log_odds=False)
-    assert found.dev["log_loss_after"] < np.log(2) < found.dev["log_loss_before"]
-    assert found.dev["ece_after"] < found.dev["ece_before"]
-    share = np.mean([score.own > 0 for score in scores.values()])
-    (other,) = _cases(1, dev=False)
-    assert found.probability(other, 100.0) == pytest.approx(share, abs=0.02)
-    # A dev person's slope comes from the others: it changes with them, and not with their own score.
-    changed = {**scores, **{case.id: ChoiceScore(-100.0) for case in cases[:4]}}
-    again = calibrate(cases, changed, are_log_odds=False)
-    assert again.probability(cases[0], 100.0) == found.probability(cases[0], 100.0)
-    assert again.probability(other, 100.0) != found.probability(other, 100.0)
-
-
-def test_probabilities_that_hold_stay_as_they_are() -> None:
-    cases = _cases(400)
-    draw = np.random.default_rng(1)
-    odds = draw.normal(0, 1, 400)
-    right = np.where(draw.random(400) < 1 / (1 + np.exp(-odds)), odds, -odds)
-    good = {case.id: ChoiceScore(float(value)) for case, value in zip(cases, right, strict=True)}
-    assert calibrate(cases, good, are_log_odds=True).slope == 1.0
-    sure = {name: ChoiceScore(3 * score.own) for name, score in good.items()}
-    assert calibrate(cases, sure, are_log_odds=True).slope == pytest.approx(1 / 3, abs=0.06)
-    assert calibrate([], {}, are_log_odds=True) == Calibration(1.0)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the benchmarks' data are not here")

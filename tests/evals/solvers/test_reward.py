@@ -7,7 +7,7 @@ import pytest
 
 from hyperalign.evals.cases import Case
 from hyperalign.evals.controls import wrong_users
-from hyperalign.evals.solvers.reward import CollaborativeSolver, RewardSolver, fold_of_people
+from hyperalign.evals.solvers.reward import CollaborativeSolver, RewardSolver
 from hyperalign.programs.reward.population import FeatureRow, RewardPopulation, load_population
 from tests.evals.small_people import Tastes
 
@@ -81,11 +81,3 @@ def test_what_others_chose_between_the_same_items() -> None:
             assert (found > 0) == ((blunt > 0.5) == is_blunt(case.user))
     unknown = Case(id="1", user="x", cluster="x", prompt="?", records=(), chosen="Never seen.", rejected="Neither.")
     assert CollaborativeSolver(task)(unknown) is None
-
-
-def test_folds_are_even_and_few_people_are_left_out_one_by_one() -> None:
-    folds = fold_of_people(f"a{number}" for number in range(23))
-    sizes = [list(folds.values()).count(fold) for fold in range(5)]
-    assert sorted(sizes) == [4, 4, 5, 5, 5]
-    assert sorted(fold_of_people("abcdefg").values()) == list(range(7))
-    assert fold_of_people([]) == {}
