@@ -17,6 +17,8 @@ from typer.core import TyperGroup
 
 from . import adapters, config, models, optimize, profile
 from .answer import deliberate, generate, judge
+from .ask import ask
+from .audit import audit
 from .demo import demo
 from .distill import distill
 from .doctor import doctor
@@ -57,6 +59,8 @@ app.command()(update)
 app.command()(generate)
 app.command()(judge)
 app.command()(deliberate)
+app.command()(audit)
+app.command()(ask)
 app.command("eval")(eval_)
 app.command()(compare)
 app.add_typer(optimize.app, name="optimize")

@@ -19,11 +19,13 @@ from hyperalign.backends.models.connect import connect
 from hyperalign.errors import RecordError
 from hyperalign.population import ShippedPopulation
 from hyperalign.profile import Hypothesis, Profile
+from hyperalign.programs.audit import Audit
 from hyperalign.programs.deliberate import Deliberate, Weigh
 from hyperalign.programs.extract import ExtractPreferences
 from hyperalign.programs.generate import Generate
 from hyperalign.programs.infer import InferHypotheses
 from hyperalign.programs.judge import Judge
+from hyperalign.programs.manners import DrawAnswers
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.records import Pair, Sample
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
@@ -84,6 +86,8 @@ PROGRAMS: dict[str, tuple[Callable[[], dspy.Module], dict[str, Any]]] = {
     "extract": (ExtractPreferences, {"records": PAIRS}),
     "weigh": (Weigh, {"prompt": "Kill a process?"}),
     "deliberate": (Deliberate, {"prompt": "Kill a process?"}),
+    "audit": (lambda: Audit(OverlapScorer()), {"statements": ["Is kind.", "Likes jam."], "records": PAIRS}),
+    "manners": (DrawAnswers, {"prompts": ["Go?"]}),
     "judge": (lambda: Judge(OverlapScorer()), {"prompt": "Go?", "answers": ["Jam.", "Oil."], "profile": PROFILE}),
 }
 
