@@ -20,8 +20,9 @@ from hyperalign.errors import InputError
 from hyperalign.files import lock_folder, write_whole
 from hyperalign.programs.reward.features import Encoder
 from hyperalign.programs.reward.population import RewardPopulation, load_population
+from hyperalign.runs import Journal
 
-from .cases import Case, Split, Task, fingerprint
+from .cases import Case, Split, Task, case_id, fingerprint
 from .conditions import INVERTED, NONE, WRONG_USER
 from .controls import votes, wrong_users
 from .metrics.calibration import (
@@ -38,8 +39,6 @@ from .plan import Plan, sample_cases
 from .runner import EvalFolder, Outcome
 from .solvers.reward import CollaborativeSolver, RewardSolver
 from .summary import summarize
-from .tasks import TASKS
-from .tasks.alignx import AlignX
 
 __all__ = [
     "COLLABORATIVE",
@@ -50,18 +49,9 @@ __all__ = [
     "SampledTask",
     "Scores",
     "evaluate_choices",
-    "find_choice_tasks",
 ]
 
 REWARD, COLLABORATIVE = "reward", "collaborative"
-_FOLDERS: Mapping[str, str] = {
-    "traits": "anthropic_persona",
-    "squality": "squality",
-    "popquorn": "popquorn_emails",
-    "ukpconvarg": "ukpconvarg1",
-    "jester": "jester5k",
-}
-_ALIGNX_FOLDER = "alignx_psoups"
 _TIE = 1e-9  # log-odds; rounding must not make a pick
 
 
@@ -133,47 +123,6 @@ class ChoicePlan:
     seed: int = 0
 
 
-def find_choice_tasks(data: Path, wanted: Collection[str] = ()) -> tuple[dict[str, Task], list[str]]:
-    """The choice tasks whose data are in a folder, each in its usual subfolder.
-
-    Args:
-        data: the folder.
-        wanted: names or labels; all if empty.
-
-    Returns:
-        Tasks by label, and a line for each that was left out. AlignX has a task for each file of its benchmark.
-
-    Raises:
-        InputError: a wanted task does not exist, or no data are there.
-    """
-    files = sorted((data / _ALIGNX_FOLDER).glob("*.json"))
-    tasks: dict[str, Task] = {}
-    missing = [] if files else [f"alignx is left out: {data / _ALIGNX_FOLDER} has no .json file."]
-    for file in files:
-        task = AlignX(file)
-        try:
-            task.cases()
-        except InputError as error:
-            missing.append(f"alignx {file.stem} is left out: {error.message}")
-        else:
-            tasks[f"alignx {file.stem}"] = task
-    for name, folder in _FOLDERS.items():
-        if (data / folder).is_dir():
-            tasks[name] = TASKS[name](data / folder)
-        else:
-            missing.append(f"{name} is left out: there is no {data / folder}.")
-    known = {"alignx", *_FOLDERS, *tasks}
-    if unknown := sorted(set(wanted) - known):
-        raise InputError(f"There is no choice task {unknown[0]!r}.", remedy=f"Choose from: {', '.join(sorted(known))}.")
-    chosen = {label: task for label, task in tasks.items() if not wanted or {label, task.name} & set(wanted)}
-    if not chosen:
-        raise InputError(
-            f"{data}: this folder has no data of a choice task.",
-            remedy=f"It should have subfolders such as {_ALIGNX_FOLDER} or {_FOLDERS['squality']}.",
-        )
-    return chosen, [line for line in missing if not wanted or line.split()[0] in set(wanted)]
-
-
 def evaluate_choices(
     tasks: Mapping[str, Task],
     plan: ChoicePlan,
@@ -214,25 +163,26 @@ def evaluate_choices(
         "task": "choices",
         "cases": {each.label: fingerprint(each.cases) for each in sampled},
         **asdict(replace(plan, tasks=sorted(plan.tasks))),
-        "population": f"{base.name} {base.space.fingerprint}",
+        "population": f"{base.name} {case_id(base.to_json())}",
         "encoder": encoder.name if encoder is not None else "",
         **(config or {}),
     }
     folder = EvalFolder(out, whole)
+    kept = Journal(folder.path / "rewards.jsonl")
     found: dict[str, Any] = {}
-    lines: list[str] = []
+    outcomes: dict[str, list[Outcome]] = {}
     with lock_folder(folder.path), folder.track_cost(budget or Budget()):
         for number, each in enumerate(sampled, start=1):
-            scores = _score_rewards(each, base, encoder)
+            scores = _score_without_model(each, base, encoder, kept)
             if source is not None:
                 scores |= source(each, folder)
-            scores |= _score_collaborative(each) | _score_votes(each)
-            found[each.label], outcomes = _tabulate(each, scores, plan.seed)
-            lines += [json.dumps(vars(outcome)) + "\n" for outcome in outcomes]
+            scores |= _score_votes(each)
+            found[each.label], outcomes[each.label] = _tabulate(each, scores, plan.seed)
             if progress is not None:
                 progress("tasks", number, len(sampled))
         summary = {**{name: value for name, value in whole.items() if name != "cases"}, "tasks": found}
-        summary["overall"] = _average(found)
+        summary["overall"] = _average(found, outcomes)
+        lines = (json.dumps(vars(outcome)) + "\n" for theirs in outcomes.values() for outcome in theirs)
         write_whole(folder.cases, "".join(lines))
         write_whole(folder.path / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary, folder
@@ -250,6 +200,24 @@ def _sample(label: str, task: Task, plan: ChoicePlan) -> SampledTask:
         if len({case.person for case in cases}) > 1:
             strangers |= wrong_users(cases, plan.seed)
     return SampledTask(label, task, reported, dev, strangers)
+
+
+def _score_without_model(
+    sampled: SampledTask, base: RewardPopulation, encoder: Encoder | None, kept: Journal
+) -> Scores:
+    """Scores of the reward and of other people's choices; a task that was finished before is not computed again."""
+    known = kept.get(sampled.label)
+    if known is None:
+        scores = _score_rewards(sampled, base, encoder) | _score_collaborative(sampled)
+        known = {
+            condition: {case: [score.own, score.other] for case, score in theirs.items()}
+            for condition, theirs in scores.items()
+        }
+        kept.put(sampled.label, known)
+    return {
+        condition: {case: ChoiceScore(*values) for case, values in theirs.items()}
+        for condition, theirs in known.items()
+    }
 
 
 def _score_rewards(sampled: SampledTask, base: RewardPopulation, encoder: Encoder | None) -> Scores:
@@ -367,8 +335,8 @@ def _calibration(cases: Sequence[Case], probabilities: Mapping[str, float]) -> d
     }
 
 
-def _average(tasks: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """The mean over tasks of each condition that all tasks have."""
+def _average(tasks: Mapping[str, Any], outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, dict[str, float]]:
+    """Means over tasks of each condition that all tasks have, and its calibration error over all of their cases."""
     everywhere = [
         condition
         for condition in next(iter(tasks.values()))["conditions"]
@@ -378,6 +346,19 @@ def _average(tasks: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     for condition in everywhere:
         rows = [task["conditions"][condition] for task in tasks.values()]
         metrics = [metric for metric in rows[0] if all(metric in row for row in rows)]
-        found[condition] = {metric: float(np.mean([row[metric]["mean"] for row in rows])) for metric in metrics}
-        found[condition]["ece"] = float(np.mean([task["calibration"][condition]["ece"] for task in tasks.values()]))
+        # All tasks weigh the same, however many cases they have.
+        given, weights = zip(
+            *(
+                (outcome.result["probabilities"][condition], 1.0 / len(theirs))
+                for theirs in outcomes.values()
+                for outcome in theirs
+                if condition in outcome.result["probabilities"]
+            ),
+            strict=True,
+        )
+        found[condition] = {
+            **{metric: float(np.mean([row[metric]["mean"] for row in rows])) for metric in metrics},
+            "ece": expected_calibration_error(given, weights),
+            "ece_if_calibrated": expected_error_if_calibrated(given, weights),
+        }
     return found

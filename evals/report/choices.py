@@ -17,7 +17,7 @@ from .view import format_estimate
 
 __all__ = ["ChoiceRow", "choice_rows", "write_choice_report"]
 
-OVERALL = "mean of tasks"
+OVERALL = "all tasks"
 _CURVE = "reward"
 
 
@@ -45,7 +45,7 @@ class ChoiceRow:
 
 
 def choice_rows(summary: Mapping[str, Any]) -> Iterator[ChoiceRow]:
-    """The rows of a choice table: of each task, then of the mean over tasks where there are several."""
+    """The rows of a choice table: of each task, then of all together where there are several."""
     for label, found in summary["tasks"].items():
         for condition, metrics in found["conditions"].items():
             known = found["calibration"].get(condition)
@@ -67,7 +67,7 @@ def choice_rows(summary: Mapping[str, Any]) -> Iterator[ChoiceRow]:
                 condition_kind(condition),
                 format_estimate("pick", bare.get("pick")),
                 _loss(bare.get("log_loss")),
-                f"{means['ece']:.3f}",
+                f"{means['ece']:.3f} ({means['ece_if_calibrated']:.3f})",
                 format_estimate("pick_own_over_other", bare.get("pick_own_over_other")),
             )
 

@@ -1,8 +1,8 @@
-"""Benchmarks, one module for each published format, and ``load_task``."""
+"""Benchmarks, one module for each published format; ``load_task`` and ``find_choice_tasks``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from hyperalign.errors import InputError, NotFoundError
@@ -19,13 +19,23 @@ from .traits import Traits
 from .ukpconvarg import UKPConvArg
 from .xstest import XSTest
 
-__all__ = ["TASKS", "load_task"]
+__all__ = ["TASKS", "find_choice_tasks", "load_task"]
 
 
 _Benchmark = AlignX | C50 | Jester | Popquorn | Squality | Traits | UKPConvArg | XSTest
 TASKS: Mapping[str, type[_Benchmark]] = {
     task.name: task for task in (AlignX, C50, Jester, Popquorn, Squality, Traits, UKPConvArg, XSTest)
 }
+
+
+_FOLDERS: Mapping[str, str] = {
+    "traits": "anthropic_persona",
+    "squality": "squality",
+    "popquorn": "popquorn_emails",
+    "ukpconvarg": "ukpconvarg1",
+    "jester": "jester5k",
+}
+_ALIGNX_FOLDER = "alignx_psoups"
 
 
 def load_task(name: str, *, data: Path | str | None = None, form: str | None = None) -> Task:
@@ -59,3 +69,44 @@ def load_task(name: str, *, data: Path | str | None = None, form: str | None = N
     raise NotFoundError(
         f"There is no task and no file '{name}'.", remedy=f"Choose one of: {', '.join(sorted(TASKS))}, or give a file."
     )
+
+
+def find_choice_tasks(data: Path, wanted: Collection[str] = ()) -> tuple[dict[str, Task], list[str]]:
+    """The choice tasks whose data are in a folder, each in its usual subfolder.
+
+    Args:
+        data: the folder.
+        wanted: names or labels; all if empty.
+
+    Returns:
+        Tasks by label, and a line for each that was left out. AlignX has a task for each file of its benchmark.
+
+    Raises:
+        InputError: a wanted task does not exist, or no data are there.
+    """
+    files = sorted((data / _ALIGNX_FOLDER).glob("*.json"))
+    tasks: dict[str, Task] = {}
+    missing = [] if files else [f"alignx is left out: {data / _ALIGNX_FOLDER} has no .json file."]
+    for file in files:
+        task = AlignX(file)
+        try:
+            task.cases()
+        except InputError as error:
+            missing.append(f"alignx {file.stem} is left out: {error.message}")
+        else:
+            tasks[f"alignx {file.stem}"] = task
+    for name, folder in _FOLDERS.items():
+        if (data / folder).is_dir():
+            tasks[name] = TASKS[name](data / folder)
+        else:
+            missing.append(f"{name} is left out: there is no {data / folder}.")
+    known = {"alignx", *_FOLDERS, *tasks}
+    if unknown := sorted(set(wanted) - known):
+        raise InputError(f"There is no choice task {unknown[0]!r}.", remedy=f"Choose from: {', '.join(sorted(known))}.")
+    chosen = {label: task for label, task in tasks.items() if not wanted or {label, task.name} & set(wanted)}
+    if not chosen:
+        raise InputError(
+            f"{data}: this folder has no data of a choice task.",
+            remedy=f"It should have subfolders such as {_ALIGNX_FOLDER} or {_FOLDERS['squality']}.",
+        )
+    return chosen, [line for line in missing if not wanted or line.split()[0] in set(wanted)]

@@ -62,8 +62,9 @@ def eval_choices(
         InputError: there are no data, no such task, or no such strategy.
     """
     from hyperalign.errors import InputError
-    from hyperalign.evals.choices import COLLABORATIVE, REWARD, ChoicePlan, evaluate_choices, find_choice_tasks
+    from hyperalign.evals.choices import COLLABORATIVE, REWARD, ChoicePlan, evaluate_choices
     from hyperalign.evals.report.choices import write_choice_report
+    from hyperalign.evals.tasks import find_choice_tasks
 
     from .session import choose_encoder
     from .terminal import print_json, print_rich, reporter
