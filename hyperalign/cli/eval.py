@@ -114,6 +114,8 @@ def eval_(
     if task == "choices":
         from .eval_choices import eval_choices
 
+        others = {"--form": form, "--cases": cases, "--without": without, "--curve": curve, "--letters": letters}
+        _refuse(task, {**others, "--best-of": best_of > 1, "--program": optimized, "--dry-run": dry_run})
         eval_choices(
             data,
             tasks=tasks or [],
@@ -129,6 +131,7 @@ def eval_(
             as_json=as_json,
         )
         return
+    _refuse(task, {"--task": tasks})
     from dataclasses import replace
 
     import dspy
@@ -266,6 +269,15 @@ def comparison_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
 def _brief(text: str) -> str:
     """A figure that a terminal can break only before its interval."""
     return text.replace(" to ", "…").replace(" %", "\u202f%").replace(" points", "")
+
+
+def _refuse(task: str, options: Mapping[str, object]) -> None:
+    """Raise an error for an option that was given and means nothing here."""
+    from hyperalign.errors import InputError
+
+    for flag, value in options.items():
+        if value:
+            raise InputError(f"{flag} does not apply to '{task}'.", remedy="Leave it out.")
 
 
 def _parse_split(name: str | None) -> Split | None:

@@ -44,3 +44,5 @@ def test_what_cannot_be_asked(run: Run, tmp_path: Path) -> None:
     data = write_folder(tmp_path)
     run("eval", "choices", "--data", data, "--task", "c50").refused(3, "no choice task 'c50'")
     run("eval", "choices", "--data", data, "--strategy", "magic").refused(3, "no strategy 'magic'")
+    run("eval", "choices", "--data", data, "--curve", "1,2").refused(3, "--curve does not apply to 'choices'")
+    run("eval", "traits", "--data", data, "--task", "squality").refused(3, "--task does not apply to 'traits'")
