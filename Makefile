@@ -10,7 +10,7 @@ OTHER_PYTHON ?= $(shell for version in 3.13 3.12 3.14; do \
 	for python in python$$version "$$(pyenv prefix $$version)/bin/python"; do \
 	"$$python" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1])' $$version && echo "$$python" && exit; \
 	done; done 2>/dev/null)
-SCORER_TESTS := tests/backends/models/scorers/test_llama.py
+SCORER_TESTS := tests/backends/models/scorers/test_openvino.py
 OTHER_TESTS := tests/house/test_front_door.py tests/house/test_locks.py tests/house/test_wheel.py tests/hyperalign/test_records.py \
 	tests/hyperalign/test_files.py tests/hyperalign/cli/test_main.py tests/hyperalign/cli/test_doctor_report.py \
 	tests/backends/models/test_lm.py $(SCORER_TESTS)::test_it_prefers_the_truth \

@@ -19,10 +19,11 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from hyperalign.backends.models.scorers import LlamaScorer
+from hyperalign.backends.models.scorers import OpenVINOScorer
 from hyperalign.backends.models.scorers.hf import HFScorer
 from hyperalign.budget import Budget
 from hyperalign.scores import Message
@@ -70,17 +71,19 @@ def asks(layout: str, hypotheses: list[str], found: list[tuple[str, str]]) -> It
 def open_scorer(args: argparse.Namespace, budget: Budget) -> Any:
     """The runtime that the command line names."""
     if args.runtime == "hf":
+        if args.threads:
+            import_module("torch").set_num_threads(args.threads)
         return HFScorer(args.model, name="bench", dtype=args.dtype, budget=budget)
-    return LlamaScorer(args.model, name="bench", threads=args.threads, budget=budget)
+    return OpenVINOScorer(args.model, name="bench", threads=args.threads, budget=budget)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="a GGUF file, or for hf a checkpoint folder")
-    parser.add_argument("--runtime", choices=("llama", "hf"), default="llama")
+    parser.add_argument("--runtime", choices=("openvino", "hf"), default="openvino")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="for hf")
-    parser.add_argument("--threads", type=int, help="for llama; all this process may use unless given")
+    parser.add_argument("--threads", type=int, help="all this process may use unless given")
     parser.add_argument("--layouts", nargs="+", choices=("forward", "reverse"), default=["reverse", "forward"])
     parser.add_argument("--hypotheses", nargs="+", type=int, default=[6, 12, 24])
     parser.add_argument("--records", type=int, default=8)

@@ -44,7 +44,7 @@ class TextScore:
 
 @runtime_checkable
 class Scorer(Protocol):
-    """A model that gives log-probabilities of texts: llama.cpp, vLLM or transformers."""
+    """A model that gives log-probabilities of texts: OpenVINO, vLLM or transformers."""
 
     @property
     def name(self) -> str:

@@ -111,7 +111,7 @@ def check_scorer(name: str) -> None:
     """
     scheme, _, rest = name.strip().partition(":")
     if scheme == "local":
-        check_local(resolve(rest), "cyllama", "Scoring with a GGUF file")
+        check_local(resolve(rest), "openvino", "Scoring with a GGUF file")
     elif scheme != "vllm":
         raise UnknownModelError(
             f"'{name}' gives no log-probabilities of text.",

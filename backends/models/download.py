@@ -108,8 +108,10 @@ def fetch(entry: Entry, progress: Progress | None = None) -> Fetched:
 
 
 def remove(entry: Entry) -> int:
-    """Delete a model file and what was left of its downloads; returns the bytes freed."""
-    freed = 0
+    """Delete a model file, its graphs, and what was left of its downloads; returns the bytes freed."""
+    from .graph_store import remove_graphs
+
+    freed = remove_graphs(entry.sha256)
     for path in (entry.path, _part(entry)):
         if path.exists():
             freed += path.stat().st_size

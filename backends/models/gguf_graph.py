@@ -1,187 +1,42 @@
-"""A GGUF file as a graph that OpenVINO runs: Llama and Qwen2 decoders, up to any of their layers.
+"""Graphs that OpenVINO runs, made from a GGUF file: a Llama or Qwen2 decoder, for hidden states or log-probabilities.
 
-The weights are dequantized as llama.cpp does it, so that the numbers are those of the file. Attention is causal, and
-texts are padded on the right: no token sees what pads.
+In small models weights have 16 bits: all that the file says, and fastest. In large ones they stay the whole numbers
+that the file holds, and the minimum of a group of weights is a product of its own, so that nothing is rounded.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import mmap
-import struct
 import sys
+from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperalign.errors import MissingExtraError, ModelError
+from hyperalign.concurrency import Progress
+from hyperalign.errors import MissingExtraError
 
-__all__ = ["GGUFFile", "check_installed", "compile_graph", "hidden_states"]
+from .gguf_blocks import Quantized
+from .gguf_file import GGUFFile
 
-ARCHITECTURES = ("llama", "qwen2")
-_MODULES = ("openvino", "gguf")
-# The types of values in a GGUF header, as in its specification.
-_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-_STRING, _ARRAY = 8, 9
-_OLDEST_VERSION = 2
-_ALIGNMENT = 32
+__all__ = ["BUILDER", "check_installed", "compile_graph", "hidden_states", "log_probabilities", "openvino"]
+
+BUILDER = 1
+"""Raised whenever graphs of the same file change: stored ones are then made anew."""
+_MODULES = ("openvino", "gguf", "tokenizers")
 _ROPE_BASE = 10_000.0
+_STEP = "prepare model (layers)"
 
-
-class GGUFFile:
-    """The header of a GGUF file, and its tensors where they lie.
-
-    Arrays of the header are passed over: reading the vocabulary takes longer than all the rest.
-
-    Args:
-        path: the file.
-
-    Attributes:
-        architecture: the kind of model, such as ``llama``.
-        layers: its number of layers.
-
-    Raises:
-        ModelError: the file is damaged, or this reader does not know the model's kind.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._at = 0
-        try:
-            with path.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self._read_header()
-        except (OSError, ValueError, KeyError, struct.error) as error:
-            raise ModelError(
-                f"{path} does not load as a model: {error}.", remedy="Fetch it again with 'hyperalign models pull'."
-            ) from error
-        self.architecture = str(self._values.get("general.architecture"))
-        self._check()
-        self.layers = int(self.value("block_count"))
-
-    def value(self, name: str, default: Any = None) -> Any:
-        """A value that the header gives for the model's kind.
-
-        Args:
-            name: without the architecture before it, such as ``block_count``.
-            default: taken where the header has no such value.
-
-        Raises:
-            ModelError: it has none, and there is no default.
-        """
-        found = self._values.get(f"{self.architecture}.{name}", default)
-        if found is None:
-            raise self._unsupported(f"gives no single {name}")
-        return found
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._tensors
-
-    def weight(self, name: str) -> NDArray[np.float32]:
-        """A tensor, dequantized.
-
-        Args:
-            name: as in the file, such as ``blk.0.attn_q.weight``.
-
-        Returns:
-            Its numbers, rows first: shape (outputs, inputs) for a matrix.
-
-        Raises:
-            ModelError: the file has no such tensor, or it is quantized in a way that ``gguf`` does not know.
-        """
-        from gguf import GGMLQuantizationType, dequantize
-        from gguf.constants import GGML_QUANT_SIZES
-
-        if name not in self._tensors:
-            raise self._unsupported(f"has no tensor {name}")
-        shape, kind, offset = self._tensors[name]
-        try:
-            block, size = GGML_QUANT_SIZES[GGMLQuantizationType(kind)]
-            count = int(np.prod(shape)) // block * size
-            rows = np.frombuffer(self._map, np.uint8, count, offset).reshape(*shape[:-1], -1)
-            return np.asarray(dequantize(rows, GGMLQuantizationType(kind)), np.float32).reshape(shape)
-        except (NotImplementedError, KeyError, ValueError) as error:
-            raise self._unsupported(f"has a tensor {name} that can't be read ({error})") from error
-
-    def _read_header(self) -> None:
-        magic, version, tensors, values = self._take("<4sIQQ")
-        if magic != b"GGUF" or version < _OLDEST_VERSION:
-            raise ValueError("it is not a GGUF file of version 2 or later")
-        self._values = {self._take_text(): self._take_value(self._take("<I")[0]) for _ in range(values)}
-        found = [
-            (self._take_text(), self._take(f"<{self._take('<I')[0]}Q"), *self._take("<IQ")) for _ in range(tensors)
-        ]
-        alignment = self._values.get("general.alignment") or _ALIGNMENT
-        start = -(-self._at // alignment) * alignment
-        self._tensors = {name: (shape[::-1], kind, start + offset) for name, shape, kind, offset in found}
-
-    def _take(self, form: str) -> tuple[Any, ...]:
-        found = struct.unpack_from(form, self._map, self._at)
-        self._at += struct.calcsize(form)
-        return found
-
-    def _take_text(self) -> str:
-        (length,) = self._take("<Q")
-        self._at += length
-        return self._map[self._at - length : self._at].decode("utf-8", "replace")
-
-    def _take_value(self, kind: int) -> Any:
-        """A value of the header; None for an array."""
-        if kind == _STRING:
-            return self._take_text()
-        if kind != _ARRAY:
-            return self._take("<" + _SCALARS[kind])[0]
-        inner, count = self._take("<IQ")
-        if inner == _STRING:
-            for _ in range(count):
-                (length,) = self._take("<Q")
-                self._at += length
-        else:
-            self._at += count * struct.calcsize(_SCALARS[inner])
-        return None
-
-    def _check(self) -> None:
-        if self.architecture not in ARCHITECTURES:
-            raise self._unsupported(f"is a model of the kind '{self.architecture}'")
-        if self._values.get(f"{self.architecture}.expert_count"):
-            raise self._unsupported("is a mixture of experts")
-        scaling = self._values.get(f"{self.architecture}.rope.scaling.type", "none")
-        if scaling != "none" or "rope_freqs.weight" in self:
-            raise self._unsupported("scales its positions")
-        size = self.value("rope.dimension_count", self._head_size())
-        if size != self._head_size():
-            raise self._unsupported("turns only a part of each attention head")
-
-    def _head_size(self) -> int:
-        return int(self.value("attention.key_length", self.value("embedding_length") // self.heads))
-
-    @property
-    def heads(self) -> int:
-        """Attention heads of a layer."""
-        return int(self.value("attention.head_count"))
-
-    @property
-    def head_size(self) -> int:
-        """Numbers in an attention head."""
-        return self._head_size()
-
-    @property
-    def width(self) -> int:
-        """Numbers in a hidden state."""
-        return int(self.value("embedding_length"))
-
-    def _unsupported(self, why: str) -> ModelError:
-        return ModelError(
-            f"The hidden states of {self._path.name} can't be read: it {why}.",
-            remedy=f"Choose a plain {' or '.join(ARCHITECTURES)} model, such as 'local:smollm2-135m-instruct'.",
-        )
+Attend = Callable[[Any, Any, Any], Any]
+"""From queries, keys and values, each of shape (n, heads, length, size), to what the queries take from the values."""
 
 
 def hidden_states(file: GGUFFile, layers: int) -> Any:
     """The graph of a decoder up to one of its layers.
+
+    Attention is causal, and texts are padded on the right: no token sees what pads.
 
     Args:
         file: the model.
@@ -194,14 +49,74 @@ def hidden_states(file: GGUFFile, layers: int) -> Any:
     Raises:
         ModelError: a tensor is missing, or quantized in a way that is not known.
     """
-    library = _openvino()
-    decoder = _Decoder(file, library.opset13)
-    ids = decoder.op.parameter([-1, -1], np.int64, "ids")
+    library = openvino()
+    decoder = _Decoder(file, library, keeps_quantized=False)
+    op = library.opset13
+    ids = op.parameter([-1, -1], np.int64, "ids")
     hidden = decoder.embed(ids)
-    positions = decoder.rotations(ids)
+    length = op.gather(op.shape_of(ids, "i64"), op.constant(np.int64(1)), op.constant(np.int64(0)))
+    places = op.range(op.constant(np.int64(0)), length, op.constant(np.int64(1)), "i64")
+    rotations = decoder.rotations(places)
+
+    def attend(query: Any, key: Any, value: Any) -> Any:
+        return op.scaled_dot_product_attention(query, decoder.repeat(key), decoder.repeat(value), causal=True)
+
     for index in range(layers):
-        hidden = decoder.layer(hidden, positions, index)
-    return library.Model([decoder.op.result(hidden)], [ids], "hidden_states")
+        hidden = decoder.layer(hidden, rotations, index, attend)
+    return library.Model([op.result(hidden)], [ids], "hidden_states")
+
+
+def log_probabilities(file: GGUFFile, *, keeps_quantized: bool, progress: Progress | None = None) -> Any:
+    """The graph of a whole decoder, with its vocabulary head, that reads tokens after others that it read before.
+
+    Args:
+        file: the model.
+        keeps_quantized: whether weights stay the whole numbers of the file, instead of 16 bits each.
+        progress: told of the layers that are made.
+
+    Returns:
+        An ``openvino.Model``. Inputs: token ids, shape (1, length); their positions, shape (length,); what is added to
+        their attention, zero or about minus infinity, shape (1, 1, length, before + length); keys and values of the
+        tokens before, shape (layers, 2, groups, before, size of a head); the rows of tokens whose following token is
+        asked about, shape (rows,); and pairs of a place among these rows and a token id, shape (n, 2). Outputs: the
+        log-probability of each pair's token in nats, shape (n,), and keys and values of the tokens that were read.
+
+    Raises:
+        ModelError: a tensor is missing, or quantized in a way that is not known.
+    """
+    library = openvino()
+    decoder = _Decoder(file, library, keeps_quantized=keeps_quantized)
+    op = library.opset13
+    asked = _Asked(
+        op.parameter([1, -1], np.int64, "ids"),
+        op.parameter([-1], np.int64, "positions"),
+        op.parameter([1, 1, -1, -1], np.float32, "mask"),
+        op.parameter([file.layers, 2, file.groups, -1, file.head_size], np.float32, "past"),
+        op.parameter([-1], np.int64, "rows"),
+        op.parameter([-1, 2], np.int64, "pairs"),
+    )
+    hidden, rotations = decoder.embed(asked.ids), decoder.rotations(asked.positions)
+    zero, one, last = (op.constant(np.int64(number)) for number in (0, 1, -1))
+    tell = progress or (lambda *step: None)
+    read: list[Any] = []
+
+    def attend(query: Any, key: Any, value: Any) -> Any:
+        past = op.gather(asked.past, op.constant(np.int64(len(read))), zero)
+        read.append(op.unsqueeze(op.concat([key, value], 0), zero))
+        keys, values = op.split(past, zero, 2).outputs()
+        key, value = op.concat([keys, key], 2), op.concat([values, value], 2)
+        return op.scaled_dot_product_attention(query, decoder.repeat(key), decoder.repeat(value), asked.mask)
+
+    for index in range(file.layers):
+        tell(_STEP, index, file.layers)
+        hidden = decoder.layer(hidden, rotations, index, attend)
+    tell(_STEP, file.layers, file.layers)
+    logits = op.squeeze(decoder.head(op.gather(hidden, asked.rows, one)), zero)
+    top = op.reduce_max(logits, last, True)
+    total = op.add(op.log(op.reduce_sum(op.exp(op.subtract(logits, top)), last, True)), top)
+    of_row = op.gather(op.squeeze(total, one), op.gather(asked.pairs, zero, one), zero)
+    found = op.subtract(op.gather_nd(logits, asked.pairs), of_row)
+    return library.Model([op.result(found), op.result(op.concat(read, 0))], list(asked), "log_probabilities")
 
 
 def compile_graph(model: Any, threads: int) -> Any:
@@ -217,7 +132,7 @@ def compile_graph(model: Any, threads: int) -> Any:
     Returns:
         An ``openvino.InferRequest``; one call at a time.
     """
-    core = _openvino().Core()
+    core = openvino().Core()
     is_short = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     settings = {
         "INFERENCE_NUM_THREADS": threads,
@@ -240,8 +155,8 @@ def check_installed(what: str) -> None:
         raise MissingExtraError(what, "local")
 
 
-def _openvino() -> Any:
-    # Its conversion tools, which it imports too, report each import to the makers over the network.
+def openvino() -> Any:
+    """The library, without its conversion tools, which report each import to the makers over the network."""
     tools = "openvino.tools.ovc"
     sys.modules.setdefault(tools, None)  # type: ignore[arg-type]
     try:
@@ -251,82 +166,150 @@ def _openvino() -> Any:
             del sys.modules[tools]
 
 
+class _Asked(NamedTuple):
+    """The inputs of ``log_probabilities``, in order."""
+
+    ids: Any
+    positions: Any
+    mask: Any
+    past: Any
+    rows: Any
+    pairs: Any
+
+
 class _Decoder:
     """Makes the parts of a decoder's graph.
 
     Args:
         file: where its weights are.
-        op: OpenVINO's operations.
+        library: OpenVINO.
+        keeps_quantized: whether weights stay the whole numbers of the file.
     """
 
-    def __init__(self, file: GGUFFile, op: Any) -> None:
-        self.op = op
+    def __init__(self, file: GGUFFile, library: Any, *, keeps_quantized: bool) -> None:
+        self.op = library.opset13
+        self._library = library
         self._file = file
-        self._heads = file.heads
-        self._groups = int(file.value("attention.head_count_kv", file.heads))
-        self._size = file.head_size
+        self._keeps_quantized = keeps_quantized
+        self._heads, self._groups, self._size = file.heads, file.groups, file.head_size
         self._epsilon = float(file.value("attention.layer_norm_rms_epsilon"))
+        self._sums: dict[tuple[str, int], Any] = {}
 
     def embed(self, ids: Any) -> Any:
         """Embeddings of tokens, shape (n, length, width)."""
-        table = self.op.constant(self._file.weight("token_embd.weight").astype(np.float16))
-        return self.op.convert(self.op.gather(table, ids, self._integers(0)), "f32")
+        name = "token_embd.weight"
+        found = self._file.quantized(name) if self._keeps_quantized else None
+        if found is None:
+            return self._rows(self._file.weight(name).astype(np.float16), ids)
+        # Bytes: four bits can't be gathered.
+        numbers = self._rows(found.numbers, ids)
+        scales = self.op.unsqueeze(self._rows(found.scales.astype(np.float16), ids), self._integers(-1))
+        hidden = self.op.multiply(numbers, scales)
+        if found.minima is not None:
+            minima = self.op.unsqueeze(self._rows(found.minima.astype(np.float16), ids), self._integers(-1))
+            hidden = self.op.subtract(hidden, minima)
+        return self.op.reshape(hidden, self._integers([0, 0, self._file.width]), True)
 
-    def rotations(self, ids: Any) -> tuple[Any, Any]:
+    def rotations(self, positions: Any) -> tuple[Any, Any]:
         """Cosine and sine of each position's rotary angles, each of shape (1, 1, length, size of a head)."""
         base = float(self._file.value("rope.freq_base", _ROPE_BASE))
         rates = base ** -(np.arange(0, self._size, 2) / self._size)
-        length = self.op.gather(self.op.shape_of(ids, "i64"), self._integers(1), self._integers(0))
-        places = self.op.convert(self.op.range(self._integers(0), length, self._integers(1), "i64"), "f32")
-        angles = self.op.multiply(
-            self.op.unsqueeze(places, self._integers(1)), self._numbers(np.tile(rates, 2)[np.newaxis])
-        )
+        places = self.op.unsqueeze(self.op.convert(positions, "f32"), self._integers(1))
+        angles = self.op.multiply(places, self._numbers(np.tile(rates, 2)[np.newaxis]))
         cosine, sine = self.op.cos(angles), self.op.sin(angles)
         return self.op.unsqueeze(cosine, self._integers([0, 1])), self.op.unsqueeze(sine, self._integers([0, 1]))
 
-    def layer(self, hidden: Any, rotations: tuple[Any, Any], index: int) -> Any:
+    def layer(self, hidden: Any, rotations: tuple[Any, Any], index: int, attend: Attend) -> Any:
         """The residual stream after one more layer: attention, then the gated feed-forward network."""
         name = f"blk.{index}."
-        hidden = self.op.add(hidden, self._attention(self.norm(hidden, f"{name}attn_norm"), rotations, name))
-        inner = self.norm(hidden, f"{name}ffn_norm")
+        hidden = self.op.add(hidden, self._attention(self._norm(hidden, f"{name}attn_norm"), rotations, name, attend))
+        inner = self._norm(hidden, f"{name}ffn_norm")
         gate = self.op.swish(self._linear(inner, f"{name}ffn_gate"))
         gated = self.op.multiply(gate, self._linear(inner, f"{name}ffn_up"))
         return self.op.add(hidden, self._linear(gated, f"{name}ffn_down"))
 
-    def norm(self, hidden: Any, name: str) -> Any:
+    def head(self, hidden: Any) -> Any:
+        """Logits over the vocabulary of states after the last layer."""
+        name = "output" if "output.weight" in self._file else "token_embd"
+        return self._linear(self._norm(hidden, "output_norm"), name)
+
+    def repeat(self, groups: Any) -> Any:
+        """Keys or values for every head: in grouped-query attention some heads share them (Ainslie et al., 2023)."""
+        if self._heads == self._groups:
+            return groups
+        shape = self._integers([1, 1, self._heads // self._groups, 1, 1])
+        repeated = self.op.broadcast(
+            self.op.unsqueeze(groups, self._integers(2)), shape, broadcast_spec="BIDIRECTIONAL"
+        )
+        return self.op.reshape(repeated, self._integers([0, self._heads, -1, self._size]), True)
+
+    def _norm(self, hidden: Any, name: str) -> Any:
         """Root-mean-square normalization with learned scales."""
         square = self.op.reduce_mean(self.op.power(hidden, self._numbers(2)), self._integers([-1]), True)
         root = self.op.sqrt(self.op.add(square, self._numbers(self._epsilon)))
         scaled = self.op.multiply(hidden, self.op.divide(self._numbers(1), root))
         return self.op.multiply(scaled, self._numbers(self._file.weight(f"{name}.weight").reshape(1, 1, -1)))
 
-    def _attention(self, hidden: Any, rotations: tuple[Any, Any], name: str) -> Any:
+    def _attention(self, hidden: Any, rotations: tuple[Any, Any], name: str, attend: Attend) -> Any:
         query = self._linear(hidden, f"{name}attn_q", turned=self._heads)
         key = self._linear(hidden, f"{name}attn_k", turned=self._groups)
         value = self._linear(hidden, f"{name}attn_v")
-        mixed = self.op.scaled_dot_product_attention(
+        mixed = attend(
             self._turn(self._split(query, self._heads), rotations),
-            self._repeat(self._turn(self._split(key, self._groups), rotations)),
-            self._repeat(self._split(value, self._groups)),
-            causal=True,
+            self._turn(self._split(key, self._groups), rotations),
+            self._split(value, self._groups),
         )
         joined = self.op.transpose(mixed, self._integers([0, 2, 1, 3]))
         joined = self.op.reshape(joined, self._integers([0, 0, self._heads * self._size]), True)
         return self._linear(joined, f"{name}attn_output")
 
     def _linear(self, hidden: Any, name: str, *, turned: int = 0) -> Any:
-        """A linear map; ``turned`` is the number of heads that are rotated afterwards.
-
-        OpenVINO keeps weights of 16 bits as they are, and computes in its own precision.
-        """
-        weight = self._in_halves(self._file.weight(f"{name}.weight"), turned).astype(np.float16)
-        mapped = self.op.matmul(hidden, self.op.convert(self.op.constant(weight), "f32"), False, True)
+        """A linear map; ``turned`` is the number of heads that are rotated afterwards."""
+        found = self._file.quantized(f"{name}.weight") if self._keeps_quantized else None
+        if found is None:
+            # OpenVINO keeps weights of 16 bits as they are, and computes in its own precision.
+            weight = self._in_halves(self._file.weight(f"{name}.weight"), turned).astype(np.float16)
+            mapped = self.op.matmul(hidden, self.op.convert(self.op.constant(weight), "f32"), False, True)
+        else:
+            mapped = self._quantized(hidden, found, turned)
         if f"{name}.bias" not in self._file:
             return mapped
         bias = self._in_halves(self._file.weight(f"{name}.bias"), turned)
         return self.op.add(mapped, self._numbers(bias.reshape(1, 1, -1)))
 
-    def _in_halves(self, weight: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
+    def _quantized(self, hidden: Any, found: Quantized, turned: int) -> Any:
+        """A product with whole numbers in groups of like scale, less that of the groups' minima."""
+        outputs, groups, size = found.numbers.shape
+        numbers = self._in_halves(found.numbers, turned)
+        constant = self._four_bits(numbers) if found.is_half else self.op.constant(numbers)
+        scales = self.op.constant(self._in_halves(found.scales, turned).astype(np.float16)[..., np.newaxis])
+        weight = self.op.multiply(self.op.convert(constant, "f16"), scales)
+        weight = self.op.convert(self.op.reshape(weight, self._integers([outputs, groups * size]), False), "f32")
+        mapped = self.op.matmul(hidden, weight, False, True)
+        if found.minima is None:
+            return mapped
+        minima = self.op.constant(self._in_halves(found.minima, turned).astype(np.float16))
+        less = self.op.matmul(self._group_sums(hidden, groups, size), self.op.convert(minima, "f32"), False, True)
+        return self.op.subtract(mapped, less)
+
+    def _group_sums(self, hidden: Any, groups: int, size: int) -> Any:
+        """Sums over groups of a state's numbers, shape (n, length, groups); the same for all products with a state."""
+        key = hidden.get_name(), size
+        if key not in self._sums:
+            apart = self.op.reshape(hidden, self._integers([0, 0, groups, size]), True)
+            self._sums[key] = self.op.reduce_sum(apart, self._integers([-1]), False)
+        return self._sums[key]
+
+    def _four_bits(self, numbers: NDArray[np.int8]) -> Any:
+        packed = numbers.view(np.uint8)
+        tensor = self._library.Tensor(self._library.Type.u4, self._library.Shape(list(numbers.shape)))
+        tensor.data.reshape(-1)[:] = (packed[..., 0::2] | (packed[..., 1::2] << 4)).reshape(-1)
+        return self._library.op.Constant(tensor)
+
+    def _rows(self, table: NDArray[Any], ids: Any) -> Any:
+        return self.op.convert(self.op.gather(self.op.constant(table), ids, self._integers(0)), "f32")
+
+    def _in_halves(self, weight: NDArray[Any], heads: int) -> NDArray[Any]:
         """Rows with the two halves of a head's rotations apart: files of the kind ``llama`` have them in pairs."""
         if not heads or self._file.architecture != "llama":
             return weight
@@ -343,16 +326,6 @@ class _Decoder:
         first, second = self.op.split(heads, self._integers(-1), 2).outputs()
         across = self.op.concat([self.op.multiply(second, self._numbers(-1)), first], -1)
         return self.op.add(self.op.multiply(heads, cosine), self.op.multiply(across, sine))
-
-    def _repeat(self, groups: Any) -> Any:
-        """Keys or values for every head: in grouped-query attention some heads share them (Ainslie et al., 2023)."""
-        if self._heads == self._groups:
-            return groups
-        shape = self._integers([1, 1, self._heads // self._groups, 1, 1])
-        repeated = self.op.broadcast(
-            self.op.unsqueeze(groups, self._integers(2)), shape, broadcast_spec="BIDIRECTIONAL"
-        )
-        return self.op.reshape(repeated, self._integers([0, self._heads, -1, self._size]), True)
 
     def _integers(self, values: Any) -> Any:
         return self.op.constant(np.asarray(values, np.int64))

@@ -109,13 +109,13 @@ def _extras() -> Iterator[Check]:
 
 
 def _log_probabilities() -> Check:
-    if importlib.util.find_spec("cyllama") is not None:
-        return Check("log-probabilities", "ok", "of given text, by llama.cpp's C level")
-    needed = "of given text need cyllama, or a vLLM server: --scorer vllm:ADDRESS"
-    if _brings("local", "cyllama"):
+    if importlib.util.find_spec("openvino") is not None:
+        return Check("log-probabilities", "ok", "of given text, by OpenVINO on the processor")
+    needed = "of given text need openvino, or a vLLM server: --scorer vllm:ADDRESS"
+    if _brings("local", "openvino"):
         return Check("log-probabilities", "missing", needed, "pip install 'hyperalign[local]'")
     here = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
-    return Check("log-probabilities", "missing", f"{needed}; for {here} there is no wheel of cyllama")
+    return Check("log-probabilities", "missing", f"{needed}; for {here} there is no wheel of openvino")
 
 
 def _brings(extra: str, package: str) -> bool:

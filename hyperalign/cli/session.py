@@ -85,7 +85,7 @@ def choose_scorer(scorer: str | None, model: str, budget: Budget, report: Report
         return None
     try:
         check_scorer(scorer or model)
-        return open_scorer(scorer or model, budget=budget, progress=report.bytes)
+        return open_scorer(scorer or model, budget=budget, progress=report.bytes, preparing=report)
     except (UnknownModelError, MissingExtraError):
         # The default scorer may be missing: the tests then ask the model.
         if scorer:

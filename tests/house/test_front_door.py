@@ -17,11 +17,11 @@ import hyperalign
 from tests.fixtures.scripted_server import ScriptedServer
 from tests.house.source_tree import lazy_names, modules, parsed
 
-HEAVY = {"cyllama", "dspy", "litellm", "openai", "scipy", "sqlalchemy", "torch", "transformers", "xllamacpp"}
+HEAVY = {"dspy", "litellm", "openai", "openvino", "scipy", "sqlalchemy", "torch", "transformers", "xllamacpp"}
 VERBS = ["", "demo", "doctor", "fit", "generate", "models", "models pull", "profile", "profile show"]
 HELP_SECONDS = 0.4
 # What no hosted answer needs: statistics, a store that nobody named, what runs or trains models here.
-IDLE = {"cyllama", "pandas", "scipy", "sklearn", "sqlalchemy", "torch", "transformers", "xllamacpp"}
+IDLE = {"openvino", "pandas", "scipy", "sklearn", "sqlalchemy", "torch", "transformers", "xllamacpp"}
 # Of processor time, four fifths of it LiteLLM's: 4 alone on a machine of two cores, 5.5 beside four other processes.
 ANSWER_SECONDS = 7.5
 ANSWER = """

@@ -123,7 +123,7 @@ def test_its_metadata_are_valid_and_complete(wheel: Path) -> None:
     # What is needed at all must be small: the extras bring the rest.
     needed = {each.name for each in found.requires_dist or [] if "extra ==" not in str(each.marker)}
     assert needed
-    assert not needed & {"torch", "transformers", "xllamacpp", "cyllama", "vllm"}
+    assert not needed & {"torch", "transformers", "xllamacpp", "openvino", "vllm"}
 
 
 def test_the_description_reads_well_on_a_package_index(wheel: Path) -> None:

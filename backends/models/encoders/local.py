@@ -18,8 +18,9 @@ from hyperalign.budget import Budget, Usage
 from hyperalign.concurrency import processor_threads
 from hyperalign.errors import InputError
 
-from ..gguf_graph import GGUFFile, check_installed, compile_graph, hidden_states
-from ..scorers.chat import ChatTokenizer, load_llama, load_model
+from ..gguf_file import GGUFFile
+from ..gguf_graph import check_installed, compile_graph, hidden_states
+from ..scorers.tokenizer import ChatTokenizer, check_tokenizer
 
 __all__ = ["LocalEncoder"]
 
@@ -58,7 +59,7 @@ class LocalEncoder:
 
     Raises:
         MissingExtraError: the libraries that read the file are not installed.
-        ModelError: the file is damaged, or its kind of model is not known.
+        ModelError: the file is damaged, or its kind of model or tokenizer is not known.
         InputError: the model has no such layer.
     """
 
@@ -72,9 +73,8 @@ class LocalEncoder:
         budget: Budget | None = None,
     ) -> None:
         check_installed(_WHAT)
-        self._llama = load_llama(_WHAT)
-        self._path = Path(path)
-        self._file = GGUFFile(self._path)
+        self._file = GGUFFile(Path(path))
+        check_tokenizer(self._file)
         self._layer = round(self._file.layers * _DEPTH) if layer is None else layer
         if not 1 <= self._layer <= self._file.layers:
             raise InputError(f"{name} has no layer {self._layer}.", remedy=f"Give one from 1 to {self._file.layers}.")
@@ -83,7 +83,6 @@ class LocalEncoder:
         self._budget = budget
         self._lock = threading.Lock()
         self._loaded: tuple[ChatTokenizer, Any] | None = None
-        self._model: Any = None
 
     @property
     def name(self) -> str:
@@ -94,9 +93,6 @@ class LocalEncoder:
         """Free the memory; the next text loads the model again."""
         with self._lock:
             self._loaded = None
-            if self._model is not None:
-                self._model.close()
-                self._model = None
 
     def __enter__(self) -> Self:
         return self
@@ -135,9 +131,8 @@ class LocalEncoder:
         return (totals / np.maximum(counts, 1)[:, np.newaxis]).astype(np.float32)
 
     def _load(self) -> tuple[ChatTokenizer, Any]:
-        self._model = load_model(self._llama, self._path)
         request = compile_graph(hidden_states(self._file, self._layer), self._threads)
-        self._loaded = ChatTokenizer(self._model), request
+        self._loaded = ChatTokenizer(self._file), request
         return self._loaded
 
 

@@ -21,10 +21,10 @@ from ..catalogue import resolve
 from ..download import ensure_local
 from ..number_cache import NumberCache, digest
 from ..target import locate
-from .llama import LlamaScorer
+from .openvino import OpenVINOScorer
 from .vllm import VLLMScorer
 
-__all__ = ["CachedScorer", "LlamaScorer", "VLLMScorer", "open_scorer"]
+__all__ = ["CachedScorer", "OpenVINOScorer", "VLLMScorer", "open_scorer"]
 
 
 class CachedScorer:
@@ -102,27 +102,34 @@ class CachedScorer:
         return [TextScore(*known[key]) for key in keys]
 
 
-def open_scorer(name: str, *, budget: Budget | None = None, progress: Progress | None = None) -> Scorer:
+def open_scorer(
+    name: str, *, budget: Budget | None = None, progress: Progress | None = None, preparing: Progress | None = None
+) -> Scorer:
     """A scorer whose answers are remembered in the user's cache folder, as numbers and hashes only.
 
     Args:
         name: ``local:<name from the catalogue or path of a .gguf file>`` or ``vllm:<address or model name>``.
         budget: where to book what is read.
         progress: told of the download of a ``local:`` model's file.
+        preparing: told of its preparation, which happens once for a large model.
 
     Raises:
         UnknownModelError: no such model, or one of a kind that gives no log-probabilities of text.
         MissingExtraError: a ``local:`` model without the part that reads it.
         DownloadError: the model's file can't be had.
+        ModelError: the file is damaged, or its kind of model or tokenizer is not known.
     """
-    return CachedScorer(_open(name.strip(), budget, progress), cache_folder() / "scores.sqlite", budget=budget)
+    inner = _open(name.strip(), budget, progress, preparing)
+    return CachedScorer(inner, cache_folder() / "scores.sqlite", budget=budget)
 
 
-def _open(name: str, budget: Budget | None, progress: Progress | None) -> Scorer:
+def _open(name: str, budget: Budget | None, progress: Progress | None, preparing: Progress | None) -> Scorer:
     scheme, _, rest = name.partition(":")
     if scheme == "local":
         model = resolve(rest)
-        return LlamaScorer(ensure_local(model, progress), name=model.served_name, budget=budget)
+        # Another engine's scores of the same weights are a little different, and must not mix with these.
+        name = f"{model.served_name}+openvino"
+        return OpenVINOScorer(ensure_local(model, progress), name=name, budget=budget, progress=preparing)
     if scheme == "vllm":
         served = locate(rest)
         return VLLMScorer(served.base, served.model, api_key=served.api_key, budget=budget)

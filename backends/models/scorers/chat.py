@@ -6,30 +6,24 @@ placeholders, and the contents are put in afterwards as pieces of their own.
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self
 
 from hyperalign.budget import Budget, Usage
-from hyperalign.errors import ContextLengthError, InputError, MissingExtraError, ModelError
+from hyperalign.errors import InputError, ModelError
 from hyperalign.scores import Message
 
 __all__ = [
-    "ChatTokenizer",
     "ModelScorer",
     "Piece",
     "Render",
     "clean",
     "jinja_render",
-    "load_llama",
-    "load_model",
     "pieces",
     "runs",
     "tokenize_context",
@@ -234,120 +228,3 @@ def runs(found: Sequence[Piece], special: Mapping[str, int]) -> list[str | int]:
             out.append(special[part])
             text = ""
     return [*out, text] if text else out
-
-
-class ChatTokenizer:
-    """Turns chats and texts into tokens; a user's words never become control tokens.
-
-    Args:
-        model: a model that ``load_model`` loaded; it must carry a chat template.
-
-    Attributes:
-        vocabulary: llama.cpp's.
-        special: text of each control token, and its id.
-
-    Raises:
-        ModelError: the model has no chat template.
-    """
-
-    def __init__(self, model: Any) -> None:
-        self.vocabulary = model.get_vocab()
-        self.special = {
-            self.vocabulary.get_text(token): token
-            for token in range(self.vocabulary.n_vocab)
-            if self.vocabulary.is_control(token)
-        }
-        self._render = self._template(model)
-
-    def prompt(self, context: Sequence[Message]) -> list[int]:
-        """Tokens of a chat, with what begins the assistant's turn after it.
-
-        Args:
-            context: the turns, at least one.
-
-        Raises:
-            ContextLengthError: llama.cpp can't split a text this long.
-            ModelError: the template refuses the turns.
-        """
-        tokens = tokenize_context(self._render, context, self.special, self.tokens)
-        bos = self.vocabulary.token_bos()
-        if self.vocabulary.get_add_bos() and tokens[:1] != [bos]:
-            tokens.insert(0, bos)
-        return tokens
-
-    def tokens(self, text: str) -> list[int]:
-        """Tokens of a text, in which nothing is a control token.
-
-        Raises:
-            ContextLengthError: llama.cpp can't split a text this long.
-        """
-        if not text:
-            return []
-        try:
-            return list(self.vocabulary.tokenize(clean(text), False, False))
-        except RuntimeError as error:
-            raise ContextLengthError(
-                f"llama.cpp could not split a text of {len(text)} characters into tokens.",
-                remedy="Shorten the records or the prompt.",
-            ) from error
-
-    def _template(self, model: Any) -> Render:
-        source = model.get_default_chat_template()
-        if not source:
-            raise ModelError(
-                "The model file carries no chat template.", remedy="Choose the instruction-tuned file of the model."
-            )
-        # llama.cpp's own renderer knows templates by their look and leaves out the system
-        # turn that some of them add by default, so the file's Jinja source is run instead.
-        bos, eos = self.vocabulary.token_bos(), self.vocabulary.token_eos()
-        return jinja_render(
-            source,
-            bos=self.vocabulary.get_text(bos) if bos >= 0 else "",
-            eos=self.vocabulary.get_text(eos) if eos >= 0 else "",
-        )
-
-
-def load_llama(what: str) -> Any:
-    """llama.cpp's C level.
-
-    Args:
-        what: what it is for, for the message.
-
-    Raises:
-        MissingExtraError: cyllama is not installed.
-    """
-    # Waiting threads of llama.cpp spin by default: beside any other busy process that costs a factor of ten.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    try:
-        llama: Any = import_module("cyllama.llama.llama_cpp")
-    except ImportError as error:
-        raise MissingExtraError(what, "local") from error
-    llama.disable_logging()
-    return llama
-
-
-def load_model(llama: Any, path: Path) -> Any:
-    """A model file as llama.cpp's model; the file is mapped, so only what is used takes memory.
-
-    Args:
-        llama: from ``load_llama``.
-        path: the file.
-
-    Raises:
-        ModelError: the file is missing or does not load.
-    """
-    if not path.is_file():
-        raise ModelError(f"There is no model file {path}.", remedy="See 'hyperalign models list'.")
-
-    class Model(llama.LlamaModel):
-        # get_logits_ith sizes its rows by this attribute, which the base class lacks.
-        n_vocab: int = 0
-
-    try:
-        model = Model(str(path), llama.LlamaModelParams(), verbose=False)
-    except (RuntimeError, ValueError, OSError) as error:
-        raise ModelError(
-            f"{path} does not load as a model: {error}.", remedy="Fetch it again with 'hyperalign models pull'."
-        ) from error
-    model.n_vocab = model.get_vocab().n_vocab
-    return model

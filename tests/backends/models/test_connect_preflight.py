@@ -60,7 +60,7 @@ def test_a_local_model_s_part_place_and_leave(monkeypatch: pytest.MonkeyPatch, c
         patch.setenv("HYPERALIGN_OFFLINE", "1")
         with pytest.raises(DownloadError, match="OFFLINE"):
             check()
-    for module in ("xllamacpp", "cyllama"):
+    for module in ("xllamacpp", "openvino"):
         without(monkeypatch, module)
     with pytest.raises(MissingExtraError, match="local"):
         check()

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hyperalign.backends.models.gguf_graph import GGUFFile, compile_graph, hidden_states
+from hyperalign.backends.models.gguf_blocks import READERS
+from hyperalign.backends.models.gguf_file import GGUFFile
+from hyperalign.backends.models.gguf_graph import compile_graph, hidden_states, log_probabilities, openvino
 from hyperalign.errors import ModelError
 
 gguf: Any = pytest.importorskip("gguf", reason="the 'local' extra is not installed")
@@ -22,13 +24,21 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, re
 
 VOCABULARY, WIDTH, HEADS, GROUPS, SIZE, INNER, LAYERS = 50, 32, 4, 2, 8, 48, 3
 EPSILON, BASE = 1e-5, 10_000.0
+MIXED = {
+    "token_embd": "Q4_1",
+    "attn_q": "Q4_0",
+    "attn_k": "Q4_1",
+    "attn_v": "Q5_1",
+    "ffn_gate": "Q5_0",
+    "ffn_up": "Q8_0",
+}
 
 Weights = dict[str, NDArray[np.float32]]
 
 
 def weights(architecture: str) -> Weights:
     random = np.random.default_rng(0)
-    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (VOCABULARY, WIDTH)}
+    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (VOCABULARY, WIDTH), "output_norm.weight": (WIDTH,)}
     for layer in range(LAYERS):
         name = f"blk.{layer}."
         shapes |= {f"{name}attn_norm.weight": (WIDTH,), f"{name}ffn_norm.weight": (WIDTH,)}
@@ -44,7 +54,17 @@ def weights(architecture: str) -> Weights:
     }
 
 
-def write(path: Path, architecture: str = "llama", without: str = "", **values: Any) -> Path:
+def write(
+    path: Path,
+    architecture: str = "llama",
+    *,
+    without: str = "",
+    kinds: dict[str, str] | None = None,
+    more: Weights | None = None,
+    **values: Any,
+) -> Path:
+    # One matrix at least is quantized, so that this is read as well.
+    kinds = {"ffn_up": "Q8_0"} if kinds is None else kinds
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_block_count(LAYERS)
     writer.add_embedding_length(WIDTH)
@@ -54,10 +74,10 @@ def write(path: Path, architecture: str = "llama", without: str = "", **values: 
     writer.add_token_list(["a", "longer token", "ß"])
     for name, value in values.items():
         getattr(writer, f"add_{name}")(value)
-    for name, weight in weights(architecture).items():
+    for name, weight in (weights(architecture) | (more or {})).items():
         if name != without:
-            # One matrix is quantized, so that this is read as well.
-            kind = gguf.GGMLQuantizationType.Q8_0 if name.endswith("ffn_up.weight") else None
+            part = name.split(".")[-2]
+            kind = gguf.GGMLQuantizationType[kinds[part]] if part in kinds and name.endswith(".weight") else None
             writer.add_tensor(name, weight if kind is None else gguf.quantize(weight, kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -143,12 +163,20 @@ def test_weights_are_read_as_they_were_written(tmp_path: Path) -> None:
         ("llama", {"expert_count": 8}, "mixture of experts"),
         ("llama", {"rope_scaling_type": gguf.RopeScalingType.YARN}, "scales its positions"),
         ("qwen2", {"rope_dimension_count": 4}, "a part of each"),
+        ("qwen2", {"sliding_window": 4096}, "sliding window"),
+        ("llama", {"more": {"rope_freqs.weight": np.ones(4, np.float32)}}, "scales its positions"),
+        (
+            "llama",
+            {"more": {"blk.0.attn_q_norm.weight": np.ones(8, np.float32)}},
+            "blk.0.attn_q_norm.weight, whose use",
+        ),
     ],
 )
 def test_models_that_are_not_known(tmp_path: Path, architecture: str, values: dict[str, Any], says: str) -> None:
     with pytest.raises(ModelError, match=says) as caught:
         GGUFFile(write(tmp_path / "odd.gguf", architecture, **values))
     assert "llama or qwen2" in caught.value.remedy
+    assert "--scorer none" in caught.value.remedy
 
 
 def test_damaged_files(tmp_path: Path) -> None:
@@ -163,7 +191,7 @@ def test_damaged_files(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(ModelError, match=f"{name}.gguf does not load"):
             GGUFFile(path)
-    with pytest.raises(ModelError, match="does not load"):
+    with pytest.raises(ModelError, match="no model file"):
         GGUFFile(tmp_path / "absent.gguf")
     (tmp_path / "short.gguf").write_bytes(whole[:-4000])
     with pytest.raises(ModelError, match="can't be read"):
@@ -174,10 +202,76 @@ def test_damaged_files(tmp_path: Path) -> None:
         hidden_states(lacking, 2)
 
 
+@pytest.mark.parametrize("kind", sorted(READERS))
+def test_blocks_are_taken_apart_without_rounding(kind: str) -> None:
+    random = np.random.default_rng(0)
+    found = gguf.GGMLQuantizationType[kind]
+    _, size = gguf.GGML_QUANT_SIZES[found]
+    blocks = random.integers(0, 256, (64, size), dtype=np.uint8)
+    # Where a block has numbers of 16 bits, which may not be just any bytes.
+    for at in {"Q4_0": [0], "Q5_0": [0], "Q8_0": [0], "Q6_K": [208]}.get(kind, [0, 2]):
+        blocks[:, at : at + 2] = random.normal(size=(64, 1)).astype(np.float16).view(np.uint8)
+    apart = READERS[kind](blocks)
+    groups = apart.numbers.reshape(*apart.scales.shape, -1).astype(np.float32) * apart.scales[..., np.newaxis]
+    if apart.minima is not None:
+        groups -= apart.minima[..., np.newaxis]
+    assert np.array_equal(groups.reshape(64, -1), gguf.dequantize(blocks, found))
+    if apart.is_half:
+        assert (apart.numbers.min(), apart.numbers.max()) == (0, 15)
+
+
+def ask(
+    request: Any, past: NDArray[np.float32], tokens: list[int], places: list[int], seen: Any, pairs: list[list[int]]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """One run of the graph of log-probabilities, every token a row."""
+    before = past.shape[-2]
+    mask = np.zeros((1, 1, len(tokens), before + len(tokens)), np.float32)
+    mask[..., before:][..., ~np.array(seen, bool)] = -1e9
+    asked = np.array(pairs, np.int64).reshape(-1, 2)
+    inputs = np.array([tokens]), np.array(places), mask, past, np.arange(len(tokens)), asked
+    request.infer(dict(enumerate(inputs)))
+    return request.get_output_tensor(0).data.copy(), request.get_output_tensor(1).data.copy()
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2"])
+@pytest.mark.parametrize("keeps_quantized", [False, True])
+def test_log_probabilities_are_those_of_the_file(tmp_path: Path, architecture: str, keeps_quantized: bool) -> None:
+    head = {"output.weight": np.random.default_rng(1).normal(size=(VOCABULARY, WIDTH)).astype(np.float32)}
+    more = head if architecture == "qwen2" else {}
+    file = GGUFFile(write(tmp_path / "small.gguf", architecture, kinds=MIXED | {"output": "Q8_0"}, more=more))
+    graph = log_probabilities(file, keeps_quantized=keeps_quantized)
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
+    request = openvino().Core().compile_model(graph, "CPU", settings).create_infer_request()
+    prompt, texts = [3, 1, 4, 1, 5], [[9, 2, 6], [27, 18, 28, 40]]
+    nothing = np.zeros((LAYERS, 2, GROUPS, 0, SIZE), np.float32)
+    none, past = ask(request, nothing, prompt[:-1], [0, 1, 2, 3], np.tri(4), [])
+    assert len(none) == 0
+    # The prompt's last token, and the two texts side by side after it.
+    seen = np.tri(6)
+    seen[3:, 1:3] = 0
+    found, _ = ask(
+        request,
+        past,
+        [5, 9, 2, 27, 18, 28],
+        [4, 5, 6, 5, 6, 7],
+        seen,
+        [[0, 9], [1, 2], [2, 6], [0, 27], [3, 18], [4, 28], [5, 40]],
+    )
+    read = {name: file.weight(name) for name in weights(architecture) | more}
+    wanted = []
+    for text in texts:
+        states = plainly(read, architecture, prompt + text, LAYERS)[len(prompt) - 1 : -1]
+        states = states / np.sqrt((states**2).mean(-1, keepdims=True) + EPSILON) * read["output_norm.weight"]
+        logits = states @ read.get("output.weight", read["token_embd.weight"]).T
+        wanted += list(logits[range(len(text)), text] - np.log(np.exp(logits).sum(-1)))
+    # Scales of groups have 16 bits.
+    assert found == pytest.approx(np.array(wanted), abs=2e-2)
+
+
 _IMPORT = """
 import json, sys
-from hyperalign.backends.models.gguf_graph import _openvino
-_openvino()
+from hyperalign.backends.models.gguf_graph import openvino
+openvino()
 print(json.dumps([name for name in sys.modules if "telemetry" in name or name.startswith("openvino.tools")]))
 """
 

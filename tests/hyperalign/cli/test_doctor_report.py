@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from hyperalign.backends.models.catalogue import find
 from hyperalign.cli.doctor import Check, doctor, next_command, report
 from hyperalign.cli.models import app as models_app
+from hyperalign.files import cache_folder
 from tests.fixtures.scripted_server import ScriptedServer
 
 MODEL = "smollm2-135m-instruct"
@@ -71,8 +72,8 @@ def test_log_probabilities_are_promised_only_where_the_extra_brings_them(
     marker: str, next_: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "cyllama" else found(name))
-    asked = f"cyllama>=0.2.18; python_version > {marker} and extra == 'local'"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else found(name))
+    asked = f"openvino>=2026.4; python_version > {marker} and extra == 'local'"
     monkeypatch.setattr("importlib.metadata.requires", lambda name: ["xllamacpp>=2026.10; extra == 'local'", asked])
     check = by_name()["log-probabilities"]
     assert (check.state, check.next) == ("missing", next_)
@@ -105,7 +106,11 @@ def test_models_commands(cli: typer.Typer, smollm_path: Path) -> None:
     assert MODEL in run(cli, ["models", "list"]).output
     assert run(cli, ["models", "path", MODEL]).output.strip() == str(find(MODEL).path)
     assert json.loads(run(cli, ["models", "pull", MODEL, "--json"]).output)["source"] == "disk"
-    assert "98 MB freed" in run(cli, ["models", "rm", MODEL]).output
+    graph = cache_folder() / "graphs" / f"{find(MODEL).sha256[:16]}-1-1" / "graph.bin"
+    graph.parent.mkdir(parents=True)
+    graph.write_bytes(bytes(2_000_000))
+    assert "100 MB freed" in run(cli, ["models", "rm", MODEL]).output
+    assert not graph.exists()
     assert smollm_path.exists(), "only the link of this test is gone"
     gone = run(cli, ["models", "path", MODEL])
     assert "not here" in str(gone.exception)

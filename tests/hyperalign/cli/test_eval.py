@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import signal
 import time
@@ -20,6 +21,10 @@ from tests.fixtures.scripted_server import ScriptedServer, error, reply
 from .conftest import Run, Start
 
 LIKES = {"ada": ("marmalade", "oil"), "bob": ("oil", "marmalade"), "cal": ("rain", "sun"), "dan": ("sun", "rain")}
+# Not importorskip: importing OpenVINO as it comes reports to its makers.
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="log-probabilities of the embedded model need openvino"
+)
 SCHEMA = json.loads(files("hyperalign.evals").joinpath("summary.schema.json").read_text(encoding="utf-8"))
 
 
@@ -269,8 +274,8 @@ def test_ctrl_c_leaves_a_run_that_goes_on(
     assert cases(tmp_path / "a")
 
 
+@needs_openvino
 def test_the_real_small_model_by_likelihood(run: Run, tmp_path: Path, smollm_path: Path) -> None:
-    pytest.importorskip("cyllama", reason="log-probabilities of the embedded model need cyllama")
     path = pairs(tmp_path / "pairs.jsonl", each=4)
     done = run(
         *("eval", path, "--model", "local:smollm2-135m-instruct", "--strategy", "few-shot", "--out", tmp_path / "a")

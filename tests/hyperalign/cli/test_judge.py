@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from tests.hyperalign.example_people import profile
 from tests.programs.rewards import profile_of
 
 ASKED = ["judge", "Decline the dinner.", "--answer", "No.", "--answer", "I would have loved to, dear, but alas!"]
+# Not importorskip: importing OpenVINO as it comes reports to its makers.
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="log-probabilities of the embedded model need openvino"
+)
 
 
 @pytest.fixture
@@ -26,8 +31,8 @@ def ada() -> Profile:
     return profile()
 
 
+@needs_openvino
 def test_a_real_model_judges(run: Run, ada: Profile, smollm_path: Path) -> None:
-    pytest.importorskip("cyllama", reason="log-probabilities of the embedded model need cyllama")
     assert smollm_path.is_file()
     asked = [*ASKED, "--user", "ada", "--scorer", "local:smollm2-135m-instruct"]
     found = json.loads(run(*asked, "--json").out)
@@ -40,8 +45,8 @@ def test_a_real_model_judges(run: Run, ada: Profile, smollm_path: Path) -> None:
     assert "I would have loved to, dear, but alas!" in shown[1]
 
 
+@needs_openvino
 def test_where_nothing_has_held_that_is_said(run: Run, tmp_path: Path, smollm_path: Path) -> None:
-    pytest.importorskip("cyllama", reason="log-probabilities of the embedded model need cyllama")
     assert smollm_path.is_file()
     empty = tmp_path / "empty.json"
     empty.write_text(Profile(user="ada").to_json())

@@ -22,7 +22,7 @@ from tests.hyperalign.example_people import profile
 
 Start = Callable[..., "subprocess.Popen[str]"]
 COMMAND = str(Path(sys.executable).with_name("hyperalign"))
-HEAVY = {"cyllama", "dspy", "litellm", "torch", "transformers", "xllamacpp"}
+HEAVY = {"dspy", "litellm", "openvino", "torch", "transformers", "xllamacpp"}
 # A window title, a bell, and the one-byte start of a sequence; none is one that a log is stripped of anyway.
 EVIL = "\x1b]0;title\x07\x9b31m"
 

@@ -17,7 +17,7 @@ from hyperalign.errors import BudgetExceededError, InputError, MissingExtraError
 from hyperalign.programs.reward.features import Encoder
 
 # Not importorskip: importing OpenVINO as it comes reports to its makers.
-INSTALLED = all(importlib.util.find_spec(name) for name in ("cyllama", "gguf", "openvino"))
+INSTALLED = all(importlib.util.find_spec(name) for name in ("gguf", "openvino", "tokenizers"))
 pytestmark = pytest.mark.skipif(not INSTALLED, reason="the 'local' extra is not installed")
 
 PROMPT = "Should I take the job in Lisbon?"

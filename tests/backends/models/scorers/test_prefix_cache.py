@@ -1,34 +1,52 @@
-"""Which contexts stay in the cache, without a model."""
+"""Which contexts stay in memory, without a model."""
 
 from __future__ import annotations
 
-from hyperalign.backends.models.scorers.prefix_cache import CachedPrefix, PrefixCache
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperalign.backends.models.scorers.prefix_cache import PrefixCache
 
 
-def add(prefixes: PrefixCache, tokens: list[int]) -> CachedPrefix:
-    prefix = prefixes.add(len(tokens))
-    assert prefix is not None
-    prefix.tokens = tokens
-    return prefix
+def states(tokens: list[int]) -> NDArray[np.float32]:
+    """Numbers that tell which tokens they stand for."""
+    return np.array(tokens, np.float32)[np.newaxis, np.newaxis, np.newaxis, :, np.newaxis]
 
 
-def test_the_nearest_is_found_and_used_last() -> None:
-    prefixes = PrefixCache(3, 100)
-    assert prefixes.nearest([1, 2]) == (None, 0)
-    first, second = add(prefixes, [1, 2, 3]), add(prefixes, [1, 5])
-    assert (first.sequence, second.sequence) == (0, 1)
-    assert prefixes.nearest([1, 2, 9]) == (first, 2)
-    assert prefixes.shed(4) is second, "the other one is the oldest now"
-    assert prefixes.cells == 3
+def filled(room: int, *contexts: list[int]) -> PrefixCache:
+    prefixes = PrefixCache(room)
+    for tokens in contexts:
+        prefixes.add(tokens, states(tokens))
+    return prefixes
 
 
-def test_who_is_used_last_never_goes() -> None:
-    prefixes = PrefixCache(2, 10)
-    first, second = add(prefixes, [1] * 4), add(prefixes, [2] * 4)
-    assert prefixes.crowded(2) is first, "both sequences are taken"
-    assert prefixes.crowded(2) is None
-    assert prefixes.add(7) is None, "beside the other one there is no room"
-    assert prefixes.shed(1) is None
-    assert prefixes.cells == len(second.tokens)
+def kept(prefixes: PrefixCache, tokens: list[int]) -> list[int]:
+    found = prefixes.nearest(tokens)
+    return [] if found is None else found[0, 0, 0, :, 0].astype(int).tolist()
+
+
+def test_the_beginning_that_is_shared_is_found() -> None:
+    prefixes = filled(100, [1, 2, 3, 4], [1, 5, 6, 7])
+    assert kept(prefixes, [1, 2, 3, 9]) == [1, 2, 3]
+    assert kept(prefixes, [1, 5, 6, 7]) == [1, 5, 6, 7]
+    assert kept(prefixes, [1, 5]) == [1, 5]
+    assert kept(prefixes, [2]) == []
+    assert kept(PrefixCache(9), [1]) == []
+
+
+def test_a_context_that_is_mostly_like_another_takes_its_place() -> None:
+    prefixes = filled(100, [1, 2, 3, 4], [1, 2, 8, 9, 10])
+    assert prefixes.tokens == 5
+    prefixes.add([1, 7, 7, 7], states([1, 7, 7, 7]))
+    assert prefixes.tokens == 9
     prefixes.clear()
-    assert prefixes.add(50) is not None, "one alone may be longer"
+    assert prefixes.tokens == 0
+
+
+def test_what_was_used_longest_ago_goes_first() -> None:
+    prefixes = filled(10, [1] * 4, [2] * 4)
+    assert kept(prefixes, [1]) == [1]
+    prefixes.add([3] * 4, states([3] * 4))
+    assert (kept(prefixes, [1]), kept(prefixes, [2]), kept(prefixes, [3])) == ([1], [], [3])
+    prefixes.add([4] * 50, states([4] * 50))
+    assert prefixes.tokens == 50, "one alone may be longer"
