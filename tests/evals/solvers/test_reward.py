@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from hyperalign.errors import InputError
 from hyperalign.evals.cases import Case
 from hyperalign.evals.controls import wrong_users
 from hyperalign.evals.solvers.reward import CollaborativeSolver, RewardSolver
+from hyperalign.programs.reward.features import Reading, build_feature_space
 from hyperalign.programs.reward.population import FeatureRow, RewardPopulation, load_population
+from hyperalign.programs.reward.posterior import Prior
+from hyperalign.records import own_text
 from tests.evals.small_people import Tastes
 
 BASE = load_population().without_encoder()
@@ -81,3 +89,32 @@ def test_what_others_chose_between_the_same_items() -> None:
             assert (found > 0) == ((blunt > 0.5) == is_blunt(case.user))
     unknown = Case(id="1", user="x", cluster="x", prompt="?", records=(), chosen="Never seen.", rejected="Neither.")
     assert CollaborativeSolver(task)(unknown) is None
+
+
+class Exclaims:
+    """An encoder of one number that measured features would have to add up: whether a text exclaims or asks."""
+
+    name = "exclaims@1"
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    def encode(self, items: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        self.read += [text for _, text in items]
+        return np.array([[float("!" in text or "?" in text)] for _, text in items], dtype=np.float32)
+
+
+def test_an_encoder_reads_each_text_once() -> None:
+    encoder, task = Exclaims(), Tastes(people=8, cases_each=1)
+    cases = task.cases()
+    texts = [Reading(record.prompt or "", own_text(record)) for theirs in task.people().values() for record in theirs]
+    space = build_feature_space([texts], BASE.space.words, encoder=encoder, encoder_components=1)
+    size = len(space.names)
+    base = RewardPopulation("made up", space, Prior(np.zeros(size), 0.1 * np.eye(size), {}))
+    encoder.read.clear()
+    found = [RewardSolver(task, cases, {}, base=base, encoder=encoder)(case) for case in cases[:2]]
+    assert all(each.own > 0.6 for each in found)
+    # For each solver: records once, and answers once.
+    assert max(Counter(encoder.read).values()) <= 2 * 2
+    with pytest.raises(InputError, match="exclaims@1"):
+        RewardSolver(task, cases, {}, base=base)
