@@ -27,6 +27,7 @@ __all__ = ["Axes", "Encoder", "FeatureSpace", "Reading", "build_feature_space", 
 Array = NDArray[np.float64]
 
 LENGTH = "log_words"
+_LENGTH_GRAIN = 0.5  # lengths differ more between collections than in any one of them
 _WORD_CHOICE, _ENCODER = "word choice", "encoder"
 EDIT_FEATURES = ("draft kept", "words added", "longer than draft")
 _EDIT_SCALES = np.array([0.25, 0.25, 0.3])
@@ -122,9 +123,18 @@ class FeatureSpace(_Frozen):
         """A short hash: rows of features of different spaces are not comparable."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
+    def with_encoder(self, axes: Axes) -> FeatureSpace:
+        """The same space with an encoder's block in place of any other's."""
+        return self._with(axes)
+
     def without_encoder(self) -> FeatureSpace:
         """The same space without the encoder's block."""
-        return self.model_copy(update={"encoder_axes": None})
+        return self._with(None)
+
+    def _with(self, axes: Axes | None) -> FeatureSpace:
+        # Not model_copy: it would copy the cached names and fingerprint, too.
+        fields = {name: getattr(self, name) for name in FeatureSpace.model_fields}
+        return FeatureSpace(**{**fields, "encoder_axes": axes})
 
 
 def is_named(feature: str) -> bool:
@@ -191,23 +201,31 @@ def build_feature_space(
     centers = np.where(known, measured * weights, 0.0).sum(axis=0)
     apart = np.where(known, measured - centers, 0.0)
     spreads = np.sqrt((weights * apart**2).sum(axis=0))
-    grains = np.array([FEATURES[name].grain if name in FEATURES else 0.1 for name in names])
+    grains = np.array([FEATURES[name].grain if name in FEATURES else _LENGTH_GRAIN for name in names])
     rates = _word_rates(words, [item.text for item in items])
     axes = None
     if encoder is not None:
         raw = encoder.encode([(item.prompt, item.text) for item in items]).astype(np.float64)
-        axes = _principal_axes(encoder.name, raw, shares, encoder_components)
+        axes = principal_axes(encoder.name, raw, shares, encoder_components)
     return FeatureSpace(
         centers=_rounded(names, centers),
         spreads=_rounded(names, np.maximum(spreads, grains)),
         words=tuple(words),
-        word_axes=_principal_axes("word choice", rates, shares, word_components),
+        word_axes=principal_axes("word choice", rates, shares, word_components),
         encoder_axes=axes,
         sources=tuple(sources),
     )
 
 
-def _principal_axes(name: str, raw: Array, shares: Array, components: int) -> Axes:
+def principal_axes(name: str, raw: Array, shares: Array, components: int) -> Axes:
+    """Principal axes of raw numbers.
+
+    Args:
+        name: of the block, or of the encoder.
+        raw: shape (texts, dimensions).
+        shares: how much each text counts, summing to 1, shape (texts,).
+        components: how many axes to keep at most.
+    """
     mean = shares @ raw
     centered = (raw - mean) * np.sqrt(shares)[:, None]
     _, sizes, axes = np.linalg.svd(centered, full_matrices=False)

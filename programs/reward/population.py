@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -19,15 +19,18 @@ from hyperalign.errors import InputError
 from hyperalign.records import Edit, Pair, Record, drop_repeats, prompt_of
 from hyperalign.text import describe_invalid_field
 
+from .directions import Direction, contrast_covariance, learn_directions, load_contrasts, read_contrasts, select_columns
 from .empirical_bayes import PriorSettings, estimate_context, estimate_prior
-from .features import Encoder, FeatureSpace, Reading, read_features
+from .features import Encoder, FeatureSpace, Reading, principal_axes, read_features
 from .posterior import Array, Context, Observations, Prior
 
 __all__ = [
     "FeatureRow",
     "RewardPopulation",
     "RowKind",
+    "adapt_to_encoder",
     "estimate_population",
+    "expected_tastes",
     "find_population",
     "kind_of",
     "load_population",
@@ -37,6 +40,10 @@ __all__ = [
 ]
 
 RowKind = Literal["choice", "edit", "text"]
+ENCODER_COMPONENTS = 20
+# Chosen by the log loss of dev choices: P-Soups Style and traits, four and eight choices a person.
+_TASTES = 2.0
+_OTHER_TASTES = 0.02
 _FEWEST_PEOPLE = 5
 _SHORT = 5  # digits
 
@@ -106,11 +113,13 @@ class RewardPopulation:
         name: for a profile's provenance.
         space: the features.
         prior: of weights over these features.
+        directions: of the dimensions of the shipped space.
     """
 
     name: str
     space: FeatureSpace
     prior: Prior
+    directions: Mapping[str, Direction] = field(default_factory=dict)
 
     def without_encoder(self) -> RewardPopulation:
         """The same population where there is no encoder: its features are left out of the prior."""
@@ -125,7 +134,7 @@ class RewardPopulation:
                 kind: Context(context.mean[kept], context.within[grid]) for kind, context in self.prior.contexts.items()
             },
         )
-        return RewardPopulation(self.name, space, prior)
+        return RewardPopulation(self.name, space, prior, select_columns(self.directions, kept))
 
     def to_json(self) -> str:
         """Convert to JSON; numbers are rounded to five digits."""
@@ -142,6 +151,7 @@ class RewardPopulation:
             scales=_listed(prior.scales),
             scale_weights=_listed(prior.scale_weights),
             temper=prior.temper,
+            directions=dict(self.directions),
         ).model_dump_json()
 
     @classmethod
@@ -175,7 +185,7 @@ class RewardPopulation:
         squares = {prior.covariance.shape, *(each.within.shape for each in contexts.values())}
         if shapes != {(size,)} or squares != {(size, size)}:
             raise InputError(f"{where}: its numbers do not fit its {size} features.", remedy="Make the file again.")
-        return cls(read.name, read.space, prior)
+        return cls(read.name, read.space, prior, read.directions)
 
 
 @cache
@@ -183,6 +193,43 @@ def load_population() -> RewardPopulation:
     """The population that ships."""
     content = files("hyperalign.programs.reward").joinpath("default.json").read_bytes()
     return RewardPopulation.from_json(content, where="the default population")
+
+
+def adapt_to_encoder(base: RewardPopulation, encoder: Encoder) -> RewardPopulation:
+    """A population whose features have an encoder that it does not know yet.
+
+    The encoder's axes and the expected tastes are learned from the contrasts that ship; embeddings of these are read
+    once.
+
+    Args:
+        base: has everything but the encoder.
+        encoder: the new one.
+
+    Raises:
+        ModelServerError: the encoder could not be reached.
+    """
+    bare = base.without_encoder()
+    sides = [(each.prompt, text) for each in load_contrasts() for text in (each.high, each.low)]
+    raw = encoder.encode(sides).astype(np.float64)
+    axes = principal_axes(encoder.name, raw, np.full(len(raw), 1 / len(raw)), ENCODER_COMPONENTS)
+    space = bare.space.with_encoder(axes)
+    differences = read_contrasts(space, encoder)
+    size = len(space.names)
+    old = [space.names.index(name) for name in bare.space.names]
+    contexts = {}
+    for kind, context in bare.prior.contexts.items():
+        mean, within = np.zeros(size), np.eye(size)
+        mean[old] = context.mean
+        within[np.ix_(old, old)] = context.within
+        contexts[kind] = Context(mean, within)
+    prior = replace(bare.prior, mean=np.zeros(size), covariance=expected_tastes(differences), contexts=contexts)
+    return RewardPopulation(base.name, space, prior, learn_directions(differences))
+
+
+def expected_tastes(differences: Mapping[str, Array]) -> Array:
+    """The covariance of weights over people of whom nothing is known, from the contrasts' differences by dimension."""
+    tastes = contrast_covariance(differences)
+    return np.asarray(_TASTES * tastes + _OTHER_TASTES * np.eye(len(tastes)), dtype=np.float64)
 
 
 def estimate_population(
@@ -230,7 +277,7 @@ def estimate_from_rows(
         if sum(len(texts) > 1 for texts in written) >= _FEWEST_PEOPLE:
             contexts[kind] = estimate_context(written, settings, backed_by=base.prior.contexts.get(kind))
     start = replace(base.prior, contexts=contexts)
-    return RewardPopulation(name, base.space, estimate_prior(seen, start, settings))
+    return replace(base, name=name, prior=estimate_prior(seen, start, settings))
 
 
 def _readings(record: Record) -> list[Reading]:
@@ -268,6 +315,7 @@ class _File(_Frozen):
     scales: list[float]
     scale_weights: list[float]
     temper: float
+    directions: dict[str, Direction] = {}
 
 
 def _listed(values: Array) -> list[float]:
