@@ -6,8 +6,9 @@ per token, beyond the prompt alone. By letter, by tested statements and by Synth
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import dspy
 
@@ -108,6 +109,8 @@ class _TaskChoices:
     profiles: Profiles
     journal: Journal
     synthesize: SynthesizeMe
+    locks: dict[str, threading.Lock] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def score(self, name: str, case: Case) -> tuple[str, str, ChoiceScore | None]:
         """Name, case id, and the score, from the journal if it is there; None where it cannot be had."""
@@ -161,10 +164,14 @@ class _TaskChoices:
         return found.model_copy(update={"stated": [*found.stated, case.stated]}) if case.stated else found
 
     def _learn(self, records: tuple[Record, ...]) -> Synthesized | None:
+        """What SynthesizeMe makes of one person, once, however many of their cases are asked at a time."""
         key = f"{synthesizeme.NAME}/{records_id(records)}"
-        kept = self.journal.get(key)
-        if kept is None:
-            learned = self.synthesize.learn(records)
-            kept = {"learned": None if learned is None else learned.to_json()}
-            self.journal.put(key, kept)
+        with self.lock:
+            lock = self.locks.setdefault(key, threading.Lock())
+        with lock:
+            kept = self.journal.get(key)
+            if kept is None:
+                learned = self.synthesize.learn(records)
+                kept = {"learned": None if learned is None else learned.to_json()}
+                self.journal.put(key, kept)
         return None if kept["learned"] is None else Synthesized.from_json(kept["learned"])

@@ -59,6 +59,20 @@ def test_letters_give_probabilities(scripted_server: ScriptedServer, tmp_path: P
     assert all(key.startswith("tastes/few-shot-letter/") for key in listed(folder.path, "scores.jsonl", "key"))
 
 
+def test_synthesizeme_learns_each_person_once(scripted_server: ScriptedServer, tmp_path: Path) -> None:
+    summary, folder = evaluate_choices(
+        {"tastes": Tastes(people=6, records=4, cases_each=3)},
+        ChoicePlan(split="dev", users=2),
+        source=source(scripted_server, "synthesizeme"),
+        out=tmp_path / "run",
+    )
+    found = summary["tasks"]["tastes"]["conditions"]["synthesizeme"]
+    assert found["pick"]["n_cases"] == 6
+    assert "pick_own_over_other" in found
+    learned = [key for key in listed(folder.path, "scores.jsonl", "key") if key.startswith("synthesizeme/")]
+    assert len(learned) == len(set(learned)) == 2
+
+
 def test_a_strategy_that_does_not_exist(scripted_server: ScriptedServer) -> None:
     with pytest.raises(InputError, match="no strategy 'magic'"):
         source(scripted_server, "magic")
