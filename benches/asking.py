@@ -19,7 +19,7 @@ import numpy as np
 
 from hyperalign.evals.cases import Split
 from hyperalign.evals.tasks.ukpconvarg import UKPConvArg
-from hyperalign.programs.reward.asking import expected_information
+from hyperalign.programs.reward.asking import choose_question
 from hyperalign.programs.reward.population import (
     FeatureRow,
     RewardPopulation,
@@ -62,8 +62,8 @@ def follow(prior: Prior, pool: Array, held_out: Array, *, by_information: bool, 
         start = posterior.mean
         losses.append(-float(np.log(np.maximum(posterior.probabilities(held_out), 1e-12)).mean()))
         # The pool's rows know who was chosen, and the information of a question does not depend on it.
-        best = expected_information(posterior, pool[left]).argmax() if by_information else draw.integers(len(left))
-        asked.append(left.pop(int(best)))
+        best = choose_question(posterior, pool[left])[0] if by_information else int(draw.integers(len(left)))
+        asked.append(left.pop(best))
     return np.array(losses)
 
 

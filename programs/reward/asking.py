@@ -3,8 +3,10 @@
 The expected information of a question is the mutual information of its answer and the weights, H[E p] - E H[p]: high
 where the answer is open and each set of weights is sure of it (Bayesian active learning by disagreement, Houlsby et al.
 2011). Under a normal posterior the reward difference of two answers is normal, so both terms are integrals over one
-number, by Gauss-Hermite quadrature. What an answer will shrink is known before it is given, up to its probability
-(Sherman and Morrison 1950), which says about how many questions are left.
+number, by Gauss-Hermite quadrature. Alone it prefers odd answers that tell of nothing else, so it is weighted by what
+the answer tells of the other questions (information density, Settles and Craven 2008). What an answer will shrink is
+known before it is given, up to its probability (Sherman and Morrison 1950), which says about how many questions are
+left.
 """
 
 from __future__ import annotations
@@ -19,7 +21,15 @@ from .features import Reading, read_features
 from .posterior import Array, Posterior
 from .reward import Reward
 
-__all__ = ["ENOUGH", "Question", "QuestionPool", "count_questions_left", "expected_information"]
+__all__ = [
+    "ENOUGH",
+    "Question",
+    "QuestionPool",
+    "choose_question",
+    "count_questions_left",
+    "expected_information",
+    "relevance",
+]
 
 ENOUGH = 0.03
 """Nats below which a question is not worth asking; a coin's answer holds 0.69."""
@@ -28,6 +38,8 @@ _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 _SURE = 1e-12
 _MOST = 200
+_COMPARED = 150
+"""At most so many questions stand for all others."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +68,45 @@ def expected_information(posterior: Posterior, differences: Array) -> Array:
     for share, center, covariance in zip(posterior.shares, posterior.means, posterior.covariances, strict=True):
         spread = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", differences, covariance, differences), 0.0))
         logits = (differences @ center)[:, None] + spread[:, None] * _NODES
-        chosen = 1.0 / (1.0 + np.exp(-np.clip(logits, -40.0, 40.0)))
+        chosen = _logistic(logits)
         mean += share * (chosen @ _WEIGHTS)
         entropy += share * (_entropy(chosen) @ _WEIGHTS)
     information: Array = np.maximum(_entropy(mean) - entropy, 0.0)
     return information
+
+
+def relevance(posterior: Posterior, differences: Array) -> Array:
+    """What the answer to each question tells of the reward differences of all, in nats, shape (n,).
+
+    It is the mean over the questions of the mutual information with a normal reading of the answer whose precision is
+    the expected p (1 - p).
+
+    Args:
+        posterior: what is known of the weights.
+        differences: features of the first answer minus those of the second, shape (n, d).
+    """
+    mean, covariance = posterior.mean, posterior.covariance
+    others = differences[:: -(-len(differences) // _COMPARED)]
+    shared = others @ covariance @ differences.T
+    own = np.maximum(np.einsum("ij,jk,ik->i", differences, covariance, differences), _SURE)
+    theirs = np.maximum(np.einsum("ij,jk,ik->i", others, covariance, others), _SURE)
+    chosen = _logistic((differences @ mean)[:, None] + np.sqrt(own)[:, None] * _NODES)
+    precision = (chosen * (1.0 - chosen)) @ _WEIGHTS
+    settled = precision * shared**2 / (1.0 + precision * own) / theirs[:, None]
+    told: Array = (-0.5 * np.log1p(-np.clip(settled, 0.0, 1.0 - _SURE))).mean(axis=0)
+    return told
+
+
+def choose_question(posterior: Posterior, differences: Array) -> tuple[int, float]:
+    """The number of the question to ask next, and its expected information in nats.
+
+    Args:
+        posterior: what is known of the weights.
+        differences: features of the first answer minus those of the second, at least one, shape (n, d).
+    """
+    information = expected_information(posterior, differences)
+    best = int((information * relevance(posterior, differences)).argmax())
+    return best, float(information[best])
 
 
 def count_questions_left(
@@ -82,13 +128,12 @@ def count_questions_left(
     for count in range(most):
         if not len(left):
             return None
-        information = expected_information(replace(posterior, covariances=covariances), left)
-        best = int(information.argmax())
-        if information[best] < enough:
+        best, information = choose_question(replace(posterior, covariances=covariances), left)
+        if information < enough:
             return count
         asked, left = left[best], np.delete(left, best, axis=0)
         for at, covariance in enumerate(covariances):
-            chosen = 1.0 / (1.0 + np.exp(-np.clip(means[at] @ asked, -40.0, 40.0)))
+            chosen = float(_logistic(means[at] @ asked))
             gain = covariance @ asked
             known = chosen * (1.0 - chosen)
             covariances[at] = covariance - known * np.outer(gain, gain) / (1.0 + known * float(asked @ gain))
@@ -129,14 +174,12 @@ class QuestionPool:
         return cls(questions, differences.reshape(len(pairs), len(reward.population.space.names)))
 
     def choose(self, posterior: Posterior) -> tuple[int, float]:
-        """The number of the question that would teach most, and its expected information in nats.
+        """The number of the question to ask next, and its expected information in nats.
 
         Args:
             posterior: what is known of the weights.
         """
-        information = expected_information(posterior, self.differences)
-        best = int(information.argmax())
-        return best, float(information[best])
+        return choose_question(posterior, self.differences)
 
     def without(self, asked: Collection[Question]) -> QuestionPool:
         """The pool without some questions, whichever answer they name first."""
@@ -154,3 +197,8 @@ def _entropy(chosen: Array) -> Array:
     inside = np.clip(chosen, _SURE, 1 - _SURE)
     entropy: Array = -(inside * np.log(inside) + (1 - inside) * np.log1p(-inside))
     return entropy
+
+
+def _logistic(logits: Array) -> Array:
+    shares: Array = 1.0 / (1.0 + np.exp(-np.clip(logits, -40.0, 40.0)))
+    return shares
