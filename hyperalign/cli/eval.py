@@ -114,8 +114,8 @@ def eval_(
     if task == "choices":
         from .eval_choices import eval_choices
 
-        others = {"--form": form, "--cases": cases, "--without": without, "--curve": curve, "--letters": letters}
-        _refuse(task, {**others, "--best-of": best_of > 1, "--program": optimized, "--dry-run": dry_run})
+        unused = {"--form": form, "--cases": cases, "--without": without, "--curve": curve, "--letters": letters}
+        _refuse(task, {**unused, "--best-of": best_of > 1, "--program": optimized, "--dry-run": dry_run})
         eval_choices(
             data,
             tasks=tasks or [],
