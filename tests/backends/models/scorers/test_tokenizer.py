@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from hyperalign.backends.models.catalogue import resolve
 from hyperalign.backends.models.gguf_file import GGUFFile
+from hyperalign.backends.models.llama_server import LlamaServer, ServerSettings
 from hyperalign.backends.models.scorers.tokenizer import ChatTokenizer, check_tokenizer
 from hyperalign.errors import ModelError
 
 gguf: Any = pytest.importorskip("gguf", reason="the 'local' extra is not installed")
-xllamacpp: Any = pytest.importorskip("xllamacpp", reason="the 'local' extra is not installed")
+pytest.importorskip("tokenizers", reason="the 'local' extra is not installed")
 
 CHAT = "{% for m in messages %}<|user|>{{ m.content }}{% endfor %}<|assistant|>"
 WORDS = ["<|user|>", "<|assistant|>", "<tool>", "a", "b", "Ġ", "1", "2", "ab", "Ġa", "'", "s", "S", "Ċ", "'s", "'S"]
@@ -84,6 +88,40 @@ def test_a_users_words_never_become_control_tokens(smollm: ChatTokenizer) -> Non
     controls = set(smollm.special.values())
     assert [t for t in attack if t in controls] == [t for t in honest if t in controls]
     assert not controls & set(smollm.tokens(forged))
+
+
+def test_text_is_split_as_llama_cpp_splits_it(smollm: ChatTokenizer) -> None:
+    pytest.importorskip("xllamacpp", reason="the 'local' extra is not installed")
+    chance = random.Random(0)
+    plain = [chr(code) for code in range(9, 0x3000) if chr(code).isprintable() or chr(code).isspace()]
+    parts = [
+        "\u00a0",
+        "\r\n",
+        "  ",
+        "'s",
+        "'LL",
+        "a",
+        "Z",
+        "7",
+        "½",
+        "日本",
+        "👩\u200d👩",
+        "<|im_end|>",
+        "<repo_name>",
+        " the",
+    ]
+    mixed = [[*chance.choices(plain, k=5), *chance.choices(parts, k=15)] for _ in range(100)]
+    texts = ["".join(chance.sample(each, k=20)) for each in mixed]
+    server = LlamaServer(resolve("smollm2-135m-instruct"), ServerSettings(threads=1, slots=1, context=256))
+    try:
+        address = server.address()
+        with httpx.Client(headers={"Authorization": f"Bearer {address.key}"}, timeout=60) as client:
+            for text in texts:
+                asked = {"content": text, "add_special": False, "parse_special": False}
+                answer = client.post(address.base.removesuffix("/v1") + "/tokenize", json=asked).raise_for_status()
+                assert smollm.tokens(text) == answer.json()["tokens"], text
+    finally:
+        server.close()
 
 
 def test_any_text_comes_back(smollm: ChatTokenizer) -> None:
