@@ -102,7 +102,7 @@ class RewardSolver:
         return RewardScores(
             predict(own),
             predict(theirs) if theirs is not None else None,
-            predict(Reward(population).posterior),
+            predict(self._posterior(case, ())),
             predict(replace(own, means=2 * population.prior.mean - own.means)),
         )
 
