@@ -1,9 +1,12 @@
-"""Makes candidates without a model: from a space, from measured style, and from examples; none is kept untested."""
+"""Makes candidates without a model: from a space, from measured style, and from examples; none is kept untested.
+
+Reading is what a fit costs, so few statements are tested by a model, on few records.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hyperalign.profile import EXAMPLE_ID, SPACE_ID, Evidence, Hypothesis
@@ -16,7 +19,9 @@ from .scope import touches
 from .selection import Rules
 
 __all__ = [
-    "MAX_DIMENSIONS",
+    "MAX_TESTED",
+    "SHOWN_RECORDS",
+    "TESTED_RECORDS",
     "Candidate",
     "find_untestable",
     "from_edits",
@@ -24,8 +29,16 @@ __all__ = [
     "from_measurement",
     "from_space",
     "proposal_split",
+    "records_to_read",
     "shortlist",
 ]
+
+SHOWN_RECORDS = 6
+"""How many of the person's records the model sees when it proposes hypotheses."""
+
+TESTED_RECORDS = 11
+"""How many of the person's records a model reads to test statements, by default: with six of other people's, a fit
+takes at most 40 calls of a hosted model."""
 
 EXAMPLE_WORDS = 80
 MAX_CLAIMS = 12
@@ -43,25 +56,48 @@ class Candidate:
 def proposal_split(records: Sequence[Record], rules: Rules) -> list[Record]:
     """The records to make hypotheses from: every second one, so that the others can test them.
 
-    If too few choices would be left for a test, all of them: the hypotheses can't be tested then.
+    None of choices that would leave too few for a test.
     """
-    if are_choices(records) and len(records) < 2 * rules.min_records:
-        return list(records)
-    return list(records[::2]) if len(records) > 1 else []
+    if len(records) < (2 * rules.min_records if are_choices(records) else 2):
+        return []
+    return list(records[::2])
+
+
+def records_to_read(records: Sequence[Record], shown: Sequence[Record], count: int) -> list[Record]:
+    """The records that a model reads to test statements: the newest, those first that made no hypothesis.
+
+    Args:
+        records: the person's, the oldest first.
+        shown: those that the model saw when it proposed hypotheses.
+        count: the most to read.
+    """
+    made_from = {record.id for record in shown}
+    newest = sorted(range(len(records)), key=lambda at: (records[at].id in made_from, -at))
+    return [records[at] for at in sorted(newest[:count])]
 
 
 def find_untestable(
-    candidates: Sequence[Candidate], records: Sequence[Record], others: Sequence[Record], rules: Rules
+    candidates: Sequence[Candidate],
+    records: Sequence[Record],
+    read: Sequence[Record],
+    others: Sequence[Record],
+    rules: Rules,
 ) -> dict[str, str]:
-    """Find candidates that have too few records for any test: the reasons by hypothesis id."""
+    """Find candidates that have too few records for any test: the reasons by hypothesis id.
+
+    Args:
+        candidates: statements and examples.
+        records: the person's, which test what is measured.
+        read: those of them that a model reads, which test everything else.
+        others: other people's.
+        rules: what a test needs.
+    """
     what = "choices" if are_choices(records) else "records"
     reasons = {}
     for candidate in candidates:
-        left = sum(record.id not in candidate.made_from for record in records)
-        reason = rules.explain_too_few(left, len(others), what)
-        if reason and not left:
-            reason = f"made from all of the {what}, so none is left to test it"
-        if reason:
+        able = records if candidate.claim else read
+        left = sum(record.id not in candidate.made_from for record in able)
+        if reason := rules.explain_too_few(left, len(others), what):
             reasons[candidate.hypothesis.id] = reason
     return reasons
 
@@ -138,31 +174,41 @@ def _quote_best_sentence(claim: StyleClaim, records: Sequence[Record]) -> list[E
     return [Evidence(quote=quote, record=name, checked=float(holds > 0))]
 
 
-MAX_DIMENSIONS = 24
-_MAX_SUBJECTS = 12
+MAX_TESTED = 12
+"""Statements that a model tests, at most; what is measured costs nothing, and is tested beside."""
+_MAX_SUBJECTS = 4
 # Groups of dimensions without a subject, the likeliest to show in an answer first.
 _RANK = ("own", "manner", "disposition", "quality", "need", "life", "demographics", "interest")
 
 
-def shortlist(space: Space, records: Sequence[Record], limit: int = MAX_DIMENSIONS) -> Space:
+def shortlist(
+    space: Space, records: Sequence[Record], limit: int = MAX_TESTED, *, nearness: Mapping[str, float] | None = None
+) -> Space:
     """Choose the dimensions to test on a person's records.
 
-    Texts are tested for manner alone. Choices are tested for subjects that recur in them, then for manner, then for the
-    rest, up to ``limit``: a subject that is met once would be judged by unrelated answers. It does not matter which
-    answer was chosen, so that the shortlist cannot favor a result.
+    The nearest to the person's reward come first, where that is known. Then texts are tested for manner, and choices
+    for subjects that recur in them, for manner, and for the rest: a subject that is met once would be judged by
+    unrelated answers. But for the nearness it does not matter which answer was chosen.
+
+    Args:
+        space: the dimensions.
+        records: the person's.
+        limit: the most dimensions to choose.
+        nearness: of dimensions whose direction among features is known, how near it is to the reward's weights; higher
+            is nearer. It must not depend on which answers were chosen in records that test them.
     """
-    if not are_choices(records):
-        return space.model_copy(
-            update={"dimensions": [each for each in space.dimensions if each.shows_in != "choices"]}
-        )
-    open_to = [each for each in space.dimensions if each.shows_in != "writing"]
+    near = nearness or {}
+    written = not are_choices(records)
+    open_to = [each for each in space.dimensions if each.shows_in != ("choices" if written else "writing")]
     counts = {each.name: _count_touched(each, records) for each in open_to if each.words}
     often = max(2, math.ceil(len(records) / 2))
     subjects = sorted(
         (each for each in open_to if counts.get(each.name, 0) >= often), key=lambda each: -counts[each.name]
     )
     others = sorted((each for each in open_to if not each.words), key=lambda each: _RANK.index(each.group))
-    chosen = {each.name for each in [*subjects[:_MAX_SUBJECTS], *others][:limit]}
+    known = sorted((each for each in open_to if each.name in near), key=lambda each: -near[each.name])
+    ranked = dict.fromkeys(each.name for each in [*known, *subjects[:_MAX_SUBJECTS], *others])
+    chosen = set(list(ranked)[:limit])
     return space.model_copy(update={"dimensions": [each for each in open_to if each.name in chosen]})
 
 

@@ -9,7 +9,7 @@ from hyperalign.budget import Usage
 from hyperalign.records import Record, are_choices, other_text, own_text, prompt_of, split_by_kind
 from hyperalign.space import Space, load_space
 
-from .candidates import proposal_split, shortlist
+from .candidates import MAX_TESTED, SHOWN_RECORDS, TESTED_RECORDS, proposal_split, records_to_read, shortlist
 from .hypothesis_tests.choice import STATEMENTS_PER_CALL
 from .selection import Rules
 
@@ -54,16 +54,26 @@ def estimate_cost(
     """
     space = space or load_space()
     steps: dict[str, Usage] = {}
-    for part in split_by_kind(records):
+    kinds = split_by_kind(records)
+    for part in kinds:
         like = [record for record in others if are_choices([record]) == are_choices(part)]
-        score = _by_choice(part, like, space, statements_per_call) if by_choice else _by_likelihood(part, like, space)
+        share = 1 if len(kinds) == 1 else 2
+        like = like[: max(Rules().min_records, len(like) // share)]
+        read = records_to_read(part, _shown(part), max(Rules().min_records, TESTED_RECORDS // share))
+        counts = _statements(part, space)
+        if by_choice:
+            score = _by_choice(read, like, counts, _shown(part), statements_per_call)
+        else:
+            score = _by_likelihood(read, like, sum(counts))
         for step, usage in (("infer", _infer(part, like)), ("score", score), ("evidence", _evidence(score, by_choice))):
             steps[step] = steps.get(step, Usage()) + usage
     return steps
 
 
 def _infer(records: Sequence[Record], others: Sequence[Record]) -> Usage:
-    made_from = proposal_split(records, Rules())
+    made_from = _shown(records)
+    if not made_from:
+        return Usage()
     if are_choices(records):
         asked, instruction, shown = CHOICE_QUESTIONS, CHOICE_INSTRUCTION_TOKENS, sum(map(_beside, made_from))
     else:
@@ -87,12 +97,18 @@ def _evidence(score: Usage, by_choice: bool) -> Usage:
     return Usage(calls=calls, tokens_in=calls * CHECK_TOKENS)
 
 
-def _by_choice(records: Sequence[Record], others: Sequence[Record], space: Space, size: int) -> Usage:
+def _by_choice(
+    records: Sequence[Record],
+    others: Sequence[Record],
+    counts: tuple[int, int],
+    shown: Sequence[Record],
+    size: int,
+) -> Usage:
     """Each call shows a record beside another text of about its length, in both orders."""
-    of_space, free = _statements(records, space)
-    made_from = {record.id for record in proposal_split(records, Rules())}
-    counts = [of_space + (0 if record.id in made_from else free) for record in records]
-    mine, theirs = sorted(counts, reverse=True), [of_space + free] * len(others)
+    of_space, free = counts
+    made_from = {record.id for record in shown}
+    own = [of_space + (0 if record.id in made_from else free) for record in records]
+    mine, theirs = sorted(own, reverse=True), [of_space + free] * len(others)
     # Choices are all read; of texts, futile statements are stopped after the first few.
     stops = not are_choices(records) and len(mine) + len(theirs) > 2 * SCREENED_ROWS
     asked = [
@@ -109,8 +125,7 @@ def _by_choice(records: Sequence[Record], others: Sequence[Record], space: Space
     return Usage(calls=calls, tokens_in=tokens, tokens_out=2 * sum(asked) * LINE_TOKENS)
 
 
-def _by_likelihood(records: Sequence[Record], others: Sequence[Record], space: Space) -> Usage:
-    statements = sum(_statements(records, space))
+def _by_likelihood(records: Sequence[Record], others: Sequence[Record], statements: int) -> Usage:
     if not statements:
         return Usage()
     every = [*records, *others]
@@ -126,8 +141,16 @@ def _statements(records: Sequence[Record], space: Space) -> tuple[int, int]:
     """How many statements of the space and of the model are tested; none with too few records."""
     rules = Rules()
     free = CHOICE_QUESTIONS if are_choices(records) else FREE_HYPOTHESES
-    of_space = len(shortlist(space, records).dimensions) if len(records) >= rules.min_records else 0
-    return of_space, free if len(records) - len(proposal_split(records, rules)) >= rules.min_records else 0
+    made_from = _shown(records)
+    can_test = bool(made_from) and len(records) - len(made_from) >= rules.min_records
+    limit = MAX_TESTED - (free if made_from else 0)
+    of_space = len(shortlist(space, records, limit).dimensions) if len(records) >= rules.min_records else 0
+    return of_space, free if can_test else 0
+
+
+def _shown(records: Sequence[Record]) -> list[Record]:
+    """The records that the model sees when it proposes hypotheses."""
+    return proposal_split(records, Rules())[-SHOWN_RECORDS:]
 
 
 def _words(record: Record) -> int:

@@ -32,6 +32,9 @@ from hyperalign.space import Space, load_space
 
 from .binary_choice import LazyScorer
 from .candidates import (
+    MAX_TESTED,
+    SHOWN_RECORDS,
+    TESTED_RECORDS,
     Candidate,
     find_untestable,
     from_edits,
@@ -39,6 +42,7 @@ from .candidates import (
     from_measurement,
     from_space,
     proposal_split,
+    records_to_read,
     shortlist,
 )
 from .evidence import CheckEvidence, find_evidence
@@ -128,6 +132,7 @@ class FitConfig:
     rules: Rules = field(default_factory=Rules)
     space: Space = field(default_factory=load_space)
     reference: int = REFERENCE_RECORDS
+    tested: int = TESTED_RECORDS
     half_life: float | None = None
     statements_per_call: int | None = None
     seed: int = 0
@@ -144,11 +149,17 @@ class FitConfig:
             if life is not None and life <= 0:
                 raise InputError(f"A half-life of {life:g} records.", remedy="Give one above 0, such as 12.")
 
+    def halved(self) -> FitConfig:
+        """The same with half as many records that a model reads, but enough for a test."""
+        own, others = (max(self.rules.min_records, count // 2) for count in (self.tested, self.reference))
+        return replace(self, tested=own, reference=others)
+
     def __reduce__(self) -> tuple[type[FitConfig], tuple[Any, ...]]:
         kept = (
             self.rules,
             self.space,
             self.reference,
+            self.tested,
             self.half_life,
             self.statements_per_call,
             self.seed,
@@ -196,8 +207,11 @@ class Fitter:
             return Fit(self.build_bare_profile(user, reward), Memory(reward=reward))
         parts, unreadable = dict[str, FitPart](), 0
         with tally_answers() as tally:
-            for some in split_by_kind(distinct):
-                parts[record_kind(some)], count = self._fit_kind(user, some)
+            kinds = split_by_kind(distinct)
+            # Of two kinds each gets half of what is read.
+            fitter = replace(self, config=self.config.halved()) if len(kinds) > 1 else self
+            for some in kinds:
+                parts[record_kind(some)], count = fitter._fit_kind(user, some)
                 unreadable += count
         read = {record.id for record in distinct}
         repeats = dict.fromkeys(record.id for record in records if record.id not in read)
@@ -252,25 +266,23 @@ class Fitter:
     def _fit_kind(self, user: str, records: Sequence[Record]) -> tuple[FitPart, int]:
         """Fit texts or choices; also counts the proposals that could not be parsed."""
         split = proposal_split(records, self.config.rules)
+        seen = split[-SHOWN_RECORDS:]
         against, shown = self.draw_reference(user, records)
-        free, invented, unreadable = self.propose(split, shown)
+        free, invented, unreadable = self.propose(seen, shown)
+        read = records_to_read(records, seen, self.config.tested)
         candidates = [
             *free,
             # Half of an edit is the draft's; only the changes are the person's.
             *from_measurement([record for record in split if not isinstance(record, Edit)]),
             *from_edits(split),
             # Own texts shown as examples must be tested on the others; choices bear each other out.
-            *(
-                from_examples(records, CHOICE_EXAMPLES)
-                if are_choices(records)
-                else from_examples(split, _TEXT_EXAMPLES)
-            ),
-            *from_space(shortlist(self.config.space, records)),
+            *(from_examples(read, CHOICE_EXAMPLES) if are_choices(records) else from_examples(split, _TEXT_EXAMPLES)),
+            *from_space(shortlist(self.config.space, records, MAX_TESTED - len(free))),
         ]
-        futile = find_untestable(candidates, records, against, self.config.rules)
+        futile = find_untestable(candidates, records, read, against, self.config.rules)
         tested = [each for each in candidates if each.hypothesis.id not in futile]
         rows = [*records, *against]
-        matrices = self.test(tested, records, against, user=user, rows=rows)
+        matrices = self.test(tested, records, against, user=user, rows=rows, read=[*read, *against])
         about = self.find_subjects(rows)
         chosen = self.select(tested, matrices, user, about)
         untested = [
@@ -330,6 +342,7 @@ class Fitter:
         *,
         user: str,
         rows: Sequence[Record],
+        read: Sequence[Record] | None = None,
     ) -> list[ScoreMatrix]:
         """Test candidates, the cheapest test first.
 
@@ -339,9 +352,10 @@ class Fitter:
             others: other people's; tests by choice show the person's texts beside these.
             user: the person.
             rows: the records to test on.
+            read: those of them that a model reads; all if None.
 
         Returns:
-            One matrix for each test, of shape (rows, candidates that the test applies to).
+            One matrix for each test, of shape (rows or read, candidates that the test applies to).
         """
         made_from = {candidate.hypothesis.id: candidate.made_from for candidate in candidates}
         hypotheses = [candidate.hypothesis for candidate in candidates]
@@ -349,7 +363,8 @@ class Fitter:
         for test in self._choose_tests(candidates, records, others):
             with self.config.budget.step("score"):
                 progress = self.config.progress
-                matrices.append(fill(test, hypotheses, rows, made_from=made_from, user=user, progress=progress))
+                some = rows if read is None or isinstance(test, MeasurementTest) else read
+                matrices.append(fill(test, hypotheses, some, made_from=made_from, user=user, progress=progress))
         return matrices
 
     def _choose_tests(

@@ -18,6 +18,7 @@ from hyperalign.scores import Scorer
 from hyperalign.space import Space, load_space
 
 from .binary_choice import LazyScorer, ScorerChoice
+from .candidates import TESTED_RECORDS
 from .evidence import CheckEvidence
 from .extract import ExtractPreferences
 from .fit_result import Fit, Memory
@@ -48,7 +49,9 @@ class Personalizer(Program):
         strategy: how a profile is put before the model, by name or your own.
         rules: what it takes to be kept.
         space: the dimensions tried beside free hypotheses; the shipped ones if None.
-        reference: how many records of other people to test against.
+        reference: how many records of other people to test statements against.
+        tested: how many of the person's records a model reads to test statements; half as many of texts and of choices
+            where there are both.
         half_life: the number of newer records after which a statement's evidence counts half; None counts all alike.
         encoder: embeds texts for the reward, where ``reward_population`` knows it; without one, features are measured.
         reward_population: the features of the reward, and other people's weights; the one that ships if None.
@@ -74,6 +77,7 @@ class Personalizer(Program):
         rules: Rules | None = None,
         space: Space | None = None,
         reference: int = REFERENCE_RECORDS,
+        tested: int = TESTED_RECORDS,
         half_life: float | None = None,
         encoder: Encoder | None = None,
         reward_population: RewardPopulation | None = None,
@@ -99,6 +103,7 @@ class Personalizer(Program):
             rules=rules or Rules(seed=seed),
             space=space or load_space(),
             reference=reference,
+            tested=tested,
             half_life=half_life,
             statements_per_call=statements_per_call,
             seed=seed,
@@ -209,6 +214,7 @@ class Personalizer(Program):
             "space": config.space.fingerprint,
             "population": sorted(record.id for record in config.population.records("")),
             "reference": config.reference,
+            "tested": config.tested,
             "statements_per_call": config.statements_per_call,
             "seed": config.seed,
             "statements": config.statements,

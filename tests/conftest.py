@@ -34,6 +34,8 @@ def isolated_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(f"HYPERALIGN_{name}", raising=False)
     # What is read stays as it is, but where a test asks for more: the extra may be installed.
     monkeypatch.setenv("HYPERALIGN_REDACT", "0")
+    # Rewards read measured features, but where a test asks for an encoder: to open one takes seconds.
+    monkeypatch.setenv("HYPERALIGN_ENCODER", "none")
     # Servers of a test go soon after it: 2 cores are shared by the whole suite.
     monkeypatch.setenv("HYPERALIGN_SERVER_LINGER", "0.5")
     models = home / "cache" / "models"

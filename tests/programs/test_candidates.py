@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hyperalign.programs.candidates import MAX_DIMENSIONS, shortlist
+from hyperalign.programs.candidates import MAX_TESTED, proposal_split, records_to_read, shortlist
+from hyperalign.programs.selection import Rules
 from hyperalign.records import Edit, Pair
 from hyperalign.space import Dimension, Space, load_space
 from tests.programs.toys import jam_sample
@@ -19,17 +20,32 @@ def names(space: Space) -> list[str]:
 
 def test_writing_is_tested_for_what_shows_in_writing() -> None:
     short = shortlist(SPACE, [jam_sample(0), CHOICE])
-    assert len(short.dimensions) == 17
+    assert len(short.dimensions) == MAX_TESTED == 12
     assert {dimension.group for dimension in short.dimensions} == {"manner"}
 
 
 def test_choices_are_tested_for_the_subjects_that_come_up_again_and_for_manner() -> None:
     short = shortlist(SPACE, [CHOICE, OF_TEA, AGAIN])
-    assert len(short.dimensions) == MAX_DIMENSIONS == 24
+    assert len(short.dimensions) == MAX_TESTED
     assert "music" in names(short)
     assert "weddings" not in names(short)
     assert [each for each in names(SPACE) if each in names(short)] == names(short), "in their own order"
     assert {"warm", "brief", "formal"} <= set(names(short))
+
+
+def test_dimensions_near_to_the_reward_come_first() -> None:
+    near = shortlist(SPACE, [CHOICE, AGAIN], limit=3, nearness={"weddings": 0.2, "formal": 0.9, "elsewhere": 1.0})
+    assert set(names(near)) == {"weddings", "formal", "music"}
+
+
+def test_the_newest_records_are_read_and_those_first_that_made_no_hypothesis() -> None:
+    records = [jam_sample(at) for at in range(20)]
+    split = proposal_split(records, Rules())
+    assert [record.id for record in split] == [f"ada-{at}" for at in range(0, 20, 2)]
+    read = records_to_read(records, split[-3:], 5)
+    assert [record.id for record in read] == ["ada-12", "ada-13", "ada-15", "ada-17", "ada-19"]
+    assert records_to_read(records[:4], split, 5) == records[:4]
+    assert proposal_split([CHOICE] * 5, Rules()) == [], "too few would be left to test it"
 
 
 def test_a_subject_that_is_met_once_is_not_worth_testing() -> None:

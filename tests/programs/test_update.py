@@ -74,6 +74,7 @@ def person(lm: dspy.LM, scorer: OverlapScorer | None = None, half_life: float | 
         population=FixedPopulation([*UNDECIDED, *OTHERS]),
         space=SPACE,
         reference=12,
+        tested=200,  # all: what was read once must count as if it were read now
         half_life=half_life,
     )
 
@@ -226,7 +227,13 @@ def test_what_was_let_go_is_not_read_again(lm: dspy.LM) -> None:
 def test_ids_that_people_share_are_theirs_alone(lm: dspy.LM) -> None:
     shared = [record.model_copy(update={"id": str(n)}) for n, record in enumerate(UNDECIDED)]
     fitter = Personalizer(
-        lm, scorer=OverlapScorer(), population=FixedPopulation(shared), space=SPACE, reference=12, half_life=2.0
+        lm,
+        scorer=OverlapScorer(),
+        population=FixedPopulation(shared),
+        space=SPACE,
+        reference=12,
+        tested=200,
+        half_life=2.0,
     )
     mine = [record.model_copy(update={"id": str(n)}) for n, record in enumerate(choices(40))]
     memory = fitter.update(mine[:38]).memory

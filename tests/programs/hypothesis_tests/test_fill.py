@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hyperalign.population import ShippedPopulation
 from hyperalign.profile import Evidence, Hypothesis, TestResult, check_evidence
 from hyperalign.programs.candidates import (
+    MAX_TESTED,
     Candidate,
     find_untestable,
     from_edits,
@@ -163,43 +164,47 @@ def test_the_estimate_knows_what_fitting_does() -> None:
     assert told["score"].calls == 10
     assert asked["score"].calls == 2 * 10, "all statements at once, in both orders"
     one = estimate_cost(ADA, OTHERS, by_choice=True, statements_per_call=1)
-    assert one["score"].calls == 2 * (6 * 17 + 4 * 9), "with four texts, what two of them made can't be tested"
+    assert one["score"].calls == 2 * (6 * 9 + 4 * 5), "with four texts, what two of them made can't be tested"
     six = estimate_cost([jam_sample(i) for i in range(6)], OTHERS, by_choice=True, statements_per_call=1)
-    assert six["score"].calls == 2 * (6 * (17 + FREE_HYPOTHESES) + 3 * 10 + 3 * 9), "half go on after the first rows"
+    assert six["score"].calls == 2 * (6 * (9 + FREE_HYPOTHESES) + 3 * 6 + 3 * 5), "half go on after the first rows"
     assert estimate_cost(ADA[:2], OTHERS)["score"].calls == 0
     assert one["score"].tokens_in > asked["score"].tokens_in > told["score"].tokens_in > 0
     assert (told["evidence"].calls, asked["evidence"].calls) == (2 * CHECKED_STATEMENTS, 2)
     small = estimate_cost(ADA, OTHERS, by_choice=True, space=SPACE, statements_per_call=1)
     assert small["score"].calls == 2 * (6 * 3 + 4 * 2)
+    many = estimate_cost([jam_sample(i) for i in range(100)], OTHERS, by_choice=True)
+    assert sum(usage.calls for usage in many.values()) <= 40
 
 
 def test_the_estimate_of_choices_reads_both_answers_in_both_orders() -> None:
     pairs = [Pair(user="ada", id=f"p{n}", prompt="Say.", chosen="Good day to you.", rejected="hey") for n in range(4)]
     told = estimate_cost(pairs, [])
     assert told["score"].calls == 8
-    phrases = 24 * 2 * PHRASE_TOKENS + QUESTION_TOKENS
+    phrases = MAX_TESTED * 2 * PHRASE_TOKENS + QUESTION_TOKENS
     assert told["score"].tokens_in == 8 * phrases + round(8 * (1 + 4 + 1) * 1.4)
+    assert told["infer"].calls == 0, "what is proposed of four can't be tested"
+    told = estimate_cost([*pairs, *(pair.model_copy(update={"id": f"q{pair.id}"}) for pair in pairs)], [])
     assert told["infer"].calls == CHOICE_QUESTIONS
-    assert told["infer"].tokens_in == CHOICE_INSTRUCTION_TOKENS + round(4 * (1 + 4 + 1) * 1.4), "all four are shown"
+    assert told["infer"].tokens_in == CHOICE_INSTRUCTION_TOKENS + round(4 * (1 + 4 + 1) * 1.4), "half are shown"
 
 
 def test_the_estimate_of_texts_and_choices_is_that_of_both() -> None:
     pairs = [Pair(user="ada", id=f"p{n}", prompt="Say.", chosen="Good day to you.", rejected="hey") for n in range(6)]
     texts, choices, both = (
-        estimate_cost(ADA, OTHERS),
-        estimate_cost(pairs, pairs),
-        estimate_cost([*ADA, *pairs], [*OTHERS, *pairs]),
+        estimate_cost(ADA, OTHERS[:3]),
+        estimate_cost(pairs[:5], pairs[:3]),
+        estimate_cost([*ADA, *pairs[:5]], [*OTHERS, *pairs]),
     )
     assert both == {step: texts[step] + choices[step] for step in ("infer", "score", "evidence")}
-    assert choices["score"].tokens_in > 24 * 24 * 2 * PHRASE_TOKENS
+    assert choices["score"].tokens_in > 16 * MAX_TESTED * 2 * PHRASE_TOKENS
 
 
-def test_hypotheses_are_made_from_half_of_the_records_or_from_all_choices_where_they_are_few() -> None:
+def test_hypotheses_are_made_from_half_of_the_records_where_the_others_can_test_them() -> None:
     pairs: list[Record] = [
         Pair(user="ada", id=f"p{n}", prompt="", chosen="Good day.", rejected="hey") for n in range(7)
     ]
     rules = Rules()
-    assert [len(proposal_split(pairs[:count], rules)) for count in range(1, 8)] == [1, 2, 3, 4, 5, 3, 4]
+    assert [len(proposal_split(pairs[:count], rules)) for count in range(1, 8)] == [0, 0, 0, 0, 0, 3, 4]
     assert [len(proposal_split(ADA[:count], rules)) for count in range(1, 5)] == [0, 1, 2, 2]
     assert len(proposal_split(pairs[:4], Rules(min_records=2))) == 2
 
@@ -209,11 +214,12 @@ def test_what_nothing_can_test_is_known_beforehand() -> None:
         Candidate(make_hypothesis(name), frozenset(record.id for record in ADA[:count]))
         for name, count in (("none", 0), ("one", 1), ("two", 2), ("all", 4))
     ]
-    assert find_untestable(made, ADA, OTHERS, Rules()) == {
+    assert find_untestable(made, ADA, ADA, OTHERS, Rules()) == {
         "two": "only 2 of the person's records could test it (needs 3)",
-        "all": "made from all of the records, so none is left to test it",
+        "all": "only 0 of the person's records could test it (needs 3)",
     }
-    assert set(find_untestable(made, ADA, OTHERS[:2], Rules()).values()) >= {
+    assert set(find_untestable(made, ADA, ADA[:2], OTHERS, Rules())) == {"none", "one", "two", "all"}
+    assert set(find_untestable(made, ADA, ADA, OTHERS[:2], Rules()).values()) >= {
         "only 2 records of other people to compare with"
     }
 

@@ -43,7 +43,9 @@ def test_the_odd_one_out_is_not_shown() -> None:
     for _ in range(30):
         own = draw_cells(rng, 8, LEANING)
         own[5] *= -1
-        refused.append([h.id for h in examples(selected(own, draw_others(rng), Rules(max_examples=8, null_alpha=1.0)).dropped)])
+        refused.append(
+            [h.id for h in examples(selected(own, draw_others(rng), Rules(max_examples=8, null_alpha=1.0)).dropped)]
+        )
     odd = np.mean(["example-r5" in ids for ids in refused])
     rest = np.mean([len(set(ids) - {"example-r5"}) / 7 for ids in refused])
     assert odd > 0.5
