@@ -50,6 +50,9 @@ class Opposite(dspy.Signature):
 _DEMONSTRATIONS = (
     ("User prefers short answers.", "User prefers long answers."),
     ("Enjoys being with many people.", "Enjoys being alone."),
+    ("A devout Muslim.", "Not religious at all."),
+    ("Keen on old trains.", "Bored by trains."),
+    ("Trusts first impressions.", "Waits for evidence before judging."),
     ("Believes that rules must be kept.", "Believes that rules may be broken."),
 )
 
