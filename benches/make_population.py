@@ -23,12 +23,13 @@ from hyperalign.programs.reward.directions import learn_directions, load_contras
 from hyperalign.programs.reward.empirical_bayes import estimate_context
 from hyperalign.programs.reward.features import (
     EDIT_FEATURES,
+    Encoder,
     FeatureSpace,
     Reading,
     build_feature_space,
     read_features,
 )
-from hyperalign.programs.reward.population import RewardPopulation, adapt_to_encoder, expected_tastes
+from hyperalign.programs.reward.population import RewardPopulation, adapt_to_encoder
 from hyperalign.programs.reward.posterior import Array, Context, Prior
 from hyperalign.style.parsed import load_function_words
 
@@ -41,6 +42,7 @@ COURTESY = (
     "forward let know just really great good want need like"
 )
 WORD_COMPONENTS = 20
+LEAST_SHARED = 0.05
 
 
 def people(omit: str) -> dict[str, dict[str, list[Reading]]]:
@@ -54,15 +56,20 @@ def people(omit: str) -> dict[str, dict[str, list[Reading]]]:
     }
 
 
-def context(space: FeatureSpace, genres: dict[str, dict[str, list[Reading]]], encoder: object) -> Context:
-    """The mean over genres, and the covariance of one person's texts in any of them."""
+def context(space: FeatureSpace, genres: dict[str, dict[str, list[Reading]]], encoder: Encoder) -> Context:
+    """The mean over genres, the covariance of one person's texts in any of them, and that of the genres' means."""
     means: list[Array] = []
     texts: list[Array] = []
     for found in genres.values():
-        rows = [read_features(space, readings, encoder) for readings in found.values()]  # type: ignore[arg-type]
+        rows = [read_features(space, readings, encoder) for readings in found.values()]
         means.append(np.mean([each.mean(axis=0) for each in rows], axis=0))
         texts += [each - means[-1] for each in rows]
-    return replace(estimate_context(texts), mean=np.mean(means, axis=0))
+    answers = [Reading(each.prompt, text) for each in load_contrasts() for text in (each.high, each.low)]
+    means.append(read_features(space, answers, encoder).mean(axis=0))
+    spread = np.cov(np.array(means).T)
+    # Four genres say little of how features go together.
+    shared = (spread + np.diag(np.maximum(np.diag(spread), LEAST_SHARED))) / 2
+    return Context(np.mean(means, axis=0), estimate_context(texts).within, shared)
 
 
 def of_edits(space: FeatureSpace, texts: Context) -> Context:
@@ -70,7 +77,7 @@ def of_edits(space: FeatureSpace, texts: Context) -> Context:
     within = texts.within.copy()
     for name in EDIT_FEATURES:
         within[space.names.index(name), space.names.index(name)] = 1.0
-    return Context(np.zeros(len(within)), within)
+    return Context(np.zeros(len(within)), within, texts.shared)
 
 
 def main() -> None:
@@ -103,7 +110,7 @@ def main() -> None:
     print(f"{sum(each == 1.0 for each in agreed)} of {len(agreed)} directions order all held-out contrasts rightly")
     bare_directions = learn_directions(read_contrasts(space))
     print(f"without the encoder: {sum(each.agreement == 1.0 for each in bare_directions.values())}")
-    print(f"trace of expected tastes: {np.trace(expected_tastes(read_contrasts(full.space, encoder))):.2f}")
+    print(f"trace of expected tastes: {np.trace(made.prior.covariance):.2f}")
 
 
 if __name__ == "__main__":

@@ -42,8 +42,9 @@ __all__ = [
 RowKind = Literal["choice", "edit", "text"]
 ENCODER_COMPONENTS = 20
 # Chosen by the log loss of dev choices: P-Soups Style and traits, four and eight choices a person.
-_TASTES = 2.0
-_OTHER_TASTES = 0.02
+_TASTES = 3.0
+_OTHER_TASTES = 0.005
+_ENCODER_TASTES = 1.4  # manner shows in the encoder's components more clearly than in counts
 _FEWEST_PEOPLE = 5
 _SHORT = 5  # digits
 
@@ -130,9 +131,7 @@ class RewardPopulation:
             self.prior,
             mean=self.prior.mean[kept],
             covariance=self.prior.covariance[grid],
-            contexts={
-                kind: Context(context.mean[kept], context.within[grid]) for kind, context in self.prior.contexts.items()
-            },
+            contexts={kind: context.select(kept) for kind, context in self.prior.contexts.items()},
         )
         return RewardPopulation(self.name, space, prior, select_columns(self.directions, kept))
 
@@ -145,7 +144,11 @@ class RewardPopulation:
             mean=_listed(prior.mean),
             covariance=_rows(prior.covariance),
             contexts={
-                kind: _FileContext(mean=_listed(each.mean), within=_rows(each.within))
+                kind: _FileContext(
+                    mean=_listed(each.mean),
+                    within=_rows(each.within),
+                    shared=None if each.shared is None else _rows(each.shared),
+                )
                 for kind, each in prior.contexts.items()
             },
             scales=_listed(prior.scales),
@@ -172,7 +175,7 @@ class RewardPopulation:
                 f"{where}: {describe_invalid_field(error)}.", remedy="Make the file again, or use the default."
             ) from error
         size = len(read.space.names)
-        contexts = {kind: Context(np.array(each.mean), np.array(each.within)) for kind, each in read.contexts.items()}
+        contexts = {kind: each.as_context() for kind, each in read.contexts.items()}
         prior = Prior(
             np.array(read.mean),
             np.array(read.covariance),
@@ -215,21 +218,29 @@ def adapt_to_encoder(base: RewardPopulation, encoder: Encoder) -> RewardPopulati
     space = bare.space.with_encoder(axes)
     differences = read_contrasts(space, encoder)
     size = len(space.names)
+    scales = np.where([name.startswith("encoder") for name in space.names], _ENCODER_TASTES, 1.0)
     old = [space.names.index(name) for name in bare.space.names]
     contexts = {}
     for kind, context in bare.prior.contexts.items():
-        mean, within = np.zeros(size), np.eye(size)
+        mean, within, shared = np.zeros(size), np.eye(size), np.eye(size)
         mean[old] = context.mean
         within[np.ix_(old, old)] = context.within
-        contexts[kind] = Context(mean, within)
-    prior = replace(bare.prior, mean=np.zeros(size), covariance=expected_tastes(differences), contexts=contexts)
+        if context.shared is not None:
+            shared[np.ix_(old, old)] = context.shared
+        contexts[kind] = Context(mean, within, None if context.shared is None else shared)
+    prior = replace(bare.prior, mean=np.zeros(size), covariance=expected_tastes(differences, scales), contexts=contexts)
     return RewardPopulation(base.name, space, prior, learn_directions(differences))
 
 
-def expected_tastes(differences: Mapping[str, Array]) -> Array:
-    """The covariance of weights over people of whom nothing is known, from the contrasts' differences by dimension."""
-    tastes = contrast_covariance(differences)
-    return np.asarray(_TASTES * tastes + _OTHER_TASTES * np.eye(len(tastes)), dtype=np.float64)
+def expected_tastes(differences: Mapping[str, Array], scales: Array) -> Array:
+    """The covariance of weights over people of whom nothing is known.
+
+    Args:
+        differences: of the contrasts, by dimension.
+        scales: what each feature's weight is multiplied with, shape (d,).
+    """
+    tastes = _TASTES * contrast_covariance(differences) * np.outer(scales, scales)
+    return np.asarray(tastes + _OTHER_TASTES * np.eye(len(tastes)), dtype=np.float64)
 
 
 def estimate_population(
@@ -303,6 +314,11 @@ class _Frozen(BaseModel):
 class _FileContext(_Frozen):
     mean: list[float]
     within: list[list[float]]
+    shared: list[list[float]] | None = None
+
+    def as_context(self) -> Context:
+        shared = None if self.shared is None else np.array(self.shared)
+        return Context(np.array(self.mean), np.array(self.within), shared)
 
 
 class _File(_Frozen):

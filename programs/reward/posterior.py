@@ -12,7 +12,7 @@ of one covariance, weighted by each scale's evidence.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -36,10 +36,18 @@ class Context:
     Attributes:
         mean: the mean of their features, shape (d,).
         within: the covariance of one person's texts, shape (d, d).
+        shared: the covariance of what all texts of a genre share, whoever writes them, shape (d, d); None where the
+            person's texts are known to be of the same genre as the population's.
     """
 
     mean: Array
     within: Array
+    shared: Array | None = None
+
+    def select(self, places: Sequence[int]) -> Context:
+        """The same context in a part of the features, by their places."""
+        grid = np.ix_(places, places)
+        return Context(self.mean[places], self.within[grid], None if self.shared is None else self.shared[grid])
 
 
 @dataclass(frozen=True)
@@ -229,8 +237,16 @@ def _read_texts(prior: Prior, seen: Observations) -> tuple[Array, Array]:
     pull, curvature = np.zeros(dimensions), np.zeros((dimensions, dimensions))
     for kind, texts in seen.texts.items():
         context, weights = prior.contexts[kind], seen.text_weights[kind]
-        pull += weights @ (texts - context.mean)
-        curvature += weights.sum() * context.within
+        count = float(weights.sum())
+        apart = weights @ (texts - context.mean)
+        if context.shared is None:
+            pull += apart
+            curvature += count * context.within
+        else:
+            # What the genre has in common can't be told from the person's manner: it is integrated out.
+            trust = context.within @ np.linalg.inv(context.within / count + context.shared)
+            pull += trust @ (apart / count)
+            curvature += trust @ context.within
     return pull, curvature
 
 
