@@ -112,7 +112,8 @@ def apply_edited_weights(before: Profile, after: Profile) -> Profile:
     if after.reward is None or after.reward == before.reward:
         return after
     known = before.reward.weights if before.reward is not None else {}
-    reward = Reward.from_profile(after.reward)
+    # The search for the weights starts from those that the rows gave, not from those that were typed in.
+    reward = Reward.from_profile(after.reward.model_copy(update={"weights": known or after.reward.weights}))
     for feature, weight in after.reward.weights.items():
         if feature not in known or weight != known[feature]:
             reward = reward.set(feature, weight)
