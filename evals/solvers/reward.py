@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperalign.programs.reward.features import Encoder, Reading, read_features
-from hyperalign.programs.reward.population import FeatureRow, RewardPopulation, estimate_from_rows, read_rows
+from hyperalign.programs.reward.population import (
+    FeatureRow,
+    RewardPopulation,
+    choose_settings,
+    estimate_from_rows,
+    read_rows,
+)
 from hyperalign.programs.reward.posterior import Posterior
 from hyperalign.programs.reward.reward import Reward
 from hyperalign.records import Pair, Record, content_of, drop_repeats, other_text, own_text, prompt_of
@@ -85,6 +91,8 @@ class RewardSolver:
             for person, records in people.items()
         }
         self._differences = _read_answers(base, cases, encoder)
+        rows_of = {person: [row for row, _ in theirs] for person, theirs in self._people.items()}
+        self._settings = choose_settings(rows_of, base) if len(rows_of) >= _FEWEST_PEOPLE else None
         self._populations: dict[tuple[int, frozenset[int]], RewardPopulation] = {}
         self._posteriors: dict[tuple[int, frozenset[int], tuple[Record, ...]], Posterior] = {}
 
@@ -128,9 +136,9 @@ class RewardSolver:
             rows = [row for row, its in theirs if not its & items]
             if rows and self._fold[person] != fold:
                 people[person] = rows
-        if len(people) < _FEWEST_PEOPLE:
+        if len(people) < _FEWEST_PEOPLE or self._settings is None:
             return self._base
-        return estimate_from_rows(people, self._base, name=f"people of {self._name}")
+        return estimate_from_rows(people, self._base, name=f"people of {self._name}", settings=self._settings)
 
     def _posterior(self, case: Case, records: tuple[Record, ...]) -> Posterior:
         key = (*self._key(case), records)

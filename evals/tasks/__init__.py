@@ -88,7 +88,8 @@ def find_choice_tasks(data: Path, wanted: Collection[str] = ()) -> tuple[dict[st
     tasks: dict[str, Task] = {}
     missing = [] if files else [f"alignx is left out: {data / _ALIGNX_FOLDER} has no .json file."]
     for file in files:
-        task = AlignX(file)
+        # Four histories a test pair: one alone would make a figure of hardly more than a hundred rows.
+        task = AlignX(file, histories=4)
         try:
             task.cases()
         except InputError as error:

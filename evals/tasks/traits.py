@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from hyperalign.errors import InputError
 from hyperalign.records import Pair
 
-from ..cases import Case, CaseKind, Split, case_id, choose_people
+from ..cases import Case, CaseKind, case_id
 from .files import read_json_lines, validate
 
 __all__ = ["GOLD", "Traits"]
@@ -91,14 +91,6 @@ class Traits:
     def note(self) -> str:
         """What a person is here."""
         return "The statements are model-written: a person here is a trait, and figures are over traits."
-
-    def people(self, *, split: Split | None = None) -> dict[str, list[Pair]]:
-        """All statements of each trait, in pairs: a trait is a person here, named as ``Case.persona`` is."""
-        files = choose_people({file.stem: file for file in self._files()}, split)
-        return {
-            trait: [Pair(user=trait, prompt=PROMPT, chosen=a, rejected=b) for a, b in self._pairs(file, seed=0)]
-            for trait, file in files.items()
-        }
 
     def _all(self, seed: int) -> Iterator[Case]:
         each = self._records + self._cases_each

@@ -1,14 +1,14 @@
 """Estimates a prior of weights from other people's records, by empirical Bayes.
 
 Contexts are pooled within-person statistics. The prior's mean and covariance come from expectation maximization with
-Laplace posteriors; the few people a population has are backed by an inverse-Wishart prior whose center is diagonal.
-The temper is that of log-odds of people whose records were left out, so nothing is tuned on who is reported.
+Laplace posteriors; the few people a population has are backed by an inverse-Wishart prior.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -23,13 +23,16 @@ class PriorSettings:
 
     Attributes:
         steps: of expectation maximization.
-        backing: how many people the diagonal center counts for.
+        center: what backs the few people: ``base``, the prior that the estimate starts from, or ``diagonal``, their own
+            variances without covariances.
+        backing: how many people the center counts for.
         within_shrinkage: the share of a context's covariance that is its diagonal.
         floor: the least variance of a weight.
         scales: standard deviations that the covariance may be multiplied with.
     """
 
     steps: int = 20
+    center: Literal["base", "diagonal"] = "diagonal"
     backing: float = 40.0
     within_shrinkage: float = 0.2
     floor: float = 1e-3
@@ -67,7 +70,7 @@ def estimate_prior(
 
     Args:
         people: each one's observations; their contexts are in ``start``.
-        start: where the estimate begins, and what backs it: its covariance's diagonal.
+        start: where the estimate begins, and what backs it where the settings say so.
         settings: of the estimate.
     """
     settings = settings or PriorSettings()
@@ -76,10 +79,13 @@ def estimate_prior(
         found = [infer_posterior(prior, seen) for seen in people]
         means = np.array([each.means[0] for each in found])
         center = means.mean(axis=0)
+        if settings.center == "base":
+            center = (count * center + settings.backing * start.mean) / (count + settings.backing)
         spread = sum((each.covariances[0] for each in found), np.zeros_like(prior.covariance))
         scatter = (means - center).T @ (means - center) + spread
-        variances = np.maximum(np.diag(scatter) / count, settings.floor)
-        covariance = (scatter + settings.backing * np.diag(variances)) / (count + settings.backing)
+        diagonal = np.diag(np.maximum(np.diag(scatter) / count, settings.floor))
+        backed = start.covariance if settings.center == "base" else diagonal
+        covariance = (scatter + settings.backing * backed) / (count + settings.backing)
         prior = replace(prior, mean=center, covariance=covariance)
     return _weigh_scales(prior, people, settings)
 

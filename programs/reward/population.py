@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -22,13 +23,15 @@ from hyperalign.text import describe_invalid_field
 from .directions import Direction, contrast_covariance, learn_directions, load_contrasts, read_contrasts, select_columns
 from .empirical_bayes import PriorSettings, estimate_context, estimate_prior
 from .features import Encoder, FeatureSpace, Reading, principal_axes, read_features
-from .posterior import Array, Context, Observations, Prior
+from .posterior import Array, Context, Observations, Prior, infer_posterior
 
 __all__ = [
     "FeatureRow",
     "RewardPopulation",
     "RowKind",
     "adapt_to_encoder",
+    "choose_settings",
+    "estimate_from_rows",
     "estimate_population",
     "expected_tastes",
     "find_population",
@@ -46,6 +49,8 @@ _TASTES = 3.0
 _OTHER_TASTES = 0.005
 _ENCODER_TASTES = 1.4  # manner shows in the encoder's components more clearly than in counts
 _FEWEST_PEOPLE = 5
+_FOLDS = 3
+_KNOWN, _ASKED = 16, 30
 _SHORT = 5  # digits
 
 
@@ -258,7 +263,7 @@ def estimate_population(
         base: has the features, and backs the estimate where the people are few.
         name: of the new population.
         encoder: the one whose axes the features have.
-        settings: of the estimate.
+        settings: of the estimate; chosen by ``choose_settings`` if None.
 
     Raises:
         InputError: there are fewer than five people with records.
@@ -270,7 +275,51 @@ def estimate_population(
             remedy=f"Give at least {_FEWEST_PEOPLE}, or use the default population.",
         )
     rows = {user: read_rows(base.space, records, encoder) for user, records in known.items()}
-    return estimate_from_rows(rows, base, name=name, settings=settings)
+    chosen = settings or choose_settings(rows, base)
+    return estimate_from_rows(rows, base, name=name, settings=chosen) if chosen else replace(base, name=name)
+
+
+def choose_settings(people: Mapping[str, Sequence[FeatureRow]], base: RewardPopulation) -> PriorSettings | None:
+    """The settings by which people who are left out are predicted best; None where that is the base as it is.
+
+    Args:
+        people: each one's records as features.
+        base: what backs the estimates.
+    """
+    tried = (None, PriorSettings(center="base"), PriorSettings(center="diagonal"))
+    return min(tried, key=lambda settings: _held_out_loss(people, base, settings))
+
+
+def _held_out_loss(
+    people: Mapping[str, Sequence[FeatureRow]], base: RewardPopulation, settings: PriorSettings | None
+) -> float:
+    """The mean log loss of people's later records, from their earlier ones and a prior of other people."""
+    users = sorted(people, key=lambda user: hashlib.sha256(user.encode()).hexdigest())
+    draw = np.random.default_rng(0)
+    losses: list[float] = []
+    for fold in range(_FOLDS):
+        out = users[fold::_FOLDS]
+        others = {user: people[user] for user in users if user not in out}
+        population = estimate_from_rows(others, base, name=base.name, settings=settings) if settings else base
+        for user in out:
+            rows = list(people[user])
+            known = min(len(rows) // 2, _KNOWN)
+            asked = rows[known : known + _ASKED]
+            rivals = {
+                kind: [row for other in out if other != user for row in people[other] if row.kind == kind]
+                for kind in ("text", "edit")
+            }
+            differences = [
+                row.values if row.kind == "choice" else row.values - rivals[row.kind][place].values
+                for row in asked
+                for place in draw.integers(max(1, len(rivals.get(row.kind, ()))), size=1)
+                if row.kind == "choice" or rivals[row.kind]
+            ]
+            if differences:
+                posterior = infer_posterior(population.prior, observe(rows[:known], len(base.space.names)))
+                found = posterior.probabilities(np.array(differences))
+                losses.append(float(-np.log(np.maximum(found, 1e-12)).mean()))
+    return float(np.mean(losses)) if losses else 0.0
 
 
 def estimate_from_rows(
