@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hyperalign.evals.cases import Case, choose_users
-from hyperalign.evals.conditions import Conditions, resolve_strategies
-from hyperalign.evals.controls import wrong_users
+from hyperalign.evals.conditions import Conditions, resolve_strategies, wrong_users
 from hyperalign.evals.plan import TaskPopulation
 from hyperalign.evals.runner import run_cases
 from hyperalign.evals.solvers.choice import ChoiceSolver

@@ -20,7 +20,7 @@ from pathlib import Path
 from hyperalign.backends.models.scorers import open_scorer
 from hyperalign.budget import Budget
 from hyperalign.edits import flip, set_leaning
-from hyperalign.evals.controls import inverted
+from hyperalign.evals.conditions import inverted
 from hyperalign.evals.metrics.choice import margin
 from hyperalign.evals.report.view import format_estimate
 from hyperalign.evals.statistics import as_json, estimate

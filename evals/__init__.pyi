@@ -1,10 +1,10 @@
-from .case_metric import CaseMetric as CaseMetric
-from .case_metric import trainset as trainset
 from .cases import Case as Case
 from .cases import Task as Task
-from .compare import compare as compare
 from .evaluation import Result as Result
 from .evaluation import evaluate as evaluate
 from .plan import Plan as Plan
 from .report import write_report as write_report
+from .steps.metrics import CaseMetric as CaseMetric
+from .steps.metrics import trainset as trainset
+from .summary import compare as compare
 from .tasks import load_task as load_task

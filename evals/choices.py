@@ -23,8 +23,7 @@ from hyperalign.programs.reward.population import RewardPopulation, load_populat
 from hyperalign.runs import Journal
 
 from .cases import Case, Split, Task, case_id, fingerprint
-from .conditions import INVERTED, NONE, WRONG_USER
-from .controls import votes, wrong_users
+from .conditions import INVERTED, NONE, WRONG_USER, votes, wrong_users
 from .metrics.calibration import (
     calibrate,
     cluster_weights,

@@ -27,15 +27,13 @@ from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.replies import tally_answers
 
 from .cases import Case, Task, WritingTask, case_id, fingerprint, records_id
-from .conditions import WRONG_USER, Conditions, Profiles, resolve_strategies
-from .controls import divergent, wrong_users
+from .conditions import WRONG_USER, Conditions, Profiles, divergent, resolve_strategies, wrong_users
 from .metrics.authorship import AuthorshipMetrics, authorship_metrics_for
-from .metrics.helpfulness import HelpsMore
 from .plan import Plan, sample_cases
 from .runner import EvalFolder, Outcome, Solver, run_cases
 from .solvers.choice import ChoiceSolver
 from .solvers.programs import ProgramChoiceSolver, ProgramRequestSolver, ProgramWritingSolver, unsupported_controls
-from .solvers.requests import RequestSolver, as_deliberate, request_conditions
+from .solvers.requests import HelpsMore, RequestSolver, as_deliberate, request_conditions
 from .solvers.writing import WritingSolver
 from .summary import summarize
 

@@ -1,5 +1,7 @@
 """The summary of a run: every metric with its interval over clusters, equity, comparisons, and which strategies help.
 
+``compare`` puts two runs of one task side by side, paired by case.
+
 ``summary.json`` is a published format; ``summary.schema.json`` beside this file describes it.
 """
 
@@ -8,18 +10,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hyperalign.budget import Usage
+from hyperalign.errors import InputError
 
 from .cases import CaseKind, Task
 from .conditions import CONTROLS, CONTROLS_TO_BEAT, GOLD, NONE, WRONG_USER, condition_kind, main_strategy
-from .runner import Outcome
+from .runner import Outcome, read_json, read_outcomes
 from .statistics import as_json, clusters_needed, difference, estimate, holm, mcnemar, ratio, sign_flip_p
 
-__all__ = ["ALPHA", "Equity", "Scores", "Tables", "cluster_sizes", "equity", "is_share", "summarize", "tabulate"]
+__all__ = ["ALPHA", "Equity", "Scores", "Tables", "compare", "equity", "is_share", "summarize"]
 
 Scores = dict[str, list[float]]
 """One metric's values, by cluster."""
@@ -52,7 +56,7 @@ def is_share(metric: str) -> bool:
     return metric.startswith(_SHARES)
 
 
-def tabulate(outcomes: Iterable[Outcome], unit: Callable[[Outcome], str] = lambda outcome: outcome.cluster) -> Tables:
+def _tabulate(outcomes: Iterable[Outcome], unit: Callable[[Outcome], str] = lambda outcome: outcome.cluster) -> Tables:
     """The scores of outcomes without errors, by condition, metric and unit.
 
     Args:
@@ -67,7 +71,7 @@ def tabulate(outcomes: Iterable[Outcome], unit: Callable[[Outcome], str] = lambd
     return tables
 
 
-def cluster_sizes(scores: Scores) -> dict[str, int]:
+def _cluster_sizes(scores: Scores) -> dict[str, int]:
     """How many values each cluster has; equal for two conditions that were scored on the same cases."""
     return {cluster: len(values) for cluster, values in scores.items()}
 
@@ -140,10 +144,10 @@ def summarize(
         authorship: accuracy of each authorship classifier on people's own texts.
     """
     scored = [outcome for outcome in outcomes if not outcome.error]
-    tables = tabulate(scored)
+    tables = _tabulate(scored)
     primary = _primary(task, tables)
     conditions = {condition: table for condition, table in tables.items() if "@" not in condition}
-    people = tabulate(scored, lambda outcome: (personas or {}).get(outcome.user) or outcome.user)
+    people = _tabulate(scored, lambda outcome: (personas or {}).get(outcome.user) or outcome.user)
     summary = {
         "task": task.name,
         "kind": task.kind,
@@ -172,7 +176,7 @@ def summarize(
         "personal": [outcome for outcome in scored if outcome.case not in set(divergent)],
     }
     if all(parts.values()):
-        summary["questions"] = {name: _estimates(tabulate(part)) for name, part in parts.items()}
+        summary["questions"] = {name: _estimates(_tabulate(part)) for name, part in parts.items()}
     if task.kind == "request":
         summary["changes"] = _changes(scored)
     if authorship:
@@ -274,11 +278,11 @@ def _above_chance(scores: Scores) -> Scores:
 
 def _on_same_cases(conditions: Tables, metric: str, reference: Scores) -> dict[str, Scores]:
     """Scores of the strategies that have a metric on the same cases as the reference."""
-    sizes = cluster_sizes(reference)
+    sizes = _cluster_sizes(reference)
     return {
         condition: table[metric]
         for condition, table in conditions.items()
-        if condition_kind(condition) == "strategy" and metric in table and cluster_sizes(table[metric]) == sizes
+        if condition_kind(condition) == "strategy" and metric in table and _cluster_sizes(table[metric]) == sizes
     }
 
 
@@ -318,3 +322,72 @@ def _learning_curves(tables: Tables, conditions: Tables) -> dict[str, dict[str, 
     for name, curve in found.items():
         curve["all"] = _estimates({name: conditions.get(name, {})})[name]
     return found
+
+
+def compare(first: Path, second: Path) -> dict[str, Any]:
+    """The difference between two runs, on the cases that both have.
+
+    Args:
+        first: the folder of a run; it may be unfinished.
+        second: the folder of another run of the same task.
+
+    Returns:
+        ``task``, ``cases`` (how many both have) and ``conditions``: by name and metric, the estimates ``first`` and
+        ``second``, their paired ``difference`` (second minus first) with its interval, a two-sided sign-flip ``p``,
+        ``clusters_needed`` for a finding, and of strategies with all records ``p_holm`` (adjusted over those).
+
+    Raises:
+        InputError: a folder holds no run, the tasks differ, or no case is in both.
+    """
+    configs = [read_json(folder / "eval.json") for folder in (first, second)]
+    if configs[0]["task"] != configs[1]["task"]:
+        raise InputError(
+            f"{first} is a run of '{configs[0]['task']}' and {second} of '{configs[1]['task']}'.",
+            remedy="Compare two runs of one task.",
+        )
+    left, right = _scored(first), _scored(second)
+    shared = [case for case in left if case in right]
+    if not shared:
+        raise InputError(
+            f"{first} and {second} have no case in common.",
+            remedy="Run both with the same --users, --split and --seed.",
+        )
+    tables = [_tabulate([run[case] for case in shared]) for run in (left, right)]
+    found: dict[str, dict[str, Any]] = {}
+    for condition, metrics in tables[0].items():
+        for metric, ours in metrics.items():
+            theirs = tables[1].get(condition, {}).get(metric)
+            if theirs is not None and _cluster_sizes(ours) == _cluster_sizes(theirs):
+                found.setdefault(condition, {})[metric] = _row(metric, ours, theirs)
+    _adjust(found)
+    return {"task": configs[0]["task"], "cases": len(shared), "conditions": found}
+
+
+def _scored(folder: Path) -> dict[str, Outcome]:
+    return {outcome.case: outcome for outcome in read_outcomes(folder / "cases.jsonl") if not outcome.error}
+
+
+def _row(metric: str, first: Scores, second: Scores) -> dict[str, Any]:
+    change = difference(second, first)
+    better, worse = sign_flip_p(second, first), sign_flip_p(first, second)
+    p = min(1.0, 2 * min(better, worse))
+    return {
+        "first": as_json(estimate(first, share=is_share(metric))),
+        "second": as_json(estimate(second, share=is_share(metric))),
+        "difference": as_json(change),
+        "p": round(p, 5),
+        "clusters_needed": clusters_needed(change, p, sided=2),
+    }
+
+
+def _adjust(found: dict[str, dict[str, Any]]) -> None:
+    # Controls, ceilings and points of learning curves are no claims to adjust for.
+    claims = {
+        condition: metrics
+        for condition, metrics in found.items()
+        if condition_kind(condition) == "strategy" and "@" not in condition
+    }
+    for metric in {metric for metrics in claims.values() for metric in metrics}:
+        rows = {condition: metrics[metric] for condition, metrics in claims.items() if metric in metrics}
+        for condition, p in holm({condition: row["p"] for condition, row in rows.items()}).items():
+            rows[condition]["p_holm"] = round(p, 5)

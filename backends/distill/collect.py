@@ -24,8 +24,8 @@ from hyperalign.programs.reward import Reward
 from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
 from hyperalign.scores import Message
 
+from ..models.encoders import open_reward
 from ..models.replies import truncated
-from ..models.rewards import open_reward
 from .traces import Trace, append_trace, hash_parts, hash_profile, read_traces
 
 __all__ = [

@@ -1,1 +1,1 @@
-"""Metrics of choices, of writing, and of helpfulness."""
+"""Metrics of choices and of writing."""

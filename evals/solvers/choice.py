@@ -20,8 +20,7 @@ from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
 from hyperalign.scores import Scorer, TextScore
 
 from ..cases import Case
-from ..conditions import BARE, GOLD, NONE, VERIFIED, VOTES, Condition, Conditions
-from ..controls import votes
+from ..conditions import BARE, GOLD, NONE, VERIFIED, VOTES, Condition, Conditions, votes
 from ..metrics.choice import Letters, Margin, margin, win
 
 __all__ = ["ChoiceSolver", "ask_letters", "fill_picks", "pick_probability", "pick_scores", "read_margin"]

@@ -12,8 +12,7 @@ from hyperalign.programs.replies import read_probability
 from hyperalign.records import Record, own_text
 
 from ..cases import Case, CaseKind
-from ..conditions import CONTROLS, NONE, VOTES, WRONG_USER
-from ..controls import votes
+from ..conditions import CONTROLS, NONE, VOTES, WRONG_USER, votes
 from ..metrics.authorship import AuthorshipMetrics, score_answers
 from ..metrics.choice import Letters, win
 from .requests import request_scores

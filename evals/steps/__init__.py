@@ -19,10 +19,10 @@ from hyperalign.programs.hypothesis_tests.choice import WhichFits, render_which_
 from hyperalign.programs.infer import InferHypotheses
 from hyperalign.scores import Message, Scorer
 
-from ..case_metric import CaseMetric
 from ..cases import Case
 from ..metrics.authorship import Authorship
 from .metrics import (
+    CaseMetric,
     answer_examples,
     choice_examples,
     fit_examples,

@@ -1,4 +1,4 @@
-"""Examples and metrics of the steps that can be optimized.
+"""Examples and metrics of what can be optimized: the steps of the loop, and any program that answers cases.
 
 An example holds a step's inputs and something that is known and held out: a later record, a label, or the person's own
 answer. Feedback is in words, for optimizers that reflect on it, such as GEPA.
@@ -15,16 +15,20 @@ import dspy
 from hyperalign.errors import InputError
 from hyperalign.population import Population, ShippedPopulation, choose_reference_records
 from hyperalign.profile import Hypothesis, Profile
+from hyperalign.programs.binary_choice import render_choice
 from hyperalign.programs.hypothesis_tests import fill
 from hyperalign.programs.hypothesis_tests.likelihood import LikelihoodTest
-from hyperalign.records import Pair, Record, Sample, are_choices
+from hyperalign.programs.replies import read_probability
+from hyperalign.records import Pair, Record, Sample, are_choices, own_text
 from hyperalign.scores import Scorer
+from hyperalign.style import StyleClaim, find_claims, measure
 from hyperalign.style.reference import measure_style
 
-from ..case_metric import trainset
-from ..cases import Case
+from ..cases import Case, case_id
+from ..metrics.authorship import Authorship
 
 __all__ = [
+    "CaseMetric",
     "StatementMetric",
     "answer_examples",
     "choice_examples",
@@ -36,11 +40,14 @@ __all__ = [
     "shown_texts",
     "statement_metric",
     "text_examples",
+    "trainset",
 ]
 
 _EXAMPLES_SHOWN = 2
 _OTHERS_SHOWN = 3
 _QUOTED = 200
+_QUOTED_OF_CASES = 300
+_REMARKS = 3
 
 
 def _require(cases: Sequence[Case], kind: str) -> Sequence[Case]:
@@ -271,3 +278,99 @@ def statement_metric(scorer: Scorer | None) -> StatementMetric:
             remedy="Give --scorer local:NAME or vllm:ADDRESS.",
         )
     return StatementMetric(scorer)
+
+
+def trainset(cases: Iterable[Case]) -> list[dspy.Example]:
+    """Cases as examples, with ``prompt`` and ``records`` as inputs.
+
+    In a choice the prompt shows two answers, in an order that depends on the case's id, and the answer is a letter.
+
+    Args:
+        cases: choices or writing; keep people that you report on out of them.
+
+    Returns:
+        Examples with ``case`` (its id) and ``user`` in addition to their inputs; choices also have ``letter``,
+        ``chosen`` and ``rejected``, writing has ``reference``.
+    """
+    return [_writing(case) if case.reference else _choice(case) for case in cases]
+
+
+def _choice(case: Case) -> dspy.Example:
+    first = int(case_id(case.id), 16) % 2 == 0
+    a, b = (case.chosen, case.rejected) if first else (case.rejected, case.chosen)
+    return dspy.Example(
+        prompt=render_choice(case.prompt, a, b),
+        records=list(case.records),
+        letter="A" if first else "B",
+        chosen=case.chosen,
+        rejected=case.rejected,
+        case=case.id,
+        user=case.user,
+    ).with_inputs("prompt", "records")
+
+
+def _writing(case: Case) -> dspy.Example:
+    return dspy.Example(
+        prompt=case.prompt, records=list(case.records), reference=case.reference, case=case.id, user=case.user
+    ).with_inputs("prompt", "records")
+
+
+class CaseMetric:
+    """Scores a prediction between 0 and 1, with feedback in words, as GEPA expects.
+
+    Args:
+        authorship: judges written answers; not needed for choices.
+        threshold: traces with a higher score are good enough to learn from.
+    """
+
+    def __init__(self, authorship: Authorship | None = None, *, threshold: float = 0.5) -> None:
+        self._authorship = authorship
+        self._threshold = threshold
+
+    def __call__(
+        self, gold: dspy.Example, pred: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None
+    ) -> Any:
+        """Judge one prediction.
+
+        Args:
+            gold: an example of ``trainset``.
+            pred: a prediction with ``answer``.
+            trace: given where DSPy collects demonstrations.
+            pred_name: of the predictor that feedback is for, given by GEPA.
+            pred_trace: of that predictor.
+
+        Returns:
+            ``dspy.Prediction`` with ``score`` and ``feedback``; for a trace alone, whether the score is above the
+            threshold.
+        """
+        del pred_trace
+        answer = str(getattr(pred, "answer", ""))
+        score, feedback = self._choice(gold, answer) if "letter" in gold else self._writing(gold, answer)
+        if trace is not None and pred_name is None:
+            return score > self._threshold
+        return dspy.Prediction(score=score, feedback=feedback)
+
+    def _choice(self, gold: dspy.Example, answer: str) -> tuple[float, str]:
+        share = read_probability(answer)
+        score = share if gold.letter == "A" else 1.0 - share
+        said = "was not readable as a letter" if share == 0.5 else "is right" if score > 0.5 else "is wrong"
+        return score, (
+            f"The answer {answer.strip()[:40]!r} {said}: the person prefers {gold.letter}. "
+            f"They took: {gold.chosen[:_QUOTED_OF_CASES]!r}. They turned down: {gold.rejected[:_QUOTED_OF_CASES]!r}."
+        )
+
+    def _writing(self, gold: dspy.Example, answer: str) -> tuple[float, str]:
+        score = math.exp(self._authorship.logprob(answer, gold.user)) if self._authorship else 0.0
+        texts = [own_text(record) for record in gold.records]
+        remarks = _remarks(find_claims(texts), answer)
+        judged = f"A judge of function words and punctuation is {score:.0%} sure that the person wrote this. "
+        return score, (judged if self._authorship else "") + (
+            " ".join(remarks) or "Its measured style is within what the person does."
+        )
+
+
+def _remarks(standing_out: list[StyleClaim], answer: str) -> list[str]:
+    """Style claims about the person that an answer does not meet, the farthest first."""
+    found = measure(answer)
+    missed = sorted((claim for claim in standing_out if claim.holds(found) <= 0), key=lambda claim: claim.holds(found))
+    return [f"It should do this, and does not: {claim.statement}" for claim in missed[:_REMARKS]]

@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from . import adapters, config, models, optimize, profile
+from .adapters import serve
 from .answer import deliberate, generate, judge
 from .ask import ask
 from .audit import audit
@@ -24,7 +25,6 @@ from .distill import distill
 from .doctor import doctor
 from .eval import compare, eval_
 from .fit import fit
-from .serve import serve
 from .update import update
 
 __all__ = ["app", "main"]

@@ -55,8 +55,8 @@ def generate(
     """
     import dspy
 
+    from hyperalign.backends.models.encoders import reopen_encoder
     from hyperalign.backends.models.lm import stream
-    from hyperalign.backends.models.rewards import reopen_encoder
     from hyperalign.profile import Profile
     from hyperalign.programs.generate import Generate, writing_settings
     from hyperalign.programs.strategies import strategy as find_strategy
@@ -127,7 +127,7 @@ def judge(
 
     Example: hyperalign judge "Shall I go?" --answer "Yes." --answer "It depends on you." --user ada
     """
-    from hyperalign.backends.models.rewards import reopen_encoder
+    from hyperalign.backends.models.encoders import reopen_encoder
     from hyperalign.errors import InputError
     from hyperalign.programs.judge import Judge
 

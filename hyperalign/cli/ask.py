@@ -207,7 +207,7 @@ def _open_person(
     store: Store, user: str, encoder: str | None, budget: Budget, report: Reporter
 ) -> tuple[Profile, Reward]:
     """The profile in the store, or an empty one, and the reward that is learned from all records so far."""
-    from hyperalign.backends.models.rewards import reopen_encoder
+    from hyperalign.backends.models.encoders import reopen_encoder
     from hyperalign.errors import NotFoundError
     from hyperalign.profile import Profile
     from hyperalign.programs.reward import Reward
@@ -237,7 +237,7 @@ def _find_answers(
         raise InputError("There is nothing to ask about.", remedy="Give --prompts, or --answers with a file.")
     from hyperalign.backends.models.connect import check_ready
     from hyperalign.files import write_whole
-    from hyperalign.programs.manners import MANNERS, DrawAnswers
+    from hyperalign.programs.generate import MANNERS, DrawAnswers
 
     from .distill import read_prompts
 

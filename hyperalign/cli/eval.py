@@ -211,7 +211,7 @@ def compare(
 
     Example: hyperalign compare runs/before runs/after
     """
-    from hyperalign.evals.compare import compare as compare_runs
+    from hyperalign.evals.summary import compare as compare_runs
 
     from .terminal import print_json, print_rich
 

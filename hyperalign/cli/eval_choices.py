@@ -63,7 +63,7 @@ def eval_choices(
     """
     from hyperalign.errors import InputError
     from hyperalign.evals.choices import COLLABORATIVE, REWARD, ChoicePlan, evaluate_choices
-    from hyperalign.evals.report.choices import write_choice_report
+    from hyperalign.evals.report import write_choice_report
     from hyperalign.evals.tasks import find_choice_tasks
 
     from .session import choose_encoder
@@ -138,7 +138,7 @@ def _open_source(
 
 def choice_table(summary: Mapping[str, Any]) -> Table:
     """One row per task and condition."""
-    from hyperalign.evals.report.choices import choice_rows
+    from hyperalign.evals.report import choice_rows
 
     from .terminal import make_table
 

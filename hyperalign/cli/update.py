@@ -187,7 +187,7 @@ class _Update:
             typer.echo(f"{saved}; the run is in {self._run.path}")
 
     def _connect(self, todo: Sequence[Record]) -> Personalizer:
-        from hyperalign.backends.models.rewards import reopen_encoder
+        from hyperalign.backends.models.encoders import reopen_encoder
         from hyperalign.programs.personalizer import Personalizer
         from hyperalign.programs.update import HALF_LIFE
         from hyperalign.runs import RunFolder

@@ -13,8 +13,8 @@ from hyperalign.evals.choices import (
     ChoicePlan,
     evaluate_choices,
 )
-from hyperalign.evals.compare import compare
-from hyperalign.evals.report.choices import choice_rows, write_choice_report
+from hyperalign.evals.report import choice_rows, write_choice_report
+from hyperalign.evals.summary import compare
 from hyperalign.evals.tasks import find_choice_tasks
 from tests.evals.small_people import Tastes, write_folder
 from tests.evals.small_task import read_lines

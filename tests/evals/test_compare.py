@@ -11,8 +11,8 @@ from rich.console import Console
 
 from hyperalign.cli.eval import comparison_table
 from hyperalign.errors import InputError
-from hyperalign.evals.compare import compare
 from hyperalign.evals.runner import Outcome
+from hyperalign.evals.summary import compare
 from tests.evals.small_task import Given, finished
 
 

@@ -16,8 +16,8 @@ from hyperalign.evals.conditions import (
     curve_point,
     needs_fit,
     resolve_strategies,
+    wrong_users,
 )
-from hyperalign.evals.controls import wrong_users
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.records import Record, Sample
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hyperalign.errors import InputError
 from hyperalign.evals.cases import Case
-from hyperalign.evals.controls import divergent, inverted, wrong_users
+from hyperalign.evals.conditions import divergent, inverted, wrong_users
 from hyperalign.profile import Hypothesis, Measurement, Profile
 from hyperalign.programs.reward import Reward
 from hyperalign.records import Edit, Pair, Record, Sample

@@ -9,7 +9,7 @@ import dspy
 import pytest
 
 from hyperalign.backends.models.connect import connect
-from hyperalign.evals.metrics.helpfulness import HelpsMore
+from hyperalign.evals.solvers.requests import HelpsMore
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.programs.binary_choice import ChooseByLetter, WhichAnswer
 from hyperalign.programs.deliberate import DeclineKindly, Deliberate, HelpThem, Weigh

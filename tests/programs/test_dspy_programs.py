@@ -22,10 +22,9 @@ from hyperalign.profile import Hypothesis, Profile
 from hyperalign.programs.audit import Audit
 from hyperalign.programs.deliberate import Deliberate, Weigh
 from hyperalign.programs.extract import ExtractPreferences
-from hyperalign.programs.generate import Generate
+from hyperalign.programs.generate import DrawAnswers, Generate
 from hyperalign.programs.infer import InferHypotheses
 from hyperalign.programs.judge import Judge
-from hyperalign.programs.manners import DrawAnswers
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.records import Pair, Sample
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply

@@ -1,6 +1,7 @@
 """Embeddings of texts, from an inner layer of a GGUF file or any embedding API that LiteLLM knows, cached in SQLite.
 
-``open_encoder`` makes an encoder from a model's name.
+``open_encoder`` makes an encoder from a model's name, ``open_reward`` a profile's reward with the encoder that it was
+learned with.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from hyperalign.budget import Budget, Usage
 from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError, ModelOutputError, UnknownModelError
 from hyperalign.files import cache_folder
+from hyperalign.profile import LearnedReward
+from hyperalign.programs.reward import Reward
 
-from ..catalogue import resolve
+from ..catalogue import entries, resolve
 from ..download import ensure_local
 from ..number_cache import NumberCache, digest
 from .hosted import HostedEncoder
@@ -27,7 +30,16 @@ from .local import LocalEncoder
 if TYPE_CHECKING:
     from hyperalign.programs.reward.features import Encoder
 
-__all__ = ["DEFAULT_ENCODER", "CachedEncoder", "HostedEncoder", "LocalEncoder", "encoder", "open_encoder"]
+__all__ = [
+    "DEFAULT_ENCODER",
+    "CachedEncoder",
+    "HostedEncoder",
+    "LocalEncoder",
+    "encoder",
+    "open_encoder",
+    "open_reward",
+    "reopen_encoder",
+]
 
 DEFAULT_ENCODER = "local:smollm2-135m-instruct"
 """The encoder that is taken where none is named."""
@@ -191,3 +203,52 @@ def _split_layer(name: str) -> tuple[str, int | None]:
     if not layer.isdecimal():
         raise InputError(f"'{layer}' is not the number of a layer.", remedy="Write it as 'local:<name>@20'.")
     return model, int(layer)
+
+
+def open_reward(
+    kept: LearnedReward, *, encoder: str | None = None, budget: Budget | None = None, progress: Progress | None = None
+) -> Reward:
+    """The reward that a profile keeps, ready to read texts.
+
+    Args:
+        kept: the profile's.
+        encoder: names the encoder's model, where its file is not of the catalogue.
+        budget: where to book what is read.
+        progress: told of the download of the encoder's file.
+
+    Raises:
+        InputError: the encoder or the population is not known here, or is another one.
+        MissingExtraError: the part that runs the encoder is not installed.
+        DownloadError: the encoder's file can't be had.
+    """
+    return Reward.from_profile(kept, encoder=reopen_encoder(kept, encoder=encoder, budget=budget, progress=progress))
+
+
+def reopen_encoder(
+    kept: LearnedReward | None,
+    *,
+    encoder: str | None = None,
+    budget: Budget | None = None,
+    progress: Progress | None = None,
+) -> CachedEncoder | None:
+    """The encoder of a profile's reward; None without a reward, or where the reward has no encoder.
+
+    Arguments and errors are those of ``open_reward``.
+    """
+    if kept is None or not kept.encoder:
+        return None
+    return open_encoder(encoder or _find_model(kept.encoder), budget=budget, progress=progress)
+
+
+def _find_model(encoder: str) -> str:
+    """The name to open an encoder by, from the name that it has itself."""
+    if "/" in encoder:
+        return encoder
+    served, _, layer = encoder.rpartition("@")
+    for entry in entries():
+        if resolve(entry.name).served_name == served:
+            return f"local:{entry.name}@{layer}"
+    raise InputError(
+        f"The reward was learned with the encoder '{encoder}', which is not in the catalogue.",
+        remedy="Name its file with --encoder local:FILE, or fit again.",
+    )

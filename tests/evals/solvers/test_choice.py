@@ -13,8 +13,7 @@ import pytest
 
 from hyperalign.backends.models.connect import connect
 from hyperalign.evals.cases import Case, CaseKind
-from hyperalign.evals.conditions import CONTROLS, Conditions, resolve_strategies
-from hyperalign.evals.controls import wrong_users
+from hyperalign.evals.conditions import CONTROLS, Conditions, resolve_strategies, wrong_users
 from hyperalign.evals.runner import Outcome, run_cases
 from hyperalign.evals.solvers.choice import ChoiceSolver
 from hyperalign.evals.summary import summarize

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hyperalign.errors import InputError
 from hyperalign.evals.cases import Case
-from hyperalign.evals.controls import wrong_users
+from hyperalign.evals.conditions import wrong_users
 from hyperalign.evals.solvers.reward import CollaborativeSolver, RewardSolver
 from hyperalign.programs.reward.features import Reading, build_feature_space
 from hyperalign.programs.reward.population import FeatureRow, RewardPopulation, load_population

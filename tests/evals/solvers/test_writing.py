@@ -9,8 +9,7 @@ import pytest
 
 from hyperalign.errors import InputError
 from hyperalign.evals.cases import Case
-from hyperalign.evals.conditions import OWN_TEXT, Conditions
-from hyperalign.evals.controls import wrong_users
+from hyperalign.evals.conditions import OWN_TEXT, Conditions, wrong_users
 from hyperalign.evals.metrics.authorship import AuthorshipMetrics, _without_prompt, score_answers
 from hyperalign.evals.solvers.writing import WritingSolver
 from hyperalign.profile import Hypothesis, Profile

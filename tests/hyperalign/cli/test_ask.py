@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from hyperalign.profile import Profile
-from hyperalign.programs.manners import MANNERS
+from hyperalign.programs.generate import MANNERS
 from hyperalign.records import Pair
 from hyperalign.store import Store
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply

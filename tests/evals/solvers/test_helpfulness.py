@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from hyperalign.evals.metrics.helpfulness import HelpsMore, informativeness
+from hyperalign.evals.solvers.requests import HelpsMore, informativeness
 from hyperalign.scores import Message, TextScore
 
 PROMPT = "How do I shoot a good photo?"
