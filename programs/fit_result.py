@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
 
 from hyperalign.errors import InputError
 from hyperalign.profile import (
@@ -154,9 +155,10 @@ class Memory:
             "parts": {kind: part.as_data() for kind, part in self.parts.items()},
             "skipped": list(self.skipped),
             "waiting": [_RECORD.dump_python(record, mode="json") for record in self.waiting],
-            "reward": self.reward.model_dump(mode="json") if self.reward else None,
+            "reward": self.reward,
         }
-        return json.dumps(data, ensure_ascii=False) + "\n"
+        # Not json.dumps: it takes seconds for the rows of a long history.
+        return to_json(data, inf_nan_mode="constants").decode() + "\n"
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> Memory:
@@ -170,7 +172,7 @@ class Memory:
             InputError: it is not a memory, or of another version.
         """
         try:
-            data: dict[str, Any] = json.loads(text)
+            data: dict[str, Any] = from_json(text)
             if data["schema"] != _SCHEMA:
                 raise ValueError(f"schema {data['schema']}")
             parts = {kind: FitPart.from_data(each) for kind, each in data["parts"].items()}

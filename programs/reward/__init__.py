@@ -1,9 +1,9 @@
 """A personal reward: read texts once, learn weights from few records, predict what somebody would choose."""
 
-from .features import Encoder, FeatureSpace, Reading
+from .features import Contribution, Encoder, FeatureSpace, Reading, say_feature
 from .population import RewardPopulation, estimate_population, find_population, load_population, read_population
 from .posterior import Prediction
-from .reward import Contribution, HeldOut, Reward, say_feature
+from .reward import HeldOut, Reward
 
 __all__ = [
     "Contribution",

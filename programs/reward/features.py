@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -19,10 +20,21 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from hyperalign.errors import InputError
+from hyperalign.style.claims import load_statements
 from hyperalign.style.features import FEATURES, measure
 from hyperalign.style.parsed import words_of
 
-__all__ = ["Axes", "Encoder", "FeatureSpace", "Reading", "build_feature_space", "is_named", "read_features"]
+__all__ = [
+    "Axes",
+    "Contribution",
+    "Encoder",
+    "FeatureSpace",
+    "Reading",
+    "build_feature_space",
+    "is_named",
+    "read_features",
+    "say_feature",
+]
 
 Array = NDArray[np.float64]
 
@@ -31,6 +43,13 @@ _LENGTH_GRAIN = 0.5  # lengths differ more between collections than in any one o
 _WORD_CHOICE, _ENCODER = "word choice", "encoder"
 EDIT_FEATURES = ("draft kept", "words added", "longer than draft")
 _EDIT_SCALES = np.array([0.25, 0.25, 0.3])
+_BLOCKS = {_WORD_CHOICE: "Its choice of small words", _ENCODER: "Its manner, as the encoder reads it"}
+_IN_WORDS = {
+    LENGTH: ("Is longer", "Is shorter"),
+    "draft kept": ("Keeps more of the draft", "Keeps less of the draft"),
+    "words added": ("Adds more of its own words", "Adds fewer words of its own"),
+    "longer than draft": ("Is longer than the draft", "Is shorter than the draft"),
+}
 _FARTHEST = 4.0  # standard deviations; one odd mark in a short text must not outweigh everything else
 _FEWEST_WORDS = 20  # rates in shorter texts are counted as if they had this many
 
@@ -140,6 +159,39 @@ class FeatureSpace(_Frozen):
 def is_named(feature: str) -> bool:
     """Whether a feature means something in words; components of word choice and of an encoder do not."""
     return not feature.startswith((_WORD_CHOICE, _ENCODER))
+
+
+def say_feature(name: str, more: float) -> str:
+    """Word one feature of a text, or a block of features that have no names of their own.
+
+    Args:
+        name: of a feature, or of a block of ``Contribution``.
+        more: above zero if the text has more of it than what it is compared with; a block has no direction.
+    """
+    block = name.rstrip("0123456789 ")
+    if block in _BLOCKS:
+        return _BLOCKS[block]
+    if name in _IN_WORDS:
+        return _IN_WORDS[name][more <= 0]
+    return load_statements()[name]["high" if more > 0 else "low"].partition(":")[0]
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one feature adds to a prediction.
+
+    Attributes:
+        feature: its name.
+        nats: log-odds that it adds for the first text.
+        difference: how much more of it the first text has, in standard deviations; 0 for a block of features.
+    """
+
+    feature: str
+    nats: float
+    difference: float = 0.0
+
+    def __str__(self) -> str:
+        return say_feature(self.feature, self.difference)
 
 
 def read_features(space: FeatureSpace, items: Sequence[Reading], encoder: Encoder | None = None) -> Array:

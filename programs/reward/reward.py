@@ -10,17 +10,17 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hyperalign.errors import InputError
 from hyperalign.profile import LearnedReward, RewardChange, RewardRow
 from hyperalign.records import Record, drop_repeats
-from hyperalign.style.claims import load_statements
 from hyperalign.style.reference import keep_opening_features
 
-from .features import LENGTH, Encoder, Reading, read_features
+from .features import LENGTH, Contribution, Encoder, Reading, read_features
 from .population import (
     FeatureRow,
     RewardPopulation,
@@ -28,63 +28,24 @@ from .population import (
     find_population,
     kind_of,
     load_population,
-    observe,
     read_rows,
 )
-from .posterior import Array, Posterior, Prediction, infer_posterior
+from .posterior import Array, Observations, Posterior, Prediction, infer_posterior
 
-__all__ = ["Contribution", "HeldOut", "Reward", "say_feature"]
+__all__ = ["HeldOut", "Reward"]
+
+Places = NDArray[np.int64]
 
 _PARTS = 10
 _COMPARED_WITH = 20  # other people's texts, for each of the person's own
 _NORMAL_90 = 1.6449
 _SURE_CHANGE = 1e-6
 _ONE_SURE = 1e-9
-_IN_WORDS = {
-    LENGTH: ("Is longer", "Is shorter"),
-    "draft kept": ("Keeps more of the draft", "Keeps less of the draft"),
-    "words added": ("Adds more of its own words", "Adds fewer words of its own"),
-    "longer than draft": ("Is longer than the draft", "Is shorter than the draft"),
-}
-_KINDS = {
+_KINDS: dict[RowKind, str] = {
     "choice": "choices",
     "text": "texts, each against other people's",
     "edit": "corrections, each against other people's",
 }
-_BLOCKS = {"word choice": "Its choice of small words", "encoder": "Its manner, as the encoder reads it"}
-
-
-def say_feature(name: str, more: float) -> str:
-    """Word one feature of a text, or a block of features that have no names of their own.
-
-    Args:
-        name: of a feature, or of a block of ``Contribution``.
-        more: above zero if the text has more of it than what it is compared with; a block has no direction.
-    """
-    block = name.rstrip("0123456789 ")
-    if block in _BLOCKS:
-        return _BLOCKS[block]
-    if name in _IN_WORDS:
-        return _IN_WORDS[name][more <= 0]
-    return load_statements()[name]["high" if more > 0 else "low"].partition(":")[0]
-
-
-@dataclass(frozen=True)
-class Contribution:
-    """What one feature adds to a prediction.
-
-    Attributes:
-        feature: its name.
-        nats: log-odds that it adds for the first text.
-        difference: how much more of it the first text has, in standard deviations; 0 for a block of features.
-    """
-
-    feature: str
-    nats: float
-    difference: float = 0.0
-
-    def __str__(self) -> str:
-        return say_feature(self.feature, self.difference)
 
 
 @dataclass(frozen=True)
@@ -109,12 +70,11 @@ class HeldOut:
     kind: RowKind = "choice"
 
     @classmethod
-    def of(cls, found: Sequence[Array], kind: RowKind = "choice") -> HeldOut:
-        """Sum up the probabilities of what was chosen: for each held-out record, those of its comparisons."""
-        picks = sum(float((each > 0.5).mean()) for each in found)
+    def of(cls, found: Array, kind: RowKind = "choice") -> HeldOut:
+        """Sum up the probabilities of what was chosen, shape (held-out records, comparisons of each)."""
+        picks = float((found > 0.5).mean(axis=1).sum())
         low, high = _wilson(picks, len(found))
-        losses = [float(-np.log(np.maximum(each, 1e-12)).mean()) for each in found]
-        return cls(len(found), picks, low, high, float(np.mean(losses)), kind)
+        return cls(len(found), picks, low, high, float(-np.log(np.maximum(found, 1e-12)).mean()), kind)
 
     def __str__(self) -> str:
         shown = [f"{100 * share:.0f}" for share in (self.picks / self.count, self.low, self.high)]
@@ -135,7 +95,7 @@ class Reward:
     """
 
     population: RewardPopulation
-    rows: tuple[FeatureRow, ...] = ()
+    rows: tuple[FeatureRow | RewardRow, ...] = ()
     encoder: Encoder | None = None
     half_life: float | None = None
     changes: tuple[RewardChange, ...] = field(default=())
@@ -166,15 +126,14 @@ class Reward:
         if encoder is None and found.space.encoder_axes is not None:
             found = found.without_encoder()
         used = encoder if found.space.encoder_axes is not None else None
-        rows = read_rows(found.space, records, used)
-        return cls(found, tuple(rows), used, half_life)
+        return cls(found, _read(found, records, used), used, half_life)
 
     def update(self, records: Sequence[Record]) -> Reward:
         """Add newer records; those that are known already are not read again."""
         known = {row.record for row in self.rows}
         new = [record for record in drop_repeats(records) if record.id not in known]
         near = self._learned.mean if "_learned" in vars(self) else self.near
-        return replace(self, rows=(*self.rows, *read_rows(self.population.space, new, self.encoder)), near=near)
+        return replace(self, rows=(*self.rows, *_read(self.population, new, self.encoder)), near=near)
 
     def forget(self, records: Collection[str]) -> Reward:
         """Remove records by id: the reward is as if they had never been given."""
@@ -282,26 +241,57 @@ class Reward:
         """The distribution of the weights."""
         found = self._learned
         for change in self.changes:
-            found = _apply(found, self._place(change.feature), change.weight)
+            place = self._place(change.feature)
+            found = found.mirrored(place) if change.weight is None else found.with_weight(place, change.weight)
         return found
 
     @cached_property
     def _learned(self) -> Posterior:
-        return self._infer(self._aged(), self.near)
+        return self._infer(np.arange(len(self.rows)), self.near)
 
-    def _infer(self, rows: Sequence[FeatureRow], start: Array | None) -> Posterior:
-        return infer_posterior(self.population.prior, observe(rows, len(self.population.space.names)), start=start)
+    @cached_property
+    def _values(self) -> Array:
+        """The features of all rows, shape (rows, d)."""
+        size = len(self.population.space.names)
+        flat = chain.from_iterable(row.values for row in self.rows)
+        return np.fromiter(flat, np.float64, size * len(self.rows)).reshape(-1, size)
+
+    @cached_property
+    def _weights(self) -> Array:
+        """How much each row counts, shape (rows,)."""
+        ages = np.arange(len(self.rows))[::-1]
+        return np.ones(len(ages)) if self.half_life is None else np.asarray(0.5 ** (ages / self.half_life))
+
+    @cached_property
+    def _places(self) -> dict[RowKind, Places]:
+        """Where the rows of each kind are."""
+        kinds = np.array([row.kind for row in self.rows])
+        return {kind: np.flatnonzero(kinds == kind) for kind in _KINDS}
+
+    def _infer(self, kept: Places, start: Array | None) -> Posterior:
+        """The posterior by some of the rows."""
+        part = np.zeros(len(self.rows), dtype=bool)
+        part[kept] = True
+        places = {kind: at[part[at]] for kind, at in self._places.items()}
+        written = {kind: at for kind, at in places.items() if kind != "choice" and len(at)}
+        seen = Observations.of(
+            self._values[places["choice"]],
+            {kind: self._values[at] for kind, at in written.items()},
+            dimensions=len(self.population.space.names),
+            choice_weights=self._weights[places["choice"]],
+            text_weights={kind: self._weights[at] for kind, at in written.items()},
+        )
+        return infer_posterior(self.population.prior, seen, start=start)
 
     def hold_out(self) -> HeldOut | None:
         """Predict each of the person's choices from their other records; None without two choices.
 
-        Each is left out by one Newton step from the weights that all of them give (Rad and Maleki, 2020), which is
-        within 0.005 of the probability that it has by the others alone.
+        Each is left out by one Newton step, which is within 0.005 of the probability that it has by the others alone.
         """
-        choices = [row for row in self._aged() if row.kind == "choice"]
+        choices = self._places["choice"]
         if len(choices) < 2:
             return None
-        return HeldOut.of(list(_leave_each_out(self._learned, choices)[:, None]))
+        return HeldOut.of(self._learned.leave_each_out(self._values[choices], self._weights[choices])[:, None])
 
     def hold_out_texts(self, kind: RowKind, others: Sequence[Record]) -> HeldOut | None:
         """Tell each of the person's texts or corrections from other people's by their other records.
@@ -316,18 +306,18 @@ class Reward:
         Returns:
             None without two of the person's, or without one of other people's.
         """
-        rows = self._aged()
-        at = [place for place, row in enumerate(rows) if row.kind == kind]
+        at = self._places[kind]
         kept = list(islice((each for each in others if kind_of(each) == kind), _COMPARED_WITH))
         if len(at) < 2 or not kept:
             return None
         theirs = np.array([row.values for row in read_rows(self.population.space, kept, self.encoder)])
         found = []
         for part in range(min(_PARTS, len(at))):
-            out = set(at[part::_PARTS])
-            left = self._infer([row for place, row in enumerate(rows) if place not in out], self._learned.mean)
-            found += [left.probabilities(rows[place].values - theirs) for place in at[part::_PARTS]]
-        return HeldOut.of(found, kind)
+            out = at[part::_PARTS]
+            left = self._infer(np.setdiff1d(np.arange(len(self.rows)), out), self._learned.mean)
+            apart = self._values[out][:, None] - theirs
+            found.append(left.probabilities(apart.reshape(-1, theirs.shape[1])).reshape(len(out), -1))
+        return HeldOut.of(np.vstack(found), kind)
 
     def to_profile(self, others: Sequence[Record] = ()) -> LearnedReward:
         """What a profile keeps of it: readable weights, and the rows that they rest on.
@@ -345,10 +335,7 @@ class Reward:
             encoder=axes.name if axes else "",
             weights={name: round(float(value), 4) for name, value in zip(names, posterior.mean, strict=True)},
             spreads={name: round(float(value), 4) for name, value in zip(names, spreads, strict=True)},
-            rows=[
-                RewardRow(record=row.record, kind=row.kind, values=[round(float(each), 4) for each in row.values])
-                for row in self.rows
-            ],
+            rows=[row if isinstance(row, RewardRow) else _keep(row) for row in self.rows],
             half_life=self.half_life,
             changes=list(self.changes),
             predicts="; ".join(str(each) for each in held_out if each),
@@ -377,15 +364,8 @@ class Reward:
                 f"'{kept.encoder or 'none'}'.",
                 remedy="Give these, or fit the person again.",
             )
-        rows = tuple(FeatureRow(row.record, row.kind, np.array(row.values)) for row in kept.rows)
         near = np.array([*kept.weights.values()])
-        return cls(found, rows, encoder, kept.half_life, tuple(kept.changes), near)
-
-    def _aged(self) -> list[FeatureRow]:
-        if self.half_life is None:
-            return list(self.rows)
-        newest = len(self.rows) - 1
-        return [replace(row, weight=0.5 ** ((newest - place) / self.half_life)) for place, row in enumerate(self.rows)]
+        return cls(found, tuple(kept.rows), encoder, kept.half_life, tuple(kept.changes), near)
 
     def _place(self, feature: str) -> int:
         names = self.population.space.names
@@ -396,34 +376,13 @@ class Reward:
         return names.index(feature)
 
 
-def _apply(posterior: Posterior, place: int, weight: float | None) -> Posterior:
-    """The posterior with one weight fixed, by conditioning on it, or mirrored where ``weight`` is None."""
-    means, covariances = posterior.means.copy(), posterior.covariances.copy()
-    if weight is None:
-        means[:, place] *= -1
-        covariances[:, place, :] *= -1
-        covariances[:, :, place] *= -1
-        return replace(posterior, means=means, covariances=covariances)
-    for at, covariance in enumerate(posterior.covariances):
-        gain = covariance[:, place] / max(covariance[place, place], 1e-12)
-        means[at] += gain * (weight - means[at, place])
-        covariances[at] -= np.outer(gain, covariance[place])
-        means[at, place] = weight
-    return replace(posterior, means=means, covariances=covariances)
+def _read(population: RewardPopulation, records: Sequence[Record], encoder: Encoder | None) -> tuple[RewardRow, ...]:
+    """Read records into rows, rounded as a profile keeps them: learning from a profile again changes nothing."""
+    return tuple(map(_keep, read_rows(population.space, records, encoder)))
 
 
-def _leave_each_out(posterior: Posterior, rows: Sequence[FeatureRow]) -> Array:
-    """The probability of each choice by weights that it took no part in, approximately, shape (n,)."""
-    values, weights = np.array([row.values for row in rows]), np.array([row.weight for row in rows])
-    found = np.zeros(len(rows))
-    for share, mean, covariance in zip(posterior.shares, posterior.means, posterior.covariances, strict=True):
-        logits = values @ mean
-        missed = weights / (1 + np.exp(logits.clip(-40, 40)))
-        spreads = ((values @ covariance) * values).sum(axis=1)
-        rest = 1 - spreads * missed * (1 - missed / np.maximum(weights, 1e-12))
-        left = logits - spreads * missed / rest
-        found += share / (1 + np.exp(-posterior.temper * left / np.sqrt(1 + math.pi / 8 * spreads / rest)))
-    return found
+def _keep(row: FeatureRow) -> RewardRow:
+    return RewardRow(record=row.record, kind=row.kind, values=np.round(row.values, 4).tolist())
 
 
 def _wilson(successes: float, count: int) -> tuple[float, float]:
