@@ -25,7 +25,6 @@ from .choice import win
 
 __all__ = [
     "FAMILIES",
-    "UNMASKED_FEATURES",
     "Authorship",
     "AuthorshipMetrics",
     "BurrowsDelta",
@@ -88,8 +87,6 @@ def _matched_words(text: str) -> list[tuple[str, re.Match[str]]]:
 
 Family = Literal["style", "characters"]
 FAMILIES: tuple[Family, ...] = ("style", "characters")
-UNMASKED_FEATURES = frozenset({"word_letters", "long_words"})
-"""Style features that the ``style`` family cannot see, so that choosing drafts by them does not game it."""
 
 _TOKEN = re.compile(r"\n{2,}|\w+(?:['’]\w+)*|[^\w\s]")
 _LEAST_TEXTS = 2

@@ -36,7 +36,6 @@ _SEEDS_PER_SEARCH = 1_000
 _MARKER = re.compile(r"\[\[ ?## ?\w+ ?## ?\]\]")
 
 Texts = dict[str, str]
-FindLeaks = Callable[[str], Sequence[object]]
 Examples = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
