@@ -96,7 +96,7 @@ class Personalizer(Program):
         self.extract = ExtractPreferences()
         self.check = CheckEvidence()
         self.choice = WhichFits(lm)
-        self.generate = Generate(strategy, best_of=best_of, scorer=scorer)
+        self.generate = Generate(strategy, best_of=best_of, scorer=scorer, encoder=encoder)
         self._model = lm
         self._config = FitConfig(
             LazyScorer(scorer),

@@ -17,6 +17,8 @@ import dspy
 
 from hyperalign.concurrency import run_concurrently
 
+from .reward import Encoder
+
 __all__ = ["Call", "Compute", "Parallel", "Program", "Steps", "resolve_model", "run_steps", "run_steps_async"]
 
 Result = TypeVar("Result")
@@ -177,6 +179,11 @@ class Program(dspy.Module):
             setattr(copied, name, copy.deepcopy(value, memo) if is_own else value)
         copied.history, copied.callbacks = [], []
         return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A pickle keeps no encoder, which may hold a model's weights and key."""
+        state: dict[str, Any] = super().__getstate__()
+        return {name: None if isinstance(value, Encoder) else value for name, value in state.items()}
 
     def save(self, path: Any, save_program: bool = False, modules_to_serialize: list[Any] | None = None) -> None:
         """Save the prompts as JSON, or the whole program as DSPy does.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import dspy
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from hyperalign.backends.models.connect import connect
 from hyperalign.backends.models.scorers import open_scorer
@@ -17,8 +20,9 @@ from hyperalign.population import ShippedPopulation
 from hyperalign.profile import Evidence, Hypothesis, Profile, check_evidence
 from hyperalign.programs.generate import Generate, choose_draft
 from hyperalign.programs.personalizer import Fit, Personalizer
+from hyperalign.programs.reward import load_population
 from hyperalign.programs.strategies import strategy
-from hyperalign.records import Pair, Sample
+from hyperalign.records import Pair, Sample, own_text
 from hyperalign.space import Dimension, Space
 from tests.fixtures.scripted_server import ScriptedServer, reply
 
@@ -88,7 +92,7 @@ def test_what_the_model_is_shown_of_others_tests_nothing(
     asked = "".join(request.prompt for request in scripted_server.requests)
     rows = {row.record for matrix in fit.matrices for row in matrix.rows}
     assert {record.id for record in others if record.text in asked}.isdisjoint(rows)
-    assert all(record.text in asked for record in beside)
+    assert all(own_text(record) in asked for record in beside)
 
 
 def test_what_holds_on_one_subject_is_kept_for_it_with_a_quote_from_there(scripted_server: ScriptedServer) -> None:
@@ -254,6 +258,39 @@ def test_the_truest_draft_is_chosen() -> None:
     rewarded = EMPTY.model_copy(update={"reward": brief_reward("ada")})
     assert choose_draft([LONG, SHORT], "", rewarded) == 1
     assert choose_draft([SHORT, LONG], "", rewarded) == 0
+
+
+class Lengths:
+    """Embeds a text as its length, under the name of the encoder that the shipped population knows."""
+
+    axes = load_population().space.encoder_axes
+    name = axes.name if axes else ""
+
+    def encode(self, items: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        assert self.axes is not None
+        rows = np.zeros((len(items), len(self.axes.mean)), dtype=np.float32)
+        rows[:, 0] = [len(text) / 100 for _, text in items]
+        return rows
+
+
+def test_a_reward_that_was_learned_with_an_encoder_chooses_drafts(
+    scripted_server: ScriptedServer, tmp_path: Path
+) -> None:
+    scripted_server.default = reply(lambda request: SHORT if request.body.get("seed") else LONG)
+    pairs = [
+        Pair(user="ada", prompt=f"{at}?", chosen=f"No. Not {at}. Stay.", rejected=f"{LONG} {at} times.")
+        for at in range(6)
+    ]
+    person = Personalizer(scripted(scripted_server), statements=False, best_of=2, encoder=Lengths(), scorer=None)
+    profile = person.fit(pairs)
+    assert profile.reward is not None
+    assert profile.reward.encoder == Lengths.name
+    assert person("And?", profile=profile).answer == SHORT
+    person.save(tmp_path / "whole", save_program=True)
+    loaded = dspy.load(str(tmp_path / "whole"), allow_pickle=True)
+    assert (person.encoder is not None, loaded.encoder) == (True, None)
+    with pytest.raises(InputError, match="encoder"):
+        loaded("And?", profile=profile)
 
 
 def test_a_real_model_fits(smollm_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
