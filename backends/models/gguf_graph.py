@@ -21,13 +21,22 @@ from hyperalign.errors import MissingExtraError
 from .gguf_blocks import Quantized
 from .gguf_file import GGUFFile
 
-__all__ = ["BUILDER", "check_installed", "compile_graph", "hidden_states", "log_probabilities", "openvino"]
+__all__ = [
+    "BUILDER",
+    "body_and_head",
+    "check_installed",
+    "compile_graph",
+    "hidden_states",
+    "log_probabilities",
+    "openvino",
+]
 
-BUILDER = 1
-"""Raised whenever graphs of the same file change: stored ones are then made anew."""
+BUILDER = 2
+"""Raised whenever graphs of the same file change: stored ones are then made anew, and scores are not mixed."""
 _MODULES = ("openvino", "gguf", "tokenizers")
 _ROPE_BASE = 10_000.0
 _STEP = "prepare model (layers)"
+_BODY_INPUTS, _BODY_OUTPUTS = 5, 2
 
 Attend = Callable[[Any, Any, Any], Any]
 """From queries, keys and values, each of shape (n, heads, length, size), to what the queries take from the values."""
@@ -67,7 +76,9 @@ def hidden_states(file: GGUFFile, layers: int) -> Any:
 
 
 def log_probabilities(file: GGUFFile, *, keeps_quantized: bool, progress: Progress | None = None) -> Any:
-    """The graph of a whole decoder, with its vocabulary head, that reads tokens after others that it read before.
+    """The graph of a whole decoder that reads tokens after others that it read before, and of its vocabulary head.
+
+    The two are not connected, so that the head may compute more exactly than the decoder; see ``body_and_head``.
 
     Args:
         file: the model.
@@ -75,11 +86,13 @@ def log_probabilities(file: GGUFFile, *, keeps_quantized: bool, progress: Progre
         progress: told of the layers that are made.
 
     Returns:
-        An ``openvino.Model``. Inputs: token ids, shape (1, length); their positions, shape (length,); what is added to
-        their attention, zero or about minus infinity, shape (1, 1, length, before + length); keys and values of the
-        tokens before, shape (layers, 2, groups, before, size of a head); the rows of tokens whose following token is
-        asked about, shape (rows,); and pairs of a place among these rows and a token id, shape (n, 2). Outputs: the
-        log-probability of each pair's token in nats, shape (n,), and keys and values of the tokens that were read.
+        An ``openvino.Model``. Inputs of the decoder: token ids, shape (1, length); their positions, shape (length,);
+        what is added to their attention, zero or about minus infinity, shape (1, 1, length, before + length); keys and
+        values of the tokens before, shape (layers, 2, groups, before, size of a head); and the rows of tokens whose
+        following token is asked about, shape (rows,). Inputs of the head: states of those rows, shape (1, rows, width);
+        and pairs of a place among them and a token id, shape (n, 2). Outputs of the decoder: those states, and keys
+        and values of the tokens that were read. Output of the head: the log-probability of each pair's token in nats,
+        shape (n,).
 
     Raises:
         ModelError: a tensor is missing, or quantized in a way that is not known.
@@ -93,10 +106,11 @@ def log_probabilities(file: GGUFFile, *, keeps_quantized: bool, progress: Progre
         op.parameter([1, 1, -1, -1], np.float32, "mask"),
         op.parameter([file.layers, 2, file.groups, -1, file.head_size], np.float32, "past"),
         op.parameter([-1], np.int64, "rows"),
+        op.parameter([1, -1, file.width], np.float32, "states"),
         op.parameter([-1, 2], np.int64, "pairs"),
     )
     hidden, rotations = decoder.embed(asked.ids), decoder.rotations(asked.positions)
-    zero, one, last = (op.constant(np.int64(number)) for number in (0, 1, -1))
+    zero, one = (op.constant(np.int64(number)) for number in (0, 1))
     tell = progress or (lambda *step: None)
     read: list[Any] = []
 
@@ -111,15 +125,19 @@ def log_probabilities(file: GGUFFile, *, keeps_quantized: bool, progress: Progre
         tell(_STEP, index, file.layers)
         hidden = decoder.layer(hidden, rotations, index, attend)
     tell(_STEP, file.layers, file.layers)
-    logits = op.squeeze(decoder.head(op.gather(hidden, asked.rows, one)), zero)
-    top = op.reduce_max(logits, last, True)
-    total = op.add(op.log(op.reduce_sum(op.exp(op.subtract(logits, top)), last, True)), top)
-    of_row = op.gather(op.squeeze(total, one), op.gather(asked.pairs, zero, one), zero)
-    found = op.subtract(op.gather_nd(logits, asked.pairs), of_row)
-    return library.Model([op.result(found), op.result(op.concat(read, 0))], list(asked), "log_probabilities")
+    results = op.gather(hidden, asked.rows, one), op.concat(read, 0), decoder.asked(asked.states, asked.pairs)
+    return library.Model([op.result(each) for each in results], list(asked), "log_probabilities")
 
 
-def compile_graph(model: Any, threads: int) -> Any:
+def body_and_head(model: Any) -> tuple[Any, Any]:
+    """The two parts of what ``log_probabilities`` made, each an ``openvino.Model`` of its own."""
+    library = openvino()
+    inputs, outputs = model.get_parameters(), model.get_results()
+    body = library.Model(outputs[:_BODY_OUTPUTS], inputs[:_BODY_INPUTS], "body")
+    return body, library.Model(outputs[_BODY_OUTPUTS:], inputs[_BODY_INPUTS:], "head")
+
+
+def compile_graph(model: Any, threads: int, *, is_exact: bool = False) -> Any:
     """Compile a graph for this processor.
 
     It computes in bfloat16 where the processor has it, and in float32 elsewhere. With SmolLM2 bfloat16 is twice
@@ -128,6 +146,7 @@ def compile_graph(model: Any, threads: int) -> Any:
     Args:
         model: the graph.
         threads: processor threads.
+        is_exact: whether it computes in float32 everywhere. A logit of 16 to 32 in bfloat16 is a multiple of an eighth.
 
     Returns:
         An ``openvino.InferRequest``; one call at a time.
@@ -137,8 +156,11 @@ def compile_graph(model: Any, threads: int) -> Any:
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "bf16" if is_short else "f32",
+        "INFERENCE_PRECISION_HINT": "bf16" if is_short and not is_exact else "f32",
     }
+    if is_exact:
+        # As it comes it rounds what it multiplies with quantized weights to eight bits.
+        settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "0"
     return core.compile_model(model, "CPU", settings).create_infer_request()
 
 
@@ -167,13 +189,14 @@ def openvino() -> Any:
 
 
 class _Asked(NamedTuple):
-    """The inputs of ``log_probabilities``, in order."""
+    """The inputs of ``log_probabilities``, in order: those of the decoder, then those of its head."""
 
     ids: Any
     positions: Any
     mask: Any
     past: Any
     rows: Any
+    states: Any
     pairs: Any
 
 
@@ -228,10 +251,16 @@ class _Decoder:
         gated = self.op.multiply(gate, self._linear(inner, f"{name}ffn_up"))
         return self.op.add(hidden, self._linear(gated, f"{name}ffn_down"))
 
-    def head(self, hidden: Any) -> Any:
-        """Logits over the vocabulary of states after the last layer."""
+    def asked(self, states: Any, pairs: Any) -> Any:
+        """Log-probabilities of tokens by states after the last layer; see ``log_probabilities``."""
+        zero, one, last = (self._integers(number) for number in (0, 1, -1))
         name = "output" if "output.weight" in self._file else "token_embd"
-        return self._linear(self._norm(hidden, "output_norm"), name)
+        logits = self.op.squeeze(self._linear(self._norm(states, "output_norm"), name), zero)
+        top = self.op.reduce_max(logits, last, True)
+        total = self.op.log(self.op.reduce_sum(self.op.exp(self.op.subtract(logits, top)), last, True))
+        of_row = self.op.squeeze(self.op.add(total, top), one)
+        of_pair = self.op.gather(of_row, self.op.gather(pairs, zero, one), zero)
+        return self.op.subtract(self.op.gather_nd(logits, pairs), of_pair)
 
     def repeat(self, groups: Any) -> Any:
         """Keys or values for every head: in grouped-query attention some heads share them (Ainslie et al., 2023)."""

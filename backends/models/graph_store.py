@@ -105,10 +105,16 @@ def _write(library: Any, graph: Any, folder: Path) -> None:
 
 
 def _make_room(newest: Path) -> None:
-    """Delete all but the graphs that were used last, and what killed programs left."""
+    """Delete all but the graphs that were used last, what killed programs left, and what no program reads any more."""
     others = [folder for folder in newest.parent.iterdir() if folder.is_dir() and folder != newest]
-    others.sort(key=lambda folder: (not folder.name.startswith(_UNFINISHED), folder.stat().st_mtime))
-    unfinished = sum(folder.name.startswith(_UNFINISHED) for folder in others)
-    for folder in others[: max(unfinished, len(others) - _KEPT + 1)]:
+    others.sort(key=lambda folder: (not _is_useless(folder), folder.stat().st_mtime))
+    useless = sum(map(_is_useless, others))
+    for folder in others[: max(useless, len(others) - _KEPT + 1)]:
         # On Windows one that a program has open stays.
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_useless(folder: Path) -> bool:
+    """Whether it is unfinished, or of a builder before this one."""
+    builder = folder.name.rpartition("-")[2]
+    return folder.name.startswith(_UNFINISHED) or (builder.isdecimal() and int(builder) < BUILDER)

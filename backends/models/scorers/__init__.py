@@ -19,6 +19,7 @@ from hyperalign.scores import Message, Scorer, TextScore
 
 from ..catalogue import resolve
 from ..download import ensure_local
+from ..gguf_graph import BUILDER
 from ..number_cache import NumberCache, digest
 from ..target import locate
 from .openvino import OpenVINOScorer
@@ -128,7 +129,7 @@ def _open(name: str, budget: Budget | None, progress: Progress | None, preparing
     if scheme == "local":
         model = resolve(rest)
         # Another engine's scores of the same weights are a little different, and must not mix with these.
-        name = f"{model.served_name}+openvino"
+        name = f"{model.served_name}+openvino{BUILDER}"
         return OpenVINOScorer(ensure_local(model, progress), name=name, budget=budget, progress=preparing)
     if scheme == "vllm":
         served = locate(rest)

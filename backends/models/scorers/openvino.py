@@ -21,7 +21,7 @@ from hyperalign.scores import Message, TextScore
 
 from ..catalogue import file_sha256
 from ..gguf_file import GGUFFile
-from ..gguf_graph import check_installed, compile_graph, log_probabilities
+from ..gguf_graph import body_and_head, check_installed, compile_graph, log_probabilities
 from ..graph_store import stored_graph
 from .chat import ModelScorer
 from .prefix_cache import PrefixCache
@@ -39,6 +39,13 @@ _UNSEEN = -1e9
 
 States = NDArray[np.float32]
 """Keys and values of tokens, shape (layers, 2, groups, tokens, size of a head)."""
+
+
+class _Requests(NamedTuple):
+    """A model's compiled parts; see ``log_probabilities``."""
+
+    body: Any
+    head: Any
 
 
 class _Row(NamedTuple):
@@ -91,7 +98,7 @@ class OpenVINOScorer(ModelScorer):
         self._n_ctx = min(n_ctx, int(self._file.value("context_length", n_ctx)))
         self._threads = threads or processor_threads()
         self._progress = progress
-        self._loaded: tuple[ChatTokenizer, Any] | None = None
+        self._loaded: tuple[ChatTokenizer, _Requests] | None = None
         self._prefixes = PrefixCache(_KEPT_TOKENS)
         self._nothing = np.zeros((self._file.layers, 2, self._file.groups, 0, self._file.head_size), np.float32)
 
@@ -121,27 +128,30 @@ class OpenVINOScorer(ModelScorer):
         """
         began = self._begin()
         with self._lock:
-            tokenizer, request = self._load()
+            tokenizer, requests = self._load()
             prompt = tokenizer.prompt(context)
             branches = [tokenizer.tokens(text) for text in texts]
             self._check_length(prompt, branches)
             try:
-                states, cached = self._read_context(request, prompt[:-1])
-                totals = _read_branches(request, states, prompt, branches)
+                states, cached = self._read_context(requests, prompt[:-1])
+                totals = _read_branches(requests, states, prompt, branches)
             except RuntimeError as error:
                 raise ModelError(f"OpenVINO could not read the text: {error}.") from error
         self._book(began, len(prompt) + sum(map(len, branches)), cached=cached)
         return [TextScore(total, len(branch)) for total, branch in zip(totals, branches, strict=True)]
 
-    def _load(self) -> tuple[ChatTokenizer, Any]:
+    def _load(self) -> tuple[ChatTokenizer, _Requests]:
         if self._file is None:
             raise ModelError("This scorer is closed.", remedy="Open the model again.")
         if self._loaded is None:
             try:
-                request = compile_graph(self._graph(self._file), self._threads)
+                body, head = body_and_head(self._graph(self._file))
+                # Differences between texts are of the size of what bfloat16 would make of a logit.
+                exact = compile_graph(head, self._threads, is_exact=True)
+                requests = _Requests(compile_graph(body, self._threads), exact)
             except RuntimeError as error:
                 raise ModelError(f"OpenVINO could not load {self._path}: {error}.") from error
-            self._loaded = ChatTokenizer(self._file), request
+            self._loaded = ChatTokenizer(self._file), requests
         return self._loaded
 
     def _graph(self, file: GGUFFile) -> Any:
@@ -158,27 +168,27 @@ class OpenVINOScorer(ModelScorer):
                 remedy="Shorten the records or the prompt, or open the model with a larger n_ctx.",
             )
 
-    def _read_context(self, request: Any, tokens: list[int]) -> tuple[States, int]:
+    def _read_context(self, requests: _Requests, tokens: list[int]) -> tuple[States, int]:
         """Keys and values of a context's tokens, and of how many they were there already."""
         found = self._prefixes.nearest(tokens)
         states = self._nothing if found is None else found
         cached = states.shape[-2]
         for start in range(cached, len(tokens), _BLOCK_TOKENS):
-            _, read = _read_on(request, states, tokens[start : start + _BLOCK_TOKENS], [])
+            _, read = _read_on(requests, states, tokens[start : start + _BLOCK_TOKENS], [])
             states = np.concatenate([states, read], axis=-2)
         if cached < len(tokens):
             self._prefixes.add(tokens, states)
         return states, cached
 
 
-def _read_branches(request: Any, states: States, prompt: list[int], branches: list[list[int]]) -> list[float]:
+def _read_branches(requests: _Requests, states: States, prompt: list[int], branches: list[list[int]]) -> list[float]:
     """The log-probability of each text, in nats; the prompt's last token, which predicts their first, is read here."""
     totals = [0.0] * len(branches)
     for wave in _waves(branches):
         if len(wave) == 1:
-            totals[wave[0]] = _read_long(request, states, prompt[-1], branches[wave[0]])
+            totals[wave[0]] = _read_long(requests, states, prompt[-1], branches[wave[0]])
         else:
-            found = _read_wave(request, states, prompt[-1], [branches[text] for text in wave])
+            found = _read_wave(requests, states, prompt[-1], [branches[text] for text in wave])
             for text, total in zip(wave, found, strict=True):
                 totals[text] = total
     return totals
@@ -200,7 +210,7 @@ def _waves(branches: list[list[int]]) -> Iterator[list[int]]:
         yield wave
 
 
-def _read_wave(request: Any, states: States, last: int, branches: list[list[int]]) -> list[float]:
+def _read_wave(requests: _Requests, states: States, last: int, branches: list[list[int]]) -> list[float]:
     """Texts side by side after the prompt's last token, each unseen by the others."""
     before = states.shape[-2]
     tokens, places, owners = [last], [before], [-1]
@@ -215,40 +225,40 @@ def _read_wave(request: Any, states: States, last: int, branches: list[list[int]
         owners += [text] * (len(branch) - 1)
     owner = np.array(owners)
     is_seen = np.tri(len(owner), dtype=bool) & ((owner[:, np.newaxis] == owner) | (owner == -1))
-    found, _ = _infer(request, states, _Row(tokens, places, is_seen, pairs))
+    found, _ = _infer(requests, states, _Row(tokens, places, is_seen, pairs))
     return [float(total) for total in np.bincount(of_text, found, len(branches))]
 
 
-def _read_long(request: Any, states: States, last: int, branch: list[int]) -> float:
+def _read_long(requests: _Requests, states: States, last: int, branch: list[int]) -> float:
     """One text after the prompt's last token, in blocks."""
     total, tokens = 0.0, [last, *branch[:-1]]
     for start in range(0, len(tokens), _WAVE_TOKENS):
         end = start + _WAVE_TOKENS
-        found, read = _read_on(request, states, tokens[start:end], branch[start:end])
+        found, read = _read_on(requests, states, tokens[start:end], branch[start:end])
         total += float(found.sum(dtype=np.float64))
         states = np.concatenate([states, read], axis=-2)
     return total
 
 
 def _read_on(
-    request: Any, states: States, tokens: list[int], following: list[int]
+    requests: _Requests, states: States, tokens: list[int], following: list[int]
 ) -> tuple[NDArray[np.float32], States]:
     """Read tokens after others: log-probabilities of the tokens that follow each, and the keys and values read."""
     places = range(states.shape[-2], states.shape[-2] + len(tokens))
     is_seen = np.tri(len(tokens), dtype=bool)
-    return _infer(request, states, _Row(tokens, places, is_seen, list(enumerate(following))))
+    return _infer(requests, states, _Row(tokens, places, is_seen, list(enumerate(following))))
 
 
-def _infer(request: Any, states: States, row: _Row) -> tuple[NDArray[np.float32], States]:
-    """One run of the graph; see ``log_probabilities``. All tokens see all that was read before."""
+def _infer(requests: _Requests, states: States, row: _Row) -> tuple[NDArray[np.float32], States]:
+    """One run of the graphs; see ``log_probabilities``. All tokens see all that was read before."""
     before, length = states.shape[-2], len(row.tokens)
     mask = np.zeros((1, 1, length, before + length), np.float32)
     mask[..., before:][..., ~row.is_seen] = _UNSEEN
     pairs = np.array(row.pairs, np.int64).reshape(-1, 2)
     rows, at = np.unique(pairs[:, 0], return_inverse=True)
     pairs[:, 0] = at.reshape(-1)
-    inputs = np.array([row.tokens], np.int64), np.array(row.places, np.int64), mask, states, rows, pairs
-    request.infer(dict(enumerate(inputs)))
+    inputs = np.array([row.tokens], np.int64), np.array(row.places, np.int64), mask, states, rows
+    requests.body.infer(dict(enumerate(inputs)))
+    requests.head.infer({0: requests.body.get_output_tensor(0), 1: pairs})
     # The next call overwrites this memory.
-    found, read = (request.get_output_tensor(index).data for index in range(2))
-    return found.copy(), read.copy()
+    return requests.head.get_output_tensor(0).data.copy(), requests.body.get_output_tensor(1).data.copy()

@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 
 from hyperalign.backends.models.gguf_blocks import READERS
 from hyperalign.backends.models.gguf_file import GGUFFile
-from hyperalign.backends.models.gguf_graph import compile_graph, hidden_states, log_probabilities, openvino
+from hyperalign.backends.models.gguf_graph import (
+    body_and_head,
+    compile_graph,
+    hidden_states,
+    log_probabilities,
+)
 from hyperalign.errors import ModelError
 
 gguf: Any = pytest.importorskip("gguf", reason="the 'local' extra is not installed")
@@ -221,16 +226,23 @@ def test_blocks_are_taken_apart_without_rounding(kind: str) -> None:
 
 
 def ask(
-    request: Any, past: NDArray[np.float32], tokens: list[int], places: list[int], seen: Any, pairs: list[list[int]]
+    requests: list[Any],
+    past: NDArray[np.float32],
+    tokens: list[int],
+    places: list[int],
+    seen: Any,
+    pairs: list[list[int]],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """One run of the graph of log-probabilities, every token a row."""
+    """One run of the graphs of log-probabilities, every token a row."""
+    body, head = requests
     before = past.shape[-2]
     mask = np.zeros((1, 1, len(tokens), before + len(tokens)), np.float32)
     mask[..., before:][..., ~np.array(seen, bool)] = -1e9
     asked = np.array(pairs, np.int64).reshape(-1, 2)
-    inputs = np.array([tokens]), np.array(places), mask, past, np.arange(len(tokens)), asked
-    request.infer(dict(enumerate(inputs)))
-    return request.get_output_tensor(0).data.copy(), request.get_output_tensor(1).data.copy()
+    inputs = np.array([tokens]), np.array(places), mask, past, np.arange(len(tokens))
+    body.infer(dict(enumerate(inputs)))
+    head.infer({0: body.get_output_tensor(0), 1: asked})
+    return head.get_output_tensor(0).data.copy(), body.get_output_tensor(1).data.copy()
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2"])
@@ -240,17 +252,16 @@ def test_log_probabilities_are_those_of_the_file(tmp_path: Path, architecture: s
     more = head if architecture == "qwen2" else {}
     file = GGUFFile(write(tmp_path / "small.gguf", architecture, kinds=MIXED | {"output": "Q8_0"}, more=more))
     graph = log_probabilities(file, keeps_quantized=keeps_quantized)
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
-    request = openvino().Core().compile_model(graph, "CPU", settings).create_infer_request()
+    requests = [compile_graph(part, 1, is_exact=True) for part in body_and_head(graph)]
     prompt, texts = [3, 1, 4, 1, 5], [[9, 2, 6], [27, 18, 28, 40]]
     nothing = np.zeros((LAYERS, 2, GROUPS, 0, SIZE), np.float32)
-    none, past = ask(request, nothing, prompt[:-1], [0, 1, 2, 3], np.tri(4), [])
+    none, past = ask(requests, nothing, prompt[:-1], [0, 1, 2, 3], np.tri(4), [])
     assert len(none) == 0
     # The prompt's last token, and the two texts side by side after it.
     seen = np.tri(6)
     seen[3:, 1:3] = 0
     found, _ = ask(
-        request,
+        requests,
         past,
         [5, 9, 2, 27, 18, 28],
         [4, 5, 6, 5, 6, 7],

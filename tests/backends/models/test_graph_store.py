@@ -74,6 +74,7 @@ def test_it_is_made_anew_where_it_must(path: Path, graphs: Path, monkeypatch: py
         monkeypatch.setattr(graph_store, "BUILDER", 99)
     assert run(stored_graph(path, "a" * 64, builder(made))) == 42.0
     assert len(made) == 2
+    assert len([each for each in graphs.iterdir() if each.is_dir()]) == 1, "what an older builder made goes"
 
 
 def test_few_are_kept(path: Path, graphs: Path) -> None:

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hyperalign.backends.models import gguf_graph
 from hyperalign.backends.models.gguf_file import GGUFFile
-from hyperalign.backends.models.gguf_graph import hidden_states
+from hyperalign.backends.models.gguf_graph import BUILDER, compile_graph, hidden_states
 from hyperalign.backends.models.scorers import OpenVINOScorer, open_scorer, openvino
 from hyperalign.budget import Budget
 from hyperalign.errors import BudgetExceededError, ContextLengthError, ModelError
@@ -51,14 +50,9 @@ def scorer(smollm_path: Path) -> Iterator[OpenVINOScorer]:
         yield opened
 
 
-def exactly(graph: Any, threads: int = 1) -> Any:
+def exactly(graph: Any, threads: int = 1, **_: bool) -> Any:
     """A graph that rounds nothing to fewer bits than 32."""
-    settings = {
-        "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": "f32",
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
-    }
-    return gguf_graph.openvino().Core().compile_model(graph, "CPU", settings).create_infer_request()
+    return compile_graph(graph, threads, is_exact=True)
 
 
 def plainly(path: Path, prompt: list[int], branches: list[list[int]]) -> list[float]:
@@ -90,6 +84,22 @@ def test_branches_equal_plain_sequences(smollm_path: Path, monkeypatch: pytest.M
         prompt, branches = tokenizer.prompt(CONTEXT), [tokenizer.tokens(text) for text in TEXTS]
     assert [score.tokens for score in found] == [len(branch) for branch in branches]
     assert [score.logprob for score in found] == pytest.approx(plainly(smollm_path, prompt, branches), abs=0.05)
+
+
+@pytest.mark.parametrize("small", [1, 10**12], ids=["as the file has it", "16 bits"])
+def test_log_probabilities_are_not_rounded_to_a_grid(
+    smollm_path: Path, monkeypatch: pytest.MonkeyPatch, small: int
+) -> None:
+    monkeypatch.setattr(openvino, "_SMALL_PARAMETERS", small)
+    with OpenVINOScorer(smollm_path.resolve(), name="smol") as opened:
+        tokenizer, requests = opened._load()
+        prompt = tokenizer.prompt(CONTEXT)
+        seen = np.tri(len(prompt), dtype=bool)
+        asked = [(len(prompt) - 1, token) for token in range(300, 1300)]
+        found, _ = openvino._infer(requests, opened._nothing, openvino._Row(prompt, range(len(prompt)), seen, asked))
+    # All are less the same sum: what they have beyond a multiple of 1/64 is a few numbers where logits are rounded.
+    beyond = {round(float(rest), 6) for rest in np.mod(found.astype(np.float64) - found[0], 1 / 64)}
+    assert len(beyond) > 900
 
 
 def test_texts_do_not_see_each_other(scorer: OpenVINOScorer) -> None:
@@ -206,7 +216,7 @@ def test_a_closed_scorer_and_files_that_are_no_models(smollm_path: Path, tmp_pat
 def test_the_engine_is_named_so_that_scores_of_another_do_not_mix(smollm_path: Path) -> None:
     assert smollm_path.is_file()
     with open_scorer("local:smollm2-135m-instruct") as opened:  # type: ignore[attr-defined]
-        assert opened.name == "smollm2-135m-instruct-b179c952+openvino"
+        assert opened.name == f"smollm2-135m-instruct-b179c952+openvino{BUILDER}"
 
 
 def test_a_large_model_is_kept_as_the_file_has_it(smollm_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
