@@ -207,7 +207,7 @@ def _open_person(
     store: Store, user: str, encoder: str | None, budget: Budget, report: Reporter
 ) -> tuple[Profile, Reward]:
     """The profile in the store, or an empty one, and the reward that is learned from all records so far."""
-    from hyperalign.backends.models.encoders import reopen_encoder
+    from hyperalign.backends.models.encoders import open_population, reopen_encoder
     from hyperalign.errors import NotFoundError
     from hyperalign.profile import Profile
     from hyperalign.programs.reward import Reward
@@ -220,7 +220,8 @@ def _open_person(
         profile = Profile(user=user)
     records = store.records(user)
     if profile.reward is None:
-        return profile, Reward.fit(records, encoder=choose_encoder(encoder, budget, report))
+        reads = choose_encoder(encoder, budget, report)
+        return profile, Reward.fit(records, population=open_population(reads), encoder=reads)
     embeds = reopen_encoder(profile.reward, encoder=encoder, budget=budget, progress=report.bytes)
     return profile, Reward.from_profile(profile.reward, encoder=embeds).update(records)
 

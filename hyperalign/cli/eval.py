@@ -137,6 +137,7 @@ def eval_(
     import dspy
     from rich.text import Text
 
+    from hyperalign.backends.models.encoders import open_population
     from hyperalign.concurrency import concurrency_of
     from hyperalign.evals.conditions import controls_without
     from hyperalign.evals.evaluation import evaluate
@@ -180,12 +181,14 @@ def eval_(
     budget = models.new_budget()
     with reporter(quiet=as_json) as report:
         lm, judge = open_models(models, scorer, budget, report)
+        reads = None if loaded.kind == "request" else choose_encoder(encoder, budget, report)
         person = Personalizer(
             lm,
             scorer=judge,
             population=others,
             reference=reference,
-            encoder=None if loaded.kind == "request" else choose_encoder(encoder, budget, report),
+            encoder=reads,
+            reward_population=open_population(reads),
             budget=budget,
             seed=seed,
         )

@@ -61,6 +61,7 @@ def eval_choices(
     Raises:
         InputError: there are no data, no such task, or no such strategy.
     """
+    from hyperalign.backends.models.encoders import open_population
     from hyperalign.errors import InputError
     from hyperalign.evals.choices import COLLABORATIVE, REWARD, ChoicePlan, evaluate_choices
     from hyperalign.evals.report import write_choice_report
@@ -90,6 +91,7 @@ def eval_choices(
         summary, folder = evaluate_choices(
             found,
             plan,
+            population=open_population(reads),
             encoder=reads,
             source=source,
             config=config,

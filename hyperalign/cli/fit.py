@@ -151,6 +151,7 @@ def fit_in_folder(
     quiet: bool = False,
 ) -> Fit:
     """Fit a profile, and keep every call, candidate and score in the run's folder."""
+    from hyperalign.backends.models.encoders import open_population
     from hyperalign.programs.personalizer import Personalizer
 
     from .session import choose_encoder, open_models, use_programs
@@ -158,12 +159,14 @@ def fit_in_folder(
 
     with reporter(quiet=quiet) as report:
         lm, judge = open_models(models, scorer, budget, report, run.journal) if statements else (None, None)
+        reads = choose_encoder(encoder, budget, report)
         person = Personalizer(
             lm,
             scorer=judge,
             population=others,
             space=space,
-            encoder=choose_encoder(encoder, budget, report),
+            encoder=reads,
+            reward_population=open_population(reads),
             statements=statements,
             budget=budget,
             progress=report,

@@ -98,41 +98,24 @@ def choose_encoder(name: str | None, budget: Budget, report: Reporter) -> Encode
 
     Returns:
         None where texts are read by measured features alone: for ``none``, and by default where the encoder can't be
-        had or the population does not know it, which is said on standard error.
+        had, which is said on standard error.
 
     Raises:
-        InputError: the population does not know the encoder that was named.
         ModelError: the encoder that was named can't be used.
     """
     import typer
 
-    from hyperalign.backends.models.encoders import open_encoder
-    from hyperalign.programs.reward import load_population
+    from hyperalign.backends.models.encoders import DEFAULT_ENCODER, open_encoder
 
-    population = load_population()
-    axes = population.space.encoder_axes
-    if name == "none" or (name is None and axes is None):
+    if name == "none":
         return None
-    known = f"'{axes.name}'" if axes else "none"
     try:
-        found = (
-            open_encoder(budget=budget, progress=report.bytes) if name is None else open_encoder(name, budget=budget)
-        )
+        return open_encoder(name or DEFAULT_ENCODER, budget=budget, progress=report.bytes)
     except (MissingExtraError, DownloadError) as error:
         if name is not None:
             raise
         typer.echo(f"Texts are read by measured features alone: {error.message}", err=True)
         return None
-    if axes is not None and found.name == axes.name:
-        return found
-    found.close()
-    if name is not None:
-        raise InputError(
-            f"The population '{population.name}' does not know the encoder '{found.name}'; it knows: {known}.",
-            remedy="Leave out --encoder, or give --encoder none.",
-        )
-    typer.echo(f"Texts are read by measured features alone: the population knows the encoder {known}.", err=True)
-    return None
 
 
 def asks_by_choice(model: str, scorer: str | None) -> bool:

@@ -187,8 +187,9 @@ class _Update:
             typer.echo(f"{saved}; the run is in {self._run.path}")
 
     def _connect(self, todo: Sequence[Record]) -> Personalizer:
-        from hyperalign.backends.models.encoders import reopen_encoder
+        from hyperalign.backends.models.encoders import open_population, reopen_encoder
         from hyperalign.programs.personalizer import Personalizer
+        from hyperalign.programs.reward import find_population
         from hyperalign.programs.update import HALF_LIFE
         from hyperalign.runs import RunFolder
         from hyperalign.space import load_space
@@ -208,6 +209,7 @@ class _Update:
                 embeds = choose_encoder(settings.encoder, self._budget, report)
             else:
                 embeds = reopen_encoder(reward, encoder=settings.encoder, budget=self._budget, progress=report.bytes)
+            prior = open_population(embeds) if reward is None else find_population(reward.population)
             return Personalizer(
                 lm,
                 scorer=judge,
@@ -216,6 +218,7 @@ class _Update:
                 space=dimensions,
                 half_life=settings.half_life or HALF_LIFE,
                 encoder=embeds,
+                reward_population=prior,
                 reward_half_life=settings.half_life,
                 statements=settings.statements,
                 budget=self._budget,

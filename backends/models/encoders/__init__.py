@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 from hyperalign.budget import Budget, Usage
 from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError, ModelOutputError, UnknownModelError
-from hyperalign.files import cache_folder
+from hyperalign.files import cache_folder, data_folder, write_whole
 from hyperalign.profile import LearnedReward
-from hyperalign.programs.reward import Reward
+from hyperalign.programs.reward import Reward, RewardPopulation, load_population, read_population
+from hyperalign.programs.reward.population import adapt_to_encoder
 
 from ..catalogue import entries, resolve
 from ..download import ensure_local
@@ -37,6 +39,7 @@ __all__ = [
     "LocalEncoder",
     "encoder",
     "open_encoder",
+    "open_population",
     "open_reward",
     "reopen_encoder",
 ]
@@ -48,6 +51,7 @@ DEFAULT_ENCODER = "local:smollm2-135m-instruct"
 _LOCAL_BATCH = 128
 _FILE = "embeddings.sqlite"
 _NUMBER = np.dtype("<f4")
+_HASH_CHARACTERS = 16
 
 
 class CachedEncoder:
@@ -203,6 +207,28 @@ def _split_layer(name: str) -> tuple[str, int | None]:
     if not layer.isdecimal():
         raise InputError(f"'{layer}' is not the number of a layer.", remedy="Write it as 'local:<name>@20'.")
     return model, int(layer)
+
+
+def open_population(encoder: Encoder | None) -> RewardPopulation:
+    """The population that ships, with the axes of an encoder.
+
+    Where it does not know the encoder, it is adapted once and kept in the data folder: a profile names that file.
+
+    Args:
+        encoder: reads texts for the reward; with None there are no axes.
+
+    Raises:
+        ModelServerError: the encoder could not be reached.
+        StorageError: the data folder can't be written.
+    """
+    shipped = load_population()
+    axes = shipped.space.encoder_axes
+    if encoder is None or (axes is not None and axes.name == encoder.name):
+        return shipped
+    path = data_folder() / "populations" / f"{digest(shipped.to_json(), encoder.name).hex()[:_HASH_CHARACTERS]}.json"
+    if not path.exists():
+        write_whole(path, replace(adapt_to_encoder(shipped, encoder), name=str(path)).to_json())
+    return replace(read_population(path), name=str(path))
 
 
 def open_reward(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from string import ascii_lowercase
 
 import pytest
 
 from hyperalign.profile import LearnedReward, Profile
-from tests.fixtures.scripted_server import ScriptedServer
+from tests.fixtures.scripted_server import ScriptedServer, embeddings
 
 from .conftest import Run
 
@@ -82,3 +83,25 @@ def test_an_encoder_that_the_population_does_not_know_is_refused(run: Run, tmp_p
     run(*asked, "local:no-such-model").refused(5)
     assert run(*asked, "none").code == 0
     run("config", "set", "encoder", "a model").refused(3, "encoder")
+
+
+def test_another_encoder_is_adapted_to_once(
+    run: Run, tmp_path: Path, scripted_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted_server.default = embeddings(lambda text: [float(text.lower().count(letter)) for letter in ascii_lowercase])
+    monkeypatch.setenv("OPENAI_API_BASE", scripted_server.base)
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.delenv("HYPERALIGN_ENCODER", raising=False)
+    done = run("fit", choices(tmp_path), "--no-statements", "--encoder", "openai/text-embedding-3-small")
+    assert done.code == 0, done.err
+    learned = shown(run)
+    assert learned.encoder == "openai/text-embedding-3-small"
+    assert Path(learned.population).is_file()
+    embedded = len(scripted_server.requests)
+    assert run("judge", "And?", "--answer", "Yes, perhaps.", "--answer", "Yes! Now!", "--user", "ada").code == 0
+    done = run("update", choices(tmp_path, first=6, last=8), "--user", "ada", "--no-statements")
+    assert done.code == 0, done.err
+    assert [row.record for row in shown(run).rows] == [f"r{at}" for at in range(8)]
+    # The two answers and the two new choices: the contrasts are not read again.
+    assert [len(each.body["input"]) for each in scripted_server.requests[embedded:]] == [2, 4]
+    assert run("profile", "flip", "ada", "exclamations").code == 0
