@@ -50,6 +50,8 @@ _OTHER_TASTES = 0.005
 _ENCODER_TASTES = 1.4  # manner shows in the encoder's components more clearly than in counts
 _FEWEST_PEOPLE = 5
 _FOLDS = 3
+_MANY_PEOPLE = 30
+_STRONG_BACKING = 160.0
 _KNOWN, _ASKED = 16, 30
 _SHORT = 5  # digits
 
@@ -286,7 +288,8 @@ def choose_settings(people: Mapping[str, Sequence[FeatureRow]], base: RewardPopu
         people: each one's records as features.
         base: what backs the estimates.
     """
-    tried = (None, PriorSettings(center="base"), PriorSettings(center="diagonal"))
+    backings = (PriorSettings().backing, _STRONG_BACKING)
+    tried = (None, PriorSettings(center="base"), *(PriorSettings(center="diagonal", backing=each) for each in backings))
     return min(tried, key=lambda settings: _held_out_loss(people, base, settings))
 
 
@@ -297,8 +300,10 @@ def _held_out_loss(
     users = sorted(people, key=lambda user: hashlib.sha256(user.encode()).hexdigest())
     draw = np.random.default_rng(0)
     losses: list[float] = []
-    for fold in range(_FOLDS):
-        out = users[fold::_FOLDS]
+    # Few people are left out in small parts: a prior of two thirds of them would be another one.
+    folds = _FOLDS if len(users) >= _MANY_PEOPLE else min(len(users), 2 * _FOLDS)
+    for fold in range(folds):
+        out = users[fold::folds]
         others = {user: people[user] for user in users if user not in out}
         population = estimate_from_rows(others, base, name=base.name, settings=settings) if settings else base
         for user in out:
@@ -306,7 +311,7 @@ def _held_out_loss(
             known = min(len(rows) // 2, _KNOWN)
             asked = rows[known : known + _ASKED]
             rivals = {
-                kind: [row for other in out if other != user for row in people[other] if row.kind == kind]
+                kind: [row for other in users if other != user for row in people[other] if row.kind == kind]
                 for kind in ("text", "edit")
             }
             differences = [
