@@ -6,8 +6,8 @@ Reading is what a fit costs, so few statements are tested by a model, on few rec
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from hyperalign.profile import EXAMPLE_ID, SPACE_ID, Evidence, Hypothesis
 from hyperalign.records import Edit, Record, are_choices, own_text, prompt_of, quotable_text, to_sample
@@ -15,6 +15,7 @@ from hyperalign.space import Dimension, Space
 from hyperalign.style import StyleClaim, find_claims, find_shifts
 from hyperalign.text import excerpt, sentences
 
+from .reward.directions import Lean
 from .scope import touches
 from .selection import Rules
 
@@ -23,7 +24,9 @@ __all__ = [
     "SHOWN_RECORDS",
     "TESTED_RECORDS",
     "Candidate",
+    "count_half",
     "find_untestable",
+    "from_dimensions",
     "from_edits",
     "from_examples",
     "from_measurement",
@@ -40,7 +43,13 @@ TESTED_RECORDS = 11
 """How many of the person's records a model reads to test statements, by default: with six of other people's, a fit
 takes at most 40 calls of a hosted model."""
 
+MAX_TESTED = 12
+"""Statements that a model tests, at most; what is measured costs nothing, and is tested beside."""
+
 EXAMPLE_WORDS = 80
+MAX_LEANS = 3
+_SURE = 0.7
+_FEWEST_FOR_LEANS = 8  # fewer choices that all agree may be chance
 MAX_CLAIMS = 12
 
 
@@ -76,6 +85,17 @@ def records_to_read(records: Sequence[Record], shown: Sequence[Record], count: i
     return [records[at] for at in sorted(newest[:count])]
 
 
+def count_half(count: int, records: Sequence[Record], rules: Rules) -> int:
+    """How many of ``count`` records that a model reads are of one kind, where a person gave texts and choices.
+
+    Args:
+        count: of both kinds.
+        records: the kind: choices get two more than texts, since five choices that agree may be chance.
+        rules: what a test needs.
+    """
+    return max(rules.min_records, count // 2 + (1 if are_choices(records) else -1))
+
+
 def find_untestable(
     candidates: Sequence[Candidate],
     records: Sequence[Record],
@@ -109,6 +129,39 @@ def from_space(space: Space) -> list[Candidate]:
         for d in space.dimensions
     ]
     return [Candidate(hypothesis) for hypothesis in hypotheses]
+
+
+def from_dimensions(
+    space: Space,
+    records: Sequence[Record],
+    read: Sequence[Record],
+    leans: Sequence[Lean],
+    *,
+    shown: Sequence[Record],
+    limit: int = MAX_TESTED,
+) -> list[Candidate]:
+    """The dimensions to test: those of ``shortlist`` on all records, and three in which the person's reward leans.
+
+    The latter are tested on records that the reward was not learned from. Where these are few, they could not be told
+    from chance, and there are none.
+
+    Args:
+        space: the dimensions.
+        records: the person's.
+        read: those of them that a model reads.
+        leans: of a reward that was learned from ``shown`` alone, the surest first.
+        shown: some of the records.
+        limit: the most dimensions to test.
+    """
+    made_from = frozenset(record.id for record in shown)
+    if not made_from or sum(record.id not in made_from for record in read) < _FEWEST_FOR_LEANS:
+        return from_space(shortlist(space, records, limit))
+    usual = shortlist(space, records, limit - MAX_LEANS)
+    known = {each.name for each in usual.dimensions}
+    other = {each.name: each for each in _open_to(space, records) if each.name not in known}
+    sure = [lean.dimension for lean in leans if abs(lean.probability - 0.5) >= _SURE - 0.5]
+    near = space.model_copy(update={"dimensions": [other[name] for name in sure if name in other][:MAX_LEANS]})
+    return [*from_space(usual), *(replace(each, made_from=made_from) for each in from_space(near))]
 
 
 def from_measurement(records: Sequence[Record]) -> list[Candidate]:
@@ -174,42 +227,37 @@ def _quote_best_sentence(claim: StyleClaim, records: Sequence[Record]) -> list[E
     return [Evidence(quote=quote, record=name, checked=float(holds > 0))]
 
 
-MAX_TESTED = 12
-"""Statements that a model tests, at most; what is measured costs nothing, and is tested beside."""
 _MAX_SUBJECTS = 4
 # Groups of dimensions without a subject, the likeliest to show in an answer first.
 _RANK = ("own", "manner", "disposition", "quality", "need", "life", "demographics", "interest")
 
 
-def shortlist(
-    space: Space, records: Sequence[Record], limit: int = MAX_TESTED, *, nearness: Mapping[str, float] | None = None
-) -> Space:
-    """Choose the dimensions to test on a person's records.
+def shortlist(space: Space, records: Sequence[Record], limit: int = MAX_TESTED) -> Space:
+    """Choose the dimensions to test on all of a person's records.
 
-    The nearest to the person's reward come first, where that is known. Then texts are tested for manner, and choices
-    for subjects that recur in them, for manner, and for the rest: a subject that is met once would be judged by
-    unrelated answers. But for the nearness it does not matter which answer was chosen.
+    Texts are tested for manner, and choices for subjects that recur in them, for manner, and for the rest: a subject
+    that is met once would be judged by unrelated answers. It does not matter which answer was chosen.
 
     Args:
         space: the dimensions.
         records: the person's.
         limit: the most dimensions to choose.
-        nearness: of dimensions whose direction among features is known, how near it is to the reward's weights; higher
-            is nearer. It must not depend on which answers were chosen in records that test them.
     """
-    near = nearness or {}
-    written = not are_choices(records)
-    open_to = [each for each in space.dimensions if each.shows_in != ("choices" if written else "writing")]
+    open_to = _open_to(space, records)
     counts = {each.name: _count_touched(each, records) for each in open_to if each.words}
     often = max(2, math.ceil(len(records) / 2))
     subjects = sorted(
         (each for each in open_to if counts.get(each.name, 0) >= often), key=lambda each: -counts[each.name]
     )
     others = sorted((each for each in open_to if not each.words), key=lambda each: _RANK.index(each.group))
-    known = sorted((each for each in open_to if each.name in near), key=lambda each: -near[each.name])
-    ranked = dict.fromkeys(each.name for each in [*known, *subjects[:_MAX_SUBJECTS], *others])
-    chosen = set(list(ranked)[:limit])
+    chosen = {each.name for each in [*subjects[:_MAX_SUBJECTS], *others][:limit]}
     return space.model_copy(update={"dimensions": [each for each in open_to if each.name in chosen]})
+
+
+def _open_to(space: Space, records: Sequence[Record]) -> list[Dimension]:
+    """The dimensions that show in records of this kind."""
+    hidden = "writing" if are_choices(records) else "choices"
+    return [each for each in space.dimensions if each.shows_in != hidden]
 
 
 def _count_touched(dimension: Dimension, records: Sequence[Record]) -> int:

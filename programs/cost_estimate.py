@@ -9,7 +9,15 @@ from hyperalign.budget import Usage
 from hyperalign.records import Record, are_choices, other_text, own_text, prompt_of, split_by_kind
 from hyperalign.space import Space, load_space
 
-from .candidates import MAX_TESTED, SHOWN_RECORDS, TESTED_RECORDS, proposal_split, records_to_read, shortlist
+from .candidates import (
+    MAX_TESTED,
+    SHOWN_RECORDS,
+    TESTED_RECORDS,
+    count_half,
+    proposal_split,
+    records_to_read,
+    shortlist,
+)
 from .hypothesis_tests.choice import STATEMENTS_PER_CALL
 from .selection import Rules
 
@@ -59,7 +67,8 @@ def estimate_cost(
         like = [record for record in others if are_choices([record]) == are_choices(part)]
         share = 1 if len(kinds) == 1 else 2
         like = like[: max(Rules().min_records, len(like) // share)]
-        read = records_to_read(part, _shown(part), max(Rules().min_records, TESTED_RECORDS // share))
+        count = count_half(TESTED_RECORDS, part, Rules()) if share > 1 else TESTED_RECORDS
+        read = records_to_read(part, proposal_split(part, Rules()), count)
         counts = _statements(part, space)
         if by_choice:
             score = _by_choice(read, like, counts, _shown(part), statements_per_call)

@@ -36,14 +36,14 @@ from .candidates import (
     SHOWN_RECORDS,
     TESTED_RECORDS,
     Candidate,
+    count_half,
     find_untestable,
+    from_dimensions,
     from_edits,
     from_examples,
     from_measurement,
-    from_space,
     proposal_split,
     records_to_read,
-    shortlist,
 )
 from .evidence import CheckEvidence, find_evidence
 from .extract import ExtractPreferences
@@ -55,6 +55,7 @@ from .infer import InferHypotheses
 from .program import resolve_model
 from .replies import tally_answers
 from .reward import Encoder, Reward, RewardPopulation
+from .reward.directions import Lean, find_leans
 from .scope import find_subjects
 from .selection import Rules, Selection, Subjects, drop, select
 
@@ -149,10 +150,10 @@ class FitConfig:
             if life is not None and life <= 0:
                 raise InputError(f"A half-life of {life:g} records.", remedy="Give one above 0, such as 12.")
 
-    def halved(self) -> FitConfig:
-        """The same with half as many records that a model reads, but enough for a test."""
-        own, others = (max(self.rules.min_records, count // 2) for count in (self.tested, self.reference))
-        return replace(self, tested=own, reference=others)
+    def halved(self, records: Sequence[Record]) -> FitConfig:
+        """The same with half as many records of this kind that a model reads, but enough for a test."""
+        others = max(self.rules.min_records, self.reference // 2)
+        return replace(self, tested=count_half(self.tested, records, self.rules), reference=others)
 
     def __reduce__(self) -> tuple[type[FitConfig], tuple[Any, ...]]:
         kept = (
@@ -208,10 +209,10 @@ class Fitter:
         parts, unreadable = dict[str, FitPart](), 0
         with tally_answers() as tally:
             kinds = split_by_kind(distinct)
-            # Of two kinds each gets half of what is read.
-            fitter = replace(self, config=self.config.halved()) if len(kinds) > 1 else self
             for some in kinds:
-                parts[record_kind(some)], count = fitter._fit_kind(user, some)
+                # Of two kinds each gets half of what is read.
+                fitter = replace(self, config=self.config.halved(some)) if len(kinds) > 1 else self
+                parts[record_kind(some)], count = fitter._fit_kind(user, some, reward)
                 unreadable += count
         read = {record.id for record in distinct}
         repeats = dict.fromkeys(record.id for record in records if record.id not in read)
@@ -263,13 +264,28 @@ class Fitter:
         )
         return Profile(user=user, reward=reward, provenance=made_with).touched()
 
-    def _fit_kind(self, user: str, records: Sequence[Record]) -> tuple[FitPart, int]:
+    def find_leans(self, learned: LearnedReward, shown: Sequence[Record]) -> list[Lean]:
+        """Where the person's reward leans beyond other people's by some of their records alone, the surest first.
+
+        Args:
+            learned: from all records.
+            shown: those to go by.
+        """
+        names = {record.id for record in shown}
+        everything = Reward.from_profile(learned, population=self.config.reward_population)
+        reward = everything.forget([row.record for row in learned.rows if row.record not in names])
+        own = replace(reward.posterior, means=reward.posterior.means - reward.population.prior.mean)
+        return find_leans(own, reward.population.directions)
+
+    def _fit_kind(self, user: str, records: Sequence[Record], reward: LearnedReward) -> tuple[FitPart, int]:
         """Fit texts or choices; also counts the proposals that could not be parsed."""
         split = proposal_split(records, self.config.rules)
         seen = split[-SHOWN_RECORDS:]
         against, shown = self.draw_reference(user, records)
         free, invented, unreadable = self.propose(seen, shown)
-        read = records_to_read(records, seen, self.config.tested)
+        read = records_to_read(records, split, self.config.tested)
+        leans = self.find_leans(reward, split)
+        dimensions = from_dimensions(self.config.space, records, read, leans, shown=split, limit=MAX_TESTED - len(free))
         candidates = [
             *free,
             # Half of an edit is the draft's; only the changes are the person's.
@@ -277,7 +293,7 @@ class Fitter:
             *from_edits(split),
             # Own texts shown as examples must be tested on the others; choices bear each other out.
             *(from_examples(read, CHOICE_EXAMPLES) if are_choices(records) else from_examples(split, _TEXT_EXAMPLES)),
-            *from_space(shortlist(self.config.space, records, MAX_TESTED - len(free))),
+            *dimensions,
         ]
         futile = find_untestable(candidates, records, read, against, self.config.rules)
         tested = [each for each in candidates if each.hypothesis.id not in futile]

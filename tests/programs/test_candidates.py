@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hyperalign.programs.candidates import MAX_TESTED, proposal_split, records_to_read, shortlist
+from hyperalign.programs.candidates import MAX_TESTED, from_dimensions, proposal_split, records_to_read, shortlist
+from hyperalign.programs.reward.directions import Lean
 from hyperalign.programs.selection import Rules
 from hyperalign.records import Edit, Pair
 from hyperalign.space import Dimension, Space, load_space
@@ -33,9 +34,21 @@ def test_choices_are_tested_for_the_subjects_that_come_up_again_and_for_manner()
     assert {"warm", "brief", "formal"} <= set(names(short))
 
 
-def test_dimensions_near_to_the_reward_come_first() -> None:
-    near = shortlist(SPACE, [CHOICE, AGAIN], limit=3, nearness={"weddings": 0.2, "formal": 0.9, "elsewhere": 1.0})
-    assert set(names(near)) == {"weddings", "formal", "music"}
+def test_dimensions_in_which_the_reward_surely_leans_are_tested_on_records_it_was_not_learned_from() -> None:
+    leans = [
+        Lean("weddings", -2.0, 0.02),
+        Lean("elsewhere", 2.0, 0.98),
+        Lean("formal", 1.0, 0.95),
+        Lean("warm", 0.5, 0.6),
+    ]
+    choices = [CHOICE.model_copy(update={"id": f"c{at}"}) for at in range(16)]
+    found = from_dimensions(SPACE, choices, choices, leans, shown=choices[::2])
+    assert len(found) == MAX_TESTED - 2, "formal is tested on all records anyway, and warm is not sure"
+    tested = {each.hypothesis.id: each.made_from for each in found}
+    assert tested["space-weddings"] == frozenset(f"c{at}" for at in range(0, 16, 2))
+    assert tested["space-formal"] == tested["space-warm"] == frozenset()
+    few = from_dimensions(SPACE, choices, choices[:15], leans, shown=choices[::2])
+    assert [each.made_from for each in few] == [frozenset()] * MAX_TESTED, "seven choices that agree may be chance"
 
 
 def test_the_newest_records_are_read_and_those_first_that_made_no_hypothesis() -> None:

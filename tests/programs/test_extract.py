@@ -11,9 +11,9 @@ import pytest
 from hyperalign.backends.models.connect import connect
 from hyperalign.profile import Evidence, Hypothesis, check_evidence
 from hyperalign.programs.extract import ExtractPreferences
+from hyperalign.programs.fitting import PROGRAM
 from hyperalign.programs.infer import normalize_statement
 from hyperalign.programs.personalizer import Fit, Personalizer
-from hyperalign.programs.strategies import strategy
 from hyperalign.records import Edit, Pair, Record
 from tests.fixtures.scripted_server import ScriptedServer, reply
 
@@ -150,7 +150,7 @@ def test_choices_give_a_direction_and_a_tested_preference(scripted_server: Scrip
     free = next(h for h in [*profile.hypotheses, *profile.dropped] if h.source == "inferred")
     assert free.test is not None
     assert free.test.records == ["ada-c1", "ada-c3", "ada-c5", "ada-c7"], "tested on what it was not made from"
-    assert profile.provenance.program == "personalizer/5"
+    assert profile.provenance.program == PROGRAM
     assert 1 <= len(profile.examples) <= 4
     chosen = {record.id: (record.prompt, record.chosen) for record in ADA}
     assert all((example.prompt, example.text) == chosen[example.id] for example in profile.examples)
@@ -158,25 +158,17 @@ def test_choices_give_a_direction_and_a_tested_preference(scripted_server: Scrip
 
 
 @pytest.mark.parametrize("count", [1, 3, 5])
-def test_of_few_choices_all_make_a_hypothesis_that_costs_no_test(scripted_server: ScriptedServer, count: int) -> None:
+def test_of_few_choices_none_makes_a_hypothesis(scripted_server: ScriptedServer, count: int) -> None:
     records = [choice(i, chosen="Marmalade, jam, toast; marmalade; jam; toast") for i in range(count)]
-    scripted_server.default = reply(claim("it was nice", "Telescopes everywhere.", "No telescopes."))
     fit, scorer = fitted(scripted_server, records)
-    (free,) = [h for h in fit.profile.dropped if h.source == "inferred"]
-    assert free.dropped_because == "made from all of the choices, so none is left to test it"
-    measured = [h for h in fit.profile.dropped if h.source == "measured"]
-    assert measured
-    assert {h.dropped_because for h in measured} == {free.dropped_because}
-    assert not any("Telescopes" in text for _, texts in scorer.asked for text in texts)
-    assert all(free.id not in matrix.columns for matrix in fit.matrices)
+    assert scripted_server.requests == [], "too few would be left to test what it proposes"
+    assert {h.source for h in fit.candidates} == {"space", "example"}
     if count < 3:
         assert scorer.asked == [], "nothing can be judged, so nothing is read"
         reasons = {h.dropped_because for h in fit.profile.dropped if h.source == "space"}
         assert reasons == {f"only {count} of the person's choices could test it (needs 3)"}
     else:
         assert fit.profile.direction
-    said = strategy("hypotheses").condition(fit.profile, "Go on.", 100)
-    assert "- Telescopes everywhere." in said[0]["content"], "the untested baseline says it all the same"
 
 
 def test_nobody_to_compare_with_costs_no_test(scripted_server: ScriptedServer) -> None:
@@ -200,7 +192,8 @@ def test_texts_and_choices_are_fitted_each_by_itself(scripted_server: ScriptedSe
     scripted_server.default = reply(claim("it was nice"))
     choices, _ = fitted(scripted_server, ADA)
     both, _ = fitted(scripted_server, [*texts, *ADA], [*OTHERS, *CROWD])
-    assert both.profile.direction == choices.profile.direction, "texts cost the direction nothing"
+    assert both.profile.direction.keys() == choices.profile.direction.keys(), "texts say nothing of the direction"
+    assert both.profile.direction["jam"] > 0.7
     assert {h.id for h in both.profile.hypotheses} >= {h.id for h in choices.profile.hypotheses}
     (kept,) = [h for h in both.profile.hypotheses if h.id == "space-jam"]
     assert kept.test is not None
@@ -237,12 +230,12 @@ def test_what_all_corrections_change_is_tested_on_other_corrections(scripted_ser
         for user in ("bob", "cal")
         for i in range(3)
     ]
-    fit, _ = fitted(scripted_server, [calmed(i) for i in range(8)], untouched)
+    fit, _ = fitted(scripted_server, [calmed(i) for i in range(16)], untouched)
     (kept,) = kept_measurements(fit)
     assert kept.id == "edited-exclamations"
     assert kept.statement.startswith("Avoids exclamation marks: almost none, where the drafts use ")
     assert kept.test is not None
-    assert (kept.test.test, kept.test.records) == ("measurement", ["ada-e1", "ada-e3", "ada-e5", "ada-e7"])
+    assert (kept.test.test, kept.test.records) == ("measurement", [f"ada-e{at}" for at in range(1, 16, 2)])
     assert kept.evidence
     assert not [h for h in fit.candidates if h.id.startswith("measured-")], "half of a corrected text is the draft's"
 
@@ -250,11 +243,49 @@ def test_what_all_corrections_change_is_tested_on_other_corrections(scripted_ser
 def test_corrections_that_everybody_makes_say_nothing_of_a_person(scripted_server: ScriptedServer) -> None:
     scripted_server.default = reply(claim("the parcel 0 is here"))
     alike: list[Record] = [calmed(i, user) for user in ("bob", "cal") for i in range(3)]
-    fit, _ = fitted(scripted_server, [calmed(i) for i in range(8)], alike)
+    fit, _ = fitted(scripted_server, [calmed(i) for i in range(16)], alike)
     assert not kept_measurements(fit)
 
 
 def test_corrections_are_held_against_choices_where_nobody_else_corrected(scripted_server: ScriptedServer) -> None:
     scripted_server.default = reply(claim("the parcel 0 is here"))
-    fit, _ = fitted(scripted_server, [calmed(i) for i in range(8)])
+    fit, _ = fitted(scripted_server, [calmed(i) for i in range(16)])
     assert [h.id for h in kept_measurements(fit)] == ["edited-exclamations"]
+
+
+# What the reward points to
+
+
+def test_where_the_reward_leans_is_tested_on_choices_that_it_was_not_learned_from(
+    scripted_server: ScriptedServer,
+) -> None:
+    scripted_server.default = reply("no hypothesis")
+    short = [f"No! Not {at}! Stay!" for at in range(18)]
+    long = [
+        f"I would say that, all told, number {at} is probably going to be rather wet for the day." for at in range(18)
+    ]
+
+    def leaning(turned: Sequence[int]) -> Fit:
+        pairs = [
+            Pair(user="ada", id=f"c{at}", prompt=f"{at}?", chosen=one, rejected=other)
+            for at, (one, other) in enumerate(zip(short, long, strict=True))
+        ]
+        records = [
+            pair.model_copy(update={"chosen": pair.rejected, "rejected": pair.chosen}) if at in turned else pair
+            for at, pair in enumerate(pairs)
+        ]
+        lm = connect(f"vllm:{scripted_server.url}", num_retries=0)
+        return Personalizer(lm, scorer=OverlapScorer(), population=FixedPopulation(CROWD)).fit_detailed(records)
+
+    def tested_apart(fit: Fit) -> set[str]:
+        (part,) = fit.memory.parts.values()
+        return {each.hypothesis.id for each in part.candidates if each.hypothesis.source == "space" and each.made_from}
+
+    fit = leaning([])
+    found = tested_apart(fit)
+    assert 1 <= len(found) <= 3
+    assert tested_apart(leaning(range(1, 18, 2))) == found, "how the tested choices went has no part in it"
+    assert tested_apart(leaning([0, 4, 8, 12, 16])) != found
+    (matrix,) = [each for each in fit.matrices if each.test == "likelihood"]
+    for name in found:
+        assert matrix.of(name, lambda row: row.user == "ada")[0] == [f"c{at}" for at in range(1, 18, 2)]
