@@ -105,9 +105,9 @@ def choose_encoder(name: str | None, budget: Budget, report: Reporter) -> Encode
     """
     import typer
 
-    from hyperalign.backends.models.encoders import DEFAULT_ENCODER, open_encoder
+    from hyperalign.backends.models.encoders import DEFAULT_ENCODER, NO_ENCODER, open_encoder
 
-    if name == "none":
+    if name == NO_ENCODER:
         return None
     try:
         return open_encoder(name or DEFAULT_ENCODER, budget=budget, progress=report.bytes)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_ENCODER",
+    "NO_ENCODER",
     "CachedEncoder",
     "HostedEncoder",
     "LocalEncoder",
@@ -46,6 +47,8 @@ __all__ = [
 
 DEFAULT_ENCODER = "local:smollm2-135m-instruct"
 """The encoder that is taken where none is named."""
+NO_ENCODER = "none"
+"""What stands for no encoder on the command line and in the settings."""
 
 # So many texts are read before their embeddings are written: a killed run goes on from there.
 _LOCAL_BATCH = 128
@@ -263,7 +266,9 @@ def reopen_encoder(
     """
     if kept is None or not kept.encoder:
         return None
-    return open_encoder(encoder or _find_model(kept.encoder), budget=budget, progress=progress)
+    # 'none' is for fits to come: a reward that was learned with an encoder can't be read without it.
+    named = encoder if encoder and encoder != NO_ENCODER else _find_model(kept.encoder)
+    return open_encoder(named, budget=budget, progress=progress)
 
 
 def _find_model(encoder: str) -> str:
