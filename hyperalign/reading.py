@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pydantic import ValidationError
 from pydantic_core import from_json
 
-from .errors import RecordError, UserIdError
-from .records import Edit, Pair, Rating, Record, Sample, check_user, make_pairs
+from .errors import RecordError
+from .records import Rating, Record, Sample, check_user, make_pairs, parse_fields
 
-__all__ = ["Reading", "parse_fields", "parse_line", "read_records", "read_text"]
+__all__ = ["Reading", "parse_line", "read_records", "read_text"]
 
 MAX_FILE_BYTES = 20_000_000
 MIN_WORDS = 3
@@ -263,58 +262,6 @@ def parse_line(line: str, where: str = "-", number: int | None = None, user: str
             remedy='Expected one object a line, as {"user": "ada", "text": "…"}; --skip-bad passes over bad lines.',
         ) from error
     return parse_fields(data, where, number, user)
-
-
-def parse_fields(data: Any, where: str, number: int | None = None, user: str | None = None) -> Record | Rating:
-    """Make a record or rating of its fields.
-
-    Args:
-        data: the fields, as a line of JSONL has them.
-        where: the file, for the error.
-        number: the 1-based line or row, for the error.
-        user: the user if the fields have none.
-
-    Raises:
-        RecordError: they are not those of a record, or one is wrong.
-    """
-    data = dict(data) if isinstance(data, Mapping) else data
-    kind = _find_kind(data)
-    if kind is None:
-        raise RecordError(
-            "this is no record.",
-            path=where,
-            line=number,
-            remedy='Expected "text" (a sample), "chosen" and "rejected" (a pair), "draft" and "edited" (an edit), '
-            'or "text" and "rating" (a rating).',
-        )
-    if user is not None and "user" not in data:
-        data = {**data, "user": user}
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        cause = first.get("ctx", {}).get("error")
-        if isinstance(cause, UserIdError):
-            raise RecordError(cause.message, path=where, line=number, remedy=cause.remedy) from error
-        raise RecordError(
-            f"{field + ': ' if field else ''}{cause or first['msg']}.",
-            path=where,
-            line=number,
-            remedy="--user NAME says whose a record is." if field == "user" else "Mend the line, or pass --skip-bad.",
-        ) from error
-
-
-def _find_kind(data: Any) -> type[Sample] | type[Pair] | type[Edit] | type[Rating] | None:
-    if not isinstance(data, dict):
-        return None
-    if "chosen" in data or "rejected" in data:
-        return Pair
-    if "draft" in data or "edited" in data:
-        return Edit
-    if "rating" in data:
-        return Rating
-    return Sample if "text" in data else None
 
 
 def _to_sample(text: str, where: str, user: str | None) -> Sample:

@@ -7,28 +7,32 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, FiniteFloat, StringConstraints, ValidationError, model_validator
 
-from .errors import UserIdError
+from .errors import InputError, RecordError, UserIdError
 
 __all__ = [
     "Edit",
     "Pair",
     "Rating",
     "Record",
+    "RecordLike",
     "Sample",
     "add_rated_pairs",
     "are_choices",
+    "as_records",
+    "check_one_user",
     "check_user",
     "content_of",
     "drop_repeats",
     "make_pairs",
     "other_text",
     "own_text",
+    "parse_fields",
     "prompt_of",
     "quotable_text",
     "split_by_kind",
@@ -39,6 +43,7 @@ Text = Annotated[str, StringConstraints(strip_whitespace=False, min_length=1, pa
 # An id is displayed, sorted and kept in databases: no control characters, and not too long.
 RecordId = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
+_DEFAULT_USER = "me"
 _USER = re.compile(r"[^\W_](?:[\w.@+ -]{0,126}[\w])?")
 
 
@@ -224,3 +229,103 @@ def _pair_halves(ratings: list[Rating]) -> list[Pair]:
         for high, low in zip(upper, lower, strict=True)
         if high.rating > low.rating
     ]
+
+
+def parse_fields(data: Any, where: str, number: int | None = None, user: str | None = None) -> Record | Rating:
+    """Make a record or rating of its fields.
+
+    Args:
+        data: the fields, as a line of JSONL has them.
+        where: the file, for the error.
+        number: the 1-based line or row, for the error.
+        user: the user if the fields have none.
+
+    Raises:
+        RecordError: they are not those of a record, or one is wrong.
+    """
+    data = dict(data) if isinstance(data, Mapping) else data
+    kind = _find_kind(data)
+    if kind is None:
+        raise RecordError(
+            "this is no record.",
+            path=where,
+            line=number,
+            remedy='Expected "text" (a sample), "chosen" and "rejected" (a pair), "draft" and "edited" (an edit), '
+            'or "text" and "rating" (a rating).',
+        )
+    if user is not None and "user" not in data:
+        data = {**data, "user": user}
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, UserIdError):
+            raise RecordError(cause.message, path=where, line=number, remedy=cause.remedy) from error
+        raise RecordError(
+            f"{field + ': ' if field else ''}{cause or first['msg']}.",
+            path=where,
+            line=number,
+            remedy="--user NAME says whose a record is." if field == "user" else "Mend the line, or pass --skip-bad.",
+        ) from error
+
+
+def _find_kind(data: Any) -> type[Sample] | type[Pair] | type[Edit] | type[Rating] | None:
+    if not isinstance(data, dict):
+        return None
+    if "chosen" in data or "rejected" in data:
+        return Pair
+    if "draft" in data or "edited" in data:
+        return Edit
+    if "rating" in data:
+        return Rating
+    return Sample if "text" in data else None
+
+
+RecordLike = Record | str | Mapping[str, Any]
+"""A record, a text that the person wrote, or a dict with the fields of a record."""
+
+
+def as_records(items: Sequence[RecordLike], *, user: str | None = None) -> list[Record]:
+    """Convert texts and dicts to records, and ratings to pairs.
+
+    Args:
+        items: one person's, the oldest first.
+        user: the user of items that name none; by default that of the other items, or ``"me"``.
+
+    Raises:
+        RecordError: an item is not a record; the error names its row, counted from 1.
+    """
+    if isinstance(items, str | Mapping):
+        items = [items]
+    users = (each.get("user") if isinstance(each, Mapping) else getattr(each, "user", None) for each in items)
+    default = user or next(filter(None, users), _DEFAULT_USER)
+    return add_rated_pairs(_parse(item, number, default) for number, item in enumerate(items, start=1))
+
+
+def check_one_user(records: Sequence[Record]) -> str:
+    """The one user of some records.
+
+    Raises:
+        InputError: there is no record, or there are several users.
+    """
+    users = sorted({record.user for record in records})
+    if len(users) != 1:
+        raise InputError(
+            f"A profile is of one person, but these records are of {len(users)} ({', '.join(users) or 'nobody'}).",
+            remedy="Give the records of one user.",
+        )
+    return users[0]
+
+
+def _parse(item: Any, number: int, user: str) -> Record | Rating:
+    if isinstance(item, Sample | Pair | Edit | Rating):
+        return item
+    if not isinstance(item, str | Mapping):
+        raise RecordError(
+            f"a {type(item).__name__} is no record.",
+            path=f"row {number}",
+            remedy="Give records, texts, or dicts with the fields of a record.",
+        )
+    return parse_fields({"text": item} if isinstance(item, str) else item, f"row {number}", None, user)

@@ -15,7 +15,8 @@ from hyperalign.space import Dimension, Space
 from hyperalign.style import StyleClaim, find_claims, find_shifts
 from hyperalign.text import excerpt, sentences
 
-from .reward.directions import Lean
+from .reward import Reward
+from .reward.directions import find_leans
 from .scope import touches
 from .selection import Rules
 
@@ -135,9 +136,9 @@ def from_dimensions(
     space: Space,
     records: Sequence[Record],
     read: Sequence[Record],
-    leans: Sequence[Lean],
-    *,
     shown: Sequence[Record],
+    reward: Reward,
+    *,
     limit: int = MAX_TESTED,
 ) -> list[Candidate]:
     """The dimensions to test: those of ``shortlist`` on all records, and three in which the person's reward leans.
@@ -149,8 +150,8 @@ def from_dimensions(
         space: the dimensions.
         records: the person's.
         read: those of them that a model reads.
-        leans: of a reward that was learned from ``shown`` alone, the surest first.
-        shown: some of the records.
+        shown: those of them that the leans are found in.
+        reward: the person's.
         limit: the most dimensions to test.
     """
     made_from = frozenset(record.id for record in shown)
@@ -159,6 +160,10 @@ def from_dimensions(
     usual = shortlist(space, records, limit - MAX_LEANS)
     known = {each.name for each in usual.dimensions}
     other = {each.name: each for each in _open_to(space, records) if each.name not in known}
+    # Learned from what is shown alone: which answers were chosen in the tested records must play no part.
+    part = reward.forget([row.record for row in reward.rows if row.record not in made_from])
+    beyond_others = replace(part.posterior, means=part.posterior.means - part.population.prior.mean)
+    leans = find_leans(beyond_others, part.population.directions)
     sure = [lean.dimension for lean in leans if abs(lean.probability - 0.5) >= _SURE - 0.5]
     near = space.model_copy(update={"dimensions": [other[name] for name in sure if name in other][:MAX_LEANS]})
     return [*from_space(usual), *(replace(each, made_from=made_from) for each in from_space(near))]

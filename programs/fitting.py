@@ -11,18 +11,17 @@ import dspy
 
 from hyperalign.budget import Budget
 from hyperalign.concurrency import Progress
-from hyperalign.errors import InputError, RecordError
+from hyperalign.errors import InputError
 from hyperalign.population import Population, ShippedPopulation, choose_reference_records
 from hyperalign.profile import LearnedReward, Profile, Provenance
-from hyperalign.reading import parse_fields
 from hyperalign.records import (
     Edit,
-    Pair,
-    Rating,
     Record,
+    RecordLike,
     Sample,
-    add_rated_pairs,
     are_choices,
+    as_records,
+    check_one_user,
     drop_repeats,
     own_text,
     split_by_kind,
@@ -55,11 +54,10 @@ from .infer import InferHypotheses
 from .program import resolve_model
 from .replies import tally_answers
 from .reward import Encoder, Reward, RewardPopulation
-from .reward.directions import Lean, find_leans
 from .scope import find_subjects
 from .selection import Rules, Selection, Subjects, drop, select
 
-__all__ = ["PROGRAM", "REFERENCE_RECORDS", "FitConfig", "Fitter", "RecordLike", "as_records", "check_one_user"]
+__all__ = ["PROGRAM", "REFERENCE_RECORDS", "FitConfig", "Fitter"]
 
 PROGRAM = "personalizer/6"
 """The version of the procedure; score matrices of different versions are not comparable."""
@@ -72,54 +70,6 @@ _TEXT_EXAMPLES = 2
 _SHOWN_OTHERS = 3
 _TOLD_FROM = 20
 """How many texts of other people a person's texts are told from, to say how well the reward predicts."""
-_DEFAULT_USER = "me"
-
-RecordLike = Record | str | Mapping[str, Any]
-"""A record, a text that the person wrote, or a dict with the fields of a record."""
-
-
-def as_records(items: Sequence[RecordLike], *, user: str | None = None) -> list[Record]:
-    """Convert texts and dicts to records, and ratings to pairs.
-
-    Args:
-        items: one person's, the oldest first.
-        user: the user of items that name none; by default that of the other items, or ``"me"``.
-
-    Raises:
-        RecordError: an item is not a record; the error names its row, counted from 1.
-    """
-    if isinstance(items, str | Mapping):
-        items = [items]
-    users = (each.get("user") if isinstance(each, Mapping) else getattr(each, "user", None) for each in items)
-    default = user or next(filter(None, users), _DEFAULT_USER)
-    return add_rated_pairs(_parse(item, number, default) for number, item in enumerate(items, start=1))
-
-
-def check_one_user(records: Sequence[Record]) -> str:
-    """The one user of some records.
-
-    Raises:
-        InputError: there is no record, or there are several users.
-    """
-    users = sorted({record.user for record in records})
-    if len(users) != 1:
-        raise InputError(
-            f"A profile is of one person, but these records are of {len(users)} ({', '.join(users) or 'nobody'}).",
-            remedy="Give the records of one user.",
-        )
-    return users[0]
-
-
-def _parse(item: Any, number: int, user: str) -> Record | Rating:
-    if isinstance(item, Sample | Pair | Edit | Rating):
-        return item
-    if not isinstance(item, str | Mapping):
-        raise RecordError(
-            f"a {type(item).__name__} is no record.",
-            path=f"row {number}",
-            remedy="Give records, texts, or dicts with the fields of a record.",
-        )
-    return parse_fields({"text": item} if isinstance(item, str) else item, f"row {number}", None, user)
 
 
 @dataclass(frozen=True)
@@ -264,19 +214,6 @@ class Fitter:
         )
         return Profile(user=user, reward=reward, provenance=made_with).touched()
 
-    def find_leans(self, learned: LearnedReward, shown: Sequence[Record]) -> list[Lean]:
-        """Where the person's reward leans beyond other people's by some of their records alone, the surest first.
-
-        Args:
-            learned: from all records.
-            shown: those to go by.
-        """
-        names = {record.id for record in shown}
-        everything = Reward.from_profile(learned, population=self.config.reward_population)
-        reward = everything.forget([row.record for row in learned.rows if row.record not in names])
-        own = replace(reward.posterior, means=reward.posterior.means - reward.population.prior.mean)
-        return find_leans(own, reward.population.directions)
-
     def _fit_kind(self, user: str, records: Sequence[Record], reward: LearnedReward) -> tuple[FitPart, int]:
         """Fit texts or choices; also counts the proposals that could not be parsed."""
         split = proposal_split(records, self.config.rules)
@@ -284,8 +221,8 @@ class Fitter:
         against, shown = self.draw_reference(user, records)
         free, invented, unreadable = self.propose(seen, shown)
         read = records_to_read(records, split, self.config.tested)
-        leans = self.find_leans(reward, split)
-        dimensions = from_dimensions(self.config.space, records, read, leans, shown=split, limit=MAX_TESTED - len(free))
+        learned = Reward.from_profile(reward, population=self.config.reward_population)
+        dimensions = from_dimensions(self.config.space, records, read, split, learned, limit=MAX_TESTED - len(free))
         candidates = [
             *free,
             # Half of an edit is the draft's; only the changes are the person's.

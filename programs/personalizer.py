@@ -14,6 +14,7 @@ from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError
 from hyperalign.population import Population, ShippedPopulation
 from hyperalign.profile import Profile
+from hyperalign.records import RecordLike
 from hyperalign.scores import Scorer
 from hyperalign.space import Space, load_space
 
@@ -22,7 +23,7 @@ from .candidates import TESTED_RECORDS
 from .evidence import CheckEvidence
 from .extract import ExtractPreferences
 from .fit_result import Fit, Memory
-from .fitting import PROGRAM, REFERENCE_RECORDS, FitConfig, Fitter, RecordLike
+from .fitting import PROGRAM, REFERENCE_RECORDS, FitConfig, Fitter
 from .generate import Generate
 from .hypothesis_tests.choice import WhichFits
 from .infer import InferHypotheses

@@ -13,13 +13,24 @@ import numpy as np
 
 from hyperalign.errors import InputError
 from hyperalign.profile import Evidence, Hypothesis, LearnedReward, Profile
-from hyperalign.records import Edit, Record, are_choices, content_of, other_text, own_text, prompt_of, split_by_kind
+from hyperalign.records import (
+    Edit,
+    Record,
+    RecordLike,
+    are_choices,
+    as_records,
+    content_of,
+    other_text,
+    own_text,
+    prompt_of,
+    split_by_kind,
+)
 from hyperalign.scores import ScoreMatrix
 
 from .candidates import Candidate, from_examples, from_measurement, proposal_split
 from .evidence import quotable_sentences
 from .fit_result import RECENT, FitPart, Memory, combine, record_kind
-from .fitting import CHOICE_EXAMPLES, Fitter, RecordLike, as_records
+from .fitting import CHOICE_EXAMPLES, Fitter
 from .replies import tally_answers
 from .scope import falls_under
 from .selection import Subjects

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from hyperalign.programs.candidates import MAX_TESTED, from_dimensions, proposal_split, records_to_read, shortlist
-from hyperalign.programs.reward.directions import Lean
+from hyperalign.programs.reward import Reward
 from hyperalign.programs.selection import Rules
 from hyperalign.records import Edit, Pair
 from hyperalign.space import Dimension, Space, load_space
+from tests.programs.rewards import LONG, SHORT
 from tests.programs.toys import jam_sample
 
 SPACE = load_space()
@@ -34,20 +35,19 @@ def test_choices_are_tested_for_the_subjects_that_come_up_again_and_for_manner()
     assert {"warm", "brief", "formal"} <= set(names(short))
 
 
-def test_dimensions_in_which_the_reward_surely_leans_are_tested_on_records_it_was_not_learned_from() -> None:
-    leans = [
-        Lean("weddings", -2.0, 0.02),
-        Lean("elsewhere", 2.0, 0.98),
-        Lean("formal", 1.0, 0.95),
-        Lean("warm", 0.5, 0.6),
+def test_dimensions_in_which_the_reward_leans_are_tested_on_records_that_do_not_show_it() -> None:
+    choices = [
+        CHOICE.model_copy(update={"id": f"c{at}", "chosen": f"{SHORT} {at}", "rejected": f"{LONG} {at}"})
+        for at in range(16)
     ]
-    choices = [CHOICE.model_copy(update={"id": f"c{at}"}) for at in range(16)]
-    found = from_dimensions(SPACE, choices, choices, leans, shown=choices[::2])
-    assert len(found) == MAX_TESTED - 2, "formal is tested on all records anyway, and warm is not sure"
-    tested = {each.hypothesis.id: each.made_from for each in found}
-    assert tested["space-weddings"] == frozenset(f"c{at}" for at in range(0, 16, 2))
-    assert tested["space-formal"] == tested["space-warm"] == frozenset()
-    few = from_dimensions(SPACE, choices, choices[:15], leans, shown=choices[::2])
+    reward, shown = Reward.fit(choices), choices[::2]
+    found = from_dimensions(SPACE, choices, choices, shown, reward)
+    apart = {each.hypothesis.id: each.made_from for each in found if each.made_from}
+    assert 1 <= len(apart) <= 3
+    assert set(apart.values()) == {frozenset(f"c{at}" for at in range(0, 16, 2))}
+    usual = {f"space-{name}" for name in names(shortlist(SPACE, choices, MAX_TESTED - 3))}
+    assert {each.hypothesis.id for each in found} == usual | set(apart)
+    few = from_dimensions(SPACE, choices, choices[:15], shown, reward)
     assert [each.made_from for each in few] == [frozenset()] * MAX_TESTED, "seven choices that agree may be chance"
 
 

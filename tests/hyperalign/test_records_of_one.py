@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 
 from hyperalign.errors import InputError, RecordError
-from hyperalign.programs.fitting import as_records, check_one_user
-from hyperalign.records import Pair, Sample
+from hyperalign.records import Pair, RecordLike, Sample, as_records, check_one_user
 
 
 def test_texts_and_fields_are_of_whoever_the_others_are_of() -> None:
     known = Sample(user="ada", text="A letter.")
-    told = ["A text.", {"prompt": "Go?", "chosen": "Yes.", "rejected": "No."}, known]
+    told: list[RecordLike] = ["A text.", {"prompt": "Go?", "chosen": "Yes.", "rejected": "No."}, known]
     records = as_records(told)
     assert [type(record) for record in records] == [Sample, Pair, Sample]
     assert {record.user for record in records} == {"ada"}
