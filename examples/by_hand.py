@@ -122,7 +122,7 @@ def steps() -> Iterator[tuple[str, list[str]]]:
     yield "By hand: shrinkage of warm", _shrinkage_by_hand(own, others, found)
     yield "Shrinkage", table(["", *WEIGHED], _shrinkage(own, others, found))
     yield "Do the choices point one way?", table(["exchanged", "length", "length beyond others"], _flips(own, found))
-    yield "By hand: the limit", [f"limit = 0.05 x (16 / {len(own)})^2 = {RULES.null_alpha_for(len(own)):.2f}"]
+    yield "By hand: the limit", [f"limit = 0.05 x (8 / {len(own)})^2 = {RULES.null_alpha_for(len(own)):.2f}"]
     yield "Alike", table(["", *WEIGHED], _alike(own, others, found))
     yield "Kept and dropped", table(["", "said", "wrong sign", "mean so far", "weight", "outcome"], _outcomes())
 

@@ -126,7 +126,8 @@ def test_answers_that_decline_teach_nothing_unless_they_may() -> None:
 
 def test_drafts_that_score_the_same_have_no_rejected_one(scripted_server: ScriptedServer, tmp_path: Path) -> None:
     scripted_server.script(reply(LONG), reply(SHORT))
-    lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
+    # Answers are scripted in order, so that the drafts must be asked for in order.
+    lm = connect("openai/any", api_base=scripted_server.base, api_key="k", concurrency=1)
     unknown = ADA.model_copy(update={"reward": None})
     (made,) = collect_traces(Teacher(lm, strategy("verified"), drafts=2), [unknown], ["Rain?"], tmp_path / "t.jsonl")
     assert (made.answer, made.rejected, made.score, made.rejected_score) == (LONG, "", 0.0, None)

@@ -13,6 +13,7 @@ from hyperalign.errors import InputError
 from hyperalign.evals.cases import Case
 from hyperalign.evals.conditions import wrong_users
 from hyperalign.evals.solvers.reward import CollaborativeSolver, RewardSolver
+from hyperalign.programs.reward.empirical_bayes import PriorSettings
 from hyperalign.programs.reward.features import Reading, build_feature_space
 from hyperalign.programs.reward.population import FeatureRow, RewardPopulation, load_population
 from hyperalign.programs.reward.posterior import Prior
@@ -51,11 +52,14 @@ def test_a_reward_knows_its_person_and_a_stranger_s_does_not(solver: RewardSolve
 def test_a_prior_knows_neither_the_person_nor_the_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[dict[str, list[FeatureRow]]] = []
 
-    def keep(people: dict[str, list[FeatureRow]], base: RewardPopulation, *, name: str) -> RewardPopulation:
+    def keep(
+        people: dict[str, list[FeatureRow]], base: RewardPopulation, *, name: str, settings: PriorSettings
+    ) -> RewardPopulation:
         made.append(people)
         return RewardPopulation(name, base.space, base.prior)
 
     monkeypatch.setattr("hyperalign.evals.solvers.reward.estimate_from_rows", keep)
+    monkeypatch.setattr("hyperalign.evals.solvers.reward.choose_settings", lambda people, base: PriorSettings())
     cases = Tastes().cases()
     people = Tastes().people(split="dev")
     for case in cases:
