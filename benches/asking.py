@@ -20,10 +20,10 @@ import numpy as np
 from hyperalign.evals.cases import Split
 from hyperalign.evals.tasks.ukpconvarg import UKPConvArg
 from hyperalign.programs.reward.asking import choose_question
+from hyperalign.programs.reward.empirical_bayes import estimate_from_rows
 from hyperalign.programs.reward.population import (
     FeatureRow,
     RewardPopulation,
-    estimate_from_rows,
     load_population,
     read_rows,
 )

@@ -11,12 +11,13 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, Self, TypeVar
 
+from hyperalign.budget import Budget, Usage
 from hyperalign.errors import StorageError
 from hyperalign.files import make_private_folder, storage_error
 
-__all__ = ["NumberCache", "digest"]
+__all__ = ["NumberCache", "Remembering", "digest"]
 
 _WAIT = 30.0  # seconds to wait for another process's transaction
 
@@ -122,6 +123,62 @@ class NumberCache:
         return StorageError(
             f"The cache of {self._what} {self._path} failed: {error}.", remedy="Remove it if this happens again."
         )
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Model = TypeVar("Model", bound=_Named)
+
+
+class Remembering(Generic[Model]):
+    """A model that asks another one only for what it has not seen.
+
+    Args:
+        inner: the model that knows; ``close`` closes it too.
+        cache: what it gave before.
+        budget: where to book calls that were answered from the file alone.
+
+    Attributes:
+        hits: texts answered from the file.
+        misses: texts the inner model was asked about.
+    """
+
+    def __init__(self, inner: Model, cache: NumberCache, budget: Budget | None) -> None:
+        self.hits = 0
+        self.misses = 0
+        self._inner = inner
+        self._cache = cache
+        self._budget = budget
+        self._counting = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The inner model's name: what is remembered is that model's."""
+        return self._inner.name
+
+    def close(self) -> None:
+        """Close the file and, where it can be closed, the inner model."""
+        self._cache.close()
+        close = getattr(self._inner, "close", None)
+        if callable(close):
+            close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _count(self, asked: int, new: int) -> None:
+        """Count texts that were asked for, and those that were new."""
+        with self._counting:
+            self.hits += asked - new
+            self.misses += new
+        if asked and not new and self._budget is not None:
+            self._budget.add(Usage(replayed=1))
 
 
 def digest(*texts: str) -> bytes:

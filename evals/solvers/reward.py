@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperalign.programs.reward.empirical_bayes import choose_settings, estimate_from_rows
 from hyperalign.programs.reward.features import Encoder, Reading, read_features
 from hyperalign.programs.reward.population import (
     FeatureRow,
     RewardPopulation,
-    choose_settings,
-    estimate_from_rows,
     read_rows,
 )
 from hyperalign.programs.reward.posterior import Posterior

@@ -1,7 +1,8 @@
 """A personal reward: read texts once, learn weights from few records, predict what somebody would choose."""
 
+from .empirical_bayes import estimate_population
 from .features import Contribution, Encoder, FeatureSpace, Reading, say_feature
-from .population import RewardPopulation, estimate_population, find_population, load_population, read_population
+from .population import RewardPopulation, find_population, load_population, read_population
 from .posterior import Prediction
 from .reward import HeldOut, Reward
 

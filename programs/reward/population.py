@@ -1,11 +1,10 @@
 """What other people are like: the features that are read, what is usual, and the prior of weights.
 
-``load_population`` reads the one that ships; ``estimate_population`` makes one from people's records.
+``load_population`` reads the one that ships; ``empirical_bayes`` estimates one from people's records.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -21,18 +20,14 @@ from hyperalign.records import Edit, Pair, Record, drop_repeats, prompt_of
 from hyperalign.text import describe_invalid_field
 
 from .directions import Direction, contrast_covariance, learn_directions, load_contrasts, read_contrasts, select_columns
-from .empirical_bayes import PriorSettings, estimate_context, estimate_prior
 from .features import Encoder, FeatureSpace, Reading, principal_axes, read_features
-from .posterior import Array, Context, Observations, Prior, infer_posterior
+from .posterior import Array, Context, Observations, Prior
 
 __all__ = [
     "FeatureRow",
     "RewardPopulation",
     "RowKind",
     "adapt_to_encoder",
-    "choose_settings",
-    "estimate_from_rows",
-    "estimate_population",
     "expected_tastes",
     "find_population",
     "kind_of",
@@ -48,11 +43,6 @@ ENCODER_COMPONENTS = 20
 _TASTES = 3.0
 _OTHER_TASTES = 0.005
 _ENCODER_TASTES = 1.4  # manner shows in the encoder's components more clearly than in counts
-_FEWEST_PEOPLE = 5
-_FOLDS = 3
-_MANY_PEOPLE = 30
-_STRONG_BACKING = 160.0
-_KNOWN, _ASKED = 16, 30
 _SHORT = 5  # digits
 
 
@@ -248,101 +238,6 @@ def expected_tastes(differences: Mapping[str, Array], scales: Array) -> Array:
     """
     tastes = _TASTES * contrast_covariance(differences) * np.outer(scales, scales)
     return np.asarray(tastes + _OTHER_TASTES * np.eye(len(tastes)), dtype=np.float64)
-
-
-def estimate_population(
-    people: Mapping[str, Sequence[Record]],
-    base: RewardPopulation,
-    *,
-    name: str,
-    encoder: Encoder | None = None,
-    settings: PriorSettings | None = None,
-) -> RewardPopulation:
-    """Estimate a prior from people's records, backed by another one.
-
-    Args:
-        people: each one's records; a person whose prior it is to be must not be among them.
-        base: has the features, and backs the estimate where the people are few.
-        name: of the new population.
-        encoder: the one whose axes the features have.
-        settings: of the estimate; chosen by ``choose_settings`` if None.
-
-    Raises:
-        InputError: there are fewer than five people with records.
-    """
-    known = {user: list(records) for user, records in people.items() if records}
-    if len(known) < _FEWEST_PEOPLE:
-        raise InputError(
-            f"A population of {len(known)} people says little of others.",
-            remedy=f"Give at least {_FEWEST_PEOPLE}, or use the default population.",
-        )
-    rows = {user: read_rows(base.space, records, encoder) for user, records in known.items()}
-    chosen = settings or choose_settings(rows, base)
-    return estimate_from_rows(rows, base, name=name, settings=chosen) if chosen else replace(base, name=name)
-
-
-def choose_settings(people: Mapping[str, Sequence[FeatureRow]], base: RewardPopulation) -> PriorSettings | None:
-    """The settings by which people who are left out are predicted best; None where that is the base as it is.
-
-    Args:
-        people: each one's records as features.
-        base: what backs the estimates.
-    """
-    backings = (PriorSettings().backing, _STRONG_BACKING)
-    tried = (None, PriorSettings(center="base"), *(PriorSettings(center="diagonal", backing=each) for each in backings))
-    return min(tried, key=lambda settings: _held_out_loss(people, base, settings))
-
-
-def _held_out_loss(
-    people: Mapping[str, Sequence[FeatureRow]], base: RewardPopulation, settings: PriorSettings | None
-) -> float:
-    """The mean log loss of people's later records, from their earlier ones and a prior of other people."""
-    users = sorted(people, key=lambda user: hashlib.sha256(user.encode()).hexdigest())
-    draw = np.random.default_rng(0)
-    losses: list[float] = []
-    # Few people are left out in small parts: a prior of two thirds of them would be another one.
-    folds = _FOLDS if len(users) >= _MANY_PEOPLE else min(len(users), 2 * _FOLDS)
-    for fold in range(folds):
-        out = users[fold::folds]
-        others = {user: people[user] for user in users if user not in out}
-        population = estimate_from_rows(others, base, name=base.name, settings=settings) if settings else base
-        for user in out:
-            rows = list(people[user])
-            known = min(len(rows) // 2, _KNOWN)
-            asked = rows[known : known + _ASKED]
-            rivals = {
-                kind: [row for other in users if other != user for row in people[other] if row.kind == kind]
-                for kind in ("text", "edit")
-            }
-            differences = [
-                row.values if row.kind == "choice" else row.values - rivals[row.kind][place].values
-                for row in asked
-                for place in draw.integers(max(1, len(rivals.get(row.kind, ()))), size=1)
-                if row.kind == "choice" or rivals[row.kind]
-            ]
-            if differences:
-                posterior = infer_posterior(population.prior, observe(rows[:known], len(base.space.names)))
-                found = posterior.probabilities(np.array(differences))
-                losses.append(float(-np.log(np.maximum(found, 1e-12)).mean()))
-    return float(np.mean(losses)) if losses else 0.0
-
-
-def estimate_from_rows(
-    people: Mapping[str, Sequence[FeatureRow]],
-    base: RewardPopulation,
-    *,
-    name: str,
-    settings: PriorSettings | None = None,
-) -> RewardPopulation:
-    """``estimate_population``, from records that were read."""
-    seen = [observe(rows, len(base.space.names)) for rows in people.values()]
-    contexts = dict(base.prior.contexts)
-    for kind in ("text", "edit"):
-        written = [each.texts[kind] for each in seen if kind in each.texts]
-        if sum(len(texts) > 1 for texts in written) >= _FEWEST_PEOPLE:
-            contexts[kind] = estimate_context(written, settings, backed_by=base.prior.contexts.get(kind))
-    start = replace(base.prior, contexts=contexts)
-    return replace(base, name=name, prior=estimate_prior(seen, start, settings))
 
 
 def _readings(record: Record) -> list[Reading]:

@@ -6,16 +6,15 @@ learned with.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperalign.budget import Budget, Usage
+from hyperalign.budget import Budget
 from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError, ModelOutputError, UnknownModelError
 from hyperalign.files import cache_folder, data_folder, write_whole
@@ -25,7 +24,7 @@ from hyperalign.programs.reward.population import adapt_to_encoder
 
 from ..catalogue import entries, resolve
 from ..download import ensure_local
-from ..number_cache import NumberCache, digest
+from ..number_cache import NumberCache, Remembering, digest
 from .hosted import HostedEncoder
 from .local import LocalEncoder
 
@@ -57,7 +56,7 @@ _NUMBER = np.dtype("<f4")
 _HASH_CHARACTERS = 16
 
 
-class CachedEncoder:
+class CachedEncoder(Remembering["Encoder"]):
     """An ``Encoder`` that asks another one only for what it has not seen.
 
     Keys are the encoder's name, which names the weights, and a hash of prompt and text: the file holds nobody's words.
@@ -84,37 +83,15 @@ class CachedEncoder:
         budget: Budget | None = None,
         batch_size: int | None = None,
     ) -> None:
-        self.hits = 0
-        self.misses = 0
-        self._inner = inner
-        self._budget = budget
         self._batch_size = batch_size
-        self._lock = threading.Lock()
-        self._cache = NumberCache(
+        cache = NumberCache(
             Path(path),
             "embeddings",
             table="embeddings_1",
             keys={"encoder": "TEXT", "item": "BLOB"},
             values={"embedding": "BLOB"},
         )
-
-    @property
-    def name(self) -> str:
-        """The inner encoder's name: a remembered embedding is that encoder's."""
-        return self._inner.name
-
-    def close(self) -> None:
-        """Close the file and, where it can be closed, the inner encoder."""
-        self._cache.close()
-        close = getattr(self._inner, "close", None)
-        if callable(close):
-            close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+        super().__init__(inner, cache, budget)
 
     def encode(self, items: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
         """Embed texts as answers to their prompts; see ``hyperalign.programs.reward.features.Encoder``.
@@ -130,11 +107,7 @@ class CachedEncoder:
         missing = {key: item for key, item in zip(keys, items, strict=True) if key not in known}
         for fresh in self._read(missing):
             known |= fresh
-        with self._lock:
-            self.hits += len(items) - len(missing)
-            self.misses += len(missing)
-        if items and not missing and self._budget is not None:
-            self._budget.add(Usage(replayed=1))
+        self._count(len(items), len(missing))
         if len({len(embedding) for embedding in known.values()}) > 1:
             raise ModelOutputError(
                 f"'{self.name}' gave embeddings of another length before.",

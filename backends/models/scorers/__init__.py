@@ -7,11 +7,10 @@ hosted model can be tested by a small one on this machine.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from hyperalign.budget import Budget, Usage
+from hyperalign.budget import Budget
 from hyperalign.concurrency import Progress
 from hyperalign.errors import UnknownModelError
 from hyperalign.files import cache_folder
@@ -20,7 +19,7 @@ from hyperalign.scores import Message, Scorer, TextScore
 from ..catalogue import resolve
 from ..download import ensure_local
 from ..gguf_graph import BUILDER
-from ..number_cache import NumberCache, digest
+from ..number_cache import NumberCache, Remembering, digest
 from ..target import locate
 from .openvino import OpenVINOScorer
 from .vllm import VLLMScorer
@@ -28,7 +27,7 @@ from .vllm import VLLMScorer
 __all__ = ["CachedScorer", "OpenVINOScorer", "VLLMScorer", "open_scorer"]
 
 
-class CachedScorer:
+class CachedScorer(Remembering[Scorer]):
     """A ``Scorer`` that asks another one only for what it has not seen.
 
     Keys are the scorer's name, which names the weights, and hashes of context and text: the file holds nobody's words.
@@ -47,36 +46,14 @@ class CachedScorer:
     """
 
     def __init__(self, inner: Scorer, path: Path | str, *, budget: Budget | None = None) -> None:
-        self.hits = 0
-        self.misses = 0
-        self._inner = inner
-        self._budget = budget
-        self._lock = threading.Lock()
-        self._cache = NumberCache(
+        cache = NumberCache(
             Path(path),
             "scores",
             table="scores_1",
             keys={"scorer": "TEXT", "context": "BLOB", "text": "BLOB"},
             values={"logprob": "REAL", "tokens": "INTEGER"},
         )
-
-    @property
-    def name(self) -> str:
-        """The inner scorer's name: a remembered score is that scorer's score."""
-        return self._inner.name
-
-    def close(self) -> None:
-        """Close the file and, where it can be closed, the inner scorer."""
-        self._cache.close()
-        close = getattr(self._inner, "close", None)
-        if callable(close):
-            close()
-
-    def __enter__(self) -> CachedScorer:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+        super().__init__(inner, cache, budget)
 
     def score(self, context: Sequence[Message], texts: Sequence[str]) -> list[TextScore]:
         """Score each text; see ``hyperalign.scores.Scorer``.
@@ -95,11 +72,7 @@ class CachedScorer:
             rows = {key: (score.logprob, score.tokens) for key, score in zip(missing, fresh, strict=True)}
             self._cache.add([(*key, *row) for key, row in rows.items()])
             known |= rows
-        with self._lock:
-            self.hits += len(texts) - len(missing)
-            self.misses += len(missing)
-        if texts and not missing and self._budget is not None:
-            self._budget.add(Usage(replayed=1))
+        self._count(len(texts), len(missing))
         return [TextScore(*known[key]) for key in keys]
 
 

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from hyperalign.errors import InputError
 from hyperalign.programs.reward import Reading, RewardPopulation, estimate_population, load_population
 from hyperalign.programs.reward.directions import find_leans, load_contrasts
+from hyperalign.programs.reward.empirical_bayes import choose_settings, estimate_from_rows
 from hyperalign.programs.reward.features import EDIT_FEATURES, read_features
 from hyperalign.programs.reward.population import (
     FeatureRow,
     adapt_to_encoder,
-    choose_settings,
-    estimate_from_rows,
     read_rows,
 )
 from hyperalign.programs.reward.reward import Reward
