@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from hyperalign.budget import Usage
-from hyperalign.errors import InputError
+from hyperalign.errors import InputError, check_counts, check_seed
 from hyperalign.population import Population, choose_reference_records
 from hyperalign.programs.cost_estimate import TOKENS_PER_WORD
 from hyperalign.programs.cost_estimate import estimate_cost as estimate_fit
@@ -97,6 +97,8 @@ class Plan:
     def __post_init__(self) -> None:
         if any(count < 1 for count in self.curve):
             raise InputError("A learning curve needs numbers of records, from 1.", remedy="For example: --curve 1,2,4.")
+        check_counts(users=self.users, cases_each=self.cases_each, best_of=self.best_of, concurrency=self.concurrency)
+        check_seed(self.seed)
 
 
 def sample_cases(task: Task, plan: Plan) -> list[Case]:

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from .errors import BudgetExceededError
+from .errors import BudgetExceededError, InputError
 
 __all__ = ["Budget", "Usage"]
 
@@ -86,11 +86,17 @@ class Budget:
         max_calls: the most model calls; None for no cap.
         max_tokens: the most tokens, in and out together; None for no cap.
         max_usd: the most US dollars; only known prices count. None for no cap.
+
+    Raises:
+        InputError: a cap is not a number from 0.
     """
 
     def __init__(
         self, *, max_calls: int | None = None, max_tokens: int | None = None, max_usd: float | None = None
     ) -> None:
+        for what, cap in (("calls", max_calls), ("tokens", max_tokens), ("usd", max_usd)):
+            if cap is not None and not cap >= 0:
+                raise InputError(f"A budget of {cap} {what}.", remedy="Give a number from 0, or none for no cap.")
         self.max_calls = max_calls
         self.max_tokens = max_tokens
         self.max_usd = max_usd

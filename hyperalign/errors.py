@@ -43,7 +43,11 @@ __all__ = [
     "UnknownModelError",
     "UnusableAnswersError",
     "UserIdError",
+    "check_counts",
+    "check_seed",
 ]
+
+_SEED_BITS = 64
 
 
 class HyperalignError(Exception):
@@ -173,3 +177,30 @@ class StorageError(HyperalignError, OSError):
     """The disk or the database failed: full, no permission, locked, or damaged."""
 
     exit_code = 7
+
+
+def check_seed(seed: int) -> None:
+    """Check a seed of random choices, before anything is spent.
+
+    Args:
+        seed: a whole number from 0 to 2**64 - 1, as NumPy and PyTorch take it.
+
+    Raises:
+        InputError: it is out of range.
+    """
+    if not 0 <= seed < 2**_SEED_BITS:
+        raise InputError(f"A seed of {seed}.", remedy=f"Give a whole number from 0 to 2^{_SEED_BITS} - 1.")
+
+
+def check_counts(**counts: int | None) -> None:
+    """Check numbers of things, of which there must be at least one each.
+
+    Args:
+        counts: by name; None where one is not set.
+
+    Raises:
+        InputError: one is below 1.
+    """
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise InputError(f"{name} is {count}.", remedy="Give a whole number of at least 1.")

@@ -30,7 +30,7 @@ class Journal:
         self._known: dict[str, dict[str, Any]] = {
             entry["key"]: entry["value"]
             for entry in read_journal(path)
-            if isinstance(entry, dict) and {"key", "value"} <= entry.keys()
+            if isinstance(entry, dict) and isinstance(entry.get("key"), str) and isinstance(entry.get("value"), dict)
         }
 
     def get(self, key: str) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from typing import Any
 import dspy
 
 from hyperalign.concurrency import Progress, concurrency_of
-from hyperalign.errors import ModelOutputError
+from hyperalign.errors import ModelOutputError, check_counts
 from hyperalign.profile import Profile
 from hyperalign.scores import Message, Scorer
 from hyperalign.text import excerpt, fence, longest_copied_run
@@ -65,7 +65,7 @@ class Generate(Program):
         encoder: the one that the profile's reward was learned with, if it was learned with one.
 
     Raises:
-        InputError: there is no strategy of this name.
+        InputError: there is no strategy of this name, or a number is below 1.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Generate(Program):
         encoder: Encoder | None = None,
     ) -> None:
         super().__init__()
+        check_counts(best_of=best_of, max_tokens=max_tokens)
         self.answer = dspy.Predict(AnswerAsThePerson)
         self._strategy = find_strategy(strategy)
         self._max_words = max_words

@@ -11,7 +11,7 @@ import dspy
 
 from hyperalign.budget import Budget
 from hyperalign.concurrency import Progress
-from hyperalign.errors import InputError
+from hyperalign.errors import InputError, check_counts, check_seed
 from hyperalign.population import Population, ShippedPopulation
 from hyperalign.profile import Profile
 from hyperalign.records import RecordLike
@@ -65,7 +65,7 @@ class Personalizer(Program):
         seed: recorded in the profile's provenance.
 
     Raises:
-        InputError: a half-life is not above 0.
+        InputError: a half-life is not above 0, a number of records is below 1, or the seed is out of range.
     """
 
     def __init__(
@@ -91,6 +91,8 @@ class Personalizer(Program):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        check_counts(reference=reference, tested=tested, statements_per_call=statements_per_call)
+        check_seed(seed)
         if budget is not None and lm is not None and hasattr(lm, "booked_in"):
             lm = lm.booked_in(budget)
         self.infer = InferHypotheses()

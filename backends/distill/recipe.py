@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from typing import Any, Literal
 
-from hyperalign.errors import InputError
+from hyperalign.errors import InputError, check_seed
 
 __all__ = [
     "ANSWER_METHODS",
@@ -137,8 +138,9 @@ class Recipe:
                 raise InputError(f"{name} is {getattr(self, name)}.", remedy="Give a whole number of at least 1.")
         if not 0 < self.learning_rate < 1:
             raise InputError(f"learning_rate is {self.learning_rate}.", remedy="Give a number such as 0.0002.")
-        if self.epochs <= 0:
+        if not 0 < self.epochs < math.inf:
             raise InputError(f"epochs is {self.epochs}.", remedy="Give a number above 0.")
+        check_seed(self.seed)
 
     @property
     def accumulation_steps(self) -> int:

@@ -242,7 +242,8 @@ def _training_arguments(recipe: Recipe, hardware: Hardware, checkpoints: Path, *
         "bf16": recipe.bf16,
         "use_cpu": hardware.device == "cpu",
         "dataloader_pin_memory": hardware.device != "cpu",
-        "seed": recipe.seed,
+        # What NumPy's older generator takes, which transformers seeds too.
+        "seed": recipe.seed % 2**32,
         "report_to": [],
         "disable_tqdm": True,
         **({"accelerator_config": dict(recipe.accelerate)} if recipe.accelerate else {}),

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["BLANK", "INVISIBLE", "normalize_body"]
+__all__ = ["BLANK", "INVISIBLE", "normalize_body", "well_formed"]
 
 INVISIBLE = "\u200b\u200c\u200d\ufeff"
 BLANK = f" \t\r\n{INVISIBLE}"
@@ -34,13 +35,37 @@ _DETAILED = ("cached_tokens", "cache_write_tokens", "audio_tokens", "reasoning_t
 # Other names of the prompt's cached tokens.
 _CACHED = ("prompt_cache_hit_tokens", "cache_read_input_tokens")
 _MOST_TOKENS = 10**12
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# In JSON: an escaped backslash, a pair of surrogates, and one alone.
+_ESCAPES = re.compile(r"\\\\|\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(\\u[dD][89a-fA-F][\da-fA-F]{2})")
+
+
+def well_formed(value: Any) -> Any:
+    """JSON data whose texts all have a UTF-8 form: halves of a character are joined, or replaced by U+FFFD.
+
+    A model that stops inside an emoji leaves one half of it (a lone surrogate), which no file and no request can hold.
+    In a text that is JSON itself, the half may be escaped, and come to light when the text is parsed.
+
+    Args:
+        value: text, or lists and dicts of JSON data.
+    """
+    if isinstance(value, str):
+        if _SURROGATE.search(value):
+            value = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        if "{" in value and "\\u" in value:
+            value = _ESCAPES.sub(lambda found: "\\ufffd" if found[1] else found[0], value)
+        return value
+    if isinstance(value, dict):
+        return {well_formed(key): well_formed(each) for key, each in value.items()}
+    return [well_formed(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def normalize_body(body: Mapping[str, Any]) -> dict[str, Any]:
     """A body with at most one choice, and fields of the types that OpenAI's client expects.
 
-    Of several choices the first one with content counts; what can't be read is omitted.
+    Of several choices the first one with content counts; what can't be read is omitted. All texts are ``well_formed``.
     """
+    body = well_formed(body)
     choices = body.get("choices")
     given = [choices] if isinstance(choices, dict) else choices if isinstance(choices, list) else []
     found = [_choice(choice) for choice in given if isinstance(choice, dict)]

@@ -27,7 +27,6 @@ from hyperalign.programs.dspy_internals import (
     TransportError,
     litellm_errors,
     request_to_dict,
-    response_from_dict,
     response_to_dict,
     response_to_events,
 )
@@ -35,7 +34,7 @@ from hyperalign.programs.dspy_internals import TimeoutError as LateError
 from hyperalign.programs.dspy_internals import Usage as Reported
 
 from .error_mapping import in_short, signs
-from .exchange import AsyncLiteLLMCall, Exchange, LiteLLMCall, estimate_usage, is_policy, unusable
+from .exchange import AsyncLiteLLMCall, Exchange, LiteLLMCall, estimate_usage, is_policy, read_again, unusable
 from .meter import Meter, Slot, price
 from .replies import Reply, ThoughtFilter, note_truncated
 from .target import Target
@@ -211,7 +210,7 @@ class _Call:
         request: what is asked.
 
     Attributes:
-        known: the answer that the journal holds; None if it holds none.
+        known: the answer that the journal holds; None if it holds none that can be used.
         outer: what was being handled when the call began; see ``signs``.
     """
 
@@ -226,8 +225,9 @@ class _Call:
         if meter.journal is not None:
             # What the user set for all calls decides the answer as well.
             self._slot, answer = meter.open({**request_to_dict(request), **target.parameters.fixed})
-            if answer is not None:
-                self.known = response_from_dict(answer)
+            self.known = None if answer is None else read_again(answer)
+            if self.known is not None:
+                meter.count_replayed()
                 _note_truncated(self.known)
 
     @contextmanager

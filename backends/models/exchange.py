@@ -25,16 +25,18 @@ from hyperalign.programs.dspy_internals import (
     UnsupportedFeatureError,
     UnsupportedModelError,
     plain,
+    response_from_dict,
     response_from_openai_chat,
 )
 from hyperalign.programs.dspy_internals import TimeoutError as LateError
 
+from .bodies import well_formed
 from .error_mapping import in_short, signs
 from .parameters import optional_names
 from .replies import Reply, estimate_tokens, read_reply
 from .target import Target
 
-__all__ = ["AsyncLiteLLMCall", "Exchange", "LiteLLMCall", "estimate_usage", "is_policy", "unusable"]
+__all__ = ["AsyncLiteLLMCall", "Exchange", "LiteLLMCall", "estimate_usage", "is_policy", "read_again", "unusable"]
 
 # Longer pauses that a server asks for are not waited for.
 _LONGEST_WAIT_SECONDS = 60.0
@@ -215,6 +217,15 @@ def _response(reply: Reply, request: Request) -> Response:
     body = dict(reply) | ({} if reply["choices"] else {"choices": [nothing]})
     response: Response = response_from_openai_chat(body, model=request.model)
     return response
+
+
+def read_again(answer: Mapping[str, Any]) -> Response | None:
+    """The answer that a journal holds; None if it has another form than this version writes, or says nothing."""
+    try:
+        response: Response = response_from_dict(well_formed(answer))
+        return response if _says_something(response) else None
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return None
 
 
 def estimate_usage(response: Response, reply: Reply) -> int:

@@ -27,6 +27,7 @@ from hyperalign.programs.dspy_internals import (
 from hyperalign.programs.hypothesis_tests.choice import SMALL_MODEL_STATEMENTS_PER_CALL, STATEMENTS_PER_CALL
 from hyperalign.scores import Message, Scorer
 
+from .bodies import well_formed
 from .engine import AsyncEngine, Engine
 from .error_mapping import from_dspy, own_cause
 from .llama_server import LlamaServer, ServerSettings
@@ -180,6 +181,8 @@ class LM(dspy.LM):
             ModelError: one of its subclasses, when the model could not be used.
             BudgetExceededError: a cap was reached before the call.
         """
+        # DSPy refuses half a character, which nobody can read anyway.
+        prompt, messages = well_formed(prompt), well_formed(messages)
         try:
             with adapter_message_call(self, messages):
                 return super().__call__(prompt, messages=messages, **kwargs)
@@ -188,6 +191,7 @@ class LM(dspy.LM):
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """The same, asynchronously."""
+        prompt, messages = well_formed(prompt), well_formed(messages)
         try:
             with adapter_message_call(self, messages):
                 return await super().acall(prompt, messages=messages, **kwargs)
@@ -250,7 +254,7 @@ def stream(lm: Any, messages: Sequence[Message], **settings: Any) -> Iterator[st
         BudgetExceededError: a cap was reached before the call.
     """
     defaults = {key: value for key, value in lm.kwargs.items() if value is not None and key != "rollout_id"}
-    body = {"model": lm.model, "messages": copy.deepcopy(list(messages)), **defaults, **settings}
+    body = {"model": lm.model, "messages": well_formed(copy.deepcopy(list(messages))), **defaults, **settings}
     request: Request = request_from_openai_chat(body)
     if not isinstance(lm, LM):
         response = lm(request)

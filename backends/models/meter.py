@@ -197,10 +197,12 @@ class Meter:
             taken = self._taken[digest]
             slot = Slot(digest, next(number for number in range(len(taken) + 1) if number not in taken))
             taken.add(slot.number)
-        answer = self.journal.get(slot.key)
-        if answer is not None and self.budget is not None:
+        return slot, self.journal.get(slot.key)
+
+    def count_replayed(self) -> None:
+        """Book an answer that came from the journal."""
+        if self.budget is not None:
             self.budget.add(Usage(replayed=1))
-        return slot, answer
 
     def store(self, slot: Slot | None, answer: dict[str, Any]) -> None:
         """Remember the answer to a request."""

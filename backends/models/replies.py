@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from .bodies import BLANK, INVISIBLE, normalize_body
+from .bodies import BLANK, INVISIBLE, normalize_body, well_formed
 
 __all__ = ["Reply", "ThoughtFilter", "estimate_tokens", "note_truncated", "read_reply", "truncated"]
 
@@ -117,13 +117,17 @@ class ThoughtFilter:
     """Removes the thoughts before an answer, between marks, from a text that comes piece by piece."""
 
     def __init__(self) -> None:
-        self._held = ""
+        self._held = self._half = ""
         self._closing: re.Pattern[str] | None = None
         self._is_text = False
         self._thought = False
 
     def feed(self, piece: str) -> str:
         """What may be shown once this piece has come."""
+        piece = self._half + piece
+        # Half of a character: the other half may come next.
+        self._half = piece[-1:] if "\ud800" <= piece[-1:] <= "\udbff" else ""
+        piece = well_formed(piece[: len(piece) - len(self._half)])
         if self._is_text:
             return piece
         self._held += piece

@@ -375,7 +375,6 @@ def _normalize_response(response: httpx.Response, content: bytes) -> httpx.Respo
     headers = [(name, value) for name, value in response.headers.multi_items() if name not in dropped]
     if found is not None:
         status, body = found
-        # Lone surrogates have no UTF-8: ASCII keeps them as they came.
         content = json.dumps(body).encode("ascii")
         headers = [(name, value) for name, value in headers if name != "content-type"]
         headers.append(("content-type", "application/json"))

@@ -12,6 +12,7 @@ import typer
 from .optimize_cases import CALLS, People, examples_of, print_verdict, report_on
 from .options import (
     DEFAULT_OPTIONS,
+    MAX_SEED,
     DataOption,
     DryRun,
     FormOption,
@@ -132,7 +133,9 @@ def report(
     cases: CasesOption = None,
     models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the sample. Default: the search's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of the sample. Default: the search's.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare the prompts that were found with those before, on test people that the search has not seen.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_MODEL",
     "DEFAULT_OPTIONS",
+    "MAX_SEED",
     "DataOption",
     "DryRun",
     "EncoderOption",
@@ -122,7 +123,8 @@ DataOption = Annotated[
     str | None, typer.Option("--data", help="The task's data: a path, or OWNER/NAME on the Hugging Face hub.")
 ]
 FormOption = Annotated[str | None, typer.Option("--form", help="Form of AlignX's personas: pair, ugc, demo or all.")]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of all random choices.")]
+MAX_SEED = 2**64 - 1
+SeedOption = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of all random choices.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Estimate the cost and exit.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Accept adapters that failed the gate or were not judged.")]

@@ -33,6 +33,8 @@ _MIN_TOKENS, _TOKENS_PER_WORD = 400, 2
 """Limit the length of an answer: a small model that loops would write until its context is full."""
 _SEEDS_PER_SEARCH = 1_000
 """More than a search has questions, so that no two searches share a question's seed."""
+_SERVER_SEEDS = 2**63
+"""Servers take seeds as signed numbers of 64 bits."""
 _MARKER = re.compile(r"\[\[ ?## ?\w+ ?## ?\]\]")
 
 Texts = dict[str, str]
@@ -112,7 +114,7 @@ class ReflectiveProposer(Proposer):
         max_words = int(_MAX_GROWTH * len(self._originals.get(name, old).split())) + _SPARE_WORDS
         config = {
             "max_tokens": max(_MIN_TOKENS, _TOKENS_PER_WORD * max_words),
-            "seed": abs(self._seed) * _SEEDS_PER_SEARCH + self._asked,
+            "seed": (self._seed * _SEEDS_PER_SEARCH + self._asked) % _SERVER_SEEDS,
         }
         new = ""
         try:

@@ -33,6 +33,8 @@ __all__ = ["OPTIMIZERS", "OptimizerResult", "SearchConfig", "check_requirements"
 
 _DEMOS = 2
 _MINIBATCH = 4
+# What NumPy's older generator takes, which MIPRO and its sampler use.
+_NUMPY_SEEDS = 2**32
 
 
 @dataclass(frozen=True)
@@ -257,12 +259,13 @@ def _mipro(config: SearchConfig) -> OptimizerResult:
         max_bootstrapped_demos=0,
         max_labeled_demos=0,
         num_threads=1,
-        seed=config.seed,
+        seed=config.seed % _NUMPY_SEEDS,
     )
     train = list(config.train)
     best = optimizer.compile(
         config.program.deepcopy(), trainset=train, valset=train, num_trials=config.max_steps, minibatch=False,
-        seed=config.seed, data_aware_proposer=False, program_aware_proposer=False, fewshot_aware_proposer=False,
+        seed=config.seed % _NUMPY_SEEDS,
+        data_aware_proposer=False, program_aware_proposer=False, fewshot_aware_proposer=False,
     )  # fmt: skip
     tried = [_entry(config, each["program"], each["score"]) for each in best.candidate_programs]
     for kept in ("candidate_programs", "mb_candidate_programs", "trial_logs"):
@@ -296,7 +299,8 @@ def _quiet() -> Iterator[None]:
     levels = [each.level for each in loggers]
     bars = engine.tqdm, bootstrap.tqdm
     for each in loggers:
-        each.setLevel(logging.ERROR)
+        # Their errors quote the examples, with people's texts; the search reports its own.
+        each.setLevel(logging.CRITICAL)
     engine.tqdm, bootstrap.tqdm = no_bar, SimpleNamespace(tqdm=no_bar)
     try:
         with contextlib.redirect_stdout(io.StringIO()):

@@ -16,7 +16,7 @@ import dspy
 
 from hyperalign.budget import Budget
 from hyperalign.concurrency import Progress
-from hyperalign.errors import BudgetExceededError, InputError
+from hyperalign.errors import BudgetExceededError, InputError, check_counts, check_seed
 from hyperalign.records import Record
 
 from .artifact import Artifact, apply, prompts_of, same_prompts
@@ -178,7 +178,16 @@ def search(
         ModelError: a model can't be used.
         BudgetExceededError: a budget is spent.
     """
-    check_search(program, trainset=trainset, optimizer=optimizer, lm=lm, reflection=reflection, demos=demos, seed=seed)
+    check_search(
+        program,
+        trainset=trainset,
+        optimizer=optimizer,
+        lm=lm,
+        reflection=reflection,
+        demos=demos,
+        max_steps=max_steps,
+        seed=seed,
+    )
     shared = SharedBudget(budget, lm or dspy.settings.lm)
     budget = shared.budget
     reflection = shared.model(reflection or lm or dspy.settings.lm)
@@ -235,14 +244,18 @@ def check_search(
     lm: dspy.LM | None = None,
     reflection: dspy.LM | None = None,
     demos: Sequence[dspy.Example] = (),
+    max_steps: int = 8,
     seed: int = 0,
 ) -> None:
     """Check that a search can begin, before anything is spent; for its arguments see ``search``.
 
     Raises:
-        InputError: the training set is empty or of fewer than four people, or the optimizer lacks something it needs.
+        InputError: the training set is empty or of fewer than four people, the optimizer lacks something it needs, or a
+            number is out of range.
         MissingExtraError: the optimizer needs a package that is not installed.
     """
+    check_seed(seed)
+    check_counts(max_steps=max_steps)
     split_people(trainset, seed=seed)
     check_requirements(optimizer, program, reflects=(reflection or lm or dspy.settings.lm) is not None, demos=demos)
 

@@ -59,7 +59,7 @@ READ = {
     "an odd end": (said("A", "eos_token"), "A"),
     "no role": (body({"content": "A"}), "A"),
     "an older form": ({"id": "x", "choices": [{"index": 0, "text": "A", "finish_reason": "stop"}]}, "A"),
-    "half of a letter": (said("A \ud83d"), "A \ud83d"),
+    "half of a letter": (said("A \ud83d"), "A \ufffd"),
 }
 
 
