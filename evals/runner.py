@@ -25,7 +25,7 @@ from hyperalign.errors import (
     StorageError,
     UnknownModelError,
 )
-from hyperalign.files import append_line, data_folder, read_journal, write_whole
+from hyperalign.files import append_line, data_folder, narrow, read_journal, write_whole
 
 from .cases import Case
 
@@ -66,6 +66,7 @@ class EvalFolder:
         else:
             content = {**config, **(notes or {})}
             write_whole(mark, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        narrow(self.path)
 
     @property
     def cases(self) -> Path:

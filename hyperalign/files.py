@@ -1,10 +1,14 @@
-"""Where hyperalign keeps files, and how it writes them: private, whole or not at all, and by one process at a time."""
+"""Where hyperalign keeps files, and how it writes them: private, whole or not at all, and by one process at a time.
+
+Files have mode 0600 and folders 0700 whatever the umask is, since all of them may hold a person's words.
+"""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +26,10 @@ __all__ = [
     "config_file",
     "data_folder",
     "lock_folder",
+    "make_private_file",
     "make_private_folder",
+    "narrow",
+    "narrow_own_folders",
     "read_journal",
     "storage_error",
     "write_whole",
@@ -64,16 +71,92 @@ def storage_error(error: OSError, path: Path) -> StorageError:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder and its missing parents with mode 0700, since they may hold a person's words.
+    """Make a folder and its missing parents with mode 0700.
+
+    A folder that exists is narrowed to its owner if it is the data folder, the cache folder, or lies in one of them;
+    any other keeps its mode. Where the data folder or the cache folder was wider, all that it holds is narrowed, too.
 
     Args:
-        folder: one that exists keeps its mode.
+        folder: the folder.
 
     Raises:
         OSError: it can't be made.
     """
     for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
+        missing.chmod(0o700)
+    inside = folder.absolute()
+    for root in narrow_own_folders():
+        if inside.is_relative_to(root):
+            for parent in (inside, *inside.parents):
+                if parent == root:
+                    break
+                _narrow_one(parent)
+
+
+def narrow_own_folders() -> list[Path]:
+    """Narrow the data folder and the cache folder with all that they hold, where they exist and are wider.
+
+    Returns:
+        Those of the two that are hyperalign's alone.
+    """
+    own = [root for root in (data_folder().absolute(), cache_folder().absolute()) if _is_only_ours(root)]
+    for root in own:
+        if _is_wide(root):
+            narrow(root)
+    return own
+
+
+def make_private_file(path: Path) -> None:
+    """Make a file with mode 0600 where there is none, for a library that opens it by its name; narrow one that exists.
+
+    What SQLite puts beside a database (``-wal``, ``-shm`` and ``-journal``) is narrowed with it.
+
+    Raises:
+        StorageError: the disk is full or not writable.
+    """
+    try:
+        make_private_folder(path.parent)
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            _narrow_one(path.with_name(path.name + suffix))
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def narrow(path: Path) -> None:
+    """Take everybody else's permissions from a file, or from a folder and all that it holds.
+
+    For what a library wrote with the umask. Links are not followed, and what belongs to somebody else stays as it is.
+    """
+    _narrow_one(path)
+    if path.is_dir() and not path.is_symlink():
+        for folder, folders, files in os.walk(path):
+            for name in (*folders, *files):
+                _narrow_one(Path(folder, name))
+
+
+def _narrow_one(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+        if not stat.S_ISLNK(mode) and mode & (stat.S_IRWXG | stat.S_IRWXO):
+            path.chmod(stat.S_IMODE(mode) & stat.S_IRWXU)
+    except OSError:
+        return  # It is gone, or somebody else's.
+
+
+def _is_wide(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+    except OSError:
+        return False
+
+
+def _is_only_ours(root: Path) -> bool:
+    """Whether a folder can be for hyperalign alone: a home folder, what holds it and temporary folders can't."""
+    home = Path.home()
+    return root not in (home, *home.parents) and not (root.exists() and root.stat().st_mode & stat.S_ISVTX)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -118,6 +201,7 @@ def append_line(path: Path, line: str) -> None:
     try:
         make_private_folder(path.parent)
         with os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "ab+") as file:
+            _narrow_one(path)
             is_torn = file.tell() > 0 and _last_byte(file) != b"\n"
             file.write(b"\n" * is_torn + line.encode("utf-8") + b"\n")
             file.flush()

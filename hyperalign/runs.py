@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import StorageError
-from .files import append_line, data_folder, read_journal, write_whole
+from .files import append_line, data_folder, narrow, read_journal, write_whole
 
 __all__ = ["Journal", "RunFolder", "find_evals_with", "remove_runs"]
 
@@ -73,6 +73,7 @@ class RunFolder:
             write_whole(
                 self.path / "run.json", json.dumps({"verb": verb, "user": user, **asked}, indent=2, default=str)
             )
+        narrow(self.path)
         self.journal = Journal(self.path / "calls.jsonl")
 
     @property

@@ -19,7 +19,7 @@ from jinja2 import TemplateError
 
 from hyperalign.concurrency import Progress
 from hyperalign.errors import MissingExtraError, ModelError, StorageError, UnknownModelError
-from hyperalign.files import cache_folder, storage_error
+from hyperalign.files import cache_folder, make_private_folder, narrow, storage_error
 
 from ..models.catalogue import file_sha256, resolve
 from ..models.download import ensure_local
@@ -77,8 +77,8 @@ def open_student(name: str, progress: Progress | None = None) -> Student:
     model = resolve(rest)
     file = ensure_local(model, progress)
     folder = cache_folder() / "checkpoints" / model.served_name
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+    make_private_folder(folder.parent)
+    with FileLock(f"{folder}.lock", mode=0o600):
         if not (folder / "config.json").is_file():
             _dequantize(file, folder)
     return Student(name, folder, model.sha256, model.entry.licence if model.entry else _UNKNOWN_LICENSE)
@@ -202,10 +202,11 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     Raises:
         StorageError: the disk is full or not writable.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder.parent)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         yield temporary
+        narrow(temporary)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     except (OSError, RuntimeError, safetensors_error()) as error:

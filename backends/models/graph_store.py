@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from hyperalign.files import cache_folder, make_private_folder, storage_error
+from hyperalign.files import cache_folder, make_private_folder, narrow, storage_error
 
 from .gguf_graph import BUILDER, openvino
 
@@ -49,7 +49,7 @@ def stored_graph(path: Path, sha256: str, build: Callable[[], Any]) -> Any:
     folder = _folder() / f"{sha256[:_HASH_CHARACTERS]}-{version}-{BUILDER}"
     try:
         make_private_folder(_folder())
-        with FileLock(_folder() / "lock"):
+        with FileLock(_folder() / "lock", mode=0o600):
             if (found := _read(library, folder)) is not None:
                 return found
             graph = build()
@@ -96,9 +96,9 @@ def _write(library: Any, graph: Any, folder: Path) -> None:
     try:
         library.save_model(graph, temporary / _NAME, compress_to_fp16=False)
         for file in temporary.iterdir():
-            file.chmod(0o600)
             with file.open("rb+") as written:
                 os.fsync(written.fileno())
+        narrow(temporary)
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -25,7 +25,7 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_exponenti
 
 from hyperalign.concurrency import Progress, processor_threads
 from hyperalign.errors import MissingExtraError
-from hyperalign.files import cache_folder, write_whole
+from hyperalign.files import cache_folder, make_private_file, make_private_folder, write_whole
 
 from .catalogue import LocalModel
 from .download import check_local, ensure_local
@@ -95,8 +95,8 @@ class LlamaServer(ModelServer):
             if self._address is None or renew or forked:
                 path = ensure_local(self.model, self.progress)
                 places = _Places.of(self.model, self.settings)
-                places.leases.mkdir(parents=True, exist_ok=True)
-                with FileLock(places.lock):
+                make_private_folder(places.leases)
+                with FileLock(places.lock, mode=0o600):
                     if self._lease is None or forked:
                         self._lease, self._owner = _take_lease(places), os.getpid()
                     self._address = _living(places) or _start(places, path, self.model.served_name, self.settings)
@@ -129,14 +129,14 @@ class _Places:
 
 
 def _take_lease(places: _Places) -> FileLock:
-    lease = FileLock(places.leases / f"{os.getpid()}-{secrets.token_hex(4)}", thread_local=False)
+    lease = FileLock(places.leases / f"{os.getpid()}-{secrets.token_hex(4)}", thread_local=False, mode=0o600)
     lease.acquire()
     return lease
 
 
 def _is_free(lock: Path) -> bool:
     try:
-        with FileLock(lock, timeout=0):
+        with FileLock(lock, timeout=0, mode=0o600):
             return True
     except Timeout:
         return False
@@ -178,6 +178,7 @@ def _start(places: _Places, model: Path, served_name: str, settings: ServerSetti
         raise MissingExtraError("A 'local:' model", "local")
     places.state.unlink(missing_ok=True)
     arguments = [str(places.stem), str(model), served_name, settings.model_dump_json()]
+    make_private_file(places.log)
     with places.log.open("wb") as log:
         process = start_process(
             [sys.executable, "-m", "hyperalign.backends.models.llama_server", *arguments],
@@ -203,7 +204,7 @@ def _serve(places: _Places, model: str, served_name: str, settings: ServerSettin
     signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())
     linger = float(os.environ.get("HYPERALIGN_SERVER_LINGER") or _LINGER_SECONDS)
     key = secrets.token_urlsafe(32)
-    with FileLock(places.alive, timeout=_STOP_SECONDS):
+    with FileLock(places.alive, timeout=_STOP_SECONDS, mode=0o600):
         server = xllamacpp.Server(_parameters(xllamacpp.CommonParams(), model, served_name, key, settings))
         address = Address(base=f"{server.listening_address}/v1", key=key, pid=os.getpid())
         # Written by way of a temporary file that only the owner may read.
@@ -250,7 +251,7 @@ def _retire(places: _Places) -> bool:
         return True
     try:
         # Users take their lease under this lock, so none can slip in between.
-        with FileLock(places.lock, timeout=0):
+        with FileLock(places.lock, timeout=0, mode=0o600):
             if _has_users(places):
                 return False
             for lease in places.leases.iterdir():

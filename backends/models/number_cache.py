@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +14,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 from hyperalign.budget import Budget, Usage
 from hyperalign.errors import StorageError
-from hyperalign.files import make_private_folder, storage_error
+from hyperalign.files import make_private_file, storage_error
 
 __all__ = ["NumberCache", "Remembering", "digest"]
 
@@ -46,7 +45,8 @@ class NumberCache:
         # The names are the program's own; what comes from texts is bound.
         self._select = f"SELECT {', '.join(values)} FROM {table} WHERE {matches}"  # noqa: S608
         self._insert = f"INSERT OR IGNORE INTO {table} VALUES ({places})"  # noqa: S608
-        _make_private(path)
+        # Made before SQLite opens it: its -wal and -shm files get its mode.
+        make_private_file(path)
         with self._translated():
             self._database = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
         try:
@@ -185,13 +185,3 @@ def digest(*texts: str) -> bytes:
     """A hash of texts by which they are known again; their order and borders count."""
     whole = texts[0] if len(texts) == 1 else json.dumps(texts)
     return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).digest()
-
-
-def _make_private(path: Path) -> None:
-    try:
-        make_private_folder(path.parent)
-        if not path.exists():
-            # Made before SQLite opens it; SQLite's -wal and -shm files get its mode.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise storage_error(error, path) from error

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hyperalign.errors import InputError, MissingExtraError, TrainingError
-from hyperalign.files import cache_folder, make_private_folder
+from hyperalign.files import cache_folder, make_private_file
 
 from ..distill.adapters import Adapter
 from ..models.servers import Address, server_error, start_process, wait_until_ready
@@ -134,8 +134,7 @@ class VLLMServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> VLLMServer:
-        make_private_folder(self.log.parent)
-        self.log.touch(mode=0o600)
+        make_private_file(self.log)
         with self.log.open("wb") as log:
             self._process = start_process(self._command, log, _environment(self.key))
         address = Address(base=self.address, key=self.key, pid=self._process.pid)

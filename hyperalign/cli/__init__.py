@@ -90,6 +90,10 @@ def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks. Same as HYPERALIGN_DEBUG=1.")] = False,
 ) -> None:
     del version, debug  # version has its callback, and main reads debug
+    if not context.meta[_HELP]:
+        from hyperalign.files import narrow_own_folders
+
+        narrow_own_folders()
     # Help and the commands that repair a settings file must work when the file is invalid.
     if context.invoked_subcommand not in ("config", "doctor") and not context.meta[_HELP]:
         context.default_map = config.default_map(context.command)
@@ -99,6 +103,8 @@ def main() -> None:
     """Run the command line. Expected errors are shown as a sentence and a remedy."""
     # LiteLLM makes a million lasting objects. Python's default threshold would add a fifth to its loading time.
     gc.set_threshold(_GC_THRESHOLD)
+    # What libraries and child processes write is for this user alone, too.
+    os.umask(0o077)
     arguments = sys.argv[1:]
     debug = bool(os.environ.get("HYPERALIGN_DEBUG"))
     # --debug may stand anywhere, because users append it after an error.

@@ -5,7 +5,6 @@ Records and profiles are kept as JSON in text columns: a JSON column would refus
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +35,7 @@ from sqlalchemy.types import TypeDecorator
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from hyperalign.errors import InputError, MissingExtraError, StorageError
-from hyperalign.files import data_folder, make_private_folder, storage_error
+from hyperalign.files import data_folder, make_private_file
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -243,7 +242,8 @@ def open_engine(url: URL) -> Engine:
     """
     is_sqlite = url.get_backend_name() == "sqlite"
     if is_sqlite and url.database and url.database != ":memory:":
-        _make_private(Path(url.database))
+        # Made before SQLite opens it, so that nobody else can read it at any time; its -wal and -shm get its mode.
+        make_private_file(Path(url.database))
     waiting: dict[str, Any] = {} if is_sqlite else {"pool_pre_ping": True}
     if url.get_backend_name() == "postgresql" and "connect_timeout" not in url.query:
         waiting["connect_args"] = {"connect_timeout": 10}
@@ -299,17 +299,6 @@ def scrub_sqlite(engine: Engine) -> bool:
 
 def _sqlite(path: Path) -> URL:
     return URL.create("sqlite", database=str(path))
-
-
-def _make_private(path: Path) -> None:
-    try:
-        make_private_folder(path.parent)
-        if not path.exists():
-            # Made before SQLite opens it, so that nobody else can read it at any time; SQLite's -wal and -shm files get
-            # its mode.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise storage_error(error, path) from error
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:

@@ -199,7 +199,6 @@ def write_artifact(folder: Path, artifact: Artifact) -> None:
     Raises:
         StorageError: the disk is full or not writable.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     data = artifact.model_dump(mode="json")
     prompts = data.pop("prompts")
     write_whole(folder / _PROMPTS, json.dumps(prompts, indent=2, ensure_ascii=False) + "\n")
