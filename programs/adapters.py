@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,8 @@ from pydantic import BaseModel, TypeAdapter
 from hyperalign.errors import ModelOutputError
 from hyperalign.scores import Message
 
-from .dspy_internals import EngineChunk, StreamResponse
+from .answer_parsing import blank_thoughts
+from .dspy_internals import AdapterParseError, EngineChunk, StreamResponse
 
 __all__ = ["BriefJSONAdapter", "PlainAdapter", "Render", "open_answer_stream"]
 
@@ -37,6 +39,41 @@ class BriefJSONAdapter(dspy.JSONAdapter):
     def user_message_output_requirements(self, signature: type[dspy.Signature]) -> str:
         """The reminder at the end of the prompt."""
         return f"Answer with a JSON object with: {', '.join(signature.output_fields)}."
+
+    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
+        """The fields of the object in a reply.
+
+        Raises:
+            AdapterParseError: there is none, or its end is missing. DSPy would close it, and take a value that was cut
+                at the token limit for a whole one.
+        """
+        answer = blank_thoughts(completion).strip()
+        if "{" in answer and not _is_closed(answer):
+            raise AdapterParseError(type(self).__name__, signature, completion, message="The object has no end.")
+        try:
+            found: dict[str, Any] = super().parse(signature, answer)
+        except AdapterParseError:
+            (first, *more) = signature.output_fields
+            if more or f'"{first}"' in answer or "{" not in answer:
+                raise
+            # Some give the value of the only field without its name.
+            value = answer[answer.index("{") : answer.rindex("}") + 1]
+            found = super().parse(signature, f'{{"{first}": {value}}}')
+        return found
+
+
+# The brace after the last value, whatever follows the object. Small models leave the outermost one off.
+_CLOSED = re.compile(r"[\"'”’\]}\d]\s{0,40},?\s{0,40}}[^\"{}]*(?:}[^\"{}]*)*$")
+
+
+def _is_closed(text: str) -> bool:
+    """Whether the first JSON object of a text has an end."""
+    try:
+        json.JSONDecoder().raw_decode(text, text.index("{"))
+    except ValueError:
+        # Some write quotation marks inside strings as they are: their place at the end tells.
+        return _CLOSED.search(text) is not None
+    return True
 
 
 def _description(field: Any) -> str:

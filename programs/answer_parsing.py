@@ -1,4 +1,4 @@
-"""Parses which of two answers a model's prose settles on.
+"""Parses what a model's prose says: which of two answers it settles on, or the one sentence that it was asked for.
 
 A conclusion takes precedence over an answer at the beginning, which counts only if the rest does not contradict it.
 """
@@ -9,7 +9,20 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-__all__ = ["LETTERS", "NAMED", "AnswerPair", "ParsedAnswer", "answer_index", "blank", "parse_answer"]
+from hyperalign.text import UNSPACED
+
+__all__ = [
+    "LETTERS",
+    "NAMED",
+    "WORD",
+    "AnswerPair",
+    "ParsedAnswer",
+    "answer_index",
+    "blank",
+    "blank_thoughts",
+    "parse_answer",
+    "parse_sentence",
+]
 
 AnswerPair = tuple[str, str]
 """Two answers, of which neither is a prefix of the other."""
@@ -18,9 +31,12 @@ LETTERS: AnswerPair = ("A", "B")
 
 NAMED = (
     r"(?:texte?|texto|testo|answer|option|choice|response|passage|letter|candidate|version|antwort|r[ée]ponse|respuesta"
-    r"|risposta|resposta|opci[óo]n)"
+    r"|risposta|resposta|opci[óo]n|文本|文章|答案|选项|選項|选择|答え|テキスト|정답|답|텍스트)"
 )
 """Matches words that precede a letter, in the languages in which models answer most."""
+
+WORD = rf"[^\W{UNSPACED}\uac00-\ud7af]"
+"""A character that makes a letter beside it part of a word; Chinese, Japanese and Korean ones need no space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +54,7 @@ class ParsedAnswer:
 
 _LEADING = (
     r"(?:the|my|it|this|that|is|s|would|be|better|best|correct|final|one|of|two|i|d|ll|choose|pick|say|think|but|well|okay|ok"
-    rf"|sure|so|die|ist|la|le|el|est|es|der|ich|je|{NAMED})"
+    rf"|sure|yes|yeah|certainly|absolutely|so|die|ist|la|le|el|est|es|der|ich|je|{NAMED})"
 )
 _ADVERBS = (
     r"(?:also|clearly|definitely|probably|likely|most|really|just|simply|surely|certainly|obviously|indeed|still"
@@ -55,27 +71,36 @@ _AFTER_LETTER = (
     r"|instead|not|while|whereas|to|in|on|here|oder|und|ou|et)\b"
 )
 _WORD = re.compile(r"\w+")
+_GROUNDS = r"(?i:(?:based on|given|considering|judging by|in terms of)\b[^.,;:\n]{0,80},\s*)?"
+_UNSPACED_LEADING = rf"(?:(?![不没沒非無])[{UNSPACED}\uac00-\ud7af \"“「『（：:]){{0,12}}"
 
 _AGAINST = re.compile(
     r"\b(?:not|no|never|none|neither|nor|hardly|barely|without|cannot|less|least|worse|worst|weak(?:er|est)?"
     r"|poor(?:er|ly)?|bad(?:ly)?|wrong|incorrect|false|inferior|lack\w*|fail\w*|miss(?:es|ing)|unlikely|unclear|unsuitable|contradict\w*"
     r"|conflict\w*|opposite|against|opposed|reject\w*|ruled|excluded|far from|too|nicht|kein\w*|weniger|schlechter"
-    r"|falsch|ohne|pas|moins|sans|faux|menos|peor|sin|non|nunca|jamais)\b|n['’]t\b",
+    r"|falsch|ohne|pas|moins|sans|faux|menos|peor|sin|non|nunca|jamais)\b|n['’]t\b|[不没沒非無]|ない|않|아니",
     re.I,
 )
 _IDIOMS = r"\b(?:(?:no|without(?: an?y?)?|beyond)\s+(?:doubt|question)|not (?:only|just)|nothing but)\b"
 _OPEN = re.compile(
     r"\b(?:not|never|no|cannot|hardly|neither|wrong|incorrect|false|worse|worst|weaker|less|least|if|whether|unless|might"
-    r"|could|may|initially|nicht|pas|kein\w*)\b|n['’]t\b",
+    r"|could|may|initially|nicht|pas|kein\w*)\b|n['’]t\b|[不没沒非無]",
     re.I,
 )
 _PREFERRED = re.compile(
     r"\b(?:better|best|closer|closest|right|correct|preferred|preferable|superior|wins|besser|mieux|mejor|meglio"
     r"|more (?:likely|like|fitting|suitable|suited|appropriate|apt|consistent|closely|clearly|strongly|in line"
-    r"|aligned))\b",
+    r"|aligned))\b|[更最]|[比较較]好|より|더 ",
     re.I,
 )
-_FITS = re.compile(r"\b(?:fits?|suits?|match(?:es)?|right|correct|passt|entspricht|correspond\w*|encaja)\b", re.I)
+_FITS = re.compile(
+    r"\b(?:fits?|suits?|match(?:es)?|right|correct|passt|entspricht|correspond\w*|encaja)\b|符合|合适|です|입니다", re.I
+)
+# What a sentence says of its subject when it takes it and does not merely describe it: "A does", "A is my choice".
+_TAKES = re.compile(
+    r"^\W*(?:do|does|did|would|has)?\W*$|\b(?:answer|choice|pick|picked|winner|preference|one|chosen|selected)\b",
+    re.I,
+)
 _CONTRAST = re.compile(r"\b(?:but|however|yet|while|whereas|if|unless|though|although|despite|aber|mais|pero)\b", re.I)
 _UNDECIDED = re.compile(
     r"\b(?:neither|both|either|equal|equally|undecided|undetermined|unclear|unsure|none|tie|n/a|not sure"
@@ -95,7 +120,7 @@ _BELITTLED = re.compile(rf"[^\w.\n]*{_SUBJECTLESS}", re.I)
 _DENIED = re.compile(rf"\W*{_SUBJECTLESS}\W*(?:[.,;!\n]|$)", re.I)
 
 _CUES = (
-    r"(?:so|therefore|thus|hence|consequently|accordingly|daher|deshalb|donc|quindi|tanto"
+    r"(?:so|therefore|thus|hence|consequently|accordingly|daher|deshalb|donc|quindi|tanto|因此|所以"
     r"|it(?:['’]s|\s+(?:is|must be|has to be|should be|would be))"
     r"|(?:choose|choosing|chose|pick|picking|select|prefer|say|guess|conclude|favou?r|wähle|nehme|choisis|elijo|escojo"
     r"|scelgo|vote(?: for)?|go(?:ing)? (?:with|for)|opt for|settle (?:on|for)|lean(?:ing)? towards?)"
@@ -120,7 +145,7 @@ class _Patterns:
 
 @cache
 def _patterns(answers: AnswerPair) -> _Patterns:
-    one = rf"(?<!\w)({'|'.join(re.escape(answer) for answer in answers)})(?!\w|-\w)"
+    one = rf"(?<!{WORD})({'|'.join(re.escape(answer) for answer in answers)})(?!{WORD}|-\w)"
     named = rf"(?i:(?:the\s+)?(?:{NAMED}\s+)?)[\"'(]?"
     return _Patterns(
         one=re.compile(one),
@@ -128,7 +153,7 @@ def _patterns(answers: AnswerPair) -> _Patterns:
             r"(?i:\b(?:not|rather than|instead of|over|unlike|compared (?:to|with)|nicht|statt|non)|\((?:vs\.?|versus))"
             rf"\s+{named}{one}|(?i:{_IDIOMS})"
         ),
-        leading=re.compile(rf"\W*(?i:(?:{_LEADING}\W+)*){one}"),
+        leading=re.compile(rf"\W*{_GROUNDS}(?i:(?:{_LEADING}\W+)*){_UNSPACED_LEADING}{one}"),
         concluded=re.compile(rf"(?i:\b{_CUES}(?!\w)\W{{0,12}}{_BETWEEN}){one}"),
         last=re.compile(rf"[:\-–—>=|.!?\n]\W{{0,12}}{named}{one}[^\w?]*$"),
         object=re.compile(
@@ -144,19 +169,26 @@ def answer_index(said: str, answers: AnswerPair) -> int:
     return 0 if said.casefold() == answers[0].casefold() else 1
 
 
-def parse_answer(text: str, answers: AnswerPair = LETTERS, start: int = 0) -> ParsedAnswer | None:
+def parse_answer(
+    text: str, answers: AnswerPair = LETTERS, start: int = 0, *, is_listed: bool = False
+) -> ParsedAnswer | None:
     """Parse the one answer that a text gives.
 
     Args:
         text: prose without markup.
         answers: the two.
         start: where the text begins in the whole that ``ParsedAnswer.at`` counts in.
+        is_listed: whether it stands behind the number of its question. There, a description of one text is a verdict
+            ("2: A mentions her kids"); elsewhere it may go on with the other text.
 
     Returns:
         None if the text gives no answer or several, or speaks against the one that it begins with.
     """
     known = _patterns(answers)
-    shown = known.discarded.sub(blank, _normalize(text, answers))
+    shown = _normalize(text, answers)
+    if answers == LETTERS and not known.one.search(shown):
+        shown = _to_letters(shown)
+    shown = known.discarded.sub(blank, shown)
     if _names_both_alone(shown, answers, known):
         return ParsedAnswer(None)
     conclusions = _find_conclusions(shown, known)
@@ -166,7 +198,7 @@ def parse_answer(text: str, answers: AnswerPair = LETTERS, start: int = 0) -> Pa
     elif led := known.leading.match(shown):
         if _leaves_open(shown[led.end() :], known):
             return ParsedAnswer(None)
-        found = led if _holds(shown[led.end() :], led[1], known) else None
+        found = led if _holds(shown[led.end() :], led[1], known, is_listed=is_listed) else None
     else:
         found = _find_preferred(shown, known)
         if found is None:
@@ -179,10 +211,47 @@ def blank(match: re.Match[str]) -> str:
     return re.sub(r"[^\n]", " ", match[0])
 
 
+_THOUGHT = re.compile(
+    r"<((?:seed:)?think|thinking|thoughts?|reasoning|scratchpad|analysis|reflection)>.*?(?:</\1>|$)"
+    r"|\[think\].*?(?:\[/think\]|$)|◁think▷.*?(?:◁/think▷|$)"
+    r"|<\|channel\|?>(?!final).*?(?:<\|channel\|>final<\|message\|>|<channel\|>|$)|^.*</(?:seed:)?think(?:ing)?>",
+    re.I | re.S,
+)
+
+
+def blank_thoughts(text: str) -> str:
+    """Blank out what a model thought before its answer, all of it where the thought has no end; positions stay."""
+    return _THOUGHT.sub(blank, text)
+
+
+_TAG = re.compile(r"<[/|]?[\w｜][^<>\n]{0,30}>|^\s*```\w*\s*$|[*`]{1,3}", re.M)
+_LABEL = re.compile(
+    r"^\W*(?:[\w'’]+[!,.]?\s+){0,8}?(?:opposite|statement|answer|sentence)(?:\s+(?:is|would be|statement))*\s*:\s*",
+    re.I,
+)
+_ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "؟")
+
+
+def parse_sentence(text: str, max_bytes: int) -> str:
+    """Parse the one sentence that a model was asked for, without thoughts, markup, a label or quotation marks.
+
+    Args:
+        text: what it wrote.
+        max_bytes: its token limit. No token is shorter than a byte of UTF-8, so that a shorter text was not cut by it.
+
+    Returns:
+        The sentence; empty if there is none, or if it may be cut: a part would mean something else.
+    """
+    lines = [line.strip() for line in _TAG.sub("", blank_thoughts(text)).splitlines()]
+    said = [rest for line in lines if (rest := _LABEL.sub("", line).strip(" \t\"'“”„«»-•"))]
+    is_cut = len(text.encode()) >= max_bytes and len(said) == 1 and not said[0].endswith(_ENDS)
+    return "" if not said or is_cut else said[0]
+
+
 _SMALL = re.compile(
     rf"(?<![\w'’])b(?![\w'’])|(?i:\b{NAMED}\s+[\"'(]?)a(?=\W*$|\s*[^\w\s]|\s+{_VERBS}\b)|[:=(\[\"]\s*a(?=\s*(?:[.)\]\"}},;\n]|$))"
 )
-_ARTICLE = re.compile(rf"(?<!\w)A(?=\s+(?!(?i:{_AFTER_LETTER}))[^\W\d_])")
+_ARTICLE = re.compile(rf"(?<!\w)A(?=[^\S\n]+(?!(?i:{_AFTER_LETTER}))[^\W\d_])")
 _BEFORE_LETTER = re.compile(rf"\b{NAMED}\W{{1,3}}$", re.I)
 _SHORT = re.compile(rf"\W*(?:{_LEADING}\W+)*[ab]\W*(?:(?:(?:or|and)\W+)?[ab]\W*)?", re.I)
 
@@ -201,6 +270,31 @@ def _normalize(text: str, answers: AnswerPair) -> str:
 
     shown = _ARTICLE.sub(article, text)
     return _SMALL.sub(lambda match: match[0][:-1] + match[0][-1].upper(), shown)
+
+
+_FIRST = r"first|former|1st|erste[nrs]?|premier|première|primer[ao]?|prim[ao]"
+_SECOND = r"second|latter|2nd|zweite[nrs]?|seconde|deuxième|segund[ao]|second[ao]"
+# "The second", "text 2", "第二篇"; but not "the second person", nor "First, both are formal".
+_PLACED = re.compile(
+    rf"\b(?:the|der|die|das|le|la|el|il)\s+(?:(?P<a>{_FIRST})|{_SECOND})(?:\s+(?:one|{NAMED}))?"
+    rf"(?=\W*$|\s*[^\w\s-]|\s+{_AFTER_LETTER})"
+    rf"|\b(?:(?P<b>{_FIRST})|{_SECOND})\s+(?:one|{NAMED})(?=\W*$|\s*[^\w\s-]|\s+{_AFTER_LETTER})"
+    rf"|\b{NAMED}\s*(?:number\s+|no\.?\s*|#\s*)?(?:(?P<c>1)|2)(?![\w/]|[.,]\d)"
+    r"|(?:(?P<d>第[一1]|1番目|一つ目|첫 ?번째)|第[二2]|2番目|二つ目|두 ?번째)[个個篇段条份]?(?:文本|文章|选项|答案)?",
+    re.I,
+)
+_PLACE_ALONE = re.compile(rf"\W*(?:(?P<a>{_FIRST})|{_SECOND})\W*", re.I)
+
+
+def _to_letters(text: str) -> str:
+    """Spell as letters the answers of a text that names them by their place, each at the beginning of its phrase."""
+    if alone := _PLACE_ALONE.fullmatch(text):
+        return ("A" if alone["a"] else "B").ljust(len(text))
+
+    def letter(match: re.Match[str]) -> str:
+        return ("A" if any(match.groupdict().values()) else "B").ljust(len(match[0]))
+
+    return _PLACED.sub(letter, text)
 
 
 _NO_CONTENT = re.compile(rf"(?:{_LEADING}|or|and|nor|vs|versus|oder|und|ou|et)", re.I)
@@ -251,7 +345,7 @@ def _leaves_open(rest: str, known: _Patterns) -> bool:
 _LISTED = re.compile(r"\s*[:)=(|–-]")
 
 
-def _holds(rest: str, said: str, known: _Patterns) -> bool:
+def _holds(rest: str, said: str, known: _Patterns, *, is_listed: bool) -> bool:
     """Whether the rest of a text does not contradict the answer at its beginning."""
     others = [other for other in known.one.finditer(rest) if other[1] != said]
     if any(_prefers(rest, other.end()) for other in others):
@@ -259,7 +353,7 @@ def _holds(rest: str, said: str, known: _Patterns) -> bool:
     if _GIVES_REASON.match(rest):
         return True
     if re.match(r"[\"'’)\]]*[ \t]*(?:\w|['’]s)", rest):
-        return _speaks_for(rest, others)
+        return _speaks_for(rest, others, is_listed=is_listed)
     if _BELITTLED.match(rest) or _DENIED.match(rest):
         return False
     # A list of both is no answer: "A: formal. B: friendly.", nor is "A, but B …".
@@ -277,7 +371,7 @@ def _prefers(text: str, at: int) -> bool:
     return bool(says and _PREFERRED.search(clause) and not _AGAINST.search(clause))
 
 
-def _speaks_for(rest: str, others: list[re.Match[str]]) -> bool:
+def _speaks_for(rest: str, others: list[re.Match[str]], *, is_listed: bool) -> bool:
     """Whether a sentence whose subject is an answer is for it: "A fits better than B", but not "A is weaker"."""
     end = _SENTENCE.search(rest)
     sentence = rest[: end.start() if end else len(rest)]
@@ -292,7 +386,7 @@ def _speaks_for(rest: str, others: list[re.Match[str]]) -> bool:
         return not (others and re.match(r"(?:but|however|yet|if|unless)\b", theirs, re.I))
     if _FITS.search(mine):
         return not theirs or bool(others and _AGAINST.search(theirs) and not _FITS.search(theirs))
-    return not others and not contrast
+    return not others and not contrast and (is_listed or bool(_TAKES.search(mine)))
 
 
 def _find_preferred(shown: str, known: _Patterns) -> re.Match[str] | None:

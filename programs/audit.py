@@ -23,6 +23,7 @@ from hyperalign.scores import Message, ScoreMatrix, Scorer
 from hyperalign.text import fence
 
 from .adapters import PlainAdapter
+from .answer_parsing import parse_sentence
 from .evidence import find_evidence
 from .hypothesis_tests import HypothesisTest, fill
 from .hypothesis_tests.choice import ChoiceTest, WhichFits
@@ -36,6 +37,7 @@ __all__ = ["Audit", "Finding", "Opposite"]
 
 Verdict = Literal["holds", "contradicted", "not shown"]
 _MAX_WORDS = 40
+_MAX_TOKENS = 6 * _MAX_WORDS
 
 
 class Opposite(dspy.Signature):
@@ -187,15 +189,19 @@ class Audit(Program):
         return resolve_model(self.oppose, self._lm)
 
     def _write(self, statement: str) -> Steps[str]:
-        """The opposite of a statement; empty where the model wrote none."""
+        """The opposite of a statement; empty where the model wrote none, or not the whole of it."""
         settings = {"adapter": PlainAdapter(_render), "send_stream": None, "lm": self._model}
-        config = {"max_tokens": 3 * _MAX_WORDS, "temperature": 0.0}
+        config = {"max_tokens": _MAX_TOKENS, "temperature": 0.0}
         try:
             answer = yield Call(self.oppose, {"statement": statement, "config": config}, settings)
         except ModelOutputError:
             return ""
-        pole = " ".join(str(answer.opposite).strip().partition("\n")[0].split()[:_MAX_WORDS])
-        return "" if pole.casefold().rstrip(".") == statement.casefold().rstrip(".") else pole
+        pole = " ".join(parse_sentence(str(answer.opposite), _MAX_TOKENS).split())
+        return (
+            ""
+            if len(pole.split()) > _MAX_WORDS or pole.casefold().rstrip(".") == statement.casefold().rstrip(".")
+            else pole
+        )
 
     def _test(
         self,

@@ -132,7 +132,13 @@ def ask_binary(
 
 
 def ask_binary_batch(
-    ask: dspy.Predict, questions: BatchInputs, count: int, *, render: Render, lm: dspy.LM | None = None
+    ask: dspy.Predict,
+    questions: BatchInputs,
+    count: int,
+    *,
+    render: Render,
+    lm: dspy.LM | None = None,
+    words: AnswerPair | None = None,
 ) -> Steps[list[float]]:
     """Ask several questions of A or B in one call; those that could not be read are asked once more in smaller calls.
 
@@ -142,6 +148,7 @@ def ask_binary_batch(
         count: the number of questions.
         render: makes the conversation from the inputs.
         lm: the model, where ``ask`` has none of its own; DSPy's configured one if None.
+        words: what A and B stand for, which some models write instead.
 
     Returns:
         The probability of A for each question; see ``ask_binary``.
@@ -149,9 +156,9 @@ def ask_binary_batch(
     Raises:
         UnusableAnswersError: most answers in the current tally could not be used.
     """
-    found = yield from _ask(ask, questions(range(count)), count, render=render, lm=lm)
+    found = yield from _ask(ask, questions(range(count)), count, render=render, lm=lm, words=words)
     for some in _plan_retries([number for number, share in enumerate(found) if share is None], count):
-        known = yield from _ask(ask, questions(some), len(some), render=render, lm=lm, retry=True)
+        known = yield from _ask(ask, questions(some), len(some), render=render, lm=lm, words=words, retry=True)
         for number, share in zip(some, known, strict=True):
             found[number] = share
     return [_UNDECIDED if share is None else share for share in found]
@@ -179,6 +186,7 @@ def _ask(
     render: Render,
     lm: dspy.LM | None,
     answers: AnswerPair = LETTERS,
+    words: AnswerPair | None = None,
     retry: bool = False,
 ) -> Steps[list[float | None]]:
     config = {
@@ -201,7 +209,10 @@ def _ask(
         return [None] * count
     (field,) = ask.signature.output_fields
     said = answer[field]
-    shares = read_probabilities(said, count, getattr(answer, "logprobs", None), answers)
+    logprobs = getattr(answer, "logprobs", None)
+    shares = read_probabilities(said, count, logprobs, answers)
+    if words is not None and not any(share is not None for share in shares):
+        shares = read_probabilities(said, count, logprobs, words)
     undecided = sum(share is None or share == _UNDECIDED for share in shares)
     count_answer(2 * undecided <= count, said, asked=asked, undecided=undecided - undecided_before)
     return shares

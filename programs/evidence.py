@@ -27,6 +27,7 @@ from .program import Compute, Parallel, Program, Steps, resolve_model, run_steps
 __all__ = ["CheckEvidence", "find_evidence", "quotable_sentences"]
 
 QUOTES_PER_CALL = 12
+_WORDS = ("Yes", "No")
 READ_WORDS = 80
 MAX_SENTENCES = 3
 MIN_SENTENCE_WORDS = 4
@@ -174,7 +175,7 @@ class CheckEvidence(Program):
         def make_inputs(numbers: Sequence[int]) -> dict[str, Any]:
             return {"quotes": [quotes[at] for at in numbers], "statements": [poles[at] for at in numbers]}
 
-        return (yield from ask_binary_batch(self.ask, make_inputs, len(asked), render=_render))
+        return (yield from ask_binary_batch(self.ask, make_inputs, len(asked), render=_render, words=_WORDS))
 
 
 def _check_by_likelihood(hypotheses: Sequence[Hypothesis], others: Sequence[Record], scorer: Scorer) -> list[float]:

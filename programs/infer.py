@@ -30,6 +30,9 @@ __all__ = ["EXCERPT_WORDS", "QUOTE", "Claim", "InferHypotheses", "ask_claim", "c
 
 EXCERPT_WORDS = 55
 MAX_STATEMENT_WORDS = 16
+_MOST_WORDS = 24  # of a statement that has no clause to end with
+_FEWEST_WORDS = 4  # of the clauses that are kept of a longer one
+_CLAUSE = re.compile(r"[,;:—–](?=\s)|\s[—–-](?=\s)")
 _SHORT = {"temperature": 0.0, "max_tokens": 400}
 
 # A hint for models whose output is constrained by the schema; replies are not validated against it.
@@ -105,10 +108,19 @@ def ask_claim(predictor: dspy.Predict, inputs: Mapping[str, Any]) -> Steps[Claim
 
 
 def normalize_statement(text: str) -> str:
-    """Bring a statement into the form of all hypotheses: one phrase without subject, with a capital and a full stop."""
+    """Bring a statement into the form of all hypotheses: one phrase without subject, with a capital and a full stop.
+
+    A long statement ends after a clause. One without a clause that is short enough is empty: a part of it would mean
+    something else.
+    """
     text = _PREFERS.sub("", _SUBJECT.sub("", " ".join(text.split())))
-    words = text.split()[:MAX_STATEMENT_WORDS]
-    text = " ".join(words).rstrip(" .,;:")
+    words = text.split()
+    if len(words) > MAX_STATEMENT_WORDS:
+        head = " ".join(words[:MAX_STATEMENT_WORDS])
+        clauses = [head[: found.start()] for found in _CLAUSE.finditer(head)]
+        whole = text if len(words) <= _MOST_WORDS else ""
+        text = next((each for each in reversed(clauses) if len(each.split()) >= _FEWEST_WORDS), whole)
+    text = text.rstrip(" .,;:")
     return text[:1].upper() + text[1:] + "." if text else ""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import threading
+import unicodedata
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,17 @@ from typing import Any
 
 from hyperalign.errors import UnusableAnswersError
 
-from .answer_parsing import LETTERS, NAMED, AnswerPair, ParsedAnswer, answer_index, blank, parse_answer
+from .answer_parsing import (
+    LETTERS,
+    NAMED,
+    WORD,
+    AnswerPair,
+    ParsedAnswer,
+    answer_index,
+    blank,
+    blank_thoughts,
+    parse_answer,
+)
 
 __all__ = ["AnswerTally", "check_answers", "count_answer", "read_probabilities", "read_probability", "tally_answers"]
 
@@ -116,13 +127,26 @@ def check_answers() -> None:
         tally.check()
 
 
-# One character for one, so that positions stay: full-width forms, Cyrillic letters that look alike, and tokenizers'
-# forms of a space or a line break.
-_ALIKE = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)} | str.maketrans("АВавĠ▁Ċ。", "ABab  \n.")
+class _Alike(dict[int, str]):
+    """Spells characters as those of ASCII that they stand for, one for one, so that positions stay.
+
+    Full-width, circled and mathematical forms are known to Unicode; Greek and Cyrillic letters that look alike, squared
+    ones and tokenizers' forms of a space or a line break are not.
+    """
+
+    def __missing__(self, code: int) -> str:
+        plain = unicodedata.normalize("NFKC", chr(code))
+        self[code] = plain if len(plain) == 1 and plain.isascii() else chr(code)
+        return self[code]
+
+
+_ALIKE = _Alike(zip(map(ord, "АВБавбΑΒ🅰🅱🄰🄱Ġ▁Ċ。"), "ABBabbABABAB  \n.", strict=True))
 _DECORATION = "*\"'`().:[]{}|=>- \n\t"
-_THOUGHT = re.compile(r"<(think|thinking|thought|reasoning)>.*?(?:</\1>|$)|^.*</(?:think|thinking)>", re.I | re.S)
-# Tags and special tokens, LaTeX commands, code fences and emphasis.
-_MARKUP = re.compile(r"<[/|]?\w[^<>\n]{0,30}>|\\[a-z]+(?=\{)|```\w*|[*_`$#]")
+# Tags and special tokens, LaTeX commands, code fences and emphasis. A letter in angle brackets is an answer.
+_MARKUP = re.compile(r"<[/|]?(?![ab]>)[\w｜][^<>\n]{0,30}>|\\[a-z]+(?=\{)|```\w*|[*_`$#]", re.I)
+_TEXT_TAG, _CLOSED_TEXT = re.compile(r"</?[ab]>", re.I), re.compile(r"</[ab]>", re.I)
+_LONGEST = 20_000
+"""Characters of an answer without its thoughts that are read; nobody writes that many to name a letter."""
 
 _KEYS = rf"(?:(?:{NAMED}|fits?|better|verdict|pick|label)\W{{1,6}})?"
 _LINE_LABEL = re.compile(r"(?m)^[^\w\n]*(?:(?:statement|question|item|no|number|quote)\b\W{0,4})?(\d{1,3})(?!\d)")
@@ -160,34 +184,40 @@ def read_probabilities(
         contradicts itself or cannot be read.
     """
     tokens = _list_tokens(logprobs)
-    shown = _blank_markup(said.translate(_ALIKE))
+    shown = _blank_markup(said.translate(_ALIKE)).rstrip()
+    start = len(shown) - len(shown.lstrip())
+    shown = shown[start:]
     if count == 1:
         # The first token tells how sure the answer is, whatever follows it.
         first = _first_share(tokens[0], answers) if tokens else None
         if first is not None:
             return [first]
+    if len(shown) > _LONGEST:
+        return [None] * count
     found = _read_numbered(shown, count, answers)
     if found is None and count == 1:
         read = parse_answer(shown, answers)
         found = {} if read is None else {1: read}
     elif found is None:
         found = _read_in_order(shown, count, answers)
-    return [_to_probability(found.get(number), said, tokens, answers) for number in range(1, count + 1)]
+    return [_to_probability(found.get(number), said, tokens, answers, start) for number in range(1, count + 1)]
 
 
 def _to_probability(
-    read: ParsedAnswer | None, said: str, tokens: Sequence[dict[str, Any]], answers: AnswerPair
+    read: ParsedAnswer | None, said: str, tokens: Sequence[dict[str, Any]], answers: AnswerPair, start: int
 ) -> float | None:
     if read is None or read.index is None:
         return None if read is None else 0.5
-    token = _find_token(read.at, said, tokens)
+    token = _find_token(start + read.at, said, tokens)
     mass = None if token is None else _first_share(token, answers)
     return 1.0 - read.index if mass is None else mass
 
 
 def _blank_markup(said: str) -> str:
     """Blank out thoughts, tags and emphasis."""
-    return _MARKUP.sub(blank, _THOUGHT.sub(blank, said))
+    answer = blank_thoughts(said)
+    # Whoever closes such a tag repeats one of the texts.
+    return _MARKUP.sub(blank, _TEXT_TAG.sub(blank, answer) if _CLOSED_TEXT.search(answer) else answer)
 
 
 def _read_numbered(text: str, count: int, answers: AnswerPair) -> dict[int, ParsedAnswer] | None:
@@ -202,7 +232,8 @@ def _read_numbered(text: str, count: int, answers: AnswerPair) -> dict[int, Pars
     for label, end in zip(labels, [*(label.start() for label in labels[1:]), len(text)], strict=False):
         if int(label[1]) in found:
             continue
-        labeled = parse_answer(re.sub(r"^[^\w\n]+", blank, text[label.end() : end]), answers, label.end())
+        rest = re.sub(r"^[^\w\n]+", blank, text[label.end() : end])
+        labeled = parse_answer(rest, answers, label.end(), is_listed=count > 1)
         if labeled is not None:
             found.setdefault(int(label[1]), []).append(labeled)
     if not found and not labels:
@@ -216,12 +247,13 @@ def _find_inline(text: str, answers: AnswerPair) -> Iterator[tuple[int, ParsedAn
     either = "|".join(re.escape(answer) for answer in answers)
     # "1: A", "1. **B**", "1) A - because …", "| 1 | A |", '"1": "A"', '{"statement": 1, "answer": "A"}'.
     begins = re.compile(
-        rf"(?<![\w.])(\d{{1,3}})\W{{0,8}}?(?i:{_KEYS}(?:{NAMED}\s+)?)({either})(?!\w|-\w)(?!\W*(?:or|and|nor)\b)"
+        rf"(?<![\w.])(\d{{1,3}})\W{{0,8}}?(?i:{_KEYS}(?:{NAMED}\s+)?)({either})(?!{WORD}|-\w)(?!\W*(?:or|and|nor)\b)"
     )
     matches = list(begins.finditer(text))
     for match, end in zip(matches, [*(match.start() for match in matches[1:]), len(text)], strict=False):
         line = text.find("\n", match.end(), end)
-        read = parse_answer(text[match.start(2) : end if line < 0 else line], answers, match.start(2))
+        rest = text[match.start(2) : end if line < 0 else line]
+        read = parse_answer(rest, answers, match.start(2), is_listed=True)
         if read is not None and read.index is not None:
             yield int(match[1]), read
 

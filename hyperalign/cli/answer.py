@@ -130,16 +130,17 @@ def judge(
     from hyperalign.backends.models.encoders import reopen_encoder
     from hyperalign.errors import InputError
     from hyperalign.programs.judge import Judge
+    from hyperalign.programs.replies import tally_answers
 
     from .session import choose_scorer, read_person, read_prompt
-    from .terminal import print_json, reporter
+    from .terminal import print_json, report_undecided, reporter
 
     person = read_person(user, profile, store)
     if person is None:
         raise InputError("It must be said whose choice it is.", remedy="Give one of --user and --profile.")
     prompt = read_prompt(prompt)
     budget = models.new_budget()
-    with reporter(quiet=as_json) as report, budget.step("judge"):
+    with reporter(quiet=as_json) as report, budget.step("judge"), tally_answers() as tally:
         reads = lm = None
         if statements or person.reward is None:
             reads = choose_scorer(scorer, models.model, budget, report)
@@ -147,6 +148,7 @@ def judge(
         embeds = reopen_encoder(person.reward, encoder=encoder, budget=budget, progress=report.bytes)
         program = Judge(reads, lm=lm, encoder=embeds, explain=statements)
         found = program(prompt=prompt, answers=answer, profile=person, draft=draft)
+    report_undecided(tally.asked, tally.undecided)
     if as_json:
         print_json({**_told(found), "user": person.user})
         return
@@ -236,16 +238,17 @@ def deliberate(
 
     from hyperalign.programs.deliberate import AT_EASE, THRESHOLD, Deliberate
     from hyperalign.programs.generate import Generate
+    from hyperalign.programs.replies import tally_answers
     from hyperalign.programs.strategies import strategy
 
     from .session import open_models, read_person, read_prompt, use_programs
     from .show import plain
-    from .terminal import print_json, reporter
+    from .terminal import print_json, report_undecided, reporter
 
     prompt = read_prompt(prompt)
     person = read_person(user, profile, store)
     budget = models.new_budget()
-    with reporter(quiet=as_json) as report, budget.step("deliberate"):
+    with reporter(quiet=as_json) as report, budget.step("deliberate"), tally_answers() as tally:
         lm, reads = open_models(models, scorer, budget, report)
         limit = THRESHOLD if threshold is None else threshold
         ease = min(AT_EASE, limit) if at_ease is None else at_ease
@@ -254,6 +257,7 @@ def deliberate(
         use_programs({"weigh": program.weigh, "generate": writer}, optimized)
         with dspy.context(lm=lm):
             found = program(prompt=prompt, earlier=earlier or [], profile=person)
+    report_undecided(tally.asked, tally.undecided)
     reading = found.reading
     if as_json:
         told = {"answer": found.answer, "course": found.course, "declined": found.declined}

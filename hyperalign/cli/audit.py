@@ -64,11 +64,12 @@ def audit(
     from hyperalign.privacy import find_redactor
     from hyperalign.programs.audit import Audit
     from hyperalign.programs.fitting import REFERENCE_RECORDS
+    from hyperalign.programs.replies import tally_answers
     from hyperalign.records import split_by_kind
     from hyperalign.store import Store
 
     from .session import choose_population, open_models
-    from .terminal import print_json, reporter
+    from .terminal import print_json, report_undecided, reporter
 
     said = read_statements(statements)
     redactor = find_redactor(redact)
@@ -82,10 +83,11 @@ def audit(
         for some in split_by_kind(records)
         for other in choose_reference_records(others, records[0].user, some, REFERENCE_RECORDS)
     ]
-    with reporter(quiet=as_json) as report, budget.step("audit"):
+    with reporter(quiet=as_json) as report, budget.step("audit"), tally_answers() as tally:
         lm, reads = open_models(models, scorer, budget, report)
         with dspy.context(lm=lm):
             found = Audit(reads)(statements=said, records=records, others=against, progress=report).findings
+    report_undecided(tally.asked, tally.undecided)
     if as_json:
         print_json({"user": records[0].user, "findings": [_told(each) for each in found]})
         return

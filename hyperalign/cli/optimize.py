@@ -193,10 +193,11 @@ def _run(step: str, people: People, asked: _Search, out: Path, *, resume: bool) 
     from hyperalign.files import lock_folder, write_whole
     from hyperalign.programs.optimize.artifact import write_artifact
     from hyperalign.programs.optimize.search import check_search, search
+    from hyperalign.programs.replies import tally_answers
     from hyperalign.runs import Journal
 
     from .session import choose_scorer
-    from .terminal import cost_table, json_text, print_rich, reporter
+    from .terminal import cost_table, json_text, print_rich, report_undecided, reporter
 
     what = step_named(step)
     found = examples_of(what, people, "dev")
@@ -223,6 +224,8 @@ def _run(step: str, people: People, asked: _Search, out: Path, *, resume: bool) 
         # A search that cannot begin writes nothing, so that the corrected command is not taken for another search.
         held.enter_context(lock_folder(out))
         write_whole(out / _INPUTS, json_text(inputs) + "\n")
+        # An instruction may spoil the answers of its own trials alone.
+        tally = held.enter_context(tally_answers(ends=False))
         artifact = search(
             what.build(),
             **given,
@@ -236,6 +239,7 @@ def _run(step: str, people: People, asked: _Search, out: Path, *, resume: bool) 
     artifact = artifact.model_copy(update={"sent": what.sent(_with(what, artifact)), "note": found.note})
     write_artifact(out, artifact)
     print_rich(cost_table(budget))
+    report_undecided(tally.asked, tally.undecided)
     verdict = artifact.verdict
     run = sum("refused" not in each for each in artifact.tried)
     typer.echo(f"\n{run} candidate(s) were tried on {len(artifact.users['train'])} people.")

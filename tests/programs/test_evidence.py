@@ -37,7 +37,15 @@ def of_pole(statement: str, opposite: str) -> Callable[[Recorded], str]:
 
 @pytest.mark.parametrize(
     ("statement", "opposite", "checked"),
-    [("A", "B", 1.0), ("A", "A", 0.5), ("B", "B", 0.5), ("B", "A", 0.0), ("A", "Hm.", 0.75), ("Hm.", "Hm.", 0.5)],
+    [
+        ("A", "B", 1.0),
+        ("A", "A", 0.5),
+        ("B", "B", 0.5),
+        ("B", "A", 0.0),
+        ("A", "Hm.", 0.75),
+        ("Hm.", "Hm.", 0.5),
+        ("Yes", "No.", 1.0),
+    ],
 )
 def test_both_poles_are_asked(scripted_server: ScriptedServer, statement: str, opposite: str, checked: float) -> None:
     found = asked(scripted_server, of_pole(statement, opposite))

@@ -113,11 +113,40 @@ def test_what_is_no_hypothesis_is_counted(
         ("Prefers short answers.", "Prefers short answers."),
         ("The writer is shy.", "Shy."),
         ("The user's notes are dry.", "Notes are dry."),
+        (
+            "Opens with a greeting, asks how they are, and only then says what the letter is about at all",
+            "Opens with a greeting, asks how they are.",
+        ),
+        (f"Uses {'very ' * 16}long words", f"Uses {'very ' * 16}long words."),
+        (f"Uses {'very ' * 30}long words", ""),
         ("", ""),
     ],
 )
 def test_statements_become_short_phrases(said: str, short: str) -> None:
     assert normalize_statement(said) == short
+
+
+QUOTED = (
+    '"quote": "marmalade jam toast", "statement": "Prefers an answer that is warm.", "opposite": "Prefers an answer'
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        ('{"hypothesis": {' + QUOTED + " that ramb", 0),
+        ("```json\n{" + QUOTED + " that {", 0),
+        ('{"hypothesis": {' + QUOTED + ' that rambles."', 0),
+        ('{"hypothesis": {' + QUOTED + ' that rambles."}', 1),
+        ("{" + QUOTED + ' that rambles."}', 1),
+        ('<think>{"hypothesis": {"quote": "oil"}}</think>{"hypothesis": {' + QUOTED + ' that rambles."}}</s>', 1),
+        ('Here it is:\n```json\n{"hypothesis": {' + QUOTED + ' that "rambles"." }\n}\n```\nThat is all.', 1),
+    ],
+)
+def test_json_without_its_end_is_unreadable(scripted_server: ScriptedServer, answer: str, kept: int) -> None:
+    scripted_server.default = reply(answer)
+    found = extracted(scripted_server, ADA)
+    assert (len(found.hypotheses), found.unreadable) == (kept, 1 - kept)
 
 
 def test_a_choice_that_gives_orders_is_only_data(scripted_server: ScriptedServer) -> None:

@@ -58,6 +58,16 @@ def test_statements_are_tested_on_the_records_of_a_file(run: Run, model: list[st
     assert "Jam" in told[0]["evidence"][0]["quote"]
 
 
+def test_answers_that_cannot_be_read_are_said(run: Run, scripted_server: ScriptedServer, tmp_path: Path) -> None:
+    (tmp_path / "memories.txt").write_text("Likes sweet things.\nLikes machines.\n")
+    scripted_server.default = reply(lambda request: "1: A\n2: I cannot tell.")
+    with Store() as store:
+        store.add_records(PAIRS)
+    model = ["--model", f"vllm:{scripted_server.url}", "--scorer", "none"]
+    done = run("audit", "memories.txt", "--user", "mira", *model)
+    assert "28 of 56 questions stayed undecided" in done.err
+
+
 def test_without_files_the_records_of_the_store_are_read(run: Run, model: list[str], tmp_path: Path) -> None:
     (tmp_path / "memories.txt").write_text("Likes sweet things.\nLikes machines.\n")
     run("audit", "memories.txt", "--user", "mira", *model).refused(4, "no records")

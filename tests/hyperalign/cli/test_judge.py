@@ -79,6 +79,13 @@ def test_a_model_without_log_probabilities_is_asked(run: Run, ada: Profile, scri
     run(*ASKED, "--user", "ada", *model, "--max-tokens", "0").refused(6)
 
 
+def test_letters_that_cannot_be_read_are_said(run: Run, ada: Profile, scripted_server: ScriptedServer) -> None:
+    scripted_server.default = reply("Both are lovely.")
+    done = run(*ASKED, "--user", "ada", "--model", f"vllm:{scripted_server.url}", "--scorer", "none")
+    asked = len(ada.hypotheses) * 2
+    assert f"{asked} of {asked} questions stayed undecided" in done.err
+
+
 def test_a_reward_judges_without_a_model_and_says_when_it_cannot_tell(run: Run, tmp_path: Path) -> None:
     pairs = [
         Pair(user="ada", prompt=f"Question {at}?", chosen=f"No, dear. Not {at}, alas!", rejected=f"Declined. {at}.")
