@@ -1,9 +1,10 @@
-"""Rules about plain text: excerpts, sentences, quotes, copied runs of words, fences for prompts, refusals, and
-what a message says of an invalid field.
+"""Rules about plain text: excerpts, sentences, quotes, copied runs of words, fences for prompts, refusals, what may be
+shown, and what a message says of an invalid field.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
@@ -16,11 +17,14 @@ __all__ = [
     "REFUSAL_RULE",
     "UNSPACED",
     "describe_invalid_field",
+    "escape_json",
     "excerpt",
     "fence",
     "find_quote",
     "is_refusal",
     "longest_copied_run",
+    "plain",
+    "printable",
     "sentences",
 ]
 
@@ -186,6 +190,46 @@ def is_refusal(answer: str) -> bool:
     first = re.split(r"(?<=[.!?:]) ", head, maxsplit=2)
     opening = " ".join(first[:2]) if len(first[0].split()) < 3 else first[0]
     return bool(_VERDICT.search(opening)) and not _HELPS.search(head)
+
+
+# Control characters other than tab and line feed, halves of characters, line and paragraph separators, and what turns
+# the direction of the text around it or marks it invisibly: a quote could forge what stands beside it. Joiners stay,
+# which words and emoji need.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0001]"
+)
+
+
+def printable(text: str) -> str:
+    """Untrusted text that a terminal or a reader of Markdown can only show, its lines and spaces as they are.
+
+    Works on pieces of a text as on the whole: each character is judged alone.
+
+    Returns:
+        The text without control characters, escape sequences, direction overrides and invisible marks.
+    """
+    return _UNSAFE.sub("", text)
+
+
+def plain(text: str, limit: int | None = None) -> str:
+    """Untrusted text as one line that a terminal can only show.
+
+    Args:
+        text: anything.
+        limit: the most characters to return; what is cut shows as an ellipsis.
+
+    Returns:
+        What ``printable`` returns, with runs of white space made one space.
+    """
+    # Collapsed first, so that a line end becomes a space and does not vanish as a control character.
+    safe = printable(" ".join(text.split()))
+    return safe if limit is None or len(safe) <= limit else safe[: limit - 1].rstrip() + "…"
+
+
+def escape_json(text: str) -> str:
+    """JSON in which what ``printable`` removes is escaped: a terminal can only show it, a parser reads it unchanged."""
+    return _UNSAFE.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def describe_invalid_field(error: ValidationError, whole: str = "the whole file") -> str:

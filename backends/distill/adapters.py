@@ -16,6 +16,7 @@ from hyperalign import __version__
 from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError, NotFoundError, TrainingError
 from hyperalign.files import make_private_folder, storage_error, write_whole
+from hyperalign.text import printable
 
 from .probe import attach_adapter
 from .student import Student, load_student, open_student, replace_folder
@@ -163,7 +164,7 @@ def update_card(folder: Path, card: Card) -> Adapter:
         StorageError: the disk is full or not writable.
     """
     write_whole(folder / _CARD, json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
-    write_whole(folder / _README, _render_readme(card))
+    write_whole(folder / _README, printable(_render_readme(card)))
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != _MANIFEST)
     hashes = {path.name: _sha256(path) for path in files if not path.name.startswith(".")}
     write_whole(folder / _MANIFEST, json.dumps({"schema": 1, "sha256": hashes}, indent=2) + "\n")

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from hyperalign.charts import Point, dots, forest, lines
 from hyperalign.files import write_whole
+from hyperalign.text import printable
 
 from ..conditions import ConditionKind, condition_kind
 from ..runner import read_json
@@ -39,7 +40,7 @@ def write_report(folder: Path) -> list[Path]:
     written = []
     for name in ("report.md", "report.html"):
         text = templates.get_template(f"{name}.j2").render(view=view, summary=view.summary)
-        write_whole(folder / name, text.rstrip() + "\n")
+        write_whole(folder / name, printable(text).rstrip() + "\n")
         written.append(folder / name)
     return written
 
@@ -163,7 +164,7 @@ def write_choice_report(folder: Path) -> list[Path]:
             .render(summary=summary, rows=list(choice_rows(summary)), curves={k: v for k, v in curves.items() if v})
         )
         path = folder / name.replace("choices", "report")
-        write_whole(path, text.rstrip() + "\n")
+        write_whole(path, printable(text).rstrip() + "\n")
         written.append(path)
     return written
 

@@ -7,6 +7,7 @@ be used, 6 budget reached, 7 disk or database, 130 interrupted.
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 from types import TracebackType
@@ -25,6 +26,7 @@ from .distill import distill
 from .doctor import doctor
 from .eval import compare, eval_
 from .fit import fit
+from .terminal import echo
 from .update import update
 
 __all__ = ["app", "main"]
@@ -77,7 +79,7 @@ def _version(asked: bool) -> None:
     if asked:
         from hyperalign import __version__
 
-        typer.echo(__version__)
+        echo(__version__)
         raise typer.Exit
 
 
@@ -116,7 +118,9 @@ def main() -> None:
             # typer turns Ctrl-C into this code without a message.
             code = _say(_INTERRUPTED_MESSAGE, _INTERRUPTED)
     except typer.TyperException as error:
-        error.show()  # type: ignore[attr-defined]  # declared by every subclass that the parser raises
+        shown = io.StringIO()
+        error.show(file=shown)  # type: ignore[attr-defined]  # declared by every subclass that the parser raises
+        echo(shown.getvalue(), err=True, nl=False)
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = _say(_INTERRUPTED_MESSAGE, _INTERRUPTED)
@@ -151,7 +155,7 @@ def _trace(kind: type[BaseException], error: BaseException, trace: TracebackType
 
     from hyperalign.privacy import scrub
 
-    sys.stderr.write(scrub("".join(traceback.format_exception(kind, error, trace))))
+    echo(scrub("".join(traceback.format_exception(kind, error, trace))), err=True, nl=False)
 
 
 def _explain(error: Exception) -> int:
@@ -165,7 +169,7 @@ def _explain(error: Exception) -> int:
 
 
 def _say(text: str, code: int) -> int:
-    from .show import plain
+    from hyperalign.text import plain
 
-    typer.echo("\n".join(plain(line) for line in text.splitlines()), err=True)
+    echo("\n".join(plain(line) for line in text.splitlines()), err=True)
     return code

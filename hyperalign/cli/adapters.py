@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import ForceOption, JsonOption
+from .terminal import echo, print_json_text
 
 if TYPE_CHECKING:
     from hyperalign.backends.distill.adapters import Adapter
@@ -30,8 +31,8 @@ def list_adapters(root: Annotated[Path, typer.Argument(help="A folder of adapter
     """List the adapters in a folder."""
     from hyperalign.backends.distill.adapters import find_adapters, open_adapter
     from hyperalign.errors import NotFoundError, TrainingError
+    from hyperalign.text import plain
 
-    from .show import plain
     from .terminal import make_table, print_rich
 
     folders = find_adapters(root)
@@ -54,17 +55,16 @@ def list_adapters(root: Annotated[Path, typer.Argument(help="A folder of adapter
 def show(folder: FolderArgument, as_json: JsonOption = False) -> None:
     """Describe an adapter, and check that its files are complete and unchanged."""
     from hyperalign.backends.distill.adapters import open_adapter
-
-    from .show import plain
+    from hyperalign.text import plain
 
     adapter = open_adapter(folder)
     if as_json:
-        typer.echo(adapter.card.model_dump_json(indent=2))
+        print_json_text(adapter.card.model_dump_json(indent=2) + "\n")
         return
-    typer.echo("\n".join(plain(line) for line in (folder / "README.md").read_text(encoding="utf-8").splitlines()))
+    echo("\n".join(plain(line) for line in (folder / "README.md").read_text(encoding="utf-8").splitlines()))
     if adapter.card.gate is not None:
         for name, value in adapter.card.gate.figures.items():
-            typer.echo(f"  {plain(name)}: {value:g}")
+            echo(f"  {plain(name)}: {value:g}")
 
 
 @app.command()
@@ -79,10 +79,10 @@ def gate(folder: FolderArgument) -> None:
         student = open_base(open_adapter(folder).card, report.bytes)
         verdict = judge(folder, student, report)
     for name, value in verdict.figures.items():
-        typer.echo(f"{name}: {value:g}")
+        echo(f"{name}: {value:g}")
     for reason in verdict.reasons:
-        typer.echo(f"Failed: {reason}")
-    typer.echo("Passed." if verdict.passed else "It will not be served unless forced.")
+        echo(f"Failed: {reason}")
+    echo("Passed." if verdict.passed else "It will not be served unless forced.")
     if not verdict.passed:
         raise typer.Exit(1)
 
@@ -104,7 +104,7 @@ def export(
     else:
         with reporter() as report:
             merge_adapter(open_base(adapter.card, report.bytes), folder, out)
-    typer.echo(f"Written to {out}")
+    echo(f"Written to {out}")
 
 
 @app.command()
@@ -117,18 +117,17 @@ def load(folder: FolderArgument, force: ForceOption = False) -> None:
     if not force:
         check_gate(adapter)
     seen = load_adapter(_client(), adapter)
-    typer.echo(f"Served as {adapter.served_name}; its answers are {seen.difference:.3f} nats a token off its base's.")
+    echo(f"Served as {adapter.served_name}; its answers are {seen.difference:.3f} nats a token off its base's.")
 
 
 @app.command()
 def unload(name: Annotated[str, typer.Argument(help="Name of the adapter, as the server lists it.")]) -> None:
     """Unload an adapter from a running 'serve --engine vllm'."""
     from hyperalign.backends.serve.vllm_adapters import unload_adapter
-
-    from .show import plain
+    from hyperalign.text import plain
 
     unload_adapter(_client(), name)
-    typer.echo(f"{plain(name)} is not served any more.")
+    echo(f"{plain(name)} is not served any more.")
 
 
 def _client() -> VLLMClient:
@@ -183,7 +182,7 @@ def serve(
         with _signals_as_interrupts():
             engines[engine](base, found[0].card.base_name, found, host, port, key)
     except KeyboardInterrupt:
-        typer.echo("Ended.", err=True)
+        echo("Ended.", err=True)
 
 
 @contextmanager
@@ -221,7 +220,7 @@ def _serve_vllm(base: Student, name: str, adapters: list[Adapter], host: str, po
     from hyperalign.backends.serve.vllm_adapters import VLLMClient, list_models, load_adapter
 
     server = VLLMServer(find_vllm_python(), base.path, name, host=host, port=port, key=key, rank=fit_rank(adapters))
-    typer.echo(f"Starting vLLM; this takes a minute or more. Its log: {server.log}", err=True)
+    echo(f"Starting vLLM; this takes a minute or more. Its log: {server.log}", err=True)
     with server:
         client = VLLMClient(server.address, key)
         for adapter in adapters:
@@ -232,8 +231,8 @@ def _serve_vllm(base: Student, name: str, adapters: list[Adapter], host: str, po
 
 
 def _print_address(address: str, names: list[str]) -> None:
-    from .show import plain
+    from hyperalign.text import plain
 
-    typer.echo(f"Serving at {address}; Ctrl-C ends it.")
+    echo(f"Serving at {address}; Ctrl-C ends it.")
     for name in names:
-        typer.echo(f"  {plain(name)}")
+        echo(f"  {plain(name)}")

@@ -20,6 +20,7 @@ from .options import (
     UserOption,
     model_options,
 )
+from .terminal import echo
 
 if TYPE_CHECKING:
     import dspy
@@ -60,9 +61,9 @@ def generate(
     from hyperalign.profile import Profile
     from hyperalign.programs.generate import Generate, writing_settings
     from hyperalign.programs.strategies import strategy as find_strategy
+    from hyperalign.text import printable
 
     from .session import open_models, read_person, read_prompt, use_programs
-    from .show import printable
     from .terminal import print_json, reporter
 
     prompt = read_prompt(prompt)
@@ -79,18 +80,18 @@ def generate(
         use_programs({"generate": program}, optimized)
         target = person or Profile(user="nobody")
         if person and person.is_empty and strategy == "verified":
-            typer.echo("No hypothesis about this person has held: this is the bare model's answer.", err=True)
+            echo("No hypothesis about this person has held: this is the bare model's answer.", err=True)
         # An answer that may copy an example is checked before it is shown.
         if best_of == 1 and not as_json and not target.examples:
             has_begun = False
             try:
                 for piece in stream(lm, program.messages(target, prompt), **writing_settings(lm)):
-                    typer.echo(printable(piece), nl=False)
+                    echo(printable(piece), nl=False)
                     has_begun = True
             finally:
                 # Also after a failure: the error starts on a line of its own.
                 if has_begun:
-                    typer.echo()
+                    echo()
             return
         with dspy.context(lm=lm):
             reply = program(prompt=prompt, profile=target)
@@ -98,7 +99,7 @@ def generate(
         found = {"answer": reply.answer, "drafts": reply.drafts, "strategy": chosen.name, "user": target.user}
         print_json({**found, "spent": budget.spent.as_json()})
     else:
-        typer.echo(printable(reply.answer))
+        echo(printable(reply.answer))
 
 
 @model_options()
@@ -153,14 +154,14 @@ def judge(
         print_json({**_told(found), "user": person.user})
         return
     if not (found.decided or found.prediction):
-        typer.echo("Nothing about this person has held: all answers are equally probable.", err=True)
+        echo("Nothing about this person has held: all answers are equally probable.", err=True)
     for line in _judgment_lines(answer, found):
-        typer.echo(line)
+        echo(line)
 
 
 def _judgment_lines(answers: Sequence[str], found: dspy.Prediction) -> Iterator[str]:
     """A judgment for a person to read; an answer is marked only where it can be told that it is the one."""
-    from .show import plain
+    from hyperalign.text import plain
 
     sure = found.prediction
     can_tell = sure.is_sure if sure else bool(found.decided)
@@ -240,9 +241,9 @@ def deliberate(
     from hyperalign.programs.generate import Generate
     from hyperalign.programs.replies import tally_answers
     from hyperalign.programs.strategies import strategy
+    from hyperalign.text import plain
 
     from .session import open_models, read_person, read_prompt, use_programs
-    from .show import plain
     from .terminal import print_json, report_undecided, reporter
 
     prompt = read_prompt(prompt)
@@ -263,8 +264,8 @@ def deliberate(
         told = {"answer": found.answer, "course": found.course, "declined": found.declined}
         print_json({**told, "harm": round(found.harm, 4), "reading": reading.model_dump()})
         return
-    typer.echo(f"Needs, as far as one can tell: {plain(reading.needs) or '-'}", err=True)
-    typer.echo(f"Charitable reading: {plain(reading.charitable)}", err=True)
-    typer.echo(f"Harmful reading: {plain(reading.harmful)}", err=True)
-    typer.echo(f"Harm of a full answer: {found.harm:.0%}, so {_COURSES[found.course]}", err=True)
-    typer.echo("\n".join(plain(line) for line in found.answer.splitlines()))
+    echo(f"Needs, as far as one can tell: {plain(reading.needs) or '-'}", err=True)
+    echo(f"Charitable reading: {plain(reading.charitable)}", err=True)
+    echo(f"Harmful reading: {plain(reading.harmful)}", err=True)
+    echo(f"Harm of a full answer: {found.harm:.0%}, so {_COURSES[found.course]}", err=True)
+    echo("\n".join(plain(line) for line in found.answer.splitlines()))

@@ -17,6 +17,7 @@ from .options import (
     StoreOption,
     model_options,
 )
+from .terminal import echo
 
 if TYPE_CHECKING:
     from hyperalign.budget import Budget
@@ -93,7 +94,7 @@ def ask(
     if as_json:
         print_json(asked.told())
     else:
-        typer.echo(asked.summary())
+        echo(asked.summary())
 
 
 class _Session:
@@ -112,7 +113,7 @@ class _Session:
 
     def run(self, most: int) -> None:
         """Ask until nothing teaches much, ``most`` were asked, or the user stops."""
-        from .show import plain
+        from hyperalign.text import plain
 
         for number in range(1, most + 1):
             if not self._pool.questions:
@@ -125,7 +126,7 @@ class _Session:
             left = self.left()
             more = f"about {left} more would do" if left is not None else "more than these questions would be needed"
             # Questions go to standard error: standard output is for what a program reads.
-            typer.echo(f"\n{number}. {plain(question.prompt)}   ({information:.2f} nats; {more})", err=True)
+            echo(f"\n{number}. {plain(question.prompt)}   ({information:.2f} nats; {more})", err=True)
             shown = self._show(question, number)
             if (choice := _read_choice()) == _STOP:
                 return
@@ -160,12 +161,12 @@ class _Session:
 
     def _show(self, question: Question, number: int) -> dict[str, tuple[str, str]]:
         """Show both answers, in turns in either order, and return what each letter chooses and rejects."""
-        from .show import plain
+        from hyperalign.text import plain
 
         one, other = question.first, question.second
         if number % 2:
             one, other = other, one
-        typer.echo(f"  A  {plain(one)}\n  B  {plain(other)}", err=True)
+        echo(f"  A  {plain(one)}\n  B  {plain(other)}", err=True)
         return {_FIRST: (one, other), _SECOND: (other, one)}
 
     def _learn(self, question: Question, taken: tuple[str, str]) -> None:
@@ -185,7 +186,7 @@ def _read_choice() -> str:
     import sys
 
     while True:
-        typer.echo(f"{_ASK}: ", nl=False, err=True)
+        echo(f"{_ASK}: ", nl=False, err=True)
         line = sys.stdin.readline()
         said = line.strip().lower()
         if not line:

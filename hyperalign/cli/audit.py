@@ -20,6 +20,7 @@ from .options import (
     UserOption,
     model_options,
 )
+from .terminal import echo
 
 if TYPE_CHECKING:
     from hyperalign.programs.audit import Finding
@@ -92,7 +93,7 @@ def audit(
         print_json({"user": records[0].user, "findings": [_told(each) for each in found]})
         return
     for line in _lines(found):
-        typer.echo(line)
+        echo(line)
 
 
 def read_statements(path: Path) -> list[str]:
@@ -142,9 +143,9 @@ def _read_records(
     from hyperalign.errors import InputError, NotFoundError
     from hyperalign.reading import read_records
     from hyperalign.records import check_user
+    from hyperalign.text import plain
 
     from .session import redact_records
-    from .show import plain
 
     if not files:
         if user is None:
@@ -154,7 +155,7 @@ def _read_records(
         return known
     reading = read_records(files, user=user, skip_bad=skip_bad)
     for problem in reading.skipped:
-        typer.echo(f"Passed over: {plain(str(problem))}", err=True)
+        echo(f"Passed over: {plain(str(problem))}", err=True)
     return redact_records(reading.records, redact)
 
 
@@ -172,7 +173,7 @@ def _told(finding: Finding) -> dict[str, Any]:
 
 def _lines(findings: Sequence[Finding]) -> Iterator[str]:
     """The findings for a person to read: what holds first, each with its figure and a quote."""
-    from .show import plain
+    from hyperalign.text import plain
 
     for finding in sorted(findings, key=lambda each: (_VERDICTS.index(each.verdict), -abs(each.strength))):
         yield f"{finding.verdict:<14}{plain(finding.statement, 100)}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .options import DEFAULT_MODEL, JsonOption
+from .terminal import echo
 
 if TYPE_CHECKING:
     from hyperalign.settings import Settings
@@ -66,16 +67,15 @@ def set_(
 
     from hyperalign.files import config_file
     from hyperalign.settings import check_setting, check_settings, save_setting, variable
-
-    from .show import plain
+    from hyperalign.text import plain
 
     name = check_setting(key)
     given = getattr(check_settings({name: value}, said=str, text=True), name)
     _check_models(name, given)
     save_setting(config_file(), name, value)
-    typer.echo(f"{name} is {plain(_written(given))} from now on; it is kept in {config_file()}")
+    echo(f"{name} is {plain(_written(given))} from now on; it is kept in {config_file()}")
     if os.environ.get(variable(name)):
-        typer.echo(f"{variable(name)} is set, and goes before it.", err=True)
+        echo(f"{variable(name)} is set, and goes before it.", err=True)
 
 
 @app.command()
@@ -86,10 +86,10 @@ def unset(key: KeyArgument) -> None:
 
     name = check_setting(key)
     if getattr(load_settings(config_file()), name) is None:
-        typer.echo(f"{name} was not set.")
+        echo(f"{name} was not set.")
         return
     save_setting(config_file(), name, None)
-    typer.echo(f"{name} is not set any more.")
+    echo(f"{name} is not set any more.")
 
 
 @app.command()
@@ -97,8 +97,8 @@ def show(as_json: JsonOption = False) -> None:
     """Show each setting and where its value comes from."""
     from hyperalign.files import config_file
     from hyperalign.settings import load_settings
+    from hyperalign.text import plain
 
-    from .show import plain
     from .terminal import print_json
 
     rows = _rows(load_settings(config_file()))
@@ -106,7 +106,7 @@ def show(as_json: JsonOption = False) -> None:
         print_json({"file": str(config_file()), "settings": rows})
         return
     for name, row in rows.items():
-        typer.echo(f"{name:<17} {plain(_written(row['value'])):<40} {row['from']}")
+        echo(f"{name:<17} {plain(_written(row['value'])):<40} {row['from']}")
 
 
 @app.command()
@@ -114,7 +114,7 @@ def path() -> None:
     """Print the path of the settings file, whether it exists or not."""
     from hyperalign.files import config_file
 
-    typer.echo(str(config_file()))
+    echo(str(config_file()))
 
 
 def _rows(held: Settings) -> dict[str, dict[str, Any]]:

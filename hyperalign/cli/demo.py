@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import DEFAULT_OPTIONS, ModelOptions, ScorerOption, model_options
+from .terminal import echo
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,9 +49,9 @@ def demo(
     if not records:
         names = sorted({record.user for record in people})
         raise InputError(f"There is no example person {person!r}.", remedy=f"Choose one of: {', '.join(names)}.")
-    typer.echo(f"{len(records)} short pieces by {person}, compared with those of two other people.")
+    echo(f"{len(records)} short pieces by {person}, compared with those of two other people.")
     local = models.model.startswith("local:")
-    typer.echo(f"The model is {models.model}; nothing leaves this machine.\n" if local else "")
+    echo(f"The model is {models.model}; nothing leaves this machine.\n" if local else "")
     budget = models.new_budget()
     run = RunFolder("demo", person, {**models.identity(), "scorer": scorer, "records": [r.id for r in records]})
     fit = fit_in_folder(run, records, ShippedPopulation(), models, scorer, budget)
@@ -63,8 +64,8 @@ def demo(
             with dspy.context(lm=lm):
                 answers[name] = Generate(strategy(name))(prompt=prompt, profile=fit.profile).answer
     print_rich(_side_by_side(prompt, answers["none"], answers["verified"], fit.profile, records), cost_table(budget))
-    typer.echo(f"\n{time.monotonic() - started:.0f} seconds in all; everything is in {run.path}")
-    typer.echo("Next, your own: hyperalign fit FILES --user NAME")
+    echo(f"\n{time.monotonic() - started:.0f} seconds in all; everything is in {run.path}")
+    echo("Next, your own: hyperalign fit FILES --user NAME")
 
 
 def _side_by_side(prompt: str, without: str, with_profile: str, profile: Profile, records: list[Record]) -> Table:
@@ -73,9 +74,7 @@ def _side_by_side(prompt: str, without: str, with_profile: str, profile: Profile
 
     from hyperalign.evals.metrics.authorship import style_distance
     from hyperalign.records import own_text
-    from hyperalign.text import longest_copied_run
-
-    from .show import printable
+    from hyperalign.text import longest_copied_run, printable
 
     table = Table(
         "without the profile",

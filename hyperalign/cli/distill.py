@@ -19,6 +19,7 @@ from .options import (
     StoreOption,
     model_options,
 )
+from .terminal import echo
 
 if TYPE_CHECKING:
     from hyperalign.backends.distill.adapters import Adapter
@@ -194,20 +195,20 @@ def _print_result(made: Adapter, out: Path, budget: Budget) -> None:
     print_rich(cost_table(budget))
     # The loss of one step depends on its few rows: the loss on held-out prompts tells more.
     watched = training["validation_loss"]
-    typer.echo(
+    echo(
         f"\n{made.card.traces} answer(s) taught it in {training['steps']} steps: "
         f"loss {training['first_loss']:.3f} at first, {training['last_loss']:.3f} at last"
         + (f", {watched:.3f} at best on prompts kept from training." if watched is not None else ".")
     )
     if training["truncated"] or training["skipped"]:
-        typer.echo(
+        echo(
             f"{training['truncated']} row(s) were truncated at {made.card.recipe['max_length']:,} tokens; "
             f"{training['skipped']} were skipped, because their prompt fills that alone."
         )
     steps = [entry["loss"] for entry in read_losses(out / "training") if "loss" in entry]
-    typer.echo(sparkline(steps))
-    typer.echo(f"The adapter is in {out}; its losses are drawn in training/losses.svg")
-    typer.echo(f'Next: hyperalign adapters gate "{out}"')
+    echo(sparkline(steps))
+    echo(f"The adapter is in {out}; its losses are drawn in training/losses.svg")
+    echo(f'Next: hyperalign adapters gate "{out}"')
 
 
 def _one_of(choices: tuple[Choice, ...], said: str, what: str) -> Choice:
@@ -260,14 +261,14 @@ def _print_estimate(
     from .terminal import describe_cost, price_steps
 
     expected = estimate_cost(asked, teacher, hardware, scoring_teacher=scoring_teacher)
-    typer.echo(f"{len(asked.profiles)} person(s), {len(asked.prompts)} prompt(s). Nothing was done.")
+    echo(f"{len(asked.profiles)} person(s), {len(asked.prompts)} prompt(s). Nothing was done.")
     for line in expected.lines():
-        typer.echo(f"  {line}")
+        echo(f"  {line}")
     if expected.calls:
         answers = Usage(calls=expected.calls, tokens_in=expected.tokens_in, tokens_out=expected.tokens_out)
-        typer.echo(describe_cost(price_steps({"traces": answers}, {"traces"}, models), models))
+        echo(describe_cost(price_steps({"traces": answers}, {"traces"}, models), models))
     if 0 < hardware.memory < expected.memory:
-        typer.echo(
+        echo(
             f"That is more than the {hardware.memory / 2**30:.1f} GiB here: "
             "choose a smaller student, or truncate rows with --max-length."
         )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from .options import JsonOption
+from .terminal import echo
 
 if TYPE_CHECKING:
     from hyperalign.backends.models.catalogue import Entry
@@ -200,13 +201,13 @@ def doctor(as_json: JsonOption = False) -> None:
         from rich.markup import escape
         from rich.table import Table
 
-        from .show import plain
+        from hyperalign.text import plain
 
         table = Table.grid(padding=(0, 2))
         for check in checks:
             hint = f" [dim]({escape(check.next)})[/]" if check.next and check.state != "ok" else ""
             table.add_row(_MARKS[check.state], escape(check.what), f"{escape(plain(check.detail))}{hint}")
         print_rich(table)
-        typer.echo(f"\nNext: {following}")
+        echo(f"\nNext: {following}")
     if any(check.state == "broken" for check in checks):
         raise typer.Exit(1)

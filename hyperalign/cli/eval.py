@@ -21,6 +21,7 @@ from .options import (
     SeedOption,
     model_options,
 )
+from .terminal import echo
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -202,7 +203,7 @@ def eval_(
         print_json(result.summary)
     else:
         print_rich(summary_table(result.summary), Text())
-        typer.echo(f"The run is in {result.folder}; read {written[-1]}")
+        echo(f"The run is in {result.folder}; read {written[-1]}")
 
 
 def compare(
@@ -222,7 +223,7 @@ def compare(
     if as_json:
         print_json(found)
         return
-    typer.echo(f"{found['task']}: {found['cases']} cases that both runs have; 95 % intervals over clusters.")
+    echo(f"{found['task']}: {found['cases']} cases that both runs have; 95 % intervals over clusters.")
     print_rich(comparison_table(found["conditions"]))
 
 
@@ -322,6 +323,6 @@ def _print_tasks(as_json: bool) -> None:
         print_json(about)
         return
     for name, told in about.items():
-        typer.echo(f"{name:<10} {told['about']}")
-        typer.echo(f"{'':<10} {told['kind']}, intervals over each {told['cluster']}; --data: {told['data']}")
-    typer.echo("FILE.jsonl Your own people: pairs and edits make choices, samples with a prompt make writing.")
+        echo(f"{name:<10} {told['about']}")
+        echo(f"{'':<10} {told['kind']}, intervals over each {told['cluster']}; --data: {told['data']}")
+    echo("FILE.jsonl Your own people: pairs and edits make choices, samples with a prompt make writing.")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
+from .terminal import echo
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -74,7 +74,7 @@ def eval_choices(
         raise InputError("The choice table reads its data from a folder.", remedy="Give it with --data PATH.")
     found, missing = find_choice_tasks(Path(data).expanduser(), tasks)
     for line in missing:
-        typer.echo(line, err=True)
+        echo(line, err=True)
     asking = [name for name in strategies if name not in {REWARD, COLLABORATIVE}]
     plan = ChoicePlan(
         split=split or "test",
@@ -104,7 +104,7 @@ def eval_choices(
         print_json(summary)
     else:
         print_rich(choice_table(summary))
-        typer.echo(f"The run is in {folder.path}; read {written[-1]}")
+        echo(f"The run is in {folder.path}; read {written[-1]}")
 
 
 def _open_source(

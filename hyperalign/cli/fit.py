@@ -26,6 +26,7 @@ from .options import (
     UserOption,
     model_options,
 )
+from .terminal import echo, print_json_text
 
 if TYPE_CHECKING:
     from hyperalign.budget import Budget
@@ -188,7 +189,7 @@ def fit_in_folder(
     counts = {"kept": len(found.profile.hypotheses), "dropped": len(found.profile.dropped)}
     run.finish({**counts, "questions": {"asked": found.asked, "undecided": found.undecided}})
     if found.unreadable:
-        typer.echo(
+        echo(
             f"{found.unreadable} of the model's answers were not in the form asked for, so that hypotheses are "
             "missing. Another --model may do better.",
             err=True,
@@ -224,19 +225,19 @@ def _read_about(about: str | None, about_file: Path | None) -> list[str]:
 def _read_files(files: Sequence[Path], user: str | None, *, skip_bad: bool, redact: bool | None) -> list[Record]:
     """The records of the files, redacted. Reports on standard error what was skipped."""
     from hyperalign.reading import read_records
+    from hyperalign.text import plain
 
     from .session import redact_records
-    from .show import plain
 
     if not files:
         return []
     reading = read_records(files, user=user, skip_bad=skip_bad)
     for problem in reading.skipped:
-        typer.echo(f"Passed over: {plain(str(problem))}", err=True)
+        echo(f"Passed over: {plain(str(problem))}", err=True)
     if reading.repeated:
-        typer.echo(f"Passed over {reading.repeated} repeated record(s).", err=True)
+        echo(f"Passed over {reading.repeated} repeated record(s).", err=True)
     if reading.ratings:
-        typer.echo(f"{reading.ratings} rating(s) made {reading.rated_pairs} pair(s).", err=True)
+        echo(f"{reading.ratings} rating(s) made {reading.rated_pairs} pair(s).", err=True)
     return redact_records(reading.records, redact)
 
 
@@ -330,7 +331,7 @@ def _run_folder(
         ]
     run = RunFolder("fit", user, decides)
     if run.resumed:
-        typer.echo(f"Going on with the run in {run.path}", err=True)
+        echo(f"Going on with the run in {run.path}", err=True)
     return run
 
 
@@ -346,9 +347,7 @@ def _write_files(profile: Profile, out: Path | None, vector: Path | None) -> Non
         values = to_alignx(profile.direction, load_space())
         write_whole(vector, json_text(values, indent=None) + "\n")
         sure = sum(value != 0.5 for value in values)
-        typer.echo(
-            f"Wrote {vector}: {sure} of {len(values)} values are sure (0.9 or more), the others are 0.5.", err=True
-        )
+        echo(f"Wrote {vector}: {sure} of {len(values)} values are sure (0.9 or more), the others are 0.5.", err=True)
 
 
 def _print_saved(profile: Profile, version: int, budget: Budget, run: RunFolder | None, *, as_json: bool) -> None:
@@ -356,16 +355,16 @@ def _print_saved(profile: Profile, version: int, budget: Budget, run: RunFolder 
     from .terminal import cost_table, print_rich
 
     if as_json:
-        typer.echo(profile.to_json(), nl=False)
+        print_json_text(profile.to_json())
         if profile.thin:
-            typer.echo(profile.thin, err=True)
+            echo(profile.thin, err=True)
         return
     shows_preferences = bool(profile.reward is None or profile.hypotheses or profile.dropped)
     cost = [cost_table(budget)] if run is not None else []
     print_rich(render_profile(profile, all_preferences=shows_preferences), *cost)
     where = f"; the run is in {run.path}" if run is not None else ""
-    typer.echo(f"\nSaved as version {version} of {profile.user}{where}")
+    echo(f"\nSaved as version {version} of {profile.user}{where}")
     following = 'judge "Shall I go?" --answer "Yes." --answer "It depends on you."'
     if not profile.provenance.choices:
         following = 'generate "Decline the invitation."'
-    typer.echo(f'Next: hyperalign {following} --user "{profile.user}"')
+    echo(f'Next: hyperalign {following} --user "{profile.user}"')

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .options import JsonOption
+from .terminal import echo
 
 if TYPE_CHECKING:
     from hyperalign.backends.models.catalogue import Entry
@@ -53,9 +54,9 @@ def pull(name: Name, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({**_row(entry), "source": fetched.source})
     elif fetched.source == "disk":
-        typer.echo(f"{entry.name} is already here: {fetched.path}")
+        echo(f"{entry.name} is already here: {fetched.path}")
     else:
-        typer.echo(f"{entry.name} came from the {fetched.source}, its SHA-256 is right: {fetched.path}")
+        echo(f"{entry.name} came from the {fetched.source}, its SHA-256 is right: {fetched.path}")
 
 
 @app.command()
@@ -70,7 +71,7 @@ def path(name: Name) -> None:
         raise NotFoundError(
             f"The model '{entry.name}' is not here.", remedy=f"Run: hyperalign models pull {entry.name}"
         )
-    typer.echo(str(entry.path))
+    echo(str(entry.path))
 
 
 @app.command()
@@ -86,7 +87,7 @@ def rm(name: Name, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"name": entry.name, "freed_bytes": freed})
     else:
-        typer.echo(f"{entry.name}: {freed / 1e6:,.0f} MB freed." if freed else f"{entry.name} was not here.")
+        echo(f"{entry.name}: {freed / 1e6:,.0f} MB freed." if freed else f"{entry.name} was not here.")
 
 
 def _row(entry: Entry) -> dict[str, Any]:
@@ -99,21 +100,22 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _pull(entry: Entry) -> Fetched:
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     from hyperalign.backends.models.download import fetch
 
+    from .terminal import console
+
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True)
+    shown = console(err=True)
     # In a log, even a bar that is not drawn leaves an empty line.
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
         task = progress.add_task(f"{entry.name} (hub)", total=entry.bytes)
 
         def show(source: str, done: int, total: int) -> None:

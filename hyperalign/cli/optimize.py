@@ -22,6 +22,7 @@ from .options import (
     SeedOption,
     model_options,
 )
+from .terminal import echo
 
 if TYPE_CHECKING:
     import dspy
@@ -112,14 +113,13 @@ for _name, _about in STEPS.items():
 def show(folder: FolderArgument) -> None:
     """Print the messages that an optimized step sends, with its inputs as {names}."""
     from hyperalign.programs.optimize.artifact import read_artifact
-
-    from .show import plain
+    from hyperalign.text import plain
 
     artifact = read_artifact(folder)
     for name, turns in artifact.sent.items():
         for turn in turns:
-            typer.echo(f"--- {plain(name)}, {turn['role']}")
-            typer.echo("\n".join(plain(line) for line in turn["content"].splitlines()))
+            echo(f"--- {plain(name)}, {turn['role']}")
+            echo("\n".join(plain(line) for line in turn["content"].splitlines()))
 
 
 @app.command()
@@ -155,12 +155,12 @@ def report(
         return
     print_rich(cost_table(budget))
     tuned = "the model that it was tuned for" if found["model"] == artifact.model else f"tuned for {artifact.model}"
-    typer.echo(f"\n{found['task']}, test people, with {found['model']} ({tuned}):")
+    echo(f"\n{found['task']}, test people, with {found['model']} ({tuned}):")
     if not verdict.compared:
-        typer.echo(f"Nothing to compare: {verdict.reason}.")
+        echo(f"Nothing to compare: {verdict.reason}.")
     print_verdict(verdict, found["note"])
     if others := len(found["other_reports"]):
-        typer.echo(f"{others} other report(s) lie in {folder}: figures of the first count.")
+        echo(f"{others} other report(s) lie in {folder}: figures of the first count.")
 
 
 def _report_people(folder: Path, said: People, *, seeded: bool) -> People:
@@ -242,13 +242,13 @@ def _run(step: str, people: People, asked: _Search, out: Path, *, resume: bool) 
     report_undecided(tally.asked, tally.undecided)
     verdict = artifact.verdict
     run = sum("refused" not in each for each in artifact.tried)
-    typer.echo(f"\n{run} candidate(s) were tried on {len(artifact.users['train'])} people.")
+    echo(f"\n{run} candidate(s) were tried on {len(artifact.users['train'])} people.")
     if artifact.refused:
         counts = ", ".join(f"{count} {why}" for why, count in artifact.refused.items())
-        typer.echo(f"Proposals that were not tried: {counts}.")
+        echo(f"Proposals that were not tried: {counts}.")
     print_verdict(verdict, artifact.note)
-    typer.echo(f"{'Kept' if verdict.kept else 'Not kept'}: {verdict.reason}.")
-    typer.echo(f"Everything is in {out}; what changed is in changes.md.")
+    echo(f"{'Kept' if verdict.kept else 'Not kept'}: {verdict.reason}.")
+    echo(f"Everything is in {out}; what changed is in changes.md.")
 
 
 def _with(what: Step, artifact: Artifact) -> dspy.Module:
@@ -303,11 +303,9 @@ def _print_estimate(step: str, people: People, asked: _Search) -> None:
     examples = examples_of(step_named(step), people, "dev").examples
     half = len(examples) // 2
     most = 2 * (len(examples) - half) + half + asked.max_steps * (8 + half + 1)
-    typer.echo(f"{len(examples)} example(s) of {len({e.user for e in examples})} people. Nothing was done.")
-    typer.echo(
-        f"  at most about {most:,} answers: half of the people are searched on, {asked.max_steps} candidate(s) tried"
-    )
+    echo(f"{len(examples)} example(s) of {len({e.user for e in examples})} people. Nothing was done.")
+    echo(f"  at most about {most:,} answers: half of the people are searched on, {asked.max_steps} candidate(s) tried")
     priced = price_steps({"answers": _expected(examples, most)}, {"answers"}, asked.models)
-    typer.echo(f"  {describe_cost(priced, asked.models)}")
+    echo(f"  {describe_cost(priced, asked.models)}")
     if step_named(step).scored:
-        typer.echo(f"  and up to {2 * most:,} readings of texts, which count as calls, to score them")
+        echo(f"  and up to {2 * most:,} readings of texts, which count as calls, to score them")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
+from .terminal import echo
 
 if TYPE_CHECKING:
     import dspy
@@ -190,4 +190,4 @@ def print_verdict(verdict: Verdict, note: str) -> None:
     table.add_row("tokens an answer", *tokens)
     print_rich(table)
     for said in filter(None, (verdict.power, note)):
-        typer.echo(said)
+        echo(said)

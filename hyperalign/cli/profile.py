@@ -11,6 +11,7 @@ import typer
 
 from .options import JsonOption, StoreOption, UserArgument, YesOption
 from .profile_edits import TRACES_LEFT, edit, flip, forget, set_
+from .terminal import confirm, echo, print_json_text
 
 if TYPE_CHECKING:
     from hyperalign.profile import Profile
@@ -31,7 +32,7 @@ def list_users(store: StoreOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json([asdict(person) for person in people])
     elif not people:
-        typer.echo("The store is empty. Fill it with: hyperalign fit FILES --user NAME")
+        echo("The store is empty. Fill it with: hyperalign fit FILES --user NAME")
     else:
         rows = [(person.user, person.records, person.versions) for person in people]
         _print_rows(("User", "Records", "Versions"), rows)
@@ -52,7 +53,7 @@ def show(
     with _open(store) as opened:
         profile = opened.load(user, version)
     if as_json:
-        typer.echo(profile.to_json(), nl=False)
+        print_json_text(profile.to_json())
     else:
         print_rich(render_profile(profile, show_all=show_all))
 
@@ -114,10 +115,10 @@ def export(
     with _open(store) as opened:
         bundle = opened.export(user)
     if out is None:
-        typer.echo(bundle.to_json(), nl=False)
+        print_json_text(bundle.to_json())
         return
     write_whole(out, bundle.to_json())
-    typer.echo(f"{_count(len(bundle.records), len(bundle.versions))} of {user} are in {out}.")
+    echo(f"{_count(len(bundle.records), len(bundle.versions))} of {user} are in {out}.")
 
 
 @app.command("import")
@@ -147,7 +148,7 @@ def import_file(
     if as_json:
         print_json({"user": user, "records": records, "versions": versions})
     else:
-        typer.echo(f"New: {_count(records, versions)} of {user}.")
+        echo(f"New: {_count(records, versions)} of {user}.")
 
 
 @app.command()
@@ -171,7 +172,7 @@ def rm(user: UserArgument, yes: YesOption = False, store: StoreOption = None, as
             known = {person.user: person for person in opened.users()}.get(user)
             if known is not None:
                 what = _count(known.records, known.versions)
-                typer.confirm(f"Remove {what} of {user} for good?", abort=True, err=True)
+                confirm(f"Remove {what} of {user} for good?")
         # Runs first: if they cannot be removed, the same command can be given again.
         runs = remove_runs(user)
         removed = opened.remove(user, without=without)
@@ -179,11 +180,11 @@ def rm(user: UserArgument, yes: YesOption = False, store: StoreOption = None, as
         print_json({"user": user, **asdict(removed), "runs": runs})
     else:
         what = _count(removed.records, removed.versions)
-        typer.echo(f"Removed {what} of {user}, and {counted(runs, 'run', 'runs')}.")
+        echo(f"Removed {what} of {user}, and {counted(runs, 'run', 'runs')}.")
     for folder in find_evals_with(user):
-        typer.echo(f"An eval of several people also holds their texts; delete it by hand: {folder}", err=True)
+        echo(f"An eval of several people also holds their texts; delete it by hand: {folder}", err=True)
     if removed.traces_left:
-        typer.echo(TRACES_LEFT, err=True)
+        echo(TRACES_LEFT, err=True)
 
 
 def _open(place: str | None) -> Store:
@@ -239,7 +240,8 @@ def _print_rows(titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from .show import plain
+    from hyperalign.text import plain
+
     from .terminal import print_rich
 
     table = Table(*titles, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)

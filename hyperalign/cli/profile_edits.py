@@ -14,6 +14,7 @@ import typer
 from hyperalign.errors import InputError, NotFoundError, ProfileError
 
 from .options import JsonOption, StoreOption, UserArgument, YesOption
+from .terminal import confirm, echo
 
 if TYPE_CHECKING:
     from hyperalign.profile import Hypothesis, Profile
@@ -48,11 +49,11 @@ def edit(
             _open_editor(path)
         after = _read_edited(path, user)
         if after == before:
-            typer.echo("Nothing changed.")
+            echo("Nothing changed.")
         else:
             base = opened.history(user)[-1].number
             number = opened.save(apply_edited_weights(before, mark_edited(before, after)), note)
-            typer.echo(f"Saved as version {number} of {user}; version {base} is kept.")
+            echo(f"Saved as version {number} of {user}; version {base} is kept.")
     if file is None:
         path.unlink(missing_ok=True)
 
@@ -84,7 +85,7 @@ def set_(
         for name, value in map(_parse_leaning, leanings):
             profile = (set_weight if has_feature(profile, name) else set_leaning)(profile, name, value)
         number = opened.save(profile, note=f"set {', '.join(leanings)}")
-    typer.echo(f"Saved as version {number} of {user}.")
+    echo(f"Saved as version {number} of {user}.")
 
 
 def flip(
@@ -107,7 +108,7 @@ def flip(
         for name in names:
             profile = flip_name(profile, name)
         number = opened.save(profile, note=f"flipped {', '.join(names)}")
-    typer.echo(f"Saved as version {number} of {user}.")
+    echo(f"Saved as version {number} of {user}.")
 
 
 def forget(
@@ -135,7 +136,7 @@ def forget(
         rest = [record for record in records if record.id != name]
         what = "the record" if found else "the hypothesis"
         if not yes:
-            typer.confirm(f"Forget {what} {name} for good?", abort=True, err=True)
+            confirm(f"Forget {what} {name} for good?")
         before = _statements(opened, user)
         runs = remove_runs(user, record=name) if found else 0
         amended = opened.amend(
@@ -154,14 +155,14 @@ def forget(
         print_json({"record": bool(found), "versions": amended.versions, "runs": runs, "hypotheses": sorted(gone)})
     else:
         where = counted(len(amended.versions), "version", "versions")
-        typer.echo(f"Forgot {what} in {where}, and {counted(runs, 'run', 'runs')} that read it.")
+        echo(f"Forgot {what} in {where}, and {counted(runs, 'run', 'runs')} that read it.")
         for statement in sorted(gone):
-            typer.echo(f"  gone: {statement}")
+            echo(f"  gone: {statement}")
     if found:
         for folder in find_evals_with(user):
-            typer.echo(f"An eval of several people may hold it too; delete it by hand: {folder}", err=True)
+            echo(f"An eval of several people may hold it too; delete it by hand: {folder}", err=True)
     if amended.traces_left:
-        typer.echo(TRACES_LEFT, err=True)
+        echo(TRACES_LEFT, err=True)
 
 
 def mark_edited(before: Profile, after: Profile) -> Profile:

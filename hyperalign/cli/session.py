@@ -15,6 +15,8 @@ from hyperalign.errors import (
     UnknownModelError,
 )
 
+from .terminal import echo
+
 if TYPE_CHECKING:
     import dspy
 
@@ -103,7 +105,6 @@ def choose_encoder(name: str | None, budget: Budget, report: Reporter) -> Encode
     Raises:
         ModelError: the encoder that was named can't be used.
     """
-    import typer
 
     from hyperalign.backends.models.encoders import DEFAULT_ENCODER, NO_ENCODER, open_encoder
 
@@ -114,7 +115,7 @@ def choose_encoder(name: str | None, budget: Budget, report: Reporter) -> Encode
     except (MissingExtraError, DownloadError) as error:
         if name is not None:
             raise
-        typer.echo(f"Texts are read by measured features alone: {error.message}", err=True)
+        echo(f"Texts are read by measured features alone: {error.message}", err=True)
         return None
 
 

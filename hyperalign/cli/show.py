@@ -6,10 +6,11 @@ that no escape sequence reaches the terminal.
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
+
+from hyperalign.text import plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from hyperalign.profile import Evidence, Hypothesis, LearnedReward, Profile, TestResult
 
-__all__ = ["counted", "plain", "printable", "render_diff", "render_profile"]
+__all__ = ["counted", "render_diff", "render_profile"]
 
 STYLE_ROWS = 6
 FEATURE_ROWS = 5
@@ -30,37 +31,8 @@ _WEIGHT_CELLS = 5
 _QUOTE_CHARS = 110
 _EXAMPLE_CHARS = 220
 
-# Characters that turn the direction of the text around them: a quote could forge what stands beside it.
-_DIRECTION = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C)))
 _NO_PREFERENCES = "None: it takes three choices (pairs, edits or ratings), and some of other people's to compare with."
 _UNITS = {"likelihood": "nats", "choice": "of choices", "measurement": "spreads"}
-
-
-def plain(text: str, limit: int | None = None) -> str:
-    """Untrusted text as one line that a terminal can only print.
-
-    Args:
-        text: anything.
-        limit: the most characters to return; what is cut shows as an ellipsis.
-
-    Returns:
-        The text without control characters, escape sequences and direction overrides, with runs
-        of white space made one space.
-    """
-    # Collapsed first, so that a line end becomes a space and does not vanish as a control character.
-    joined = " ".join(text.split())
-    safe = printable(joined)
-    return safe if limit is None or len(safe) <= limit else safe[: limit - 1].rstrip() + "…"
-
-
-def printable(text: str) -> str:
-    """Untrusted text that a terminal can only print, its lines and spaces as they are.
-
-    Works on pieces of a text as on the whole: each character is judged alone.
-    """
-    return "".join(
-        c for c in text if c in "\n\t" or (c not in _DIRECTION and unicodedata.category(c) not in ("Cc", "Cs"))
-    )
 
 
 def render_profile(profile: Profile, *, show_all: bool = False, all_preferences: bool = False) -> RenderableType:

@@ -1,4 +1,8 @@
-"""Progress, costs, tables and JSON on the terminal. Progress goes to standard error."""
+"""All that is shown on the terminal: lines, questions, costs, tables, JSON, and progress on standard error.
+
+Every text goes through ``printable`` here, so that no escape sequence and no direction override reaches the terminal,
+whoever wrote it.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from hyperalign.text import escape_json, plain, printable
+
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
     from hyperalign.budget import Budget, Usage
@@ -22,20 +28,55 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Reporter",
+    "confirm",
+    "console",
     "cost_table",
     "describe_cost",
+    "echo",
     "json_text",
     "make_table",
     "mute_length_warnings",
     "price_steps",
     "print_estimate",
     "print_json",
+    "print_json_text",
     "print_rich",
     "report_undecided",
     "reporter",
 ]
 
 _LINE_SECONDS = 10.0
+
+
+def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print a text, of one or more lines.
+
+    Args:
+        text: anything; see ``hyperalign.text.printable``.
+        err: on standard error.
+        nl: end the line after it.
+    """
+    typer.echo(printable(text), err=err, nl=nl)
+
+
+def confirm(question: str) -> None:
+    """Ask whether to go on; a no ends the command."""
+    typer.confirm(plain(question), abort=True, err=True)
+
+
+def console(*, err: bool = False) -> Console:
+    """A console of rich on which texts can do nothing but appear."""
+    from rich.console import Console, ConsoleOptions
+    from rich.segment import Segment
+
+    class _Console(Console):
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                # What moves the cursor of a progress bar is rich's own.
+                safe = segment.text if segment.control else printable(segment.text)
+                yield segment if safe == segment.text else Segment(safe, segment.style)
+
+    return _Console(stderr=err)
 
 
 class Reporter:
@@ -52,7 +93,7 @@ class Reporter:
             now = time.monotonic()
             if done == total or now - self._last > _LINE_SECONDS:
                 self._last = now
-                typer.echo(f"{step}: {done} of {total}", err=True)
+                echo(f"{step}: {done} of {total}", err=True)
             return
         if step not in self._tasks:
             self._tasks[step] = self._bars.add_task(step, total=total)
@@ -73,11 +114,15 @@ def reporter(*, quiet: bool = False) -> Iterator[Reporter]:
     if quiet or not sys.stderr.isatty():
         yield Reporter()
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    columns = (
+        TextColumn("{task.description:<24}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console(err=True), transient=True) as bars:
         yield Reporter(bars)
 
 
@@ -89,7 +134,7 @@ def mute_length_warnings() -> None:
 def report_undecided(asked: int, undecided: int) -> None:
     """Report how many questions the model left open, if any."""
     if undecided:
-        typer.echo(f"{undecided:,} of {asked:,} questions stayed undecided: they count for nothing.", err=True)
+        echo(f"{undecided:,} of {asked:,} questions stayed undecided: they count for nothing.", err=True)
 
 
 def json_text(content: Any, indent: int | None = 2) -> str:
@@ -99,16 +144,19 @@ def json_text(content: Any, indent: int | None = 2) -> str:
 
 def print_json(content: Any) -> None:
     """Print content as JSON."""
-    typer.echo(json_text(content))
+    print_json_text(json_text(content) + "\n")
+
+
+def print_json_text(text: str) -> None:
+    """Print a text that is JSON already, and ends in a line end."""
+    typer.echo(escape_json(text), nl=False)
 
 
 def print_rich(*parts: RenderableType) -> None:
     """Print tables and other renderables of rich."""
-    from rich.console import Console
-
-    console = Console()
+    shown = console()
     for part in parts:
-        console.print(part)
+        shown.print(part)
 
 
 def make_table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:
@@ -185,10 +233,10 @@ def print_estimate(
             }
         )
         return
-    typer.echo(first)
+    echo(first)
     for step, usage in expected.items():
-        typer.echo(f"  {step}: about {usage.calls:,} call(s), {usage.tokens_in:,} tokens in, {usage.tokens_out:,} out")
-    typer.echo(" ".join(filter(None, (describe_cost(expected, models), last))))
+        echo(f"  {step}: about {usage.calls:,} call(s), {usage.tokens_in:,} tokens in, {usage.tokens_out:,} out")
+    echo(" ".join(filter(None, (describe_cost(expected, models), last))))
 
 
 def describe_cost(expected: Mapping[str, Usage], models: ModelOptions) -> str:

@@ -25,6 +25,7 @@ from .options import (
     UserOption,
     model_options,
 )
+from .terminal import echo
 
 if TYPE_CHECKING:
     from hyperalign.profile import Profile
@@ -177,14 +178,12 @@ class _Update:
 
         self.save()
         if self._person is None:
-            typer.echo(
-                json_text({"taught": []}, indent=None) if self._settings.as_json else f"Nothing new of {self._user}."
-            )
+            echo(json_text({"taught": []}, indent=None) if self._settings.as_json else f"Nothing new of {self._user}.")
             return
         self._run.finish({"records": len(self._read)})
         if not self._settings.as_json:
             saved = f"Saved as version {self._version} of {self._user}" if self._version else "The profile is unchanged"
-            typer.echo(f"{saved}; the run is in {self._run.path}")
+            echo(f"{saved}; the run is in {self._run.path}")
 
     def _connect(self, todo: Sequence[Record]) -> Personalizer:
         from hyperalign.backends.models.encoders import open_population, reopen_encoder
@@ -257,8 +256,8 @@ class _Update:
 
     def _print(self, found: Update, tokens: int) -> None:
         from hyperalign.files import append_line
+        from hyperalign.text import plain
 
-        from .show import plain
         from .terminal import json_text, report_undecided
 
         told = {
@@ -274,19 +273,19 @@ class _Update:
         line = json_text(told, indent=None)
         append_line(self._run.path / "updates.jsonl", line)
         if self._settings.as_json:
-            typer.echo(line)
+            echo(line)
             return
-        typer.echo(f"{len(found.added)} record(s) read, {tokens:,} tokens.")
+        echo(f"{len(found.added)} record(s) read, {tokens:,} tokens.")
         report_undecided(found.asked, found.undecided)
         for name, reason in found.skipped.items():
-            typer.echo(f"  skipped {plain(name)}: {reason}")
+            echo(f"  skipped {plain(name)}: {reason}")
         for each in found.contradictions:
-            typer.echo(f"  {plain(each.record)} speaks against: {plain(each.statement)}")
+            echo(f"  {plain(each.record)} speaks against: {plain(each.statement)}")
         for sign, statements in (("+", found.gained), ("-", found.lost)):
             for statement in statements:
-                typer.echo(f"  {sign} {plain(statement)}")
+                echo(f"  {sign} {plain(statement)}")
         if found.memory.waiting:
-            typer.echo(f"  {len(found.memory.waiting)} record(s) wait for more: a fit needs four of a kind.")
+            echo(f"  {len(found.memory.waiting)} record(s) wait for more: a fit needs four of a kind.")
 
 
 def _batches(files: Sequence[Path], user: str | None, skip_bad: bool) -> Iterator[list[Record]]:
@@ -311,7 +310,7 @@ def _add(store: Store, batch: Sequence[Record], skip_bad: bool) -> bool:
     except RecordError as error:
         if not skip_bad:
             raise
-        typer.echo(f"Passed over: {error}", err=True)
+        echo(f"Passed over: {error}", err=True)
         return False
     return True
 
@@ -329,7 +328,7 @@ def _stream(user: str | None, skip_bad: bool) -> Iterator[list[Record]]:
         except RecordError as error:
             if not skip_bad:
                 raise
-            typer.echo(f"Passed over: {error}", err=True)
+            echo(f"Passed over: {error}", err=True)
             continue
         user = record.user
         yield [record]

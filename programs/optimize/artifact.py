@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hyperalign.errors import InputError, NotFoundError
 from hyperalign.files import write_whole
+from hyperalign.text import printable
 
 __all__ = ["Artifact", "Prompt", "Verdict", "apply", "prompts_of", "read_artifact", "same_prompts", "write_artifact"]
 
@@ -203,8 +204,8 @@ def write_artifact(folder: Path, artifact: Artifact) -> None:
     prompts = data.pop("prompts")
     write_whole(folder / _PROMPTS, json.dumps(prompts, indent=2, ensure_ascii=False) + "\n")
     write_whole(folder / _ARTIFACT, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
-    write_whole(folder / "prompts.md", _render_prompts(artifact.prompts))
-    write_whole(folder / "changes.md", _render_changes(artifact))
+    write_whole(folder / "prompts.md", printable(_render_prompts(artifact.prompts)))
+    write_whole(folder / "changes.md", printable(_render_changes(artifact)))
 
 
 def read_artifact(folder: Path) -> Artifact:
