@@ -1,10 +1,14 @@
-"""Adapter folders: weights, tokenizer, chat template, a card, and a manifest of hashes that every load checks."""
+"""Adapter folders: weights, tokenizer, chat template, a card, and a manifest that every load checks.
+
+The manifest lists the SHA-256 of every file, the card's too, and a digest of that list. It shows damage, cuts and
+changes by hand. Changed files with a new manifest are told from the original only by a digest that was noted elsewhere.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +41,10 @@ __all__ = [
 ]
 
 _CARD, _MANIFEST, _README = "card.json", "manifest.json", "README.md"
+_SCHEMA = 2
+_TRAINING = "training"
 _TEMPLATE = "chat_template.jinja"
+_AGAIN = "Distill it again, or get an intact copy."
 _WEIGHTS, _TOKENIZER = "adapter_model.safetensors", "tokenizer.json"
 
 
@@ -120,11 +127,13 @@ class Adapter:
         path: its folder.
         card: its metadata.
         sha256: of its weights.
+        digest: of its manifest's list; whoever notes it can tell this adapter from any other.
     """
 
     path: Path
     card: Card
     sha256: str
+    digest: str = ""
 
     @property
     def served_name(self) -> str:
@@ -152,23 +161,84 @@ def write_adapter(weights: Path, folder: Path, card: Card) -> Adapter:
             return adapter
     except (NotFoundError, TrainingError):
         pass
+    try:
+        stale = set(_read_manifest(folder))
+    except (NotFoundError, TrainingError):
+        stale = set()
     # Without a manifest the folder is no adapter, so a copy that was interrupted is never loaded.
     _copy_files(weights, folder, without=_MANIFEST)
-    return update_card(folder, card)
+    names = {path.name for path in weights.iterdir() if path.is_file() and path.name != _MANIFEST}
+    for name in stale - names - {_CARD, _README}:
+        (folder / name).unlink(missing_ok=True)
+    return _write_card(folder, card, names)
 
 
 def update_card(folder: Path, card: Card) -> Adapter:
-    """Write an adapter's card, README and manifest.
+    """Write an adapter's card, README and manifest; a file that the manifest did not list is not taken into it.
 
     Raises:
+        NotFoundError: there is no adapter.
+        TrainingError: the manifest is missing or damaged.
         StorageError: the disk is full or not writable.
     """
+    return _write_card(folder, card, set(_read_manifest(folder)))
+
+
+def _write_card(folder: Path, card: Card, names: set[str]) -> Adapter:
     write_whole(folder / _CARD, json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
     write_whole(folder / _README, printable(_render_readme(card)))
-    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != _MANIFEST)
-    hashes = {path.name: _sha256(path) for path in files if not path.name.startswith(".")}
-    write_whole(folder / _MANIFEST, json.dumps({"schema": 1, "sha256": hashes}, indent=2) + "\n")
+    hashes = {name: _sha256(folder / name) for name in sorted({*names, _CARD, _README})}
+    manifest = {"schema": _SCHEMA, "digest": _digest(hashes), "sha256": hashes}
+    write_whole(folder / _MANIFEST, json.dumps(manifest, indent=2) + "\n")
     return open_adapter(folder)
+
+
+def _digest(hashes: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+
+
+def _read_manifest(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each listed file, by name.
+
+    Raises:
+        NotFoundError: there is no adapter.
+        TrainingError: there is no manifest, it can't be read, was cut or changed, or names a file elsewhere.
+    """
+    if not (folder / _CARD).is_file():
+        raise NotFoundError(f"There is no adapter in {folder}.", remedy="See: hyperalign adapters list")
+    try:
+        data = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        hashes = {str(name): str(expected) for name, expected in data["sha256"].items()}
+        is_whole = data["schema"] == _SCHEMA and data["digest"] == _digest(hashes)
+    except FileNotFoundError as error:
+        raise TrainingError(
+            f"The adapter in {folder} is incomplete: it has no manifest.", remedy="Run the same command again."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainingError(
+            f"The manifest of the adapter in {folder} can't be read: {str(error).splitlines()[0]}.", remedy=_AGAIN
+        ) from error
+    if not is_whole or not {_CARD, _README, _WEIGHTS} <= hashes.keys():
+        raise TrainingError(f"The manifest of the adapter in {folder} was cut or changed.", remedy=_AGAIN)
+    if elsewhere := [name for name in hashes if Path(name).name != name]:
+        raise TrainingError(
+            f"The manifest of the adapter in {folder} names a file elsewhere: {elsewhere[0]}.", remedy=_AGAIN
+        )
+    return hashes
+
+
+def _check_listed(folder: Path, names: Collection[str]) -> None:
+    """Check that a folder holds nothing that its manifest does not list: libraries load files by their names."""
+    unfinished = tuple(f".{name}." for name in (*names, _MANIFEST))
+    for path in sorted(folder.iterdir()):
+        is_training = path.name == _TRAINING and path.is_dir() and not path.is_symlink()
+        # What a killed process left half written has such a name, which no library reads.
+        if path.name in names or path.name == _MANIFEST or is_training or path.name.startswith(unfinished):
+            continue
+        raise TrainingError(
+            f"{path.name} of the adapter in {folder} is not in its manifest.",
+            remedy=f"Move it away if you put it there. {_AGAIN}",
+        )
 
 
 def open_adapter(folder: Path) -> Adapter:
@@ -176,32 +246,22 @@ def open_adapter(folder: Path) -> Adapter:
 
     Raises:
         NotFoundError: there is no adapter.
-        TrainingError: a file is missing, changed or unreadable.
+        TrainingError: a file is missing, changed, unreadable or not listed, or the manifest was cut or changed.
     """
-    if not (folder / _CARD).is_file():
-        raise NotFoundError(f"There is no adapter in {folder}.", remedy="See: hyperalign adapters list")
-    try:
-        hashes = dict(json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))["sha256"])
-        card = Card.model_validate_json((folder / _CARD).read_bytes())
-    except FileNotFoundError as error:
-        raise TrainingError(
-            f"The adapter in {folder} is incomplete: it has no manifest.", remedy="Run the same command again."
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        raise TrainingError(
-            f"The adapter in {folder} can't be read: {str(error).splitlines()[0]}.", remedy="Distill it again."
-        ) from error
+    hashes = _read_manifest(folder)
+    _check_listed(folder, hashes)
     for name, expected in hashes.items():
-        # Only the last part of a name, so that no manifest reaches files elsewhere.
-        file = folder / Path(name).name
+        file = folder / name
         if not file.is_file() or _sha256(file) != expected:
             problem = "is missing" if not file.is_file() else "does not match its manifest"
-            raise TrainingError(
-                f"{file.name} of the adapter in {folder} {problem}.", remedy="Distill it again, or get an intact copy."
-            )
-    if _WEIGHTS not in hashes:
-        raise TrainingError(f"The adapter in {folder} has no weights.", remedy="Distill it again.")
-    return Adapter(folder, card, hashes[_WEIGHTS])
+            raise TrainingError(f"{name} of the adapter in {folder} {problem}.", remedy=_AGAIN)
+    try:
+        card = Card.model_validate_json((folder / _CARD).read_bytes())
+    except (OSError, ValueError, ValidationError) as error:
+        raise TrainingError(
+            f"The adapter in {folder} can't be read: {str(error).splitlines()[0]}.", remedy=_AGAIN
+        ) from error
+    return Adapter(folder, card, hashes[_WEIGHTS], _digest(hashes))
 
 
 def open_base(card: Card, progress: Progress | None = None) -> Student:

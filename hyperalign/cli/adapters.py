@@ -65,6 +65,7 @@ def show(folder: FolderArgument, as_json: JsonOption = False) -> None:
     if adapter.card.gate is not None:
         for name, value in adapter.card.gate.figures.items():
             echo(f"  {plain(name)}: {value:g}")
+    echo(f"Digest of its manifest: {adapter.digest}")
 
 
 @app.command()

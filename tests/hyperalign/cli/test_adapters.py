@@ -37,6 +37,7 @@ def test_adapters_are_listed_shown_and_copied_out(run: Run, tmp_path: Path) -> N
     shown = run("adapters", "show", folder)
     assert "Apache-2.0" in shown.out
     assert "prompts: 12" in shown.out
+    assert json.loads((folder / "manifest.json").read_text())["digest"] in shown.out
     assert json.loads(run("adapters", "show", folder, "--json").out)["users"] == ["ada"]
     assert run("adapters", "export", folder, "--out", "copied").code == 0
     assert open_adapter(tmp_path / "copied").card.name == "letters"
