@@ -72,7 +72,7 @@ def ask(
 
     from .terminal import print_json, reporter
 
-    check_user(user)
+    user = check_user(user)
     budget = models.new_budget()
     with Store(store) as opened:
         with reporter(quiet=as_json) as report, budget.step("ask"):
@@ -137,7 +137,8 @@ class _Session:
         """About how many more questions would be needed."""
         from hyperalign.programs.reward.asking import count_questions_left
 
-        return count_questions_left(self.reward.posterior, self._pool.differences, enough=self._enough)
+        pool = self._pool
+        return count_questions_left(self.reward.posterior, pool.differences, pool.others, enough=self._enough)
 
     def told(self) -> dict[str, object]:
         """What came of it, as JSON-able data."""

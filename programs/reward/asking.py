@@ -1,12 +1,13 @@
-"""Chooses the questions to ask a person: which of two answers would teach most about their reward.
+"""Chooses the questions to ask a person: which of two answers would teach most about what they would choose.
 
-The expected information of a question is the mutual information of its answer and the weights, H[E p] - E H[p]: high
-where the answer is open and each set of weights is sure of it (Bayesian active learning by disagreement, Houlsby et al.
-2011). Under a normal posterior the reward difference of two answers is normal, so both terms are integrals over one
-number, by Gauss-Hermite quadrature. Alone it prefers odd answers that tell of nothing else, so it is weighted by what
-the answer tells of the other questions (information density, Settles and Craven 2008). What an answer will shrink is
-known before it is given, up to its probability (Sherman and Morrison 1950), which says about how many questions are
-left.
+The gain of a question is the mean mutual information of its answer and the answer to another question of the pool: what
+it is expected to take off the log loss there (expected predictive information gain, Bickford Smith et al. 2023).
+Information about the weights alone (Houlsby et al. 2011) also counts directions that no other question turns on; it
+says when nothing is left to learn. Under a normal posterior the reward differences of two questions are normal
+together, so their joint answers are an integral over one number, by Gauss-Hermite quadrature, averaged over the
+posterior's components. A pool is ranked by how far a normal reading of the answer shrinks the variance of the others'
+(Chaloner and Verdinelli 1995), and the first of that ranking are integrated. What an answer will shrink is known before
+it is given, up to its probability (Sherman and Morrison 1950), which says about how many questions are left.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ __all__ = [
     "QuestionPool",
     "choose_question",
     "count_questions_left",
+    "expected_gain",
     "expected_information",
-    "relevance",
 ]
 
 ENOUGH = 0.03
@@ -36,10 +37,15 @@ ENOUGH = 0.03
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+_FEW_NODES, _FEW_WEIGHTS = np.polynomial.hermite_e.hermegauss(12)
+_FEW_WEIGHTS = _FEW_WEIGHTS / _FEW_WEIGHTS.sum()
+_PROBIT = np.pi / 8  # a logistic of a normal, MacKay (1992)
 _SURE = 1e-12
 _MOST = 200
-_COMPARED = 150
+_COMPARED = 300
 """At most so many questions stand for all others."""
+_CANDIDATES = 200
+"""So many questions, the first by the linear ranking, are integrated."""
 
 
 @dataclass(frozen=True)
@@ -75,61 +81,104 @@ def expected_information(posterior: Posterior, differences: Array) -> Array:
     return information
 
 
-def relevance(posterior: Posterior, differences: Array) -> Array:
-    """What the answer to each question tells of the reward differences of all, in nats, shape (n,).
+def expected_gain(posterior: Posterior, differences: Array, others: Array) -> Array:
+    """How far the answer to each question is expected to lower the log loss on other questions, in nats, shape (n,).
 
-    It is the mean over the questions of the mutual information with a normal reading of the answer whose precision is
-    the expected p (1 - p).
+    It is the mutual information of the two answers, averaged over the others.
 
     Args:
         posterior: what is known of the weights.
         differences: features of the first answer minus those of the second, shape (n, d).
+        others: the same of the questions that are to be predicted, at least one, shape (m, d).
     """
-    mean, covariance = posterior.mean, posterior.covariance
-    others = differences[:: -(-len(differences) // _COMPARED)]
-    shared = others @ covariance @ differences.T
-    own = np.maximum(np.einsum("ij,jk,ik->i", differences, covariance, differences), _SURE)
-    theirs = np.maximum(np.einsum("ij,jk,ik->i", others, covariance, others), _SURE)
-    chosen = _logistic((differences @ mean)[:, None] + np.sqrt(own)[:, None] * _NODES)
-    precision = (chosen * (1.0 - chosen)) @ _WEIGHTS
-    settled = precision * shared**2 / (1.0 + precision * own) / theirs[:, None]
-    told: Array = (-0.5 * np.log1p(-np.clip(settled, 0.0, 1.0 - _SURE))).mean(axis=0)
-    return told
+    chosen = np.zeros((len(differences), 1))
+    theirs, both = np.zeros((len(differences), len(others))), np.zeros((len(differences), len(others)))
+    for share, center, covariance in zip(posterior.shares, posterior.means, posterior.covariances, strict=True):
+        moved = differences @ covariance
+        deviation = np.sqrt(np.maximum((moved * differences).sum(axis=1), _SURE))
+        # What the other's reward difference follows this one's by, in its standard deviations, and what is left then.
+        slope = moved @ others.T / deviation[:, None]
+        variance = ((others @ covariance) * others).sum(axis=1)
+        shrink = 1.0 / np.sqrt(1.0 + _PROBIT * np.maximum(variance - slope**2, 0.0))
+        for node, weight in zip(_FEW_NODES, share * _FEW_WEIGHTS, strict=True):
+            here = weight * _logistic(differences @ center + node * deviation)[:, None]
+            there = _logistic((others @ center + node * slope) * shrink)
+            chosen += here
+            theirs += weight * there
+            both += here * there
+    # Each pair has its own quadrature of the other's probability, so that the four joint answers add up.
+    gain: Array = sum(
+        (
+            _divergence(both, chosen * theirs),
+            _divergence(chosen - both, chosen * (1.0 - theirs)),
+            _divergence(theirs - both, (1.0 - chosen) * theirs),
+            _divergence(1.0 - chosen - theirs + both, (1.0 - chosen) * (1.0 - theirs)),
+        ),
+        np.zeros_like(both),
+    ).mean(axis=1)
+    return gain
 
 
-def choose_question(posterior: Posterior, differences: Array) -> tuple[int, float]:
-    """The number of the question to ask next, and its expected information in nats.
+def choose_question(posterior: Posterior, differences: Array, others: Array | None = None) -> tuple[int, float]:
+    """The number of the question to ask next, and its expected information about the weights in nats.
 
     Args:
         posterior: what is known of the weights.
         differences: features of the first answer minus those of the second, at least one, shape (n, d).
+        others: the same of the questions that are to be predicted, shape (m, d); those that could be asked if None.
     """
-    information = expected_information(posterior, differences)
-    best = int((information * relevance(posterior, differences)).argmax())
-    return best, float(information[best])
+    predicted = _some(differences if others is None else others)
+    places = np.argsort(-_variance_reduction(posterior, differences, predicted), kind="stable")[:_CANDIDATES]
+    best = int(places[expected_gain(posterior, differences[places], predicted).argmax()])
+    return best, float(expected_information(posterior, differences[best : best + 1])[0])
+
+
+def _some(others: Array) -> Array:
+    """Questions at even distances that stand for all."""
+    return others[:: max(1, -(-len(others) // _COMPARED))]
+
+
+def _variance_reduction(posterior: Posterior, differences: Array, others: Array) -> Array:
+    """How far the answer to each question shrinks the variance of others, by a normal reading of it, shape (n,)."""
+    mean, covariance = posterior.mean, posterior.covariance
+    moved = differences @ covariance
+    own = np.maximum((moved * differences).sum(axis=1), _SURE)
+    chosen = _logistic((differences @ mean)[:, None] + np.sqrt(own)[:, None] * _NODES)
+    precision = (chosen * (1.0 - chosen)) @ _WEIGHTS
+    theirs = posterior.probabilities(others)
+    reduction: Array = precision / (1.0 + precision * own) * ((moved @ others.T) ** 2 @ (theirs * (1.0 - theirs)))
+    return reduction
 
 
 def count_questions_left(
-    posterior: Posterior, differences: Array, *, enough: float = ENOUGH, most: int = _MOST
+    posterior: Posterior,
+    differences: Array,
+    others: Array | None = None,
+    *,
+    enough: float = ENOUGH,
+    most: int = _MOST,
 ) -> int | None:
     """About how many more questions it takes until none teaches much, each the best that is then left.
 
     Args:
         posterior: what is known of the weights.
         differences: of the questions that could be asked, each once, shape (n, d).
+        others: of the questions that are to be predicted, shape (m, d); those that could be asked if None.
         enough: nats below which a question is not worth asking.
         most: to look ahead.
 
     Returns:
         The count; None where the questions, or ``most`` of them, are used up before.
     """
-    left = differences
+    left, predicted = differences, _some(differences if others is None else others)
     means, covariances = posterior.means, posterior.covariances.copy()
     for count in range(most):
         if not len(left):
             return None
-        best, information = choose_question(replace(posterior, covariances=covariances), left)
-        if information < enough:
+        then = replace(posterior, covariances=covariances)
+        # The linear ranking alone: this looks far ahead, and no answer is at stake.
+        best = int(_variance_reduction(then, left, predicted).argmax())
+        if expected_information(then, left[best : best + 1])[0] < enough:
             return count
         asked, left = left[best], np.delete(left, best, axis=0)
         for at, covariance in enumerate(covariances):
@@ -147,10 +196,12 @@ class QuestionPool:
     Attributes:
         questions: the questions.
         differences: features of the first answer minus those of the second, shape (n, d).
+        others: the same of all that the person could meet: also of questions that were asked, shape (m, d).
     """
 
     questions: tuple[Question, ...]
     differences: Array
+    others: Array
 
     @classmethod
     def read(cls, reward: Reward, answers: Mapping[str, Sequence[str]]) -> QuestionPool:
@@ -171,7 +222,8 @@ class QuestionPool:
         ]
         questions = tuple(Question(one.prompt, one.text, other.text) for one, other in pairs)
         differences = np.array([rows[one] - rows[other] for one, other in pairs])
-        return cls(questions, differences.reshape(len(pairs), len(reward.population.space.names)))
+        differences = differences.reshape(len(pairs), len(reward.population.space.names))
+        return cls(questions, differences, differences)
 
     def choose(self, posterior: Posterior) -> tuple[int, float]:
         """The number of the question to ask next, and its expected information in nats.
@@ -179,7 +231,7 @@ class QuestionPool:
         Args:
             posterior: what is known of the weights.
         """
-        return choose_question(posterior, self.differences)
+        return choose_question(posterior, self.differences, self.others)
 
     def without(self, asked: Collection[Question]) -> QuestionPool:
         """The pool without some questions, whichever answer they name first."""
@@ -189,7 +241,14 @@ class QuestionPool:
             for at, each in enumerate(self.questions)
             if (each.prompt, frozenset((each.first, each.second))) not in gone
         ]
-        return QuestionPool(tuple(self.questions[at] for at in kept), self.differences[kept])
+        return QuestionPool(tuple(self.questions[at] for at in kept), self.differences[kept], self.others)
+
+
+def _divergence(joint: Array, apart: Array) -> Array:
+    """One term of a mutual information, in nats."""
+    inside = np.maximum(joint, _SURE)
+    term: Array = inside * np.log(inside / np.maximum(apart, _SURE))
+    return term
 
 
 def _entropy(chosen: Array) -> Array:

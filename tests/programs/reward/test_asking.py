@@ -13,8 +13,8 @@ from hyperalign.programs.reward.asking import (
     QuestionPool,
     choose_question,
     count_questions_left,
+    expected_gain,
     expected_information,
-    relevance,
 )
 from hyperalign.programs.reward.posterior import Array, Observations, Posterior, Prior, infer_posterior
 from hyperalign.records import Pair
@@ -54,17 +54,84 @@ def test_nothing_is_learned_from_two_answers_that_are_alike_or_whose_choice_is_k
     assert open_one > 10 * known
 
 
+def sampled_gain(weights: Array, row: Array, other: Array) -> float:
+    """The mutual information of two answers, from drawn weights."""
+    here, there = 1 / (1 + np.exp(-weights @ row)), 1 / (1 + np.exp(-weights @ other))
+    total = 0.0
+    for one in (here, 1 - here):
+        for two in (there, 1 - there):
+            joint = float((one * two).mean())
+            total += joint * float(np.log(joint / (one.mean() * two.mean())))
+    return total
+
+
+def test_gain_is_that_of_sampled_weights_also_of_a_mixture() -> None:
+    draw = np.random.default_rng(5)
+    roots = draw.normal(size=(2, 3, 3))
+    covariances = roots @ roots.transpose(0, 2, 1)
+    posterior = Posterior(np.array([0.3, 0.7]), draw.normal(size=(2, 3)), covariances)
+    rows, others = draw.normal(size=(4, 3)), draw.normal(size=(6, 3))
+    parts = draw.choice(2, p=posterior.shares, size=400_000)
+    weights = np.where(
+        parts[:, None] == 0,
+        draw.multivariate_normal(posterior.means[0], covariances[0], size=len(parts)),
+        draw.multivariate_normal(posterior.means[1], covariances[1], size=len(parts)),
+    )
+    sampled = [np.mean([sampled_gain(weights, row, other) for other in others]) for row in rows]
+    found = expected_gain(posterior, rows, others)
+    assert found == pytest.approx(sampled, rel=0.05)
+    assert (found <= expected_information(posterior, rows)).all(), "another answer holds no more than the weights do"
+    assert expected_gain(posterior, rows, -others) == pytest.approx(found), "whichever answer is named first"
+
+
 def test_an_odd_question_that_tells_of_no_other_waits() -> None:
     posterior = normal(np.zeros(3), np.eye(3))
     alike = np.array([[1.0, 0.02 * at, 0.0] for at in range(20)])
     rows = np.vstack([alike, [[0.0, 0.0, 1.5]]])
     assert expected_information(posterior, rows).argmax() == 20
-    assert relevance(posterior, rows).argmin() == 20
+    assert expected_gain(posterior, rows, rows).argmin() == 20
     assert choose_question(posterior, rows)[0] < 20
-    told = relevance(posterior, np.array([[2.0, 0.0, 0.0]]))[0]
-    nodes, weights = np.polynomial.hermite_e.hermegauss(32)
-    precision = float((1 / (2 + 2 * np.cosh(2.0 * nodes))) @ weights / weights.sum())
-    assert told == pytest.approx(0.5 * np.log1p(4 * precision)), "of itself, all that a reading of it tells"
+    assert choose_question(posterior, rows, rows[20:])[0] == 20, "unless it is what is to be predicted"
+
+
+def test_of_a_large_pool_the_question_with_the_largest_gain_is_found() -> None:
+    draw = np.random.default_rng(1)
+    posterior, rows = normal(draw.normal(size=4), 2 * np.eye(4)), draw.normal(size=(900, 4)) * [2.0, 1.0, 0.5, 0.2]
+    gain = expected_gain(posterior, rows, rows)
+    assert gain[choose_question(posterior, rows)[0]] >= 0.97 * gain.max()
+    assert gain.max() > 2 * np.median(gain)
+
+
+def log_loss(posterior: Posterior, held_out: Array, weights: Array) -> float:
+    """The expected log loss on questions that a person with these weights answers."""
+    told, truth = posterior.probabilities(held_out), 1 / (1 + np.exp(-held_out @ weights))
+    return float(-(truth * np.log(told) + (1 - truth) * np.log1p(-told)).mean())
+
+
+def test_chosen_questions_reach_the_log_loss_of_twice_as_many_random_ones() -> None:
+    size, by_gain, at_random = 20, [], []
+    prior = Prior(np.zeros(size), 0.3 * np.eye(size), {})
+    for person in range(12):
+        draw = np.random.default_rng(person)
+        # Answers differ in few directions, and some differ much more than others.
+        rows = draw.standard_normal((240, size)) * 0.8 ** np.arange(size)
+        rows *= np.sqrt(3 / draw.chisquare(3, size=len(rows)))[:, None]
+        weights = draw.normal(size=size) * np.sqrt(0.3)
+        answers = np.where(draw.random(len(rows)) < 1 / (1 + np.exp(-rows @ weights)), 1, -1)[:, None] * rows
+        pool, held_out = answers[:120], rows[120:]
+
+        def learn(asked: list[int], pool: Array = pool) -> Posterior:
+            return infer_posterior(prior, Observations.of(pool[asked] if asked else None, dimensions=size))
+
+        asked, left = list[int](), list(range(len(pool)))
+        for _ in range(8):
+            asked.append(left.pop(choose_question(learn(asked), pool[left], pool)[0]))
+        by_gain.append([log_loss(learn(asked[:count]), held_out, weights) for count in (4, 8)])
+        order = draw.permutation(len(pool)).tolist()
+        at_random.append([log_loss(learn(order[:count]), held_out, weights) for count in (8, 16)])
+    chosen, random = np.mean(by_gain, axis=0), np.mean(at_random, axis=0)
+    assert (chosen < random - 0.004).all(), f"{chosen} against {random}"
+    assert (np.mean(np.array(by_gain) < at_random, axis=0) > 0.6).all()
 
 
 def test_as_many_questions_are_left_as_the_answers_then_take() -> None:
@@ -72,16 +139,19 @@ def test_as_many_questions_are_left_as_the_answers_then_take() -> None:
     prior = Prior(np.zeros(3), np.eye(3), {})
     rows = draw.normal(size=(200, 3))
     told = count_questions_left(infer_posterior(prior, Observations.of(dimensions=3)), rows, enough=0.05)
-    truth, asked, left = draw.normal(size=3), list[Array](), list(range(len(rows)))
-    while True:
-        seen = Observations.of(np.array(asked) if asked else None, dimensions=3)
-        best, information = choose_question(infer_posterior(prior, seen), rows[left])
-        if information < 0.05:
-            break
-        row = rows[left.pop(best)]
-        asked.append(row if draw.random() < 1 / (1 + np.exp(-row @ truth)) else -row)
     assert told is not None
-    assert len(asked) / 2 <= told <= 2 * len(asked)
+    taken = []
+    for _ in range(6):
+        truth, asked, left = draw.normal(size=3), list[Array](), list(range(len(rows)))
+        while True:
+            seen = Observations.of(np.array(asked) if asked else None, dimensions=3)
+            best, information = choose_question(infer_posterior(prior, seen), rows[left], rows)
+            if information < 0.05:
+                break
+            row = rows[left.pop(best)]
+            asked.append(row if draw.random() < 1 / (1 + np.exp(-row @ truth)) else -row)
+        taken.append(len(asked))
+    assert told == pytest.approx(np.mean(taken), rel=0.15)
     assert count_questions_left(normal(np.zeros(3), np.eye(3)), 4 * np.eye(3)[:1], enough=0.05) is None, (
         "too few to be sure"
     )
@@ -105,6 +175,7 @@ def test_every_two_distinct_answers_make_a_question(tmp_path: Path) -> None:
     rest = pool.without([Question(asked.prompt, asked.second, asked.first), Question("Snow?", SHORT, LONG)])
     assert asked not in rest.questions
     assert len(rest.differences) == len(rest.questions) == 2
+    assert rest.others == pytest.approx(pool.differences), "what was asked still stands for what the person may meet"
     assert not QuestionPool.read(reward, {}).questions
 
 
