@@ -66,7 +66,7 @@ def read_records(
         UserIdError: ``user`` is not a valid user id.
     """
     if user is not None:
-        check_user(user)
+        user = check_user(user)
     skipped: list[str] = []
     items: dict[tuple[str, str], Record | Rating] = {}
     users: dict[str, str] = {}

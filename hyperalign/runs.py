@@ -96,8 +96,9 @@ class RunFolder:
 
 
 def _slug(user: str) -> str:
-    # A file system may not accept every letter that a user id may have.
-    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in user)[:40]
+    # A file system may not accept every letter that a user id may have, nor tell all of them apart.
+    readable = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in user)[:40]
+    return f"{readable}-{hashlib.sha256(user.encode()).hexdigest()[:8]}"
 
 
 def remove_runs(user: str, *, record: str | None = None, root: Path | None = None) -> int:

@@ -93,7 +93,7 @@ def fit(
 
     stated = _read_about(about, about_file)
     if user is not None:
-        check_user(user)
+        user = check_user(user)
     # A space that cannot be used is found before anything is read or saved.
     dimensions = load_space(space) if space is not None else None
     budget = models.new_budget()

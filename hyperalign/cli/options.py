@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,8 +54,15 @@ __all__ = [
 DEFAULT_MODEL = "local:qwen2.5-coder-1.5b-instruct"
 
 PromptArgument = Annotated[str, typer.Argument(help="The prompt, or - to read it from standard input.")]
-UserArgument = Annotated[str, typer.Argument(metavar="USER", help="The user's id.")]
-UserOption = Annotated[str | None, typer.Option("--user", help="The user's id.")]
+
+
+def _composed(user: str | None) -> str | None:
+    # One id may be written with composed letters or in parts; see ``records.check_user``.
+    return user and unicodedata.normalize("NFC", user)
+
+
+UserArgument = Annotated[str, typer.Argument(metavar="USER", callback=_composed, help="The user's id.")]
+UserOption = Annotated[str | None, typer.Option("--user", callback=_composed, help="The user's id.")]
 ProfileOption = Annotated[
     Path | None, typer.Option("--profile", help="Read the profile from this file instead of the store.")
 ]

@@ -36,6 +36,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from hyperalign.errors import InputError, MissingExtraError, StorageError
 from hyperalign.files import data_folder, make_private_file
+from hyperalign.records import look_alike_keys
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -43,6 +44,7 @@ __all__ = [
     "Base",
     "MemoryRow",
     "MetaRow",
+    "PersonRow",
     "RecordRow",
     "VersionRow",
     "describe_place",
@@ -125,6 +127,22 @@ class MemoryRow(Base):
 
     user_id: Mapped[str] = mapped_column(String(128), primary_key=True)
     content: Mapped[str] = mapped_column(Text)
+
+
+class PersonRow(Base):
+    """One person, with what another id that looks alike would share; see ``records.look_alike_keys``."""
+
+    __tablename__ = "hyperalign_people"
+
+    user_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    folded: Mapped[str] = mapped_column(String(512), index=True)
+    look_alike: Mapped[str] = mapped_column(String(512), index=True)
+
+    @classmethod
+    def of(cls, user: str) -> PersonRow:
+        """The row of a person."""
+        folded, look_alike = look_alike_keys(user)
+        return cls(user_id=user, folded=folded, look_alike=look_alike)
 
 
 _ELSEWHERE = "Choose another place with --store or HYPERALIGN_STORE."
@@ -329,8 +347,13 @@ def _begin_sqlite(connection: Connection) -> None:
 def _make_tables(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+    has_people = inspect(connection).has_table(PersonRow.__tablename__)
     Base.metadata.create_all(connection)
     with Session(connection) as session:
+        if not has_people:
+            owners = (session.scalars(select(column).distinct()) for column in (RecordRow.user_id, VersionRow.user_id))
+            session.add_all(PersonRow.of(user) for user in {user for some in owners for user in some})
+            session.flush()
         if session.get(MetaRow, "schema_version") is None:
             session.add(MetaRow(key="schema_version", value=str(SCHEMA_VERSION)))
             session.flush()

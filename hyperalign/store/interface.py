@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hyperalign.errors import InputError
 from hyperalign.profile import Profile
-from hyperalign.records import Record
+from hyperalign.records import Record, check_user
 from hyperalign.text import describe_invalid_field
 
 __all__ = ["Bundle", "BundledVersion", "Person", "Removed", "StoreLike", "Version"]
@@ -94,6 +94,11 @@ class Bundle(BaseModel):
     user: str
     records: list[Record] = []
     versions: list[BundledVersion] = []
+
+    @field_validator("user")
+    @classmethod
+    def _is_user(cls, value: str) -> str:
+        return check_user(value)
 
     @model_validator(mode="after")
     def _is_of_one_person(self) -> Bundle:

@@ -8,20 +8,21 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import CursorResult, Delete, func, select
+from sqlalchemy import CursorResult, Delete, func, or_, select
 from sqlalchemy.orm import Session
 
-from hyperalign.errors import RecordError, StorageError
+from hyperalign.errors import RecordError, StorageError, UserIdError
 from hyperalign.profile import Profile
 from hyperalign.records import Edit, Pair, Record, Sample
 
-from .database import MemoryRow, RecordRow, VersionRow
+from .database import MemoryRow, PersonRow, RecordRow, VersionRow
 from .interface import BundledVersion
 
 __all__ = [
     "ANYTHING",
     "add_records",
     "add_versions",
+    "admit",
     "append_version",
     "delete_rows",
     "keep_memory",
@@ -35,6 +36,26 @@ ANYTHING: Final = "anything"
 """Stands for any memory that may be replaced."""
 
 
+def admit(session: Session, user: str) -> None:
+    """Enter a person who is new to the store.
+
+    Raises:
+        UserIdError: the id looks like that of somebody else.
+    """
+    if session.get(PersonRow, user) is not None:
+        return
+    person = PersonRow.of(user)
+    same = or_(PersonRow.folded == person.folded, PersonRow.look_alike == person.look_alike)
+    known = session.scalar(select(PersonRow.user_id).where(same).limit(1))
+    if known is not None:
+        raise UserIdError(
+            f"{user!r} looks like {known!r}, who is in the store, and is another id.",
+            remedy=f"Write {known!r} for the same person, or choose an id that can be told from it.",
+        )
+    session.add(person)
+    session.flush()
+
+
 def to_record(row: RecordRow) -> Record:
     """The record in a row."""
     return _KINDS[row.kind].model_validate_json(row.content)
@@ -45,6 +66,7 @@ def add_records(session: Session, records: Iterable[Record]) -> int:
 
     Raises:
         RecordError: an id stands for another record of the same person.
+        UserIdError: a new person's id looks like that of somebody else.
     """
     by_user: defaultdict[str, dict[str, Record]] = defaultdict(dict)
     for record in records:
@@ -52,6 +74,7 @@ def add_records(session: Session, records: Iterable[Record]) -> int:
         _check_same(known, record)
     new = 0
     for user, given in by_user.items():
+        admit(session, user)
         present = _find_records(session, user, list(given))
         for record in given.values():
             if record.id in present:
@@ -83,6 +106,7 @@ def _check_same(known: Record, given: Record) -> None:
 
 def append_version(session: Session, profile: Profile, note: str, time: datetime) -> int:
     """Add a version after a person's newest one; returns its number."""
+    admit(session, profile.user)
     newest = session.scalar(select(func.max(VersionRow.number)).where(VersionRow.user_id == profile.user))
     row = VersionRow(
         user_id=profile.user,

@@ -6,6 +6,7 @@ Versions are only added, so that two processes at once lose nothing.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from hyperalign.records import Record, check_user
 from .database import (
     WRITES,
     MemoryRow,
+    PersonRow,
     RecordRow,
     VersionRow,
     describe_place,
@@ -51,6 +53,11 @@ __all__ = ["Store"]
 Result = TypeVar("Result")
 
 _ATTEMPTS = 50
+
+
+def _composed(user: str) -> str:
+    # As ``check_user`` does, for questions that any text may be asked.
+    return unicodedata.normalize("NFC", user)
 
 
 class Store:
@@ -94,6 +101,7 @@ class Store:
 
         Raises:
             RecordError: an id stands for another record of the same person; nothing was added.
+            UserIdError: a new person's id looks like that of somebody else; nothing was added.
             StorageError: the database failed.
         """
         given = list(records)
@@ -101,7 +109,7 @@ class Store:
 
     def records(self, user: str) -> list[Record]:
         """A person's records, in the order they were added; none for an unknown person."""
-        query = select(RecordRow).where(RecordRow.user_id == user).order_by(RecordRow.number)
+        query = select(RecordRow).where(RecordRow.user_id == _composed(user)).order_by(RecordRow.number)
         return self._read(lambda session: [to_record(row) for row in session.scalars(query)])
 
     def other_records(self, user: str, limit: int) -> list[Record]:
@@ -117,7 +125,7 @@ class Store:
         )
         turns = (
             select(RecordRow.number, RecordRow.kind, RecordRow.user_id, own.label("turn"))
-            .where(RecordRow.user_id != user)
+            .where(RecordRow.user_id != _composed(user))
             .subquery()
         )
         place = func.row_number().over(partition_by=turns.c.kind, order_by=[turns.c.turn, turns.c.user_id])
@@ -226,11 +234,12 @@ class Store:
         Raises:
             NotFoundError: the person is not in the store; what an earlier removal left behind is wiped all the same.
         """
-        check_user(user)
+        user = check_user(user)
 
         def work(session: Session) -> tuple[int, int]:
             remove_from_memories(session, user, without)
             delete_rows(session, delete(MemoryRow).where(MemoryRow.user_id == user))
+            delete_rows(session, delete(PersonRow).where(PersonRow.user_id == user))
             records = delete_rows(session, delete(RecordRow).where(RecordRow.user_id == user))
             return records, delete_rows(session, delete(VersionRow).where(VersionRow.user_id == user))
 
@@ -254,7 +263,7 @@ class Store:
             NotFoundError: the person is not in the store.
             ProfileError: a version no longer loads; nothing was changed.
         """
-        check_user(user)
+        user = check_user(user)
 
         def work(session: Session) -> tuple[int, tuple[int, ...]]:
             gone = 0
@@ -285,7 +294,7 @@ class Store:
         Raises:
             NotFoundError: the person is not in the store.
         """
-        check_user(user)
+        user = check_user(user)
         query = select(VersionRow).where(VersionRow.user_id == user).order_by(VersionRow.number)
         rows = self._read(lambda session: session.scalars(query).all())
         versions = [
