@@ -24,6 +24,7 @@ from hyperalign.errors import (
     MissingKeyError,
     StorageError,
     UnknownModelError,
+    hide_userinfo,
 )
 from hyperalign.files import append_line, data_folder, narrow, read_journal, write_whole
 
@@ -46,7 +47,8 @@ class EvalFolder:
     """
 
     def __init__(self, out: Path | None, config: Mapping[str, Any], *, notes: Mapping[str, Any] | None = None) -> None:
-        text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+        text = hide_userinfo(json.dumps(config, indent=2, ensure_ascii=False)) + "\n"
+        config = json.loads(text)
         fingerprint = hashlib.sha256(text.encode()).hexdigest()[:10]
         name = "".join(letter if letter.isalnum() else "-" for letter in str(config["task"]))[:40]
         self.path = out or data_folder() / "runs" / f"eval-{name}-{fingerprint}"

@@ -1,4 +1,6 @@
-"""The exceptions of hyperalign. Each says what happened and what to do next, and inherits a standard exception::
+"""The exceptions of hyperalign, and the secrets that no message and no file may hold.
+
+Each exception says what happened and what to do next, and inherits a standard exception::
 
 HyperalignError
 ├── InputError (ValueError)            exit 3: an input is wrong
@@ -22,7 +24,13 @@ HyperalignError
 
 from __future__ import annotations
 
+import base64
+import json
+import os
+import re
+import threading
 from pathlib import Path
+from urllib.parse import quote, quote_plus, unquote
 
 __all__ = [
     "BudgetExceededError",
@@ -45,13 +53,123 @@ __all__ = [
     "UserIdError",
     "check_counts",
     "check_seed",
+    "full_address",
+    "hide_userinfo",
+    "remember_secret",
+    "scrub",
+    "scrub_file",
 ]
 
 _SEED_BITS = 64
 
 
+_SECRET_NAMES = ("API_KEY", "_TOKEN", "_SECRET", "ACCESS_KEY", "ACCESS_KEY_ID", "PASSWORD", "SERVE_KEY")
+# Shorter values would match parts of ordinary words.
+_SHORTEST = 6
+# What servers that want no key are given for one.
+_PLACEHOLDERS = frozenset({"ollama", "lm-studio", "not-needed", "dummy-key", "no-key-required", "placeholder"})
+_USERINFO = re.compile(r"(?<=//)[^/\s\"'<>\\]*@")
+_AUTHORIZATION = re.compile(r"\b(Bearer|Basic)(\s+|%20|\+)(?!realm\b)[\w.~+/%=-]{6,}", re.IGNORECASE)
+_KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|gsk|hf|ghp|xai|xoxb)[-_](?=[\w-]*\d)[\w-]{16,}")
+_known: set[str] = set()
+_userinfo: dict[str, str] = {}
+_lock = threading.Lock()
+
+
+def remember_secret(value: str | None) -> None:
+    """Have ``scrub`` remove a value from now on, in every form that servers repeat it in.
+
+    Args:
+        value: a key, a password, ``user:password``, or the value of an authorization header.
+    """
+    if value is None or len(value) < _SHORTEST or value in _PLACEHOLDERS:
+        return
+    parts = {value}
+    scheme, _, credentials = value.strip().partition(" ")
+    if credentials:
+        parts.add(credentials.strip())
+    if scheme.lower() == "basic":
+        try:
+            decoded = base64.b64decode(credentials, validate=True).decode()
+            parts |= {decoded, decoded.partition(":")[2]}
+        except ValueError:
+            pass  # It is no Basic authentication: the value as it is will do.
+    forms = {form for part in parts if len(part) >= _SHORTEST for form in _forms(part)}
+    with _lock:
+        _known.update(forms)
+
+
+def _forms(value: str) -> set[str]:
+    """A secret as it is, percent-encoded, in JSON, and in base64 with and without its padding."""
+    data = value.encode("utf-8", "surrogatepass")
+    encoded = {base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode()}
+    escaped = {quote(value, safe="", errors="replace"), quote_plus(value, errors="replace")}
+    forms = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    return (
+        forms
+        | escaped
+        | {re.sub(r"%..", lambda found: found[0].lower(), form) for form in escaped}
+        | {form for each in encoded for form in (each, each.rstrip("=")) if len(form) >= _SHORTEST}
+    )
+
+
+def hide_userinfo(text: str) -> str:
+    """Take user names and passwords out of the addresses in a text, and remember them as secrets.
+
+    Returns:
+        The text with the bare addresses, from which ``full_address`` makes the whole ones in this process.
+    """
+    for found in _USERINFO.finditer(text):
+        whole = unquote(found[0][:-1])
+        origin = re.match(r"[^/\s#]*", text[found.end() :])
+        with _lock:
+            _userinfo[origin[0] if origin else ""] = found[0]
+        for part in (whole, whole.partition(":")[2], found[0][:-1]):
+            remember_secret(part)
+    return _USERINFO.sub("", text)
+
+
+def full_address(address: str) -> str:
+    """An address with the user name and password that ``hide_userinfo`` took out of it."""
+    scheme, separator, rest = address.partition("://")
+    with _lock:
+        userinfo = _userinfo.get(re.split(r"[/#]", rest, maxsplit=1)[0], "")
+    return f"{scheme}{separator}{userinfo}{rest}"
+
+
+def scrub(text: str) -> str:
+    """Remove secrets from a message: remembered ones, those in the environment, and what has the form of one.
+
+    That is a password in an address, the value of an authorization header, and a key with a provider's prefix.
+    """
+    for secret in _secrets():
+        text = text.replace(secret, "…")
+    text = _AUTHORIZATION.sub(r"\1 …", _USERINFO.sub("…@", text))
+    return _KEY_LIKE.sub("…", text)
+
+
+def scrub_file(text: str) -> str:
+    """Remove remembered secrets and those of the environment from what is written to a file.
+
+    Only whole ones: a file holds people's texts and numbers, which must stay as they are.
+    """
+    for secret in _secrets():
+        if secret in text and not secret.isdigit():
+            text = re.sub(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])", "…", text)
+    return text
+
+
+def _secrets() -> list[str]:
+    """All known secrets in all their forms, the longest first."""
+    for name, value in os.environ.items():
+        if name.endswith(_SECRET_NAMES) and value not in _known:
+            remember_secret(value)
+    with _lock:
+        return sorted(_known, key=len, reverse=True)
+
+
 class HyperalignError(Exception):
-    """Base class of the exceptions of hyperalign.
+    """Base class of the exceptions of hyperalign. No message holds a secret, also where a server repeats one.
 
     Args:
         message: what happened, in one sentence.
@@ -61,9 +179,9 @@ class HyperalignError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
+        self.message = scrub(message)
+        self.remedy = scrub(remedy)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}" if self.remedy else self.message

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import platformdirs
 from filelock import FileLock, Timeout
 
-from .errors import StorageError
+from .errors import StorageError, scrub_file
 
 __all__ = [
     "append_line",
@@ -164,12 +164,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
     Args:
         path: the file; missing parent folders are made with mode 0700.
-        content: text (written as UTF-8) or bytes.
+        content: text, which is written as UTF-8 and without secrets, or bytes, which are written as they are.
 
     Raises:
         StorageError: the disk is full or not writable; the old file is unchanged.
     """
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    data = scrub_file(content).encode("utf-8") if isinstance(content, str) else content
     temporary: str | None = None
     try:
         make_private_folder(path.parent)
@@ -193,7 +193,7 @@ def append_line(path: Path, line: str) -> None:
 
     Args:
         path: the journal; made with mode 0600 if missing.
-        line: the text, without its line end.
+        line: the text, without its line end; secrets in it are left out.
 
     Raises:
         StorageError: the disk is full or not writable.
@@ -203,7 +203,7 @@ def append_line(path: Path, line: str) -> None:
         with os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "ab+") as file:
             _narrow_one(path)
             is_torn = file.tell() > 0 and _last_byte(file) != b"\n"
-            file.write(b"\n" * is_torn + line.encode("utf-8") + b"\n")
+            file.write(b"\n" * is_torn + scrub_file(line).encode("utf-8") + b"\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Find and remove what must not be seen: secrets in messages, and names, addresses and numbers in texts.
+"""Find and remove names, addresses and numbers in texts; secrets in messages and files are with the errors.
 
 Redaction uses Presidio (the extra ``privacy``); it finds names only if an English pipeline of spaCy is installed, too.
 It takes time in proportion to the length of a text, whatever stands in it.
@@ -6,9 +6,7 @@ It takes time in proportion to the length of a text, whatever stands in it.
 
 from __future__ import annotations
 
-import os
 import re
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -16,7 +14,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from ipaddress import ip_address
 
-from .errors import MissingExtraError
+from .errors import MissingExtraError, remember_secret, scrub
 from .records import Record
 
 __all__ = [
@@ -54,30 +52,6 @@ def _find_mails(text: str) -> Iterator[tuple[int, int]]:
         if start < host.start() and text[start : host.start()] != "git":
             yield start, host.end()
         done = host.end()
-
-
-_SECRET_NAMES = ("API_KEY", "_TOKEN", "_SECRET", "ACCESS_KEY", "ACCESS_KEY_ID", "_PASSWORD")
-# Shorter values would match parts of ordinary words.
-_SHORTEST = 6
-_known: set[str] = set()
-_lock = threading.Lock()
-
-
-def remember_secret(value: str | None) -> None:
-    """Have ``scrub`` remove a value from now on."""
-    if value is not None and len(value) >= _SHORTEST:
-        with _lock:
-            _known.add(value)
-
-
-def scrub(text: str) -> str:
-    """Remove secrets from a message: remembered ones, those in the environment, and passwords in addresses."""
-    named = {value for name, value in os.environ.items() if name.endswith(_SECRET_NAMES) and len(value) >= _SHORTEST}
-    with _lock:
-        secrets = named | _known
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "…")
-    return re.sub(r"//[^/\s@]+@", "//…@", text)
 
 
 Redact = Callable[[str], str]

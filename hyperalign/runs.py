@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from .errors import StorageError
+from .errors import StorageError, hide_userinfo
 from .files import append_line, data_folder, narrow, read_journal, write_whole
 
 __all__ = ["Journal", "RunFolder", "find_evals_with", "remove_runs"]
@@ -65,7 +65,8 @@ class RunFolder:
     """
 
     def __init__(self, verb: str, user: str, asked: dict[str, Any], *, root: Path | None = None) -> None:
-        canonical = json.dumps(asked, sort_keys=True, ensure_ascii=False, default=str)
+        canonical = hide_userinfo(json.dumps(asked, sort_keys=True, ensure_ascii=False, default=str))
+        asked = json.loads(canonical)
         fingerprint = hashlib.sha256(canonical.encode()).hexdigest()[:10]
         self.path = (root or data_folder() / "runs") / f"{verb}-{_slug(user)}-{fingerprint}"
         self.resumed = (self.path / "run.json").exists() and not self.finished

@@ -29,6 +29,8 @@ def _plain(text: str) -> str:
 def _model_name(text: str) -> str:
     if re.search(r"\s", text) and not text.startswith(("local:", "adapter:")):
         raise ValueError("a name has no spaces")
+    if _WITH_PASSWORD.search(text):
+        raise ValueError("a password is not kept in this file")
     scheme, colon, rest = text.partition(":")
     if text.endswith("/") or text.startswith("/") or (colon and scheme in ("local", "vllm", "adapter") and not rest):
         raise ValueError("a part of the name is missing")
@@ -77,7 +79,7 @@ class Settings(BaseModel):
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     concurrency: Annotated[int, Field(ge=1)] | None = None
     timeout: Annotated[float, Field(gt=0)] | None = None
-    scorer: _Text | None = None
+    scorer: Annotated[_Text, AfterValidator(_model_name)] | None = None
     encoder: Annotated[_Text, AfterValidator(_model_name)] | None = None
     store: Annotated[_Text, AfterValidator(_store_place)] | None = None
     redact: bool | None = None

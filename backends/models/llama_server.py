@@ -208,7 +208,8 @@ def _serve(places: _Places, model: str, served_name: str, settings: ServerSettin
         server = xllamacpp.Server(_parameters(xllamacpp.CommonParams(), model, served_name, key, settings))
         address = Address(base=f"{server.listening_address}/v1", key=key, pid=os.getpid())
         # Written by way of a temporary file that only the owner may read.
-        write_whole(places.state, address.model_dump_json())
+        # As bytes, since the key of this server is what the file is for.
+        write_whole(places.state, address.model_dump_json().encode())
         last_used = time.monotonic()
         while not stopping.wait(_WATCH_SECONDS):
             if _has_users(places):

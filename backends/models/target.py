@@ -19,8 +19,16 @@ from typing import Any, Literal
 import httpx
 
 from hyperalign.concurrency import DEFAULT_CONCURRENCY, Progress
-from hyperalign.errors import InputError, MissingExtraError, MissingKeyError, ModelServerError, UnknownModelError
-from hyperalign.privacy import remember_secret
+from hyperalign.errors import (
+    InputError,
+    MissingExtraError,
+    MissingKeyError,
+    ModelServerError,
+    UnknownModelError,
+    full_address,
+    hide_userinfo,
+    remember_secret,
+)
 
 from .catalogue import resolve
 from .llama_server import LlamaServer, ServerSettings
@@ -99,6 +107,8 @@ class Target:
     def __post_init__(self) -> None:
         for secret in (self.api_key, *self.headers.values()):
             remember_secret(secret)
+        if self.api_base is not None:
+            self.api_base = hide_userinfo(self.api_base)
         self.parameters = Parameters(self.model, self.name, self.fixed)
         # A rate limit passes: it is waited for more often than a fault.
         self.pace = Pace(self.concurrency, _PATIENCE_WITH_RATE_LIMITS * self.patience)
@@ -123,7 +133,7 @@ class Target:
             self._checked = True
         options = {
             "timeout": self.timeout,
-            "api_base": self.api_base,
+            "api_base": self.api_base and full_address(self.api_base),
             "api_key": self.api_key,
             "api_version": self.api_version,
             "extra_headers": self.headers or None,
@@ -139,7 +149,6 @@ class Target:
         rebuilt = ("_guard", "parameters", "pace", "clients")
         state = {key: value for key, value in self.__dict__.items() if key not in rebuilt}
         # Whoever needs a password in an address gives it again.
-        state["api_base"] = _without_password(self.api_base) if self.api_base else None
         return {**state, "api_key": None, "headers": {}, "_checked": False}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -193,7 +202,7 @@ def open_target(
         UnknownModelError: no model goes by this name.
         ModelServerError: the vLLM server, or that of adapters, does not answer.
     """
-    name = name.strip()
+    name = hide_userinfo(name.strip())
     chosen = {key: value for key, value in (fixed or {}).items() if value is not None}
     _check_options(chosen.get("temperature"), concurrency, api_base)
     timeout = timeout or _timeout_from_environment()
@@ -299,7 +308,7 @@ def served_models(address: str, api_key: str | None = None) -> list[str]:
     """
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     try:
-        response = httpx.get(f"{_base(address)}/models", headers=headers, timeout=_LIST_SECONDS)
+        response = httpx.get(f"{_base(full_address(address))}/models", headers=headers, timeout=_LIST_SECONDS)
         response.raise_for_status()
         return [str(model["id"]) for model in response.json()["data"]]
     # Not the error's own text: the address may hold a password.
@@ -326,7 +335,8 @@ def locate(name: str, api_key: str | None = None) -> Served:
         ModelServerError: the server had to be asked for its model, and does not answer or has none.
     """
     key = api_key or os.environ.get("VLLM_API_KEY")
-    address, _, model = name.partition("#") if "://" in name else (vllm_address(), "", name)
+    name = hide_userinfo(name)
+    address, _, model = name.partition("#") if "://" in name else (hide_userinfo(vllm_address()), "", name)
     if not model:
         names = served_models(address, key)
         if not names:
@@ -335,7 +345,7 @@ def locate(name: str, api_key: str | None = None) -> Served:
                 remedy="Start it with 'vllm serve MODEL'.",
             )
         model = names[0]
-    return Served(_base(address), model, key)
+    return Served(_base(full_address(address)), model, key)
 
 
 def locate_adapter(name: str, api_key: str | None = None) -> Served:
@@ -353,7 +363,7 @@ def locate_adapter(name: str, api_key: str | None = None) -> Served:
         UnknownModelError: it serves no such adapter.
     """
     key = api_key or os.environ.get("HYPERALIGN_SERVE_KEY")
-    address = adapters_address()
+    address = hide_userinfo(adapters_address())
     try:
         names = served_models(address, key)
     except ModelServerError as error:
@@ -364,7 +374,7 @@ def locate_adapter(name: str, api_key: str | None = None) -> Served:
     found = matching_names(name, names)
     if not found:
         raise UnknownModelError(f"No adapter {name!r} is served.", remedy=f"There are: {', '.join(names)}.")
-    return Served(_base(address), found[0], key)
+    return Served(_base(full_address(address)), found[0], key)
 
 
 def error_message(response: httpx.Response) -> str:

@@ -182,6 +182,12 @@ class ModelOptions:
     max_usd: float | None = None
 
     def __post_init__(self) -> None:
+        from hyperalign.errors import hide_userinfo, remember_secret
+
+        # What is said and written of the model has no password; ``connect`` finds it again by the address.
+        object.__setattr__(self, "model", hide_userinfo(self.model))
+        for value in self.headers.values():
+            remember_secret(value)
         # ``connect`` checks the name of the model, and typer the caps.
         given = {name: value for name, value in vars(self).items() if name not in ("model", "headers", *_CAPS)}
         if any(value is not None for value in given.values()):
@@ -225,8 +231,10 @@ class ModelOptions:
     def identity(self) -> dict[str, Any]:
         """The values that decide the model's answers, as JSON-able data without secrets. They identify a run."""
         from hyperalign.backends.models.transport import environment_base
+        from hyperalign.errors import hide_userinfo
 
         place = {} if self.is_own else {"api_base": self.api_base or environment_base(self.model.partition("/")[0])}
+        place = {name: value and hide_userinfo(value) for name, value in place.items()}
         given = {**place, "temperature": self.temperature, "reasoning_effort": self.reasoning_effort}
         return {"model": self.model, **{key: value for key, value in given.items() if value is not None}}
 

@@ -1,7 +1,7 @@
 """All that is shown on the terminal: lines, questions, costs, tables, JSON, and progress on standard error.
 
-Every text goes through ``printable`` here, so that no escape sequence and no direction override reaches the terminal,
-whoever wrote it.
+Every text goes through ``printable`` and ``scrub_file`` here, so that no escape sequence, no direction override and no
+secret reaches the terminal, whoever wrote it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from hyperalign.errors import scrub_file
 from hyperalign.text import escape_json, plain, printable
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
         err: on standard error.
         nl: end the line after it.
     """
-    typer.echo(printable(text), err=err, nl=nl)
+    typer.echo(scrub_file(printable(text)), err=err, nl=nl)
 
 
 def confirm(question: str) -> None:
@@ -73,7 +74,7 @@ def console(*, err: bool = False) -> Console:
         def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
             for segment in super().render(renderable, options):
                 # What moves the cursor of a progress bar is rich's own.
-                safe = segment.text if segment.control else printable(segment.text)
+                safe = segment.text if segment.control else scrub_file(printable(segment.text))
                 yield segment if safe == segment.text else Segment(safe, segment.style)
 
     return _Console(stderr=err)
@@ -149,7 +150,7 @@ def print_json(content: Any) -> None:
 
 def print_json_text(text: str) -> None:
     """Print a text that is JSON already, and ends in a line end."""
-    typer.echo(escape_json(text), nl=False)
+    typer.echo(escape_json(scrub_file(text)), nl=False)
 
 
 def print_rich(*parts: RenderableType) -> None:
