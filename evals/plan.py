@@ -124,7 +124,13 @@ _READING_TOKENS = 120
 
 
 def estimate_cost(
-    cases: Sequence[Case], others: Population, plan: Plan, *, reference: int, by_choice: bool = False
+    cases: Sequence[Case],
+    others: Population,
+    plan: Plan,
+    *,
+    reference: int,
+    by_choice: bool = False,
+    has_encoder: bool = False,
 ) -> dict[str, Usage]:
     """Expected usage by step, before anything runs. Tokens are estimated from words; no score is assumed cached.
 
@@ -134,6 +140,7 @@ def estimate_cost(
         plan: of the run.
         reference: how many reference records hypotheses are tested against.
         by_choice: whether choices are asked by letter, as the model gives no log-probabilities of text.
+        has_encoder: whether an encoder reads texts for profiles.
     """
     if any(case.safe is not None for case in cases):
         return _requests(cases, [str(each) for each in plan.strategies])
@@ -145,7 +152,8 @@ def estimate_cost(
         histories = {records_id(case.records): case.records for case in cases if case.records}
         for records in histories.values():
             user = records[0].user
-            fit = estimate_fit(records, choose_reference_records(others, user, records, reference), by_choice=by_choice)
+            like = choose_reference_records(others, user, records, reference)
+            fit = estimate_fit(records, like, by_choice=by_choice, has_encoder=has_encoder)
             for step, usage in fit.items():
                 found[step] = sum([usage] * points, found.get(step, Usage()))
     conditions = [name for name in strategies for _ in range(points)]

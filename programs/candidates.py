@@ -6,8 +6,8 @@ Reading is what a fit costs, so few statements are tested by a model, on few rec
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from hyperalign.profile import EXAMPLE_ID, SPACE_ID, Evidence, Hypothesis
 from hyperalign.records import Edit, Record, are_choices, own_text, prompt_of, quotable_text, to_sample
@@ -15,8 +15,6 @@ from hyperalign.space import Dimension, Space
 from hyperalign.style import StyleClaim, find_claims, find_shifts
 from hyperalign.text import excerpt, sentences
 
-from .reward import Reward
-from .reward.directions import find_leans
 from .scope import touches
 from .selection import Rules
 
@@ -48,9 +46,6 @@ MAX_TESTED = 12
 """Statements that a model tests, at most; what is measured costs nothing, and is tested beside."""
 
 EXAMPLE_WORDS = 80
-MAX_LEANS = 3
-_SURE = 0.7
-_FEWEST_FOR_LEANS = 8  # fewer choices that all agree may be chance
 MAX_CLAIMS = 12
 
 
@@ -103,20 +98,23 @@ def find_untestable(
     read: Sequence[Record],
     others: Sequence[Record],
     rules: Rules,
+    *,
+    cheap: Collection[str] = (),
 ) -> dict[str, str]:
     """Find candidates that have too few records for any test: the reasons by hypothesis id.
 
     Args:
         candidates: statements and examples.
-        records: the person's, which test what is measured.
+        records: the person's, which test what takes no model.
         read: those of them that a model reads, which test everything else.
         others: other people's.
         rules: what a test needs.
+        cheap: ids of hypotheses that take no model, beside those that are measured.
     """
     what = "choices" if are_choices(records) else "records"
     reasons = {}
     for candidate in candidates:
-        able = records if candidate.claim else read
+        able = records if candidate.claim or candidate.hypothesis.id in cheap else read
         left = sum(record.id not in candidate.made_from for record in able)
         if reason := rules.explain_too_few(left, len(others), what):
             reasons[candidate.hypothesis.id] = reason
@@ -133,40 +131,23 @@ def from_space(space: Space) -> list[Candidate]:
 
 
 def from_dimensions(
-    space: Space,
-    records: Sequence[Record],
-    read: Sequence[Record],
-    shown: Sequence[Record],
-    reward: Reward,
-    *,
-    limit: int = MAX_TESTED,
+    space: Space, records: Sequence[Record], directions: Collection[str], *, limit: int = MAX_TESTED
 ) -> list[Candidate]:
-    """The dimensions to test: those of ``shortlist`` on all records, and three in which the person's reward leans.
+    """The dimensions to test: all in which features read texts, and some of the others, which a model reads.
 
-    The latter are tested on records that the reward was not learned from. Where these are few, they could not be told
-    from chance, and there are none.
+    It does not matter which answer was chosen, so that the choices can test them.
 
     Args:
         space: the dimensions.
         records: the person's.
-        read: those of them that a model reads.
-        shown: those of them that the leans are found in.
-        reward: the person's.
-        limit: the most dimensions to test.
+        directions: names of the dimensions in which features read texts.
+        limit: the most dimensions for a model.
     """
-    made_from = frozenset(record.id for record in shown)
-    if not made_from or sum(record.id not in made_from for record in read) < _FEWEST_FOR_LEANS:
-        return from_space(shortlist(space, records, limit))
-    usual = shortlist(space, records, limit - MAX_LEANS)
-    known = {each.name for each in usual.dimensions}
-    other = {each.name: each for each in _open_to(space, records) if each.name not in known}
-    # Learned from what is shown alone: which answers were chosen in the tested records must play no part.
-    part = reward.forget([row.record for row in reward.rows if row.record not in made_from])
-    beyond_others = replace(part.posterior, means=part.posterior.means - part.population.prior.mean)
-    leans = find_leans(beyond_others, part.population.directions)
-    sure = [lean.dimension for lean in leans if abs(lean.probability - 0.5) >= _SURE - 0.5]
-    near = space.model_copy(update={"dimensions": [other[name] for name in sure if name in other][:MAX_LEANS]})
-    return [*from_space(usual), *(replace(each, made_from=made_from) for each in from_space(near))]
+    usual = {each.name for each in shortlist(space, records, len(space.dimensions)).dimensions}
+    known = [each for each in space.dimensions if each.name in directions]
+    cheap = [each for each in known if each.name in usual and each.group in _SHOWN]
+    others = space.model_copy(update={"dimensions": [each for each in space.dimensions if each not in known]})
+    return from_space(space.model_copy(update={"dimensions": [*cheap, *shortlist(others, records, limit).dimensions]}))
 
 
 def from_measurement(records: Sequence[Record]) -> list[Candidate]:
@@ -234,6 +215,7 @@ def _quote_best_sentence(claim: StyleClaim, records: Sequence[Record]) -> list[E
 
 _MAX_SUBJECTS = 4
 # Groups of dimensions without a subject, the likeliest to show in an answer first.
+_SHOWN = {"own", "manner", "disposition", "quality", "need", "interest"}
 _RANK = ("own", "manner", "disposition", "quality", "need", "life", "demographics", "interest")
 
 

@@ -19,6 +19,8 @@ from .candidates import (
     shortlist,
 )
 from .hypothesis_tests.choice import STATEMENTS_PER_CALL
+from .hypothesis_tests.likelihood import find_readable
+from .reward import load_population
 from .selection import Rules
 
 __all__ = ["estimate_cost"]
@@ -50,6 +52,7 @@ def estimate_cost(
     by_choice: bool = False,
     space: Space | None = None,
     statements_per_call: int = STATEMENTS_PER_CALL,
+    has_encoder: bool = False,
 ) -> dict[str, Usage]:
     """Estimate the usage of each step.
 
@@ -59,8 +62,11 @@ def estimate_cost(
         by_choice: whether statements are tested by choice, for want of log-probabilities of text.
         space: the dimensions that are tried; the shipped ones if None.
         statements_per_call: how many statements a test by choice puts in one call.
+        has_encoder: whether an encoder reads texts; the dimensions that it reads take no model.
     """
     space = space or load_space()
+    readable = find_readable(load_population(), space) if has_encoder else {}
+    space = space.model_copy(update={"dimensions": [each for each in space.dimensions if each.name not in readable]})
     steps: dict[str, Usage] = {}
     kinds = split_by_kind(records)
     for part in kinds:

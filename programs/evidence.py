@@ -22,6 +22,7 @@ from hyperalign.scores import Message, ScoreMatrix, Scorer
 from hyperalign.text import excerpt, fence, sentences
 
 from .binary_choice import ANSWER_LINES, ask_binary_batch, split_evenly
+from .hypothesis_tests.likelihood import DirectionTest
 from .program import Compute, Parallel, Program, Steps, resolve_model, run_steps
 
 __all__ = ["CheckEvidence", "find_evidence", "quotable_sentences"]
@@ -42,6 +43,7 @@ def find_evidence(
     scorer: Scorer | None,
     *,
     turned: bool = False,
+    features: DirectionTest | None = None,
 ) -> Hypothesis:
     """Give a hypothesis without evidence a quote.
 
@@ -51,6 +53,7 @@ def find_evidence(
         matrices: the tests; the record with the highest cell in the first that has the hypothesis is quoted.
         scorer: picks the sentence; without one it is the record's longest.
         turned: whether the statement is the opposite of what was tested; then the lowest cell counts.
+        features: picks the sentence in place of the scorer, for a statement that they read.
 
     Returns:
         The hypothesis, with a quote if it had none and there is a record to quote.
@@ -68,7 +71,7 @@ def find_evidence(
         if not ids:
             continue
         best = by_id[ids[int(cells.argmin() if turned else cells.argmax())]]
-        if quote := _pick_sentence(hypothesis, best, scorer):
+        if quote := _pick_sentence(hypothesis, best, scorer, features):
             return hypothesis.model_copy(update={"evidence": [Evidence(quote=quote, record=best.id)]})
     return hypothesis
 
@@ -91,8 +94,13 @@ def _score_sentence(sentence: str, hypotheses: Sequence[Hypothesis], scorer: Sco
     return [scores[2 * i].logprob - scores[2 * i + 1].logprob for i in range(len(hypotheses))]
 
 
-def _pick_sentence(hypothesis: Hypothesis, record: Record, scorer: Scorer | None) -> str:
+def _pick_sentence(
+    hypothesis: Hypothesis, record: Record, scorer: Scorer | None, features: DirectionTest | None
+) -> str:
     longest = quotable_sentences(record)
+    if features is not None and features.applies(hypothesis) and longest:
+        shown = features.read_sentences(hypothesis, longest)
+        return longest[max(range(len(longest)), key=lambda at: shown[at])]
     if scorer is None or not longest:
         return next(iter(longest), "")
     return max(longest, key=lambda sentence: _score_sentence(sentence, [hypothesis], scorer)[0])
@@ -180,8 +188,8 @@ class CheckEvidence(Program):
 
 def _check_by_likelihood(hypotheses: Sequence[Hypothesis], others: Sequence[Record], scorer: Scorer) -> list[float]:
     """How probable it is that each quote supports its statement; empty without sentences of other people."""
-    is_picked = [hypothesis.source == "space" for hypothesis in hypotheses]
-    # A quote that was picked for its statement competes with others' sentences that are picked for it as well.
+    is_picked = [hypothesis.source == "space" and not _reads_features(hypothesis) for hypothesis in hypotheses]
+    # A quote that the scorer picked for its statement competes with others' sentences that it picks as well.
     tried = MAX_SENTENCES if any(is_picked) else 1
     said = [found[:tried] for record in others if (found := quotable_sentences(record))]
     # At most as many people as statements, so that the calls stay few.
@@ -204,6 +212,10 @@ def _score_other(sentences: Sequence[Sequence[float]], is_picked: Sequence[bool]
     """Another person's score by statement: that of the best sentence where sentences are picked, else of the first."""
     by_statement = zip(*sentences, strict=True)
     return [max(nats) if picked else nats[0] for nats, picked in zip(by_statement, is_picked, strict=True)]
+
+
+def _reads_features(hypothesis: Hypothesis) -> bool:
+    return hypothesis.test is not None and hypothesis.test.test == DirectionTest.name
 
 
 def _is_unchecked(hypothesis: Hypothesis) -> bool:

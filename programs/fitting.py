@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import dspy
@@ -49,17 +50,17 @@ from .extract import ExtractPreferences
 from .fit_result import Fit, FitPart, Memory, build_profile, carry_evidence, combine, record_kind
 from .hypothesis_tests import HypothesisTest, Screen, fill
 from .hypothesis_tests.choice import ChoiceTest, WhichFits
-from .hypothesis_tests.likelihood import ExampleTest, LikelihoodTest, MeasurementTest
+from .hypothesis_tests.likelihood import DirectionTest, ExampleTest, LikelihoodTest, MeasurementTest
 from .infer import InferHypotheses
 from .program import resolve_model
 from .replies import tally_answers
-from .reward import Encoder, Reward, RewardPopulation
+from .reward import Encoder, Reward, RewardPopulation, load_population
 from .scope import find_subjects
 from .selection import Rules, Selection, Subjects, drop, select
 
 __all__ = ["PROGRAM", "REFERENCE_RECORDS", "FitConfig", "Fitter"]
 
-PROGRAM = "personalizer/6"
+PROGRAM = "personalizer/7"
 """The version of the procedure; score matrices of different versions are not comparable."""
 
 REFERENCE_RECORDS = 6
@@ -97,7 +98,7 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         for life in (self.half_life, self.reward_half_life):
-            if life is not None and life <= 0:
+            if life is not None and not 0 < life < float("inf"):
                 raise InputError(f"A half-life of {life:g} records.", remedy="Give one above 0, such as 12.")
 
     def halved(self, records: Sequence[Record]) -> FitConfig:
@@ -106,17 +107,8 @@ class FitConfig:
         return replace(self, tested=count_half(self.tested, records, self.rules), reference=others)
 
     def __reduce__(self) -> tuple[type[FitConfig], tuple[Any, ...]]:
-        kept = (
-            self.rules,
-            self.space,
-            self.reference,
-            self.tested,
-            self.half_life,
-            self.statements_per_call,
-            self.seed,
-            self.statements,
-        )
-        return FitConfig, (self.scorer, *kept)
+        counts = (self.reference, self.tested, self.half_life, self.statements_per_call)
+        return FitConfig, (self.scorer, self.rules, self.space, *counts, self.seed, self.statements)
 
 
 @dataclass(frozen=True)
@@ -144,6 +136,12 @@ class Fitter:
         """Gives log-probabilities for the tests; None where the tests are by choice."""
         return self.config.scorer.resolve(resolve_model(self.infer, self.lm))
 
+    @cached_property
+    def directions(self) -> DirectionTest:
+        """The test of dimensions by features."""
+        config = self.config
+        return DirectionTest(config.reward_population or load_population(), config.encoder, config.space)
+
     def fit(self, items: Sequence[RecordLike]) -> Fit:
         """Fit one person: first the reward, from all records together, then statements.
 
@@ -162,7 +160,7 @@ class Fitter:
             for some in kinds:
                 # Of two kinds each gets half of what is read.
                 fitter = replace(self, config=self.config.halved(some)) if len(kinds) > 1 else self
-                parts[record_kind(some)], count = fitter._fit_kind(user, some, reward)
+                parts[record_kind(some)], count = fitter._fit_kind(user, some)
                 unreadable += count
         read = {record.id for record in distinct}
         repeats = dict.fromkeys(record.id for record in records if record.id not in read)
@@ -183,16 +181,12 @@ class Fitter:
             ModelServerError: the encoder could not be reached.
         """
         config = self.config
+        from_config: Any = {"population": config.reward_population, "encoder": config.encoder}
         with config.budget.step("encode"):
             if known is None:
-                found = Reward.fit(
-                    records,
-                    population=config.reward_population,
-                    encoder=config.encoder,
-                    half_life=config.reward_half_life,
-                )
+                found = Reward.fit(records, **from_config, half_life=config.reward_half_life)
             else:
-                before = Reward.from_profile(known, population=config.reward_population, encoder=config.encoder)
+                before = Reward.from_profile(known, **from_config)
                 found = replace(before.update(records), half_life=config.reward_half_life or before.half_life)
             others = [
                 other
@@ -214,15 +208,15 @@ class Fitter:
         )
         return Profile(user=user, reward=reward, provenance=made_with).touched()
 
-    def _fit_kind(self, user: str, records: Sequence[Record], reward: LearnedReward) -> tuple[FitPart, int]:
+    def _fit_kind(self, user: str, records: Sequence[Record]) -> tuple[FitPart, int]:
         """Fit texts or choices; also counts the proposals that could not be parsed."""
         split = proposal_split(records, self.config.rules)
         seen = split[-SHOWN_RECORDS:]
         against, shown = self.draw_reference(user, records)
         free, invented, unreadable = self.propose(seen, shown)
         read = records_to_read(records, split, self.config.tested)
-        learned = Reward.from_profile(reward, population=self.config.reward_population)
-        dimensions = from_dimensions(self.config.space, records, read, split, learned, limit=MAX_TESTED - len(free))
+        limit = MAX_TESTED - len(free)
+        dimensions = from_dimensions(self.config.space, records, self.directions.dimensions, limit=limit)
         candidates = [
             *free,
             # Half of an edit is the draft's; only the changes are the person's.
@@ -232,15 +226,14 @@ class Fitter:
             *(from_examples(read, CHOICE_EXAMPLES) if are_choices(records) else from_examples(split, _TEXT_EXAMPLES)),
             *dimensions,
         ]
-        futile = find_untestable(candidates, records, read, against, self.config.rules)
+        cheap = {each.hypothesis.id for each in candidates if self.directions.applies(each.hypothesis)}
+        futile = find_untestable(candidates, records, read, against, self.config.rules, cheap=cheap)
         tested = [each for each in candidates if each.hypothesis.id not in futile]
         rows = [*records, *against]
         matrices = self.test(tested, records, against, user=user, rows=rows, read=[*read, *against])
         about = self.find_subjects(rows)
         chosen = self.select(tested, matrices, user, about)
-        untested = [
-            drop(each.hypothesis, futile[each.hypothesis.id]) for each in candidates if each.hypothesis.id in futile
-        ]
+        untested = [drop(h, futile[h.id]) for h in (each.hypothesis for each in candidates) if h.id in futile]
         chosen = replace(chosen, dropped=[*chosen.dropped, *untested])
         profile = self.build_profile(records, against, chosen, matrices, invented=invented)
         part = FitPart(profile, tuple(candidates), tuple(matrices), about=about)
@@ -316,7 +309,7 @@ class Fitter:
         for test in self._choose_tests(candidates, records, others):
             with self.config.budget.step("score"):
                 progress = self.config.progress
-                some = rows if read is None or isinstance(test, MeasurementTest) else read
+                some = rows if read is None or isinstance(test, MeasurementTest | DirectionTest) else read
                 matrices.append(fill(test, hypotheses, some, made_from=made_from, user=user, progress=progress))
         return matrices
 
@@ -327,14 +320,14 @@ class Fitter:
         # Choices are weighed all together, so none is left unread.
         scorer, screen = self.scorer, None if are_choices(records) else Screen(records[0].user)
         if scorer is not None:
-            read: list[HypothesisTest] = [measurement, LikelihoodTest(scorer, screen=screen)]
+            read: list[HypothesisTest] = [measurement, self.directions, LikelihoodTest(scorer, screen=screen)]
             # Choices as examples are judged by the cells of statements, without a test of their own.
             return read if are_choices(records) else [*read, ExampleTest(scorer)]
         beside = {mine.id: own_text(others[i % len(others)]) for i, mine in enumerate(records) if others}
         crowd = {o.id: own_text(others[(i + 1) % len(others)]) for i, o in enumerate(others)}
         size = self.config.statements_per_call
         by_choice = ChoiceTest(None, {**crowd, **beside}, screen=screen, question=self.choice, statements_per_call=size)
-        return [measurement, by_choice]
+        return [measurement, self.directions, by_choice]
 
     def select(
         self, candidates: Sequence[Candidate], matrices: Sequence[ScoreMatrix], user: str, about: Subjects
@@ -367,7 +360,10 @@ class Fitter:
         scorer = self.scorer
         carried = carry_evidence(before, chosen.kept)
         with self.config.budget.step("evidence"), self.use_model():
-            quoted = [find_evidence(h, records, matrices, scorer, turned=h.id in chosen.turned) for h in carried]
+            quoted = [
+                find_evidence(h, records, matrices, scorer, turned=h.id in chosen.turned, features=self.directions)
+                for h in carried
+            ]
             kept = self.check(quoted, against, scorer).hypotheses
         model = resolve_model(self.extract if are_choices(records) else self.infer, self.lm)
         made_with = Provenance(
@@ -390,6 +386,7 @@ class Fitter:
             "program": PROGRAM,
             "scorer": scorer.name if scorer else model,
             "space": self.config.space.fingerprint,
+            "features": self.directions.scorer,
         }
         return Memory(parts, tuple(waiting), tuple(skipped), settings)
 

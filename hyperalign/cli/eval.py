@@ -169,7 +169,7 @@ def eval_(
     others = TaskPopulation(loaded.cases(seed=seed), sampled)
     if dry_run:
         asks = asks_by_choice(models.model, scorer)
-        cost = estimate_cost(sampled, others, plan, reference=reference, by_choice=asks)
+        cost = estimate_cost(sampled, others, plan, reference=reference, by_choice=asks, has_encoder=encoder != "none")
         free = set() if asks else {"score", "evidence"} if letters else {"score", "evidence", "choices"}
         print_estimate(
             price_steps(cost, set(cost) - free, models),

@@ -1,22 +1,29 @@
-"""Tests that ask no model a question: by measurement, by log-probabilities of statements, and of raw examples."""
+"""Tests that ask no model a question: by measurement, by features, and by log-probabilities."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperalign.profile import Hypothesis
+from hyperalign.profile import SPACE_ID, Hypothesis
 from hyperalign.records import Record, other_text, own_text, prompt_of
 from hyperalign.scores import Message, Scorer
+from hyperalign.space import Space, load_space
 from hyperalign.style import StyleClaim, measure
 from hyperalign.text import excerpt, fence
 
+from ..reward import Encoder, Reading, RewardPopulation
+from ..reward.features import read_features
+from ..reward.population import read_rows
 from . import Done, Screen, pick_rows
 
-__all__ = ["ExampleTest", "LikelihoodTest", "MeasurementTest", "fill_rows"]
+__all__ = ["DirectionTest", "ExampleTest", "LikelihoodTest", "MeasurementTest", "fill_rows", "find_readable"]
+
+_AGREEMENT = 1.0
 
 
 def fill_rows(
@@ -87,8 +94,81 @@ class MeasurementTest:
         return [mine - theirs for mine, theirs in zip(own, self._support(other, hypotheses), strict=True)]
 
     def _support(self, text: str, hypotheses: Sequence[Hypothesis]) -> list[float]:
-        features = measure(text)
-        return [self._claims[h.id].holds(features) for h in hypotheses]
+        features, claims = measure(text), [self._claims[h.id] for h in hypotheses]
+        return [claim.holds(features) if claim.is_about(text) else 0.0 for claim in claims]
+
+
+def find_readable(population: RewardPopulation, space: Space) -> dict[str, NDArray[np.float64]]:
+    """The dimensions in which features read texts, each with its weights.
+
+    These are dimensions of the shipped space whose direction orders all contrasts that it was not made of. One of
+    another space that says something else than the shipped one of its name is not among them.
+
+    Args:
+        population: has the features and the directions.
+        space: whose dimensions they are.
+    """
+    shipped = {each.name: (each.high, each.low) for each in load_space().dimensions}
+    same = {each.name for each in space.dimensions if shipped.get(each.name) == (each.high, each.low)}
+    found = population.directions.items()
+    return {name: np.array(each.weights) for name, each in found if name in same and each.agreement >= _AGREEMENT}
+
+
+class DirectionTest:
+    """Tests dimensions of the shipped space by the features of texts, without a model.
+
+    A cell is the text's reading in the dimension, or what an answer has more of it than the one beside it: one is as
+    far as the two poles of a contrast lie apart; see ``programs.reward.directions``.
+
+    Args:
+        population: has the features and the directions.
+        encoder: the one whose axes the population has; without one, no dimension is read: measured features alone
+            tell too little.
+        space: whose dimensions are tested.
+    """
+
+    name = "direction"
+
+    def __init__(self, population: RewardPopulation, encoder: Encoder | None, space: Space) -> None:
+        self._population = population if encoder is not None else population.without_encoder()
+        self._encoder = encoder
+        self._space = space
+
+    @property
+    def scorer(self) -> str:
+        """The features' population and encoder."""
+        return f"{self._population.name}+{self._encoder.name if self._encoder else 'measured'}"
+
+    @property
+    def dimensions(self) -> Collection[str]:
+        """Names of the dimensions that it reads; see ``find_readable``."""
+        return self._weights
+
+    @cached_property
+    def _weights(self) -> dict[str, NDArray[np.float64]]:
+        return find_readable(self._population, self._space)
+
+    def applies(self, hypothesis: Hypothesis) -> bool:
+        """Dimensions of the space that it reads."""
+        return hypothesis.source == "space" and hypothesis.id.removeprefix(SPACE_ID) in self._weights
+
+    def cells(
+        self, records: Sequence[Record], hypotheses: Sequence[Hypothesis], wanted: NDArray[np.bool_], done: Done
+    ) -> NDArray[np.float64]:
+        """Readings of the records, in contrasts."""
+        weights = np.array([self._weights[each.id.removeprefix(SPACE_ID)] for each in hypotheses])
+        rows = read_rows(self._population.space, records, self._encoder, keep_repeats=True)
+        values = np.array([row.values for row in rows]) @ weights.T
+        done(len(records))
+        return np.where(wanted, values, math.nan)
+
+    def read_sentences(self, hypothesis: Hypothesis, sentences: Sequence[str]) -> list[float]:
+        """How far each sentence shows a statement, in contrasts; the statement may be that of the low pole."""
+        name = hypothesis.id.removeprefix(SPACE_ID)
+        high = next(each.high for each in self._space.dimensions if each.name == name)
+        read = read_features(self._population.space, [Reading("", each) for each in sentences], self._encoder)
+        readings = read @ self._weights[name]
+        return (readings if hypothesis.statement == high else -readings).tolist()
 
 
 class _ScorerTest:

@@ -1,15 +1,13 @@
 """Directions of statements: how the features of an answer differ between the two poles of a dimension.
 
 They are learned from ``contrasts.jsonl``: for each dimension of the shipped space, pairs of answers to one prompt that
-differ in the dimension and in little else. They say which statements are nearest to a person's reward, and are the
+differ in the dimension and in little else. They read texts in the dimensions without a language model, and are the
 ways in which people's tastes are expected to differ where nothing else is known of a population.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -17,9 +15,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from .features import Encoder, FeatureSpace, Reading, read_features
-from .posterior import Array, Posterior
+from .posterior import Array
 
-__all__ = ["Contrast", "Direction", "Lean", "contrast_covariance", "find_leans", "learn_directions", "load_contrasts"]
+__all__ = ["Contrast", "Direction", "contrast_covariance", "learn_directions", "load_contrasts"]
 
 _SHRINKAGE = 0.3
 _FLOOR = 0.05
@@ -47,29 +45,14 @@ class Direction(BaseModel):
     """A dimension in a feature space.
 
     Attributes:
-        difference: mean features of the high pole minus those of the low pole, shape (d,).
+        weights: the linear discriminant of the two poles: a mean contrast reads one, shape (d,).
         agreement: the share of contrasts that the direction learned from the dimension's others orders rightly.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    difference: tuple[float, ...]
+    weights: tuple[float, ...]
     agreement: float
-
-
-@dataclass(frozen=True)
-class Lean:
-    """Where a reward leans in a dimension.
-
-    Attributes:
-        dimension: its name.
-        nats: expected log-odds for an answer of the high pole over one of the low pole.
-        probability: that these are above zero.
-    """
-
-    dimension: str
-    nats: float
-    probability: float
 
 
 @cache
@@ -100,8 +83,10 @@ def learn_directions(differences: Mapping[str, Array]) -> dict[str, Direction]:
     found = {}
     for name, rows in differences.items():
         right = [float(np.delete(rows, at, axis=0).mean(axis=0) @ noise @ row > 0) for at, row in enumerate(rows)]
-        mean = tuple(float(f"{value:.4g}") for value in rows.mean(axis=0))
-        found[name] = Direction(difference=mean, agreement=round(sum(right) / len(right), 3))
+        mean = rows.mean(axis=0)
+        weights = mean @ noise
+        shown = tuple(float(f"{value:.4g}") for value in weights / max(float(weights @ mean), _FLOOR))
+        found[name] = Direction(weights=shown, agreement=round(sum(right) / len(right), 3))
     return found
 
 
@@ -129,31 +114,3 @@ def _noise(differences: Mapping[str, Array]) -> Array:
     diagonal = np.diag(np.diag(covariance))
     noise = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * diagonal + _FLOOR * np.eye(len(covariance))
     return np.asarray(noise, dtype=np.float64)
-
-
-def find_leans(posterior: Posterior, directions: Mapping[str, Direction], *, agreement: float = 1.0) -> list[Lean]:
-    """Where a reward leans, the surest first.
-
-    Args:
-        posterior: of the weights.
-        directions: in the same features.
-        agreement: dimensions whose direction agrees less with held-out contrasts are left out.
-    """
-    center, covariance = posterior.mean, posterior.covariance
-    found = []
-    for name, direction in directions.items():
-        if direction.agreement >= agreement:
-            along = np.array(direction.difference)
-            nats = float(center @ along)
-            spread = math.sqrt(max(float(along @ covariance @ along), 1e-12))
-            probability = 0.5 * math.erfc(-nats / spread / math.sqrt(2))
-            found.append(Lean(name, posterior.temper * nats, probability))
-    return sorted(found, key=lambda lean: -abs(lean.probability - 0.5))
-
-
-def select_columns(directions: Mapping[str, Direction], kept: Sequence[int]) -> dict[str, Direction]:
-    """Directions in a part of the features, by their places."""
-    return {
-        name: each.model_copy(update={"difference": tuple(each.difference[at] for at in kept)})
-        for name, each in directions.items()
-    }

@@ -19,8 +19,8 @@ from hyperalign.errors import InputError
 from hyperalign.records import Edit, Pair, Record, drop_repeats, prompt_of
 from hyperalign.text import describe_invalid_field
 
-from .directions import Direction, contrast_covariance, learn_directions, load_contrasts, read_contrasts, select_columns
-from .features import Encoder, FeatureSpace, Reading, principal_axes, read_features
+from .directions import Direction, contrast_covariance, learn_directions, load_contrasts, read_contrasts
+from .features import Encoder, FeatureSpace, Reading, comparable_features, principal_axes, read_features
 from .posterior import Array, Context, Observations, Prior
 
 __all__ = [
@@ -63,25 +63,35 @@ class FeatureRow:
     weight: float = 1.0
 
 
-def read_rows(space: FeatureSpace, records: Sequence[Record], encoder: Encoder | None = None) -> list[FeatureRow]:
-    """Read records into features, each text once; a record that repeats an earlier one is left out.
+def read_rows(
+    space: FeatureSpace, records: Sequence[Record], encoder: Encoder | None = None, *, keep_repeats: bool = False
+) -> list[FeatureRow]:
+    """Read records into features, each text once.
 
     Args:
         space: what to read.
         records: anybody's.
         encoder: the one whose axes the space has.
+        keep_repeats: whether a record that repeats an earlier one has a row, too.
 
     Raises:
         InputError: the space needs another encoder.
     """
-    distinct = drop_repeats(records)
+    distinct = records if keep_repeats else drop_repeats(records)
     sides = [_readings(record) for record in distinct]
     readings = list(dict.fromkeys(reading for pair in sides for reading in pair))
     found = dict(zip(readings, read_features(space, readings, encoder), strict=True))
     rows = []
     for record, pair in zip(distinct, sides, strict=True):
         own, *other = (found[reading] for reading in pair)
-        rows.append(FeatureRow(record.id, kind_of(record), own - other[0] if other else own))
+        shown, *beside = (comparable_features(space, reading.text) for reading in pair)
+        if not other:
+            # A text alone is held against the usual ones.
+            values = own * shown
+        else:
+            # What is usual cancels between two texts of one language.
+            values = (own - other[0]) * (1.0 if (shown == beside[0]).all() else shown * beside[0])
+        rows.append(FeatureRow(record.id, kind_of(record), values))
     return rows
 
 
@@ -111,7 +121,7 @@ class RewardPopulation:
         name: for a profile's provenance.
         space: the features.
         prior: of weights over these features.
-        directions: of the dimensions of the shipped space.
+        directions: of the dimensions of the shipped space; none without an encoder.
     """
 
     name: str
@@ -130,7 +140,7 @@ class RewardPopulation:
             covariance=self.prior.covariance[grid],
             contexts={kind: context.select(kept) for kind, context in self.prior.contexts.items()},
         )
-        return RewardPopulation(self.name, space, prior, select_columns(self.directions, kept))
+        return RewardPopulation(self.name, space, prior)
 
     def to_json(self) -> str:
         """Convert to JSON; numbers are rounded to five digits."""

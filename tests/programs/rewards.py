@@ -8,15 +8,26 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hyperalign.profile import LearnedReward, Profile
 from hyperalign.programs.reward import Reward, RewardPopulation, load_population
 from hyperalign.records import Pair, Record
 
-__all__ = ["LONG", "SHORT", "brief_reward", "population", "profile_of"]
+__all__ = ["LONG", "SHORT", "Letters", "brief_reward", "population", "profile_of"]
 
 SHORT = "No. It rains. Stay in."
 LONG = "I would say that it is probably going to rain for the rest of the whole long day."
+
+
+class Letters:
+    """Embeds a text by how often it has each letter."""
+
+    name = "letters"
+
+    def encode(self, items: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        rows = [[text.lower().count(chr(97 + at)) / (len(text) or 1) for at in range(26)] for _, text in items]
+        return np.array(rows, dtype=np.float32)
 
 
 @cache

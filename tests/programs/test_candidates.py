@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from hyperalign.programs.candidates import MAX_TESTED, from_dimensions, proposal_split, records_to_read, shortlist
-from hyperalign.programs.reward import Reward
 from hyperalign.programs.selection import Rules
 from hyperalign.records import Edit, Pair
 from hyperalign.space import Dimension, Space, load_space
-from tests.programs.rewards import LONG, SHORT
 from tests.programs.toys import jam_sample
 
 SPACE = load_space()
@@ -35,20 +33,16 @@ def test_choices_are_tested_for_the_subjects_that_come_up_again_and_for_manner()
     assert {"warm", "brief", "formal"} <= set(names(short))
 
 
-def test_dimensions_in_which_the_reward_leans_are_tested_on_records_that_do_not_show_it() -> None:
-    choices = [
-        CHOICE.model_copy(update={"id": f"c{at}", "chosen": f"{SHORT} {at}", "rejected": f"{LONG} {at}"})
-        for at in range(16)
-    ]
-    reward, shown = Reward.fit(choices), choices[::2]
-    found = from_dimensions(SPACE, choices, choices, shown, reward)
-    apart = {each.hypothesis.id: each.made_from for each in found if each.made_from}
-    assert 1 <= len(apart) <= 3
-    assert set(apart.values()) == {frozenset(f"c{at}" for at in range(0, 16, 2))}
-    usual = {f"space-{name}" for name in names(shortlist(SPACE, choices, MAX_TESTED - 3))}
-    assert {each.hypothesis.id for each in found} == usual | set(apart)
-    few = from_dimensions(SPACE, choices, choices[:15], shown, reward)
-    assert [each.made_from for each in few] == [frozenset()] * MAX_TESTED, "seven choices that agree may be chance"
+def test_what_features_read_is_tested_whole_and_of_the_rest_only_a_few() -> None:
+    choices = [CHOICE, OF_TEA, AGAIN]
+    found = [each.hypothesis.id for each in from_dimensions(SPACE, choices, {"warm", "brief", "weddings", "age"})]
+    assert {"space-warm", "space-brief"} <= set(found)
+    assert "space-weddings" not in found, "no choice touches its subject"
+    assert "space-age" not in found, "an answer's manner says nothing of age"
+    assert len(found) == MAX_TESTED + 2
+    every = from_dimensions(SPACE, choices, set(names(SPACE)), limit=4)
+    assert {"space-warm", "space-music"} <= {each.hypothesis.id for each in every}
+    assert not {"space-weddings", "space-age"} & {each.hypothesis.id for each in every}
 
 
 def test_the_newest_records_are_read_and_those_first_that_made_no_hypothesis() -> None:

@@ -13,15 +13,19 @@ import pytest
 from hyperalign.backends.models.connect import connect
 from hyperalign.backends.models.scorers import open_scorer
 from hyperalign.errors import ModelServerError, UnusableAnswersError
-from hyperalign.programs.candidates import Candidate
+from hyperalign.programs.candidates import Candidate, from_space
 from hyperalign.programs.hypothesis_tests import Screen, fill
 from hyperalign.programs.hypothesis_tests.choice import ChoiceTest
-from hyperalign.programs.hypothesis_tests.likelihood import ExampleTest, LikelihoodTest
+from hyperalign.programs.hypothesis_tests.likelihood import DirectionTest, ExampleTest, LikelihoodTest
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.replies import tally_answers
+from hyperalign.programs.reward import load_population
+from hyperalign.programs.reward.population import adapt_to_encoder
 from hyperalign.records import Edit, Pair, Sample
 from hyperalign.scores import Scorer
+from hyperalign.space import Space, load_space
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, Step, empty_choices, reply
+from tests.programs.rewards import LONG, SHORT, Letters
 from tests.programs.toys import OTHERS, OverlapScorer, jam_sample, make_hypothesis
 
 ADA = [jam_sample(i) for i in range(3)]
@@ -39,6 +43,35 @@ def test_likelihood_speaks_for_the_pole_a_text_fits() -> None:
     assert own.min() > others.max()
     assert matrix.scorer == "overlap@1"
     assert len(scorer.asked) == 6, "each text is read once"
+
+
+def test_features_read_dimensions_of_the_shipped_space_without_a_model() -> None:
+    space = load_space()
+    population = adapt_to_encoder(load_population(), Letters())
+    test = DirectionTest(population, Letters(), space)
+    brief, warm, music = (
+        next(each.hypothesis for each in from_space(space) if each.hypothesis.id == f"space-{name}")
+        for name in ("brief", "warm", "music")
+    )
+    kind = "Oh, how lovely of you to ask, my dear friend! Of course I will, with joy!"
+    choices = [
+        Pair(user="ada", prompt="Rain?", chosen=SHORT, rejected=LONG),
+        Pair(user="ada", prompt="Rain?", chosen=LONG, rejected=SHORT),
+        Pair(user="ada", prompt="Will you come?", chosen=kind, rejected="Attendance is not possible at this time."),
+    ]
+    found = fill(test, [brief, warm, JAM], [*choices, choices[0]], made_from={"space-brief": ["nothing"]})
+    assert found.columns == ("space-brief", "space-warm")
+    assert found.values[0, 0] > 0.1
+    np.testing.assert_allclose(found.values[1], -found.values[0])
+    assert found.values[2, 1] > 0.1
+    np.testing.assert_array_equal(found.values[3], found.values[0])
+    assert test.read_sentences(warm, [kind])[0] > test.read_sentences(warm, ["Attendance is not possible."])[0]
+    cold = warm.model_copy(update={"statement": warm.opposite, "opposite": warm.statement})
+    assert test.read_sentences(cold, [kind])[0] == -test.read_sentences(warm, [kind])[0]
+    other = [each.model_copy(update={"high": f"Not {each.high}"}) for each in space.dimensions if each.name == "warm"]
+    assert not DirectionTest(population, Letters(), Space(name="x", dimensions=other)).applies(warm)
+    assert test.applies(music) == (population.directions["music"].agreement == 1.0)
+    assert not DirectionTest(population, None, space).dimensions
 
 
 def test_likelihood_of_pairs_and_edits_is_the_gain_on_what_was_chosen() -> None:

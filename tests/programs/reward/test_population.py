@@ -1,14 +1,12 @@
 """Feature spaces and priors: what ships, what is estimated from people, and another encoder."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from hyperalign.errors import InputError
 from hyperalign.programs.reward import Reading, RewardPopulation, estimate_population, load_population
-from hyperalign.programs.reward.directions import find_leans, load_contrasts
+from hyperalign.programs.reward.directions import load_contrasts, read_contrasts
 from hyperalign.programs.reward.empirical_bayes import choose_settings, estimate_from_rows
 from hyperalign.programs.reward.features import EDIT_FEATURES, read_features
 from hyperalign.programs.reward.population import (
@@ -19,18 +17,10 @@ from hyperalign.programs.reward.population import (
 from hyperalign.programs.reward.reward import Reward
 from hyperalign.records import Edit, Pair, Sample
 from hyperalign.space import load_space
+from hyperalign.style.features import FEATURES, MARKS
+from tests.programs.rewards import Letters
 
 PLAIN = load_population().without_encoder()
-
-
-class Letters:
-    """Embeds a text by how often it has each letter."""
-
-    name = "letters"
-
-    def encode(self, items: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
-        rows = [[text.lower().count(chr(97 + at)) / (len(text) or 1) for at in range(26)] for _, text in items]
-        return np.array(rows, dtype=np.float32)
 
 
 def test_every_dimension_of_the_space_has_contrasts() -> None:
@@ -45,6 +35,7 @@ def test_most_directions_order_contrasts_that_they_were_not_learned_from() -> No
     assert len(agreed) == len(load_space().dimensions)
     # By chance, an eighth of them would order all three.
     assert np.mean(agreed) > 0.8
+    assert not PLAIN.directions, "measured features alone tell too little"
 
 
 def test_a_population_survives_its_file() -> None:
@@ -75,7 +66,7 @@ def test_features_of_a_draft_say_how_much_was_changed() -> None:
     )
     at = [PLAIN.space.names.index(name) for name in EDIT_FEATURES]
     np.testing.assert_array_equal(same[at], 0.0)
-    np.testing.assert_array_equal(same, alone)
+    np.testing.assert_allclose(same, alone, atol=1e-12)
     dropped, added, grown = longer[at]
     assert dropped <= 0.0
     assert added > 0.5
@@ -101,7 +92,11 @@ def test_an_encoder_that_nobody_knew_learns_axes_from_the_contrasts() -> None:
     records = [Pair(user="u", prompt="", chosen=f"zzz {at} zz", rejected=f"aaa {at} aa") for at in range(6)]
     reward = Reward.fit(records, population=population, encoder=Letters())
     assert reward.prefer("", "zz zz z", "aa aa a").probability > 0.6
-    assert find_leans(reward.posterior, population.directions)
+    readings = [
+        (row @ np.array(population.directions[name].weights)).mean()
+        for name, row in read_contrasts(population.space, Letters()).items()
+    ]
+    np.testing.assert_allclose(readings, 1.0, atol=0.02)
 
 
 def people_with(tastes: NDArray[np.float64], noise: float, seed: int) -> dict[str, list[FeatureRow]]:
@@ -152,3 +147,29 @@ def test_a_repeated_record_is_one_row() -> None:
     again = Edit(user="u", prompt="", draft="Send it.", edited="Please send it.", id="another")
     rows = read_rows(PLAIN.space, [edit, again])
     assert [row.kind for row in rows] == ["edit"]
+
+
+FRENCH = "Elle a encore perdu son parapluie ; j'en ai trois. Le chien du voisin dort chez nous, et cela lui plaît !"
+CHINESE = "她又忘了雨伞，我这里已经有三把了。邻居家的狗住到我们门口来了，谁也不在意。"
+ENGLISH = "She has left her umbrella again; I don't have more than three. The dog from next door sleeps at ours!"
+
+
+@pytest.mark.parametrize("text", [FRENCH, CHINESE])
+def test_english_words_are_no_evidence_in_another_language(text: str) -> None:
+    names = PLAIN.space.names
+    counted = [
+        at
+        for at, name in enumerate(names)
+        if name.startswith("word choice") or (name in FEATURES and FEATURES[name].is_english)
+    ]
+    assert len(counted) == 33
+    read = read_features(PLAIN.space, [Reading("", text), Reading("", ENGLISH), Reading("", f"{text} {text[:20]}")])
+    assert not read[0, counted].any()
+    assert np.count_nonzero(read[1, counted]) > 25
+    (alone,) = read_rows(PLAIN.space, [Sample(user="ada", text=text)])
+    measured = [at for at, name in enumerate(names) if name in PLAIN.space.centers and name not in MARKS]
+    assert not alone.values[measured].any(), "how long its words are tells of the language"
+    (same,) = read_rows(PLAIN.space, [Pair(user="ada", prompt="?", chosen=f"{text} {text[:20]}", rejected=text)])
+    assert same.values[names.index("log_words")] > 0, "between two texts of one language length does tell"
+    (mixed,) = read_rows(PLAIN.space, [Pair(user="ada", prompt="?", chosen=text, rejected=ENGLISH)])
+    assert not mixed.values[measured + counted].any()
