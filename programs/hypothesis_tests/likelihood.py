@@ -168,7 +168,7 @@ class DirectionTest:
         high = next(each.high for each in self._space.dimensions if each.name == name)
         read = read_features(self._population.space, [Reading("", each) for each in sentences], self._encoder)
         readings = read @ self._weights[name]
-        return (readings if hypothesis.statement == high else -readings).tolist()
+        return [float(each) for each in (readings if hypothesis.statement == high else -readings)]
 
 
 class _ScorerTest:
