@@ -1,32 +1,57 @@
-"""Solvers of choices that call no model: the personal reward, its controls, and other people's choices of the items.
+"""Solvers of choices that ask no question: the personal reward, its controls, and other people's choices of the items.
 
-A prior comes from people of the split ``dev``, never from the person of the case, and never from records about the same
-items (or prompts, where there are many): what others think of an item is no personal reward. Only the strategy
-``collaborative`` uses it.
+A reward reads features; with a ``ToneReader`` also how a language model says that a text comes across. A prior comes
+from people of the split ``dev``, never from the person of the case, and never from records about the same items (or
+prompts, where there are many): what others think of an item is no personal reward. Only the strategy ``collaborative``
+uses it.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperalign.concurrency import Progress
 from hyperalign.programs.reward.empirical_bayes import choose_settings, estimate_from_rows
-from hyperalign.programs.reward.features import Encoder, Reading, read_features
+from hyperalign.programs.reward.features import Axes, Encoder, Reading, principal_axes, read_features
 from hyperalign.programs.reward.population import (
     FeatureRow,
     RewardPopulation,
     read_rows,
 )
-from hyperalign.programs.reward.posterior import Posterior
+from hyperalign.programs.reward.posterior import Context, Posterior
 from hyperalign.programs.reward.reward import Reward
 from hyperalign.records import Pair, Record, content_of, drop_repeats, other_text, own_text, prompt_of
+from hyperalign.scores import Message, Scorer
+from hyperalign.space import load_space
+from hyperalign.text import excerpt, fence
 
 from ..cases import Case, PeopleTask, Task, fold_people, hash_text
 
-__all__ = ["CollaborativeSolver", "RewardScores", "RewardSolver"]
+__all__ = ["TONES", "CollaborativeSolver", "RewardScores", "RewardSolver", "ToneReader", "with_tones"]
+
+TONES = (
+    "warm",
+    "humorous",
+    "critical",
+    "formal",
+    "polite",
+    "direct",
+    "emotional",
+    "enthusiastic",
+    "original",
+    "technical",
+)
+"""Dimensions of the shipped space, of manner, that a text is read for."""
+_TONE_WORDS = 80
+# Chosen by the log loss of dev choices, P-Soups Style.
+_TONE_TASTES = 10.0  # the variance of rewards of texts by their tone
+_OTHER_TASTES = 0.2  # what is left of the variance of other features' weights
 
 _FOLDS = 5
 _MOST_PEOPLE = 60  # a prior of more people takes longer, and is hardly better than their items allow
@@ -145,6 +170,105 @@ class RewardSolver:
             rows = tuple(self._rows[content_of(record)] for record in drop_repeats(records))
             self._posteriors[key] = Reward(self.population(case), rows).posterior
         return self._posteriors[key]
+
+
+class ToneReader:
+    """An ``Encoder`` that reads how a text comes across, after what another encoder reads of it.
+
+    A reading is log p(word | prompt, text) - log p(opposite | prompt, text) in nats, by the first words of the poles of
+    a dimension, such as "Warm" and "Cold". A text is read once for all words; most are one or two tokens.
+
+    Args:
+        scorer: gives log-probabilities of words.
+        encoder: what it reads comes first; None for readings alone.
+        progress: told of the texts that were read.
+    """
+
+    def __init__(self, scorer: Scorer, *, encoder: Encoder | None = None, progress: Progress | None = None) -> None:
+        self._scorer = scorer
+        self._encoder = encoder
+        self._progress = progress
+        poles = {each.name: each.poles for each in load_space().dimensions}
+        self._words = [pole.split()[0] for name in TONES for pole in (poles[name].high, poles[name].low)]
+        asked = hashlib.sha256(json.dumps([self._words, _ask_tone("", ""), _TONE_WORDS]).encode()).hexdigest()
+        own = f"{scorer.name} tones {asked[:8]}"
+        self.name = f"{encoder.name} + {own}" if encoder is not None else own
+
+    def encode(self, items: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """What the other encoder gives, and the readings; see ``Encoder``.
+
+        Raises:
+            ContextLengthError: a prompt does not fit the scorer.
+            ModelServerError: a model could not be reached.
+        """
+        rows = self.read(items)
+        return rows if self._encoder is None else np.hstack([self._encoder.encode(items), rows])
+
+    def read(self, items: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """The readings alone, in nats, shape (n, tones).
+
+        Args:
+            items: prompt and text of each.
+        """
+        rows = np.zeros((len(items), len(TONES)), np.float32)
+        for at, (prompt, text) in enumerate(items):
+            logs = np.array([score.logprob for score in self._scorer.score(_ask_tone(prompt, text), self._words)])
+            rows[at] = logs[0::2] - logs[1::2]
+            if self._progress is not None:
+                self._progress("texts", at + 1, len(items))
+        return rows
+
+
+def with_tones(base: RewardPopulation, reader: ToneReader, items: Sequence[tuple[str, str]]) -> RewardPopulation:
+    """A population that also expects tastes for tone, independent of all others.
+
+    They are expected along the ways in which texts differ in tone: the weight of a principal component of the readings
+    varies with the square of the component's variance.
+
+    Args:
+        base: has the axes of the reader's other encoder.
+        reader: the new population's encoder.
+        items: prompt and text of each of some texts; who chose them does not matter.
+    """
+    raw = reader.read(items).astype(np.float64)
+    tones = principal_axes(reader.name, raw, np.full(len(raw), 1 / len(raw)), len(TONES))
+    known = base.space.encoder_axes or Axes(name="", mean=(), axes=())
+    before, after = (0.0,) * len(known.mean), (0.0,) * len(TONES)
+    axes = (*((*axis, *after) for axis in known.axes), *((*before, *axis) for axis in tones.axes))
+    space = base.space.with_encoder(Axes(name=reader.name, mean=(*known.mean, *tones.mean), axes=axes))
+    old = [space.names.index(name) for name in base.space.names]
+    grid, size = np.ix_(old, old), len(space.names)
+    new = np.setdiff1d(np.arange(size), old)
+
+    def place(mean: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = np.zeros(size)
+        found[old] = mean
+        return found
+
+    def widen(square: NDArray[np.float64], variances: float | NDArray[np.float64] = 1.0) -> NDArray[np.float64]:
+        found = np.zeros((size, size))
+        found[grid], found[new, new] = square, variances
+        return found
+
+    # A component has variance one, so the squared length of its axis is one over the readings' variance along it.
+    strengths = np.array([1 / np.sum(np.square(axis)) for axis in tones.axes]) ** 2
+    tastes = _TONE_TASTES * strengths / max(float(strengths.sum()), 1e-12)
+    contexts = {
+        kind: Context(place(each.mean), widen(each.within), None if each.shared is None else widen(each.shared))
+        for kind, each in base.prior.contexts.items()
+    }
+    covariance = widen(_OTHER_TASTES * base.prior.covariance, tastes)
+    prior = replace(base.prior, mean=place(base.prior.mean), covariance=covariance, contexts=contexts)
+    return RewardPopulation(f"{base.name} with tones", space, prior)
+
+
+def _ask_tone(prompt: str, text: str) -> list[Message]:
+    shown = [fence(excerpt(prompt, _TONE_WORDS), "prompt")] if prompt else []
+    shown += [fence(excerpt(text, _TONE_WORDS), "answer"), "This answer comes across as:"]
+    return [
+        {"role": "system", "content": "You say in one word how an answer comes across."},
+        {"role": "user", "content": "\n\n".join(shown)},
+    ]
 
 
 class CollaborativeSolver:
