@@ -3,8 +3,9 @@
 A person is a trait and eight pairs of statements that they would and would not make. True by construction is the
 trait's own description; false are its opposite, as the model writes it, and the descriptions of other traits. The
 figure is the area under the curve of the findings' strength (a gain in its standard errors), pooled over people, with a
-bootstrap over traits. For the null, chosen and rejected are exchanged at random in the same pairs. Log-probabilities
-are kept in the cache of scores, so that a run that was stopped goes on. It prints Markdown. Run it from the
+bootstrap over traits. It is given against the opposites alone as well, since some other description may be true of a
+person too. For the null, chosen and rejected are exchanged at random in the same pairs. Log-probabilities and
+embeddings are kept in the cache, so that a run that was stopped goes on. It prints Markdown. Run it from the
 repository's folder with: python -m benches.audit --data ../shared/data/anthropic_persona
 """
 
@@ -16,17 +17,23 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
+import dspy
 import numpy as np
 
 from hyperalign.backends.models.connect import connect
+from hyperalign.backends.models.encoders import DEFAULT_ENCODER, open_encoder
 from hyperalign.backends.models.scorers import open_scorer
 from hyperalign.evals.cases import Split
 from hyperalign.evals.tasks.traits import GOLD, Traits
-from hyperalign.programs.audit import Audit, Finding
+from hyperalign.programs.audit import Audit, EmbeddingTest, Finding
 from hyperalign.records import Pair, Record
 
 __all__ = ["Person", "area", "bootstrap", "find_people", "main"]
+
+Kind = Literal["true", "opposite", "other"]
+"""A description of the person's trait, its opposite, or a description of another trait."""
 
 OTHER_PEOPLE = 2
 DRAWS = 2_000
@@ -98,19 +105,27 @@ def bootstrap(groups: Mapping[str, Sequence[tuple[bool, float]]], seed: int = 0)
     return float(low), float(high)
 
 
-def _report(found: Sequence[tuple[str, bool, Finding]], coins: Sequence[Finding]) -> Iterator[str]:
-    groups: dict[str, list[tuple[bool, float]]] = {}
-    for trait, true, finding in found:
-        groups.setdefault(trait, []).append((true, finding.strength))
-    strengths = [each for some in groups.values() for each in some]
-    figure = area([x for true, x in strengths if true], [x for true, x in strengths if not true])
-    low, high = bootstrap(groups)
-    yield f"| audit, {len(groups)} traits (statements) | holds | not shown | contradicted |\n|---|---|---|---|"
-    for name, wanted in (("true", True), ("false", False)):
-        some = [finding for _, true, finding in found if true == wanted]
-        yield _row(f"{name} ({len(some)})", some)
+def _report(found: Sequence[tuple[str, Kind, Finding]], coins: Sequence[Finding]) -> Iterator[str]:
+    traits = {trait for trait, _, _ in found}
+    yield f"| audit, {len(traits)} traits (statements) | holds | not shown | contradicted |\n|---|---|---|---|"
+    for kind in get_args(Kind):
+        some = [finding for _, each, finding in found if each == kind]
+        yield _row(f"{kind} ({len(some)})", some)
     yield _row(f"coins ({len(coins)})", coins)
-    yield f"\nArea under the curve: {figure:.2f} ({low:.2f} to {high:.2f})"
+    yield "\n| area under the curve | figure | 95 % |\n|---|---|---|"
+    for name, false in (
+        ("all", ("opposite", "other")),
+        ("opposites alone", ("opposite",)),
+        ("others alone", ("other",)),
+    ):
+        groups: dict[str, list[tuple[bool, float]]] = {}
+        for trait, kind, finding in found:
+            if kind == "true" or kind in false:
+                groups.setdefault(trait, []).append((kind == "true", finding.strength))
+        strengths = [each for some in groups.values() for each in some]
+        figure = area([x for true, x in strengths if true], [x for true, x in strengths if not true])
+        low, high = bootstrap(groups)
+        yield f"| {name} | {figure:.2f} | {low:.2f} to {high:.2f} |"
 
 
 def _row(name: str, some: Sequence[Finding]) -> str:
@@ -120,28 +135,38 @@ def _row(name: str, some: Sequence[Finding]) -> str:
     return f"| {name} | {' | '.join(f'{share:.0%}' for share in shares)} |"
 
 
+def _open(asked: argparse.Namespace, lm: dspy.LM) -> Audit:
+    if asked.reading == "embedding":
+        return Audit(lm=lm, test=EmbeddingTest(open_encoder(asked.encoder)))
+    encoder = open_encoder(asked.encoder) if asked.reading == "both" else None
+    return Audit(open_scorer(asked.model), lm=lm, encoder=encoder)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the folder of <trait>.jsonl files")
     parser.add_argument("--split", choices=("dev", "test"), default="dev")
     parser.add_argument("--model", default="local:qwen2.5-coder-1.5b-instruct")
+    parser.add_argument("--encoder", default=DEFAULT_ENCODER)
+    parser.add_argument("--reading", choices=("both", "likelihood", "embedding"), default="both")
     parser.add_argument("--each", type=int, default=2, help="people of a trait")
     asked = parser.parse_args()
     people = find_people(asked.data, asked.split, asked.each)
     lm = connect(asked.model)
-    audit = Audit(open_scorer(asked.model), lm=lm)
+    audit = _open(asked, lm)
     golds = [GOLD[trait] for trait in dict.fromkeys(person.trait for person in people)]
     opposites = audit.write_opposites(golds)
     poles = {**opposites, **{other: gold for gold, other in opposites.items()}}
-    found: list[tuple[str, bool, Finding]] = []
+    found: list[tuple[str, Kind, Finding]] = []
     coins: list[Finding] = []
     for number, person in enumerate(people, start=1):
         own = GOLD[person.trait]
         statements = [*golds, *([opposites[own]] if own in opposites else [])]
         given = {"statements": statements, "others": person.others, "opposites": poles}
         findings = audit(records=person.records, **given).findings
-        found += [(person.trait, finding.statement == own, finding) for finding in findings]
+        kinds: dict[str, Kind] = {own: "true", opposites.get(own, ""): "opposite"}
+        found += [(person.trait, kinds.get(finding.statement, "other"), finding) for finding in findings]
         # The same texts, whose log-probabilities are known.
         coins += audit(records=exchange(person.records, f"{number}"), **given).findings
         print(f"{number} of {len(people)}", file=sys.stderr, flush=True)

@@ -4,6 +4,9 @@ Each statement is tested on the person's records against its opposite, by the te
 p for either side. Under the null hypothesis the texts of a choice may be exchanged (sign flips, Fisher 1935), as they
 are and minus what other people prefer, and a text may be anybody's (permutations of Welch's t). The false-discovery
 rate over all statements is held by the step-up procedure of Benjamini and Hochberg (1995).
+
+An exchange turns the sign of a cell and leaves its size, so that cells may be weighted by whatever does not depend on
+which text was chosen: here, by how far the two texts are about the statement at all.
 """
 
 from __future__ import annotations
@@ -14,26 +17,29 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import dspy
+import numpy as np
+from numpy.typing import NDArray
 
 from hyperalign.concurrency import Progress, concurrency_of
 from hyperalign.errors import InputError, ModelOutputError
 from hyperalign.profile import Evidence, Hypothesis, TestResult
-from hyperalign.records import Record, are_choices, drop_repeats, own_text, split_by_kind
+from hyperalign.records import Record, are_choices, other_text, own_text, pass_over, split_by_kind
 from hyperalign.scores import Message, ScoreMatrix, Scorer
 from hyperalign.text import fence
 
 from .adapters import PlainAdapter
 from .answer_parsing import parse_sentence
 from .evidence import find_evidence
-from .hypothesis_tests import HypothesisTest, fill
+from .hypothesis_tests import Done, HypothesisTest, average, fill
 from .hypothesis_tests.choice import ChoiceTest, WhichFits
 from .hypothesis_tests.likelihood import LikelihoodTest
 from .program import Call, Compute, Parallel, Program, Steps, resolve_model, run_steps
+from .reward import Encoder
 from .selection.effects import estimate_effects, group_by_choices, permutation_p
 from .selection.rules import Z_90, Rules, make_result, reverse, round_figure
 from .selection.samples import judge_samples
 
-__all__ = ["Audit", "Finding", "Opposite"]
+__all__ = ["Audit", "EmbeddingTest", "Finding", "Opposite"]
 
 Verdict = Literal["holds", "contradicted", "not shown"]
 _MAX_WORDS = 40
@@ -57,6 +63,8 @@ _DEMONSTRATIONS = (
     ("Trusts first impressions.", "Waits for evidence before judging."),
     ("Believes that rules must be kept.", "Believes that rules may be broken."),
 )
+# Texts and statements are embedded as answers to one prompt, so that they differ in what they say alone.
+_ABOUT = "Say something about yourself."
 
 
 @dataclass(frozen=True)
@@ -87,12 +95,71 @@ class Finding:
         return 2 * Z_90 * self.test.gain / (self.test.high - self.test.low)
 
 
+class EmbeddingTest:
+    """Tests statements on choices by embeddings of texts and of the two poles.
+
+    A cell is how far the chosen text minus the rejected one points from the opposite to the statement (a cosine), times
+    how far the texts are about what the statement is about: the cosine of their mean with that of the poles, or 0 where
+    that is negative. Without the second factor a taste for one thing is read as a taste for everything. Texts are
+    centered on the mean of all people, statements on the mean of themselves and of some others.
+
+    Args:
+        encoder: embeds texts.
+    """
+
+    name = "embedding"
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+
+    @property
+    def scorer(self) -> str:
+        """The encoder's name."""
+        return self._encoder.name
+
+    def applies(self, hypothesis: Hypothesis) -> bool:
+        """Statements with an opposite."""
+        return hypothesis.kind == "statement" and bool(hypothesis.opposite)
+
+    def cells(
+        self, records: Sequence[Record], hypotheses: Sequence[Hypothesis], wanted: NDArray[np.bool_], done: Done
+    ) -> NDArray[np.float64]:
+        """Cosines, from -1 to 1; NaN where there is no other text."""
+        values = np.full(wanted.shape, math.nan)
+        paired = [row for row, record in enumerate(records) if other_text(record) is not None]
+        if paired:
+            sides = self._embed([text for row in paired for text in (own_text(records[row]), other_text(records[row]))])
+            sides = sides.reshape(len(paired), 2, -1)
+            people: dict[str, list[NDArray[np.float64]]] = {}
+            for row, pair in zip(paired, sides, strict=True):
+                people.setdefault(records[row].user, []).append(pair.mean(axis=0))
+            sides = sides - np.mean([np.mean(some, axis=0) for some in people.values()], axis=0)
+            poles = self._embed([pole for each in hypotheses for pole in (each.statement, each.opposite)])
+            known = self._embed([pole for pair in _DEMONSTRATIONS for pole in pair])
+            poles = (poles - np.vstack([known, poles]).mean(axis=0)).reshape(len(hypotheses), 2, -1)
+            leans = _cosines(sides[:, 0] - sides[:, 1], poles[:, 0] - poles[:, 1])
+            values[paired] = leans * np.maximum(_cosines(sides.mean(axis=1), poles.mean(axis=1)), 0.0)
+        done(len(records))
+        return np.where(wanted, values, math.nan)
+
+    def _embed(self, texts: Sequence[str | None]) -> NDArray[np.float64]:
+        return np.asarray(self._encoder.encode([(_ABOUT, text or "") for text in texts]), dtype=np.float64)
+
+
+def _cosines(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shape (left, right)."""
+    units = [rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (left, right)]
+    return np.asarray(units[0] @ units[1].T, dtype=np.float64)
+
+
 class Audit(Program):
     """Tests statements from elsewhere on a person's records.
 
     Args:
         scorer: gives log-probabilities of statements after texts. With one, the model writes each statement's opposite.
         lm: the model; DSPy's configured one if None. Without a scorer it is asked which text each statement fits.
+        encoder: reads choices as well, by ``EmbeddingTest``; the two readings count alike.
+        test: reads choices in place of scorer, model and encoder.
         rules: the false-discovery rate and the fewest records.
         words: how many words of a record are read for log-probabilities.
     """
@@ -102,6 +169,8 @@ class Audit(Program):
         scorer: Scorer | None = None,
         *,
         lm: dspy.LM | None = None,
+        encoder: Encoder | None = None,
+        test: HypothesisTest | None = None,
         rules: Rules | None = None,
         words: int = 50,
     ) -> None:
@@ -111,6 +180,8 @@ class Audit(Program):
         self.question = WhichFits(lm)
         self._scorer = scorer
         self._lm = lm
+        self._embedding = None if encoder is None else EmbeddingTest(encoder)
+        self._given = test
         self._rules = rules or Rules()
         self._words = words
 
@@ -132,7 +203,8 @@ class Audit(Program):
             progress: called as records are read.
 
         Returns:
-            ``findings``, one for each distinct statement, in order.
+            ``findings``, one for each distinct statement, in order; and ``skipped``, the ids of records that teach
+            nothing beside the others, each with the reason.
 
         Raises:
             InputError: there is no statement, or the records are not one person's.
@@ -156,7 +228,7 @@ class Audit(Program):
                 remedy="Give at least one statement, and the records of the one person that it is about.",
             )
         poles = dict(opposites or {})
-        if self._scorer is not None:
+        if any(each is not None for each in (self._scorer, self._embedding, self._given)):
             poles |= yield from self._write_all([each for each in said if each not in poles])
         hypotheses = [
             # Of the space, as that is what may be turned around.
@@ -165,9 +237,11 @@ class Audit(Program):
             )
             for at, each in enumerate(said)
         ]
-        own = drop_repeats(records)
+        skipped = pass_over(records)
+        # In an order of their own: which text stands beside which must not depend on how they were given.
+        own = sorted((record for record in records if record.id not in skipped), key=lambda each: each.id)
         findings = yield Compute(lambda: self._test(hypotheses, own, others, users[0], progress))
-        return dspy.Prediction(findings=findings)
+        return dspy.Prediction(findings=findings, skipped=skipped)
 
     def write_opposites(self, statements: Sequence[str]) -> dict[str, str]:
         """The opposite of each statement, as the model writes it; those that it wrote none of are left out.
@@ -216,8 +290,11 @@ class Audit(Program):
         found: dict[str, list[Finding]] = {hypothesis.id: [] for hypothesis in hypotheses}
         for some in kinds:
             against = [other for other in others if are_choices([other]) == are_choices(some)]
-            test = self._choose_test(some, against)
-            matrix = fill(test, hypotheses, [*some, *against], made_from={}, progress=progress)
+            matrices = [
+                fill(test, hypotheses, [*some, *against], made_from={}, user=user, progress=progress)
+                for test in self._choose_tests(some, against)
+            ]
+            matrix = average(matrices)
             judge = _judge_choices if are_choices(some) else _judge_texts
             tested = [each for each in hypotheses if each.id in matrix.columns]
             judged = dict(zip((each.id for each in tested), judge(tested, matrix, user, self._rules), strict=True))
@@ -253,7 +330,15 @@ class Audit(Program):
         verdict: Verdict = "not shown" if reason else "contradicted" if turned else "holds"
         return Finding(hypothesis.statement, verdict, result, tuple(quoted.evidence), opposite, reason)
 
-    def _choose_test(self, records: Sequence[Record], others: Sequence[Record]) -> HypothesisTest:
+    def _choose_tests(self, records: Sequence[Record], others: Sequence[Record]) -> list[HypothesisTest]:
+        if not are_choices(records):
+            return [self._choose_model_test(records, others)]
+        if self._given is not None:
+            return [self._given]
+        also = [] if self._embedding is None else [self._embedding]
+        return [self._choose_model_test(records, others), *also]
+
+    def _choose_model_test(self, records: Sequence[Record], others: Sequence[Record]) -> HypothesisTest:
         if self._scorer is not None:
             return LikelihoodTest(self._scorer, words=self._words)
         # A text is shown beside another person's, and that one beside the next person's.

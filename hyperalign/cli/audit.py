@@ -10,6 +10,7 @@ import typer
 
 from .options import (
     DEFAULT_OPTIONS,
+    EncoderOption,
     JsonOption,
     ModelOptions,
     PopulationOption,
@@ -48,6 +49,7 @@ def audit(
     user: UserOption = None,
     models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
+    encoder: EncoderOption = None,
     population: PopulationOption = None,
     store: StoreOption = None,
     skip_bad: SkipBad = False,
@@ -66,11 +68,11 @@ def audit(
     from hyperalign.programs.audit import Audit
     from hyperalign.programs.fitting import REFERENCE_RECORDS
     from hyperalign.programs.replies import tally_answers
-    from hyperalign.records import split_by_kind
+    from hyperalign.records import are_choices, split_by_kind
     from hyperalign.store import Store
 
-    from .session import choose_population, open_models
-    from .terminal import print_json, report_undecided, reporter
+    from .session import choose_encoder, choose_population, open_models
+    from .terminal import print_json, report_passed_over, report_undecided, reporter
 
     said = read_statements(statements)
     redactor = find_redactor(redact)
@@ -86,9 +88,13 @@ def audit(
     ]
     with reporter(quiet=as_json) as report, budget.step("audit"), tally_answers() as tally:
         lm, reads = open_models(models, scorer, budget, report)
+        embeds = choose_encoder(encoder, budget, report) if any(are_choices([each]) for each in records) else None
         with dspy.context(lm=lm):
-            found = Audit(reads)(statements=said, records=records, others=against, progress=report).findings
+            program = Audit(reads, encoder=embeds)
+            audit = program(statements=said, records=records, others=against, progress=report)
+    found = audit.findings
     report_undecided(tally.asked, tally.undecided)
+    report_passed_over(audit.skipped)
     if as_json:
         print_json({"user": records[0].user, "findings": [_told(each) for each in found]})
         return

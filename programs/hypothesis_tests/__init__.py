@@ -7,8 +7,9 @@ kept only if all its cells support it, so the false-discovery rate holds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -16,10 +17,10 @@ from numpy.typing import NDArray
 
 from hyperalign.concurrency import Progress
 from hyperalign.profile import Hypothesis
-from hyperalign.records import Record, other_text
+from hyperalign.records import Record, fingerprint, other_text
 from hyperalign.scores import Row, ScoreMatrix, welch_t
 
-__all__ = ["Done", "HypothesisTest", "Screen", "fill", "pick_rows"]
+__all__ = ["Done", "HypothesisTest", "Screen", "average", "fill", "pick_rows"]
 
 Done = Callable[[int], None]
 """Called with the number of rows that are finished."""
@@ -77,7 +78,7 @@ def fill(
         records: the person's and other people's.
         made_from: by hypothesis id, the ids of the records it was made from.
         user: the person whose records those ids are, as other people's records may have the same ids; anybody's if
-            None.
+            None. Their rows say when the records were made, and what they share with each other.
         progress: called as records are finished.
 
     Returns:
@@ -95,8 +96,36 @@ def fill(
     wanted = np.array([[is_wanted(h, r) for h in columns] for r in records], dtype=np.bool_)
     empty = not columns or not records
     values = np.empty((len(records), len(columns))) if empty else test.cells(records, columns, wanted, done)
-    rows = tuple(Row(record.id, record.user, other_text(record) is not None) for record in records)
-    return ScoreMatrix(test.name, test.scorer, rows, tuple(h.id for h in columns), values)
+    rows = [Row(record.id, record.user, other_text(record) is not None) for record in records]
+    # Of other people's records nothing more need be known.
+    rows = [
+        replace(row, time=record.time, shares=fingerprint(record)) if record.user == user else row
+        for row, record in zip(rows, records, strict=True)
+    ]
+    return ScoreMatrix(test.name, test.scorer, tuple(rows), tuple(h.id for h in columns), values)
+
+
+def average(matrices: Sequence[ScoreMatrix]) -> ScoreMatrix:
+    """The mean of several tests of the same records, each in the root mean square of its cells of a statement.
+
+    A statement that some of them could not test has the mean of the others; that of one test alone is as it was.
+
+    Args:
+        matrices: at least one; rows are the same records.
+    """
+    if len(matrices) == 1:
+        return matrices[0]
+    columns = tuple(dict.fromkeys(column for matrix in matrices for column in matrix.columns))
+    values = np.full((len(matrices), len(matrices[0].rows), len(columns)), math.nan)
+    for cells, matrix in zip(values, matrices, strict=True):
+        squares = np.nan_to_num(matrix.values**2)
+        sizes = np.sqrt(squares.sum(axis=0) / np.maximum(1, (~np.isnan(matrix.values)).sum(axis=0)))
+        at = [columns.index(column) for column in matrix.columns]
+        cells[:, at] = matrix.values / np.where(sizes > 0, sizes, 1.0)
+    known = ~np.isnan(values)
+    mean = np.where(known.any(axis=0), np.nan_to_num(values).sum(axis=0) / np.maximum(1, known.sum(axis=0)), math.nan)
+    test, scorer = (" + ".join(names) for names in zip(*((each.test, each.scorer) for each in matrices), strict=True))
+    return ScoreMatrix(test, scorer, matrices[0].rows, columns, mean)
 
 
 @dataclass(frozen=True, slots=True)

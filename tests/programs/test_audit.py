@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import dspy
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from hyperalign.backends.models.connect import connect
 from hyperalign.errors import InputError
-from hyperalign.programs.audit import Audit
+from hyperalign.profile import Hypothesis
+from hyperalign.programs.audit import Audit, EmbeddingTest
+from hyperalign.programs.hypothesis_tests import fill
 from hyperalign.records import Pair, Record
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 
@@ -24,7 +29,7 @@ def choices(count: int, user: str = "ada") -> list[Record]:
         Pair(
             user=user,
             id=f"{user}{at}",
-            prompt="?",
+            prompt=f"What of day {at}?",
             chosen=f"Toast with marmalade, or jam, on day {at}.",
             rejected=f"The engine lost oil, and there was smoke, on day {at}.",
         )
@@ -117,6 +122,93 @@ def test_an_untested_finding_has_no_strength() -> None:
     found = Audit(OverlapScorer())(statements=[JAM], records=choices(2), opposites=OPPOSITES).findings[0]
     assert (found.test, found.strength) == (None, 0.0)
     assert not math.isnan(found.strength)
+
+
+class WordEncoder:
+    """Counts a few words: what a text is about, and whether it is for or against it."""
+
+    name = "words@1"
+    words = ("jam", "trains", "chess", "love", "hate")
+
+    def __init__(self) -> None:
+        self.read: list[tuple[str, str]] = []
+
+    def encode(self, items: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        self.read += items
+        return np.array([[text.lower().count(word) for word in self.words] for _, text in items], dtype=np.float32)
+
+
+def tastes(topic: str, user: str, count: int = 8) -> list[Pair]:
+    return [
+        Pair(
+            user=user,
+            id=f"{user}{at}",
+            prompt="?",
+            chosen=f"I love {topic} on day {at}.",
+            rejected=f"I hate {topic} on day {at}.",
+        )
+        for at in range(count)
+    ]
+
+
+LOVES = {"Loves jam.": "Hates jam.", "Loves trains.": "Hates trains.", "Loves chess.": "Hates chess."}
+CROWD = [*tastes("trains", "bruno", 2), *tastes("chess", "chiara", 2)]
+
+
+def embedding_cells(records: Sequence[Record]) -> NDArray[np.float64]:
+    hypotheses = [
+        Hypothesis(id=one, statement=one, opposite=other, aspect="background", source="space")
+        for one, other in LOVES.items()
+    ]
+    return fill(EmbeddingTest(WordEncoder()), hypotheses, records, made_from={}).values
+
+
+def test_a_taste_for_one_thing_is_not_a_taste_for_everything() -> None:
+    cells = embedding_cells([*tastes("jam", "ada"), *CROWD])
+    assert (cells[:8, 0] > 0.3).all()
+    assert (cells[:8, 1:] == 0).all(), "what the texts are not about"
+    assert (cells[8:10, 1] > 0.3).all(), "others are read as well"
+    found = Audit(test=EmbeddingTest(WordEncoder()))(
+        statements=["Loves jam.", "Hates jam.", "Loves trains."],
+        records=tastes("jam", "ada"),
+        others=CROWD,
+        opposites=LOVES | {"Hates jam.": "Loves jam."},
+    ).findings
+    assert [each.verdict for each in found] == ["holds", "contradicted", "not shown"]
+    assert found[0].strength > 0 > found[2].strength, "others choose for trains, and this person does not"
+    assert found[0].evidence
+
+
+def test_an_exchange_of_texts_turns_the_sign_of_an_embeddings_cell_alone() -> None:
+    pairs = tastes("jam", "ada")
+    turned = [pair.model_copy(update={"chosen": pair.rejected, "rejected": pair.chosen}) for pair in pairs]
+    assert np.allclose(embedding_cells([*turned, *CROWD])[:8], -embedding_cells([*pairs, *CROWD])[:8])
+    mixed = [*turned[:4], *pairs[4:]]
+    found = Audit(test=EmbeddingTest(WordEncoder()))(
+        statements=["Loves jam."], records=mixed, others=CROWD, opposites=LOVES
+    ).findings
+    assert found[0].verdict == "not shown"
+
+
+def test_choices_are_read_by_the_scorer_and_the_encoder_alike() -> None:
+    given = {"statements": [JAM, OIL], "records": choices(8), "others": [*OTHERS], "opposites": OPPOSITES}
+    encoder = WordEncoder()
+    found = Audit(OverlapScorer(), encoder=encoder)(**given).findings
+    assert [each.verdict for each in found] == ["holds", "contradicted"]
+    assert found[0].test.test == "likelihood + embedding"
+    assert found[0].test.scorer == "overlap@1 + words@1"
+    assert {prompt for prompt, _ in encoder.read} == {"Say something about yourself."}
+    scored = Audit(OverlapScorer())(**given).findings[0].test
+    assert (scored.test, scored.scorer) == ("likelihood", "overlap@1")
+
+
+def test_texts_are_not_read_by_the_encoder() -> None:
+    encoder = WordEncoder()
+    samples = [jam_sample(at) for at in range(6)]
+    found = Audit(OverlapScorer(), encoder=encoder)(
+        statements=[JAM], records=samples, others=[*OTHERS], opposites=OPPOSITES
+    ).findings
+    assert (found[0].verdict, found[0].test.test, encoder.read) == ("holds", "likelihood", [])
 
 
 @pytest.mark.parametrize(("statements", "records"), [([" "], choices(3)), ([JAM], []), ([JAM], [*choices(2), *OTHERS])])

@@ -9,7 +9,7 @@ import pytest
 
 from hyperalign.cli.audit import read_statements
 from hyperalign.errors import InputError
-from hyperalign.records import Pair
+from hyperalign.records import Pair, Sample
 from hyperalign.store import Store
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 from tests.hyperalign.cli.conftest import Run
@@ -77,6 +77,18 @@ def test_without_files_the_records_of_the_store_are_read(run: Run, model: list[s
     done = run("audit", "memories.txt", "--user", "mira", *model)
     assert done.code == 0, done.err
     assert "Likes sweet things." in done.out
+
+
+def test_an_encoder_is_opened_for_choices_alone(run: Run, model: list[str], tmp_path: Path) -> None:
+    (tmp_path / "memories.txt").write_text("Likes sweet things.\nLikes machines.\n")
+    (tmp_path / "choices.jsonl").write_text("".join(f"{pair.model_dump_json()}\n" for pair in PAIRS))
+    (tmp_path / "texts.jsonl").write_text(
+        "".join(f"{Sample(user='mira', text=pair.chosen).model_dump_json()}\n" for pair in PAIRS)
+    )
+    asked = ["--user", "mira", *model, "--encoder", "local:nothing-of-that-name"]
+    run("audit", "memories.txt", "choices.jsonl", *asked).refused(5, "nothing-of-that-name")
+    done = run("audit", "memories.txt", "texts.jsonl", *asked)
+    assert done.code == 0, done.err
 
 
 def test_statements_are_read_from_lists_and_from_exports(tmp_path: Path) -> None:
