@@ -6,7 +6,8 @@ They come from the store, from a folder, or from the example people that ship.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib import resources
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -14,7 +15,16 @@ from typing import Protocol
 
 from .errors import InputError, RecordError, UserIdError
 from .reading import parse_line, read_records
-from .records import Record, add_rated_pairs, are_choices, check_user, drop_repeats, prompt_of
+from .records import (
+    Record,
+    add_rated_pairs,
+    are_choices,
+    check_user,
+    drop_repeats,
+    fingerprint,
+    group_dependent,
+    prompt_of,
+)
 
 __all__ = ["FolderPopulation", "Population", "ShippedPopulation", "StorePopulation", "choose_reference_records"]
 
@@ -115,13 +125,22 @@ def choose_reference_records(population: Population, user: str, like: Sequence[R
     people: dict[str, list[Record]] = {}
     for record in _of_same_kind(population.records(user), like):
         people.setdefault(record.user, []).append(record)
-    people = {name: drop_repeats(people[name]) for name in sorted(people, key=_hashed)}
-    for theirs in people.values():
-        theirs.sort(key=lambda record: prompt_of(record) not in prompts)
+    people = {name: _independent_first(people[name], prompts) for name in sorted(people, key=_hashed)}
     # Person 1 starts with prompt 1, person 2 with prompt 2, …, so that few records cover many prompts.
     turned = [theirs[i % len(theirs) :] + theirs[: i % len(theirs)] for i, theirs in enumerate(people.values())]
     in_turn = chain.from_iterable(zip_longest(*turned))
     return [record for record in in_turn if record is not None][:count]
+
+
+def _independent_first(records: Sequence[Record], prompts: Collection[str]) -> list[Record]:
+    """One person's distinct records: those that answer some prompts first, but one of each question before others."""
+    distinct = drop_repeats(records)
+    distinct.sort(key=lambda record: prompt_of(record) not in prompts)
+    met, places = Counter[int](), dict[str, int]()
+    for record, group in zip(distinct, group_dependent([fingerprint(each) for each in distinct]), strict=True):
+        places[record.id] = met[group]
+        met[group] += 1
+    return sorted(distinct, key=lambda record: places[record.id])
 
 
 def _hashed(name: str) -> str:

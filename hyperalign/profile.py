@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .errors import ProfileError
-from .records import Record, Sample, check_user, quotable_text
+from .records import Fingerprint, Record, Sample, check_user, group_dependent, quotable_text, weigh
 from .text import describe_invalid_field
 
 __all__ = [
@@ -42,11 +42,12 @@ EXAMPLE_ID: Final = "example-"
 """Prefixes of the ids of hypotheses that are a pole of a dimension, and of those that are an example."""
 _SURE: Final = 0.75
 _ENOUGH: Final = 8
+_ONE: Final = {"texts": "text", "choices": "choice", "questions with choices": "question with choices"}
 _USUAL_ALPHA: Final = 0.05
 _SHOWN_CHANGE: Final = 0.05
 """A weight of the reward that moved by less, in nats, is no difference worth a line."""
 # The key is JSON's own: inside a string its quotes would be escaped.
-_NUMBERS: Final = re.compile(r'"values": \[[^\]]*\]')
+_NUMBERS: Final = re.compile(r'"(?:values|shares)": \[[^\]]*\]')
 
 Aspect = Literal["communication", "personality", "style", "preference", "background"]
 
@@ -149,6 +150,11 @@ class RewardRow(_Noun):
 
     record: Annotated[str, Field(description="the id of the record")]
     kind: Literal["choice", "edit", "text"]
+    time: Annotated[datetime | None, Field(description="when the record came to be; null: not known")] = None
+    shares: Annotated[
+        Fingerprint | None,
+        Field(description="hashes of its texts, equal where it shares what it teaches with other records"),
+    ] = None
     values: Annotated[list[float], Field(description="in standard deviations, in the order of the weights")]
 
 
@@ -234,20 +240,28 @@ class Profile(_Noun):
     def thin(self) -> str:
         """Why the profile may rest on chance, in plain words; empty if there were enough records."""
         origin = self.provenance
-        texts, choices = len(origin.records) - origin.choices, origin.choices
+        texts, choices = len(origin.records) - origin.choices, self._count_questions()
+        about = "choices" if choices == origin.choices else "questions with choices"
         counts = [
-            f"{number} {what if number > 1 else what[:-1]}"
-            for number, what in ((texts, "texts"), (choices, "choices"))
+            f"{number} {what if number > 1 else _ONE[what]}"
+            for number, what in ((texts, "texts"), (choices, about))
             if 0 < number < _ENOUGH
         ]
         said = f"Little was given to go by: {' and '.join(counts)}, where {_ENOUGH} say more." if counts else ""
         if origin.null_alpha is not None and origin.null_alpha > _USUAL_ALPHA:
             open_gate = (
-                f"With {choices} choices, random ones in their place would get a profile in up to "
+                f"With {choices} {about}, random ones in their place would get a profile in up to "
                 f"{origin.null_alpha:.0%} of cases; from 8 on it is {_USUAL_ALPHA:.0%}."
             )
             said = f"{said} {open_gate}".strip()
         return said
+
+    def _count_questions(self) -> int:
+        """How many of the choices are independent: those that share what they teach count as one."""
+        known = self.provenance.choices
+        shares = [row.shares for row in self.reward.rows if row.kind != "text"] if self.reward else []
+        counted = [share for share, weight in zip(shares, weigh(shares), strict=True) if weight > 0]
+        return min(known, len(set(group_dependent(counted)))) if shares else known
 
     def to_json(self) -> str:
         """The profile as indented JSON that ends in a newline; the numbers of a record stand on one line."""

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from pydantic_core import from_json
 
 from .errors import RecordError
-from .records import Rating, Record, Sample, check_user, make_pairs, parse_fields
+from .records import Rating, Record, Sample, check_user, make_pairs, merge_copies, parse_fields
 
 __all__ = ["Reading", "parse_line", "read_records", "read_text"]
 
@@ -30,7 +30,7 @@ class Reading:
     """Records read, and what was skipped.
 
     Attributes:
-        records: in the order read, without repeats; pairs made of ratings come last.
+        records: in the order read, without repeats, of which the newest counts; pairs made of ratings come last.
         skipped: one message for each bad line skipped with ``skip_bad``.
         repeated: how many records were copies of an earlier one.
         ratings: how many ratings were read.
@@ -80,7 +80,8 @@ def read_records(
             items[item.user, item.id] = item
             users.setdefault(item.user, where)
         # The same record at another time is a copy: it has the same id if that is made of the content.
-        elif known.model_copy(update={"time": item.time}) == item:
+        elif (newer := merge_copies(known, item)) is not None:
+            items[item.user, item.id] = newer
             repeated += 1
         else:
             problem = RecordError(

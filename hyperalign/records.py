@@ -1,22 +1,28 @@
 """Records of what a person wrote (``Sample``), chose (``Pair``) or corrected (``Edit``), and ratings that become pairs.
 
-A record without an id gets one from its content, so the same record always has the same id.
+A record without an id gets one from its content, so the same record always has the same id. Records are seldom all
+independent: copies count once, opposite choices cancel, and choices about one question share what they teach.
 """
 
 from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from functools import lru_cache
+from statistics import fmean
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, StringConstraints, ValidationError, model_validator
 
 from .errors import InputError, RecordError, UserIdError
+from .text import plain_form, visible_form
 
 __all__ = [
     "Edit",
+    "Fingerprint",
     "Pair",
     "Rating",
     "Record",
@@ -28,16 +34,24 @@ __all__ = [
     "check_one_user",
     "check_user",
     "content_of",
+    "count_independent",
     "drop_repeats",
+    "fingerprint",
+    "group_dependent",
     "look_alike_keys",
     "make_pairs",
+    "merge_copies",
+    "order_by_time",
     "other_text",
     "own_text",
     "parse_fields",
+    "pass_over",
     "prompt_of",
     "quotable_text",
+    "sort_by_time",
     "split_by_kind",
     "to_sample",
+    "weigh",
 ]
 
 Text = Annotated[str, StringConstraints(strip_whitespace=False, min_length=1, pattern=r"\S")]
@@ -64,6 +78,7 @@ _LOOKALIKES = (
     | {0x03C1: "p", 0x03C5: "u", 0x0585: "o", 0x057D: "u", 0x0578: "n", 0x0581: "g", 0x0570: "h", 0x054D: "U"}
     | {0x0555: "O", 0x0548: "N"}
 )
+_NO_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 def check_user(user: str) -> str:
@@ -116,12 +131,16 @@ class _Base(BaseModel):
     @classmethod
     def _read_time(cls, data: Any) -> Any:
         # Strict mode refuses strings for dates outside JSON; ISO strings are what JSONL holds.
-        if isinstance(data, dict) and isinstance(data.get("time"), str):
-            try:
-                return {**data, "time": datetime.fromisoformat(data["time"])}
-            except ValueError as error:
-                raise ValueError(f"time: {data['time'][:40]!r} is not an ISO 8601 date") from error
-        return data
+        time = data.get("time") if isinstance(data, dict) else None
+        if not isinstance(time, str | datetime):
+            return data
+        try:
+            read = datetime.fromisoformat(time) if isinstance(time, str) else time
+            # In UTC, so that any two can be compared; so is a time without a zone.
+            read = read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"time: {str(time)[:40]!r} is not an ISO 8601 date") from error
+        return {**data, "time": read}
 
     @model_validator(mode="after")
     def _complete(self) -> _Base:
@@ -167,6 +186,7 @@ class Rating(_Base):
 
 
 Record = Sample | Pair | Edit
+Item = TypeVar("Item", bound=Sample | Pair | Edit | Rating)
 
 
 def own_text(record: Record) -> str:
@@ -215,17 +235,174 @@ def prompt_of(record: Record) -> str:
     return record.prompt or ""
 
 
-def content_of(record: Record) -> tuple[str, str, str | None]:
-    """The prompt, own text and other text of a record: equal for copies under another id."""
-    return prompt_of(record), own_text(record), other_text(record)
+class Fingerprint(NamedTuple):
+    """Hashes of a record's texts, which say what it shares with other records.
+
+    Spaces, line breaks and Unicode forms do not count, unless the two texts of a record differ in these alone.
+
+    Attributes:
+        own: of the prompt and the own text.
+        other: of the prompt and the other text; empty for a sample.
+        question: of the prompt, and of an edit's draft; empty for a sample and for a pair without a prompt.
+        texts: of both texts in either order, whatever the prompt; empty for a sample.
+    """
+
+    own: str
+    other: str = ""
+    question: str = ""
+    texts: str = ""
+
+
+# A fit asks for each record's several times.
+@lru_cache(maxsize=16_384)
+def fingerprint(record: Record) -> Fingerprint:
+    """The fingerprint of a record."""
+    prompt, own, other = plain_form(prompt_of(record)), plain_form(own_text(record)), other_text(record)
+    if other is None:
+        return Fingerprint(_hash(prompt, own))
+    rejected = plain_form(other)
+    if own == rejected:
+        own, rejected = visible_form(own_text(record)), visible_form(other)
+    asked = [prompt.casefold(), *([rejected] if isinstance(record, Edit) else [])]
+    return Fingerprint(
+        _hash(prompt, own),
+        _hash(prompt, rejected),
+        _hash(*asked) if any(asked) else "",
+        _hash(*sorted((own, rejected))),
+    )
+
+
+def _hash(*parts: str) -> str:
+    # Lengths come first, so that no two lists of parts are written alike; lone surrogates are no UTF-8.
+    written = "".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.sha256(written.encode(errors="surrogatepass")).hexdigest()[:12]
+
+
+def content_of(record: Record) -> tuple[str, str]:
+    """What is equal for copies of a record under another id, also where spaces or Unicode forms differ."""
+    return fingerprint(record)[:2]
 
 
 def drop_repeats(records: Iterable[Record]) -> list[Record]:
-    """Records without copies of earlier ones, which are no further evidence."""
-    first: dict[tuple[str, str, str | None], Record] = {}
-    for record in records:
-        first.setdefault(content_of(record), record)
-    return list(first.values())
+    """Records without copies, which are no further evidence.
+
+    Of copies the newest stays, and of those without a time the one with the lowest id, whatever their order.
+    """
+    given = list(records)
+    return [given[at] for at in _pick_distinct(given, [content_of(record) for record in given])]
+
+
+def _pick_distinct(records: Sequence[Record], contents: Sequence[tuple[str, str]]) -> list[int]:
+    """Where the one record of each content is that counts."""
+    found: dict[tuple[str, str], int] = {}
+    for at, (record, content) in enumerate(zip(records, contents, strict=True)):
+        best = records[found.setdefault(content, at)]
+        times = best.time or _NO_TIME, record.time or _NO_TIME
+        if times[1] > times[0] or (times[1] == times[0] and record.id < best.id):
+            found[content] = at
+    return sorted(found.values())
+
+
+def merge_copies(known: Item, given: Item) -> Item | None:
+    """The newer of two records that differ in their time alone; None if they differ in more."""
+    if known.model_copy(update={"time": given.time}) != given:
+        return None
+    return given if (given.time or _NO_TIME) > (known.time or _NO_TIME) else known
+
+
+def pass_over(records: Sequence[Record]) -> dict[str, str]:
+    """The ids of a person's records that teach nothing beside the others, each with the reason.
+
+    These are copies, choices between texts that read the same, and two choices that contradict each other.
+    """
+    contents = [content_of(record) for record in records]
+    kept, known = {records[at].id for at in _pick_distinct(records, contents)}, set(contents)
+    reasons: dict[str, str] = {}
+    for record, (own, other) in zip(records, contents, strict=True):
+        if own == other:
+            reasons[record.id] = "both of its texts say the same"
+        elif (other, own) in known:
+            reasons[record.id] = "another choice contradicts it"
+        elif record.id not in kept:
+            reasons[record.id] = "it repeats another record"
+    return reasons
+
+
+def group_dependent(prints: Sequence[Fingerprint | None]) -> list[int]:
+    """The groups of records that share what they teach: for each record the place of its group's first.
+
+    A group has the choices about one question (of corrections, of one draft), those between the same two texts, and
+    of those without a prompt the ones that share a text, such as the pairs of a ranking.
+
+    Args:
+        prints: the records' fingerprints; None for a record that shares nothing.
+    """
+    group = list(range(len(prints)))
+
+    def root(at: int) -> int:
+        while group[at] != at:
+            group[at] = group[group[at]]
+            at = group[at]
+        return at
+
+    first: dict[str, int] = {}
+    for at, found in enumerate(prints):
+        for key in _shared_keys(found) if found else ():
+            one, other = sorted((root(first.setdefault(key, at)), root(at)))
+            group[other] = one
+    return [root(at) for at in range(len(prints))]
+
+
+def _shared_keys(found: Fingerprint) -> set[str]:
+    return {found.question, found.texts} if found.question else {found.own, found.other, found.texts} - {""}
+
+
+def count_independent(records: Iterable[Record]) -> int:
+    """How many groups of records share nothing with each other."""
+    return len(set(group_dependent([fingerprint(record) for record in records])))
+
+
+def weigh(prints: Sequence[Fingerprint | None]) -> list[float]:
+    """How much each record counts beside the others, from 0 to 1.
+
+    A text counts once, in however many choices about a prompt it stands: the weight of a choice is one over how often
+    its more frequent text does. So all pairs of a ranking count together like half as many choices as it has texts.
+    Choices between the same two texts count together once, and those that contradict each other or have equal texts not
+    at all.
+
+    Args:
+        prints: the records' fingerprints; None for a record that counts by itself.
+    """
+    known = {found[:2] for found in prints if found}
+    kept = [
+        found if found and found.own != found.other and (found.other, found.own) not in known else None
+        for found in prints
+    ]
+    uses = Counter(key for found in kept if found for key in {found.own, found.other, found.texts} - {""})
+    return [
+        1 / max(uses[key] for key in {shown.own, shown.other, shown.texts} - {""}) if shown else float(found is None)
+        for found, shown in zip(prints, kept, strict=True)
+    ]
+
+
+def order_by_time(times: Sequence[datetime | None], names: Sequence[str]) -> list[int]:
+    """The places of records from the oldest to the newest.
+
+    A record without a time is as old as the one before it, and comes after that one; those before any time are oldest.
+
+    Args:
+        times: of the records, as they came.
+        names: their ids, which order those of one time.
+    """
+    keys: list[tuple[datetime, int, str]] = []
+    for at, (time, name) in enumerate(zip(times, names, strict=True)):
+        keys.append((time, -1, name) if time else (keys[-1][0] if keys else _NO_TIME, at, ""))
+    return sorted(range(len(keys)), key=keys.__getitem__)
+
+
+def sort_by_time(records: Sequence[Record]) -> list[Record]:
+    """Records from the oldest to the newest, as ``order_by_time`` does."""
+    return [records[at] for at in order_by_time([each.time for each in records], [each.id for each in records])]
 
 
 def quotable_text(record: Record) -> str:
@@ -237,21 +414,28 @@ def make_pairs(ratings: Iterable[Rating]) -> list[Pair]:
     """Turn ratings into pairs of a higher and a lower rated text.
 
     For each person and prompt the texts are sorted by rating, and the upper half is paired with the lower half in
-    order: each text is in one pair at most, since choices are counted as independent, and pairs differ in rating as
-    much as possible. Equal ratings make no pair. Of a text rated twice the last rating counts.
+    order: each text is in one pair at most, and pairs differ in rating as much as possible. Equal ratings make no pair.
+    Of a text rated twice the newest rating counts, or the mean of those without a time.
 
     Args:
         ratings: of any people and prompts.
 
     Returns:
         Pairs in the order in which their people and prompts first appear, the best-rated text first. Ids come from the
-        content, so that the same ratings in any order give the same pairs; the time is that of the higher rating.
+        content, so that the same ratings in any order give the same pairs; the time is that of the newer rating.
     """
-    rated: dict[tuple[str, str], dict[str, Rating]] = {}
+    rated: dict[tuple[str, str], dict[str, list[Rating]]] = {}
     for rating in ratings:
-        texts = rated.setdefault((rating.user, rating.prompt or ""), {})
-        texts[rating.text] = rating
-    return [pair for texts in rated.values() for pair in _pair_halves(list(texts.values()))]
+        texts = rated.setdefault((rating.user, plain_form(rating.prompt or "")), {})
+        texts.setdefault(plain_form(rating.text), []).append(rating)
+    return [pair for texts in rated.values() for pair in _pair_halves([_settle(each) for each in texts.values()])]
+
+
+def _settle(ratings: Sequence[Rating]) -> Rating:
+    """One rating of a text that was rated several times."""
+    newest = max(rating.time or _NO_TIME for rating in ratings)
+    last = sorted((each for each in ratings if (each.time or _NO_TIME) == newest), key=lambda each: each.text)
+    return last[0].model_copy(update={"rating": fmean({each.rating for each in last})})
 
 
 def add_rated_pairs(items: Iterable[Record | Rating]) -> list[Record]:
@@ -262,11 +446,18 @@ def add_rated_pairs(items: Iterable[Record | Rating]) -> list[Record]:
 
 
 def _pair_halves(ratings: list[Rating]) -> list[Pair]:
+    prompt = min(rating.prompt or "" for rating in ratings)
     best_first = sorted(ratings, key=lambda rating: (-rating.rating, rating.text))
     # With an odd number the middle one is left out.
     upper, lower = best_first[: len(ratings) // 2], best_first[(len(ratings) + 1) // 2 :]
     return [
-        Pair(user=high.user, prompt=high.prompt or "", chosen=high.text, rejected=low.text, time=high.time)
+        Pair(
+            user=high.user,
+            prompt=prompt,
+            chosen=high.text,
+            rejected=low.text,
+            time=max(filter(None, (high.time, low.time)), default=None),
+        )
         for high, low in zip(upper, lower, strict=True)
         if high.rating > low.rating
     ]
@@ -332,7 +523,7 @@ def as_records(items: Sequence[RecordLike], *, user: str | None = None) -> list[
     """Convert texts and dicts to records, and ratings to pairs.
 
     Args:
-        items: one person's, the oldest first.
+        items: one person's; those without a time the oldest first.
         user: the user of items that name none; by default that of the other items, or ``"me"``.
 
     Raises:

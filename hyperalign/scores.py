@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypedDict  # pydantic refuses the one in typing before Python 3.12
+
+from .records import Fingerprint, group_dependent, order_by_time
 
 __all__ = ["Message", "Row", "ScoreMatrix", "Scorer", "TextScore", "welch_t"]
 
@@ -79,12 +82,16 @@ class Row:
         user: the record's user.
         paired: whether the cells compare the text that the person chose with the one they rejected.
         weight: how much the row counts; below 1 for old records.
+        time: when the record came to be, if that is known.
+        shares: what the record shares with others; None for one that shares nothing.
     """
 
     record: str
     user: str
     paired: bool = False
     weight: float = 1.0
+    time: datetime | None = None
+    shares: Fingerprint | None = None
 
 
 @dataclass(frozen=True)
@@ -122,21 +129,6 @@ class ScoreMatrix:
         picked = [i for i, row in enumerate(self.rows) if keep(row) and not np.isnan(self.values[i, index])]
         return [self.rows[i].record for i in picked], self.values[picked, index]
 
-    def complete(self, columns: Sequence[str], user: str) -> NDArray[np.float64]:
-        """A person's cells of some hypotheses, on the rows without an empty one; shape (records, hypotheses)."""
-        rows, at = self._complete_rows(columns, user)
-        return self.values[rows][:, at]
-
-    def weights(self, columns: Sequence[str], user: str) -> NDArray[np.float64]:
-        """The weights of the rows that ``complete`` returns; shape (records,)."""
-        rows, _ = self._complete_rows(columns, user)
-        return np.array([self.rows[i].weight for i in rows], dtype=np.float64)
-
-    def _complete_rows(self, columns: Sequence[str], user: str) -> tuple[list[int], list[int]]:
-        at = [self.columns.index(column) for column in columns]
-        own = [i for i, row in enumerate(self.rows) if row.user == user]
-        return [i for i in own if not np.isnan(self.values[i, at]).any()], at
-
     def all_paired(self, user: str) -> bool:
         """Whether a person has rows, and all of them are paired."""
         own = [row.paired for row in self.rows if row.user == user]
@@ -153,21 +145,47 @@ class ScoreMatrix:
     def aged(self, user: str, half_life: float) -> ScoreMatrix:
         """The matrix with a person's older rows counting less.
 
+        Choices that share what they teach are one record here, as old as the newest of them.
+
         Args:
             user: the person.
             half_life: after how many newer records a row counts half.
         """
-        ages = {at: age for age, at in enumerate(reversed([i for i, row in enumerate(self.rows) if row.user == user]))}
+        ages = self._ages(user)
         rows = (
-            replace(row, weight=0.5 ** (ages[i] / half_life)) if i in ages else row for i, row in enumerate(self.rows)
+            replace(row, weight=0.5 ** (ages[at] / half_life)) if at in ages else row
+            for at, row in enumerate(self.rows)
         )
         return replace(self, rows=tuple(rows))
 
     def newest(self, user: str, count: int) -> ScoreMatrix:
         """The matrix with at most ``count`` of a person's newest rows, and everybody else's."""
-        own = [i for i, row in enumerate(self.rows) if row.user == user]
+        own = self._own_by_time(user)
         gone = set(own[: max(0, len(own) - count)])
-        return self._keep_rows(i not in gone for i in range(len(self.rows)))
+        return self._keep_rows(at not in gone for at in range(len(self.rows)))
+
+    def arranged(self, user: str, records: Sequence[str]) -> ScoreMatrix:
+        """The matrix with a person's rows in the order of these records, before everybody else's."""
+        place = {record: at for at, record in enumerate(records)}
+        last = len(place)
+        order = sorted(range(len(self.rows)), key=lambda at: self._place(at, user, place, last))
+        return replace(self, rows=tuple(self.rows[at] for at in order), values=self.values[order])
+
+    def _place(self, at: int, user: str, place: dict[str, int], last: int) -> int:
+        return place.get(self.rows[at].record, last) if self.rows[at].user == user else last
+
+    def _ages(self, user: str) -> dict[int, int]:
+        """By row of a person, how many newer records there are."""
+        own = self._own_by_time(user)
+        groups = group_dependent([self.rows[at].shares for at in own])
+        ages = {group: age for age, group in enumerate(dict.fromkeys(reversed(groups)))}
+        return {at: ages[group] for at, group in zip(own, groups, strict=True)}
+
+    def _own_by_time(self, user: str) -> list[int]:
+        """Where a person's rows are, from the oldest to the newest; they stand in the order in which they came."""
+        own = [at for at, row in enumerate(self.rows) if row.user == user]
+        order = order_by_time([self.rows[at].time for at in own], [self.rows[at].record for at in own])
+        return [own[at] for at in order]
 
     def _keep_rows(self, keep: Iterable[bool]) -> ScoreMatrix:
         kept = [i for i, is_kept in enumerate(keep) if is_kept]
@@ -210,6 +228,8 @@ class ScoreMatrix:
                 "record": row.record,
                 "user": row.user,
                 "paired": row.paired,
+                **({"time": row.time.isoformat()} if row.time else {}),
+                **({"shares": row.shares} if row.shares else {}),
                 "values": [None if np.isnan(v) else round(float(v), 6) for v in cells],
             }
             for row, cells in zip(self.rows, self.values, strict=True)
@@ -229,7 +249,16 @@ class ScoreMatrix:
             rows = data["rows"]
             cells = [[np.nan if v is None else v for v in row["values"]] for row in rows]
             values = np.array(cells, dtype=np.float64).reshape(len(rows), len(data["columns"]))
-            owners = tuple(Row(row["record"], row["user"], row.get("paired", False)) for row in rows)
+            owners = tuple(
+                Row(
+                    row["record"],
+                    row["user"],
+                    row.get("paired", False),
+                    time=datetime.fromisoformat(row["time"]) if "time" in row else None,
+                    shares=Fingerprint(*row["shares"]) if "shares" in row else None,
+                )
+                for row in rows
+            )
             return cls(data["test"], data["scorer"], owners, tuple(data["columns"]), values)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a score matrix: {error!r}") from error

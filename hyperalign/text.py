@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
@@ -24,8 +25,10 @@ __all__ = [
     "is_refusal",
     "longest_copied_run",
     "plain",
+    "plain_form",
     "printable",
     "sentences",
+    "visible_form",
 ]
 
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -38,6 +41,27 @@ _WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 # A run of letters longer than any word (a key, an address) counts as several words.
 _TOKEN = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]{{1,40}}")
 _PLAIN_WORD = re.compile(r"\w+(?:['’]\w+)?")
+# Soft hyphen, zero-width spaces and joiners, marks of direction, byte-order mark, variation selectors.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]"
+)
+
+
+def plain_form(text: str) -> str:
+    """The words and signs of a text: equal for copies that differ in spaces, line breaks or Unicode form alone."""
+    if not text.isascii():
+        text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+    return " ".join(text.split())
+
+
+def visible_form(text: str) -> str:
+    """A text without what nobody sees: ends of lines, outer blank lines, invisible characters and Unicode form.
+
+    Unlike ``plain_form`` it keeps the layout, which may be all that somebody corrected.
+    """
+    if not text.isascii():
+        text = _INVISIBLE.sub("", unicodedata.normalize("NFC", text))
+    return "\n".join(line.rstrip() for line in text.splitlines()).strip()
 
 
 def excerpt(text: str, words: int) -> str:

@@ -6,14 +6,25 @@ Reading is what a fit costs, so few statements are tested by a model, on few rec
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from hyperalign.profile import EXAMPLE_ID, SPACE_ID, Evidence, Hypothesis
-from hyperalign.records import Edit, Record, are_choices, own_text, prompt_of, quotable_text, to_sample
+from hyperalign.records import (
+    Edit,
+    Record,
+    are_choices,
+    fingerprint,
+    group_dependent,
+    own_text,
+    prompt_of,
+    quotable_text,
+    to_sample,
+)
 from hyperalign.space import Dimension, Space
 from hyperalign.style import StyleClaim, find_claims, find_shifts
-from hyperalign.text import excerpt, sentences
+from hyperalign.text import excerpt, plain_form, sentences
 
 from .scope import touches
 from .selection import Rules
@@ -33,6 +44,7 @@ __all__ = [
     "proposal_split",
     "records_to_read",
     "shortlist",
+    "with_dependent",
 ]
 
 SHOWN_RECORDS = 6
@@ -59,17 +71,34 @@ class Candidate:
 
 
 def proposal_split(records: Sequence[Record], rules: Rules) -> list[Record]:
-    """The records to make hypotheses from: every second one, so that the others can test them.
+    """The records to make hypotheses from: those of every second question, so that the others can test them.
 
     None of choices that would leave too few for a test.
     """
-    if len(records) < (2 * rules.min_records if are_choices(records) else 2):
+    groups = _groups_of(records)
+    questions = list(dict.fromkeys(groups))
+    if len(questions) < (2 * rules.min_records if are_choices(records) else 2):
         return []
-    return list(records[::2])
+    picked = set(questions[::2])
+    return [record for record, group in zip(records, groups, strict=True) if group in picked]
+
+
+def with_dependent(names: Collection[str], records: Sequence[Record]) -> frozenset[str]:
+    """The ids of some records, and of those that share what they teach."""
+    groups = _groups_of(records)
+    picked = {group for record, group in zip(records, groups, strict=True) if record.id in names}
+    return frozenset(record.id for record, group in zip(records, groups, strict=True) if group in picked)
+
+
+def _groups_of(records: Sequence[Record]) -> list[int]:
+    """The group of each record: choices about one question are in one."""
+    return group_dependent([fingerprint(record) for record in records])
 
 
 def records_to_read(records: Sequence[Record], shown: Sequence[Record], count: int) -> list[Record]:
     """The records that a model reads to test statements: the newest, those first that made no hypothesis.
+
+    One choice about each question comes before a second one about any.
 
     Args:
         records: the person's, the oldest first.
@@ -77,7 +106,11 @@ def records_to_read(records: Sequence[Record], shown: Sequence[Record], count: i
         count: the most to read.
     """
     made_from = {record.id for record in shown}
-    newest = sorted(range(len(records)), key=lambda at: (records[at].id in made_from, -at))
+    places, met = dict[int, int](), Counter[int]()
+    for at, group in reversed(list(enumerate(_groups_of(records)))):
+        places[at] = met[group]
+        met[group] += 1
+    newest = sorted(range(len(records)), key=lambda at: (places[at], records[at].id in made_from, -at))
     return [records[at] for at in sorted(newest[:count])]
 
 
@@ -112,10 +145,11 @@ def find_untestable(
         cheap: ids of hypotheses that take no model, beside those that are measured.
     """
     what = "choices" if are_choices(records) else "records"
+    groups = dict(zip((record.id for record in records), _groups_of(records), strict=True))
     reasons = {}
     for candidate in candidates:
         able = records if candidate.claim or candidate.hypothesis.id in cheap else read
-        left = sum(record.id not in candidate.made_from for record in able)
+        left = len({groups[record.id] for record in able if record.id not in candidate.made_from})
         if reason := rules.explain_too_few(left, len(others), what):
             reasons[candidate.hypothesis.id] = reason
     return reasons
@@ -164,8 +198,9 @@ def from_edits(records: Sequence[Record]) -> list[Candidate]:
 
 
 def from_examples(records: Sequence[Record], count: int) -> list[Candidate]:
-    """Own or chosen texts to show as examples: those nearest to the median length."""
-    samples = [to_sample(record) for record in records]
+    """Own or chosen texts to show as examples: those nearest to the median length, each once."""
+    by_text = {plain_form(record.text): record for record in sorted(map(to_sample, records), key=lambda each: each.id)}
+    samples = list(by_text.values())
     lengths = sorted(len(sample.text) for sample in samples)
     middle = lengths[len(lengths) // 2] if lengths else 0
     nearest = sorted(samples, key=lambda sample: (abs(len(sample.text) - middle), sample.id))

@@ -20,7 +20,7 @@ from hyperalign.profile import (
     Provenance,
     check_evidence,
 )
-from hyperalign.records import Record, are_choices, other_text, to_sample
+from hyperalign.records import Record, are_choices, content_of, other_text, sort_by_time, to_sample
 from hyperalign.scores import ScoreMatrix
 from hyperalign.space import Space, own_poles
 from hyperalign.style import StyleClaim
@@ -47,9 +47,9 @@ class FitPart:
     Attributes:
         profile: the profile that these records give.
         candidates: all hypotheses that were tried.
-        matrices: one for each test; the person's rows are in the order of their records.
+        matrices: one for each test; the person's rows are in the order in which their records came.
         recent: the newest of the person's records, the newest last.
-        read: ids of all of the person's records that were read, the oldest first.
+        read: ids of all of the person's records that were read, in the order in which they came.
         about: for each scope, the ids of the records under it, anybody's.
         failing: whether each of the newest records contradicted the profile when it came, since hypotheses were last
             proposed.
@@ -64,9 +64,10 @@ class FitPart:
     failing: tuple[bool, ...] = ()
 
     def with_records(self, records: Sequence[Record]) -> FitPart:
-        """Add newer records; the oldest are dropped from ``recent``."""
+        """Add records; the oldest are dropped from ``recent``."""
         read = dict.fromkeys((*self.read, *(record.id for record in records)))
-        return replace(self, recent=(*self.recent, *records)[-RECENT:], read=tuple(read))
+        recent = sort_by_time((*self.recent, *records))[-RECENT:]
+        return replace(self, recent=tuple(recent), read=tuple(read))
 
     def without(self, user: str) -> FitPart:
         """Remove another person's records."""
@@ -136,6 +137,15 @@ class Memory:
         """Ids of the records that statements were tested on, wait for it or were skipped."""
         read = {name for part in self.parts.values() for name in part.read}
         return read | {record.id for record in self.waiting} | set(self.skipped)
+
+    @property
+    def contents(self) -> dict[str, tuple[str, str]]:
+        """By id of what is known, what is equal for copies; see ``hyperalign.records.content_of``."""
+        rows = [row for part in self.parts.values() for matrix in part.matrices for row in matrix.rows]
+        known = {
+            row.record: row.shares[:2] for row in (*rows, *(self.reward.rows if self.reward else ())) if row.shares
+        }
+        return known | {record.id: content_of(record) for record in self.waiting}
 
     @property
     def texts(self) -> list[str]:
@@ -264,6 +274,7 @@ class Fit:
         unreadable: how many proposals of the model could not be parsed.
         asked: how many questions the model was asked; one call may hold many.
         undecided: how many of their answers could not be used.
+        skipped: ids of records that teach nothing beside the others, each with the reason.
     """
 
     profile: Profile
@@ -271,6 +282,7 @@ class Fit:
     unreadable: int = 0
     asked: int = 0
     undecided: int = 0
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def candidates(self) -> list[Hypothesis]:

@@ -23,8 +23,9 @@ from hyperalign.records import (
     are_choices,
     as_records,
     check_one_user,
-    drop_repeats,
     own_text,
+    pass_over,
+    sort_by_time,
     split_by_kind,
 )
 from hyperalign.scores import ScoreMatrix, Scorer
@@ -44,6 +45,7 @@ from .candidates import (
     from_measurement,
     proposal_split,
     records_to_read,
+    with_dependent,
 )
 from .evidence import CheckEvidence, find_evidence
 from .extract import ExtractPreferences
@@ -145,28 +147,28 @@ class Fitter:
     def fit(self, items: Sequence[RecordLike]) -> Fit:
         """Fit one person: first the reward, from all records together, then statements.
 
-        Statements of texts and of choices are tested apart, each against other people's, and then combined. A record
-        that repeats an earlier one is left out: it would count twice.
+        Statements of texts and of choices are tested apart, each against other people's, and then combined. Records
+        that teach nothing beside the others are passed over. The order of records does not matter, but where older ones
+        count less and have no time.
         """
-        records = as_records(items)
+        records = sort_by_time(as_records(items))
         user = check_one_user(records)
-        distinct = drop_repeats(records)
-        reward = self.learn_reward(user, distinct)
+        skipped = pass_over(records)
+        reward = self.learn_reward(user, records)
         if not self.config.statements:
-            return Fit(self.build_bare_profile(user, reward), Memory(reward=reward))
+            return Fit(self.build_bare_profile(user, reward), Memory(reward=reward), skipped=skipped)
         parts, unreadable = dict[str, FitPart](), 0
         with tally_answers() as tally:
-            kinds = split_by_kind(distinct)
+            kinds = split_by_kind([record for record in records if record.id not in skipped])
             for some in kinds:
                 # Of two kinds each gets half of what is read.
                 fitter = replace(self, config=self.config.halved(some)) if len(kinds) > 1 else self
                 parts[record_kind(some)], count = fitter._fit_kind(user, some)
                 unreadable += count
-        read = {record.id for record in distinct}
-        repeats = dict.fromkeys(record.id for record in records if record.id not in read)
-        memory = replace(self.remember(parts, skipped=tuple(repeats)), reward=reward)
-        profile = combine(parts, user).model_copy(update={"reward": reward})
-        return Fit(profile, memory, unreadable, tally.asked, tally.undecided)
+        memory = replace(self.remember(parts, skipped=tuple(skipped)), reward=reward)
+        bare = self.build_bare_profile(user, reward)
+        profile = combine(parts, user).model_copy(update={"reward": reward}) if parts else bare
+        return Fit(profile, memory, unreadable, tally.asked, tally.undecided, skipped)
 
     def learn_reward(self, user: str, records: Sequence[Record], known: LearnedReward | None = None) -> LearnedReward:
         """Learn the person's reward, or add records to it.
@@ -208,12 +210,16 @@ class Fitter:
         )
         return Profile(user=user, reward=reward, provenance=made_with).touched()
 
-    def _fit_kind(self, user: str, records: Sequence[Record]) -> tuple[FitPart, int]:
+    def _fit_kind(self, user: str, given: Sequence[Record]) -> tuple[FitPart, int]:
         """Fit texts or choices; also counts the proposals that could not be parsed."""
+        # Without a time, what came first says nothing unless older records are to count less.
+        by_id = sorted(given, key=lambda each: (each.time is not None, each.id))
+        records = given if self.config.half_life else sort_by_time(by_id)
         split = proposal_split(records, self.config.rules)
         seen = split[-SHOWN_RECORDS:]
         against, shown = self.draw_reference(user, records)
         free, invented, unreadable = self.propose(seen, shown)
+        free = [replace(each, made_from=with_dependent(each.made_from, records)) for each in free]
         read = records_to_read(records, split, self.config.tested)
         limit = MAX_TESTED - len(free)
         dimensions = from_dimensions(self.config.space, records, self.directions.dimensions, limit=limit)
@@ -236,8 +242,9 @@ class Fitter:
         untested = [drop(h, futile[h.id]) for h in (each.hypothesis for each in candidates) if h.id in futile]
         chosen = replace(chosen, dropped=[*chosen.dropped, *untested])
         profile = self.build_profile(records, against, chosen, matrices, invented=invented)
-        part = FitPart(profile, tuple(candidates), tuple(matrices), about=about)
-        return part.with_records(records), unreadable
+        # What comes later may make older records count less: they are kept in the order in which they came.
+        kept = tuple(matrix.arranged(user, [record.id for record in given]) for matrix in matrices)
+        return FitPart(profile, tuple(candidates), kept, about=about).with_records(given), unreadable
 
     def draw_reference(self, user: str, records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
         """Draw other people's records that are like the person's.

@@ -6,7 +6,7 @@ most of the newest records contradict the profile, the model proposes new hypoth
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,9 +20,9 @@ from hyperalign.records import (
     are_choices,
     as_records,
     content_of,
-    other_text,
-    own_text,
+    pass_over,
     prompt_of,
+    sort_by_time,
     split_by_kind,
 )
 from hyperalign.scores import ScoreMatrix
@@ -94,7 +94,7 @@ class Update:
 
 
 def update(fitter: Fitter, records: Sequence[RecordLike], memory: Memory | None) -> Update:
-    """Add records, the oldest first; ``Personalizer.update`` describes it."""
+    """Add records; ``Personalizer.update`` describes it."""
     with tally_answers() as tally:
         found = _update(fitter, records, memory)
     return replace(found, asked=tally.asked, undecided=tally.undecided)
@@ -113,10 +113,12 @@ def _update(fitter: Fitter, items: Sequence[RecordLike], memory: Memory | None) 
             f"{dict(empty.settings)}: their figures can't be put together.",
             remedy="Use the same --model, --scorer and --space as before, or fit anew with --refit.",
         )
-    by_id = {record.id: record for record in records}
-    skipped = _find_skipped(by_id.values(), memory, memory.known)
-    new = [record for name, record in by_id.items() if name not in skipped]
-    parts, waiting, contradictions = dict(memory.parts), list(memory.waiting), list[Contradiction]()
+    given = sort_by_time(list({record.id: record for record in records}.values()))
+    skipped, opposed = _find_skipped(given, memory, memory.known)
+    new = [record for record in given if record.id not in skipped]
+    parts = {kind: _without(fitter, part, opposed) for kind, part in memory.parts.items()}
+    waiting = [record for record in memory.waiting if record.id not in opposed]
+    contradictions: list[Contradiction] = []
     for some in split_by_kind(new):
         kind = record_kind(some)
         if kind in parts:
@@ -129,10 +131,11 @@ def _update(fitter: Fitter, items: Sequence[RecordLike], memory: Memory | None) 
             waiting += [*same, *some]
         else:
             parts |= fitter.fit([*same, *some]).memory.parts
-    reward = fitter.learn_reward(user, new, memory.reward)
+    # Also of those that contradict each other, which then count for nothing in it.
+    reward = fitter.learn_reward(user, [each for each in given if each.id not in memory.learned], memory.reward)
     before, profile = combine(memory.parts, user), combine(parts, user)
     old, now = ([each.statement for each in one.hypotheses] for one in (before, profile))
-    remembered = fitter.remember(parts, waiting, tuple(dict.fromkeys((*memory.skipped, *skipped))))
+    remembered = fitter.remember(parts, waiting, tuple(dict.fromkeys((*memory.skipped, *skipped, *opposed))))
     return Update(
         _with_reward(fitter, profile, reward, is_bare=not parts),
         replace(remembered, reward=reward),
@@ -146,10 +149,10 @@ def _update(fitter: Fitter, items: Sequence[RecordLike], memory: Memory | None) 
 
 def _update_reward(fitter: Fitter, user: str, records: Sequence[Record], memory: Memory) -> Update:
     """Add records to the reward alone; statements stay as they are."""
-    by_id = {record.id: record for record in records}
-    skipped = _find_skipped(by_id.values(), memory, memory.learned)
-    new = [record for name, record in by_id.items() if name not in skipped]
-    reward = fitter.learn_reward(user, new, memory.reward)
+    given = sort_by_time(list({record.id: record for record in records}.values()))
+    skipped, _ = _find_skipped(given, memory, memory.learned)
+    new = [record for record in given if record.id not in skipped]
+    reward = fitter.learn_reward(user, [each for each in given if each.id not in memory.learned], memory.reward)
     profile = _with_reward(fitter, combine(memory.parts, user), reward, is_bare=not memory.parts)
     return Update(profile, replace(memory, reward=reward), [record.id for record in new], skipped)
 
@@ -174,30 +177,47 @@ def _check_user(memory: Memory, records: Sequence[Record]) -> str:
     return users[0]
 
 
-def _find_skipped(records: Iterable[Record], memory: Memory, known: Container[str]) -> dict[str, str]:
-    """Ids of the records that carry no information, each with the reason."""
-    recent = [each for part in memory.parts.values() for each in part.recent]
-    seen = {content_of(each) for each in (*recent, *memory.waiting)}
+def _find_skipped(
+    records: Sequence[Record], memory: Memory, known: Container[str]
+) -> tuple[dict[str, str], frozenset[str]]:
+    """Ids of the records that carry no information, each with the reason; and of known ones that they contradict."""
+    ids = {record.id for record in records}
+    earlier = {name: content for name, content in memory.contents.items() if name not in ids or name in known}
+    contents = set(earlier.values())
+    recent = {content_of(each) for part in memory.parts.values() for each in (*part.recent, *memory.waiting)}
+    among = pass_over(records)
     reasons: dict[str, str] = {}
+    opposed: set[str] = set()
     for record in records:
-        if reason := _reason_to_skip(record, memory, known, seen):
-            reasons[record.id] = reason
-        seen.add(content_of(record))
-    return reasons
+        own, other = content_of(record)
+        against = (
+            {name for name, content in earlier.items() if content == (other, own)} if (other, own) in contents else ()
+        )
+        if record.id in memory.skipped:
+            reasons[record.id] = "it taught nothing before"
+        elif record.id in known:
+            reasons[record.id] = "it was read before"
+        elif against and own != other:
+            reasons[record.id] = "it contradicts a choice that was read before: neither counts"
+            opposed |= against
+        elif (own, other) in contents:
+            when = "just read" if (own, other) in recent else "read before"
+            reasons[record.id] = f"it repeats a record that was {when}"
+        elif record.id in among:
+            reasons[record.id] = among[record.id]
+    return reasons, frozenset(opposed)
 
 
-def _reason_to_skip(
-    record: Record, memory: Memory, known: Container[str], seen: Container[tuple[str, str, str | None]]
-) -> str:
-    if record.id in memory.skipped:
-        return "it taught nothing before"
-    if record.id in known:
-        return "it was read before"
-    other = other_text(record)
-    # Case and layout count: they may be all that was corrected.
-    if other is not None and own_text(record).strip() == other.strip():
-        return "both of its texts say the same"
-    return "it repeats a record that was just read" if content_of(record) in seen else ""
+def _without(fitter: Fitter, part: FitPart, names: Collection[str]) -> FitPart:
+    """The part without records that count for nothing now, selected anew; the same where it has none of them."""
+    user = part.profile.user
+    rows = {row.record for matrix in part.matrices for row in matrix.rows if row.user == user}
+    recent = tuple(record for record in part.recent if record.id not in names)
+    if rows.isdisjoint(names):
+        return part
+    left = replace(part, matrices=tuple(matrix.without(set(names)) for matrix in part.matrices), recent=recent)
+    # Without any record at hand, the next one selects.
+    return _reselect(fitter, left, fitter.draw_reference(user, recent)[0], ()) if recent else left
 
 
 def _add(fitter: Fitter, part: FitPart, new: Sequence[Record]) -> tuple[FitPart, list[Contradiction]]:
@@ -209,11 +229,15 @@ def _add(fitter: Fitter, part: FitPart, new: Sequence[Record]) -> tuple[FitPart,
     candidates = [each for each in part.candidates if each.hypothesis.id in tested]
     read = fitter.test(candidates, new, others, user=user, rows=new)
     contradictions, failing = _find_contradictions(part, read, new)
+    part = _join(part, read).with_records(new)
+    # Records that are older than known ones do not say that the taste has changed.
+    newest = {record.id for record in part.recent[-_FAILING_WINDOW:]}
+    late = [fails for record, fails in zip(new, failing, strict=True) if record.id in newest]
     part = replace(
-        _join(part, read),
+        part,
         about=_merge_subjects(part.about, fitter.find_subjects(new)),
-        failing=(*part.failing, *failing)[-_FAILING_WINDOW:],
-    ).with_records(new)
+        failing=(*part.failing, *late)[-_FAILING_WINDOW:],
+    )
     part = _add_proposals(fitter, _add_measured(fitter, part, others), others, shown)
     return _reselect(fitter, _prune(part, fitter.config.half_life), others, contradictions), contradictions
 

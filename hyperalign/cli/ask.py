@@ -78,7 +78,7 @@ def ask(
         with reporter(quiet=as_json) as report, budget.step("ask"):
             candidates = _find_answers(prompts, answers, each, models, budget, report)
             profile, reward = _open_person(opened, user, encoder, budget, report)
-            pool = QuestionPool.read(reward, candidates).without(_answered(opened, user))
+            pool = QuestionPool.read(reward, candidates).answer(_answered(opened, user))
         if not pool.questions:
             raise InputError(
                 "No prompt has two different answers that were not asked about yet.",
@@ -132,13 +132,16 @@ class _Session:
                 return
             if choice != _SKIP:
                 self._learn(question, shown[choice])
+                self._pool = self._pool.answer([question])
 
     def left(self) -> int | None:
         """About how many more questions would be needed."""
         from hyperalign.programs.reward.asking import count_questions_left
 
         pool = self._pool
-        return count_questions_left(self.reward.posterior, pool.differences, pool.others, enough=self._enough)
+        return count_questions_left(
+            self.reward.posterior, pool.differences, pool.others, shares=pool.shares, enough=self._enough
+        )
 
     def told(self) -> dict[str, object]:
         """What came of it, as JSON-able data."""

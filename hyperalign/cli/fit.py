@@ -156,7 +156,7 @@ def fit_in_folder(
     from hyperalign.programs.personalizer import Personalizer
 
     from .session import choose_encoder, open_models, use_programs
-    from .terminal import json_text, report_undecided, reporter
+    from .terminal import json_text, report_passed_over, report_undecided, reporter
 
     with reporter(quiet=quiet) as report:
         lm, judge = open_models(models, scorer, budget, report, run.journal) if statements else (None, None)
@@ -195,6 +195,7 @@ def fit_in_folder(
             err=True,
         )
     report_undecided(found.asked, found.undecided)
+    report_passed_over(found.skipped)
     return found
 
 
@@ -237,7 +238,7 @@ def _read_files(files: Sequence[Path], user: str | None, *, skip_bad: bool, reda
     if reading.repeated:
         echo(f"Passed over {reading.repeated} repeated record(s).", err=True)
     if reading.ratings:
-        echo(f"{reading.ratings} rating(s) made {reading.rated_pairs} pair(s).", err=True)
+        echo(f"{reading.ratings} rating(s) made {reading.rated_pairs} pair(s). Equal ratings make none.", err=True)
     return redact_records(reading.records, redact)
 
 
@@ -251,7 +252,8 @@ def _all_records(
         user = given[0].user
     if user is None:
         raise InputError("There is nothing to read.", remedy="Name files, or --user NAME for one already in the store.")
-    records = list({record.id: record for record in [*store.records(user), *given]}.values())
+    stored = {record.id: record for record in store.records(user)}
+    records = [*stored.values(), *(record for record in given if record.id not in stored)]
     if not records and required:
         raise NotFoundError(
             f"The store has no records of {user!r}.",
@@ -274,15 +276,18 @@ def _print_estimate(
     from hyperalign.programs.cost_estimate import estimate_cost
     from hyperalign.programs.fitting import REFERENCE_RECORDS
     from hyperalign.programs.hypothesis_tests.choice import SMALL_MODEL_STATEMENTS_PER_CALL, STATEMENTS_PER_CALL
-    from hyperalign.records import split_by_kind
+    from hyperalign.records import pass_over, split_by_kind
 
     from .session import asks_by_choice
-    from .terminal import price_steps, print_estimate
+    from .terminal import price_steps, print_estimate, report_passed_over
 
+    skipped = pass_over(records)
+    report_passed_over(skipped)
+    user, records = records[0].user, [record for record in records if record.id not in skipped]
     against = [
         other
         for part in split_by_kind(records)
-        for other in choose_reference_records(others, records[0].user, part, REFERENCE_RECORDS)
+        for other in choose_reference_records(others, user, part, REFERENCE_RECORDS)
     ]
     asks = asks_by_choice(models.model, scorer)
     small = models.model.startswith(("local:", "adapter:"))

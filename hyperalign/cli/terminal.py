@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ __all__ = [
     "print_json",
     "print_json_text",
     "print_rich",
+    "report_passed_over",
     "report_undecided",
     "reporter",
 ]
@@ -136,6 +138,12 @@ def report_undecided(asked: int, undecided: int) -> None:
     """Report how many questions the model left open, if any."""
     if undecided:
         echo(f"{undecided:,} of {asked:,} questions stayed undecided: they count for nothing.", err=True)
+
+
+def report_passed_over(skipped: Mapping[str, str]) -> None:
+    """Report how many records teach nothing beside the others, and why; by id of a record, the reason."""
+    for reason, count in Counter(skipped.values()).items():
+        echo(f"Passed over {count:,} record(s): {reason}.", err=True)
 
 
 def json_text(content: Any, indent: int | None = 2) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from hyperalign.errors import RecordError, StorageError, UserIdError
 from hyperalign.profile import Profile
-from hyperalign.records import Edit, Pair, Record, Sample
+from hyperalign.records import Edit, Pair, Record, Sample, merge_copies
 
 from .database import MemoryRow, PersonRow, RecordRow, VersionRow
 from .interface import BundledVersion
@@ -62,7 +62,7 @@ def to_record(row: RecordRow) -> Record:
 
 
 def add_records(session: Session, records: Iterable[Record]) -> int:
-    """Add the records that are new; returns how many.
+    """Add the records that are new; returns how many. A known one that is given with a newer time gets that time.
 
     Raises:
         RecordError: an id stands for another record of the same person.
@@ -71,14 +71,16 @@ def add_records(session: Session, records: Iterable[Record]) -> int:
     by_user: defaultdict[str, dict[str, Record]] = defaultdict(dict)
     for record in records:
         known = by_user[record.user].setdefault(record.id, record)
-        _check_same(known, record)
+        by_user[record.user][record.id] = _merge(known, record)
     new = 0
     for user, given in by_user.items():
         admit(session, user)
         present = _find_records(session, user, list(given))
         for record in given.values():
             if record.id in present:
-                _check_same(present[record.id], record)
+                row = present[record.id]
+                if (newer := _merge(to_record(row), record)) is record:
+                    row.content = newer.model_dump_json()
                 continue
             kind = type(record).__name__.lower()
             session.add(RecordRow(user_id=user, record_id=record.id, kind=kind, content=record.model_dump_json()))
@@ -87,21 +89,23 @@ def add_records(session: Session, records: Iterable[Record]) -> int:
     return new
 
 
-def _find_records(session: Session, user: str, ids: list[str]) -> dict[str, Record]:
-    found: dict[str, Record] = {}
+def _find_records(session: Session, user: str, ids: list[str]) -> dict[str, RecordRow]:
+    found: dict[str, RecordRow] = {}
     for start in range(0, len(ids), _IDS_A_QUERY):
         some = ids[start : start + _IDS_A_QUERY]
         query = select(RecordRow).where(RecordRow.user_id == user, RecordRow.record_id.in_(some))
-        found |= {row.record_id: to_record(row) for row in session.scalars(query)}
+        found |= {row.record_id: row for row in session.scalars(query)}
     return found
 
 
-def _check_same(known: Record, given: Record) -> None:
-    if known != given:
+def _merge(known: Record, given: Record) -> Record:
+    newer = merge_copies(known, given)
+    if newer is None:
         raise RecordError(
             f"the id {given.id!r} of {given.user!r} already stands for another record.",
             remedy="Give the record an id of its own, or leave ids out; nothing was added.",
         )
+    return newer
 
 
 def append_version(session: Session, profile: Profile, note: str, time: datetime) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hyperalign.concurrency import Progress
 from hyperalign.profile import Hypothesis
-from hyperalign.records import Record, other_text
+from hyperalign.records import Record, fingerprint, other_text
 from hyperalign.scores import Row, ScoreMatrix, welch_t
 
 __all__ = ["Done", "HypothesisTest", "Screen", "average", "fill", "pick_rows"]
@@ -78,7 +78,7 @@ def fill(
         records: the person's and other people's.
         made_from: by hypothesis id, the ids of the records it was made from.
         user: the person whose records those ids are, as other people's records may have the same ids; anybody's if
-            None.
+            None. Their rows say when the records were made, and what they share with each other.
         progress: called as records are finished.
 
     Returns:
@@ -96,8 +96,13 @@ def fill(
     wanted = np.array([[is_wanted(h, r) for h in columns] for r in records], dtype=np.bool_)
     empty = not columns or not records
     values = np.empty((len(records), len(columns))) if empty else test.cells(records, columns, wanted, done)
-    rows = tuple(Row(record.id, record.user, other_text(record) is not None) for record in records)
-    return ScoreMatrix(test.name, test.scorer, rows, tuple(h.id for h in columns), values)
+    rows = [Row(record.id, record.user, other_text(record) is not None) for record in records]
+    # Of other people's records nothing more need be known.
+    rows = [
+        replace(row, time=record.time, shares=fingerprint(record)) if record.user == user else row
+        for row, record in zip(rows, records, strict=True)
+    ]
+    return ScoreMatrix(test.name, test.scorer, tuple(rows), tuple(h.id for h in columns), values)
 
 
 def average(matrices: Sequence[ScoreMatrix]) -> ScoreMatrix:

@@ -3,8 +3,8 @@
 from .empirical_bayes import estimate_population
 from .features import Contribution, Encoder, FeatureSpace, Reading, say_feature
 from .population import RewardPopulation, find_population, load_population, read_population
-from .posterior import Prediction
-from .reward import HeldOut, Reward
+from .posterior import HeldOut, Prediction
+from .reward import Reward
 
 __all__ = [
     "Contribution",

@@ -12,11 +12,14 @@ it is given, up to its probability (Sherman and Morrison 1950), which says about
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
+
+from hyperalign.text import plain_form
 
 from .features import Reading, read_features
 from .posterior import Array, Posterior
@@ -119,18 +122,22 @@ def expected_gain(posterior: Posterior, differences: Array, others: Array) -> Ar
     return gain
 
 
-def choose_question(posterior: Posterior, differences: Array, others: Array | None = None) -> tuple[int, float]:
+def choose_question(
+    posterior: Posterior, differences: Array, others: Array | None = None, *, shares: Array | None = None
+) -> tuple[int, float]:
     """The number of the question to ask next, and its expected information about the weights in nats.
 
     Args:
         posterior: what is known of the weights.
         differences: features of the first answer minus those of the second, at least one, shape (n, d).
         others: the same of the questions that are to be predicted, shape (m, d); those that could be asked if None.
+        shares: how much an answer would count beside those that are known, from 0 to 1, shape (n,); all alike if None.
     """
     predicted = _some(differences if others is None else others)
-    places = np.argsort(-_variance_reduction(posterior, differences, predicted), kind="stable")[:_CANDIDATES]
-    best = int(places[expected_gain(posterior, differences[places], predicted).argmax()])
-    return best, float(expected_information(posterior, differences[best : best + 1])[0])
+    counts = np.ones(len(differences)) if shares is None else shares
+    places = np.argsort(-counts * _variance_reduction(posterior, differences, predicted), kind="stable")[:_CANDIDATES]
+    best = int(places[(counts[places] * expected_gain(posterior, differences[places], predicted)).argmax()])
+    return best, float(counts[best] * expected_information(posterior, differences[best : best + 1])[0])
 
 
 def _some(others: Array) -> Array:
@@ -155,6 +162,7 @@ def count_questions_left(
     differences: Array,
     others: Array | None = None,
     *,
+    shares: Array | None = None,
     enough: float = ENOUGH,
     most: int = _MOST,
 ) -> int | None:
@@ -164,6 +172,7 @@ def count_questions_left(
         posterior: what is known of the weights.
         differences: of the questions that could be asked, each once, shape (n, d).
         others: of the questions that are to be predicted, shape (m, d); those that could be asked if None.
+        shares: how much an answer would count beside those that are known, shape (n,); all alike if None.
         enough: nats below which a question is not worth asking.
         most: to look ahead.
 
@@ -171,20 +180,22 @@ def count_questions_left(
         The count; None where the questions, or ``most`` of them, are used up before.
     """
     left, predicted = differences, _some(differences if others is None else others)
+    counts = np.ones(len(differences)) if shares is None else shares
     means, covariances = posterior.means, posterior.covariances.copy()
     for count in range(most):
         if not len(left):
             return None
         then = replace(posterior, covariances=covariances)
         # The linear ranking alone: this looks far ahead, and no answer is at stake.
-        best = int(_variance_reduction(then, left, predicted).argmax())
-        if expected_information(then, left[best : best + 1])[0] < enough:
+        best = int((counts * _variance_reduction(then, left, predicted)).argmax())
+        asked, share = left[best], counts[best]
+        if share * expected_information(then, asked[None])[0] < enough:
             return count
-        asked, left = left[best], np.delete(left, best, axis=0)
+        left, counts = np.delete(left, best, axis=0), np.delete(counts, best)
         for at, covariance in enumerate(covariances):
             chosen = float(_logistic(means[at] @ asked))
             gain = covariance @ asked
-            known = chosen * (1.0 - chosen)
+            known = share * chosen * (1.0 - chosen)
             covariances[at] = covariance - known * np.outer(gain, gain) / (1.0 + known * float(asked @ gain))
     return None
 
@@ -197,11 +208,13 @@ class QuestionPool:
         questions: the questions.
         differences: features of the first answer minus those of the second, shape (n, d).
         others: the same of all that the person could meet: also of questions that were asked, shape (m, d).
+        answered: those that are answered already; another answer about the same texts counts less.
     """
 
     questions: tuple[Question, ...]
     differences: Array
     others: Array
+    answered: tuple[Question, ...] = ()
 
     @classmethod
     def read(cls, reward: Reward, answers: Mapping[str, Sequence[str]]) -> QuestionPool:
@@ -214,8 +227,11 @@ class QuestionPool:
         Raises:
             InputError: the reward was learned with another encoder.
         """
-        distinct = {prompt: list(dict.fromkeys(map(str.strip, texts))) for prompt, texts in answers.items()}
-        readings = [Reading(prompt, text) for prompt, texts in distinct.items() for text in texts if text]
+        distinct: dict[str, dict[str, str]] = {prompt: {} for prompt in answers}
+        for prompt, texts in answers.items():
+            for text in filter(str.strip, texts):
+                distinct[prompt].setdefault(plain_form(text), text.strip())
+        readings = [Reading(prompt, text) for prompt, kept in distinct.items() for text in kept.values()]
         rows = dict(zip(readings, read_features(reward.population.space, readings, reward.encoder), strict=True))
         pairs = [
             pair for prompt in distinct for pair in combinations([each for each in rows if each.prompt == prompt], 2)
@@ -231,17 +247,29 @@ class QuestionPool:
         Args:
             posterior: what is known of the weights.
         """
-        return choose_question(posterior, self.differences, self.others)
+        return choose_question(posterior, self.differences, self.others, shares=self.shares)
+
+    @property
+    def shares(self) -> Array:
+        """How much an answer to each question would count beside the answers that are known, shape (n,)."""
+        met = Counter(text for each in self.answered for text in _texts_of(each))
+        return np.array([1 / (1 + max(met[text] for text in _texts_of(each))) for each in self.questions])
 
     def without(self, asked: Collection[Question]) -> QuestionPool:
         """The pool without some questions, whichever answer they name first."""
-        gone = {(each.prompt, frozenset((each.first, each.second))) for each in asked}
-        kept = [
-            at
-            for at, each in enumerate(self.questions)
-            if (each.prompt, frozenset((each.first, each.second))) not in gone
-        ]
-        return QuestionPool(tuple(self.questions[at] for at in kept), self.differences[kept], self.others)
+        gone = set(map(_texts_of, asked))
+        kept = [at for at, each in enumerate(self.questions) if _texts_of(each) not in gone]
+        return replace(self, questions=tuple(self.questions[at] for at in kept), differences=self.differences[kept])
+
+    def answer(self, questions: Collection[Question]) -> QuestionPool:
+        """The pool without some questions that are answered: others with the same texts then teach less."""
+        return replace(self.without(questions), answered=(*self.answered, *questions))
+
+
+def _texts_of(question: Question) -> frozenset[tuple[str, str]]:
+    """The prompt with each of the two answers, whatever their order, spaces and Unicode form."""
+    prompt = plain_form(question.prompt)
+    return frozenset({(prompt, plain_form(question.first)), (prompt, plain_form(question.second))})
 
 
 def _divergence(joint: Array, apart: Array) -> Array:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hyperalign.errors import InputError
-from hyperalign.records import Edit, Pair, Record, drop_repeats, prompt_of
+from hyperalign.records import Edit, Fingerprint, Pair, Record, drop_repeats, fingerprint, prompt_of, weigh
 from hyperalign.text import describe_invalid_field
 
 from .directions import Direction, contrast_covariance, learn_directions, load_contrasts, read_contrasts
@@ -54,13 +55,17 @@ class FeatureRow:
         record: its id.
         kind: a choice is the chosen text minus the other, an edit is the edited text minus the draft.
         values: shape (d,).
-        weight: how much it counts.
+        weight: how much it counts, beside what it shares with the person's other records.
+        time: when the record came to be, if that is known.
+        shares: what it shares with other records; None for one that shares nothing.
     """
 
     record: str
     kind: RowKind
     values: Array
     weight: float = 1.0
+    time: datetime | None = None
+    shares: Fingerprint | None = None
 
 
 def read_rows(
@@ -91,7 +96,7 @@ def read_rows(
         else:
             # What is usual cancels between two texts of one language.
             values = (own - other[0]) * (1.0 if (shown == beside[0]).all() else shown * beside[0])
-        rows.append(FeatureRow(record.id, kind_of(record), values))
+        rows.append(FeatureRow(record.id, kind_of(record), values, time=record.time, shares=fingerprint(record)))
     return rows
 
 
@@ -102,6 +107,8 @@ def observe(rows: Sequence[FeatureRow], dimensions: int) -> Observations:
         rows: the person's.
         dimensions: of the feature space.
     """
+    shares = weigh([row.shares for row in rows])
+    rows = [replace(row, weight=row.weight * share) for row, share in zip(rows, shares, strict=True)]
     choices = [row for row in rows if row.kind == "choice"]
     written = {kind: [row for row in rows if row.kind == kind] for kind in ("text", "edit")}
     return Observations.of(

@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Context", "Observations", "Posterior", "Prediction", "Prior", "infer_posterior"]
+__all__ = ["Context", "HeldOut", "Observations", "Posterior", "Prediction", "Prior", "infer_posterior"]
 
 Array = NDArray[np.float64]
 
@@ -28,6 +28,11 @@ _CLOSE = 1e-9
 _NEGLIGIBLE = 1e-4
 _NORMAL_90 = 1.6449
 _PROBIT = math.pi / 8  # a logistic of a normal, MacKay (1992)
+_KINDS: dict[str, str] = {
+    "choice": "choices",
+    "text": "texts, each against other people's",
+    "edit": "corrections, each against other people's",
+}
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,40 @@ class Prediction:
     def is_sure(self) -> bool:
         """Whether the interval lies on one side of one half."""
         return self.low > 0.5 or self.high < 0.5
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """How well a person's own choices, texts or corrections were predicted, each from their other records.
+
+    Attributes:
+        count: how many were held out; the choices about one question are held out together, and count as one.
+        picks: how many of them were predicted; of texts and corrections, each is the share of other people's that it
+            was preferred to.
+        low: the lower end of the 90 % interval of the share (Wilson).
+        high: the upper end.
+        log_loss: the mean negative log-probability of what they chose or wrote, in nats; a coin has 0.693.
+        kind: of the records.
+    """
+
+    count: int
+    picks: float
+    low: float
+    high: float
+    log_loss: float
+    kind: str = "choice"
+
+    @classmethod
+    def of(cls, found: Sequence[Array], kind: str = "choice") -> HeldOut:
+        """Sum up the probabilities of what was chosen: those of each question, or of each record's comparisons."""
+        picks = float(sum((each > 0.5).mean() for each in found))
+        low, high = _wilson(picks, len(found))
+        losses = [-np.log(np.maximum(each, 1e-12)).mean() for each in found]
+        return cls(len(found), picks, low, high, float(np.mean(losses)), kind)
+
+    def __str__(self) -> str:
+        shown = [f"{100 * share:.0f}" for share in (self.picks / self.count, self.low, self.high)]
+        return f"picks {shown[0]} % of {self.count} held-out {_KINDS[self.kind]} ({shown[1]} to {shown[2]})"
 
 
 @dataclass(frozen=True)
@@ -338,3 +377,11 @@ def _find_mode(
 def _logistic(logits: Array) -> Array:
     shares: Array = 1.0 / (1.0 + np.exp(-np.clip(logits, -40.0, 40.0)))
     return shares
+
+
+def _wilson(successes: float, count: int) -> tuple[float, float]:
+    """The 90 % interval of a share (Wilson 1927)."""
+    share, z2 = successes / count, _NORMAL_90**2
+    center = (share + z2 / (2 * count)) / (1 + z2 / count)
+    half = _NORMAL_90 / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
+    return max(0.0, center - half), min(1.0, center + half)

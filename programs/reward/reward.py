@@ -6,18 +6,18 @@ taste around are exact.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, islice
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyperalign.errors import InputError
 from hyperalign.profile import LearnedReward, RewardChange, RewardRow
-from hyperalign.records import Record, drop_repeats
+from hyperalign.records import Record, content_of, drop_repeats, group_dependent, order_by_time, weigh
 from hyperalign.style.reference import keep_opening_features
 
 from .features import LENGTH, Contribution, Encoder, Reading, read_features
@@ -30,7 +30,7 @@ from .population import (
     load_population,
     read_rows,
 )
-from .posterior import Array, Observations, Posterior, Prediction, infer_posterior
+from .posterior import Array, HeldOut, Observations, Posterior, Prediction, infer_posterior
 
 __all__ = ["HeldOut", "Reward"]
 
@@ -38,47 +38,9 @@ Places = NDArray[np.int64]
 
 _PARTS = 10
 _COMPARED_WITH = 20  # other people's texts, for each of the person's own
-_NORMAL_90 = 1.6449
 _SURE_CHANGE = 1e-6
 _ONE_SURE = 1e-9
-_KINDS: dict[RowKind, str] = {
-    "choice": "choices",
-    "text": "texts, each against other people's",
-    "edit": "corrections, each against other people's",
-}
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """How well a person's own choices, texts or corrections were predicted, each from their other records.
-
-    Attributes:
-        count: how many were held out.
-        picks: how many of them were predicted; of texts and corrections, each is the share of other people's that it
-            was preferred to.
-        low: the lower end of the 90 % interval of the share (Wilson).
-        high: the upper end.
-        log_loss: the mean negative log-probability of what they chose or wrote, in nats; a coin has 0.693.
-        kind: of the records.
-    """
-
-    count: int
-    picks: float
-    low: float
-    high: float
-    log_loss: float
-    kind: RowKind = "choice"
-
-    @classmethod
-    def of(cls, found: Array, kind: RowKind = "choice") -> HeldOut:
-        """Sum up the probabilities of what was chosen, shape (held-out records, comparisons of each)."""
-        picks = float((found > 0.5).mean(axis=1).sum())
-        low, high = _wilson(picks, len(found))
-        return cls(len(found), picks, low, high, float(-np.log(np.maximum(found, 1e-12)).mean()), kind)
-
-    def __str__(self) -> str:
-        shown = [f"{100 * share:.0f}" for share in (self.picks / self.count, self.low, self.high)]
-        return f"picks {shown[0]} % of {self.count} held-out {_KINDS[self.kind]} ({shown[1]} to {shown[2]})"
+_ROW_KINDS: tuple[RowKind, ...] = get_args(RowKind)
 
 
 @dataclass(frozen=True)
@@ -87,9 +49,10 @@ class Reward:
 
     Attributes:
         population: the features, and other people's weights.
-        rows: the person's records as features, the oldest first.
+        rows: the person's records as features, in the order in which they came.
         encoder: embeds new texts; None where the features have no encoder.
-        half_life: the number of newer records after which one counts half; None counts all alike.
+        half_life: the number of newer records after which one counts half; None counts all alike. Records are newer by
+            their times, and without these by their place; those that share what they teach are one record here.
         changes: what the person changed by hand.
         near: weights near those that the rows give, which save steps, shape (d,).
     """
@@ -113,7 +76,7 @@ class Reward:
         """Learn from one person's records.
 
         Args:
-            records: the person's, the oldest first.
+            records: the person's; those without a time the oldest first.
             population: the one that ships if None.
             encoder: adds an embedding of each text, where the population knows it.
             half_life: the number of newer records after which one counts half.
@@ -126,12 +89,12 @@ class Reward:
         if encoder is None and found.space.encoder_axes is not None:
             found = found.without_encoder()
         used = encoder if found.space.encoder_axes is not None else None
-        return cls(found, _read(found, records, used), used, half_life)
+        return cls(found, _read(found, _informative(records), used), used, half_life)
 
     def update(self, records: Sequence[Record]) -> Reward:
-        """Add newer records; those that are known already are not read again."""
-        known = {row.record for row in self.rows}
-        new = [record for record in drop_repeats(records) if record.id not in known]
+        """Add records, of any time; those that are known already, under whatever id, are not read again."""
+        known, contents = ({row.record for row in self.rows}, {row.shares[:2] for row in self.rows if row.shares})
+        new = [each for each in _informative(records) if each.id not in known and content_of(each) not in contents]
         near = self._learned.mean if "_learned" in vars(self) else self.near
         return replace(self, rows=(*self.rows, *_read(self.population, new, self.encoder)), near=near)
 
@@ -257,16 +220,25 @@ class Reward:
         return np.fromiter(flat, np.float64, size * len(self.rows)).reshape(-1, size)
 
     @cached_property
+    def _shares(self) -> Array:
+        """How much each row counts beside those that it shares what it teaches with, shape (rows,)."""
+        return np.array(weigh([row.shares for row in self.rows]), dtype=np.float64)
+
+    @cached_property
     def _weights(self) -> Array:
         """How much each row counts, shape (rows,)."""
-        ages = np.arange(len(self.rows))[::-1]
-        return np.ones(len(ages)) if self.half_life is None else np.asarray(0.5 ** (ages / self.half_life))
+        if self.half_life is None:
+            return self._shares
+        order = order_by_time([row.time for row in self.rows], [row.record for row in self.rows])[::-1]
+        ages = np.zeros(len(order))
+        ages[order] = np.cumsum(self._shares[order]) - self._shares[order]
+        return np.asarray(self._shares * 0.5 ** (ages / self.half_life))
 
     @cached_property
     def _places(self) -> dict[RowKind, Places]:
-        """Where the rows of each kind are."""
+        """Where the rows of each kind are that count."""
         kinds = np.array([row.kind for row in self.rows])
-        return {kind: np.flatnonzero(kinds == kind) for kind in _KINDS}
+        return {kind: np.flatnonzero((kinds == kind) & (self._shares > 0)) for kind in _ROW_KINDS}
 
     def _infer(self, kept: Places, start: Array | None) -> Posterior:
         """The posterior by some of the rows."""
@@ -284,14 +256,34 @@ class Reward:
         return infer_posterior(self.population.prior, seen, start=start)
 
     def hold_out(self) -> HeldOut | None:
-        """Predict each of the person's choices from their other records; None without two choices.
+        """Predict the person's choices about each question from their other records; None without two questions.
 
-        Each is left out by one Newton step, which is within 0.005 of the probability that it has by the others alone.
+        Where each question has one choice, it is left out by one Newton step, which is within 0.005 of the probability
+        that it has by the others alone. Else up to ten questions are left out one by one, more of them in ten parts.
         """
-        choices = self._places["choice"]
-        if len(choices) < 2:
+        questions = self._questions("choice")
+        if len(questions) < 2:
             return None
-        return HeldOut.of(self._learned.leave_each_out(self._values[choices], self._weights[choices])[:, None])
+        if all(len(each) == 1 for each in questions):
+            at = np.concatenate(questions)
+            return HeldOut.of([*self._learned.leave_each_out(self._values[at], self._weights[at])[:, None]])
+        return HeldOut.of([left.probabilities(self._values[each]) for each, left in self._leave_out(questions)])
+
+    def _questions(self, kind: RowKind) -> list[Places]:
+        """The rows of a kind that count, those that share what they teach together, whatever the order of records."""
+        at = sorted(self._places[kind].tolist(), key=lambda place: self.rows[place].record)
+        found: dict[int, list[int]] = {}
+        for place, group in zip(at, group_dependent([self.rows[place].shares for place in at]), strict=True):
+            found.setdefault(group, []).append(place)
+        return [np.array(each) for each in found.values()]
+
+    def _leave_out(self, questions: Sequence[Places]) -> Iterator[tuple[Places, Posterior]]:
+        """Each question, with the posterior by records of none that are left out with it."""
+        for part in range(min(_PARTS, len(questions))):
+            out = questions[part::_PARTS]
+            rest = np.setdiff1d(np.arange(len(self.rows)), np.concatenate(out))
+            left = self._infer(rest, self._learned.mean)
+            yield from ((each, left) for each in out)
 
     def hold_out_texts(self, kind: RowKind, others: Sequence[Record]) -> HeldOut | None:
         """Tell each of the person's texts or corrections from other people's by their other records.
@@ -306,18 +298,16 @@ class Reward:
         Returns:
             None without two of the person's, or without one of other people's.
         """
-        at = self._places[kind]
+        records = self._questions(kind)
         kept = list(islice((each for each in others if kind_of(each) == kind), _COMPARED_WITH))
-        if len(at) < 2 or not kept:
+        if len(records) < 2 or not kept:
             return None
         theirs = np.array([row.values for row in read_rows(self.population.space, kept, self.encoder)])
-        found = []
-        for part in range(min(_PARTS, len(at))):
-            out = at[part::_PARTS]
-            left = self._infer(np.setdiff1d(np.arange(len(self.rows)), out), self._learned.mean)
-            apart = self._values[out][:, None] - theirs
-            found.append(left.probabilities(apart.reshape(-1, theirs.shape[1])).reshape(len(out), -1))
-        return HeldOut.of(np.vstack(found), kind)
+        found = [
+            left.probabilities((self._values[each][:, None] - theirs).reshape(-1, theirs.shape[1]))
+            for each, left in self._leave_out(records)
+        ]
+        return HeldOut.of(found, kind)
 
     def to_profile(self, others: Sequence[Record] = ()) -> LearnedReward:
         """What a profile keeps of it: readable weights, and the rows that they rest on.
@@ -382,12 +372,11 @@ def _read(population: RewardPopulation, records: Sequence[Record], encoder: Enco
 
 
 def _keep(row: FeatureRow) -> RewardRow:
-    return RewardRow(record=row.record, kind=row.kind, values=np.round(row.values, 4).tolist())
+    values = np.round(row.values, 4).tolist()
+    return RewardRow(record=row.record, kind=row.kind, values=values, time=row.time, shares=row.shares)
 
 
-def _wilson(successes: float, count: int) -> tuple[float, float]:
-    """The 90 % interval of a share (Wilson 1927)."""
-    share, z2 = successes / count, _NORMAL_90**2
-    center = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = _NORMAL_90 / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
-    return max(0.0, center - half), min(1.0, center + half)
+def _informative(records: Sequence[Record]) -> list[Record]:
+    """Records without copies and without choices between texts that read the same."""
+    distinct = drop_repeats(records)
+    return [record for record in distinct if len(set(content_of(record))) > 1]

@@ -28,6 +28,7 @@ from .effects import (
     Tried,
     any_permutation_p,
     estimate_effects,
+    find_questions,
     group_by_choices,
     interaction_p,
     permutation_p,
@@ -77,7 +78,9 @@ def judge_choices(tried: Tried, user: str, rules: Rules) -> ChoiceSelection:
         rules: what a hypothesis needs to be kept.
     """
     # The null rate goes by all choices, also for statements that only some of them could test.
-    counts = [_effective_count(matrix, user) for matrix in {id(matrix): matrix for _, matrix in tried}.values()]
+    matrices = list({id(matrix): matrix for _, matrix in tried}.values())
+    questions = find_questions(matrices, user)
+    counts = [_effective_count(matrix, user, questions) for matrix in matrices]
     limit = rules.null_alpha_for(max(counts, default=1.0))
     tables = group_by_choices(tried, user)
     reasons = [rules.explain_too_few(len(each.own), each.reference, "choices") for each in tables]
@@ -97,9 +100,10 @@ def judge_choices(tried: Tried, user: str, rules: Rules) -> ChoiceSelection:
     return ChoiceSelection(judged, direction, min(1.0, limit) if tested else None)
 
 
-def _effective_count(matrix: ScoreMatrix, user: str) -> float:
-    """The effective sample size of a person's weighted rows (Kish 1965)."""
-    weights = np.array([row.weight for row in matrix.rows if row.user == user])
+def _effective_count(matrix: ScoreMatrix, user: str, questions: Mapping[str, str]) -> float:
+    """The effective sample size of a person's weighted questions (Kish 1965)."""
+    by_question = {questions[row.record]: row.weight for row in matrix.rows if row.user == user}
+    weights = np.array([*by_question.values()])
     return float(weights.sum() ** 2 / (weights @ weights)) if weights.any() else 1.0
 
 
@@ -112,7 +116,7 @@ def _test_group(table: Table, rules: Rules) -> _Group:
 
 
 def _align(groups: Sequence[_Group]) -> list[list[Floats]]:
-    """The versions of each group, with a row for each of the person's choices: NaN where the group has no cells."""
+    """The versions of each group, with a row for each of the person's questions: NaN where the group has no cells."""
     place = {record: at for at, record in enumerate(dict.fromkeys(name for g in groups for name in g.table.records))}
     aligned = []
     for group in groups:

@@ -7,13 +7,16 @@ rejected are exchanged, so it holds nothing of what was preferred.
 
 The permutation tests exchange chosen and rejected (sign flips, Fisher 1935), which changes nothing if choices are
 random. They compare the squared length of the mean choice over all statements with its length under each exchange.
+
+Choices about one question, or between the same texts, are no further evidence of what a person prefers in general:
+their mean counts as one choice, and they are exchanged together.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -21,6 +24,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from hyperalign.profile import Hypothesis
+from hyperalign.records import Fingerprint, group_dependent
 from hyperalign.scores import ScoreMatrix
 
 __all__ = [
@@ -31,6 +35,7 @@ __all__ = [
     "Tried",
     "any_permutation_p",
     "estimate_effects",
+    "find_questions",
     "group_by_choices",
     "interaction_p",
     "permutation_p",
@@ -42,6 +47,21 @@ Tried = Sequence[tuple[Hypothesis, ScoreMatrix]]
 """Hypotheses, each with the matrix that has a column for it."""
 
 
+def find_questions(matrices: Iterable[ScoreMatrix], user: str) -> dict[str, str]:
+    """By record of a person, the question that it counts for: the lowest id of the records that share what they teach.
+
+    Args:
+        matrices: all that have rows of the person.
+        user: the person.
+    """
+    shares: dict[str, Fingerprint | None] = {}
+    for matrix in matrices:
+        shares |= {row.record: row.shares for row in matrix.rows if row.user == user}
+    names = sorted(shares)
+    groups = group_dependent([shares[name] for name in names])
+    return {name: names[group] for name, group in zip(names, groups, strict=True)}
+
+
 @dataclass(frozen=True)
 class Table:
     """Statements that were tested on the same choices of a person; only rows with a cell for each of them count.
@@ -50,11 +70,13 @@ class Table:
         hypotheses: the statements.
         matrix: has their cells.
         user: the person.
+        questions: by record, the question that it counts for; each record for itself where it is not listed.
     """
 
     hypotheses: list[Hypothesis]
     matrix: ScoreMatrix
     user: str
+    questions: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def columns(self) -> list[str]:
@@ -63,18 +85,20 @@ class Table:
 
     @cached_property
     def records(self) -> list[str]:
-        """Ids of the person's choices."""
-        return [self.matrix.rows[at].record for at in self._rows[self.user]]
+        """The questions that the person's choices answer, each named by one record."""
+        return list(self._own_rows)
 
     @cached_property
     def own(self) -> Floats:
-        """The person's cells, shape (choices, statements)."""
-        return self._cells[self._rows[self.user]]
+        """The person's cells, shape (questions, statements): the mean of the choices about a question."""
+        means = [self._cells[rows].mean(axis=0) for rows in self._own_rows.values()]
+        return np.array(means).reshape(len(means), len(self.hypotheses))
 
     @cached_property
     def weights(self) -> Floats:
-        """The weight of each of those choices, shape (choices,)."""
-        return np.array([self.matrix.rows[at].weight for at in self._rows[self.user]], dtype=np.float64)
+        """The weight of each of those questions, shape (questions,)."""
+        rows = self.matrix.rows
+        return np.array([max(rows[at].weight for at in some) for some in self._own_rows.values()], dtype=np.float64)
 
     @cached_property
     def others(self) -> list[Floats]:
@@ -85,6 +109,19 @@ class Table:
     def reference(self) -> int:
         """How many choices of other people there are."""
         return sum(map(len, self.others))
+
+    def question_of(self, record: str) -> str:
+        """The question that a record counts for."""
+        return self.questions.get(record, record)
+
+    @cached_property
+    def _own_rows(self) -> dict[str, list[int]]:
+        """The rows of each question, both in an order that does not depend on that of the records."""
+        found: dict[str, list[int]] = {}
+        names = {at: self.matrix.rows[at].record for at in self._rows[self.user]}
+        for at in sorted(names, key=lambda at: (self.question_of(names[at]), names[at])):
+            found.setdefault(self.question_of(names[at]), []).append(at)
+        return found
 
     @cached_property
     def _cells(self) -> Floats:
@@ -106,13 +143,16 @@ def group_by_choices(tried: Tried, user: str, *, own_only: bool = False) -> list
         user: the person.
         own_only: groups by the person's choices alone, whatever other people's choices were tested.
     """
+    questions = find_questions({id(matrix): matrix for _, matrix in tried}.values(), user)
     own: dict[int, NDArray[np.bool_]] = {}
     tables: dict[tuple[int, bytes], Table] = {}
     for hypothesis, matrix in tried:
         if id(matrix) not in own:
             own[id(matrix)] = np.array([row.user == user or not own_only for row in matrix.rows], dtype=np.bool_)
         filled = ~np.isnan(matrix.values[:, matrix.columns.index(hypothesis.id)]) & own[id(matrix)]
-        tables.setdefault((id(matrix), filled.tobytes()), Table([], matrix, user)).hypotheses.append(hypothesis)
+        tables.setdefault((id(matrix), filled.tobytes()), Table([], matrix, user, questions)).hypotheses.append(
+            hypothesis
+        )
     return list(tables.values())
 
 

@@ -7,8 +7,8 @@ may be reversed, for twice the p.
 A raw example makes no claim; it only may add nothing. Its gain is shrunken toward what examples do for most people (the
 normal model of empirical Bayes, Efron and Morris 1973), and it is dropped where the person's texts speak against it.
 
-A choice may be shown as an example unless the person's other choices contradict it, and only where a statement was kept
-for all prompts, so that random choices get no more profiles.
+A choice may be shown as an example unless the person's choices about other questions contradict it, and only where a
+statement was kept for all prompts, so that random choices get no more profiles.
 """
 
 from __future__ import annotations
@@ -192,13 +192,14 @@ def judge_example_choices(
         return [(example, reason) for example in examples]
     judged: list[Judged] = []
     for example in examples:
-        record = example.evidence[0].record if example.evidence else ""
-        if record not in table.records:
+        question = table.question_of(example.evidence[0].record if example.evidence else "")
+        if question not in table.records:
             judged.append((example, "no test could judge it"))
             continue
-        gain, spread = leave_one_out(table.own, table.others, table.records.index(record), rules.prior, table.weights)
+        at = table.records.index(question)
+        gain, spread = leave_one_out(table.own, table.others, at, rules.prior, table.weights)
         p = float(special.ndtr(-gain / spread))
-        rest = [name for name in table.records if name != record]
+        rest = [name for name in table.records if name != question]
         result = make_result(table.matrix, rest, table.reference, gain=gain, margin=Z_90 * spread, p=p, q=p)
         reason = f"the other choices do not bear it out (p {p:.2f})" if p > rules.odd_one_out else ""
         weight = 0.0 if reason else round_figure(max(0.0, 1 - 2 * p))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -48,9 +49,11 @@ def test_prompts_and_people_are_kept_apart_and_no_prompt_is_one_too() -> None:
     assert (pair.prompt, pair.chosen, pair.rejected) == ("", "text 3", "text 1")
 
 
-def test_a_text_rated_twice_counts_as_rated_last() -> None:
-    given = [rated(1, "a"), rated(3, "b"), rated(5, "a")]
-    assert sides(make_pairs(given)) == [("a", "b")]
+def test_a_text_rated_twice_counts_as_rated_last_or_as_the_mean_without_a_time() -> None:
+    given = [rated(1, "a"), rated(2, "b"), rated(5, "a")]
+    assert sides(make_pairs(given)) == sides(make_pairs(given[::-1])) == [("a", "b")]
+    dated = [each.model_copy(update={"time": datetime(2024, 1, 4 - at, tzinfo=UTC)}) for at, each in enumerate(given)]
+    assert sides(make_pairs(dated)) == sides(make_pairs(dated[::-1])) == [("b", "a")], "first it was 5, then 1"
 
 
 @given(st.lists(st.integers(1, 5), max_size=12), st.randoms())

@@ -104,7 +104,7 @@ def test_what_holds_on_one_subject_is_kept_for_it_with_a_quote_from_there(script
         Pair(
             user="ada",
             id=f"p{at}",
-            prompt=("A letter, please." if at < 8 else "A talk, please."),
+            prompt=f"A letter, please, number {at}." if at < 8 else f"A talk, please, number {at}.",
             chosen=jam_or_oil[at >= 8].format(at),
             rejected=jam_or_oil[at < 8].format(at),
         )
@@ -130,7 +130,7 @@ def test_what_holds_on_one_subject_is_kept_for_it_with_a_quote_from_there(script
 def test_a_direction_in_a_space_of_one_s_own_is_said_from_the_profile_alone(scripted_server: ScriptedServer) -> None:
     scripted_server.default = reply("no hypothesis")
     pairs = [
-        Pair(user=user, id=f"{user}{at}", prompt="Go.", chosen=f"{said} {at}.", rejected=f"{other} {at}.")
+        Pair(user=user, id=f"{user}{at}", prompt=f"Go {at}.", chosen=f"{said} {at}.", rejected=f"{other} {at}.")
         for user, said, other in (("ada", "Jam toast", "Engine oil"), ("bob", "Engine oil", "Jam toast"))
         for at in range(6)
     ]

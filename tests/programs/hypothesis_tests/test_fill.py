@@ -177,13 +177,16 @@ def test_the_estimate_knows_what_fitting_does() -> None:
 
 
 def test_the_estimate_of_choices_reads_both_answers_in_both_orders() -> None:
-    pairs = [Pair(user="ada", id=f"p{n}", prompt="Say.", chosen="Good day to you.", rejected="hey") for n in range(4)]
+    pairs = [
+        Pair(user="ada", id=f"p{n}", prompt=f"Say{n}.", chosen=f"Good day to you{n}.", rejected="hey") for n in range(8)
+    ]
+    pairs, more = pairs[:4], pairs[4:]
     told = estimate_cost(pairs, [])
     assert told["score"].calls == 8
     phrases = MAX_TESTED * 2 * PHRASE_TOKENS + QUESTION_TOKENS
     assert told["score"].tokens_in == 8 * phrases + round(8 * (1 + 4 + 1) * 1.4)
     assert told["infer"].calls == 0, "what is proposed of four can't be tested"
-    told = estimate_cost([*pairs, *(pair.model_copy(update={"id": f"q{pair.id}"}) for pair in pairs)], [])
+    told = estimate_cost([*pairs, *more], [])
     assert told["infer"].calls == CHOICE_QUESTIONS
     assert told["infer"].tokens_in == CHOICE_INSTRUCTION_TOKENS + round(4 * (1 + 4 + 1) * 1.4), "half are shown"
 
@@ -201,7 +204,7 @@ def test_the_estimate_of_texts_and_choices_is_that_of_both() -> None:
 
 def test_hypotheses_are_made_from_half_of_the_records_where_the_others_can_test_them() -> None:
     pairs: list[Record] = [
-        Pair(user="ada", id=f"p{n}", prompt="", chosen="Good day.", rejected="hey") for n in range(7)
+        Pair(user="ada", id=f"p{n}", prompt="", chosen=f"Good day {n}.", rejected=f"hey {n}") for n in range(7)
     ]
     rules = Rules()
     assert [len(proposal_split(pairs[:count], rules)) for count in range(1, 8)] == [0, 0, 0, 0, 0, 3, 4]
