@@ -42,6 +42,7 @@ from .summary import summarize
 __all__ = [
     "COLLABORATIVE",
     "REWARD",
+    "REWARD_STATEMENTS",
     "ChoicePlan",
     "ChoiceScore",
     "ChoiceSource",
@@ -51,6 +52,8 @@ __all__ = [
 ]
 
 REWARD, COLLABORATIVE = "reward", "collaborative"
+REWARD_STATEMENTS = "reward+statements"
+"""The reward that also reads statements; a ``ChoiceSource`` scores it, since a model reads every text."""
 _TIE = 1e-9  # log-odds; rounding must not make a pick
 
 
@@ -257,7 +260,7 @@ def _tabulate(sampled: SampledTask, scores: Scores, seed: int) -> tuple[dict[str
         condition: calibrate(
             sampled.dev,
             {case: score.own for case, score in theirs.items()},
-            are_log_odds=condition in {REWARD, NONE, COLLABORATIVE},
+            are_log_odds=condition in {REWARD, REWARD_STATEMENTS, NONE, COLLABORATIVE},
         )
         for condition, theirs in scores.items()
         if condition not in {WRONG_USER, INVERTED}

@@ -1,7 +1,8 @@
 """Solver of choices for the table: what strategies that ask a model say of each case, kept as they end.
 
 By likelihood, a strategy's score is its gain: how much more it raises the preferred answer than the other one, in nats
-per token, beyond the prompt alone. By letter, by tested statements and by SynthesizeMe, it is the log-odds.
+per token, beyond the prompt alone. By letter, by tested statements, by SynthesizeMe and by the reward that reads
+statements, it is the log-odds.
 """
 
 from __future__ import annotations
@@ -17,23 +18,32 @@ from hyperalign.errors import HyperalignError, InputError
 from hyperalign.profile import Profile
 from hyperalign.programs.judge import Judge
 from hyperalign.programs.personalizer import Personalizer
+from hyperalign.programs.reward.features import Encoder
+from hyperalign.programs.reward.population import RewardPopulation, load_population
 from hyperalign.programs.strategies import STRATEGIES, strategy
-from hyperalign.records import Record
+from hyperalign.records import Record, other_text, own_text, prompt_of
 from hyperalign.runs import Journal
+from hyperalign.scores import Scorer
 
 from ..cases import Case, records_id
-from ..choices import ChoiceScore, SampledTask, Scores
+from ..choices import REWARD_STATEMENTS, ChoiceScore, SampledTask, Scores
 from ..conditions import BARE, FEW_SHOT, NONE, VERIFIED, Profiles, few_shot_profile
 from ..metrics.calibration import to_log_odds
 from ..runner import FATAL, EvalFolder
 from . import synthesizeme
 from .choice import ask_letters, pick_probability, read_margin
+from .reward import RewardSolver, ToneReader, with_tones
 from .synthesizeme import Synthesized, SynthesizeMe
 
 __all__ = ["MODEL_STRATEGIES", "ModelChoices"]
 
 FEW_SHOT_LETTER = "few-shot-letter"
-MODEL_STRATEGIES = (*(name for name in STRATEGIES if name != NONE), FEW_SHOT_LETTER, synthesizeme.NAME)
+MODEL_STRATEGIES = (
+    *(name for name in STRATEGIES if name != NONE),
+    FEW_SHOT_LETTER,
+    synthesizeme.NAME,
+    REWARD_STATEMENTS,
+)
 """Strategies of the choice table that ask a model."""
 
 
@@ -44,6 +54,8 @@ class ModelChoices:
         program: makes the program that fits people of a task; its scorer reads likelihoods, and without one choices are
             asked by letter.
         strategies: names from ``MODEL_STRATEGIES``.
+        population: of ``reward+statements``; the one that ships if None.
+        encoder: of the same, where the population has axes for it.
         seed: of SynthesizeMe's random choices.
         progress: called after each case.
 
@@ -56,6 +68,8 @@ class ModelChoices:
         program: Callable[[SampledTask], Personalizer],
         strategies: Sequence[str],
         *,
+        population: RewardPopulation | None = None,
+        encoder: Encoder | None = None,
         seed: int = 0,
         progress: Progress | None = None,
     ) -> None:
@@ -65,7 +79,10 @@ class ModelChoices:
                 remedy=f"Choose from: reward, collaborative, {', '.join(MODEL_STRATEGIES)}.",
             )
         self._program = program
-        self._strategies = tuple(strategies)
+        self._strategies = tuple(name for name in strategies if name != REWARD_STATEMENTS)
+        self._reads_statements = REWARD_STATEMENTS in strategies
+        self._population = population or load_population()
+        self._encoder = encoder
         self._seed = seed
         self._progress = progress
 
@@ -75,13 +92,15 @@ class ModelChoices:
         Raises:
             BudgetExceededError: a cap was reached; what is done is kept.
             HyperalignError: the model cannot be used at all.
+            InputError: statements are to be read without a scorer.
         """
         program = self._program(sampled)
+        journal = Journal(folder.path / "scores.jsonl")
         task = _TaskChoices(
             sampled,
             program,
             Profiles(program.fit, folder.profiles, progress=self._progress),
-            Journal(folder.path / "scores.jsonl"),
+            journal,
             SynthesizeMe(program.scorer, seed=self._seed),
         )
         waiting = [(name, case) for case in sampled.cases for name in self._strategies]
@@ -99,7 +118,44 @@ class ModelChoices:
 
         with dspy.context(**({"lm": program.lm} if program.lm else {})):
             run_concurrently(lambda item: task.score(*item), waiting, concurrency_of(program.lm), keep=keep)
+        if self._reads_statements:
+            found[REWARD_STATEMENTS] = self._read_statements(sampled, program.scorer, journal)
         return found
+
+    def _read_statements(self, sampled: SampledTask, scorer: Scorer | None, journal: Journal) -> dict[str, ChoiceScore]:
+        """Log-odds by the reward that reads statements, too; the scorer's cache keeps what a stopped run has read."""
+        key = f"{sampled.label}/{REWARD_STATEMENTS}"
+        kept = journal.get(key)
+        if kept is None:
+            if scorer is None:
+                raise InputError(
+                    f"'{REWARD_STATEMENTS}' needs log-probabilities of statements.",
+                    remedy="Name a model that gives them, such as --scorer local:qwen2.5-coder-1.5b-instruct.",
+                )
+            base, encoder = self._population, self._encoder
+            if encoder is None or base.space.encoder_axes is None:
+                base, encoder = base.without_encoder(), None
+            reader = ToneReader(scorer, encoder=encoder, progress=self._progress)
+            # Of dev people: how texts differ in tone is not learned from those that are reported.
+            known = with_tones(base, reader, _texts_of(sampled.dev or sampled.cases))
+            solver = RewardSolver(sampled.task, sampled.cases, sampled.strangers, base=known, encoder=reader)
+            read = {case.id: solver(case) for case in sampled.cases}
+            kept = {
+                case: [to_log_odds(each.own), None if each.other is None else to_log_odds(each.other)]
+                for case, each in read.items()
+            }
+            journal.put(key, kept)
+        return {case: ChoiceScore(*odds) for case, odds in kept.items()}
+
+
+def _texts_of(cases: Sequence[Case]) -> list[tuple[str, str]]:
+    """Prompt and text of both answers of cases, and of all records, each once."""
+    found = [(case.prompt, text) for case in cases for text in (case.chosen, case.rejected)]
+    for case in cases:
+        for record in case.records:
+            texts = own_text(record), other_text(record)
+            found += [(prompt_of(record), text) for text in texts if text is not None]
+    return list(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)

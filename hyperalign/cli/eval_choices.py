@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hyperalign.budget import Budget
     from hyperalign.evals.cases import Split
     from hyperalign.evals.choices import SampledTask
-    from hyperalign.evals.solvers.model_choices import ModelChoices
+    from hyperalign.programs.personalizer import Personalizer
     from hyperalign.scores import Scorer
 
     from .options import ModelOptions
@@ -86,12 +86,18 @@ def eval_choices(
     budget = models.new_budget()
     with reporter(quiet=as_json) as report:
         reads = choose_encoder(encoder, budget, report)
-        source = _open_source(asking, models, scorer, budget, report, seed, reference) if asking else None
+        population = open_population(reads)
+        source = None
+        if asking:
+            from hyperalign.evals.solvers.model_choices import ModelChoices
+
+            program = _open_program(models, scorer, budget, report, seed, reference)
+            source = ModelChoices(program, asking, population=population, encoder=reads, seed=seed, progress=report)
         config = {"strategies": asking, **models.identity(), "scorer": scorer, "reference": reference} if asking else {}
         summary, folder = evaluate_choices(
             found,
             plan,
-            population=open_population(reads),
+            population=population,
             encoder=reads,
             source=source,
             config=config,
@@ -107,18 +113,11 @@ def eval_choices(
         echo(f"The run is in {folder.path}; read {written[-1]}")
 
 
-def _open_source(
-    strategies: Sequence[str],
-    models: ModelOptions,
-    scorer: str | None,
-    budget: Budget,
-    report: Reporter,
-    seed: int,
-    reference: int,
-) -> ModelChoices:
-    """Scores of strategies that ask a model."""
+def _open_program(
+    models: ModelOptions, scorer: str | None, budget: Budget, report: Reporter, seed: int, reference: int
+) -> Callable[[SampledTask], Personalizer]:
+    """What makes the program of a task for strategies that ask a model."""
     from hyperalign.evals.plan import TaskPopulation
-    from hyperalign.evals.solvers.model_choices import ModelChoices
     from hyperalign.programs.personalizer import Personalizer
 
     from .session import open_models
@@ -135,7 +134,7 @@ def _open_source(
         others = TaskPopulation(sampled.task.cases(seed=seed), sampled.cases)
         return Personalizer(lm, scorer=reads, population=others, reference=reference, budget=budget, seed=seed)
 
-    return ModelChoices(program, strategies, seed=seed, progress=report)
+    return program
 
 
 def choice_table(summary: Mapping[str, Any]) -> Table:

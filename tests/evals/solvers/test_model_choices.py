@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hyperalign.errors import InputError
-from hyperalign.evals.choices import ChoicePlan, SampledTask, evaluate_choices
-from hyperalign.evals.runner import read_outcomes
+from hyperalign.evals.choices import REWARD, REWARD_STATEMENTS, ChoicePlan, SampledTask, evaluate_choices
+from hyperalign.evals.runner import EvalFolder, read_outcomes
 from hyperalign.evals.solvers.model_choices import MODEL_STRATEGIES, ModelChoices
 from hyperalign.programs.personalizer import Personalizer
+from hyperalign.scores import Message, Scorer, TextScore
 from tests.evals.small_people import Tastes
 from tests.evals.small_task import answered, listed, personalizer
 from tests.fixtures.scripted_server import ScriptedServer, reply
 
 
-def source(server: ScriptedServer, *strategies: str) -> ModelChoices:
+def source(server: ScriptedServer, *strategies: str, scorer: Scorer | None = None) -> ModelChoices:
     server.default = reply(answered)
-    program = personalizer(server)
+    program = personalizer(server, **({"scorer": scorer} if scorer else {}))
 
     def same(_: SampledTask) -> Personalizer:
         return program
@@ -77,3 +80,46 @@ def test_a_strategy_that_does_not_exist(scripted_server: ScriptedServer) -> None
     with pytest.raises(InputError, match="no strategy 'magic'"):
         source(scripted_server, "magic")
     assert "none" not in MODEL_STRATEGIES
+
+
+class Exclaiming:
+    """Finds a text warm that exclaims."""
+
+    name = "exclaiming@1"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def score(self, context: Sequence[Message], texts: Sequence[str]) -> list[TextScore]:
+        self.asked += 1
+        exclaims = "!" in context[-1]["content"]
+        return [TextScore(-1.0 if (text == "Warm") == exclaims else -4.0, 1) for text in texts]
+
+
+def test_a_reward_that_reads_statements_stands_beside_the_reward(
+    scripted_server: ScriptedServer, tmp_path: Path
+) -> None:
+    tasks = {"tastes": Tastes(people=4, records=1, cases_each=2)}
+    scorer = Exclaiming()
+
+    def run() -> tuple[dict[str, Any], EvalFolder]:
+        asking = source(scripted_server, REWARD_STATEMENTS, scorer=scorer)
+        return evaluate_choices(tasks, ChoicePlan(split="dev"), source=asking, out=tmp_path / "run")
+
+    summary, folder = run()
+    found = summary["tasks"]["tastes"]["conditions"]
+    assert found[REWARD_STATEMENTS]["log_loss"]["mean"] < found[REWARD]["log_loss"]["mean"]
+    assert "pick_own_over_other" in found[REWARD_STATEMENTS]
+    assert listed(folder.path, "scores.jsonl", "key") == [f"tastes/{REWARD_STATEMENTS}"]
+    asked = scorer.asked
+    again, _ = run()
+    assert again == summary
+    assert scorer.asked == asked, "what is kept is not read again"
+    assert not scripted_server.requests
+
+
+def test_statements_are_not_read_without_log_probabilities(scripted_server: ScriptedServer, tmp_path: Path) -> None:
+    program = personalizer(scripted_server, scorer=None)
+    asking = ModelChoices(lambda _: program, [REWARD_STATEMENTS])
+    with pytest.raises(InputError, match="log-probabilities of statements"):
+        evaluate_choices({"tastes": Tastes(people=4)}, ChoicePlan(split="dev"), source=asking, out=tmp_path / "run")
