@@ -147,26 +147,25 @@ class Fitter:
     def fit(self, items: Sequence[RecordLike]) -> Fit:
         """Fit one person: first the reward, from all records together, then statements.
 
-        Statements of texts and of choices are tested apart, each against other people's, and then combined. Records
-        that teach nothing beside the others are passed over. The order of records does not matter, but where older ones
-        count less and have no time.
+        Statements of texts and of choices are tested apart, each against other people's, and then combined. The order
+        of records does not matter, but where older ones count less and have no time.
         """
         records = sort_by_time(as_records(items))
         user = check_one_user(records)
         skipped = pass_over(records)
         reward = self.learn_reward(user, records)
+        bare = self.build_bare_profile(user, reward)
         if not self.config.statements:
-            return Fit(self.build_bare_profile(user, reward), Memory(reward=reward), skipped=skipped)
+            return Fit(bare, Memory(reward=reward), skipped=skipped)
+        kinds = split_by_kind([record for record in records if record.id not in skipped])
         parts, unreadable = dict[str, FitPart](), 0
         with tally_answers() as tally:
-            kinds = split_by_kind([record for record in records if record.id not in skipped])
             for some in kinds:
                 # Of two kinds each gets half of what is read.
                 fitter = replace(self, config=self.config.halved(some)) if len(kinds) > 1 else self
                 parts[record_kind(some)], count = fitter._fit_kind(user, some)
                 unreadable += count
         memory = replace(self.remember(parts, skipped=tuple(skipped)), reward=reward)
-        bare = self.build_bare_profile(user, reward)
         profile = combine(parts, user).model_copy(update={"reward": reward}) if parts else bare
         return Fit(profile, memory, unreadable, tally.asked, tally.undecided, skipped)
 
@@ -200,10 +199,9 @@ class Fitter:
 
     def build_bare_profile(self, user: str, reward: LearnedReward) -> Profile:
         """A profile that has a reward alone."""
-        choices = sum(row.kind != "text" for row in reward.rows)
         made_with = Provenance(
             records=[row.record for row in reward.rows],
-            choices=choices,
+            choices=sum(row.kind != "text" for row in reward.rows),
             population=self.config.population.name,
             program=PROGRAM,
             seed=self.config.seed,
@@ -213,8 +211,8 @@ class Fitter:
     def _fit_kind(self, user: str, given: Sequence[Record]) -> tuple[FitPart, int]:
         """Fit texts or choices; also counts the proposals that could not be parsed."""
         # Without a time, what came first says nothing unless older records are to count less.
-        by_id = sorted(given, key=lambda each: (each.time is not None, each.id))
-        records = given if self.config.half_life else sort_by_time(by_id)
+        steady = sorted(given, key=lambda each: (each.time is not None, each.id))
+        records = given if self.config.half_life else sort_by_time(steady)
         split = proposal_split(records, self.config.rules)
         seen = split[-SHOWN_RECORDS:]
         against, shown = self.draw_reference(user, records)

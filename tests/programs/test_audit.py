@@ -143,7 +143,7 @@ def tastes(topic: str, user: str, count: int = 8) -> list[Pair]:
         Pair(
             user=user,
             id=f"{user}{at}",
-            prompt="?",
+            prompt=f"What of {topic} on day {at}?",
             chosen=f"I love {topic} on day {at}.",
             rejected=f"I hate {topic} on day {at}.",
         )
