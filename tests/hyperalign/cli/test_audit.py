@@ -15,7 +15,7 @@ from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
 from tests.hyperalign.cli.conftest import Run
 
 PAIRS = [
-    Pair(user="mira", prompt="?", chosen=f"Jam and toast on day {at}.", rejected=f"Oil and engines on day {at}.")
+    Pair(user="mira", prompt=f"{at}?", chosen=f"Jam and toast on day {at}.", rejected=f"Oil and engines on day {at}.")
     for at in range(8)
 ]
 
@@ -39,9 +39,9 @@ def test_statements_are_tested_on_the_records_of_a_file(run: Run, model: list[st
     (tmp_path / "records.jsonl").write_text("".join(f"{pair.model_dump_json()}\n" for pair in PAIRS))
     (tmp_path / "others").mkdir()
     others = [
-        Pair(user="tom", prompt="?", chosen=f"Jam {at}.", rejected=f"Oil {at}.")
+        Pair(user="tom", prompt=f"{at}?", chosen=f"Jam {at}.", rejected=f"Oil {at}.")
         if at % 2
-        else Pair(user="tom", prompt="?", chosen=f"Oil {at}.", rejected=f"Jam {at}.")
+        else Pair(user="tom", prompt=f"{at}?", chosen=f"Oil {at}.", rejected=f"Jam {at}.")
         for at in range(6)
     ]
     (tmp_path / "others" / "tom.jsonl").write_text("".join(f"{pair.model_dump_json()}\n" for pair in others))
