@@ -20,7 +20,7 @@ from hyperalign.errors import InputError
 from hyperalign.files import lock_folder, write_whole
 from hyperalign.programs.reward.features import Encoder
 from hyperalign.programs.reward.population import RewardPopulation, load_population
-from hyperalign.runs import Journal
+from hyperalign.runs import Journal, track_cost
 
 from .cases import Case, Split, Task, case_id, fingerprint
 from .conditions import INVERTED, NONE, WRONG_USER, votes, wrong_users
@@ -173,7 +173,7 @@ def evaluate_choices(
     kept = Journal(folder.path / "rewards.jsonl")
     found: dict[str, Any] = {}
     outcomes: dict[str, list[Outcome]] = {}
-    with lock_folder(folder.path), folder.track_cost(budget or Budget()):
+    with lock_folder(folder.path), track_cost(folder.path, budget or Budget()):
         for number, each in enumerate(sampled, start=1):
             scores = _score_without_model(each, base, encoder, kept)
             if source is not None:

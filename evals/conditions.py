@@ -9,14 +9,16 @@ import json
 import random
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from hyperalign.concurrency import Progress
+from hyperalign.concurrency import Progress, is_stopping
 from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis, LearnedReward, Measurement, Profile, RewardChange
+from hyperalign.programs.replies import tally_answers
 from hyperalign.programs.scope import narrow
 from hyperalign.programs.strategies import PROFILE_WORDS, Strategy, strategy
 from hyperalign.records import Record, to_sample
@@ -137,7 +139,7 @@ class Profiles:
 
     Args:
         fit: fits a profile.
-        path: of the file that keeps the profiles, one a line.
+        path: of the file that keeps the profiles, one a line; ``replies.jsonl`` beside it counts the questions of each.
         expected: how many there will be, for progress.
         progress: called after each.
     """
@@ -145,6 +147,7 @@ class Profiles:
     def __init__(self, fit: Fitter, path: Path, *, expected: int = 0, progress: Progress | None = None) -> None:
         self._fit = fit
         self._journal = Journal(path)
+        self._replies = Journal(path.with_name("replies.jsonl"))
         self._profiles: dict[str, Profile] = {}
         self._expected = expected
         self._progress = progress
@@ -163,17 +166,26 @@ class Profiles:
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
+            if is_stopping():
+                raise CancelledError
             if key not in self._profiles:
                 self._profiles[key] = self._load_or_fit(key, records)
                 if self._progress is not None:
                     self._progress("profiles", len(self._profiles), max(self._expected, len(self._profiles)))
             return self._profiles[key]
 
+    def replies(self) -> dict[str, int]:
+        """How many questions the fits of these profiles asked, and how many replies decided nothing."""
+        return {name: sum(int(each.get(name, 0)) for each in self._replies.values()) for name in ("asked", "undecided")}
+
     def _load_or_fit(self, key: str, records: Sequence[Record]) -> Profile:
         kept = self._journal.get(key)
         if kept is not None:
             return Profile.from_json(json.dumps(kept), where="profiles.jsonl")
-        profile = self._fit(records)
+        # Which of the cases that need it begins the fit depends on the threads: its questions are counted here.
+        with tally_answers(ends=False, apart=True) as replies:
+            profile = self._fit(records)
+        self._replies.put(key, {"asked": replies.asked, "undecided": replies.undecided})
         self._journal.put(key, json.loads(profile.to_json()))
         return profile
 

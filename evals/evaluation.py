@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from hyperalign.programs.deliberate import Deliberate
 from hyperalign.programs.dspy_internals import AdapterParseError
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.replies import tally_answers
+from hyperalign.runs import journaling, read_cost, track_cost
 
 from .cases import Case, Task, WritingTask, case_id, fingerprint, records_id
 from .conditions import WRONG_USER, Conditions, Profiles, divergent, resolve_strategies, wrong_users
@@ -105,6 +107,7 @@ def evaluate(
     notes = {"concurrency": plan.concurrency}
     folder = EvalFolder(Path(out) if out is not None else None, _config(program, task, plan, cases), notes=notes)
     solver: Solver
+    profiles: Profiles | None = None
     if is_request:
         solver = _request_solver(program, ways)
     elif isinstance(program, Personalizer):
@@ -120,7 +123,10 @@ def evaluate(
     else:
         solver = ProgramWritingSolver(program, authorship, other_users, plan.controls)
     model = program.lm if isinstance(program, Personalizer) else None
-    with lock_folder(folder.path), folder.track_cost(budget), dspy.context(**({"lm": model} if model else {})):
+    with lock_folder(folder.path), track_cost(folder.path, budget), ExitStack() as held:
+        held.enter_context(dspy.context(**({"lm": model} if model else {})))
+        for each in _models(program):
+            held.enter_context(journaling(each, folder.journal))
         outcomes = run_cases(
             cases, _with_usage(solver, budget), folder.cases, concurrency=plan.concurrency, progress=progress
         )
@@ -139,7 +145,8 @@ def evaluate(
         unsupported=[] if supports_all else unsupported_controls(task.kind, plan.controls),
         personas={case.user: case.persona for case in cases},
         divergent=divergent(cases),
-        usage=folder.cost(),
+        usage=read_cost(folder.path),
+        replies=profiles.replies() if profiles is not None else {},
         authorship=authorship.accuracy(cases) if authorship else None,
     )
     write_whole(folder.path / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
@@ -167,7 +174,7 @@ def _with_usage(solver: Solver, budget: Budget) -> Solver:
     """The same solver, with each case's tokens and unreadable replies added to its result."""
 
     def solve(case: Case) -> dict[str, Any]:
-        with budget.step("cases"), budget.tally() as spent, tally_answers(ends=False) as replies:
+        with budget.step("cases"), budget.tally(with_replayed=True) as spent, tally_answers(ends=False) as replies:
             try:
                 result = solver(case)
             except AdapterParseError as error:
@@ -227,6 +234,12 @@ def _call_settings(program: dspy.Module) -> dict[str, Any]:
         "api_base": re.sub(r"//[^/@]*@", "//", address) if address else None,
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _models(program: dspy.Module) -> list[Any]:
+    """All models that a program calls."""
+    own = [_lm(program), *(predictor.lm for predictor in program.predictors())]
+    return list({id(model): model for model in own if model is not None}.values())
 
 
 def _lm(program: dspy.Module) -> Any:

@@ -1,6 +1,7 @@
 """Runs cases concurrently in a folder that keeps every outcome and the cost, so that a stopped run can continue.
 
-``eval.json`` identifies the run, ``cases.jsonl`` has one outcome a line, ``cost.json`` adds up all sessions.
+``eval.json`` identifies the run, ``cases.jsonl`` has one outcome a line, ``calls.jsonl`` the answers of models, and
+``cost.json`` adds up all sittings.
 """
 
 from __future__ import annotations
@@ -9,12 +10,10 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hyperalign.budget import Budget, Usage
 from hyperalign.concurrency import Progress, run_concurrently
 from hyperalign.errors import (
     BudgetExceededError,
@@ -27,6 +26,7 @@ from hyperalign.errors import (
     hide_userinfo,
 )
 from hyperalign.files import append_line, data_folder, narrow, read_journal, write_whole
+from hyperalign.runs import Journal
 
 from .cases import Case
 
@@ -40,6 +40,10 @@ class EvalFolder:
         out: the folder; one in the data folder, named by a hash of ``config``, if None.
         config: everything that decides the result, as JSON data with a ``task``.
         notes: recorded with it, but free to differ when the run continues.
+
+    Attributes:
+        path: the folder.
+        journal: the answers of models.
 
     Raises:
         InputError: the folder holds another run, or something else.
@@ -69,6 +73,7 @@ class EvalFolder:
             content = {**config, **(notes or {})}
             write_whole(mark, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
         narrow(self.path)
+        self.journal = Journal(self.path / "calls.jsonl")
 
     @property
     def cases(self) -> Path:
@@ -79,26 +84,6 @@ class EvalFolder:
     def profiles(self) -> Path:
         """The file of profiles, one a line."""
         return self.path / "profiles.jsonl"
-
-    @contextmanager
-    def track_cost(self, budget: Budget) -> Iterator[None]:
-        """Add what is spent inside to the run's cost, also after an error."""
-        before = budget.by_step
-        try:
-            yield
-        finally:
-            total = self.cost()
-            for step, spent in budget.by_step.items():
-                earlier = before.get(step, Usage())
-                new = Usage(*(getattr(spent, name) - getattr(earlier, name) for name in Usage.__slots__))
-                total[step] = total.get(step, Usage()) + new
-            content = {step: spent.as_json() for step, spent in total.items()}
-            write_whole(self.path / "cost.json", json.dumps(content, indent=2) + "\n")
-
-    def cost(self) -> dict[str, Usage]:
-        """What all sessions have spent, by step."""
-        path = self.path / "cost.json"
-        return {step: Usage.from_json(spent) for step, spent in read_json(path).items()} if path.exists() else {}
 
 
 def read_json(path: Path) -> Any:

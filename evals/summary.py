@@ -127,6 +127,7 @@ def summarize(
     personas: Mapping[str, str] | None = None,
     divergent: Sequence[str] = (),
     usage: Mapping[str, Usage] | None = None,
+    replies: Mapping[str, int] | None = None,
     authorship: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """The data of ``summary.json``.
@@ -141,6 +142,7 @@ def summarize(
         personas: the persona of each user, where people have one; equity is over those.
         divergent: ids of cases that different people answer differently.
         usage: by step.
+        replies: of fits: how many questions were asked, and how many replies decided nothing.
         authorship: accuracy of each authorship classifier on people's own texts.
     """
     scored = [outcome for outcome in outcomes if not outcome.error]
@@ -167,8 +169,8 @@ def summarize(
         "learning_curves": _learning_curves(tables, conditions),
         "cost": {step: spent.as_json() for step, spent in (usage or {}).items()},
     }
-    if replies := _replies(outcomes):
-        summary["replies"] = replies
+    if counts := _replies(outcomes, replies or {}):
+        summary["replies"] = counts
     if closed := _gap_closed(tables):
         summary["gap_closed"] = closed
     parts = {
@@ -184,9 +186,9 @@ def summarize(
     return summary
 
 
-def _replies(outcomes: Sequence[Outcome]) -> dict[str, int]:
+def _replies(outcomes: Sequence[Outcome], fits: Mapping[str, int]) -> dict[str, int]:
     """How many questions the model was asked, and how many replies decided nothing; empty if none was asked."""
-    counted = [outcome.result.get("replies") or {} for outcome in outcomes]
+    counted = [fits, *(outcome.result.get("replies") or {} for outcome in outcomes)]
     counts = {name: sum(int(each.get(name, 0)) for each in counted) for name in ("asked", "undecided")}
     return counts if counts["asked"] else {}
 

@@ -1,6 +1,7 @@
 """Caps on the calls, tokens and money of a run, and what each step has spent.
 
-Models call ``Budget.reserve`` before a call and ``Budget.add`` after it. A price that is not known is None, never zero.
+Models make a call inside ``Budget.call`` and book it with ``Budget.add``. A price that is not known is None, never
+zero.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from .errors import BudgetExceededError, InputError
 
-__all__ = ["Budget", "Usage"]
+__all__ = ["Budget", "Ledger", "Usage"]
 
 _LEAST_SHOWN = 0.0001
 
 _step: ContextVar[str] = ContextVar("hyperalign_step", default="other")
-_tallies: ContextVar[tuple[list[Usage], ...]] = ContextVar("hyperalign_tallies", default=())
+_call: ContextVar[str] = ContextVar("hyperalign_call", default="")
+_tallies: ContextVar[tuple[_Tally, ...]] = ContextVar("hyperalign_tallies", default=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,28 @@ class Usage:
         return least if briefly else f"{least}; {calls}"
 
 
+class _Tally(list[Usage]):
+    def __init__(self, with_replayed: bool) -> None:
+        super().__init__()
+        self.with_replayed = with_replayed
+
+
+class Ledger(Protocol):
+    """Writes down calls as they begin and end, so that what was spent is known after a kill, too."""
+
+    def begin(self, step: str, *, is_free: bool) -> str:
+        """Note that a call begins; returns its id."""
+        ...
+
+    def book(self, step: str, usage: Usage, call: str) -> None:
+        """Note what was spent, by the call of this id if it is not empty; that call has ended."""
+        ...
+
+    def end(self, call: str) -> None:
+        """Note that a call has ended that no model worked on."""
+        ...
+
+
 class Budget:
     """Caps on a run, and a ledger of what each step has spent.
 
@@ -103,6 +127,7 @@ class Budget:
         self._by_step: dict[str, Usage] = {}
         self._under_way = 0
         self._lock = threading.Lock()
+        self._ledger: Ledger | None = None
 
     @property
     def by_step(self) -> dict[str, Usage]:
@@ -125,9 +150,13 @@ class Budget:
             _step.reset(token)
 
     @contextmanager
-    def tally(self) -> Iterator[Callable[[], Usage]]:
-        """Count what is spent inside the ``with`` block; yields a function that returns it so far."""
-        spent: list[Usage] = []
+    def tally(self, *, with_replayed: bool = False) -> Iterator[Callable[[], Usage]]:
+        """Count what is spent inside the ``with`` block; yields a function that returns it so far.
+
+        Args:
+            with_replayed: whether to count the tokens of replayed answers as if they had been asked for.
+        """
+        spent = _Tally(with_replayed)
         token = _tallies.set((*_tallies.get(), spent))
         try:
             yield lambda: sum(spent, Usage())
@@ -143,10 +172,23 @@ class Budget:
         with self._lock:
             self._check(0)
 
-    def reserve(self) -> None:
-        """Check the caps before a call that may run beside others; ``release`` must follow.
+    @contextmanager
+    def recording(self, ledger: Ledger) -> Iterator[None]:
+        """Write what is spent inside the ``with`` block into a ledger, too."""
+        before, self._ledger = self._ledger, ledger
+        try:
+            yield
+        finally:
+            self._ledger = before
+
+    @contextmanager
+    def call(self, *, is_free: bool = False) -> Iterator[None]:
+        """Make a call that may run beside others; ``add`` books it inside the ``with`` block.
 
         Calls under way count against ``max_calls``. Their tokens and money are not known yet.
+
+        Args:
+            is_free: whether the call costs no money.
 
         Raises:
             BudgetExceededError: a cap is reached; the call must not be made.
@@ -154,11 +196,16 @@ class Budget:
         with self._lock:
             self._check(self._under_way)
             self._under_way += 1
-
-    def release(self) -> None:
-        """End a call that ``reserve`` allowed, after it was booked or failed."""
-        with self._lock:
-            self._under_way -= 1
+        ledger = self._ledger
+        token = _call.set(ledger.begin(_step.get(), is_free=is_free) if ledger is not None else "")
+        try:
+            yield
+        finally:
+            if ledger is not None and _call.get():
+                ledger.end(_call.get())
+            _call.reset(token)
+            with self._lock:
+                self._under_way -= 1
 
     def _check(self, under_way: int) -> None:
         spent = sum(self._by_step.values(), Usage())
@@ -178,8 +225,20 @@ class Budget:
         name = step or _step.get()
         with self._lock:
             self._by_step[name] = self._by_step.get(name, Usage()) + usage
+        if self._ledger is not None:
+            call = _call.get() if usage.calls else ""
+            self._ledger.book(name, usage, call)
+            if call:
+                _call.set("")
         for spent in _tallies.get():
             spent.append(usage)
+
+    def add_replayed(self, tokens: Usage) -> None:
+        """Book an answer that was replayed at no cost; ``tokens`` are those that it took when it was made."""
+        self.add(Usage(replayed=1))
+        for spent in _tallies.get():
+            if spent.with_replayed:
+                spent.append(tokens)
 
     def remaining_calls(self) -> int | None:
         """The calls left under ``max_calls``; None without a cap."""

@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
 from .errors import InputError
 
-__all__ = ["DEFAULT_CONCURRENCY", "Progress", "concurrency_of", "is_stopping", "processor_threads", "run_concurrently"]
+__all__ = [
+    "DEFAULT_CONCURRENCY",
+    "Progress",
+    "concurrency_of",
+    "is_stopping",
+    "processor_threads",
+    "run_concurrently",
+    "under_way",
+]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,6 +37,7 @@ DEFAULT_CONCURRENCY = 8
 """Concurrent calls to a model that does not say how many it takes."""
 _POLL_SECONDS = 0.1
 _INTERRUPTED_SECONDS = 10.0
+_LEFT_SECONDS = 0.5
 
 _stops: ContextVar[tuple[threading.Event, ...]] = ContextVar("hyperalign_stops", default=())
 
@@ -52,8 +63,8 @@ def run_concurrently(
         The results, in the order of the items.
 
     Raises:
-        BaseException: the first that ``work`` or ``keep`` raised, once the calls under way have ended; an interrupt
-            waits at most ten seconds for them.
+        BaseException: the first that ``work`` or ``keep`` raised, once the pieces under way have ended; an interrupt
+            waits for calls that are ``under_way``, but not longer than ten seconds, and for little else.
         CancelledError: an enclosing ``run_concurrently`` is stopping.
     """
     todo = list(items)
@@ -84,8 +95,11 @@ def run_concurrently(
         stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
         # An interrupt must not wait for a server that hangs; after a failure nothing may be left running.
-        under_way = [future for future in pending if not future.cancelled()]
-        wait(under_way, timeout=_INTERRUPTED_SECONDS if isinstance(error, KeyboardInterrupt) else None)
+        left = {future for future in pending if not future.cancelled()}
+        if isinstance(error, KeyboardInterrupt):
+            _wait_for_calls(left)
+        else:
+            wait(left)
         for future in (future for future in futures if future in pending and _has_result(future)):
             keep(future.result())
         if failures and not isinstance(error, KeyboardInterrupt):
@@ -96,10 +110,45 @@ def run_concurrently(
     return [future.result() for future in futures]
 
 
+def _wait_for_calls(pieces: set[Future[Any]]) -> None:
+    """Wait until all pieces have ended, or all calls and a moment more: what was asked for is paid for and worth
+    keeping, and what is computed from it can be computed again."""
+    deadline = time.monotonic() + _INTERRUPTED_SECONDS
+    quiet = 0.0
+    while pieces and time.monotonic() < deadline and quiet < _LEFT_SECONDS:
+        _, pieces = wait(pieces, timeout=_POLL_SECONDS)
+        quiet = 0.0 if _calls.count else quiet + _POLL_SECONDS
+
+
+class _Calls:
+    """How many calls are under way in this process."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lock = threading.Lock()
+
+    def add(self, number: int) -> None:
+        with self._lock:
+            self.count += number
+
+
+_calls = _Calls()
+
+
+@contextmanager
+def under_way() -> Iterator[None]:
+    """A call that costs something, and the keeping of its answer: an interrupt waits for what is inside."""
+    _calls.add(1)
+    try:
+        yield
+    finally:
+        _calls.add(-1)
+
+
 def _run_unless_stopped(
     stop: threading.Event, failures: list[BaseException], work: Callable[[Item], Result], item: Item
 ) -> Result:
-    if stop.is_set():
+    if is_stopping():
         raise CancelledError
     try:
         return work(item)

@@ -1,20 +1,39 @@
-"""Folders of runs: inputs in ``run.json``, model calls in ``calls.jsonl``, and results.
+"""Folders of runs: inputs in ``run.json``, model calls in ``calls.jsonl``, their cost in ``cost.json``, and results.
 
-A run that was killed is found again by the same inputs, and replays the calls it had made.
+A run that was killed is found again by the same inputs, and replays the calls it had made. One command at a time works
+for a person.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import os
 import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from .errors import StorageError, hide_userinfo
-from .files import append_line, data_folder, narrow, read_journal, write_whole
+from filelock import FileLock, Timeout
 
-__all__ = ["Journal", "RunFolder", "find_evals_with", "remove_runs"]
+from .budget import Budget, Usage
+from .errors import StorageError, hide_userinfo
+from .files import append_line, data_folder, make_private_folder, narrow, read_journal, storage_error, write_whole
+
+__all__ = [
+    "CostLedger",
+    "Journal",
+    "RunFolder",
+    "journaling",
+    "lock_person",
+    "read_cost",
+    "remove_runs",
+    "track_cost",
+]
+
+_LOCKS = 64
 
 
 class Journal:
@@ -38,6 +57,11 @@ class Journal:
         with self._lock:
             return self._known.get(key)
 
+    def values(self) -> list[dict[str, Any]]:
+        """All values."""
+        with self._lock:
+            return list(self._known.values())
+
     def put(self, key: str, value: dict[str, Any]) -> None:
         """Append a value; it is on the disk when this returns.
 
@@ -52,6 +76,178 @@ class Journal:
 
     def __len__(self) -> int:
         return len(self._known)
+
+
+def journaling(lm: Any, journal: Journal) -> AbstractContextManager[None]:
+    """Remember the answers to a model's calls inside the ``with`` block.
+
+    Args:
+        lm: a model from ``connect``, which may have a journal of its own; any other model is left as it is.
+        journal: where.
+    """
+    remember: Callable[[Journal], AbstractContextManager[None]] | None = getattr(lm, "journaling", None)
+    return nullcontext() if remember is None else remember(journal)
+
+
+class CostLedger:
+    """What a run has spent over all its sittings: a line when a call begins, and one when it ends.
+
+    A call that a kill cut off counts as a call with unknown tokens: its server may have worked on it.
+
+    Args:
+        folder: of the run; ``cost.jsonl`` has the lines, and ``cost.json`` their sum by step.
+
+    Raises:
+        StorageError: the folder is not writable.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._lines, self._sums = folder / "cost.jsonl", folder / "cost.json"
+        self._lock = threading.Lock()
+        self._ids = (f"{os.urandom(4).hex()}-{number}" for number in itertools.count())
+        self._open: dict[str, tuple[str, Usage]] = {}
+        self._spent: dict[str, Usage] = read_cost(folder) if not self._lines.exists() else {}
+        for entry in read_journal(self._lines):
+            self._replay(entry)
+        for step, usage in self._open.values():
+            self._add(step, usage)
+        self._open = {}
+        make_private_folder(folder)
+        self._compact()
+        with _storage_errors(self._lines):
+            self._file = os.open(self._lines, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def begin(self, step: str, *, is_free: bool) -> str:
+        """Note that a call begins; see ``budget.Ledger``."""
+        with self._lock:
+            call, lost = next(self._ids), Usage(calls=1, unpriced=not is_free)
+            self._open[call] = step, lost
+            self._write({"call": call, "step": step, "lost": lost.as_json()})
+            return call
+
+    def book(self, step: str, usage: Usage, call: str) -> None:
+        """Note what was spent."""
+        with self._lock:
+            self._open.pop(call, None)
+            self._add(step, usage)
+            self._write({"call": call, "step": step, "usage": usage.as_json()})
+
+    def end(self, call: str) -> None:
+        """Note that a call has ended that no model worked on."""
+        with self._lock:
+            self._open.pop(call, None)
+            self._write({"call": call})
+
+    def close(self) -> None:
+        """Write ``cost.json``.
+
+        Raises:
+            StorageError: the disk is full or not writable.
+        """
+        with self._lock:
+            os.close(self._file)
+            self._file = -1
+            if not self._open:
+                self._compact()
+            spent = dict(self._spent)
+            for step, usage in self._open.values():
+                spent[step] = spent.get(step, Usage()) + usage
+            write_whole(self._sums, _cost_text(spent, indent=2) + "\n")
+
+    def _replay(self, entry: Any) -> None:
+        try:
+            call, step = entry["call"], entry.get("step", "")
+            self._open.pop(call, None)
+            if "lost" in entry:
+                self._open[call] = step, Usage.from_json(entry["lost"])
+            elif "usage" in entry:
+                self._add(step, Usage.from_json(entry["usage"]))
+        except (AttributeError, KeyError, TypeError):
+            return  # written by something else
+
+    def _add(self, step: str, usage: Usage) -> None:
+        self._spent[step] = self._spent.get(step, Usage()) + usage
+
+    def _compact(self) -> None:
+        """Write one line a step in place of all."""
+        lines = ({"call": "", "step": step, "usage": usage.as_json()} for step, usage in self._spent.items())
+        write_whole(self._lines, "".join(json.dumps(line) + "\n" for line in lines))
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        # Without fsync: what the system has, a kill of the process does not take away.
+        if self._file >= 0:
+            with _storage_errors(self._lines):
+                os.write(self._file, json.dumps(entry).encode() + b"\n")
+
+
+def _cost_text(spent: Mapping[str, Usage], indent: int | None = None) -> str:
+    return json.dumps({step: usage.as_json() for step, usage in spent.items()}, indent=indent)
+
+
+def read_cost(folder: Path) -> dict[str, Usage]:
+    """What all sittings of a run have spent, by step; nothing where that can't be read."""
+    try:
+        content = json.loads((folder / "cost.json").read_text(encoding="utf-8"))
+        return {step: Usage.from_json(spent) for step, spent in content.items()}
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        return {}
+
+
+@contextmanager
+def track_cost(folder: Path, budget: Budget) -> Iterator[None]:
+    """Add what is spent inside the ``with`` block to a run's cost, whatever ends it.
+
+    Args:
+        folder: of the run, which no other process may use.
+        budget: counts the run's calls.
+
+    Raises:
+        StorageError: the disk is full or not writable.
+    """
+    ledger = CostLedger(folder)
+    try:
+        with budget.recording(ledger):
+            yield
+    finally:
+        ledger.close()
+
+
+@contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+@contextmanager
+def lock_person(user: str, waits: Callable[[], object] | None = None) -> Iterator[None]:
+    """Let one process at a time fit or update a person, so that none pays for what another is about to know.
+
+    The operating system releases the lock when the process ends, also after a kill. Nobody's name can be read from the
+    files: a few people share each.
+
+    Args:
+        user: the person.
+        waits: called once if another process is at work.
+
+    Raises:
+        StorageError: the data folder is not writable.
+    """
+    folder = data_folder() / "locks"
+    lock = FileLock(folder / f"{hashlib.sha256(user.encode()).digest()[0] % _LOCKS:02x}.lock", mode=0o600)
+    with _storage_errors(folder):
+        make_private_folder(folder)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if waits is not None:
+                waits()
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class RunFolder:
@@ -94,6 +290,34 @@ class RunFolder:
     def finish(self, summary: dict[str, Any]) -> None:
         """Mark the run as done, with a summary such as its cost."""
         self.write("done.json", json.dumps(summary, indent=2, default=str))
+
+    def note_saved(self, version: int, *what: str) -> None:
+        """Note in a run that is done which version was saved of it, and what else decided the version."""
+        self.finish({**self._done(), "version": version, "saved": _digest(what)})
+
+    def saved_since(self, began: float, *what: str) -> int | None:
+        """The version that another command has saved of this run meanwhile.
+
+        Args:
+            began: when this command began, in seconds as ``time.time`` has them.
+            what: as ``note_saved`` was given it.
+        """
+        done = self._done()
+        version = done.get("version")
+        if done.get("saved") != _digest(what) or not isinstance(version, int):
+            return None
+        return version if (self.path / "done.json").stat().st_mtime >= began else None
+
+    def _done(self) -> dict[str, Any]:
+        try:
+            done: Any = json.loads((self.path / "done.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return done if isinstance(done, dict) else {}
+
+
+def _digest(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:10]
 
 
 def _slug(user: str) -> str:

@@ -10,12 +10,13 @@ import asyncio
 import copy
 import itertools
 from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
 import dspy
 
-from hyperalign.concurrency import run_concurrently
+from hyperalign.concurrency import is_stopping, run_concurrently
 
 from .reward import Encoder
 
@@ -116,6 +117,8 @@ def resolve_model(module: dspy.Module, default: Any = None) -> Any:
 
 
 def _run(request: Call | Compute | Parallel) -> Any:
+    if is_stopping():
+        raise CancelledError
     if isinstance(request, Parallel):
         return run_concurrently(run_steps, request.steps, request.concurrency, done=request.done)
     if isinstance(request, Compute):

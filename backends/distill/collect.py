@@ -22,6 +22,7 @@ from hyperalign.programs.generate import Generate
 from hyperalign.programs.replies import count_answer, tally_answers
 from hyperalign.programs.reward import Reward
 from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
+from hyperalign.runs import Journal, journaling, track_cost
 from hyperalign.scores import Message
 
 from ..models.encoders import open_reward
@@ -138,7 +139,8 @@ def collect_traces(
         teacher: the model and its settings.
         profiles: one for each person.
         prompts: the prompts.
-        path: the traces file; answers that it already holds are not requested again.
+        path: the traces file; answers that it already holds are not requested again, and neither are those in
+            ``calls.jsonl`` beside it. ``cost.json`` there says what all sittings have spent.
         budget: where calls are booked.
         progress: called after each answer.
 
@@ -172,7 +174,8 @@ def collect_traces(
         if progress is not None:
             progress("traces", done, len(wanted))
 
-    with tally_answers():
+    journal = Journal(path.with_name("calls.jsonl"))
+    with track_cost(path.parent, budget), journaling(teacher.lm, journal), tally_answers():
         run_concurrently(answer, missing, teacher.concurrency, keep=keep)
     return [known[id_] for id_ in wanted]
 

@@ -7,24 +7,20 @@ helps. The budget counts requests that a model really worked on; failed attempts
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from hyperalign.budget import Usage
-from hyperalign.errors import ModelOutputError, ModelServerError
+from hyperalign.concurrency import is_stopping, under_way
 from hyperalign.programs.dspy_internals import (
-    AuthError,
-    InvalidRequestError,
-    ProviderError,
-    RateLimitError,
     Request,
     Response,
-    ServerError,
     StreamAccumulator,
     TextDelta,
-    TransportError,
     litellm_errors,
     request_to_dict,
     response_to_dict,
@@ -33,15 +29,14 @@ from hyperalign.programs.dspy_internals import (
 from hyperalign.programs.dspy_internals import TimeoutError as LateError
 from hyperalign.programs.dspy_internals import Usage as Reported
 
-from .error_mapping import in_short, signs
-from .exchange import AsyncLiteLLMCall, Exchange, LiteLLMCall, estimate_usage, is_policy, read_again, unusable
+from .exchange import AsyncLiteLLMCall, Exchange, LiteLLMCall, estimate_usage, fault, read_again, unusable
 from .meter import Meter, Slot, price
 from .replies import Reply, ThoughtFilter, note_truncated
 from .target import Target
 
 __all__ = ["AsyncEngine", "Engine"]
 
-_PASSING = {409, 425}
+_LOOK_SECONDS = 0.01
 
 
 class _Engine:
@@ -92,15 +87,15 @@ class Engine(_Engine):
     def complete(self, request: Request) -> Response:
         """Answer a request: from the journal, or by asking the model."""
         call = _Call(self.target, self.meter, request)
-        if call.known is not None:
-            return call.known
+        if (known := call.wait()) is not None:
+            return known
         # Not for an answer from the journal: it takes seconds.
         import litellm
 
         answer = None
         try:
             while answer is None:
-                with self.target.pace.turn(), self.meter.call():
+                with self.target.pace.turn(), under_way(), self.meter.call(is_free=self.target.is_free):
                     options = self.target.options()
                     arguments = LiteLLMCall(call.exchange, options)._arguments(request)
                     raw = None
@@ -115,13 +110,13 @@ class Engine(_Engine):
     def stream(self, request: Request) -> Iterator[Any]:
         """The same, event by event as the model generates, without what it thinks between tags."""
         call = _Call(self.target, self.meter, request)
-        if call.known is not None:
-            yield from response_to_events(call.known)
+        if (known := call.wait()) is not None:
+            yield from response_to_events(known)
             return
         stream = _Stream(call)
         try:
             while not stream.has_ended:
-                with self.target.pace.turn(), self.meter.call():
+                with self.target.pace.turn(), self.meter.call(is_free=self.target.is_free):
                     stream.restart()
                     try:
                         for event in LiteLLMCall(call.exchange, self.target.options()).stream(request):
@@ -145,8 +140,8 @@ class AsyncEngine(_Engine):
         import asyncio
 
         call = _Call(self.target, self.meter, request)
-        if call.known is not None:
-            return call.known
+        if (known := await call.await_answer()) is not None:
+            return known
         # Not for an answer from the journal: it takes seconds.
         import litellm
 
@@ -154,7 +149,7 @@ class AsyncEngine(_Engine):
         try:
             while answer is None:
                 async with self.target.pace.aturn():
-                    with self.meter.call():
+                    with self.meter.call(is_free=self.target.is_free):
                         options = await asyncio.to_thread(self.target.options)
                         arguments = AsyncLiteLLMCall(call.exchange, options)._arguments(request)
                         raw = None
@@ -162,9 +157,6 @@ class AsyncEngine(_Engine):
                             raw = await litellm.acompletion(**arguments, **self.target.clients.async_client(options))
                         answer = call.take(raw)
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and call.exchange.is_under_way:
-                # It was asked, and may be answered: its tokens were never reported.
-                call.count(Reported())
             call.give_up(error)
             raise
         # What was paid for is written whatever becomes of the caller.
@@ -175,15 +167,15 @@ class AsyncEngine(_Engine):
         import asyncio
 
         call = _Call(self.target, self.meter, request)
-        if call.known is not None:
-            for event in response_to_events(call.known):
+        if (known := await call.await_answer()) is not None:
+            for event in response_to_events(known):
                 yield event
             return
         stream = _Stream(call)
         try:
             while not stream.has_ended:
                 async with self.target.pace.aturn():
-                    with self.meter.call():
+                    with self.meter.call(is_free=self.target.is_free):
                         stream.restart()
                         options = await asyncio.to_thread(self.target.options)
                         try:
@@ -210,7 +202,6 @@ class _Call:
         request: what is asked.
 
     Attributes:
-        known: the answer that the journal holds; None if it holds none that can be used.
         outer: what was being handled when the call began; see ``signs``.
     """
 
@@ -220,23 +211,55 @@ class _Call:
         self.request = request
         self.outer = sys.exception()
         self.exchange = Exchange(target, request)
-        self.known: Response | None = None
-        self._slot: Slot | None = None
-        if meter.journal is not None:
-            # What the user set for all calls decides the answer as well.
-            self._slot, answer = meter.open({**request_to_dict(request), **target.parameters.fixed})
-            self.known = None if answer is None else read_again(answer)
-            if self.known is not None:
-                meter.count_replayed()
-                _note_truncated(self.known)
+        self._slot = Slot("", 0)
+        self._is_under_way = False
+
+    def wait(self) -> Response | None:
+        """The answer that the journal holds, perhaps once the same request under way has got it; None to ask.
+
+        Raises:
+            CancelledError: the work around the caller is being stopped.
+        """
+        while (found := self._look_up()) is None:
+            time.sleep(_LOOK_SECONDS)
+            if is_stopping():
+                raise CancelledError
+        return self._read(found)
+
+    async def await_answer(self) -> Response | None:
+        """The same, asynchronously."""
+        import asyncio
+
+        while (found := self._look_up()) is None:
+            await asyncio.sleep(_LOOK_SECONDS)
+        return self._read(found)
+
+    def _look_up(self) -> tuple[Slot, dict[str, Any] | None] | None:
+        if self.meter.journal is None:
+            return self._slot, None
+        # What the user set for all calls decides the answer as well.
+        request = {**request_to_dict(self.request), **self.target.parameters.fixed}
+        config = {**request.get("config", {}), **self.target.parameters.fixed}
+        return self.meter.open(request, is_fixed=config.get("temperature") == 0 or config.get("seed") is not None)
+
+    def _read(self, found: tuple[Slot, dict[str, Any] | None]) -> Response | None:
+        self._slot, answer = found
+        known = None if answer is None else read_again(answer)
+        if known is not None:
+            self.meter.close(self._slot)
+            self.meter.count_replayed(_tokens(known.usage))
+            _note_truncated(known)
+        return known
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """One attempt is made inside; a fault after which another attempt may do better ends here."""
+        self._is_under_way = True
         try:
             with litellm_errors(model=self.request.model):
                 yield
         except Exception as error:
+            self._is_under_way = False
             if not self.exchange.refused(error, self.outer):
                 raise
             if isinstance(error, LateError):
@@ -254,74 +277,32 @@ class _Call:
 
     def keep(self, response: Response) -> Response:
         """Write an answer into the journal."""
-        self.meter.store(self._slot, response_to_dict(response))
+        with under_way():
+            self.meter.store(self._slot, response_to_dict(response))
         _note_truncated(response)
         return response
 
     def count(self, usage: Reported, *, estimated: int = 0) -> None:
         """Book a request that the model worked on, with the tokens that were reported, or else guessed."""
+        self._is_under_way = False
         if self.meter.budget is None:
             return
-        tokens_in, tokens_out, cached = usage.input_tokens or 0, usage.output_tokens or 0, usage.cache_read_tokens or 0
+        tokens = _tokens(usage)
         # The embedded model costs nothing; the price of one's own vLLM is not known.
-        usd = 0.0 if self.target.kind in ("local", "adapter") else None
+        usd = 0.0 if self.target.is_free else None
         if self.target.kind == "hosted" and (usage.input_tokens or usage.output_tokens):
-            usd = price(self.target.model, tokens_in, tokens_out, cached)
-        spent = Usage(
-            calls=1,
-            tokens_in=tokens_in,
-            tokens_out=tokens_out or estimated,
-            tokens_cached=cached,
-            seconds=self.exchange.seconds,
-        )
+            usd = price(self.target.model, tokens.tokens_in, tokens.tokens_out, tokens.tokens_cached)
+        spent = replace(tokens, calls=1, tokens_out=tokens.tokens_out or estimated, seconds=self.exchange.seconds)
         self.meter.add(spent, usd)
 
     def give_up(self, error: BaseException) -> None:
         """Free the place of a call that failed for good, and raise what the caller is to see instead, if anything."""
+        if self._is_under_way and not isinstance(error, Exception):
+            # It was asked, and may be answered: its tokens were never reported.
+            self.count(Reported())
         self.meter.abandon(self._slot)
-        if isinstance(error, Exception) and (raised := self._fault(error)) is not error:
+        if isinstance(error, Exception) and (raised := fault(error, self.target, self.outer)) is not error:
             raise raised from error
-
-    def _fault(self, error: Any) -> Exception:
-        """What to raise for an attempt that failed for good; DSPy retries its own passing faults only."""
-        raised: Exception = error
-        seen = signs(error, self.outer)
-        match error:
-            case TransportError():
-                self.target.unreachable()
-            case ServerError() if seen.no_json:
-                raised = ModelOutputError(
-                    f"The server of '{self.target.name}' answered, but not in the form of a model server.",
-                    remedy="Check that its address is that of an OpenAI-compatible interface.",
-                )
-            case ServerError() if seen.broke:
-                self.target.unreachable()
-                raised = TransportError("the connection failed")
-            case AuthError() if self.target.kind == "local":
-                # Another server took the port: ours is gone.
-                self.target.unreachable()
-                raised = TransportError("the embedded server was replaced")
-            case ProviderError() if is_policy(error):
-                raised = ModelOutputError(
-                    f"'{self.target.name}' refused to answer: {in_short(str(error))}",
-                    remedy="Other questions may be answered; leave the text out, or choose another --model.",
-                )
-            case InvalidRequestError() if getattr(error, "status", None) in _PASSING:
-                raised = ServerError(str(error), status=error.status)
-            case LateError():
-                # It may have worked on the answer all the time: asking again would cost the same again.
-                raised = ModelServerError(
-                    f"'{self.target.name}' did not answer within {self.target.timeout:g} seconds.",
-                    remedy="Try again, or allow more seconds with --timeout (in Python, timeout=…).",
-                )
-            case RateLimitError():
-                # It was waited for as long as there is patience.
-                asked = f" and asks to wait {seen.wait:g} seconds" if seen.wait is not None else ""
-                raised = ModelServerError(
-                    f"'{self.target.name}' is over its rate limit{asked}.",
-                    remedy="Run the same command again later, with a smaller --concurrency; what is done is kept.",
-                )
-        return raised
 
 
 class _Stream:
@@ -393,6 +374,14 @@ class _Stream:
     def _replace_text(self, event: Any, text: str) -> Any:
         # Log-probabilities are of the tokens as they came.
         return event if event.delta.text == text else replace(event, delta=replace(event.delta, text=text, logprobs=()))
+
+
+def _tokens(usage: Reported | None) -> Usage:
+    """The tokens that a server reported."""
+    if usage is None:
+        return Usage()
+    counts = (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens)
+    return Usage(0, 0, *(count or 0 for count in counts))
 
 
 def _note_truncated(response: Response) -> None:

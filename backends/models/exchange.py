@@ -11,9 +11,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hyperalign.errors import ModelOutputError
+from hyperalign.errors import ModelOutputError, ModelServerError
 from hyperalign.programs.dspy_internals import (
     AsyncLiteLLMEngine,
+    AuthError,
     ContextLengthError,
     InvalidRequestError,
     LiteLLMEngine,
@@ -22,6 +23,7 @@ from hyperalign.programs.dspy_internals import (
     Request,
     Response,
     ServerError,
+    TransportError,
     UnsupportedFeatureError,
     UnsupportedModelError,
     plain,
@@ -36,11 +38,12 @@ from .parameters import optional_names
 from .replies import Reply, estimate_tokens, read_reply
 from .target import Target
 
-__all__ = ["AsyncLiteLLMCall", "Exchange", "LiteLLMCall", "estimate_usage", "is_policy", "read_again", "unusable"]
+__all__ = ["AsyncLiteLLMCall", "Exchange", "LiteLLMCall", "estimate_usage", "fault", "read_again", "unusable"]
 
 # Longer pauses that a server asks for are not waited for.
 _LONGEST_WAIT_SECONDS = 60.0
 _ILLEGAL = 451
+_PASSING = {409, 425}
 _MAY_BE_POLICY = {400, 403, 422}
 _POLICY = re.compile(
     r"content[ _-]?(?:management|polic|filter|safety)|moderation|safety|blocked|responsible ?ai|policy violation",
@@ -173,7 +176,7 @@ class Exchange:
         if isinstance(error, LateError):
             again, self._asked_again = not self._asked_again, True
             return again
-        if self._attempts >= _ATTEMPTS or isinstance(error, UnsupportedModelError) or is_policy(error):
+        if self._attempts >= _ATTEMPTS or isinstance(error, UnsupportedModelError) or _is_policy(error):
             return False
         if isinstance(error, ContextLengthError):
             return self._target.parameters.learn_too_long(self._room)
@@ -234,7 +237,7 @@ def estimate_usage(response: Response, reply: Reply) -> int:
     return 0 if usage is not None and (usage.input_tokens or usage.output_tokens) else estimate_tokens(reply.text)
 
 
-def is_policy(error: Exception) -> bool:
+def _is_policy(error: Exception) -> bool:
     """Whether a provider refused the content of a request, and not its form."""
     cause: BaseException | None = error
     while cause is not None:
@@ -244,6 +247,54 @@ def is_policy(error: Exception) -> bool:
     status = getattr(error, "status", None)
     words = f"{getattr(error, 'provider_code', '')} {error}"
     return status == _ILLEGAL or (status in _MAY_BE_POLICY and _POLICY.search(words) is not None)
+
+
+def fault(error: Any, target: Target, outer: BaseException | None) -> Exception:
+    """What to raise for an attempt that failed for good; DSPy retries its own passing faults only.
+
+    Args:
+        error: what it raised.
+        target: where the request went.
+        outer: what was being handled when the call began; see ``signs``.
+    """
+    raised: Exception = error
+    seen = signs(error, outer)
+    match error:
+        case TransportError():
+            target.unreachable()
+        case ServerError() if seen.no_json:
+            raised = ModelOutputError(
+                f"The server of '{target.name}' answered, but not in the form of a model server.",
+                remedy="Check that its address is that of an OpenAI-compatible interface.",
+            )
+        case ServerError() if seen.broke:
+            target.unreachable()
+            raised = TransportError("the connection failed")
+        case AuthError() if target.kind == "local":
+            # Another server took the port: ours is gone.
+            target.unreachable()
+            raised = TransportError("the embedded server was replaced")
+        case ProviderError() if _is_policy(error):
+            raised = ModelOutputError(
+                f"'{target.name}' refused to answer: {in_short(str(error))}",
+                remedy="Other questions may be answered; leave the text out, or choose another --model.",
+            )
+        case InvalidRequestError() if getattr(error, "status", None) in _PASSING:
+            raised = ServerError(str(error), status=error.status)
+        case LateError():
+            # It may have worked on the answer all the time: asking again would cost the same again.
+            raised = ModelServerError(
+                f"'{target.name}' did not answer within {target.timeout:g} seconds.",
+                remedy="Try again, or allow more seconds with --timeout (in Python, timeout=…).",
+            )
+        case RateLimitError():
+            # It was waited for as long as there is patience.
+            asked = f" and asks to wait {seen.wait:g} seconds" if seen.wait is not None else ""
+            raised = ModelServerError(
+                f"'{target.name}' is over its rate limit{asked}.",
+                remedy="Run the same command again later, with a smaller --concurrency; what is done is kept.",
+            )
+    return raised
 
 
 def unusable(name: str, response: Response, reply: Reply) -> ModelOutputError:

@@ -6,6 +6,7 @@ import copy
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import dspy
@@ -142,6 +143,12 @@ class LM(dspy.LM):
             return open_scorer(self.target.name, budget=self.budget)
         except (UnknownModelError, MissingExtraError):
             return None
+
+    @contextmanager
+    def journaling(self, journal: Journal) -> Iterator[None]:
+        """Remember the answers to calls made inside the ``with`` block, also by copies; a journal of its own stays."""
+        with self._own_engine.meter.journaling(journal):
+            yield
 
     def metered(self, *, budget: Budget | None = None, journal: Journal | None = None) -> Self:
         """The same model with another budget and journal; the server is shared."""

@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import CancelledError
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
@@ -135,8 +135,9 @@ class Journal(Protocol):
 class Slot:
     """One request's place in the journal.
 
-    The same request may be made several times on purpose (samples at a temperature), so each repetition has its own
-    place: the first of a resumed run gets the first's answer.
+    A request that asks for samples may be made several times on purpose, so each repetition has its own place: the
+    first of a resumed run gets the first's answer. One that fixes its answer, by a temperature of 0 or a seed, has one
+    place.
 
     Attributes:
         digest: SHA-256 of the request.
@@ -164,55 +165,91 @@ class Meter:
         self.budget = budget
         self.journal = journal
         self._taken: defaultdict[str, set[int]] = defaultdict(set)
+        self._asking: set[str] = set()
         self._lock = threading.Lock()
 
     @contextmanager
-    def call(self) -> Iterator[None]:
+    def journaling(self, journal: Journal) -> Iterator[None]:
+        """Use a journal inside the ``with`` block, unless there is one."""
+        if self.journal is not None:
+            yield
+            return
+        self._taken.clear()
+        self.journal = journal
+        try:
+            yield
+        finally:
+            self.journal = None
+
+    @contextmanager
+    def call(self, *, is_free: bool = False) -> Iterator[None]:
         """Ask before a call, which is under way inside: calls made side by side share the caps.
+
+        Args:
+            is_free: whether the call costs no money.
 
         Raises:
             BudgetExceededError: the call must not be made.
         """
-        if self.budget is None:
+        with self.budget.call(is_free=is_free) if self.budget is not None else nullcontext():
             yield
-            return
-        self.budget.reserve()
-        try:
-            yield
-        finally:
-            self.budget.release()
 
     def add(self, usage: Usage, usd: float | None) -> None:
         """Book a call that was made; ``usd`` is None where its price is not known."""
         if self.budget is not None:
             self.budget.add(add_price(usage, usd))
 
-    def open(self, request: dict[str, Any]) -> tuple[Slot | None, dict[str, Any] | None]:
-        """Look a request up: its place in the journal, and the answer that is there."""
-        if self.journal is None:
-            return None, None
+    def open(self, request: dict[str, Any], *, is_fixed: bool) -> tuple[Slot, dict[str, Any] | None] | None:
+        """Look a request up.
+
+        Args:
+            request: what is asked, as JSON data.
+            is_fixed: whether it asks for one answer, and not for a sample.
+
+        Returns:
+            Its place in the journal, and the answer that is there; None while the same is being asked, and its answer
+            will do for this request, too. ``store`` or ``abandon`` must follow.
+        """
+        journal = self.journal
+        if journal is None:
+            return Slot("", 0), None
         text = json.dumps(request, sort_keys=True, ensure_ascii=False)
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         with self._lock:
-            taken = self._taken[digest]
-            slot = Slot(digest, next(number for number in range(len(taken) + 1) if number not in taken))
-            taken.add(slot.number)
-        return slot, self.journal.get(slot.key)
+            if is_fixed:
+                if digest in self._asking:
+                    return None
+                self._asking.add(digest)
+                slot = Slot(digest, 0)
+            else:
+                taken = self._taken[digest]
+                slot = Slot(digest, next(number for number in range(len(taken) + 1) if number not in taken))
+                taken.add(slot.number)
+        return slot, journal.get(slot.key)
 
-    def count_replayed(self) -> None:
-        """Book an answer that came from the journal."""
+    def count_replayed(self, tokens: Usage) -> None:
+        """Book an answer that came from the journal, and the tokens that it took when it was made."""
         if self.budget is not None:
-            self.budget.add(Usage(replayed=1))
+            self.budget.add_replayed(tokens)
 
-    def store(self, slot: Slot | None, answer: dict[str, Any]) -> None:
+    def store(self, slot: Slot, answer: dict[str, Any]) -> None:
         """Remember the answer to a request."""
-        if slot is not None and self.journal is not None:
-            self.journal.put(slot.key, answer)
+        try:
+            if slot.digest and self.journal is not None:
+                self.journal.put(slot.key, answer)
+        finally:
+            self.close(slot)
 
-    def abandon(self, slot: Slot | None) -> None:
+    def close(self, slot: Slot) -> None:
+        """End a request that was answered."""
+        with self._lock:
+            self._asking.discard(slot.digest)
+
+    def abandon(self, slot: Slot) -> None:
         """Free the place of a call that failed for the next attempt."""
-        if slot is not None:
-            with self._lock:
+        with self._lock:
+            self._asking.discard(slot.digest)
+            if slot.digest in self._taken:
                 self._taken[slot.digest].discard(slot.number)
 
 

@@ -114,6 +114,11 @@ class Target:
         self.pace = Pace(self.concurrency, _PATIENCE_WITH_RATE_LIMITS * self.patience)
         self.clients = Clients(self.model.partition("/")[0], self.timeout)
 
+    @property
+    def is_free(self) -> bool:
+        """Whether a call costs no money; what one's own vLLM server costs is not known."""
+        return self.kind in ("local", "adapter")
+
     def options(self) -> dict[str, Any]:
         """LiteLLM's client options for a call; starts the model's own server if need be.
 

@@ -22,7 +22,7 @@ from hyperalign.programs.reward.features import Encoder
 from hyperalign.programs.reward.population import RewardPopulation, load_population
 from hyperalign.programs.strategies import STRATEGIES, strategy
 from hyperalign.records import Record, other_text, own_text, prompt_of
-from hyperalign.runs import Journal
+from hyperalign.runs import Journal, journaling
 from hyperalign.scores import Scorer
 
 from ..cases import Case, records_id
@@ -116,7 +116,7 @@ class ModelChoices:
             if self._progress is not None:
                 self._progress(sampled.label, ended, len(waiting))
 
-        with dspy.context(**({"lm": program.lm} if program.lm else {})):
+        with dspy.context(**({"lm": program.lm} if program.lm else {})), journaling(program.lm, folder.journal):
             run_concurrently(lambda item: task.score(*item), waiting, concurrency_of(program.lm), keep=keep)
         if self._reads_statements:
             found[REWARD_STATEMENTS] = self._read_statements(sampled, program.scorer, journal)

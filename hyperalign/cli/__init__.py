@@ -1,7 +1,7 @@
 """The command line: registers the commands, and turns errors into a message and an exit code.
 
 Exit codes: 0 done, 1 unexpected error, 2 wrong usage, 3 bad input, 4 not found, 5 a model or an optional package cannot
-be used, 6 budget reached, 7 disk or database, 130 interrupted.
+be used, 6 budget reached, 7 disk or database, 129 hung up, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -9,7 +9,11 @@ from __future__ import annotations
 import gc
 import io
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Annotated, Any
 
@@ -29,9 +33,10 @@ from .fit import fit
 from .terminal import echo
 from .update import update
 
-__all__ = ["app", "main"]
+__all__ = ["app", "ending_like_interrupts", "main"]
 
 _INTERRUPTED = 130
+_SIGNALED = 128
 _GC_THRESHOLD = 20_000
 _INTERRUPTED_MESSAGE = "Interrupted. What is done is saved: run the same command again to go on."
 
@@ -53,7 +58,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Fit a language model to one person: learn a profile, test each statement in it, answer as they would want.",
-    epilog="Exit codes: 2 usage, 3 bad input, 4 not found, 5 model or missing part, 6 budget, 7 disk, 130 interrupted.",
+    epilog="Exit codes: 2 usage, 3 bad input, 4 not found, 5 model or missing part, 6 budget, 7 disk, 130 interrupted, "
+    "143 terminated.",
 )
 app.command()(demo)
 app.command()(fit)
@@ -112,8 +118,10 @@ def main() -> None:
     # --debug may stand anywhere, because users append it after an error.
     if "--debug" in arguments and "--" not in arguments:
         debug, arguments = True, [argument for argument in arguments if argument != "--debug"]
+    ended_by: list[int] = []
     try:
-        code = app(arguments, prog_name="hyperalign", standalone_mode=False)
+        with ending_like_interrupts() as ended_by:
+            code = app(arguments, prog_name="hyperalign", standalone_mode=False)
         if code == _INTERRUPTED:
             # typer turns Ctrl-C into this code without a message.
             code = _say(_INTERRUPTED_MESSAGE, _INTERRUPTED)
@@ -135,14 +143,36 @@ def main() -> None:
             raise
         code = _explain(error)
     if code == _INTERRUPTED:
+        code = _SIGNALED + ended_by[0] if ended_by else code
         _leave_calls(code)
     sys.exit(code if isinstance(code, int) else 0)
 
 
+@contextmanager
+def ending_like_interrupts() -> Iterator[list[int]]:
+    """Let SIGTERM and SIGHUP end what is inside as Ctrl-C does, so that what is done is kept; yields what came."""
+    came: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        del frame
+        came.append(number)
+        raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    is_main = threading.current_thread() is threading.main_thread()
+    # One that is ignored stays so: nohup ignores SIGHUP.
+    set_here = [number for number in numbers if is_main and signal.getsignal(number) is signal.SIG_DFL]
+    for number in set_here:
+        signal.signal(number, interrupt)
+    try:
+        yield came
+    finally:
+        for number in set_here:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def _leave_calls(code: int) -> None:
     """Exit at once if a call is running: the interpreter would wait for a server that may never answer."""
-    import threading
-
     if any(thread.name.startswith("hyperalign") for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()

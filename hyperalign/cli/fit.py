@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -86,11 +87,13 @@ def fit(
     from hyperalign.privacy import find_redactor
     from hyperalign.profile import Profile
     from hyperalign.records import check_user
+    from hyperalign.runs import lock_person
     from hyperalign.space import load_space
     from hyperalign.store import Store
 
-    from .session import choose_population, keep_stated
+    from .session import choose_population, keep_stated, say_waiting
 
+    began = time.time()
     stated = _read_about(about, about_file)
     if user is not None:
         user = check_user(user)
@@ -104,36 +107,60 @@ def fit(
         user, records = _all_records(opened, given, user, required=not stated)
         others = choose_population(population, user, opened, records, redact=redact)
         if dry_run:
-            _print_estimate(records, others, models, scorer, dimensions, statements=statements, as_json=as_json)
-            return
-        found, run = None, None
-        if records:
-            fitting = {"encoder": encoder, "statements": statements}
-            run = _run_folder(user, records, others, models, scorer, dimensions, program or [], seed, fitting)
-            found = fit_in_folder(
-                run,
+            has_encoder = encoder != "none"
+            _print_estimate(
                 records,
                 others,
                 models,
                 scorer,
-                budget,
-                seed=seed,
-                space=dimensions,
-                program=program or [],
-                encoder=encoder,
+                dimensions,
                 statements=statements,
-                quiet=as_json,
+                has_encoder=has_encoder,
+                as_json=as_json,
             )
+            return
         redactor = find_redactor(redact)
         if redactor is not None:
             stated = [redactor(each) for each in stated]
-        profile = keep_stated(opened, found.profile if found else Profile(user=user).touched(), stated)
-        sources = {"inferred from {} record(s)": len(records), "{} statement(s) of their own": len(stated)}
-        note = ", ".join(text.format(count) for text, count in sources.items() if count)
-        # With the memory of this fit, ``update`` adds records without reading these again.
-        version = opened.remember(profile, found.memory.to_json(), note) if found else opened.save(profile, note=note)
+        with lock_person(user, waits=lambda: say_waiting(user)):
+            run, version = None, None
+            if records:
+                fitting = {"encoder": encoder, "statements": statements}
+                run = _run_folder(user, records, others, models, scorer, dimensions, program or [], seed, fitting)
+                version = run.saved_since(began, opened.name, *stated)
+            if run is not None and version is not None:
+                echo("Another command has made the same fit meanwhile: it is not made again.", err=True)
+                profile = opened.load(user, version)
+            else:
+                found = None
+                if run is not None:
+                    found = fit_in_folder(
+                        run,
+                        records,
+                        others,
+                        models,
+                        scorer,
+                        budget,
+                        seed=seed,
+                        space=dimensions,
+                        program=program or [],
+                        encoder=encoder,
+                        statements=statements,
+                        quiet=as_json,
+                    )
+                profile = keep_stated(opened, found.profile if found else Profile(user=user).touched(), stated)
+                version = _save(opened, profile, found, len(records), len(stated))
+                if run is not None:
+                    run.note_saved(version, opened.name, *stated)
     _write_files(profile, out, vector)
     _print_saved(profile, version, budget, run, as_json=as_json)
+
+
+def _save(store: Store, profile: Profile, found: Fit | None, records: int, stated: int) -> int:
+    sources = {"inferred from {} record(s)": records, "{} statement(s) of their own": stated}
+    note = ", ".join(text.format(count) for text, count in sources.items() if count)
+    # With the memory of this fit, ``update`` adds records without reading these again.
+    return store.remember(profile, found.memory.to_json(), note) if found else store.save(profile, note=note)
 
 
 def fit_in_folder(
@@ -154,11 +181,12 @@ def fit_in_folder(
     """Fit a profile, and keep every call, candidate and score in the run's folder."""
     from hyperalign.backends.models.encoders import open_population
     from hyperalign.programs.personalizer import Personalizer
+    from hyperalign.runs import track_cost
 
     from .session import choose_encoder, open_models, use_programs
     from .terminal import json_text, report_passed_over, report_undecided, reporter
 
-    with reporter(quiet=quiet) as report:
+    with track_cost(run.path, budget), reporter(quiet=quiet) as report:
         lm, judge = open_models(models, scorer, budget, report, run.journal) if statements else (None, None)
         reads = choose_encoder(encoder, budget, report)
         person = Personalizer(
@@ -174,17 +202,14 @@ def fit_in_folder(
             seed=seed,
         )
         use_programs({"infer": person.infer, "extract": person.extract, "choice": person.choice}, program)
-        try:
-            found = person.fit_detailed(records)
-        finally:
-            run.write("cost.json", json_text({step: usage.as_json() for step, usage in budget.by_step.items()}))
+        found = person.fit_detailed(records)
     run.write("candidates.json", json_text([h.model_dump() for h in found.candidates]))
     written: set[str] = set()
     for matrix in found.matrices:
         # Texts and choices each have a matrix of the same test, the texts' first.
         name = f"matrix-{matrix.test}" + ("-choices" if matrix.test in written else "")
         written.add(matrix.test)
-        run.write(f"{name}.json", matrix.to_json())
+        run.write(f"{name}.json", matrix.without_names(found.profile.user).to_json())
     run.write("profile.json", found.profile.to_json())
     counts = {"kept": len(found.profile.hypotheses), "dropped": len(found.profile.dropped)}
     run.finish({**counts, "questions": {"asked": found.asked, "undecided": found.undecided}})
@@ -270,6 +295,7 @@ def _print_estimate(
     space: Space | None,
     *,
     statements: bool,
+    has_encoder: bool,
     as_json: bool,
 ) -> None:
     from hyperalign.population import choose_reference_records
@@ -294,7 +320,9 @@ def _print_estimate(
     size = SMALL_MODEL_STATEMENTS_PER_CALL if small else STATEMENTS_PER_CALL
     expected = {}
     if statements:
-        expected = estimate_cost(records, against, by_choice=asks, space=space, statements_per_call=size)
+        expected = estimate_cost(
+            records, against, by_choice=asks, space=space, statements_per_call=size, has_encoder=has_encoder
+        )
     print_estimate(
         price_steps(expected, set(expected) if asks else {"infer"}, models),
         models,
@@ -315,11 +343,13 @@ def _run_folder(
     fitting: dict[str, Any],
 ) -> RunFolder:
     """The folder of the run that these inputs identify: the same inputs resume it."""
+    from hyperalign.backends.models.number_cache import digest
     from hyperalign.runs import RunFolder
 
     decides: dict[str, Any] = {
         "records": [record.id for record in records],
-        "population": {"name": others.name, "records": sorted(record.id for record in others.records(user))},
+        # A keyed hash: the run names no other person's records, and no hash of them can be tried.
+        "population": {"name": others.name, "records": digest(*sorted(each.id for each in others.records(user))).hex()},
         **models.identity(),
         "scorer": scorer,
         "seed": seed,

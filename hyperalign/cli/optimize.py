@@ -194,7 +194,7 @@ def _run(step: str, people: People, asked: _Search, out: Path, *, resume: bool) 
     from hyperalign.programs.optimize.artifact import write_artifact
     from hyperalign.programs.optimize.search import check_search, search
     from hyperalign.programs.replies import tally_answers
-    from hyperalign.runs import Journal
+    from hyperalign.runs import Journal, track_cost
 
     from .session import choose_scorer
     from .terminal import cost_table, json_text, print_rich, report_undecided, reporter
@@ -223,6 +223,7 @@ def _run(step: str, people: People, asked: _Search, out: Path, *, resume: bool) 
         metric = what.metric(judge, found.texts)
         # A search that cannot begin writes nothing, so that the corrected command is not taken for another search.
         held.enter_context(lock_folder(out))
+        held.enter_context(track_cost(out, budget))
         write_whole(out / _INPUTS, json_text(inputs) + "\n")
         # An instruction may spoil the answers of its own trials alone.
         tally = held.enter_context(tally_answers(ends=False))

@@ -125,7 +125,7 @@ def report_on(
     from hyperalign.programs.optimize.artifact import apply, same_prompts
     from hyperalign.programs.optimize.metric import GuardedMetric
     from hyperalign.programs.optimize.verdict import compare_examples, decide, decide_unchanged
-    from hyperalign.runs import Journal
+    from hyperalign.runs import Journal, track_cost
 
     from .session import choose_scorer
     from .terminal import reporter
@@ -133,7 +133,7 @@ def report_on(
     what = step_named(artifact.step)
     held = examples_of(what, people, "test", without={user for users in artifact.users.values() for user in users})
     asked = sha256(json.dumps([models.identity(), scorer, asdict(people)]).encode()).hexdigest()[:8]
-    with lock_folder(folder), reporter() as told:
+    with lock_folder(folder), track_cost(folder, budget), reporter() as told:
         journal = Journal(folder / f"report-{asked}-{CALLS}")
         lm = models.connect(budget=budget, journal=journal, progress=told.bytes)
         check_ready(lm)

@@ -44,6 +44,7 @@ __all__ = [
     "read_profile",
     "read_prompt",
     "redact_records",
+    "say_waiting",
     "use_programs",
 ]
 
@@ -203,6 +204,13 @@ def keep_stated(store: Store, profile: Profile, stated: Sequence[str] = ()) -> P
         return profile.model_copy(update={"stated": list(dict.fromkeys(stated))})
     told = list(dict.fromkeys([*before.stated, *stated]))
     return carry_changes(before, carry_over(before, profile)).model_copy(update={"stated": told})
+
+
+def say_waiting(user: str) -> None:
+    """Say that another command is at work on a person, and that this one waits for it."""
+    from .terminal import echo
+
+    echo(f"Waiting for another command that is at work on {user!r}.", err=True)
 
 
 def read_prompt(given: str) -> str:

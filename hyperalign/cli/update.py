@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,9 +82,10 @@ def update(
     Example: tail -f choices.jsonl | hyperalign update - --user ada
     """
     from hyperalign.errors import InputError
+    from hyperalign.runs import lock_person
     from hyperalign.store import Store
 
-    from .session import redact_records
+    from .session import redact_records, say_waiting
 
     settings = _Settings(models, scorer, population, space, redact, seed, half_life, encoder, statements, as_json)
     going: _Update | None = None
@@ -92,16 +95,20 @@ def update(
             whose = batch[0].user if batch else _required(user)
             if not _add(opened, batch, skip_bad):
                 continue
-            if going is None:
-                going = _Update(opened, whose, settings, refit=refit)
-            try:
-                going.read_new()
-            except BaseException:
-                going.save()
-                raise
+            with lock_person(whose, waits=partial(say_waiting, whose)):
+                if going is None:
+                    going = _Update(opened, whose, settings, refit=refit)
+                going.reread()
+                try:
+                    going.read_new()
+                except BaseException:
+                    going.save()
+                    raise
         if going is None:
             raise InputError("Standard input has no record.", remedy="Give one JSON object a line.")
-        going.finish()
+        with lock_person(going.user, waits=partial(say_waiting, going.user)):
+            going.reread()
+            going.finish()
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,23 @@ class _Update:
         kept = None if refit else self._stored
         self._memory = Memory.from_json(kept, where=f"what is remembered of {user}") if kept is not None else None
         self._unsaved: Profile | None = None
+        self._cost = ExitStack()
+
+    @property
+    def user(self) -> str:
+        """The person."""
+        return self._user
+
+    def reread(self) -> None:
+        """Take over what another command has remembered meanwhile; it knows what this one had remembered."""
+        from hyperalign.programs.fit_result import Memory
+
+        stored = self._store.memory(self._user)
+        if stored == self._stored:
+            return
+        self._stored, self._unsaved = stored, None
+        where = f"what is remembered of {self._user}"
+        self._memory = Memory.from_json(stored, where=where) if stored is not None else None
 
     def read_new(self) -> None:
         """Read the records that are new in the store."""
@@ -169,8 +193,7 @@ class _Update:
         """Save what is not saved yet, and the cost."""
         if self._unsaved is not None:
             self._save_version(self._unsaved)
-        if self._person is not None:
-            self._write_json("cost.json", {step: usage.as_json() for step, usage in self._budget.by_step.items()})
+        self._cost.close()
 
     def finish(self) -> None:
         """Save, and print where."""
@@ -190,7 +213,7 @@ class _Update:
         from hyperalign.programs.personalizer import Personalizer
         from hyperalign.programs.reward import find_population
         from hyperalign.programs.update import HALF_LIFE
-        from hyperalign.runs import RunFolder
+        from hyperalign.runs import RunFolder, track_cost
         from hyperalign.space import load_space
 
         from .session import choose_encoder, choose_population, open_models
@@ -199,6 +222,7 @@ class _Update:
         settings = self._settings
         dimensions = load_space(settings.space) if settings.space is not None else None
         self._run = RunFolder("update", self._user, self._inputs([record.id for record in todo]))
+        self._cost.enter_context(track_cost(self._run.path, self._budget))
         with reporter(quiet=settings.as_json) as report:
             lm = judge = None
             if settings.statements:

@@ -100,7 +100,7 @@ def test_an_answer_that_was_cut_off_teaches_nothing_and_loses_to_a_whole_one(
     (made,) = collect_traces(one, [ADA], ["Rain?"], tmp_path / "one.jsonl")
     assert made.truncated
     assert TraceFilter()([made]).dropped == {"truncated": 1}
-    (made,) = collect_traces(Teacher(lm, strategy("verified"), drafts=2), [ADA], ["Rain?"], tmp_path / "two.jsonl")
+    (made,) = collect_traces(Teacher(lm, strategy("verified"), drafts=2), [ADA], ["Rain?"], tmp_path / "two/t.jsonl")
     assert (made.answer, made.rejected, made.truncated) == (LONG, "", False), "however much more it is like her"
     scripted_server.default = reply(SHORT)
     assert not any(each.truncated for each in collect_traces(one, [ADA], ["Snow?", "Hail?"], tmp_path / "one.jsonl"))

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from hyperalign.programs.fit_result import Memory
+from hyperalign.store import Store
 from tests.fixtures.disk import small_disk
 from tests.fixtures.scripted_server import ScriptedServer, hang, reply
 
@@ -132,5 +134,58 @@ def test_two_at_once_on_one_store(process: Start, options: list[str], tmp_path: 
     both = [process("fit", *files[:count], "--user", "ada", *options) for count in (2, 3)]
     ended = [(running.communicate(timeout=120), running.returncode) for running in both]
     assert [code for _, code in ended] == [0, 0], ended
-    assert saved() == [1, 2]
+    # The first may see the third text, too: then both are the same fit, and made once.
+    assert saved() in ([1], [1, 2])
     assert records() == 3
+
+
+def test_eight_identical_fits_at_once_are_made_once(
+    process: Start, options: list[str], tmp_path: Path, scripted_server: ScriptedServer
+) -> None:
+    scripted_server.default = reply(all_a, delay=0.05)
+    files = write(tmp_path, "a.txt", "b.txt", "c.txt")
+    running = [process("fit", *files, "--user", "ada", *options) for _ in range(8)]
+    ended = [(each.communicate(timeout=300), each.returncode) for each in running]
+    assert [code for _, code in ended] == [0] * 8, ended
+    assert_no_request_twice(scripted_server)
+    assert saved() == [1]
+    assert all("Saved as version 1 of ada" in out for (out, _), _ in ended)
+    (folder,) = (tmp_path / "hyperalign" / "data" / "runs").glob("fit-*")
+    cost = json.loads((folder / "cost.json").read_text())
+    assert sum(step["calls"] for step in cost.values()) == len(scripted_server.requests)
+
+
+def test_four_updates_at_once_lose_none(
+    process: Start, run: Run, options: list[str], tmp_path: Path, scripted_server: ScriptedServer
+) -> None:
+    texts = [
+        "Dear Sue, the jars are full!",
+        "Dear Max, how kind you are!",
+        "Dear Lou, do write!",
+        "Dear Eve, come soon!",
+    ]
+    assert run("fit", *write(tmp_path, "a.txt", "b.txt", "c.txt"), "--user", "ada", *options).code == 0
+    scripted_server.default = reply(all_a, delay=0.05)
+    for number, text in enumerate(texts):
+        (tmp_path / f"new{number}.txt").write_text(text)
+    running = [process("update", f"new{number}.txt", "--user", "ada", *options) for number in range(len(texts))]
+    ended = [(each.communicate(timeout=300), each.returncode) for each in running]
+    assert [code for _, code in ended] == [0] * 4, ended
+    assert records() == 7
+    with Store() as store:
+        known = Memory.from_json(store.memory("ada") or "", where="the store").known
+        assert known == {record.id for record in store.records("ada")}, "each was read, and none twice"
+    assert_no_request_twice(scripted_server)
+
+
+def test_the_cost_is_that_of_all_sittings(
+    run: Run, options: list[str], tmp_path: Path, scripted_server: ScriptedServer
+) -> None:
+    files = write(tmp_path, "a.txt", "b.txt", "c.txt")
+    for calls in ("2", "3"):
+        assert run("fit", *files, "--user", "ada", *options, "--max-calls", calls).code == 6
+    assert run("fit", *files, "--user", "ada", *options).code == 0
+    (folder,) = (tmp_path / "hyperalign" / "data" / "runs").glob("fit-*")
+    cost = json.loads((folder / "cost.json").read_text())
+    assert sum(step["calls"] for step in cost.values()) == len(scripted_server.requests)
+    assert sum(step["tokens_in"] for step in cost.values()) == 10 * len(scripted_server.requests)

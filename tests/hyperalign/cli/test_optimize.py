@@ -63,7 +63,7 @@ def test_a_search_leaves_what_it_did_and_found(
     assert read_artifact(tmp_path / "out").note in done.out
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} == {
-        ".lock", "artifact.json", "calls.jsonl", "changes.md", "prompts.json", "prompts.md", "run.json",
+        ".lock", "artifact.json", "calls.jsonl", "changes.md", "cost.json", "cost.jsonl", "prompts.json", "prompts.md", "run.json",
     }  # fmt: skip
     artifact = read_artifact(out)
     assert artifact.step == "generate"
