@@ -1,4 +1,5 @@
-"""Where hyperalign keeps files, and how it writes them: private, whole or not at all, and by one process at a time.
+"""Where hyperalign keeps files, how it writes them (private, whole or not at all, by one process at a time), and how it
+wipes what was deleted from a database.
 
 Files have mode 0600 and folders 0700 whatever the umask is, since all of them may hold a person's words.
 """
@@ -8,8 +9,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sqlite3
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,8 +35,20 @@ __all__ = [
     "narrow_own_folders",
     "read_journal",
     "storage_error",
+    "wipe_sqlite",
     "write_whole",
 ]
+
+_INCREMENTAL = 2  # SQLite's name for a file that shrinks in steps
+_PAGES_A_STEP = 256
+_SHRINK_STEPS = 1_000
+_PAGES_A_READ = 1_024
+_HEAD = 100  # bytes before the content of a SQLite file's first page
+_LOCK_BYTE = 1 << 30
+_TREE_PAGES = frozenset({2, 5, 10, 13})
+_LEAF = 10  # the kinds of inner pages are lower
+_opened: dict[tuple[int, int], int] = {}
+_opened_lock = threading.Lock()
 
 _ELSEWHERE = "Choose another folder with HYPERALIGN_DATA, HYPERALIGN_CACHE or the command's own option."
 
@@ -260,6 +275,117 @@ def lock_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def wipe_sqlite(connection: sqlite3.Connection, path: Path | None) -> bool:
+    """Wipe what was deleted from a SQLite file in WAL mode, whose connections delete securely.
+
+    Deleted rows and free pages are zeros already (``secure_delete``). What is left are copies of rows that SQLite moved
+    to another page, in the unused middle of the page they came from. VACUUM would rewrite the whole file and keep
+    writers out meanwhile; here the unused bytes alone are overwritten, which takes about a second for a gigabyte.
+
+    Args:
+        connection: in autocommit mode.
+        path: the file; None for a database in memory.
+
+    Returns:
+        False if another process kept the file open or wrote meanwhile.
+
+    Raises:
+        sqlite3.Error: the database failed.
+        OSError: the file can't be read or written.
+    """
+    for _ in range(_SHRINK_STEPS):
+        # In steps, each a transaction of its own, so that other writers get their turn.
+        if not connection.execute("PRAGMA freelist_count").fetchone()[0]:
+            break
+        if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
+            break
+        connection.execute(f"PRAGMA incremental_vacuum({_PAGES_A_STEP})").fetchall()
+    return _empty_log(connection) and (path is None or _wipe_unused(connection, path)) and _empty_log(connection)
+
+
+def _empty_log(connection: sqlite3.Connection) -> bool:
+    # The write-ahead log has the deleted rows, too.
+    return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+
+
+def _wipe_unused(connection: sqlite3.Connection, path: Path) -> bool:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            return False
+        if (file := _keep_open(path)) is None:
+            connection.execute("COMMIT")
+            connection.execute("VACUUM")
+            return True
+        if _zero_unused(file):
+            os.fsync(file)
+        # A new version of the file, so that no process writes back what it has read of it before.
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        connection.execute(f"PRAGMA user_version = {version % 1_000_000 + 1}")
+        connection.execute("COMMIT")
+        return True
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _keep_open(path: Path) -> int | None:
+    """A descriptor of a database's file; None where its pages can't be read by themselves.
+
+    It is never closed: to close any descriptor of a file would end the locks that SQLite holds on it in this process.
+    """
+    if not hasattr(os, "pread"):
+        return None
+    state = path.stat()
+    with _opened_lock:
+        file = _opened.get((state.st_dev, state.st_ino))
+        if file is None:
+            file = _opened[state.st_dev, state.st_ino] = os.open(path, os.O_RDWR)
+    head = os.pread(file, _HEAD, 0)
+    # Bytes that an extension reserves on each page, such as checksums, would be wrong afterwards; and the first byte of
+    # a page tells its kind only while page numbers have three bytes.
+    return None if head[20] or state.st_size // _page_size(head) >= 1 << 24 else file
+
+
+def _page_size(head: bytes) -> int:
+    size = int.from_bytes(head[16:18], "big")
+    return 1 << 16 if size == 1 else size
+
+
+def _zero_unused(file: int) -> int:
+    """Overwrite what lies between the cell pointers and the cells of each b-tree page; returns on how many pages.
+
+    No reader looks at these bytes. The caller holds the write lock, and the write-ahead log is empty.
+    Source: https://www.sqlite.org/fileformat2.html, section 1.6.
+    """
+    head = os.pread(file, _HEAD, 0)
+    size = _page_size(head)
+    pages_a_map = size // 5 + 1 if int.from_bytes(head[52:56], "big") else 0
+    zeros, wiped, number = bytes(size), 0, 0
+    while block := os.pread(file, size * _PAGES_A_READ, number * size):
+        for start in range(0, len(block) - size + 1, size):
+            number += 1
+            at = start + (_HEAD if number == 1 else 0)
+            if block[at] not in _TREE_PAGES or _is_map(number, pages_a_map, _LOCK_BYTE // size + 1):
+                continue
+            cells = int.from_bytes(block[at + 3 : at + 5], "big")
+            low = at + (12 if block[at] < _LEAF else 8) + 2 * cells
+            high = start + (int.from_bytes(block[at + 5 : at + 7], "big") or 1 << 16)
+            if low < high <= start + size and block[low:high] != zeros[: high - low]:
+                os.pwrite(file, zeros[: high - low], (number - 1) * size + low - start)
+                wiped += 1
+    return wiped
+
+
+def _is_map(number: int, pages_a_map: int, locked: int) -> bool:
+    """Whether a page holds locks, or the pointer map that a file with incremental vacuum has."""
+    if number == locked or not pages_a_map or number < 2:
+        return number == locked
+    first = (number - 2) // pages_a_map * pages_a_map + 2
+    return number == (first + 1 if first == locked else first)
 
 
 def _last_byte(file: BinaryIO) -> bytes:

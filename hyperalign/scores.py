@@ -138,9 +138,19 @@ class ScoreMatrix:
         """The matrix without the rows of some records."""
         return self._keep_rows(row.record not in records for row in self.rows)
 
-    def without_person(self, user: str) -> ScoreMatrix:
-        """The matrix without a person's rows."""
-        return self._keep_rows(row.user != user for row in self.rows)
+    def without_person(self, user: str, record: str | None = None) -> ScoreMatrix:
+        """The matrix without a person's rows, or without that of one record."""
+        return self._keep_rows(row.user != user or record not in (None, row.record) for row in self.rows)
+
+    def without_names(self, user: str) -> ScoreMatrix:
+        """The matrix with other people and their records numbered, so that a person's run names nobody else."""
+        names = dict.fromkeys(row.user for row in self.rows)
+        people = {name: f"other-{number}" for number, name in enumerate(names, 1)}
+        rows = (
+            row if row.user == user else replace(row, user=people[row.user], record=f"{people[row.user]}-{number}")
+            for number, row in enumerate(self.rows, 1)
+        )
+        return replace(self, rows=tuple(rows))
 
     def aged(self, user: str, half_life: float) -> ScoreMatrix:
         """The matrix with a person's older rows counting less.

@@ -69,9 +69,9 @@ class FitPart:
         recent = sort_by_time((*self.recent, *records))[-RECENT:]
         return replace(self, recent=tuple(recent), read=tuple(read))
 
-    def without(self, user: str) -> FitPart:
-        """Remove another person's records."""
-        matrices = tuple(matrix.without_person(user) for matrix in self.matrices)
+    def without(self, user: str, record: str | None = None) -> FitPart:
+        """Remove another person's records, or one of them."""
+        matrices = tuple(matrix.without_person(user, record) for matrix in self.matrices)
         left = {row.record for matrix in matrices for row in matrix.rows}
         about = {scope: tuple(name for name in names if name in left) for scope, names in self.about.items()}
         return replace(self, matrices=matrices, about=about)
@@ -153,9 +153,9 @@ class Memory:
         recent = [record for part in self.parts.values() for record in part.recent]
         return [record.id for record in (*recent, *self.waiting)]
 
-    def without(self, user: str) -> Memory:
-        """Remove another person's records."""
-        return replace(self, parts={kind: part.without(user) for kind, part in self.parts.items()})
+    def without(self, user: str, record: str | None = None) -> Memory:
+        """Remove another person's records, or one of them."""
+        return replace(self, parts={kind: part.without(user, record) for kind, part in self.parts.items()})
 
     def to_json(self) -> str:
         """Convert to JSON."""

@@ -1,24 +1,72 @@
-"""Numbers that models gave, remembered in an SQLite file by hashes: it holds nobody's words."""
+"""Numbers that models gave, remembered in SQLite files by keyed hashes: they hold nobody's words.
+
+The key is random and lies in the data folder, so that no hash in a cache can be tried against guessed texts without it.
+"""
 
 from __future__ import annotations
 
 import errno
-import hashlib
+import hmac
 import json
+import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypedDict, TypeVar
+
+from filelock import FileLock
 
 from hyperalign.budget import Budget, Usage
 from hyperalign.errors import StorageError
-from hyperalign.files import make_private_file, storage_error
+from hyperalign.files import (
+    cache_folder,
+    data_folder,
+    make_private_file,
+    make_private_folder,
+    storage_error,
+    wipe_sqlite,
+    write_whole,
+)
+from hyperalign.records import Record, other_text, own_text, prompt_of
 
-__all__ = ["NumberCache", "Remembering", "digest"]
+__all__ = [
+    "EMBEDDINGS",
+    "EMBEDDINGS_FILE",
+    "SCORES",
+    "SCORES_FILE",
+    "NumberCache",
+    "Remembering",
+    "digest",
+    "forget_texts",
+]
+
+_KEY_BYTES = 32
 
 _WAIT = 30.0  # seconds to wait for another process's transaction
+
+
+SCORES_FILE, EMBEDDINGS_FILE = "scores.sqlite", "embeddings.sqlite"
+
+
+class _Layout(TypedDict):
+    table: str
+    keys: dict[str, str]
+    values: dict[str, str]
+
+
+SCORES: _Layout = {
+    "table": "scores_2",
+    "keys": {"scorer": "TEXT", "context": "BLOB", "text": "BLOB"},
+    "values": {"logprob": "REAL", "tokens": "INTEGER"},
+}
+EMBEDDINGS: _Layout = {
+    "table": "embeddings_2",
+    "keys": {"encoder": "TEXT", "item": "BLOB"},
+    "values": {"embedding": "BLOB"},
+}
 
 
 class NumberCache:
@@ -44,6 +92,7 @@ class NumberCache:
         places = ", ".join("?" * (len(keys) + len(values)))
         # The names are the program's own; what comes from texts is bound.
         self._select = f"SELECT {', '.join(values)} FROM {table} WHERE {matches}"  # noqa: S608
+        self._remove = f"DELETE FROM {table} WHERE {list(keys)[-1]} = ?"  # noqa: S608
         self._insert = f"INSERT OR IGNORE INTO {table} VALUES ({places})"  # noqa: S608
         # Made before SQLite opens it: its -wal and -shm files get its mode.
         make_private_file(path)
@@ -51,9 +100,13 @@ class NumberCache:
             self._database = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
         try:
             with self._translated():
+                self._database.execute("PRAGMA secure_delete=ON")
                 self._database.execute("PRAGMA journal_mode=WAL")
                 # A cache may lose its last entries in a power cut, but must never be torn.
                 self._database.execute("PRAGMA synchronous=NORMAL")
+                stem, _, number = table.rpartition("_")
+                for earlier in range(1, int(number) if number.isdecimal() else 1):
+                    self._database.execute(f"DROP TABLE IF EXISTS {stem}_{earlier}")
                 self._database.execute(
                     f"CREATE TABLE IF NOT EXISTS {table} ({columns}, PRIMARY KEY ({', '.join(keys)})) WITHOUT ROWID"
                 )
@@ -94,6 +147,23 @@ class NumberCache:
             finally:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
+
+    def remove(self, last_keys: Iterable[Any]) -> int:
+        """Forget all rows whose last key column has one of some values, and wipe them from the file.
+
+        Returns:
+            How many rows were deleted.
+
+        Raises:
+            StorageError: the file can't be written.
+        """
+        with self._lock, self._translated():
+            self._database.execute("BEGIN IMMEDIATE")
+            gone = self._database.executemany(self._remove, [(key,) for key in last_keys]).rowcount
+            self._database.execute("COMMIT")
+            if gone > 0:
+                wipe_sqlite(self._database, self._path)
+        return max(gone, 0)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -182,6 +252,53 @@ class Remembering(Generic[Model]):
 
 
 def digest(*texts: str) -> bytes:
-    """A hash of texts by which they are known again; their order and borders count."""
+    """A hash of texts by which this installation knows them again; their order and borders count.
+
+    Raises:
+        StorageError: the installation's key can't be read or made.
+    """
     whole = texts[0] if len(texts) == 1 else json.dumps(texts)
-    return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).digest()
+    return hmac.digest(_key(data_folder() / "key"), whole.encode("utf-8", "surrogatepass"), "sha256")
+
+
+@lru_cache(maxsize=1)
+def _key(path: Path) -> bytes:
+    try:
+        make_private_folder(path.parent)
+        with FileLock(path.with_name(".key.lock"), mode=0o600):
+            if not path.exists() or path.stat().st_size != _KEY_BYTES:
+                write_whole(path, secrets.token_bytes(_KEY_BYTES))
+            return path.read_bytes()
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def forget_texts(records: Iterable[Record]) -> int:
+    """Delete what the caches in the cache folder remember of the texts of some records.
+
+    Returns:
+        How many numbers and embeddings were deleted.
+
+    Raises:
+        StorageError: a cache is locked or damaged.
+    """
+    texts = {text for record in records for text in (own_text(record), other_text(record)) if text}
+    answers = {
+        (prompt, text)
+        for record in records
+        for text in (own_text(record), other_text(record))
+        for prompt in ("", prompt_of(record))
+        if text
+    }
+    gone = 0
+    for file, what, layout, keys in (
+        (SCORES_FILE, "scores", SCORES, [digest(text) for text in texts]),
+        (EMBEDDINGS_FILE, "embeddings", EMBEDDINGS, [digest(*answer) for answer in answers]),
+    ):
+        if (path := cache_folder() / file).exists():
+            cache = NumberCache(path, what, **layout)
+            try:
+                gone += cache.remove(keys)
+            finally:
+                cache.close()
+    return gone

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .options import JsonOption, StoreOption, UserArgument, YesOption
-from .profile_edits import TRACES_LEFT, edit, flip, forget, set_
+from .profile_edits import (
+    OTHERS_COMPARED,
+    TRACES_LEFT,
+    edit,
+    flip,
+    forget,
+    print_cleaned,
+    set_,
+    without_others,
+)
 from .terminal import confirm, echo, print_json_text
 
 if TYPE_CHECKING:
@@ -153,19 +162,15 @@ def import_file(
 
 @app.command()
 def rm(user: UserArgument, yes: YesOption = False, store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """Delete a user for good: records, all versions, their runs, and their text in the database's files."""
-    from hyperalign.errors import InputError
-    from hyperalign.programs.fit_result import Memory
-    from hyperalign.runs import find_evals_with, remove_runs
+    """Delete a user for good: records, all versions, their runs, their text in the database's files and in the caches,
+    and what they left in the runs and evals of others.
+    """
+    from hyperalign.backends.models.number_cache import forget_texts
+    from hyperalign.edits import Traces, clean_runs
+    from hyperalign.runs import remove_runs
 
     from .show import counted
     from .terminal import print_json
-
-    def without(memory: str) -> str | None:
-        try:
-            return Memory.from_json(memory, where="what is remembered of somebody else").without(user).to_json()
-        except InputError:
-            return None  # Of another version: it must not prevent the removal.
 
     with _open(store) as opened:
         if not yes:
@@ -175,14 +180,18 @@ def rm(user: UserArgument, yes: YesOption = False, store: StoreOption = None, as
                 confirm(f"Remove {what} of {user} for good?")
         # Runs first: if they cannot be removed, the same command can be given again.
         runs = remove_runs(user)
-        removed = opened.remove(user, without=without)
+        records = opened.records(user, skip_damaged=True)
+        cleaned = clean_runs(Traces(user, records, opened.other_records(user, OTHERS_COMPARED)))
+        numbers = forget_texts(records)
+        removed = opened.remove(user, without=without_others(user))
     if as_json:
-        print_json({"user": user, **asdict(removed), "runs": runs})
+        cut = {"lines": cleaned.lines, "files": cleaned.files, "cached": numbers}
+        print_json({"user": user, **asdict(removed), "runs": runs, **cut})
     else:
         what = _count(removed.records, removed.versions)
-        echo(f"Removed {what} of {user}, and {counted(runs, 'run', 'runs')}.")
-    for folder in find_evals_with(user):
-        echo(f"An eval of several people also holds their texts; delete it by hand: {folder}", err=True)
+        cached = counted(numbers, "cached number", "cached numbers")
+        echo(f"Removed {what} of {user}, {counted(runs, 'run', 'runs')}, and {cached} of their texts.")
+        print_cleaned(cleaned)
     if removed.traces_left:
         echo(TRACES_LEFT, err=True)
 

@@ -1,4 +1,7 @@
-"""``hyperalign profile edit``, ``set``, ``flip`` and ``forget``: what users decide about their own profile."""
+"""``hyperalign profile edit``, ``set``, ``flip`` and ``forget``: what users decide about their own profile.
+
+Also what ``forget`` and ``rm`` share: they clean the runs of other people.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import shlex
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -17,10 +20,23 @@ from .options import JsonOption, StoreOption, UserArgument, YesOption
 from .terminal import confirm, echo
 
 if TYPE_CHECKING:
+    from hyperalign.edits import Cleaned
     from hyperalign.profile import Hypothesis, Profile
     from hyperalign.store import Store
 
-__all__ = ["TRACES_LEFT", "edit", "flip", "forget", "mark_edited", "set_"]
+__all__ = [
+    "OTHERS_COMPARED",
+    "TRACES_LEFT",
+    "edit",
+    "flip",
+    "forget",
+    "mark_edited",
+    "print_cleaned",
+    "set_",
+    "without_others",
+]
+
+OTHERS_COMPARED: Final = 1_000
 
 TRACES_LEFT = (
     "Another process holds the store open, so traces may be left in its files. "
@@ -122,9 +138,9 @@ def forget(
 
     A later fit does not find a forgotten hypothesis again.
     """
-    from hyperalign.edits import forget_hypothesis
+    from hyperalign.edits import Cleaned, Traces, clean_runs, forget_hypothesis
     from hyperalign.programs.reward.edits import forget_record
-    from hyperalign.runs import find_evals_with, remove_runs
+    from hyperalign.runs import remove_runs
     from hyperalign.store import Store
 
     from .show import counted
@@ -143,7 +159,14 @@ def forget(
             user,
             lambda profile: forget_record(profile, found, rest) if found else forget_hypothesis(profile, name),
             record=name if found else None,
+            without=without_others(user, name) if found else None,
         )
+        cleaned, numbers = Cleaned(), 0
+        if found:
+            from hyperalign.backends.models.number_cache import forget_texts
+
+            others = [*rest, *opened.other_records(user, OTHERS_COMPARED)]
+            cleaned, numbers = clean_runs(Traces(None, [found], others)), forget_texts([found])
         if amended.versions and not found:
             _keep_silent(opened, user, name)
         gone = before - _statements(opened, user)
@@ -152,17 +175,41 @@ def forget(
             f"{user} has no record and no hypothesis {name!r}.", remedy=f"See: hyperalign profile show {user} --all"
         )
     if as_json:
-        print_json({"record": bool(found), "versions": amended.versions, "runs": runs, "hypotheses": sorted(gone)})
+        cut = {"runs": runs, "lines": cleaned.lines, "files": cleaned.files, "cached": numbers}
+        print_json({"record": bool(found), "versions": amended.versions, "hypotheses": sorted(gone), **cut})
     else:
         where = counted(len(amended.versions), "version", "versions")
         echo(f"Forgot {what} in {where}, and {counted(runs, 'run', 'runs')} that read it.")
         for statement in sorted(gone):
             echo(f"  gone: {statement}")
-    if found:
-        for folder in find_evals_with(user):
-            echo(f"An eval of several people may hold it too; delete it by hand: {folder}", err=True)
+        print_cleaned(cleaned)
     if amended.traces_left:
         echo(TRACES_LEFT, err=True)
+
+
+def print_cleaned(cleaned: Cleaned) -> None:
+    """Print what was removed from the runs of others, and what could not be."""
+    from .show import counted
+
+    if cleaned.folders:
+        what = f"{counted(cleaned.lines, 'line', 'lines')} and {counted(cleaned.files, 'file', 'files')}"
+        runs = counted(len(cleaned.folders), "run or eval", "runs and evals")
+        echo(f"Also removed {what} from {runs} of others; the same commands make what is missing again.")
+    for folder in cleaned.busy:
+        echo(f"Another process is at work in {folder}: run the same command again when it is done.", err=True)
+
+
+def without_others(user: str, record: str | None = None) -> Any:
+    """A function that removes a person, or one record of theirs, from the memory of somebody else's fit."""
+    from hyperalign.programs.fit_result import Memory
+
+    def without(memory: str) -> str | None:
+        try:
+            return Memory.from_json(memory, where="what is remembered of somebody else").without(user, record).to_json()
+        except InputError:
+            return None  # Of another version: it must not prevent the removal.
+
+    return without
 
 
 def mark_edited(before: Profile, after: Profile) -> Profile:

@@ -5,7 +5,10 @@ Records and profiles are kept as JSON in text columns: a JSON column would refus
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -35,7 +38,7 @@ from sqlalchemy.types import TypeDecorator
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from hyperalign.errors import InputError, MissingExtraError, StorageError
-from hyperalign.files import data_folder, make_private_file
+from hyperalign.files import data_folder, make_private_file, storage_error, wipe_sqlite
 from hyperalign.records import look_alike_keys
 
 __all__ = [
@@ -145,6 +148,7 @@ class PersonRow(Base):
         return cls(user_id=user, folded=folded, look_alike=look_alike)
 
 
+_log = logging.getLogger(__name__)
 _ELSEWHERE = "Choose another place with --store or HYPERALIGN_STORE."
 _LOCKED = ("is locked by another process.", "Wait until it is done and run the command again.")
 _READONLY = ("may not be written.", f"Change its permissions. {_ELSEWHERE}")
@@ -262,6 +266,7 @@ def open_engine(url: URL) -> Engine:
     if is_sqlite and url.database and url.database != ":memory:":
         # Made before SQLite opens it, so that nobody else can read it at any time; its -wal and -shm get its mode.
         make_private_file(Path(url.database))
+        _check_log(Path(url.database))
     waiting: dict[str, Any] = {} if is_sqlite else {"pool_pre_ping": True}
     if url.get_backend_name() == "postgresql" and "connect_timeout" not in url.query:
         waiting["connect_args"] = {"connect_timeout": 10}
@@ -278,6 +283,34 @@ def open_engine(url: URL) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _check_log(path: Path) -> None:
+    """Refuse a damaged write-ahead log, which SQLite takes for an empty one and writes over; say if one is cut."""
+    log = Path(f"{path}-wal")
+    for wait in (0.05, 0.05, 0.0):
+        head = log.read_bytes()[:32] if log.exists() else None
+        # Beside an open log stands its index; an empty log without one was cut.
+        if head is None or _is_log(head) or (not head and Path(f"{path}-shm").exists()):
+            return
+        time.sleep(wait)  # another process may be beginning it
+    if head:
+        raise StorageError(
+            f"The write-ahead log {log} is damaged; what was saved last is in it.",
+            remedy=f"Put back copies of it and of {path.name}, or move it away to go on with what {path.name} holds.",
+        )
+    _log.warning("The write-ahead log %s is empty: what was saved last may be lost.", log)
+
+
+def _is_log(head: bytes) -> bool:
+    """Whether bytes begin a write-ahead log, by magic number and checksum (sqlite.org/fileformat2.html, section 4.1)."""
+    if len(head) < 32 or head[:4] not in (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"):
+        return False
+    words, first, second = struct.unpack("<6I" if head[3] == 0x82 else ">6I", head[:24]), 0, 0
+    for even, odd in zip(words[::2], words[1::2], strict=True):
+        first = (first + even + second) % 2**32
+        second = (second + odd + first) % 2**32
+    return (first, second) == struct.unpack(">2I", head[24:])
 
 
 def prepare_tables(engine: Engine, name: str) -> None:
@@ -299,20 +332,17 @@ def prepare_tables(engine: Engine, name: str) -> None:
 def scrub_sqlite(engine: Engine) -> bool:
     """Wipe deleted text from a SQLite file; returns False if another process kept it open."""
     raw = engine.raw_connection()
+    path = engine.url.database
     try:
-        cursor = raw.cursor()
-        # VACUUM rewrites every page, since pages may hold stale copies of rows that moved. The checkpoint then empties
-        # the write-ahead log, which has the deleted rows, too.
-        cursor.execute("VACUUM")
-        busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        cursor.close()
+        return wipe_sqlite(raw.driver_connection, Path(path) if path and path != ":memory:" else None)  # type: ignore[arg-type]  # SQLite's
     except sqlite3.OperationalError as error:
         if is_locked(error):
             return False
         raise
+    except OSError as error:
+        raise storage_error(error, Path(path or "")) from error
     finally:
         raw.close()
-    return not busy
 
 
 def _sqlite(path: Path) -> URL:
@@ -325,6 +355,8 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     connection.execute("PRAGMA secure_delete = ON")
+    # Without effect on a file that has tables.
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     # Switching to WAL does not wait for another process that does the same.
     Retrying(
         retry=retry_if_exception(is_locked),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
+from pydantic import ValidationError
 from sqlalchemy import CursorResult, Delete, func, or_, select
 from sqlalchemy.orm import Session
 
@@ -25,40 +27,94 @@ __all__ = [
     "admit",
     "append_version",
     "delete_rows",
+    "find_memories_with",
     "keep_memory",
+    "readable_records",
     "remove_from_memories",
     "to_record",
 ]
 
+_log = logging.getLogger(__name__)
 _KINDS: Final[dict[str, type[Sample] | type[Pair] | type[Edit]]] = {"sample": Sample, "pair": Pair, "edit": Edit}
 _IDS_A_QUERY = 500
+_Item = TypeVar("_Item")
 ANYTHING: Final = "anything"
 """Stands for any memory that may be replaced."""
 
 
-def admit(session: Session, user: str) -> None:
-    """Enter a person who is new to the store.
+def admit(session: Session, users: Iterable[str]) -> None:
+    """Enter people who are new to the store.
 
     Raises:
-        UserIdError: the id looks like that of somebody else.
+        UserIdError: an id looks like that of somebody else.
     """
-    if session.get(PersonRow, user) is not None:
-        return
-    person = PersonRow.of(user)
-    same = or_(PersonRow.folded == person.folded, PersonRow.look_alike == person.look_alike)
-    known = session.scalar(select(PersonRow.user_id).where(same).limit(1))
-    if known is not None:
-        raise UserIdError(
-            f"{user!r} looks like {known!r}, who is in the store, and is another id.",
-            remedy=f"Write {known!r} for the same person, or choose an id that can be told from it.",
-        )
-    session.add(person)
+    names = list(dict.fromkeys(users))
+    known = {
+        name
+        for some in _batches(names)
+        for name in session.scalars(select(PersonRow.user_id).where(PersonRow.user_id.in_(some)))
+    }
+    people = [PersonRow.of(name) for name in names if name not in known]
+    alike: dict[tuple[str, str], str] = {}
+    for some in _batches(people):
+        folded, look_alike = [each.folded for each in some], [each.look_alike for each in some]
+        same = or_(PersonRow.folded.in_(folded), PersonRow.look_alike.in_(look_alike))
+        for row in session.scalars(select(PersonRow).where(same)):
+            alike |= _keys(row)
+    for person in people:
+        if found := [alike[key] for key in _keys(person) if key in alike]:
+            raise UserIdError(
+                f"{person.user_id!r} looks like {found[0]!r}, who is in the store, and is another id.",
+                remedy=f"Write {found[0]!r} for the same person, or choose an id that can be told from it.",
+            )
+        alike |= _keys(person)
+    session.add_all(people)
     session.flush()
 
 
-def to_record(row: RecordRow) -> Record:
-    """The record in a row."""
-    return _KINDS[row.kind].model_validate_json(row.content)
+def _keys(person: PersonRow) -> dict[tuple[str, str], str]:
+    return {("folded", person.folded): person.user_id, ("look_alike", person.look_alike): person.user_id}
+
+
+def _batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    yield from (items[start : start + _IDS_A_QUERY] for start in range(0, len(items), _IDS_A_QUERY))
+
+
+def to_record(row: RecordRow, place: str = "") -> Record:
+    """The record in a row.
+
+    Args:
+        row: the row.
+        place: of the store, for messages.
+
+    Raises:
+        StorageError: the row is damaged, or of a kind that is not known here; its text is not repeated.
+    """
+    which = f"The record {row.record_id!r} of {row.user_id!r} in the store {place}".rstrip()
+    if row.kind not in _KINDS:
+        raise StorageError(
+            f"{which} is of an unknown kind, {row.kind!r}.",
+            remedy="If a newer hyperalign wrote it, upgrade; else put back a copy of the store.",
+        )
+    try:
+        return _KINDS[row.kind].model_validate_json(row.content)
+    except ValidationError:
+        # Not chained: the message of the cause quotes the text.
+        raise StorageError(
+            f"{which} is damaged.",
+            remedy=f"Put back a copy of the store; 'hyperalign profile rm' removes all of {row.user_id!r}.",
+        ) from None
+
+
+def readable_records(rows: Iterable[RecordRow], place: str) -> list[Record]:
+    """The records in those rows that can be read; the others are named in the log, and left as they are."""
+    found: list[Record] = []
+    for row in rows:
+        try:
+            found.append(to_record(row, place))
+        except StorageError as error:
+            _log.warning("%s It is left out.", error.message)
+    return found
 
 
 def add_records(session: Session, records: Iterable[Record]) -> int:
@@ -73,9 +129,11 @@ def add_records(session: Session, records: Iterable[Record]) -> int:
         known = by_user[record.user].setdefault(record.id, record)
         by_user[record.user][record.id] = _merge(known, record)
     new = 0
+    admit(session, by_user)
     for user, given in by_user.items():
-        admit(session, user)
-        present = _find_records(session, user, list(given))
+        # Of one person the others' new records say nothing: they need not be written first.
+        with session.no_autoflush:
+            present = _find_records(session, user, list(given))
         for record in given.values():
             if record.id in present:
                 row = present[record.id]
@@ -91,8 +149,7 @@ def add_records(session: Session, records: Iterable[Record]) -> int:
 
 def _find_records(session: Session, user: str, ids: list[str]) -> dict[str, RecordRow]:
     found: dict[str, RecordRow] = {}
-    for start in range(0, len(ids), _IDS_A_QUERY):
-        some = ids[start : start + _IDS_A_QUERY]
+    for some in _batches(ids):
         query = select(RecordRow).where(RecordRow.user_id == user, RecordRow.record_id.in_(some))
         found |= {row.record_id: row for row in session.scalars(query)}
     return found
@@ -110,7 +167,7 @@ def _merge(known: Record, given: Record) -> Record:
 
 def append_version(session: Session, profile: Profile, note: str, time: datetime) -> int:
     """Add a version after a person's newest one; returns its number."""
-    admit(session, profile.user)
+    admit(session, [profile.user])
     newest = session.scalar(select(func.max(VersionRow.number)).where(VersionRow.user_id == profile.user))
     row = VersionRow(
         user_id=profile.user,
@@ -168,23 +225,30 @@ def keep_memory(session: Session, user: str, memory: str, instead_of: str | None
     session.merge(MemoryRow(user_id=user, content=memory))
 
 
-def remove_from_memories(session: Session, user: str, without: Callable[[str], str | None] | None) -> None:
-    """Remove a person from the memories of everybody else, whose reference population they may be in.
+def find_memories_with(session: Session, user: str) -> list[str]:
+    """Whose memory of a fit names somebody else, who may be in its reference population."""
+    named = json.dumps(user, ensure_ascii=False)
+    find = func.instr if session.get_bind().dialect.name == "sqlite" else func.strpos
+    query = select(MemoryRow.user_id).where(MemoryRow.user_id != user, find(MemoryRow.content, named) > 0)
+    return list(session.scalars(query))
+
+
+def remove_from_memories(session: Session, owners: Sequence[str], without: Callable[[str], str | None] | None) -> None:
+    """Remove a person from the memories of others.
 
     Args:
         session: the transaction.
-        user: the person to remove.
+        owners: whose memories name the person.
         without: returns a memory without the person, or None to delete it; if it is None itself, memories that name the
             person are deleted.
     """
-    named = json.dumps(user, ensure_ascii=False)
-    query = select(MemoryRow).where(MemoryRow.user_id != user, MemoryRow.content.contains(named, autoescape=True))
-    for row in session.scalars(query):
-        left = without(row.content) if without is not None else None
-        if left is None:
-            session.delete(row)
-        else:
-            row.content = left
+    for some in _batches(owners):
+        for row in session.scalars(select(MemoryRow).where(MemoryRow.user_id.in_(some))):
+            left = without(row.content) if without is not None else None
+            if left is None:
+                session.delete(row)
+            else:
+                row.content = left
 
 
 def delete_rows(session: Session, statement: Delete) -> int:

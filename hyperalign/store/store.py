@@ -43,7 +43,9 @@ from .queries import (
     amend_versions,
     append_version,
     delete_rows,
+    find_memories_with,
     keep_memory,
+    readable_records,
     remove_from_memories,
     to_record,
 )
@@ -107,10 +109,20 @@ class Store:
         given = list(records)
         return self._write(lambda session: add_records(session, given))
 
-    def records(self, user: str) -> list[Record]:
-        """A person's records, in the order they were added; none for an unknown person."""
+    def records(self, user: str, *, skip_damaged: bool = False) -> list[Record]:
+        """A person's records, in the order they were added; none for an unknown person.
+
+        Args:
+            user: the person.
+            skip_damaged: whether to leave out records that can't be read.
+
+        Raises:
+            StorageError: a record is damaged, or of a kind that is not known here.
+        """
         query = select(RecordRow).where(RecordRow.user_id == _composed(user)).order_by(RecordRow.number)
-        return self._read(lambda session: [to_record(row) for row in session.scalars(query)])
+        if skip_damaged:
+            return self._read(lambda session: readable_records(session.scalars(query), self.name))
+        return self._read(lambda session: [to_record(row, self.name) for row in session.scalars(query)])
 
     def other_records(self, user: str, limit: int) -> list[Record]:
         """Records of everybody else, the same ones every time; people take turns, so that few records are of many.
@@ -136,7 +148,8 @@ class Store:
             .where(ranked.c.place <= limit)
             .order_by(ranked.c.place, RecordRow.kind)
         )
-        return self._read(lambda session: [to_record(row) for row in session.scalars(query)])
+        # One person's damage must not end the others' commands.
+        return self._read(lambda session: readable_records(session.scalars(query), self.name))
 
     def users(self) -> list[Person]:
         """Everybody who has a record or a profile, sorted by id."""
@@ -236,8 +249,11 @@ class Store:
         """
         user = check_user(user)
 
+        # Looked for before the transaction that writes: to read all memories takes long, and others wait to write.
+        owners = self._read(lambda session: find_memories_with(session, user))
+
         def work(session: Session) -> tuple[int, int]:
-            remove_from_memories(session, user, without)
+            remove_from_memories(session, owners, without)
             delete_rows(session, delete(MemoryRow).where(MemoryRow.user_id == user))
             delete_rows(session, delete(PersonRow).where(PersonRow.user_id == user))
             records = delete_rows(session, delete(RecordRow).where(RecordRow.user_id == user))
@@ -249,7 +265,14 @@ class Store:
             raise self._nobody(user)
         return Removed(records, versions, traces_left=not clean)
 
-    def amend(self, user: str, change: Callable[[Profile], Profile | None], *, record: str | None = None) -> Amended:
+    def amend(
+        self,
+        user: str,
+        change: Callable[[Profile], Profile | None],
+        *,
+        record: str | None = None,
+        without: Callable[[str], str | None] | None = None,
+    ) -> Amended:
         """Change all versions of a person's profile in place, to remove what must be in none of them.
 
         The memory of their fit is deleted, since it may rest on what is removed.
@@ -258,6 +281,7 @@ class Store:
             user: the person.
             change: returns the changed profile, or None to leave it as it is.
             record: the id of a record to delete, too.
+            without: returns the memory of another person's fit without that record; see ``remove``.
 
         Raises:
             NotFoundError: the person is not in the store.
@@ -265,8 +289,11 @@ class Store:
         """
         user = check_user(user)
 
+        owners = self._read(lambda session: find_memories_with(session, user)) if record is not None else []
+
         def work(session: Session) -> tuple[int, tuple[int, ...]]:
             gone = 0
+            remove_from_memories(session, owners, without)
             delete_rows(session, delete(MemoryRow).where(MemoryRow.user_id == user))
             if record is not None:
                 same = (RecordRow.user_id == user) & (RecordRow.record_id == record)

@@ -24,7 +24,7 @@ from hyperalign.programs.reward.population import adapt_to_encoder
 
 from ..catalogue import entries, resolve
 from ..download import ensure_local
-from ..number_cache import NumberCache, Remembering, digest
+from ..number_cache import EMBEDDINGS, EMBEDDINGS_FILE, NumberCache, Remembering, digest
 from .hosted import HostedEncoder
 from .local import LocalEncoder
 
@@ -51,7 +51,6 @@ NO_ENCODER = "none"
 
 # So many texts are read before their embeddings are written: a killed run goes on from there.
 _LOCAL_BATCH = 128
-_FILE = "embeddings.sqlite"
 _NUMBER = np.dtype("<f4")
 _HASH_CHARACTERS = 16
 
@@ -84,14 +83,7 @@ class CachedEncoder(Remembering["Encoder"]):
         batch_size: int | None = None,
     ) -> None:
         self._batch_size = batch_size
-        cache = NumberCache(
-            Path(path),
-            "embeddings",
-            table="embeddings_1",
-            keys={"encoder": "TEXT", "item": "BLOB"},
-            values={"embedding": "BLOB"},
-        )
-        super().__init__(inner, cache, budget)
+        super().__init__(inner, NumberCache(Path(path), "embeddings", **EMBEDDINGS), budget)
 
     def encode(self, items: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
         """Embed texts as answers to their prompts; see ``hyperalign.programs.reward.features.Encoder``.
@@ -111,7 +103,7 @@ class CachedEncoder(Remembering["Encoder"]):
         if len({len(embedding) for embedding in known.values()}) > 1:
             raise ModelOutputError(
                 f"'{self.name}' gave embeddings of another length before.",
-                remedy=f"Remove {cache_folder() / _FILE}, and fit again.",
+                remedy=f"Remove {cache_folder() / EMBEDDINGS_FILE}, and fit again.",
             )
         return np.stack([known[key] for key in keys]) if keys else np.zeros((0, 0), np.float32)
 
@@ -155,7 +147,7 @@ def open_encoder(
         DownloadError: the model's file can't be had.
     """
     scheme, _, rest = name.strip().partition(":")
-    path = cache_folder() / _FILE
+    path = cache_folder() / EMBEDDINGS_FILE
     if scheme != "local":
         if scheme in ("adapter", "vllm"):
             raise UnknownModelError(

@@ -19,7 +19,7 @@ from hyperalign.scores import Message, Scorer, TextScore
 from ..catalogue import resolve
 from ..download import ensure_local
 from ..gguf_graph import BUILDER
-from ..number_cache import NumberCache, Remembering, digest
+from ..number_cache import SCORES, SCORES_FILE, NumberCache, Remembering, digest
 from ..target import locate
 from .openvino import OpenVINOScorer
 from .vllm import VLLMScorer
@@ -46,14 +46,7 @@ class CachedScorer(Remembering[Scorer]):
     """
 
     def __init__(self, inner: Scorer, path: Path | str, *, budget: Budget | None = None) -> None:
-        cache = NumberCache(
-            Path(path),
-            "scores",
-            table="scores_1",
-            keys={"scorer": "TEXT", "context": "BLOB", "text": "BLOB"},
-            values={"logprob": "REAL", "tokens": "INTEGER"},
-        )
-        super().__init__(inner, cache, budget)
+        super().__init__(inner, NumberCache(Path(path), "scores", **SCORES), budget)
 
     def score(self, context: Sequence[Message], texts: Sequence[str]) -> list[TextScore]:
         """Score each text; see ``hyperalign.scores.Scorer``.
@@ -94,7 +87,7 @@ def open_scorer(
         ModelError: the file is damaged, or its kind of model or tokenizer is not known.
     """
     inner = _open(name.strip(), budget, progress, preparing)
-    return CachedScorer(inner, cache_folder() / "scores.sqlite", budget=budget)
+    return CachedScorer(inner, cache_folder() / SCORES_FILE, budget=budget)
 
 
 def _open(name: str, budget: Budget | None, progress: Progress | None, preparing: Progress | None) -> Scorer:

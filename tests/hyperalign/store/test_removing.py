@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import random
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+from sqlalchemy import event
+
+from hyperalign.files import wipe_sqlite
 from hyperalign.store import Person, Store
 from tests.hyperalign.example_people import RECORDS, profile
 from tests.hyperalign.store.helpers import SECRET, busy_for, sample
@@ -60,3 +70,89 @@ def test_what_is_remembered_of_others_no_longer_names_whom_they_were_held_agains
     store.remember(profile("adam"), '{"rows": ["adam", "cy"]}')
     store.remove("adam")
     assert store.memory("cy") is None, "nobody says what is left of it: it is made anew"
+
+
+def test_copies_of_rows_that_moved_are_wiped_without_a_vacuum(file: Path) -> None:
+    """SQLite leaves them in the pages that rows came from: by splits of an index, and by merges after deletions."""
+    draw = random.Random(3)
+    names = [f"person-{draw.randrange(10**9):09}" for _ in range(160)]
+    with Store(file) as store:
+        for name in names:
+            store.add_records([sample(name, f"word-{name} " * draw.randrange(1, 60))])
+            store.remember(profile(name), json.dumps({"words": f"memory-{name} " * draw.randrange(1, 200)}))
+        for name in names[::3]:
+            store.keep_memory(name, json.dumps({"words": f"memory-{name} " * draw.randrange(1, 200)}))
+        for name in names[::2]:
+            statements: list[str] = []
+            with listening(store, statements):
+                assert not store.remove(name).traces_left
+            assert statements
+            assert not any(each.strip().upper().startswith("VACUUM") for each in statements)
+        content = b"".join(path.read_bytes() for path in file.parent.iterdir())
+        assert [name for name in names[::2] if name.encode() in content] == []
+        assert all(name.encode() in content for name in names[1::2])
+        assert {person.user for person in store.users()} == set(names[1::2])
+    connection = sqlite3.connect(file)
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+    connection.close()
+
+
+@pytest.mark.parametrize("mode", ["NONE", "FULL", "INCREMENTAL"])
+@pytest.mark.parametrize("page_size", [512, 4096, 65536])
+def test_unused_bytes_are_wiped_in_files_of_any_kind(tmp_path: Path, mode: str, page_size: int) -> None:
+    path = tmp_path / "any.sqlite"
+    database = sqlite3.connect(path, isolation_level=None)
+    for pragma in (f"page_size = {page_size}", f"auto_vacuum = {mode}", "journal_mode = WAL", "secure_delete = ON"):
+        database.execute(f"PRAGMA {pragma}")
+    database.execute("CREATE TABLE t (name TEXT PRIMARY KEY, words TEXT)")
+    draw = random.Random(5)
+    names = [f"n{draw.randrange(10**9):09}" for _ in range(3_000)]
+    database.executemany("INSERT OR IGNORE INTO t VALUES (?, ?)", [(name, name * draw.randrange(40)) for name in names])
+    before = database.execute("SELECT * FROM t WHERE name < 'n5' ORDER BY name").fetchall()
+    database.execute("DELETE FROM t WHERE name >= 'n5'")
+    assert wipe_sqlite(database, path)
+    content = path.read_bytes()
+    assert [name for name in names if name >= "n5" and name.encode() in content] == []
+    assert database.execute("SELECT * FROM t ORDER BY name").fetchall() == before
+    assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    database.close()
+
+
+def test_other_processes_write_while_people_are_removed(file: Path) -> None:
+    """Several write and remove at once: every row of theirs is there in the end, and the file is whole."""
+    code = (
+        "import sys; from hyperalign.store import Store; from hyperalign.records import Sample\n"
+        "with Store(sys.argv[1]) as store:\n"
+        "    for n in range(30):\n"
+        "        store.add_records([Sample(user=f'{sys.argv[2]}{n}', text=f'text {n} ' * 50)])\n"
+        "        if n % 3 == 2: store.remove(f'{sys.argv[2]}{n - 1}')\n"
+    )
+    Store(file).close()
+    workers = [
+        subprocess.Popen([sys.executable, "-c", code, str(file), name], stderr=subprocess.PIPE) for name in ("p", "q")
+    ]
+    for worker in workers:
+        _, said = worker.communicate(timeout=120)
+        assert worker.returncode == 0, said.decode()
+    with Store(file) as store:
+        assert store.scrub()
+        left = {f"{name}{n}" for name in "pq" for n in range(30) if n % 3 != 1}
+        assert {person.user for person in store.users()} == left
+        content = file.read_bytes()
+        assert not any(f'"user":"{name}{n}"'.encode() in content for name in "pq" for n in range(1, 30, 3))
+    assert sqlite3.connect(file).execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+@contextmanager
+def listening(store: Store, statements: list[str]) -> Iterator[None]:
+    """Collect the statements that a store's connections run."""
+
+    def note(connection: sqlite3.Connection, *_: object) -> None:
+        connection.set_trace_callback(statements.append)
+
+    event.listen(store._engine, "checkout", note)
+    try:
+        yield
+    finally:
+        event.remove(store._engine, "checkout", note)

@@ -127,5 +127,5 @@ def test_two_processes_at_once(tmp_path: Path) -> None:
         _, said = writer.communicate(timeout=60)
         assert writer.returncode == 0, said.decode()
     with CachedScorer(Counting(), path) as cached:
-        (rows,) = cached._cache._database.execute("SELECT count(*) FROM scores_1").fetchone()
+        (rows,) = cached._cache._database.execute("SELECT count(*) FROM scores_2").fetchone()
     assert rows == 180
