@@ -9,14 +9,18 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
 __all__ = [
     "REFUSAL_RULE",
+    "SIGNS",
     "UNSPACED",
+    "compile_unicode",
     "describe_invalid_field",
     "escape_json",
     "excerpt",
@@ -34,13 +38,15 @@ __all__ = [
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 """Thai, Lao, Burmese, Khmer, kana and Chinese have no space between words: each character counts as a word."""
 
+SIGNS = r"[[\p{Mn}\p{Mc}\u200c\u200d]--[\ufe00-\ufe0f]]"
+"""Matches, with ``regex``, vowel signs and accents, which belong to the letter before them, and joiners of letters."""
+
 _CLOSING = r"[\"'”’)\]」』）]*"
-_END = rf"(?:[.!?…]+{_CLOSING}(?=\s|$)|[。！？]+{_CLOSING})"
-_SENTENCE = re.compile(rf"\S.*?(?:{_END}|$)", re.DOTALL)
-_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
+# One attempt for each run of marks: a run that ends no sentence would else be tried from each of its marks.
+_END = rf"(?:(?<![.!?…])[.!?…]+{_CLOSING}(?=\s|$)|[。！？]+{_CLOSING})"
+_SENTENCE = re.compile(rf"[.!?…]{{2,}}{_CLOSING}(?=\s|$)|\S.*?(?:{_END}|$)", re.DOTALL)
 # A run of letters longer than any word (a key, an address) counts as several words.
 _TOKEN = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]{{1,40}}")
-_PLAIN_WORD = re.compile(r"\w+(?:['’]\w+)?")
 # Soft hyphen, zero-width spaces and joiners, marks of direction, byte-order mark, variation selectors.
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]"
@@ -64,6 +70,24 @@ def visible_form(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines()).strip()
 
 
+def compile_unicode(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern with sets and properties of Unicode, as ``regex`` has them."""
+    # Loaded where a text is read: it would take a tenth of the time of --help.
+    library = import_module("regex")
+    return cast("re.Pattern[str]", library.compile(pattern, library.VERSION1))
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    return compile_unicode(rf"[{UNSPACED}]|(?:[[\p{{L}}\p{{N}}_]--[{UNSPACED}]]{SIGNS}*)+")
+
+
+@cache
+def _plain_word() -> re.Pattern[str]:
+    run = rf"(?:[\p{{L}}\p{{N}}_]{SIGNS}*)+"
+    return compile_unicode(rf"{run}(?:['’]{run})?")
+
+
 def excerpt(text: str, words: int) -> str:
     """The first words of a text, verbatim; cut after a sentence if one ends in their second half.
 
@@ -85,7 +109,7 @@ def sentences(text: str) -> list[str]:
     """The sentences of a text, verbatim; a line break ends one, too."""
     lines = (line.strip() for line in text.splitlines())
     found = (match.group().strip() for line in lines if line for match in _SENTENCE.finditer(line))
-    return [sentence for sentence in found if _WORD.search(sentence)]
+    return [sentence for sentence in found if _word().search(sentence)]
 
 
 def find_quote(quote: str, text: str, *, min_words: int = 2) -> str | None:
@@ -99,10 +123,10 @@ def find_quote(quote: str, text: str, *, min_words: int = 2) -> str | None:
     Returns:
         The verbatim part of ``text``, or None.
     """
-    wanted = [word.lower() for word in _WORD.findall(quote)]
+    wanted = [word.lower() for word in _word().findall(quote)]
     if len(wanted) < min_words:
         return None
-    there = [(match.group().lower(), match.start(), match.end()) for match in _WORD.finditer(text)]
+    there = [(match.group().lower(), match.start(), match.end()) for match in _word().finditer(text)]
     for start in range(len(there) - len(wanted) + 1):
         if all(there[start + i][0] == word for i, word in enumerate(wanted)):
             return text[there[start][1] : there[start + len(wanted) - 1][2]]
@@ -124,7 +148,7 @@ def longest_copied_run(answer: str, texts: Iterable[str]) -> int:
 
 
 def _split_plain(text: str) -> list[str]:
-    return [word.lower().replace("’", "'") for word in _PLAIN_WORD.findall(text)]
+    return [word.lower().replace("’", "'") for word in _plain_word().findall(text)]
 
 
 def _longest_run(first: Sequence[str], second: Sequence[str]) -> int:

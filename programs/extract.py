@@ -98,7 +98,7 @@ class ExtractPreferences(Program):
 
     def _steps(self, records: Sequence[Record], progress: Progress | None = None) -> Steps[dspy.Prediction]:
         choices = [_to_choice(each) for each in records if other_text(each)]
-        claim = yield from ask_claim(self.propose, {"choices": choices})
+        claim = yield from ask_claim(self.propose, {"choices": choices}, [choice.chosen for choice in choices])
         if progress is not None:
             progress("extract", 1, 1)
         return collect_claims(records, [("preference", claim)])

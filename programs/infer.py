@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dspy
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 from pydantic.config import JsonDict
 
 from hyperalign.concurrency import Progress, concurrency_of
 from hyperalign.errors import ModelOutputError
 from hyperalign.profile import Aspect, Evidence, Hypothesis
 from hyperalign.records import Record, other_text, own_text
+from hyperalign.style.parsed import ENGLISH, languages_of
 from hyperalign.text import excerpt, find_quote
 
 from .adapters import BriefJSONAdapter
@@ -33,6 +34,7 @@ MAX_STATEMENT_WORDS = 16
 _MOST_WORDS = 24  # of a statement that has no clause to end with
 _FEWEST_WORDS = 4  # of the clauses that are kept of a longer one
 _CLAUSE = re.compile(r"[,;:—–](?=\s)|\s[—–-](?=\s)")
+_ENDS = {"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff": "。", "\u0900-\u09ff": "।"}
 _SHORT = {"temperature": 0.0, "max_tokens": 400}
 
 # A hint for models whose output is constrained by the schema; replies are not validated against it.
@@ -86,25 +88,46 @@ def _find_evidence(quote: str, records: Sequence[Record]) -> Evidence | None:
     return None
 
 
-def ask_claim(predictor: dspy.Predict, inputs: Mapping[str, Any]) -> Steps[Claim | None]:
-    """Ask for one hypothesis.
+def ask_claim(predictor: dspy.Predict, inputs: Mapping[str, Any], texts: Sequence[str]) -> Steps[Claim | None]:
+    """Ask for one hypothesis, in the language of the person's texts.
 
     Args:
         predictor: its signature has one output, ``hypothesis``, a ``Claim``.
         inputs: the signature's inputs.
+        texts: what the person wrote or chose.
 
     Returns:
         The answer; None if it could not be parsed.
     """
     settings = {"adapter": BriefJSONAdapter(), "send_stream": None}
+    signature = _in_language_of(texts, predictor.signature)
     try:
-        said = yield Call(predictor, {**inputs, "config": _SHORT}, settings)
+        said = yield Call(predictor, {**inputs, "config": _SHORT, "signature": signature}, settings)
     except (AdapterParseError, ModelOutputError) as error:
         count_answer(False, str(getattr(error, "lm_response", "") or getattr(error, "message", "")))
         return None
     count_answer(True, "")
     claim: Claim = said.hypothesis
     return claim
+
+
+def _in_language_of(texts: Sequence[str], signature: type[dspy.Signature]) -> type[dspy.Signature]:
+    """A signature whose hypothesis is in the language that most of the texts are in."""
+    languages = languages_of(texts)
+    language = max(languages, key=languages.count, default=ENGLISH)
+    if language == ENGLISH:
+        return signature
+    kind = signature.output_fields["hypothesis"].annotation
+    # The forms of the fields are English sentences.
+    fields: Any = {name: (str, Field(description=each.description)) for name, each in kind.model_fields.items()}
+    asked = (
+        f"{signature.instructions}\n\nThe texts are in the language with the code '{language}'. Write the statement "
+        "and the opposite in that language, too, without naming the writer or person; the quote stays as it is."
+    )
+    said: type[dspy.Signature] = signature.with_instructions(asked).with_updated_fields(
+        "hypothesis", type_=create_model(kind.__name__, __base__=Claim, **fields)
+    )
+    return said
 
 
 def normalize_statement(text: str) -> str:
@@ -120,8 +143,10 @@ def normalize_statement(text: str) -> str:
         clauses = [head[: found.start()] for found in _CLAUSE.finditer(head)]
         whole = text if len(words) <= _MOST_WORDS else ""
         text = next((each for each in reversed(clauses) if len(each.split()) >= _FEWEST_WORDS), whole)
-    text = text.rstrip(" .,;:")
-    return text[:1].upper() + text[1:] + "." if text else ""
+    text = text.rstrip(" .,;:。।")
+    # As their scripts end a sentence.
+    end = next((mark for letters, mark in _ENDS.items() if re.search(f"[{letters}]$", text)), ".")
+    return text[:1].upper() + text[1:] + end if text else ""
 
 
 # The question comes last in the prompt, so that all share a cached prefix.
@@ -207,6 +232,7 @@ class InferHypotheses(Program):
             if progress is not None:
                 progress("infer", count, len(QUESTIONS))
 
-        steps = [ask_claim(self.propose, {**shown, "question": question}) for question in QUESTIONS.values()]
+        texts = shown["writer"]
+        steps = [ask_claim(self.propose, {**shown, "question": question}, texts) for question in QUESTIONS.values()]
         claims = yield Parallel(steps, concurrency_of(resolve_model(self.propose)), done)
         return collect_claims(records, zip(QUESTIONS, claims, strict=True))

@@ -14,8 +14,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from .features import FEATURES, Aspect, FeatureKind, Features, measure
-from .parsed import words_of
+from .features import FEATURES, MARKS, Aspect, FeatureKind, Features, measure
+from .parsed import ENGLISH, languages_of, tell_language, words_of
 from .reference import Estimate, Reference, estimate, load_reference
 
 __all__ = [
@@ -50,6 +50,7 @@ class StyleClaim(BaseModel):
         interval: 95 % interval of the person's true mean (low, high).
         scale: the within-person standard deviation of one text.
         texts: how many of the person's texts show the feature.
+        language: of the texts that it is about, an ISO 639 code.
         statement: the claim, as guidance for a writer.
         opposite: the claim about somebody as far on the other side.
     """
@@ -65,8 +66,13 @@ class StyleClaim(BaseModel):
     interval: tuple[float, float]
     scale: float
     texts: int
+    language: str = ENGLISH
     statement: str
     opposite: str
+
+    def is_about(self, text: str) -> bool:
+        """Whether a text is in the language of the claim, as far as one can tell."""
+        return tell_language(text) in (None, self.language)
 
     def holds(self, text: str | Features) -> float:
         """How far a text supports the claim.
@@ -76,8 +82,10 @@ class StyleClaim(BaseModel):
 
         Returns:
             The distance from the usual mean towards the claim, in within-person standard deviations clipped to -3..3;
-            0.0 if the text does not show the feature.
+            0.0 if the text does not show the feature, or is in another language.
         """
+        if isinstance(text, str) and not self.is_about(text):
+            return 0.0
         value = (measure(text) if isinstance(text, str) else text).get(self.feature)
         if value is None:
             return 0.0
@@ -111,6 +119,7 @@ def _claim(name: str, found: Estimate, reference: Reference) -> StyleClaim | Non
         interval=(low, min(1.0, top) if feature.kind in ("share", "flag") else top),
         scale=reference.spread(name)[1],
         texts=found.texts,
+        language=reference.language,
         statement=say(name, direction, found.value, found.usual),
         opposite=say(name, -direction, _opposite_value(name, found.value, reference), found.usual),
     )
@@ -132,7 +141,8 @@ def find_claims(
         limit: the most claims to return.
 
     Returns:
-        Claims, the strongest first, at most one per family of features.
+        Claims, the strongest first, at most one per family of features; none of texts in another language than the
+        reference's.
     """
     reference = reference or load_reference()
     known = {name: _claim(name, found, reference) for name, found in estimate(texts, reference).items()}
@@ -186,7 +196,8 @@ def find_shifts(
 ) -> list[StyleClaim]:
     """Find the features that a person's edits shift in one direction.
 
-    The draft is the reference: it is about the same subject, so that what differs is what the person changed.
+    The draft is the reference: it is about the same subject, so that what differs is what the person changed. How far a
+    feature must shift is measured in English; in another language, marks alone are compared.
 
     Args:
         edits: drafts, each with the edited text; those with an empty side are skipped.
@@ -200,21 +211,29 @@ def find_shifts(
         standard deviations, and ``interval`` reaches from the smallest shift to the largest.
     """
     reference = reference or load_reference()
-    measured = [(measure(draft), measure(edited)) for draft, edited in edits if words_of(draft) and words_of(edited)]
+    filled = [edit for edit in edits if all(map(words_of, edit))]
+    told = languages_of([edited for _, edited in filled])
+    language = max(told, key=told.count, default=reference.language)
+    measured = [
+        (measure(draft), measure(edited)) for (draft, edited), own in zip(filled, told, strict=True) if own == language
+    ]
+    comparable = FEATURES.keys() if language == reference.language else MARKS
     found = []
-    for name in FEATURES.keys() & reference.features.keys():
+    for name in comparable & reference.features.keys():
         known = [
             (before, after)
             for draft, edited in measured
             if (before := draft[name]) is not None and (after := edited[name]) is not None
         ]
-        claim = _shift_claim(name, known, reference)
+        claim = _shift_claim(name, known, reference, language)
         if claim is not None and abs(claim.z) >= least:
             found.append(claim)
     return keep_strongest(found, limit)
 
 
-def _shift_claim(name: str, known: Sequence[tuple[float, float]], reference: Reference) -> StyleClaim | None:
+def _shift_claim(
+    name: str, known: Sequence[tuple[float, float]], reference: Reference, language: str
+) -> StyleClaim | None:
     """The claim of one feature, or None if the edits do not all shift it in one direction."""
     if len(known) < MIN_EDITS:
         return None
@@ -237,6 +256,7 @@ def _shift_claim(name: str, known: Sequence[tuple[float, float]], reference: Ref
         interval=(usual + min(moved), usual + max(moved)),
         scale=within,
         texts=len(known),
+        language=language,
         statement=say(name, direction, value, usual, than=_DRAFTS),
         # Nobody was measured who shifts it the other way, so the opposite has no figures.
         opposite=say(name, -direction, usual, usual, than=_DRAFTS),

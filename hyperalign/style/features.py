@@ -17,6 +17,7 @@ from .parsed import (
     BOOSTERS,
     CONJUNCTIONS,
     CONTRACTION,
+    ENGLISH,
     FIRST_PLURAL,
     FIRST_SINGULAR,
     HEDGES,
@@ -26,9 +27,10 @@ from .parsed import (
     ParsedText,
     load_function_words,
     parse,
+    tell_language,
 )
 
-__all__ = ["FEATURES", "Feature", "Features", "measure", "measure_all"]
+__all__ = ["FEATURES", "MARKS", "Feature", "Features", "measure", "measure_all"]
 
 Features = dict[str, float | None]
 Measure = Callable[[ParsedText], float | None]
@@ -52,6 +54,7 @@ class Feature:
         family: features of one family overlap; only the clearest makes a claim.
         grain: the smallest difference worth naming, in units; also the floor of standard deviations.
         measure: the function of a parsed text.
+        is_english: whether it counts English words or forms, and so measures nothing in another language.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Feature:
     family: str
     grain: float
     measure: Measure
+    is_english: bool = False
 
 
 def _per_100(count: float, text: ParsedText) -> float | None:
@@ -239,9 +243,11 @@ _ROWS: tuple[Feature, ...] = (
     Feature("paragraph_words", "words per paragraph", "count", "style", "paragraphs", 8.0, paragraph_words),
     Feature("word_letters", "letters per word", "count", "style", "word length", 0.15, word_letters),
     Feature("long_words", "share of words of 7 letters or more", "share", "style", "word length", 0.03, long_words),
-    Feature("reading_ease", "Flesch reading ease", "score", "style", "word length", 5.0, reading_ease),
+    Feature("reading_ease", "Flesch reading ease", "score", "style", "word length", 5.0, reading_ease, is_english=True),
     Feature("variety", "different words in 50", "share", "style", "variety", 0.02, variety),
-    Feature("function_words", "share of words", "share", "style", "function words", 0.02, function_words),
+    Feature(
+        "function_words", "share of words", "share", "style", "function words", 0.02, function_words, is_english=True
+    ),
     Feature("commas", "per 100 words", "rate", "style", "commas", 1.0, _matches_of(re.compile(r",(?!\d)"))),
     Feature("semicolons", "per 100 words", "rate", "style", "semicolons", 0.3, _matches_of(re.compile(";"))),
     Feature("dashes", "per 100 words", "rate", "style", "dashes", 0.4, _matches_of(_DASH)),
@@ -251,31 +257,73 @@ _ROWS: tuple[Feature, ...] = (
     Feature("quotes", "quotations per 100 words", "rate", "style", "quotes", 0.4, quotes),
     Feature("numbers", "per 100 words", "rate", "style", "numbers", 0.7, numbers),
     Feature("capitals", "per 100 words", "rate", "style", "capitals", 0.5, capitals),
-    Feature("contractions", "per 100 words", "rate", "style", "contractions", 0.7, contractions),
+    Feature("contractions", "per 100 words", "rate", "style", "contractions", 0.7, contractions, is_english=True),
     Feature("emoji", "per 100 words", "rate", "style", "emoji", 0.3, emoji),
     Feature("markdown", "marks per 100 words", "rate", "style", "markdown", 0.5, markdown),
-    Feature("conjunction_openings", "share of sentences", "share", "style", "conjunction openings", 0.04, _OPENERS),
+    Feature(
+        "conjunction_openings",
+        "share of sentences",
+        "share",
+        "style",
+        "conjunction openings",
+        0.04,
+        _OPENERS,
+        is_english=True,
+    ),
     Feature("list_items", "per 100 words", "rate", "communication", "lists", 0.5, list_items),
     Feature("questions", "per 100 words", "rate", "communication", "questions", 0.4, _matches_of(_QUESTION)),
     Feature("exclamations", "per 100 words", "rate", "communication", "exclamations", 0.4, _matches_of(_EXCLAMATION)),
-    Feature("imperatives", "share of sentences", "share", "communication", "orders", 0.05, _IMPERATIVES),
-    Feature("first_singular", "per 100 words", "rate", "communication", "I", 1.0, _count_of(FIRST_SINGULAR)),
-    Feature("first_plural", "per 100 words", "rate", "communication", "we", 1.0, _count_of(FIRST_PLURAL)),
-    Feature("second_person", "per 100 words", "rate", "communication", "you", 1.0, _count_of(SECOND_PERSON)),
-    Feature("hedges", "per 100 words", "rate", "communication", "hedges", 0.7, _matches_of(HEDGES, lower=True)),
-    Feature("boosters", "per 100 words", "rate", "communication", "boosters", 0.5, _matches_of(BOOSTERS, lower=True)),
-    Feature("negations", "per 100 words", "rate", "communication", "negations", 0.7, negations),
-    Feature("greeting", "share of texts", "flag", "communication", "greeting", 0.2, greeting),
-    Feature("sign_off", "share of texts", "flag", "communication", "sign-off", 0.2, sign_off),
+    Feature(
+        "imperatives", "share of sentences", "share", "communication", "orders", 0.05, _IMPERATIVES, is_english=True
+    ),
+    Feature(
+        "first_singular", "per 100 words", "rate", "communication", "I", 1.0, _count_of(FIRST_SINGULAR), is_english=True
+    ),
+    Feature(
+        "first_plural", "per 100 words", "rate", "communication", "we", 1.0, _count_of(FIRST_PLURAL), is_english=True
+    ),
+    Feature(
+        "second_person", "per 100 words", "rate", "communication", "you", 1.0, _count_of(SECOND_PERSON), is_english=True
+    ),
+    Feature(
+        "hedges",
+        "per 100 words",
+        "rate",
+        "communication",
+        "hedges",
+        0.7,
+        _matches_of(HEDGES, lower=True),
+        is_english=True,
+    ),
+    Feature(
+        "boosters",
+        "per 100 words",
+        "rate",
+        "communication",
+        "boosters",
+        0.5,
+        _matches_of(BOOSTERS, lower=True),
+        is_english=True,
+    ),
+    Feature("negations", "per 100 words", "rate", "communication", "negations", 0.7, negations, is_english=True),
+    Feature("greeting", "share of texts", "flag", "communication", "greeting", 0.2, greeting, is_english=True),
+    Feature("sign_off", "share of texts", "flag", "communication", "sign-off", 0.2, sign_off, is_english=True),
 )
 
 FEATURES: Mapping[str, Feature] = {feature.name: feature for feature in _ROWS}
 
+MARKS = frozenset({"emoji", "markdown", "list_items", "exclamations", "questions"})
+"""Features that mean the same in every language."""
+
 
 def measure(text: str) -> Features:
-    """Measure every feature of a text; None for one that the text does not show."""
-    parsed = parse(text)
-    return {name: feature.measure(parsed) for name, feature in FEATURES.items()}
+    """Measure every feature of a text; None for one that the text does not show, or that its language does not have."""
+    parsed, language = parse(text), tell_language(text)
+    is_foreign = language not in (None, ENGLISH)
+    return {
+        name: None if feature.is_english and is_foreign else feature.measure(parsed)
+        for name, feature in FEATURES.items()
+    }
 
 
 def measure_all(texts: Sequence[str]) -> Features:

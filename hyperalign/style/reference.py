@@ -23,7 +23,7 @@ from hyperalign.profile import Measurement
 from hyperalign.records import Record, Sample
 
 from .features import FEATURES, Features, measure
-from .parsed import sentence_ends, words_of
+from .parsed import ENGLISH, languages_of, sentence_ends, words_of
 
 __all__ = [
     "Estimate",
@@ -99,12 +99,14 @@ class Reference(_Frozen):
 
     Attributes:
         schema_version: the version of this format.
+        language: of the measured texts, an ISO 639 code; nothing is said of texts in another one.
         excerpt_words: the length of the measured texts.
         sources: the collections that were measured.
         features: statistics by feature; a feature that nobody showed has none.
     """
 
     schema_version: int = 1
+    language: str = ENGLISH
     excerpt_words: int = EXCERPT_WORDS
     sources: tuple[Source, ...] = ()
     features: dict[str, FeatureReference]
@@ -189,6 +191,7 @@ def build_reference(
     *,
     sources: Sequence[Source] = (),
     omit: Mapping[str, Collection[str]] | None = None,
+    language: str = ENGLISH,
 ) -> Reference:
     """Measure a population of writers.
 
@@ -199,6 +202,7 @@ def build_reference(
             genre if you know nothing of the kinds of writing.
         sources: a description of the collections, kept with the statistics.
         omit: features by genre that its files cannot show, such as paragraphs where line breaks were lost.
+        language: of the texts, an ISO 639 code.
 
     Raises:
         InputError: fewer than two people have text.
@@ -219,7 +223,8 @@ def build_reference(
             remedy="Give more people, or leave the reference out to use the one that ships.",
         )
     found = {name: _feature_reference(name, rows) for name in FEATURES}
-    return Reference(sources=tuple(sources), features={name: row for name, row in found.items() if row is not None})
+    rows_of = {name: row for name, row in found.items() if row is not None}
+    return Reference(language=language, sources=tuple(sources), features=rows_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,11 +250,16 @@ def estimate(texts: Sequence[str], reference: Reference | None = None) -> dict[s
     """Estimate every feature that at least one text shows.
 
     Args:
-        texts: the person's texts; empty ones are skipped, short ones count less.
+        texts: the person's texts; empty ones and those in another language than the reference's are skipped, short ones
+            count less.
         reference: the reference statistics; the shipped ones if None.
     """
     reference = reference or load_reference()
-    filled = [text for text in texts if words_of(text)]
+    filled = [
+        text
+        for text, language in zip(texts, languages_of(texts), strict=True)
+        if language == reference.language and words_of(text)
+    ]
     rows = [measure(text) for text in filled]
     sizes = [min(1.0, len(words_of(text)) / reference.excerpt_words) for text in filled]
     found: dict[str, Estimate] = {}

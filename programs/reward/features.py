@@ -1,8 +1,9 @@
 """Reads a text once into named features: measured style, word choice, an encoder, and how much of a draft was kept.
 
 Each feature is standardized by a reference population: zero is usual, one is one standard deviation of texts. A feature
-that a text does not show is zero. Word choice is the principal components of the square roots of function words'
-rates (after Burrows' Delta, 2002), and an encoder's are those of its embeddings.
+that a text does not show is zero, and so is one that counts English words, for a text in another language. Word choice
+is the principal components of the square roots of function words' rates (after Burrows' Delta, 2002), and an encoder's
+are those of its embeddings.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from pydantic import BaseModel, ConfigDict
 
 from hyperalign.errors import InputError
 from hyperalign.style.claims import load_statements
-from hyperalign.style.features import FEATURES, measure
-from hyperalign.style.parsed import words_of
+from hyperalign.style.features import FEATURES, MARKS, measure
+from hyperalign.style.parsed import ENGLISH, tell_language, words_of
 
 __all__ = [
     "Axes",
@@ -31,6 +32,7 @@ __all__ = [
     "FeatureSpace",
     "Reading",
     "build_feature_space",
+    "comparable_features",
     "is_named",
     "read_features",
     "say_feature",
@@ -211,7 +213,9 @@ def read_features(space: FeatureSpace, items: Sequence[Reading], encoder: Encode
     if not items:
         return np.zeros((0, len(space.names)))
     blocks = [_standardize(space, _measure(items, tuple(space.centers)))]
-    blocks.append(space.word_axes.project(_word_rates(space.words, [item.text for item in items])))
+    is_english = np.array([tell_language(item.text) in (None, ENGLISH) for item in items])
+    choice = space.word_axes.project(_word_rates(space.words, [item.text for item in items]))
+    blocks.append(np.where(is_english[:, None], choice, 0.0))
     if space.encoder_axes is not None:
         if encoder is None or encoder.name != space.encoder_axes.name:
             raise InputError(
@@ -222,6 +226,18 @@ def read_features(space: FeatureSpace, items: Sequence[Reading], encoder: Encode
         raw = encoder.encode([(item.prompt, item.text) for item in items]).astype(np.float64)
         blocks.append(space.encoder_axes.project(raw))
     return np.hstack([*blocks, np.array([_compare_with_draft(item) for item in items])])
+
+
+def comparable_features(space: FeatureSpace, text: str) -> Array:
+    """Which features of a text may be held against the usual ones, ones and zeros of shape (d,).
+
+    What is usual was measured on English texts. Of a text in another language, how long its words and sentences are
+    tells of the language and not of the person: against such a text alone, marks and embeddings count.
+    """
+    if tell_language(text) in (None, ENGLISH):
+        return np.ones(len(space.names))
+    kept = {*MARKS, *EDIT_FEATURES}
+    return np.array([float(name in kept or name.startswith(_ENCODER)) for name in space.names])
 
 
 def build_feature_space(
