@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from statistics import fmean
@@ -328,15 +328,11 @@ def pass_over(records: Sequence[Record]) -> dict[str, str]:
     return reasons
 
 
-_ASKED_OFTEN = 4  # fewer choices with one prompt may well be about one question
-
-
 def group_dependent(prints: Sequence[Fingerprint | None]) -> list[int]:
     """The groups of records that share what they teach: for each record the place of its group's first.
 
     A group has the choices about one question (of corrections, of one draft), those between the same two texts, and
-    of those without a question the ones that share a text, such as the pairs of a ranking. What most of the records are
-    asked, such as "Which of the two would you say?", is no question in particular.
+    of those without a prompt the ones that share a text, such as the pairs of a ranking.
 
     Args:
         prints: the records' fingerprints; None for a record that shares nothing.
@@ -349,20 +345,16 @@ def group_dependent(prints: Sequence[Fingerprint | None]) -> list[int]:
             at = group[at]
         return at
 
-    asked = Counter(found.question for found in prints if found)
-    everywhere = {key for key, count in asked.items() if count >= _ASKED_OFTEN and 2 * count > len(prints)}
     first: dict[str, int] = {}
     for at, found in enumerate(prints):
-        for key in _shared_keys(found, everywhere) if found else ():
+        for key in _shared_keys(found) if found else ():
             one, other = sorted((root(first.setdefault(key, at)), root(at)))
             group[other] = one
     return [root(at) for at in range(len(prints))]
 
 
-def _shared_keys(found: Fingerprint, everywhere: Container[str]) -> set[str]:
-    if found.question and found.question not in everywhere:
-        return {found.question, found.texts}
-    return {found.own, found.other, found.texts} - {""}
+def _shared_keys(found: Fingerprint) -> set[str]:
+    return {found.question, found.texts} if found.question else {found.own, found.other, found.texts} - {""}
 
 
 def count_independent(records: Iterable[Record]) -> int:

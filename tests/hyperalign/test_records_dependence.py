@@ -23,7 +23,6 @@ from hyperalign.records import (
     Record,
     Sample,
     content_of,
-    count_independent,
     drop_repeats,
     fingerprint,
     group_dependent,
@@ -127,22 +126,6 @@ def test_choices_of_one_question_ranking_or_pair_of_texts_are_one_group() -> Non
     drafts = [Edit(user="ada", prompt="Correct.", draft=draft, edited=edited) for draft, edited in ("ab", "ac", "de")]
     assert groups(*drafts) == 2, "a draft is a question"
     assert group_dependent([None, None]) == [0, 1]
-
-
-def test_what_everything_is_asked_is_no_question() -> None:
-    asked = [
-        Pair(user="ada", prompt="Which would you say?", chosen=f"Yes {at}", rejected=f"No {at}") for at in range(8)
-    ]
-    assert count_independent(asked[:3]) == 1
-    assert count_independent(asked) == 8
-    ranking = [
-        Pair(user="ada", prompt="Which would you say?", chosen=f"{one}", rejected=f"{other}")
-        for one in range(5)
-        for other in range(one)
-    ]
-    assert count_independent(ranking) == 1
-    others = [Pair(user="ada", prompt=f"Part {at}?", chosen=f"Aye {at}", rejected=f"Nay {at}") for at in range(8)]
-    assert count_independent([*asked, *others]) == 9, "here it is one question among others"
 
 
 @given(st.integers(2, 9))
