@@ -65,8 +65,7 @@ def find_people(data: Path, split: Split, each: int) -> list[Person]:
     records: dict[str, tuple[str, tuple[Record, ...]]] = {}
     for case in Traits(data, people=each).cases():
         if case.split == split and case.persona in GOLD:
-            # All share the prompt of the task, which is no question: choices about one question count as one.
-            records[case.user] = case.persona, tuple(each.model_copy(update={"prompt": ""}) for each in case.records)
+            records[case.user] = case.persona, case.records
     first: dict[str, list[Record]] = {}
     for trait, some in records.values():
         first.setdefault(trait, list(some[:OTHER_PEOPLE]))

@@ -118,8 +118,9 @@ class Traits:
 
     def _person(self, trait: str, number: int, pairs: list[tuple[str, str]]) -> Iterator[Case]:
         user = f"{trait}-{number + 1}"
+        # Without the prompt that all have: choices about one question would count once.
         records = tuple(
-            Pair(user=user, prompt=PROMPT, chosen=would, rejected=would_not)
+            Pair(user=user, prompt="", chosen=would, rejected=would_not)
             for would, would_not in pairs[: self._records]
         )
         for would, would_not in pairs[self._records :]:
