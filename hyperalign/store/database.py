@@ -50,7 +50,6 @@ __all__ = [
     "PersonRow",
     "RecordRow",
     "VersionRow",
-    "describe_place",
     "is_locked",
     "open_engine",
     "parse_place",
@@ -246,14 +245,6 @@ def parse_place(place: str | Path | None) -> URL:
     return url
 
 
-def describe_place(url: URL) -> str:
-    """The place of a store for messages: a path, or a URL without its password."""
-    if url.get_backend_name() == "sqlite" and url.database:
-        return url.database
-    # The query may hold a password too.
-    return url.set(query={}).render_as_string(hide_password=True)
-
-
 def open_engine(url: URL) -> Engine:
     """Open a database with the settings that the store relies on.
 
@@ -289,9 +280,13 @@ def _check_log(path: Path) -> None:
     """Refuse a damaged write-ahead log, which SQLite takes for an empty one and writes over; say if one is cut."""
     log = Path(f"{path}-wal")
     for wait in (0.05, 0.05, 0.0):
-        head = log.read_bytes()[:32] if log.exists() else None
+        try:
+            with log.open("rb") as file:
+                head = file.read(32)
+        except OSError:
+            return  # there is none, or SQLite says why it cannot be read
         # Beside an open log stands its index; an empty log without one was cut.
-        if head is None or _is_log(head) or (not head and Path(f"{path}-shm").exists()):
+        if _is_log(head) or (not head and Path(f"{path}-shm").exists()):
             return
         time.sleep(wait)  # another process may be beginning it
     if head:
@@ -303,14 +298,14 @@ def _check_log(path: Path) -> None:
 
 
 def _is_log(head: bytes) -> bool:
-    """Whether bytes begin a write-ahead log, by magic number and checksum (sqlite.org/fileformat2.html, section 4.1)."""
+    """Whether bytes begin a write-ahead log, by magic number and checksum (sqlite.org/fileformat2.html, 4.1)."""
     if len(head) < 32 or head[:4] not in (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"):
         return False
-    words, first, second = struct.unpack("<6I" if head[3] == 0x82 else ">6I", head[:24]), 0, 0
-    for even, odd in zip(words[::2], words[1::2], strict=True):
-        first = (first + even + second) % 2**32
-        second = (second + odd + first) % 2**32
-    return (first, second) == struct.unpack(">2I", head[24:])
+    first = second = 0
+    for even, odd in struct.iter_unpack("<2I" if head[3] == 0x82 else ">2I", head[:24]):
+        first += even + second
+        second += odd + first
+    return struct.pack(">2I", first % 2**32, second % 2**32) == head[24:]
 
 
 def prepare_tables(engine: Engine, name: str) -> None:

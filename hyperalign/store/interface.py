@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -14,7 +14,10 @@ from hyperalign.profile import Profile
 from hyperalign.records import Record, check_user
 from hyperalign.text import describe_invalid_field
 
-__all__ = ["Bundle", "BundledVersion", "Person", "Removed", "StoreLike", "Version"]
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+__all__ = ["Bundle", "BundledVersion", "Person", "Removed", "StoreLike", "Version", "describe_place"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,3 +169,11 @@ class StoreLike(Protocol):
     def remove(self, user: str) -> Removed:
         """Delete a person's records and all versions of their profile."""
         ...
+
+
+def describe_place(url: URL) -> str:
+    """The place of a store for messages: a path, or a URL without its password."""
+    if url.get_backend_name() == "sqlite" and url.database:
+        return url.database
+    # The query may hold a password too.
+    return url.set(query={}).render_as_string(hide_password=True)

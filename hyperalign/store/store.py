@@ -28,14 +28,13 @@ from .database import (
     PersonRow,
     RecordRow,
     VersionRow,
-    describe_place,
     open_engine,
     parse_place,
     prepare_tables,
     scrub_sqlite,
     translate_errors,
 )
-from .interface import Amended, Bundle, BundledVersion, Person, Removed, Version
+from .interface import Amended, Bundle, BundledVersion, Person, Removed, Version, describe_place
 from .queries import (
     ANYTHING,
     add_records,
