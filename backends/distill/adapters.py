@@ -22,8 +22,7 @@ from hyperalign.errors import InputError, NotFoundError, TrainingError
 from hyperalign.files import make_private_folder, storage_error, write_whole
 from hyperalign.text import printable
 
-from .probe import attach_adapter
-from .student import Student, load_student, open_student, replace_folder
+from .student import Student, open_student, read_vocabulary, require_empty
 
 __all__ = [
     "Adapter",
@@ -33,7 +32,6 @@ __all__ = [
     "check_tokenizer",
     "export_adapter",
     "find_adapters",
-    "merge_adapter",
     "open_adapter",
     "open_base",
     "update_card",
@@ -313,7 +311,7 @@ def check_tokenizer(adapter: Adapter, checkpoint: Path) -> None:
                 f"The adapter {adapter.card.name} was trained with another chat template than {base} has.",
                 remedy="Restore the base's original template, or distill the adapter again.",
             )
-    own, other = _read_vocabulary(adapter.path / _TOKENIZER), _read_vocabulary(checkpoint / _TOKENIZER)
+    own, other = read_vocabulary(adapter.path / _TOKENIZER), read_vocabulary(checkpoint / _TOKENIZER)
     if own is None or other is None or own == other:
         return
     differing = sum(own.get(token) != other.get(token) for token in own.keys() | other.keys())
@@ -340,7 +338,7 @@ def export_adapter(adapter: Adapter, folder: Path) -> None:
         InputError: the folder is not empty.
         StorageError: the disk is full or not writable.
     """
-    _require_empty(folder)
+    require_empty(folder)
     _copy_files(adapter.path, folder)
     config = folder / "adapter_config.json"
     if config.is_file():
@@ -349,46 +347,6 @@ def export_adapter(adapter: Adapter, folder: Path) -> None:
         write_whole(config, json.dumps({**data, "base_model_name_or_path": adapter.card.base_name}, indent=2) + "\n")
         base = adapter.card.base
         update_card(folder, adapter.card.model_copy(update={"base": base if ":" in base else Path(base).name}))
-
-
-def merge_adapter(student: Student, weights: Path, folder: Path) -> Student:
-    """Merge an adapter into its base, as a checkpoint of its own.
-
-    Args:
-        student: the adapter's base.
-        weights: the adapter's folder.
-        folder: the destination; must not exist or be empty.
-
-    Returns:
-        The merged model.
-
-    Raises:
-        InputError: the folder is not empty.
-        TrainingError: the adapter does not fit its base.
-        StorageError: the disk is full or not writable.
-    """
-    _require_empty(folder)
-    model, tokenizer = load_student(student)
-    merged = attach_adapter(model, weights).merge_and_unload()
-    with replace_folder(folder) as temporary:
-        merged.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        _require_empty(folder)
-    return Student(str(folder), folder, student.sha256, student.license)
-
-
-def _read_vocabulary(file: Path) -> dict[str, int] | None:
-    """Return each token's id; None if there is no tokenizer.json, as with older tokenizers."""
-    if not file.is_file():
-        return None
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        vocabulary = data["model"]["vocab"]
-        if not isinstance(vocabulary, dict):
-            vocabulary = {token: i for i, (token, _) in enumerate(vocabulary)}
-        return {**vocabulary, **{token["content"]: token["id"] for token in data["added_tokens"]}}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{file} can't be read.", remedy="Get an intact copy of its folder.") from error
 
 
 def _render_readme(card: Card) -> str:
@@ -426,8 +384,3 @@ def _copy_files(source: Path, folder: Path, without: str = "") -> None:
             write_whole(folder / file.name, file.read_bytes())
     except OSError as error:
         raise storage_error(error, folder) from error
-
-
-def _require_empty(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is not empty.", remedy="Name a folder that does not exist yet.")

@@ -1,4 +1,5 @@
-"""Answers and log-probabilities of a loaded checkpoint, and the probe that shows whether an adapter changes them.
+"""Answers and log-probabilities of a loaded checkpoint, with an adapter or merged with it, and the probe that shows
+whether an adapter changes them.
 
 An adapter whose keys match no layer loads silently in most engines and answers as the base model does.
 """
@@ -17,7 +18,7 @@ from hyperalign.concurrency import Progress
 from hyperalign.errors import TrainingError
 from hyperalign.scores import Message
 
-from .student import safetensors_error
+from .student import Student, load_student, replace_folder, require_empty, safetensors_error
 
 __all__ = [
     "GREEDY",
@@ -27,6 +28,7 @@ __all__ = [
     "compare_logprobs",
     "generate_answers",
     "mean_prompt_tokens",
+    "merge_adapter",
     "prefers_first",
     "probe_logprobs",
     "token_logprobs",
@@ -188,3 +190,29 @@ def _render(tokenizer: Any, turns: Sequence[Message]) -> str:
 
 def _encode(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def merge_adapter(student: Student, weights: Path, folder: Path) -> Student:
+    """Merge an adapter into its base, as a checkpoint of its own.
+
+    Args:
+        student: the adapter's base.
+        weights: the adapter's folder.
+        folder: the destination; must not exist or be empty.
+
+    Returns:
+        The merged model.
+
+    Raises:
+        InputError: the folder is not empty.
+        TrainingError: the adapter does not fit its base.
+        StorageError: the disk is full or not writable.
+    """
+    require_empty(folder)
+    model, tokenizer = load_student(student)
+    merged = attach_adapter(model, weights).merge_and_unload()
+    with replace_folder(folder) as temporary:
+        merged.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        require_empty(folder)
+    return Student(str(folder), folder, student.sha256, student.license)

@@ -18,7 +18,7 @@ from filelock import FileLock
 from jinja2 import TemplateError
 
 from hyperalign.concurrency import Progress
-from hyperalign.errors import MissingExtraError, ModelError, StorageError, UnknownModelError
+from hyperalign.errors import InputError, MissingExtraError, ModelError, StorageError, TrainingError, UnknownModelError
 from hyperalign.files import cache_folder, make_private_folder, narrow, storage_error
 
 from ..models.catalogue import file_sha256, resolve
@@ -33,7 +33,9 @@ __all__ = [
     "load_student",
     "open_student",
     "read_shape",
+    "read_vocabulary",
     "replace_folder",
+    "require_empty",
     "safetensors_error",
     "to_storage_error",
 ]
@@ -215,6 +217,34 @@ def replace_folder(folder: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_vocabulary(file: Path) -> dict[str, int] | None:
+    """Return each token's id; None if there is no tokenizer.json, as with older tokenizers.
+
+    Raises:
+        TrainingError: the file can't be read.
+    """
+    if not file.is_file():
+        return None
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        vocabulary = data["model"]["vocab"]
+        if not isinstance(vocabulary, dict):
+            vocabulary = {token: i for i, (token, _) in enumerate(vocabulary)}
+        return {**vocabulary, **{token["content"]: token["id"] for token in data["added_tokens"]}}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{file} can't be read.", remedy="Get an intact copy of its folder.") from error
+
+
+def require_empty(folder: Path) -> None:
+    """Check that a folder does not exist or is empty.
+
+    Raises:
+        InputError: it is not empty, or no folder.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is not empty.", remedy="Name a folder that does not exist yet.")
 
 
 def import_libraries(*names: str) -> list[Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
-import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -319,7 +318,7 @@ def served_models(address: str, api_key: str | None = None) -> list[str]:
     # Not the error's own text: the address may hold a password.
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
         raise ModelServerError(
-            f"No vLLM server answers at {_without_password(address)} ({type(error).__name__}).",
+            f"No vLLM server answers at {hide_userinfo(address)} ({type(error).__name__}).",
             remedy="Start one with 'vllm serve MODEL', or check the address.",
         ) from error
 
@@ -346,7 +345,7 @@ def locate(name: str, api_key: str | None = None) -> Served:
         names = served_models(address, key)
         if not names:
             raise ModelServerError(
-                f"The vLLM server at {_without_password(address)} serves no model.",
+                f"The vLLM server at {hide_userinfo(address)} serves no model.",
                 remedy="Start it with 'vllm serve MODEL'.",
             )
         model = names[0]
@@ -395,8 +394,3 @@ def error_message(response: httpx.Response) -> str:
 def _base(address: str) -> str:
     address = address.rstrip("/")
     return address if address.endswith("/v1") else f"{address}/v1"
-
-
-def _without_password(address: str) -> str:
-    # Not parsed: what is no address at all must be shown too.
-    return re.sub(r"//[^/\s]*@", "//", address)

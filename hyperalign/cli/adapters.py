@@ -95,7 +95,8 @@ def export(
     merge: Annotated[bool, typer.Option("--merge", help="Merge the adapter into its base model.")] = False,
 ) -> None:
     """Copy an adapter in the format of Hugging Face's libraries, or merged into its base model."""
-    from hyperalign.backends.distill.adapters import export_adapter, merge_adapter, open_adapter, open_base
+    from hyperalign.backends.distill.adapters import export_adapter, open_adapter, open_base
+    from hyperalign.backends.distill.probe import merge_adapter
 
     from .terminal import reporter
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hyperalign.backends.distill.adapters import merge_adapter
 from hyperalign.backends.distill.dataset import TrainingRow, to_dataset
+from hyperalign.backends.distill.probe import merge_adapter
 from hyperalign.backends.distill.recipe import Recipe
 from hyperalign.backends.distill.student import Student, load_student
 from hyperalign.backends.distill.train import TrainingResult, read_losses

@@ -41,6 +41,14 @@ def adapter(root: Path, name: str, **changed: object) -> Path:
     return root / name
 
 
+def add_file(folder: Path, name: str, content: str) -> Adapter:
+    """Make an adapter anew with one more file in it, or another one of that name."""
+    weights = folder.parent / f".{folder.name}"
+    (weights / name).write_text(content)
+    (folder / "manifest.json").unlink()
+    return write_adapter(weights, folder, CARD)
+
+
 def test_whole_adapters_that_passed_are_chosen(tmp_path: Path) -> None:
     one, _ = adapter(tmp_path, "one"), adapter(tmp_path, "two")
     assert [each.card.name for each in select_adapters(tmp_path)] == ["one", "two"]
@@ -71,14 +79,13 @@ def test_other_tokens_than_the_bases_are_refused(tmp_path: Path) -> None:
     base.mkdir()
     check_tokenizer(open_adapter(folder), base)  # nothing is known of either
 
-    def speak(where: Path, words: dict[str, int]) -> None:
+    def tokenizer(words: dict[str, int]) -> str:
         added = [{"id": 9, "content": "<|im_end|>"}]
-        (where / "tokenizer.json").write_text(json.dumps({"model": {"vocab": words}, "added_tokens": added}))
+        return json.dumps({"model": {"vocab": words}, "added_tokens": added})
 
-    speak(base, {"a": 0, "b": 1, "c": 2})
-    speak(folder, {"a": 0, "b": 1, "c": 2})
-    check_tokenizer(update_card(folder, CARD), base)
-    speak(folder, {"a": 0, "b": 2, "c": 1})
+    (base / "tokenizer.json").write_text(tokenizer({"a": 0, "b": 1, "c": 2}))
+    check_tokenizer(add_file(folder, "tokenizer.json", tokenizer({"a": 0, "b": 1, "c": 2})), base)
+    add_file(folder, "tokenizer.json", tokenizer({"a": 0, "b": 2, "c": 1}))
     with pytest.raises(TrainingError, match="another vocabulary than local:smollm2-135m-instruct has: 2 tokens differ"):
         check_tokenizer(update_card(folder, CARD), base)
     (base / "tokenizer.json").write_text("{")
@@ -103,9 +110,7 @@ def test_vllm_is_looked_for_where_it_was_said_to_be(monkeypatch: pytest.MonkeyPa
 
 def test_room_is_made_for_the_largest_rank(tmp_path: Path) -> None:
     def ranked(name: str, rank: object) -> Adapter:
-        folder = adapter(tmp_path, name)
-        (folder / "adapter_config.json").write_text(json.dumps({"r": rank}))
-        return open_adapter(folder)
+        return add_file(adapter(tmp_path, name), "adapter_config.json", json.dumps({"r": rank}))
 
     small, large = ranked("small", 8), ranked("large", 65)
     assert fit_rank([small]) == 16
