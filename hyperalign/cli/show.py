@@ -134,7 +134,10 @@ def _reward(reward: LearnedReward | None, show_all: bool) -> Iterable[Text]:
     with_encoder = f", and by {plain(reward.encoder, 60)}" if reward.encoder else ""
     line.append(f"\nfrom {counted(len(reward.rows), 'record', 'records')}, by measured features{with_encoder}", "dim")
     yield line
-    named = {name: weight for name, weight in reward.weights.items() if is_named(name) and weight}
+    # What no record shows has a weight by its likeness to other features alone.
+    read = {name for at, name in enumerate(reward.weights) if any(row.values[at] for row in reward.rows)}
+    read |= {change.feature for change in reward.changes}
+    named = {name: weight for name, weight in reward.weights.items() if is_named(name) and weight and name in read}
     surest = sorted(named, key=lambda name: (-abs(named[name]) / max(reward.spreads.get(name, 0.0), 1e-3), name))
     for name in surest if show_all else surest[:FEATURE_ROWS]:
         row = Text(f"  {named[name]:+.2f} ± {reward.spreads.get(name, 0.0):.2f}", style="dim")

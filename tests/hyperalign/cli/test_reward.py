@@ -105,3 +105,23 @@ def test_another_encoder_is_adapted_to_once(
     # The two answers and the two new choices: the contrasts are not read again.
     assert [len(each.body["input"]) for each in scripted_server.requests[embedded:]] == [2, 4]
     assert run("profile", "flip", "ada", "exclamations").code == 0
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Elle a encore perdu son parapluie, et j'en ai trois. Le chien du voisin dort là",
+        "她又忘了雨伞，我这里已经有三把了。邻居家的狗睡在这里",
+    ],
+)
+def test_nothing_that_was_measured_in_english_is_said_of_other_letters(run: Run, tmp_path: Path, said: str) -> None:
+    from hyperalign.style.features import FEATURES, MARKS
+
+    path = tmp_path / "letters.jsonl"
+    rows = [{"user": "ada", "text": f"{said} {at} ! {said[: 10 + at]} !"} for at in range(8)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = run("fit", path, "--no-statements")
+    assert done.code == 0, done.err
+    told = {name for name in FEATURES if f"  {name}\n" in f"{done.out}\n"}
+    assert told <= MARKS
+    assert "exclamations" in told
