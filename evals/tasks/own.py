@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hyperalign.errors import InputError
 from hyperalign.population import FolderPopulation
-from hyperalign.records import Record, Sample, drop_repeats, other_text, own_text, prompt_of
+from hyperalign.records import Record, Sample, drop_repeats, other_text, own_text, prompt_of, sort_by_time
 
 from ..cases import Case, CaseKind, case_id, texts_in
 
@@ -37,7 +37,7 @@ class OwnRecords:
         people: dict[str, list[Record]] = {}
         for record in given:
             people.setdefault(record.user, []).append(record)
-        people = {user: drop_repeats(theirs) for user, theirs in people.items()}
+        people = {user: sort_by_time(drop_repeats(theirs)) for user, theirs in people.items()}
         choices = sum(other_text(record) is not None for record in given)
         if 0 < choices < len(given):
             raise InputError(
@@ -55,7 +55,7 @@ class OwnRecords:
             )
 
     def cases(self, *, seed: int = 0) -> list[Case]:
-        """The last quarter of each person's records; the seed is not used."""
+        """The last quarter of each person's records by time; the seed is not used."""
         del seed
         return list(self._all())
 

@@ -309,11 +309,11 @@ def _print_estimate(
 
     skipped = pass_over(records)
     report_passed_over(skipped)
-    user, records = records[0].user, [record for record in records if record.id not in skipped]
+    records = [record for record in records if record.id not in skipped]
     against = [
         other
         for part in split_by_kind(records)
-        for other in choose_reference_records(others, user, part, REFERENCE_RECORDS)
+        for other in choose_reference_records(others, part[0].user, part, REFERENCE_RECORDS)
     ]
     asks = asks_by_choice(models.model, scorer)
     small = models.model.startswith(("local:", "adapter:"))
