@@ -6,14 +6,17 @@ hosted model can be tested by a small one on this machine.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from hyperalign.budget import Budget
 from hyperalign.concurrency import Progress
 from hyperalign.errors import UnknownModelError
-from hyperalign.files import cache_folder
+from hyperalign.files import append_line, cache_folder, read_journal
 from hyperalign.scores import Message, Scorer, TextScore
 
 from ..catalogue import resolve
@@ -26,11 +29,15 @@ from .vllm import VLLMScorer
 
 __all__ = ["CachedScorer", "OpenVINOScorer", "VLLMScorer", "open_scorer"]
 
+_NOISE_NATS = 0.05
+"""Batches of other requests change the sum of a text's log-probabilities by less, and other weights by more."""
+
 
 class CachedScorer(Remembering[Scorer]):
     """A ``Scorer`` that asks another one only for what it has not seen.
 
-    Keys are the scorer's name, which names the weights, and hashes of context and text: the file holds nobody's words.
+    Keys are the scorer's name and weights, and hashes of context and text: the file holds nobody's words. A scorer with
+    a method ``probe`` is a server whose name says nothing of its weights: they are told by the numbers that it gives.
 
     Args:
         inner: the scorer that knows; ``close`` closes it too.
@@ -47,6 +54,9 @@ class CachedScorer(Remembering[Scorer]):
 
     def __init__(self, inner: Scorer, path: Path | str, *, budget: Budget | None = None) -> None:
         super().__init__(inner, NumberCache(Path(path), "scores", **SCORES), budget)
+        self._probes = Path(path).with_name("scorers.jsonl")
+        self._weights = ""
+        self._probing = threading.Lock()
 
     def score(self, context: Sequence[Message], texts: Sequence[str]) -> list[TextScore]:
         """Score each text; see ``hyperalign.scores.Scorer``.
@@ -57,7 +67,8 @@ class CachedScorer(Remembering[Scorer]):
             StorageError: the file can't be read or written.
         """
         shared = digest(json.dumps([[message["role"], message["content"]] for message in context]))
-        keys = [(self.name, shared, digest(text)) for text in texts]
+        weights = self._find_weights()
+        keys = [(weights, shared, digest(text)) for text in texts]
         known = self._cache.find(keys)
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
@@ -67,6 +78,38 @@ class CachedScorer(Remembering[Scorer]):
             known |= rows
         self._count(len(texts), len(missing))
         return [TextScore(*known[key]) for key in keys]
+
+    def _find_weights(self) -> str:
+        """The name by which scores are remembered: the same for servers whose probes are the same but for rounding."""
+        probe: Callable[[], Sequence[float]] | None = getattr(self._inner, "probe", None)
+        with self._probing:
+            if self._weights:
+                return self._weights
+            if probe is None:
+                self._weights = self.name
+                return self._weights
+            numbers = [round(number, 4) for number in probe()]
+            for known in read_journal(self._probes):
+                if _is_same(known, self.name, numbers):
+                    self._weights = str(known["weights"])
+                    return self._weights
+            weights = f"{self.name}@{hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:12]}"
+            append_line(self._probes, json.dumps({"name": self.name, "weights": weights, "probe": numbers}))
+            self._weights = weights
+            return weights
+
+
+def _is_same(known: Any, name: str, numbers: Sequence[float]) -> bool:
+    try:
+        before = [float(number) for number in known["probe"]]
+        return (
+            known["name"] == name
+            and bool(known["weights"])
+            and len(before) == len(numbers)
+            and all(abs(one - other) <= _NOISE_NATS for one, other in zip(before, numbers, strict=True))
+        )
+    except (KeyError, TypeError, ValueError):
+        return False  # written by something else
 
 
 def open_scorer(

@@ -34,6 +34,16 @@ _LONGEST_WAIT = 30.0
 # Just behind the bracket that opens something spelled like a control token: <|im_end|>, </s>, [INST].
 _CUT = re.compile(r"(?<=[<\[])(?=[^\s<>\[\]]{1,80}[>\]])")
 
+_PROBE: list[Message] = [
+    {"role": "system", "content": "Answer as this person would."},
+    {"role": "user", "content": "How was the journey?"},
+]
+_PROBE_TEXTS = (
+    "Long, and the tea was cold; but the hills at dusk made up for all of it.",
+    "Delayed twice. Arrived 23:40. Claim filed, reference 7741-B.",
+    "Merci, tout s'est bien passé ; on se voit jeudi ?",
+)
+
 
 class VLLMScorer(ModelScorer):
     """A ``Scorer`` over a vLLM server.
@@ -98,6 +108,15 @@ class VLLMScorer(ModelScorer):
             tokens += sum(map(len, sequences))
         self._book(began, tokens, calls=calls)
         return scores
+
+    def probe(self) -> list[float]:
+        """Numbers that tell the server's weights, template and tokenizer: log-probabilities and lengths of fixed texts.
+
+        Raises:
+            ModelError: see ``score``.
+        """
+        found = self.score(_PROBE, _PROBE_TEXTS)
+        return [number for score in found for number in (score.logprob, float(score.tokens))]
 
     def _render(self, messages: list[Message]) -> str:
         answer = self._post("/tokenize", {"messages": messages, "add_generation_prompt": True})

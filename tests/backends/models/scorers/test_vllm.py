@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from hyperalign.backends.models.scorers import VLLMScorer
+from hyperalign.backends.models.scorers import VLLMScorer, open_scorer
 from hyperalign.budget import Budget
 from hyperalign.errors import ContextLengthError, MissingKeyError, ModelOutputError, ModelServerError, UnknownModelError
 from hyperalign.scores import Message, Scorer
-from tests.fixtures.scripted_server import Recorded, ScriptedServer, empty_body, error, rate_limited, raw
+from tests.fixtures.scripted_server import Recorded, ScriptedServer, empty_body, error, rate_limited, raw, serving
 
 CONTEXT: list[Message] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+CONTEXT_TEXT = "Be brief."
 END = 0x110000  # the only token of this server that is no character
 
 
@@ -144,3 +146,43 @@ def test_answers_in_another_form(scorer: VLLMScorer, server: ScriptedServer) -> 
     server.default = raw(short)
     with pytest.raises(ModelOutputError, match="log-probabilities for"):
         scorer.score(CONTEXT, ["a"])
+
+
+def costing(factor: float) -> Any:
+    """A server whose tokens cost so many times as much: other weights under the same name."""
+
+    def body(request: Recorded) -> dict[str, Any]:
+        found = answer(request)
+        for choice in found.get("choices", []):
+            for entry in choice["prompt_logprobs"][1:]:
+                for each in entry.values():
+                    each["logprob"] *= factor
+        return found
+
+    return raw(body)
+
+
+def test_two_servers_of_one_served_name_do_not_share_scores(server: ScriptedServer) -> None:
+    with serving() as other, serving() as replica:
+        other.default, replica.default = costing(2.0), costing(1.0001)
+        cost = []
+        for each in (server, other, replica, other):
+            with open_scorer(f"vllm:{each.url}") as scorer:
+                assert scorer.name == "vllm:scripted"
+                (score,) = scorer.score(CONTEXT, ["ab"])
+                cost.append(round(-1000 * score.logprob))
+        assert cost == [195, 390, 195, 390]
+        asked = [sum(CONTEXT_TEXT in json.dumps(r.body) for r in each.requests) for each in (server, other, replica)]
+        assert asked[0] > 0
+        assert asked[1] == asked[0]
+        assert asked[2] == 0, "the same weights elsewhere share what is known"
+
+
+def test_a_server_that_was_started_with_other_weights_is_told(server: ScriptedServer) -> None:
+    cost = []
+    for factor in (1.0, 3.0):
+        server.default = costing(factor)
+        with open_scorer(f"vllm:{server.url}") as scorer:
+            (score,) = scorer.score(CONTEXT, ["ab"])
+            cost.append(round(-1000 * score.logprob))
+    assert cost == [195, 585]
