@@ -10,11 +10,12 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hyperalign.concurrency import Progress, run_concurrently
+from hyperalign.concurrency import Progress, is_stopping, run_concurrently
 from hyperalign.errors import (
     BudgetExceededError,
     HyperalignError,
@@ -175,6 +176,9 @@ def _one(solver: Solver, case: Case) -> Outcome:
     except FATAL:
         raise
     except HyperalignError as raised:
+        if is_stopping():
+            # It failed because the run is being stopped, which says nothing of the case.
+            raise CancelledError from raised
         error = f"{type(raised).__name__}: {raised.message}"
     return Outcome(case.id, case.user, case.cluster, result, error, round(time.monotonic() - started, 3))
 

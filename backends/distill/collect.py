@@ -27,7 +27,7 @@ from hyperalign.scores import Message
 
 from ..models.encoders import open_reward
 from ..models.replies import truncated
-from .traces import Trace, append_trace, hash_parts, hash_profile, read_traces
+from .traces import Trace, append_trace, cut_thoughts, hash_parts, hash_profile, read_traces
 
 __all__ = [
     "Metric",
@@ -222,12 +222,14 @@ def _collect_one(id_: str, teacher: Teacher, profile: Profile, prompt: str) -> T
         try:
             # All drafts are needed, so Generate does not choose among them.
             generate = Generate(teacher.strategy, best_of=teacher.drafts, scorer=None)
-            drafts: list[str] = generate(prompt=prompt, profile=profile).drafts
+            said: list[str] = generate(prompt=prompt, profile=profile).drafts
+            drafts = [draft for draft in map(cut_thoughts, said) if draft]
             count_answer(True, "")
         except ModelOutputError as error:
             drafts = []  # saved as an empty answer, so that it is not requested again
             count_answer(False, error.message)
-    complete = [draft for draft in drafts if draft not in truncated_texts]
+    cut = {cut_thoughts(text) for text in truncated_texts}
+    complete = [draft for draft in drafts if draft not in cut]
     scored = [(teacher.score(profile, prompt, draft), draft) for draft in complete or drafts]
     ranked = sorted(scored, key=lambda each: -each[0])
     score, answer = ranked[0] if ranked else (None, "")

@@ -24,7 +24,7 @@ from .collect import Teacher, build_unanswered, collect_traces, find_metric
 from .dataset import PromptSplits, Scope, TrainingRow, build_rows, split_prompts, write_rows
 from .gate import Criteria, judge_adapter
 from .recipe import ANSWER_METHODS, Hardware, Recipe
-from .student import Student, check_system_role
+from .student import Student, check_answers, check_system_role
 from .traces import FilteredTraces, Trace, TraceFilter, hash_profile
 from .train import read_losses, train
 
@@ -112,6 +112,8 @@ def distill(
         purpose = "train on" if not splits.train else "judge the adapter by: none is held out from training"
         raise InputError(f"{len(job.prompts)} prompt(s) are too few to {purpose}.", remedy="Give at least thirty.")
     check_system_role(job.student)
+    if job.recipe.method in ANSWER_METHODS:
+        check_answers(job.student)
     with lock_folder(run):
         prompts = splits.train + splits.validation
         if job.recipe.method in ANSWER_METHODS:

@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,6 +20,7 @@ from jinja2 import TemplateError
 from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError, MissingExtraError, ModelError, StorageError, TrainingError, UnknownModelError
 from hyperalign.files import cache_folder, make_private_folder, narrow, storage_error
+from hyperalign.scores import Message
 
 from ..models.catalogue import file_sha256, resolve
 from ..models.download import ensure_local
@@ -27,8 +28,10 @@ from ..models.download import ensure_local
 __all__ = [
     "ModelShape",
     "Student",
+    "check_answers",
     "check_system_role",
     "count_parameters",
+    "end_answers",
     "import_libraries",
     "load_student",
     "open_student",
@@ -135,6 +138,76 @@ def check_system_role(student: Student) -> None:
             f"The chat template of {student.name} does not support system turns: {problem}.",
             remedy="Choose another student: profiles, tags and prefixes go into the system turn.",
         )
+
+
+_PROBE_TURNS: list[Message] = [{"role": "user", "content": "How was it?"}]
+_PROBE_ANSWER = "It was a long way, and worth it."
+_SHOWN = 40
+
+
+def check_answers(student: Student) -> None:
+    """Check that a student can be trained on answers, before any teacher is called; see ``end_answers``.
+
+    Raises:
+        MissingExtraError: torch or transformers is not installed.
+        ModelError: the tokenizer does not load, or its chat template renders answers unlike what is asked later.
+    """
+    row = {"prompt": _PROBE_TURNS, "completion": [{"role": "assistant", "content": _PROBE_ANSWER}]}
+    end_answers([row], _load_tokenizer(student), student.name)
+
+
+def end_answers(rows: Sequence[Mapping[str, Any]], tokenizer: Any, name: str) -> list[dict[str, Any]]:
+    """Check that each answer follows the very prompt that is sent later, and that its end is learned.
+
+    A trainer learns all that a chat template renders after the prompt. A template that puts something before an answer
+    (such as ``<think></think>``) would teach to write it; one that puts no end of turn after it, never to stop.
+
+    Args:
+        rows: conversational rows, with ``prompt`` and answers in ``completion``, ``chosen`` or ``rejected``.
+        tokenizer: of the student, with a chat template.
+        name: of the student, for messages.
+
+    Returns:
+        The rows; their answers end in the tokenizer's end of text where the template ends no turn.
+
+    Raises:
+        ModelError: the template renders something else than the prompt before an answer, changes the answer, or ends no
+            turn while the tokenizer has no end of text.
+    """
+    ended = []
+    for row in rows:
+        prompt = _render(tokenizer, row["prompt"], generate=True)
+        answers = {key: row[key] for key in ("completion", "chosen", "rejected") if row.get(key)}
+        for key, answer in answers.items():
+            if not _ends(tokenizer, prompt, row["prompt"], answer, name):
+                *before, last = answer
+                answers[key] = [*before, {**last, "content": f"{last['content']}{tokenizer.eos_token}"}]
+        ended.append({**row, **answers})
+    return ended
+
+
+def _ends(tokenizer: Any, prompt: str, turns: Sequence[Message], answer: Sequence[Message], name: str) -> bool:
+    """Whether a chat template ends the turn of an answer."""
+    whole, text = _render(tokenizer, [*turns, *answer], generate=False), answer[-1]["content"].strip()
+    problem = ""
+    if not whole.startswith(prompt):
+        same = next((at for at, both in enumerate(zip(whole, prompt, strict=False)) if both[0] != both[1]), len(whole))
+        problem = f"it renders {whole[same : same + _SHOWN]!r} where the prompt for an answer has {prompt[same:]!r}"
+    elif not (learned := whole[len(prompt) :].lstrip()).startswith(text):
+        at = learned.find(text)
+        problem = f"it puts {learned[:at]!r} before an answer" if at > 0 else "it changes the answer"
+    elif not (end := learned[len(text) :].strip()) and not tokenizer.eos_token:
+        problem = "it ends no turn, and the tokenizer has no end of text"
+    if problem:
+        raise ModelError(
+            f"The chat template of {name} renders answers unlike what is asked for later: {problem[:200]}.",
+            remedy="Choose another student, or correct the template in its checkpoint.",
+        )
+    return bool(end)
+
+
+def _render(tokenizer: Any, turns: Sequence[Message], *, generate: bool) -> str:
+    return str(tokenizer.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=generate))
 
 
 def count_parameters(student: Student) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ __all__ = [
     "Trace",
     "TraceFilter",
     "append_trace",
+    "cut_thoughts",
     "hash_parts",
     "hash_profile",
     "is_repetitive",
@@ -35,6 +37,9 @@ MIN_WORDS = 3
 """Texts with fewer words are no answers."""
 
 _HASH_CHARACTERS = 16
+_UNOPENED = re.compile(
+    r"(?:(?!<think>|<seed:think>|\[THINK\]|◁think▷).)*(?:</think>|</seed:think>|\[/THINK\]|◁/think▷)", re.I | re.S
+)
 _MAX_COPIED_WORDS = 12
 _NGRAM_WORDS, _MAX_REPEATS = 6, 3
 
@@ -86,6 +91,12 @@ def hash_profile(profile: Profile) -> str:
 def hash_parts(*parts: str) -> str:
     """Hash strings in order."""
     return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:_HASH_CHARACTERS]
+
+
+def cut_thoughts(text: str) -> str:
+    """A text without thoughts whose opening tag is missing: some templates put it into the prompt."""
+    found = _UNOPENED.match(text)
+    return text[found.end() :].lstrip() if found else text
 
 
 def append_trace(path: Path, trace: Trace) -> None:
@@ -178,7 +189,10 @@ class TraceFilter:
         dropped: Counter[str] = Counter()
         passed: list[Trace] = []
         seen: set[tuple[str, str, str]] = set()
-        for trace in traces:
+        for given in traces:
+            trace = given.model_copy(
+                update={"answer": cut_thoughts(given.answer), "rejected": cut_thoughts(given.rejected)}
+            )
             key = (trace.user, _normalize(trace.prompt), _normalize(trace.answer))
             reason = "duplicate" if key in seen else self._find_reason(trace)
             seen.add(key)

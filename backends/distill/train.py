@@ -22,7 +22,7 @@ from hyperalign.files import append_line, make_private_folder, narrow, read_jour
 from .dataset import TrainingRow
 from .recipe import ANSWER_METHODS, Hardware, Recipe, find_hardware, peak_memory
 from .run_state import LOSSES, RunState, TrainingResult
-from .student import Student, import_libraries, load_student, safetensors_error, to_storage_error
+from .student import Student, end_answers, import_libraries, load_student, safetensors_error, to_storage_error
 from .trainers import BUILDERS, TrainerInputs
 
 __all__ = ["RowLengths", "TrainingResult", "build_loss_callback", "measure_lengths", "read_losses", "train"]
@@ -148,7 +148,7 @@ def train(
     Raises:
         InputError: there are no rows, or no row fits.
         MissingExtraError: the 'train' extra is not installed.
-        ModelError: the student does not load.
+        ModelError: the student does not load, or its chat template renders rows unlike what is asked later.
         StorageError: the disk is full or not writable.
         TrainingError: a loss is not finite, or memory runs out.
     """
@@ -164,6 +164,7 @@ def train(
         return finished
     start = time.perf_counter()
     model, tokenizer = load_student(student)
+    rows, validation = (end_answers(some, tokenizer, student.name) for some in (rows, validation))
     lengths = _check_lengths(rows, tokenizer, recipe.max_length, folder)
     # In the other methods the student generates: a validation loss would take as long as training.
     validation = validation if recipe.method in ANSWER_METHODS else []

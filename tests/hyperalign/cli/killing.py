@@ -145,6 +145,7 @@ def _summary(folder: Path) -> Any:
     summary = json.loads((folder / "out" / "summary.json").read_text())
     # Which case pays for the fit of a profile that several need depends on the threads.
     for case in cases:
+        assert not case["error"], case["error"]
         del case["seconds"], case["result"]["tokens"]
     return {name: value for name, value in summary.items() if name != "cost"}, {case["case"]: case for case in cases}
 
