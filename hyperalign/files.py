@@ -13,7 +13,7 @@ import sqlite3
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -42,6 +42,7 @@ __all__ = [
 _INCREMENTAL = 2  # SQLite's name for a file that shrinks in steps
 _PAGES_A_STEP = 256
 _SHRINK_STEPS = 1_000
+_TRIES = 50
 _PAGES_A_READ = 1_024
 _HEAD = 100  # bytes before the content of a SQLite file's first page
 _LOCK_BYTE = 1 << 30
@@ -117,7 +118,7 @@ def narrow_own_folders() -> list[Path]:
     """
     own = [root for root in (data_folder().absolute(), cache_folder().absolute()) if _is_only_ours(root)]
     for root in own:
-        if _is_wide(root):
+        if _narrow_one(root):
             narrow(root)
     return own
 
@@ -152,20 +153,16 @@ def narrow(path: Path) -> None:
                 _narrow_one(Path(folder, name))
 
 
-def _narrow_one(path: Path) -> None:
+def _narrow_one(path: Path) -> bool:
+    """Narrow one file or folder; returns whether it was wider."""
     try:
         mode = path.lstat().st_mode
-        if not stat.S_ISLNK(mode) and mode & (stat.S_IRWXG | stat.S_IRWXO):
-            path.chmod(stat.S_IMODE(mode) & stat.S_IRWXU)
+        if stat.S_ISLNK(mode) or not mode & (stat.S_IRWXG | stat.S_IRWXO):
+            return False
+        path.chmod(stat.S_IMODE(mode) & stat.S_IRWXU)
     except OSError:
-        return  # It is gone, or somebody else's.
-
-
-def _is_wide(path: Path) -> bool:
-    try:
-        return bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
-    except OSError:
-        return False
+        return False  # It is gone, or somebody else's.
+    return True
 
 
 def _is_only_ours(root: Path) -> bool:
@@ -281,8 +278,8 @@ def wipe_sqlite(connection: sqlite3.Connection, path: Path | None) -> bool:
     """Wipe what was deleted from a SQLite file in WAL mode, whose connections delete securely.
 
     Deleted rows and free pages are zeros already (``secure_delete``). What is left are copies of rows that SQLite moved
-    to another page, in the unused middle of the page they came from. VACUUM would rewrite the whole file and keep
-    writers out meanwhile; here the unused bytes alone are overwritten, which takes about a second for a gigabyte.
+    elsewhere, in the unused middle of pages. VACUUM would rewrite the file and keep writers out; here these bytes alone
+    are overwritten, in seconds for a gigabyte.
 
     Args:
         connection: in autocommit mode.
@@ -297,31 +294,39 @@ def wipe_sqlite(connection: sqlite3.Connection, path: Path | None) -> bool:
     """
     for _ in range(_SHRINK_STEPS):
         # In steps, each a transaction of its own, so that other writers get their turn.
-        if not connection.execute("PRAGMA freelist_count").fetchone()[0]:
-            break
-        if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
+        free, mode = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "auto_vacuum"))
+        if not free or mode != _INCREMENTAL:
             break
         connection.execute(f"PRAGMA incremental_vacuum({_PAGES_A_STEP})").fetchall()
-    return _empty_log(connection) and (path is None or _wipe_unused(connection, path)) and _empty_log(connection)
+    if not _empty_log(connection) or path is None:
+        return path is None
+    if (file := _keep_open(path)) is None:
+        connection.execute("VACUUM")
+        return _empty_log(connection)
+    # Found before the file is locked, so that others wait only while these pages are written.
+    pages = list(_find_unused(file))
+    return any(_zero_unused(connection, file, path, pages) for _ in range(_TRIES)) and _empty_log(connection)
 
 
 def _empty_log(connection: sqlite3.Connection) -> bool:
-    # The write-ahead log has the deleted rows, too.
     return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 
 
-def _wipe_unused(connection: sqlite3.Connection, path: Path) -> bool:
+def _zero_unused(connection: sqlite3.Connection, file: int, path: Path, pages: Sequence[int]) -> bool:
+    """Overwrite the unused bytes of some pages, which no reader looks at; returns False if others wrote meanwhile."""
+    if not _empty_log(connection):
+        return False
     connection.execute("BEGIN IMMEDIATE")
     try:
         log = path.with_name(f"{path.name}-wal")
         if log.exists() and log.stat().st_size:
             return False
-        if (file := _keep_open(path)) is None:
-            connection.execute("COMMIT")
-            connection.execute("VACUUM")
-            return True
-        if _zero_unused(file):
-            os.fsync(file)
+        size = _page_size(os.pread(file, _HEAD, 0))
+        for number in pages:
+            page = os.pread(file, size, (number - 1) * size)
+            low, high = _unused(page, 0, size, number)
+            os.pwrite(file, bytes(high - low), (number - 1) * size + low)
+        os.fsync(file)
         # A new version of the file, so that no process writes back what it has read of it before.
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         connection.execute(f"PRAGMA user_version = {version % 1_000_000 + 1}")
@@ -341,8 +346,7 @@ def _keep_open(path: Path) -> int | None:
         return None
     state = path.stat()
     with _opened_lock:
-        file = _opened.get((state.st_dev, state.st_ino))
-        if file is None:
+        if (file := _opened.get((state.st_dev, state.st_ino))) is None:
             file = _opened[state.st_dev, state.st_ino] = os.open(path, os.O_RDWR)
     head = os.pread(file, _HEAD, 0)
     # Bytes that an extension reserves on each page, such as checksums, would be wrong afterwards; and the first byte of
@@ -351,33 +355,36 @@ def _keep_open(path: Path) -> int | None:
 
 
 def _page_size(head: bytes) -> int:
-    size = int.from_bytes(head[16:18], "big")
-    return 1 << 16 if size == 1 else size
+    return {1: 1 << 16}.get(size := int.from_bytes(head[16:18], "big"), size)
 
 
-def _zero_unused(file: int) -> int:
-    """Overwrite what lies between the cell pointers and the cells of each b-tree page; returns on how many pages.
-
-    No reader looks at these bytes. The caller holds the write lock, and the write-ahead log is empty.
-    Source: https://www.sqlite.org/fileformat2.html, section 1.6.
-    """
+def _find_unused(file: int) -> Iterator[int]:
+    """The b-tree pages of a database on which unused bytes are not zero."""
     head = os.pread(file, _HEAD, 0)
     size = _page_size(head)
     pages_a_map = size // 5 + 1 if int.from_bytes(head[52:56], "big") else 0
-    zeros, wiped, number = bytes(size), 0, 0
+    zeros, number = bytes(size), 0
     while block := os.pread(file, size * _PAGES_A_READ, number * size):
         for start in range(0, len(block) - size + 1, size):
             number += 1
-            at = start + (_HEAD if number == 1 else 0)
-            if block[at] not in _TREE_PAGES or _is_map(number, pages_a_map, _LOCK_BYTE // size + 1):
-                continue
-            cells = int.from_bytes(block[at + 3 : at + 5], "big")
-            low = at + (12 if block[at] < _LEAF else 8) + 2 * cells
-            high = start + (int.from_bytes(block[at + 5 : at + 7], "big") or 1 << 16)
-            if low < high <= start + size and block[low:high] != zeros[: high - low]:
-                os.pwrite(file, zeros[: high - low], (number - 1) * size + low - start)
-                wiped += 1
-    return wiped
+            if not _is_map(number, pages_a_map, _LOCK_BYTE // size + 1):
+                low, high = _unused(block, start, size, number)
+                if block[low:high] != zeros[: high - low]:
+                    yield number
+
+
+def _unused(block: bytes, start: int, size: int, number: int) -> tuple[int, int]:
+    """Where the unused middle of a page is, between its cell pointers and its cells; of no length on other pages.
+
+    Source: https://www.sqlite.org/fileformat2.html, section 1.6.
+    """
+    at = start + (_HEAD if number == 1 else 0)
+    if block[at] not in _TREE_PAGES:
+        return start, start
+    cells = int.from_bytes(block[at + 3 : at + 5], "big")
+    low = at + (12 if block[at] < _LEAF else 8) + 2 * cells
+    high = start + (int.from_bytes(block[at + 5 : at + 7], "big") or 1 << 16)
+    return (low, high) if low < high <= start + size else (start, start)
 
 
 def _is_map(number: int, pages_a_map: int, locked: int) -> bool:
