@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
-from pydantic_core import from_json
 
 from hyperalign.errors import RecordError
-from hyperalign.reading import read_text
 
 from .options import (
     DEFAULT_OPTIONS,
@@ -44,6 +42,9 @@ def read_prompts(path: Path) -> list[str]:
     Raises:
         RecordError: the file is missing, empty or not UTF-8, or a line has no prompt.
     """
+
+    from hyperalign.reading import read_text
+
     text = read_text(path)
     as_json = path.suffix.lower() in _JSON_SUFFIXES or text.lstrip().startswith('{"')
     # Not splitlines: JSON strings may hold U+2028 and the like as they are.
