@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -58,6 +58,7 @@ def written_otherwise(text: str, space: str, form: Form) -> str:
     return unicodedata.normalize(form, f"{space}{space.join(text.split())}{space}")
 
 
+@settings(deadline=None)
 @given(WORDS, WORDS, WORDS, SPACES, FORMS)
 def test_spaces_line_breaks_and_unicode_forms_make_no_other_record(
     prompt: str, one: str, other: str, space: str, form: Form
@@ -92,6 +93,7 @@ def test_choices_between_texts_that_read_the_same_teach_nothing() -> None:
     assert pass_over([laid_out, pair("One. Two.", "One.\n\nTwo.", "Write.", id="back")]).keys() == {laid_out.id, "back"}
 
 
+@settings(deadline=None)
 @given(
     st.permutations(
         [*numbered(4), pair("No, 1.", "Yes, 1.", "Why 1?", id="a"), pair("Yes, 2. ", "No, 2.", "Why 2?", id="z")]
@@ -128,6 +130,7 @@ def test_choices_of_one_question_ranking_or_pair_of_texts_are_one_group() -> Non
     assert group_dependent([None, None]) == [0, 1]
 
 
+@settings(deadline=None)
 @given(st.integers(2, 9))
 def test_all_pairs_of_a_ranking_count_like_its_ratings(count: int) -> None:
     texts = [f"Answer {at}." for at in range(count)]
@@ -138,6 +141,7 @@ def test_all_pairs_of_a_ranking_count_like_its_ratings(count: int) -> None:
     assert {content_of(record) for record in rated} <= {content_of(record) for record in ranking(texts)}
 
 
+@settings(deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_weights_do_not_depend_on_the_order_and_no_text_counts_twice(draw: random.Random) -> None:
     texts = [f"Answer {at}." for at in range(5)]
@@ -166,6 +170,7 @@ def at(hours: float, zone: timezone = UTC) -> datetime:
     return datetime(2024, 5, 1, tzinfo=UTC).astimezone(zone) + timedelta(hours=hours)
 
 
+@settings(deadline=None)
 @given(st.permutations(range(6)))
 def test_dated_records_are_sorted_whatever_their_lines_and_zones(order: list[int]) -> None:
     zones = [timezone(timedelta(hours=hours)) for hours in (-11, 0, 14)]
