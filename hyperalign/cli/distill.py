@@ -54,6 +54,8 @@ def read_prompts(path: Path) -> list[str]:
 
 
 def _prompt(line: str, path: Path, number: int) -> str:
+    from pydantic_core import from_json
+
     try:
         entry = from_json(line)
     except ValueError as error:
