@@ -87,13 +87,13 @@ class Evidence(_Noun):
 class TestResult(_Noun):
     """The result of a test of one hypothesis.
 
-    Gains are in the unit of the test: nats per token (likelihood), share of choices (choice), or within-person standard
-    deviations (measurement).
+    Gains are in the unit of the test: nats per token (likelihood), share of choices (choice), contrasts (direction), or
+    within-person standard deviations (measurement).
     """
 
     __test__ = False  # not a pytest class, whatever its name
 
-    test: Annotated[str, Field(description="likelihood, choice, measurement, or a test of your own")]
+    test: Annotated[str, Field(description="likelihood, choice, direction, measurement, or a test of your own")]
     gain: Annotated[float, Field(description="on the person's records, minus the reference population's")]
     low: Annotated[float, Field(description="lower end of the 90 % interval of the gain")]
     high: Annotated[float, Field(description="upper end of the 90 % interval of the gain")]

@@ -32,7 +32,7 @@ _QUOTE_CHARS = 110
 _EXAMPLE_CHARS = 220
 
 _NO_PREFERENCES = "None: it takes three choices (pairs, edits or ratings), and some of other people's to compare with."
-_UNITS = {"likelihood": "nats", "choice": "of choices", "measurement": "spreads"}
+_UNITS = {"likelihood": "nats", "choice": "of choices", "direction": "contrasts", "measurement": "spreads"}
 
 
 def render_profile(profile: Profile, *, show_all: bool = False, all_preferences: bool = False) -> RenderableType:

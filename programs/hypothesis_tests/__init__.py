@@ -31,7 +31,7 @@ class HypothesisTest(Protocol):
 
     @property
     def name(self) -> str:
-        """The test's name in profiles: ``likelihood``, ``choice``, ``measurement`` or your own."""
+        """The test's name in profiles: ``likelihood``, ``choice``, ``direction``, ``measurement`` or your own."""
         ...
 
     @property
