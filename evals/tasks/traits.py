@@ -120,8 +120,7 @@ class Traits:
         user = f"{trait}-{number + 1}"
         # Without the prompt that all have: choices about one question would count once.
         records = tuple(
-            Pair(user=user, prompt="", chosen=would, rejected=would_not)
-            for would, would_not in pairs[: self._records]
+            Pair(user=user, prompt="", chosen=would, rejected=would_not) for would, would_not in pairs[: self._records]
         )
         for would, would_not in pairs[self._records :]:
             yield Case(
