@@ -87,17 +87,18 @@ _tallies: ContextVar[tuple[AnswerTally, ...]] = ContextVar("hyperalign_tallies",
 
 
 @contextmanager
-def tally_answers(*, ends: bool = True) -> Iterator[AnswerTally]:
+def tally_answers(*, ends: bool = True, apart: bool = False) -> Iterator[AnswerTally]:
     """Count the answers to all questions that are asked inside, also in threads that copy the context.
 
     Args:
         ends: whether the run ends once most of at least 16 answers cannot be used.
+        apart: whether tallies around this one leave out what is asked inside.
 
     Yields:
         The tally; of nested tallies each counts.
     """
     tally = AnswerTally(ends=ends)
-    token = _tallies.set((*_tallies.get(), tally))
+    token = _tallies.set((tally,) if apart else (*_tallies.get(), tally))
     try:
         yield tally
     finally:
