@@ -76,6 +76,11 @@ def estimate_cost(
         count = count_half(TESTED_RECORDS, part, Rules()) if share > 1 else TESTED_RECORDS
         read = records_to_read(part, proposal_split(part, Rules()), count)
         counts = _statements(part, space)
+        like = like[: Rules().min_records] if has_encoder else like
+        if not counts[0]:
+            # What the model proposed is not tested on the records that it saw.
+            shown = {record.id for record in _shown(part)}
+            read = [record for record in read if record.id not in shown]
         if by_choice:
             score = _by_choice(read, like, counts, _shown(part), statements_per_call)
         else:

@@ -234,7 +234,9 @@ class Fitter:
         futile = find_untestable(candidates, records, read, against, self.config.rules, cheap=cheap)
         tested = [each for each in candidates if each.hypothesis.id not in futile]
         rows = [*records, *against]
-        matrices = self.test(tested, records, against, user=user, rows=rows, read=[*read, *against])
+        # Where features read the dimensions, a model tests only what it proposed.
+        beside = against[: self.config.rules.min_records] if self.directions.dimensions else against
+        matrices = self.test(tested, records, against, user=user, rows=rows, read=[*read, *beside])
         about = self.find_subjects(rows)
         chosen = self.select(tested, matrices, user, about)
         untested = [drop(h, futile[h.id]) for h in (each.hypothesis for each in candidates) if h.id in futile]
