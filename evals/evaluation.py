@@ -26,7 +26,7 @@ from hyperalign.programs.deliberate import Deliberate
 from hyperalign.programs.dspy_internals import AdapterParseError
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.replies import tally_answers
-from hyperalign.runs import journaling, read_cost, track_cost
+from hyperalign.runs import Journal, journaling, read_cost, track_cost
 
 from .cases import Case, Task, WritingTask, case_id, fingerprint, records_id
 from .conditions import WRONG_USER, Conditions, Profiles, divergent, resolve_strategies, wrong_users
@@ -128,7 +128,11 @@ def evaluate(
         for each in _models(program):
             held.enter_context(journaling(each, folder.journal))
         outcomes = run_cases(
-            cases, _with_usage(solver, budget), folder.cases, concurrency=plan.concurrency, progress=progress
+            cases,
+            _with_usage(solver, budget, folder.journal),
+            folder.cases,
+            concurrency=plan.concurrency,
+            progress=progress,
         )
     if all(outcome.error for outcome in outcomes):
         raise ModelError(
@@ -170,10 +174,17 @@ def _request_solver(program: dspy.Module, conditions: Sequence[str]) -> Solver:
     return RequestSolver(conditions, program, HelpsMore(resolve_scorer(program.scorer)))
 
 
-def _with_usage(solver: Solver, budget: Budget) -> Solver:
-    """The same solver, with each case's tokens and unreadable replies added to its result."""
+def _with_usage(solver: Solver, budget: Budget, journal: Journal) -> Solver:
+    """The same solver, with each case's tokens and unreadable replies added to its result.
+
+    The answers of a case that could not be used are forgotten, so that they are asked anew when the case is.
+    """
 
     def solve(case: Case) -> dict[str, Any]:
+        with journal.unless(ModelOutputError):
+            return count(case)
+
+    def count(case: Case) -> dict[str, Any]:
         with budget.step("cases"), budget.tally(with_replayed=True) as spent, tally_answers(ends=False) as replies:
             try:
                 result = solver(case)

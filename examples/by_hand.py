@@ -17,7 +17,7 @@ from scipy import stats
 import hyperalign as ha
 from hyperalign.profile import Hypothesis
 from hyperalign.programs.selection import Rules, Selection, select
-from hyperalign.programs.selection.effects import Effects, estimate_effects, permutation_p
+from hyperalign.programs.selection.effects import Effects, estimate_effects, group_by_choices, permutation_p
 from hyperalign.scores import Row, ScoreMatrix
 
 RULES = Rules()
@@ -107,7 +107,9 @@ def selection() -> Selection:
 
 def own_and_others() -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
     """Cells of Nora, and of each of the others: shapes (choices, statements)."""
-    return matrix().complete(WEIGHED, "nora"), [matrix().complete(WEIGHED, user) for user in ("otto", "pia", "quin")]
+    cells = matrix()
+    (found,) = group_by_choices([(each, cells) for each in HYPOTHESES if each.id in WEIGHED], "nora")
+    return found.own, found.others
 
 
 def steps() -> Iterator[tuple[str, list[str]]]:

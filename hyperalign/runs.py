@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,12 @@ __all__ = [
 ]
 
 _LOCKS = 64
+_used: ContextVar[set[str] | None] = ContextVar("hyperalign_used_keys", default=None)
+
+
+def _note_use(key: str) -> None:
+    if (used := _used.get()) is not None:
+        used.add(key)
 
 
 class Journal:
@@ -46,14 +53,36 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._known: dict[str, dict[str, Any]] = {
-            entry["key"]: entry["value"]
-            for entry in read_journal(path)
-            if isinstance(entry, dict) and isinstance(entry.get("key"), str) and isinstance(entry.get("value"), dict)
-        }
+        self._known: dict[str, dict[str, Any]] = {}
+        for entry in read_journal(path):
+            if not isinstance(entry, dict) or not isinstance(entry.get("key"), str):
+                continue
+            if isinstance(entry.get("value"), dict):
+                self._known[entry["key"]] = entry["value"]
+            elif entry.get("value") is None:
+                self._known.pop(entry["key"], None)
+
+    @contextmanager
+    def unless(self, *errors: type[Exception]) -> Iterator[None]:
+        """Forget what was looked up or put inside the ``with`` block if it ends in one of these errors."""
+        token = _used.set(set())
+        try:
+            yield
+        except errors:
+            for key in sorted(_used.get() or ()):
+                self._forget(key)
+            raise
+        finally:
+            _used.reset(token)
+
+    def _forget(self, key: str) -> None:
+        with self._lock:
+            if self._known.pop(key, None) is not None:
+                append_line(self._path, json.dumps({"key": key, "value": None}))
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The value of a key, or None."""
+        _note_use(key)
         with self._lock:
             return self._known.get(key)
 
@@ -70,6 +99,7 @@ class Journal:
         """
         # ASCII only: an answer cut inside an emoji has no UTF-8, and must be read back unchanged.
         line = json.dumps({"key": key, "value": value})
+        _note_use(key)
         with self._lock:
             append_line(self._path, line)
             self._known[key] = value

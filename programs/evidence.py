@@ -53,7 +53,7 @@ def find_evidence(
         matrices: the tests; the record with the highest cell in the first that has the hypothesis is quoted.
         scorer: picks the sentence; without one it is the record's longest.
         turned: whether the statement is the opposite of what was tested; then the lowest cell counts.
-        features: picks the sentence in place of the scorer, for a statement that they read.
+        features: picks the sentence in place of the scorer; must read the statement.
 
     Returns:
         The hypothesis, with a quote if it had none and there is a record to quote.
@@ -98,7 +98,7 @@ def _pick_sentence(
     hypothesis: Hypothesis, record: Record, scorer: Scorer | None, features: DirectionTest | None
 ) -> str:
     longest = quotable_sentences(record)
-    if features is not None and features.applies(hypothesis) and longest:
+    if features is not None and longest:
         shown = features.read_sentences(hypothesis, longest)
         return longest[max(range(len(longest)), key=lambda at: shown[at])]
     if scorer is None or not longest:

@@ -314,7 +314,7 @@ class Fitter:
         hypotheses = [candidate.hypothesis for candidate in candidates]
         matrices = []
         for test in self._choose_tests(candidates, records, others):
-            with self.config.budget.step("score"):
+            with self.config.budget.step("encode" if isinstance(test, DirectionTest) else "score"):
                 progress = self.config.progress
                 some = rows if read is None or isinstance(test, MeasurementTest | DirectionTest) else read
                 matrices.append(fill(test, hypotheses, some, made_from=made_from, user=user, progress=progress))
@@ -367,10 +367,12 @@ class Fitter:
         scorer = self.scorer
         carried = carry_evidence(before, chosen.kept)
         with self.config.budget.step("evidence"), self.use_model():
-            quoted = [
-                find_evidence(h, records, matrices, scorer, turned=h.id in chosen.turned, features=self.directions)
-                for h in carried
-            ]
+            quoted = []
+            for each in carried:
+                features = self.directions if self.directions.applies(each) else None
+                with self.config.budget.step("encode" if features else "evidence"):
+                    turned = each.id in chosen.turned
+                    quoted.append(find_evidence(each, records, matrices, scorer, turned=turned, features=features))
             kept = self.check(quoted, against, scorer).hypotheses
         model = resolve_model(self.extract if are_choices(records) else self.infer, self.lm)
         made_with = Provenance(

@@ -264,7 +264,7 @@ def test_what_all_corrections_change_is_tested_on_other_corrections(scripted_ser
     assert kept.id == "edited-exclamations"
     assert kept.statement.startswith("Avoids exclamation marks: almost none, where the drafts use ")
     assert kept.test is not None
-    assert (kept.test.test, kept.test.records) == ("measurement", [f"ada-e{at}" for at in range(1, 16, 2)])
+    assert (kept.test.test, set(kept.test.records)) == ("measurement", {f"ada-e{at}" for at in range(1, 16, 2)})
     assert kept.evidence
     assert not [h for h in fit.candidates if h.id.startswith("measured-")], "half of a corrected text is the draft's"
 
@@ -280,41 +280,3 @@ def test_corrections_are_held_against_choices_where_nobody_else_corrected(script
     scripted_server.default = reply(claim("the parcel 0 is here"))
     fit, _ = fitted(scripted_server, [calmed(i) for i in range(16)])
     assert [h.id for h in kept_measurements(fit)] == ["edited-exclamations"]
-
-
-# What the reward points to
-
-
-def test_where_the_reward_leans_is_tested_on_choices_that_it_was_not_learned_from(
-    scripted_server: ScriptedServer,
-) -> None:
-    scripted_server.default = reply("no hypothesis")
-    short = [f"No! Not {at}! Stay!" for at in range(18)]
-    long = [
-        f"I would say that, all told, number {at} is probably going to be rather wet for the day." for at in range(18)
-    ]
-
-    def leaning(turned: Sequence[int]) -> Fit:
-        pairs = [
-            Pair(user="ada", id=f"c{at}", prompt=f"{at}?", chosen=one, rejected=other)
-            for at, (one, other) in enumerate(zip(short, long, strict=True))
-        ]
-        records = [
-            pair.model_copy(update={"chosen": pair.rejected, "rejected": pair.chosen}) if at in turned else pair
-            for at, pair in enumerate(pairs)
-        ]
-        lm = connect(f"vllm:{scripted_server.url}", num_retries=0)
-        return Personalizer(lm, scorer=OverlapScorer(), population=FixedPopulation(CROWD)).fit_detailed(records)
-
-    def tested_apart(fit: Fit) -> set[str]:
-        (part,) = fit.memory.parts.values()
-        return {each.hypothesis.id for each in part.candidates if each.hypothesis.source == "space" and each.made_from}
-
-    fit = leaning([])
-    found = tested_apart(fit)
-    assert 1 <= len(found) <= 3
-    assert tested_apart(leaning(range(1, 18, 2))) == found, "how the tested choices went has no part in it"
-    assert tested_apart(leaning([0, 4, 8, 12, 16])) != found
-    (matrix,) = [each for each in fit.matrices if each.test == "likelihood"]
-    for name in found:
-        assert matrix.of(name, lambda row: row.user == "ada")[0] == [f"c{at}" for at in range(1, 18, 2)]
