@@ -66,6 +66,7 @@ _SEED_BITS = 64
 _SECRET_NAMES = ("API_KEY", "_TOKEN", "_SECRET", "ACCESS_KEY", "ACCESS_KEY_ID", "PASSWORD", "SERVE_KEY")
 # Shorter values would match parts of ordinary words.
 _SHORTEST = 6
+_LONGEST_WORD = 16
 # What servers that want no key are given for one.
 _PLACEHOLDERS = frozenset({"ollama", "lm-studio", "not-needed", "dummy-key", "no-key-required", "placeholder"})
 _USERINFO = re.compile(r"(?<=//)[^/\s\"'<>\\]*@")
@@ -151,10 +152,12 @@ def scrub(text: str) -> str:
 def scrub_file(text: str) -> str:
     """Remove remembered secrets and those of the environment from what is written to a file.
 
-    Only whole ones: a file holds people's texts and numbers, which must stay as they are.
+    Only whole ones, and none that is a number or a word: a file holds people's texts and numbers, which must stay as
+    they are, also where a server's key is "secret".
     """
     for secret in _secrets():
-        if secret in text and not secret.isdigit():
+        is_word = secret.isdigit() or (secret.isalpha() and len(secret) < _LONGEST_WORD)
+        if secret in text and not is_word:
             text = re.sub(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])", "…", text)
     return text
 

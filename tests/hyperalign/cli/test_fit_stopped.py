@@ -24,6 +24,7 @@ def test_a_budget_stops_and_a_higher_one_goes_on(
     run: Run, options: list[str], tmp_path: Path, scripted_server: ScriptedServer
 ) -> None:
     files = write(tmp_path, "a.txt", "b.txt", "c.txt")
+    options = [*options, "--concurrency", "1"]
     run("fit", *files, "--user", "ada", *options, "--max-calls", "1").refused(
         6, "The budget of 1 calls is used up", "--max-calls"
     )
