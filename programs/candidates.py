@@ -22,7 +22,7 @@ from hyperalign.records import (
     quotable_text,
     to_sample,
 )
-from hyperalign.space import Dimension, Space
+from hyperalign.space import Dimension, Space, load_space
 from hyperalign.style import StyleClaim, find_claims, find_shifts
 from hyperalign.text import excerpt, plain_form, sentences
 
@@ -180,8 +180,13 @@ def from_dimensions(
     usual = {each.name for each in shortlist(space, records, len(space.dimensions)).dimensions}
     known = [each for each in space.dimensions if each.name in directions]
     cheap = [each for each in known if each.name in usual and each.group in _SHOWN]
-    others = space.model_copy(update={"dimensions": [each for each in space.dimensions if each not in known]})
-    return from_space(space.model_copy(update={"dimensions": [*cheap, *shortlist(others, records, limit).dimensions]}))
+    # Of the shipped space, what features can't tell is not worth reading every record for.
+    shipped = {(each.name, each.high, each.low) for each in load_space().dimensions} if known else set()
+    others = [
+        each for each in space.dimensions if each not in known and (each.name, each.high, each.low) not in shipped
+    ]
+    rest = shortlist(space.model_copy(update={"dimensions": others}), records, limit).dimensions
+    return from_space(space.model_copy(update={"dimensions": [*cheap, *rest]}))
 
 
 def from_measurement(records: Sequence[Record]) -> list[Candidate]:

@@ -66,7 +66,9 @@ def estimate_cost(
     """
     space = space or load_space()
     readable = find_readable(load_population(), space) if has_encoder else {}
-    space = space.model_copy(update={"dimensions": [each for each in space.dimensions if each.name not in readable]})
+    shipped = {(each.name, each.high, each.low) for each in load_space().dimensions} if readable else set()
+    left = [each for each in space.dimensions if (each.name, each.high, each.low) not in shipped]
+    space = space.model_copy(update={"dimensions": left})
     steps: dict[str, Usage] = {}
     kinds = split_by_kind(records)
     for part in kinds:

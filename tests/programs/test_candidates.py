@@ -33,13 +33,16 @@ def test_choices_are_tested_for_the_subjects_that_come_up_again_and_for_manner()
     assert {"warm", "brief", "formal"} <= set(names(short))
 
 
-def test_what_features_read_is_tested_whole_and_of_the_rest_only_a_few() -> None:
+def test_what_features_read_is_tested_whole_and_of_the_rest_what_is_not_shipped() -> None:
     choices = [CHOICE, OF_TEA, AGAIN]
     found = [each.hypothesis.id for each in from_dimensions(SPACE, choices, {"warm", "brief", "weddings", "age"})]
     assert {"space-warm", "space-brief"} <= set(found)
     assert "space-weddings" not in found, "no choice touches its subject"
     assert "space-age" not in found, "an answer's manner says nothing of age"
-    assert len(found) == MAX_TESTED + 2
+    assert set(found) == {"space-warm", "space-brief"}, "of the shipped space a model reads nothing else"
+    mine = SPACE.dimensions[0].model_copy(update={"name": "mine", "words": [], "shows_in": "both", "group": "own"})
+    wider = SPACE.model_copy(update={"dimensions": [*SPACE.dimensions, mine]})
+    assert "space-mine" in {each.hypothesis.id for each in from_dimensions(wider, choices, {"warm"})}
     every = from_dimensions(SPACE, choices, set(names(SPACE)), limit=4)
     assert {"space-warm", "space-music"} <= {each.hypothesis.id for each in every}
     assert not {"space-weddings", "space-age"} & {each.hypothesis.id for each in every}
