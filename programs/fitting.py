@@ -311,9 +311,12 @@ class Fitter:
             One matrix for each test, of shape (rows or read, candidates that the test applies to).
         """
         made_from = {candidate.hypothesis.id: candidate.made_from for candidate in candidates}
-        hypotheses = [candidate.hypothesis for candidate in candidates]
+        left = [candidate.hypothesis for candidate in candidates]
         matrices = []
         for test in self._choose_tests(candidates, records, others):
+            # What a cheap test reads, a dear one need not.
+            hypotheses = [each for each in left if test.applies(each)]
+            left = [each for each in left if not test.applies(each)]
             with self.config.budget.step("encode" if isinstance(test, DirectionTest) else "score"):
                 progress = self.config.progress
                 some = rows if read is None or isinstance(test, MeasurementTest | DirectionTest) else read
