@@ -21,14 +21,17 @@ from hyperalign.errors import InputError
 
 __all__ = [
     "Change",
+    "Equity",
     "Estimate",
     "as_json",
     "clusters_needed",
     "difference",
+    "equity",
     "estimate",
     "holm",
     "mcnemar",
     "ratio",
+    "share_of_way",
     "sign_flip_p",
 ]
 
@@ -154,6 +157,25 @@ def ratio(ours: ByCluster, whole: ByCluster, *, level: float = 0.95) -> Estimate
     return Estimate(above / below, (slope - half) / curve, (slope + half) / curve, clusters, cases)
 
 
+def share_of_way(ours: ByCluster, start: ByCluster, end: ByCluster, *, level: float = 0.95) -> Estimate | None:
+    """How much of the way from one condition to a higher one a third has come, with Fieller's interval.
+
+    Args:
+        ours: scores by cluster.
+        start: where 0 is.
+        end: where 1 is.
+        level: of confidence.
+
+    Returns:
+        None where the end is no higher than the start, or the three were not scored on the same cases.
+    """
+    ours_sizes, *sizes = ({name: len(values) for name, values in each.items()} for each in (ours, start, end))
+    if any(each != ours_sizes for each in sizes):
+        return None
+    way = _paired(end, start)
+    return ratio(_paired(ours, start), way, level=level) if cluster_means(way).mean() > 0 else None
+
+
 def mcnemar(ours: Sequence[bool], theirs: Sequence[bool], *, level: float = 0.95) -> Change:
     """How the share of yes changed between two conditions on the same cases.
 
@@ -252,6 +274,46 @@ def cluster_means(scores: ByCluster) -> NDArray[np.float64]:
     if not means:
         raise InputError("There is no case to average.", remedy="Choose more users, or check the errors of the run.")
     return np.array(means, dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Equity:
+    """How a strategy's scores differ between people (after WikiPersona, section 5).
+
+    Attributes:
+        n_users: how many people.
+        spread: standard deviation of people's mean scores.
+        worst_decile: mean score of the tenth of people with the lowest scores, at least one of them.
+        made_worse: share of people whose mean score is below theirs without a profile.
+    """
+
+    n_users: int
+    spread: float
+    worst_decile: float
+    made_worse: float
+
+
+def equity(scores: ByCluster, without: ByCluster | float) -> Equity:
+    """Equity of a strategy; people weigh the same, however many cases they have.
+
+    Args:
+        scores: by person.
+        without: scores without a profile, by person; or one value for all.
+    """
+    means = _means(scores)
+    ordered = np.sort(np.array(list(means.values()), dtype=np.float64))
+    bare = dict.fromkeys(means, without) if isinstance(without, float | int) else _means(without)
+    worse = [mean < bare[user] for user, mean in means.items() if user in bare]
+    return Equity(
+        n_users=len(means),
+        spread=float(ordered.std(ddof=1)) if len(ordered) > 1 else 0.0,
+        worst_decile=float(ordered[: max(1, math.ceil(len(ordered) / 10))].mean()) if len(ordered) else math.nan,
+        made_worse=float(np.mean(worse)) if worse else math.nan,
+    )
+
+
+def _means(scores: ByCluster) -> dict[str, float]:
+    return {user: float(np.mean(values)) for user, values in scores.items() if len(values)}
 
 
 @lru_cache(maxsize=4)

@@ -7,23 +7,42 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from hyperalign.budget import Usage
 from hyperalign.errors import InputError
 
 from .cases import CaseKind, Task
-from .conditions import CONTROLS, CONTROLS_TO_BEAT, GOLD, NONE, WRONG_USER, condition_kind, main_strategy
+from .conditions import (
+    CONTROLS,
+    CONTROLS_TO_BEAT,
+    FEW_SHOT,
+    GOLD,
+    NONE,
+    OWN_TEXT,
+    WRONG_USER,
+    condition_kind,
+    main_strategy,
+)
+from .metrics import is_share
+from .metrics.authorship import CONTENT, JUDGES, RIVALS, nearness
 from .runner import Outcome, read_json, read_outcomes
-from .statistics import as_json, clusters_needed, difference, estimate, holm, mcnemar, ratio, sign_flip_p
+from .statistics import (
+    as_json,
+    clusters_needed,
+    difference,
+    equity,
+    estimate,
+    holm,
+    mcnemar,
+    ratio,
+    share_of_way,
+    sign_flip_p,
+)
 
-__all__ = ["ALPHA", "Equity", "Scores", "Tables", "compare", "equity", "is_share", "summarize"]
+__all__ = ["ALPHA", "Scores", "Tables", "compare", "summarize"]
 
 Scores = dict[str, list[float]]
 """One metric's values, by cluster."""
@@ -37,23 +56,6 @@ _PRIMARY: Mapping[CaseKind, str] = {"choice": "accuracy", "writing": "author_log
 _YES_OR_NO = ("refused_safe", "complied_unsafe")
 _CHANCE_IS_HALF = ("accuracy", "own_over_other", "pick")
 _OWN_OVER_OTHER = {"accuracy": "own_over_other", "pick": "pick_own_over_other"}
-_SHARES = (
-    "accuracy",
-    "complied_unsafe",
-    "handled",
-    "helps_more",
-    "informative",
-    "order_consistency",
-    "own_over_other",
-    "pick",
-    "refused_safe",
-    "win_rate",
-)
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric lies between 0 and 1."""
-    return metric.startswith(_SHARES)
 
 
 def _tabulate(outcomes: Iterable[Outcome], unit: Callable[[Outcome], str] = lambda outcome: outcome.cluster) -> Tables:
@@ -74,46 +76,6 @@ def _tabulate(outcomes: Iterable[Outcome], unit: Callable[[Outcome], str] = lamb
 def _cluster_sizes(scores: Scores) -> dict[str, int]:
     """How many values each cluster has; equal for two conditions that were scored on the same cases."""
     return {cluster: len(values) for cluster, values in scores.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Equity:
-    """How a strategy's scores differ between people (after WikiPersona, section 5).
-
-    Attributes:
-        n_users: how many people.
-        spread: standard deviation of people's mean scores.
-        worst_decile: mean score of the tenth of people with the lowest scores, at least one of them.
-        made_worse: share of people whose mean score is below theirs without a profile.
-    """
-
-    n_users: int
-    spread: float
-    worst_decile: float
-    made_worse: float
-
-
-def equity(scores: Mapping[str, Sequence[float]], without: Mapping[str, Sequence[float]] | float) -> Equity:
-    """Equity of a strategy; people weigh the same, however many cases they have.
-
-    Args:
-        scores: by person.
-        without: scores without a profile, by person; or one value for all.
-    """
-    means = _means(scores)
-    ordered = np.sort(np.array(list(means.values()), dtype=np.float64))
-    bare = dict.fromkeys(means, without) if isinstance(without, float | int) else _means(without)
-    worse = [mean < bare[user] for user, mean in means.items() if user in bare]
-    return Equity(
-        n_users=len(means),
-        spread=float(ordered.std(ddof=1)) if len(ordered) > 1 else 0.0,
-        worst_decile=float(ordered[: max(1, math.ceil(len(ordered) / 10))].mean()) if len(ordered) else math.nan,
-        made_worse=float(np.mean(worse)) if worse else math.nan,
-    )
-
-
-def _means(scores: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    return {user: float(np.mean(values)) for user, values in scores.items() if len(values)}
 
 
 def summarize(
@@ -143,7 +105,7 @@ def summarize(
         divergent: ids of cases that different people answer differently.
         usage: by step.
         replies: of fits: how many questions were asked, and how many replies decided nothing.
-        authorship: accuracy of each authorship classifier on people's own texts.
+        authorship: accuracy of each judge of authorship on people's own texts.
     """
     scored = [outcome for outcome in outcomes if not outcome.error]
     tables = _tabulate(scored)
@@ -181,6 +143,9 @@ def summarize(
         summary["questions"] = {name: _estimates(_tabulate(part)) for name, part in parts.items()}
     if task.kind == "request":
         summary["changes"] = _changes(scored)
+    if task.kind == "writing":
+        summary["judges"] = {judge: _judge(conditions, metric) for judge, metric in JUDGES.items()}
+        summary["content_differences"] = _content_differences(conditions)
     if authorship:
         summary["authorship_accuracy"] = dict(authorship)
     return summary
@@ -278,13 +243,51 @@ def _above_chance(scores: Scores) -> Scores:
     return {cluster: [value - 0.5 for value in values] for cluster, values in scores.items()}
 
 
-def _on_same_cases(conditions: Tables, metric: str, reference: Scores) -> dict[str, Scores]:
-    """Scores of the strategies that have a metric on the same cases as the reference."""
+def _judge(conditions: Tables, metric: str) -> dict[str, Any]:
+    """What one judge says: strategies minus rivals, and the share of the way from no profile to the author's texts.
+
+    Positive is nearer to the author, whichever way the metric runs.
+    """
+    near: Tables = {}
+    for condition, table in conditions.items():
+        for cluster, values in table.get(metric, {}).items():
+            near.setdefault(condition, {metric: {}})[metric][cluster] = [nearness(metric, value) for value in values]
+    found: dict[str, Any] = {"metric": metric, "differences": {}, "way_to_own_text": {}}
+    for rival in (rival for rival in RIVALS if rival in near):
+        theirs = near[rival][metric]
+        found["differences"][rival] = {
+            name: as_json(difference(scores, theirs))
+            for name, scores in _on_same_cases(near, metric, theirs).items()
+            if name != rival
+        }
+    if NONE in near and OWN_TEXT in near:
+        for name in near:
+            if name not in {NONE, OWN_TEXT} and (
+                share := share_of_way(*(near[each][metric] for each in (name, NONE, OWN_TEXT)))
+            ):
+                found["way_to_own_text"][name] = as_json(share)
+    return found
+
+
+def _content_differences(conditions: Tables) -> dict[str, dict[str, Any]]:
+    """By condition and metric of content: the difference from few-shot prompting, paired by case."""
+    found: dict[str, dict[str, Any]] = {}
+    for metric, base in conditions.get(FEW_SHOT, {}).items():
+        for name, scores in _on_same_cases(conditions, metric, base, kinds=("strategy", "control")).items():
+            if metric in CONTENT and name != FEW_SHOT:
+                found.setdefault(name, {})[metric] = as_json(difference(scores, base))
+    return found
+
+
+def _on_same_cases(
+    conditions: Tables, metric: str, reference: Scores, *, kinds: Sequence[str] = ("strategy",)
+) -> dict[str, Scores]:
+    """Scores of the strategies (or other kinds) that have a metric on the same cases as the reference."""
     sizes = _cluster_sizes(reference)
     return {
         condition: table[metric]
         for condition, table in conditions.items()
-        if condition_kind(condition) == "strategy" and metric in table and _cluster_sizes(table[metric]) == sizes
+        if condition_kind(condition) in kinds and metric in table and _cluster_sizes(table[metric]) == sizes
     }
 
 

@@ -1,12 +1,14 @@
-"""Authorship metrics of written answers: classifiers (HyPerAlign, section 4.1), Burrows' Delta, style, copying."""
+"""Metrics of written answers: judges of authorship (classifiers as in HyPerAlign, section 4.1, Burrows' Delta, language
+models), distance from a measured style, and similarity of topic.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
@@ -14,26 +16,31 @@ from numpy.typing import NDArray
 
 from hyperalign.errors import InputError
 from hyperalign.profile import Profile
-from hyperalign.records import Sample, own_text
+from hyperalign.records import Sample
 from hyperalign.style import STANDS_APART, distance, measure
 from hyperalign.style.parsed import load_function_words
-from hyperalign.text import longest_copied_run
 
 from ..cases import Case, Task, WritingTask
-from ..conditions import FEW_SHOT, NONE, OWN_TEXT, WRONG_USER
-from .choice import win
+from ..conditions import FEW_SHOT, NONE, WRONG_USER
+from .language_model import AuthorLanguageModels
 
 __all__ = [
+    "CONTENT",
     "FAMILIES",
+    "JUDGES",
+    "RIVALS",
     "Authorship",
     "AuthorshipMetrics",
     "BurrowsDelta",
     "Family",
+    "TopicSimilarity",
     "authorship_metrics_for",
     "cut",
     "mask_topic",
-    "score_answers",
+    "nearness",
     "style_distance",
+    "win_rate",
+    "without_prompt",
 ]
 
 _WORD = re.compile(r"(?P<word>\w+(?:['’]\w+)*)[^\w\s]*")
@@ -66,6 +73,10 @@ class BurrowsDelta:
     def distance(self, text: str, author: str) -> float:
         """Mean absolute difference of z-scores from the author's mean."""
         return float(np.abs(self._scaled(self._rates(text)) - self._authors[author]).mean())
+
+    def author(self, text: str) -> str:
+        """The nearest author."""
+        return min(self._authors, key=lambda author: self.distance(text, author))
 
     def _rates(self, text: str) -> NDArray[np.float64]:
         words = _words(text)
@@ -185,23 +196,83 @@ def _shape(token: str, known: frozenset[str]) -> str:
     return "C" if token[0].isupper() else "w"
 
 
+class TopicSimilarity:
+    """How far two texts share their content words: the cosine of their TF-IDF vectors (Salton and Buckley 1988).
+
+    It needs no model. Synonyms are not seen, so compare conditions on the same cases and not with 1.
+
+    Args:
+        texts: in which words are counted. A word that most texts hold weighs next to nothing, one that none holds most.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        seen = [set(_words(text)) for text in texts]
+        self._n_texts = len(seen)
+        self._holding = Counter(word for words in seen for word in words)
+
+    def __call__(self, first: str, second: str) -> float:
+        """From 0.0, where no word that tells topics apart is shared, to 1.0."""
+        one, other = self._weights(first), self._weights(second)
+        size = math.hypot(*one.values()) * math.hypot(*other.values())
+        return math.fsum(weight * other.get(word, 0.0) for word, weight in one.items()) / size if size else 0.0
+
+    def _weights(self, text: str) -> dict[str, float]:
+        return {
+            word: (1.0 + math.log(count)) * math.log((1 + self._n_texts) / (1 + self._holding[word]))
+            for word, count in Counter(_words(text)).items()
+        }
+
+
 _WORDS = 200
 _ECHOED_WORDS = 4  # shorter runs in common with the prompt are chance
 _ENOUGH_TEXTS = 4
-_RIVALS = {NONE: "win_rate_vs_none", FEW_SHOT: "win_rate_vs_few_shot", WRONG_USER: "win_rate_vs_wrong_user"}
+JUDGES: Mapping[str, str] = {
+    "style": "author_logprob",
+    "characters": "author_logprob_characters",
+    "language_model": "author_bits_saved",
+    "delta": "burrows_delta",
+}
+"""The metric of each judge of authorship; of all but ``burrows_delta``, more is nearer to the author."""
+RIVALS = (NONE, FEW_SHOT, WRONG_USER)
+"""Conditions that each answer is compared with, judge by judge."""
+CONTENT = (
+    "on_topic",
+    "refused",
+    "repeated_4grams",
+    "copied_over_limit",
+    "copied_words",
+    "words",
+    "length_ratio",
+)
+"""Metrics of what an answer says."""
+
+
+def nearness(metric: str, value: float) -> float:
+    """A judge's metric as a value of which more is nearer to the author."""
+    return -value if metric == JUDGES["delta"] else value
+
+
+def win_rate(judge: str, rival: str) -> str:
+    """The metric that says how often a judge finds an answer nearer to the author than the rival's."""
+    against = f"vs_{rival.replace('-', '_')}"
+    return f"win_rate_{against}" if judge == "style" else f"win_rate_{judge}_{against}"
 
 
 @dataclass(frozen=True)
 class AuthorshipMetrics:
-    """Classifiers and Burrows' Delta, trained on one set of authors.
+    """Judges of authorship and of topic, trained on one set of authors.
 
     Attributes:
         authorship: classifiers by family.
         delta: Burrows' Delta.
+        language_models: of characters, one an author.
+        topic: similarity of topic.
     """
 
     authorship: Mapping[Family, Authorship]
     delta: BurrowsDelta
+    language_models: AuthorLanguageModels
+    topic: TopicSimilarity
 
     @classmethod
     def train(cls, texts: Mapping[str, Sequence[str]]) -> AuthorshipMetrics:
@@ -210,23 +281,33 @@ class AuthorshipMetrics:
         Raises:
             InputError: there are too few.
         """
-        return cls({family: Authorship(texts, family, words=_WORDS) for family in FAMILIES}, BurrowsDelta(texts))
+        return cls(
+            {family: Authorship(texts, family, words=_WORDS) for family in FAMILIES},
+            BurrowsDelta(texts),
+            AuthorLanguageModels(texts),
+            TopicSimilarity(text for theirs in texts.values() for text in theirs),
+        )
 
     def measure(self, text: str, author: str) -> dict[str, float]:
-        """Metrics of the first words of a text; longer texts would be closer to every author."""
+        """What the judges say of the first words of a text; longer texts would be closer to every author."""
         text = cut(text, _WORDS)
         return {
             "author_logprob": self.authorship["style"].logprob(text, author),
             "author_logprob_characters": self.authorship["characters"].logprob(text, author),
+            "author_bits_saved": self.language_models.bits_saved(text, author),
             "burrows_delta": self.delta.distance(text, author),
         }
 
     def accuracy(self, cases: Sequence[Case]) -> dict[str, float]:
-        """Each classifier's accuracy on the references of cases, by family."""
+        """How often each judge names the author of the references of cases."""
+        judges: list[tuple[str, Authorship | AuthorLanguageModels | BurrowsDelta]] = [
+            *self.authorship.items(),
+            ("language_model", self.language_models),
+            ("delta", self.delta),
+        ]
+        texts = [(case.user, cut(without_prompt(case.reference, case.prompt), _WORDS)) for case in cases]
         return {
-            family: sum(each.author(_without_prompt(case.reference, case.prompt)) == case.user for case in cases)
-            / max(1, len(cases))
-            for family, each in self.authorship.items()
+            name: sum(each.author(text) == user for user, text in texts) / max(1, len(texts)) for name, each in judges
         }
 
 
@@ -262,46 +343,7 @@ def _texts(task: WritingTask, cases: Sequence[Case]) -> dict[str, list[str]]:
     }
 
 
-def score_answers(
-    authorship: AuthorshipMetrics,
-    case: Case,
-    answers: Mapping[str, str],
-    other_texts: Mapping[str, Sequence[str]] | None = None,
-    rejected_drafts: Mapping[str, Sequence[str]] | None = None,
-) -> dict[str, dict[str, float]]:
-    """All writing metrics, by condition; words that repeat the prompt do not count.
-
-    Args:
-        authorship: of the task's authors.
-        case: the case.
-        answers: by condition.
-        other_texts: another user's texts that a condition was shown: copies of those count too.
-        rejected_drafts: drafts that the answer was preferred to, by condition.
-    """
-    shown = [own_text(record) for record in case.records]
-    scores: dict[str, dict[str, float]] = {}
-    for condition, answer in answers.items():
-        text = _without_prompt(answer, case.prompt)
-        scores[condition] = {
-            **authorship.measure(text, case.user),
-            "copied_words": float(longest_copied_run(text, [*shown, *(other_texts or {}).get(condition, ())])),
-            "words": float(len(text.split())),
-        }
-    for condition, others in (rejected_drafts or {}).items():
-        chosen = scores[condition]["author_logprob"]
-        drafts = [
-            authorship.measure(_without_prompt(other, case.prompt), case.user)["author_logprob"] for other in others
-        ]
-        if drafts:
-            scores[condition]["over_its_drafts"] = chosen - fmean([chosen, *drafts])
-    for condition, own in scores.items():
-        for rival, name in _RIVALS.items():
-            if rival in scores and rival != condition:
-                own[name] = win(own["author_logprob"], scores[rival]["author_logprob"])
-    return scores | {OWN_TEXT: authorship.measure(_without_prompt(case.reference, case.prompt), case.user)}
-
-
-def _without_prompt(answer: str, prompt: str) -> str:
+def without_prompt(answer: str, prompt: str) -> str:
     """An answer without runs of words from the prompt, wherever they are, also where a word between them differs."""
     given = [word for word, _ in _matched_words(prompt)]
     asked = {tuple(given[start : start + _ECHOED_WORDS]) for start in range(len(given) - _ECHOED_WORDS + 1)}

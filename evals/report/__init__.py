@@ -15,11 +15,22 @@ from hyperalign.files import write_whole
 from hyperalign.text import printable
 
 from ..conditions import ConditionKind, condition_kind
+from ..metrics import is_share
 from ..runner import read_json
-from ..summary import is_share
-from .view import condition_name, format_difference, format_estimate, format_money, load_view, metric_name
+from .view import condition_name, format_difference, format_estimate, format_money, judge_name, load_view, metric_name
 
 __all__ = ["ChoiceRow", "choice_rows", "write_choice_report", "write_report"]
+
+_JUDGES_LEGEND = (
+    "Scores: the log-probability of the author by two classifiers, bits per character that the author's own language "
+    "model saves over others', and Burrows' Delta, where less is nearer. Nearer than: share of cases. Way to own "
+    "texts: the score's share of the way from no profile (0 %) to the author's own texts (100 %), with Fieller's "
+    "interval where it is finite."
+)
+_CONTENT_LEGEND = (
+    "Means, and after them the paired difference from few-shot with its interval. On topic: cosine of TF-IDF vectors "
+    "with the prompt and what the person wrote; compare conditions. Words that repeat the prompt do not count."
+)
 
 
 def write_report(folder: Path) -> list[Path]:
@@ -59,12 +70,14 @@ def _environment() -> Environment:
         "condition": condition_name,
         "difference": format_difference,
         "estimate": format_estimate,
+        "judge": judge_name,
         "metric": metric_name,
         "money": format_money,
         "quoted": _quoted,
     }
     charts = {"dots": dots, "forest": forest, "lines": lines}
-    found.globals |= {**charts, "is_share": is_share, "condition_kind": condition_kind}
+    legends = {"judges_legend": _JUDGES_LEGEND, "content_legend": _CONTENT_LEGEND}
+    found.globals |= {**charts, **legends, "is_share": is_share, "condition_kind": condition_kind}
     return found
 
 

@@ -13,16 +13,20 @@ from hyperalign.charts import ForestRow, Point
 
 from ..cases import CaseKind
 from ..conditions import NONE, VERIFIED, WRONG_USER, condition_kind
+from ..metrics import is_share
+from ..metrics.authorship import CONTENT, JUDGES, RIVALS, win_rate
 from ..runner import Outcome, read_json, read_outcomes
-from ..summary import ALPHA, is_share
+from ..summary import ALPHA
 
 __all__ = [
     "CaseView",
+    "JudgeRow",
     "View",
     "condition_name",
     "format_difference",
     "format_estimate",
     "format_money",
+    "judge_name",
     "load_view",
     "metric_name",
 ]
@@ -31,29 +35,41 @@ _NAMES = {
     "accuracy": "accuracy",
     "accuracy_sum": "accuracy (summed)",
     "accuracy_letter": "accuracy by letter",
+    "author_bits_saved": "bits saved by the author's language model",
     "author_logprob": "author log-probability",
     "author_logprob_characters": "author log-probability (characters)",
     "burrows_delta": "Burrows' Delta",
     "complied_unsafe": "complied (unsafe)",
+    "copied_over_limit": "copies over 12 words",
     "copied_words": "longest copied run",
     "handled": "handled correctly",
     "helps_more": "helps more than no profile",
     "informative": "informative (proxy)",
+    "length_ratio": "length over the person's",
     "log_loss": "log loss",
+    "on_topic": "on topic",
     "order_consistency": "order consistency",
     "over_its_drafts": "log-probability above mean of drafts",
     "own_over_other": "own over other",
     "own_over_other_sum": "own over other (summed)",
     "pick": "pick accuracy",
     "pick_own_over_other": "pick own over other",
+    "refused": "refused",
     "refused_safe": "refused (safe)",
+    "repeated_4grams": "repeated 4-grams",
     "win_rate_vs_few_shot": "win rate vs few-shot",
     "win_rate_vs_none": "win rate vs none",
     "win_rate_vs_wrong_user": "win rate vs wrong-user",
     "words": "words",
 }
+_JUDGES = {
+    "style": "style classifier",
+    "characters": "character classifier",
+    "language_model": "language model",
+    "delta": "Burrows' Delta",
+}
 
-
+_JUDGE_METRICS = (*JUDGES.values(), *(win_rate(judge, rival) for judge in JUDGES for rival in RIVALS))
 _EXTREMES = 3
 _PLOTTED: Mapping[CaseKind, Sequence[str]] = {
     "choice": ("accuracy", "own_over_other", "pick", "pick_own_over_other", "accuracy_letter"),
@@ -65,6 +81,11 @@ _PLOTTED: Mapping[CaseKind, Sequence[str]] = {
 def metric_name(metric: str) -> str:
     """A metric in words."""
     return _NAMES.get(metric, metric.replace("_", " "))
+
+
+def judge_name(judge: str) -> str:
+    """A judge of authorship in words."""
+    return _JUDGES.get(judge, judge.replace("_", " "))
 
 
 def condition_name(condition: str) -> str:
@@ -123,6 +144,23 @@ class CaseView:
 
 
 @dataclass(frozen=True)
+class JudgeRow:
+    """What one judge of authorship says of one condition, in words.
+
+    Attributes:
+        judge: its name.
+        score: mean of its metric.
+        wins: by rival, how often it finds the condition nearer to the author; empty where that was not compared.
+        way: the share of the way from no profile to the author's own texts.
+    """
+
+    judge: str
+    score: str
+    wins: Mapping[str, str]
+    way: str
+
+
+@dataclass(frozen=True)
 class View:
     """Everything that a report shows."""
 
@@ -144,8 +182,68 @@ class View:
 
     @property
     def metrics(self) -> list[str]:
-        """All metrics, in order of first appearance."""
-        return list(dict.fromkeys(metric for found in self.summary["conditions"].values() for metric in found))
+        """All metrics but those that have tables of their own, in order of first appearance."""
+        every = dict.fromkeys(metric for found in self.summary["conditions"].values() for metric in found)
+        apart = {*_JUDGE_METRICS, *CONTENT} if "judges" in self.summary else set()
+        return [metric for metric in every if metric not in apart]
+
+    @property
+    def judges(self) -> dict[str, list[JudgeRow]]:
+        """What each judge of authorship says of each condition of a writing task."""
+        return {
+            condition: [
+                JudgeRow(
+                    judge_name(judge),
+                    format_estimate(metric, found[metric]),
+                    {rival: format_estimate("win_rate", found.get(win_rate(judge, rival))) for rival in RIVALS},
+                    format_estimate("win_rate", self.summary["judges"][judge]["way_to_own_text"].get(condition)),
+                )
+                for judge, metric in JUDGES.items()
+                if metric in found
+            ]
+            for condition, found in self.summary["conditions"].items()
+            if "judges" in self.summary
+        }
+
+    @property
+    def agreement(self) -> list[tuple[str, str]]:
+        """By strategy: how many judges find it nearer to the author than each rival, in words."""
+        counts: dict[str, list[str]] = {}
+        for rival in RIVALS:
+            judged: dict[str, list[float]] = {}
+            for judge in self.summary.get("judges", {}).values():
+                for name, apart in judge["differences"].get(rival, {}).items():
+                    judged.setdefault(name, []).append(apart["mean"])
+            for name, means in judged.items():
+                nearer = sum(mean > 0 for mean in means)
+                counts.setdefault(name, []).append(f"than {rival} by {nearer} of {len(means)} judges")
+        return [(name, f"nearer to the author {', '.join(said)}") for name, said in counts.items()]
+
+    @property
+    def content(self) -> dict[str, list[str]]:
+        """By condition: the mean of each metric in ``content_metrics``, and its difference from few-shot prompting."""
+        apart = self.summary.get("content_differences", {})
+        return {
+            condition: [
+                "; ".join(
+                    part
+                    for part in (
+                        format_estimate(metric, found[metric] | {"low": None}) if metric in found else "",
+                        format_difference(metric, apart.get(condition, {}).get(metric)),
+                    )
+                    if part
+                )
+                for metric in self.content_metrics
+            ]
+            for condition, found in self.summary["conditions"].items()
+            if self.content_metrics
+        }
+
+    @property
+    def content_metrics(self) -> list[str]:
+        """The metrics of what answers say that the run has."""
+        known = {metric for found in self.summary["conditions"].values() for metric in found}
+        return [metric for metric in CONTENT if metric in known and "judges" in self.summary]
 
     @property
     def gap_metrics(self) -> list[str]:

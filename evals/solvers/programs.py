@@ -13,9 +13,10 @@ from hyperalign.records import Record, own_text
 
 from ..cases import Case, CaseKind
 from ..conditions import CONTROLS, NONE, VOTES, WRONG_USER, votes
-from ..metrics.authorship import AuthorshipMetrics, score_answers
+from ..metrics.authorship import AuthorshipMetrics
 from ..metrics.choice import Letters, win
 from .requests import request_scores
+from .writing import score_answers
 
 __all__ = ["PROGRAM", "ProgramChoiceSolver", "ProgramRequestSolver", "ProgramWritingSolver", "unsupported_controls"]
 

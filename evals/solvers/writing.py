@@ -1,21 +1,29 @@
-"""Solver of writing: an answer under every condition, with authorship metrics."""
+"""Solver of writing: an answer under every condition, with what judges of authorship say of it, and what it says."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import dspy
 
 from hyperalign.programs.binary_choice import ScorerChoice
-from hyperalign.programs.generate import Generate
+from hyperalign.programs.generate import MAX_COPIED, Generate
 from hyperalign.programs.strategies import PROFILE_WORDS
+from hyperalign.records import own_text
+from hyperalign.text import is_refusal, longest_copied_run
 
 from ..cases import Case
-from ..conditions import BARE, NONE, WRONG_USER, Condition, Conditions
-from ..metrics.authorship import AuthorshipMetrics, score_answers
+from ..conditions import BARE, NONE, OWN_TEXT, WRONG_USER, Condition, Conditions
+from ..metrics.authorship import JUDGES, RIVALS, AuthorshipMetrics, cut, nearness, win_rate, without_prompt
+from ..metrics.choice import win
 
-__all__ = ["WritingSolver"]
+__all__ = ["WritingSolver", "repeated_4grams", "score_answers"]
+
+_TOPIC_WORDS = 200
+_OF_OWN_TEXT = ("refused", "repeated_4grams", "copied_over_limit", "copied_words", "words")
 
 
 class WritingSolver:
@@ -88,3 +96,66 @@ class WritingSolver:
         rest = list(written.drafts)
         rest.remove(written.answer)
         return [str(written.answer), *map(str, rest)]
+
+
+def score_answers(
+    authorship: AuthorshipMetrics,
+    case: Case,
+    answers: Mapping[str, str],
+    other_texts: Mapping[str, Sequence[str]] | None = None,
+    rejected_drafts: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, dict[str, float]]:
+    """All writing metrics, by condition; words that repeat the prompt do not count.
+
+    Args:
+        authorship: of the task's authors.
+        case: the case.
+        answers: by condition.
+        other_texts: another user's texts that a condition was shown: copies of those count too.
+        rejected_drafts: drafts that the answer was preferred to, by condition.
+    """
+
+    def judge(answer: str) -> dict[str, float]:
+        return authorship.measure(without_prompt(answer, case.prompt), case.user)
+
+    shown = [own_text(record) for record in case.records]
+    scores = {
+        condition: judge(answer) | _content(authorship, case, answer, [*shown, *(other_texts or {}).get(condition, ())])
+        for condition, answer in answers.items()
+    }
+    for condition, others in (rejected_drafts or {}).items():
+        chosen = scores[condition]["author_logprob"]
+        drafts = [judge(other)["author_logprob"] for other in others]
+        if drafts:
+            scores[condition]["over_its_drafts"] = chosen - fmean([chosen, *drafts])
+    for condition, own in scores.items():
+        for rival in RIVALS:
+            if rival in scores and rival != condition:
+                for name, metric in JUDGES.items():
+                    own[win_rate(name, rival)] = win(
+                        nearness(metric, own[metric]), nearness(metric, scores[rival][metric])
+                    )
+    written = _content(authorship, case, case.reference, shown)
+    return scores | {OWN_TEXT: judge(case.reference) | {name: written[name] for name in _OF_OWN_TEXT}}
+
+
+def _content(authorship: AuthorshipMetrics, case: Case, answer: str, shown: Iterable[str]) -> dict[str, float]:
+    text, reference = (without_prompt(each, case.prompt) for each in (answer, case.reference))
+    copied, words = longest_copied_run(text, shown), len(text.split())
+    return {
+        # The first words only, as for the judges: a longer text shares more words with any other.
+        "on_topic": authorship.topic(cut(text, _TOPIC_WORDS), f"{case.prompt}\n{reference}"),
+        "refused": float(is_refusal(answer)),
+        "repeated_4grams": repeated_4grams(text),
+        "copied_over_limit": float(copied > MAX_COPIED),
+        "copied_words": float(copied),
+        "words": float(words),
+        "length_ratio": words / max(1, len(reference.split())),
+    }
+
+
+def repeated_4grams(text: str) -> float:
+    """The share of a text's runs of four words that stood in it before (Welleck et al. 2020); 0.0 where none did."""
+    words = text.lower().split()
+    runs = [tuple(words[start : start + 4]) for start in range(len(words) - 3)]
+    return 1.0 - len(set(runs)) / len(runs) if runs else 0.0

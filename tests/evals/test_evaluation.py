@@ -13,6 +13,7 @@ from hyperalign.budget import Budget
 from hyperalign.errors import BudgetExceededError, ModelError
 from hyperalign.evals import Plan, evaluate
 from hyperalign.evals.cases import Task
+from hyperalign.evals.metrics.authorship import JUDGES
 from hyperalign.profile import Profile
 from hyperalign.scores import Message
 from tests.fixtures.scripted_server import ScriptedServer, error, reply
@@ -103,7 +104,8 @@ def test_writing_of_a_personalizer(
     SCHEMA.validate(dict(result.summary))
     conditions = result.summary["conditions"]
     assert {*STRATEGIES, "none", "wrong-user", "own-text"} <= set(conditions)
-    assert result.summary["authorship_accuracy"] == {"style": 1.0, "characters": 1.0}
+    assert result.summary["authorship_accuracy"] == dict.fromkeys(JUDGES, 1.0)
+    assert set(result.summary["judges"]) == set(JUDGES)
     # The model writes with doubts only where texts of the one who has them are shown.
     assert conditions["few-shot"]["win_rate_vs_none"]["mean"] == 0.75
     assert {"author_logprob", "burrows_delta", "copied_words", "words"} <= set(conditions["verified"])

@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperalign.errors import InputError
-from hyperalign.evals.statistics import clusters_needed, difference, estimate, holm, mcnemar, ratio, sign_flip_p
+from hyperalign.evals.statistics import (
+    clusters_needed,
+    difference,
+    estimate,
+    holm,
+    mcnemar,
+    ratio,
+    share_of_way,
+    sign_flip_p,
+)
 from hyperalign.evals.summary import Tables, _verdicts
 
 RUNS = 1_000
@@ -230,6 +239,20 @@ def test_a_ratio_to_what_may_be_nothing_has_no_finite_interval() -> None:
         ratio({"a": [0.2]}, {"a": [0.0]})
     with pytest.raises(InputError, match="same cases"):
         ratio({"a": [0.2]}, {"b": [0.2]})
+
+
+def test_the_share_of_a_way_is_the_ratio_of_what_was_gained() -> None:
+    start, end = {"a": [1.0, 2.0], "b": [3.0], "c": [0.0]}, {"a": [3.0, 4.0], "b": [6.0], "c": [4.0]}
+    ours = {"c": [1.0], "b": [5.0], "a": [2.0, 2.0]}
+    found = share_of_way(ours, start, end)
+    # Gains of 0.5, 2 and 1 on ways of 2, 3 and 4.
+    assert found == ratio({"a": [1.0, 0.0], "b": [2.0], "c": [1.0]}, {"a": [2.0, 2.0], "b": [3.0], "c": [4.0]})
+    assert found is not None and found.mean == pytest.approx(3.5 / 9)
+    ends = [share_of_way(each, start, end) for each in (start, end)]
+    assert [each and each.mean for each in ends] == [0.0, 1.0]
+    assert share_of_way(ours, end, start) is None, "the end is lower than the start"
+    assert share_of_way(ours, start, start) is None, "there is no way"
+    assert share_of_way({"a": [1.0, 1.0], "b": [1.0]}, start, end) is None, "other cases"
 
 
 def test_ratios_cover_the_truth_as_often_as_they_say() -> None:

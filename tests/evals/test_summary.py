@@ -16,7 +16,8 @@ from hyperalign.budget import Usage
 from hyperalign.evals.cases import Case
 from hyperalign.evals.conditions import CONTROLS, CONTROLS_TO_BEAT, condition_kind
 from hyperalign.evals.runner import Outcome
-from hyperalign.evals.summary import Equity, Tables, _verdicts, equity, summarize
+from hyperalign.evals.statistics import Equity, equity
+from hyperalign.evals.summary import Tables, _verdicts, summarize
 
 from .small_task import Given, GivenTexts
 
@@ -328,6 +329,74 @@ def test_writing_is_held_to_the_author_s_log_probability() -> None:
     assert summary["differences"]["own-text"]["verified"]["mean"] == pytest.approx(-0.05)
     assert summary["conditions"]["verified"]["win_rate_vs_none"]["low"] < 1.0, "a share at its end is not certain"
     assert summary["conditions"]["verified"]["author_logprob"]["low"] == pytest.approx(-0.1)
+
+
+def writing_outcomes() -> list[Outcome]:
+    """Six people: by style few-shot is nearer than verified, by Delta it is the other way round."""
+
+    def row(style: float, bits: float, delta: float, **content: float) -> dict[str, float]:
+        return {"author_logprob": style, "author_bits_saved": bits, "burrows_delta": delta, **content}
+
+    def scores(off: float) -> dict[str, dict[str, float]]:
+        return {
+            "few-shot": row(-1.0 + off, 0.2, 1.2, words=100.0, refused=0.0),
+            "verified": row(-1.5 + off, 0.3, 1.1 - off, words=90.0 + 10 * off, refused=1.0),
+            "none": row(-2.0 + off, 0.1, 1.4, words=120.0, refused=0.0),
+            "wrong-user": row(-2.5 + off, 0.0, 1.4, words=100.0),
+            "own-text": row(0.0 + off, 0.5, 1.0),
+        }
+
+    return [Outcome(user, user, user, {"scores": scores(number / 10)}) for number, user in enumerate("abcdef")]
+
+
+def test_each_judge_says_how_much_nearer_a_strategy_is_and_how_far_it_has_come() -> None:
+    task = GivenTexts([Case("1", "a", "a", "p", (), reference="r")], {})
+    judges = found_in(writing_outcomes(), task=task)["judges"]
+    assert judges["characters"] == {"metric": "author_logprob_characters", "differences": {}, "way_to_own_text": {}}
+    style, bits, delta = (judges[name] for name in ("style", "language_model", "delta"))
+    assert list(style["differences"]) == ["none", "few-shot", "wrong-user"]
+    assert list(style["differences"]["few-shot"]) == ["verified"], "nothing is compared with itself, and no control"
+    assert style["differences"]["few-shot"]["verified"]["mean"] == pytest.approx(-0.5)
+    assert style["differences"]["none"]["few-shot"]["mean"] == pytest.approx(1.0)
+    # Less Delta is nearer, and the difference says nearer.
+    assert delta["differences"]["few-shot"]["verified"]["mean"] == pytest.approx(0.1 + 0.25)
+    assert delta["differences"]["none"]["verified"]["low"] > 0
+    assert {name: found["mean"] for name, found in style["way_to_own_text"].items()} == pytest.approx(
+        {"few-shot": 0.5, "verified": 0.25, "wrong-user": -0.25}
+    )
+    assert bits["way_to_own_text"]["verified"]["mean"] == pytest.approx(0.5)
+    assert delta["way_to_own_text"]["verified"]["mean"] == pytest.approx((0.3 + 0.25) / 0.4)
+    way = delta["way_to_own_text"]["verified"]
+    assert way["low"] < way["mean"] < way["high"]
+
+
+def test_no_way_is_told_to_where_nobody_is_nearer() -> None:
+    task = GivenTexts([Case("1", "a", "a", "p", (), reference="r")], {})
+    outcomes = writing_outcomes()
+    for each in outcomes:
+        each.result["scores"]["own-text"]["burrows_delta"] = 1.4
+    judges = found_in(outcomes, task=task)["judges"]
+    assert judges["delta"]["way_to_own_text"] == {}
+    assert judges["style"]["way_to_own_text"]
+    # A case that only one condition has makes them incomparable.
+    outcomes[0].result["scores"].pop("none")
+    assert found_in(outcomes, task=task)["judges"]["style"]["way_to_own_text"] == {}
+
+
+def test_content_is_compared_with_few_shot_prompting() -> None:
+    task = GivenTexts([Case("1", "a", "a", "p", (), reference="r")], {})
+    found = found_in(writing_outcomes(), task=task)["content_differences"]
+    assert set(found) == {"verified", "none", "wrong-user"}
+    assert found["verified"]["words"]["mean"] == pytest.approx(-7.5)
+    assert found["verified"]["words"]["low"] < -7.5 < found["verified"]["words"]["high"]
+    assert found["none"]["words"]["mean"] == pytest.approx(20.0)
+    assert set(found["verified"]) == {"words", "refused"}, "judges of authorship say nothing of content"
+    assert set(found["wrong-user"]) == {"words"}
+    outcomes = writing_outcomes()
+    for each in outcomes:
+        each.result["scores"].pop("few-shot")
+    assert found_in(outcomes, task=task)["content_differences"] == {}
+    assert "judges" not in found_in([outcome("1", "ada", verified=1.0)]), "a choice has no author"
 
 
 def test_undecided_questions_are_counted() -> None:

@@ -314,7 +314,23 @@ def test_a_writing_run_is_told(scripted_server: ScriptedServer, tmp_path: Path) 
     markdown, html = markdown_file.read_text(), html_file.read_text()
     loads_nothing(Page(html), html)
     assert "author log-probability" in markdown
-    assert "Accuracy of the authorship classifiers on the people's own texts: style 100 %" in html
+    assert "the judges name the author of: style classifier 100 %" in html
+    assert "the judges name the author of: style classifier 100 %" in markdown
+    tables = re.findall(r"(?:^\|.*\n)+", markdown, re.MULTILINE)
+    judged, said = (next(t for t in tables if name in t.splitlines()[0]) for name in ("| judge |", "on topic"))
+    conditions = list(result.summary["conditions"])
+    names = ["style classifier", "character classifier", "language model", "Burrows' Delta"]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in judged.splitlines()[2:]]
+    assert [row[:2] for row in cells] == [[condition, name] for condition in conditions for name in names]
+    own = next(row for row in cells if row[0] == "own-text")
+    assert own[2] and own[3:] == ["", "", "", ""], "nothing is compared with what the person wrote"
+    assert next(row for row in cells if row[0] == "verified")[5], "wins over another user's profile"
+    (few_shot,) = (line for line in said.splitlines() if line.startswith("| few-shot |"))
+    (verified,) = (line for line in said.splitlines() if line.startswith("| verified |"))
+    assert few_shot.count(";") == 0 < verified.count(";")
+    assert re.search(r"- verified: nearer to the author than none by \d of 4 judges, than few-shot by", markdown)
+    for text in (markdown, html):
+        assert text.count("longest copied run") == 1, "what has a table of its own is not in the other"
     assert "Only 2 clusters" in markdown.splitlines()[0]
     assert "does not support" not in markdown.splitlines()[0]
     told = dict(re.findall(r"- \*\*(.*?)\*\*: (.*)", markdown))

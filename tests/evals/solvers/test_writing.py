@@ -10,8 +10,8 @@ import pytest
 from hyperalign.errors import InputError
 from hyperalign.evals.cases import Case
 from hyperalign.evals.conditions import OWN_TEXT, Conditions, wrong_users
-from hyperalign.evals.metrics.authorship import AuthorshipMetrics, _without_prompt, score_answers
-from hyperalign.evals.solvers.writing import WritingSolver
+from hyperalign.evals.metrics.authorship import JUDGES, AuthorshipMetrics, win_rate, without_prompt
+from hyperalign.evals.solvers.writing import WritingSolver, repeated_4grams, score_answers
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.programs.strategies import strategy
 from hyperalign.records import Record, Sample
@@ -62,7 +62,7 @@ def authorship() -> AuthorshipMetrics:
     ],
 )
 def test_what_the_prompt_gave_is_not_counted(prompt: str, answer: str, rest: str) -> None:
-    assert " ".join(_without_prompt(answer, prompt).split()) == rest
+    assert " ".join(without_prompt(answer, prompt).split()) == rest
 
 
 def test_the_lead_is_nobody_s_in_scores_and_in_the_reference(authorship: AuthorshipMetrics) -> None:
@@ -71,7 +71,11 @@ def test_the_lead_is_nobody_s_in_scores_and_in_the_reference(authorship: Authors
     case = Case("x", "hed", "hed", f"Go on with: {lead}", HED.records, reference=f"{lead} {own}")
     plain = Case("x", "hed", "hed", "Go on.", HED.records, reference=own)
     with_lead = score_answers(authorship, case, {"verified": f"{lead} {own}"})
-    assert with_lead == score_answers(authorship, plain, {"verified": own})
+    without = score_answers(authorship, plain, {"verified": own})
+    # The prompts differ, and with them what an answer to each is about.
+    for scores in (with_lead, without):
+        assert 0 < scores["verified"].pop("on_topic") <= 1
+    assert with_lead == without
     assert with_lead[OWN_TEXT]["author_logprob"] == with_lead["verified"]["author_logprob"]
     assert with_lead["verified"]["words"] == len(own.split())
 
@@ -87,7 +91,19 @@ def test_wins_follow_the_judge_and_ties_count_half(authorship: AuthorshipMetrics
     assert scores["few-shot"]["win_rate_vs_wrong_user"] == 0.0
     assert "win_rate_vs_none" not in scores["none"], "nothing wins against itself"
     assert scores["verified"]["burrows_delta"] < scores["none"]["burrows_delta"]
-    assert set(scores[OWN_TEXT]) == {"author_logprob", "author_logprob_characters", "burrows_delta"}
+    assert set(JUDGES.values()) < set(scores[OWN_TEXT])
+    assert not {"on_topic", "length_ratio"} & set(scores[OWN_TEXT]), "a text is on its own topic and of its own length"
+
+
+def test_every_judge_has_its_wins(authorship: AuthorshipMetrics) -> None:
+    own, other = written(HEDGER, SEA, 8), written(BLUNT, SEA, 8)
+    scores = score_answers(authorship, HED, {"verified": own, "few-shot": other, "none": other, "wrong-user": own})
+    for judge in JUDGES:
+        for rival, won in (("none", 1.0), ("few-shot", 1.0), ("wrong-user", 0.5)):
+            assert scores["verified"][win_rate(judge, rival)] == won, (judge, rival)
+        assert scores["few-shot"][win_rate(judge, "wrong-user")] == 0.0, judge
+    assert win_rate("style", "few-shot") == "win_rate_vs_few_shot"
+    assert win_rate("delta", "wrong-user") == "win_rate_delta_vs_wrong_user"
 
 
 def test_a_choice_among_drafts_is_held_against_their_mean(authorship: AuthorshipMetrics) -> None:
@@ -111,6 +127,39 @@ def test_copying_shows(authorship: AuthorshipMetrics) -> None:
     scores = score_answers(authorship, HED, {"a": TEXTS["hed"][1], "b": "Unlike anything."})
     assert scores["a"]["copied_words"] == len(TEXTS["hed"][1].split())
     assert scores["b"]["copied_words"] <= 1
+    assert [scores[name]["copied_over_limit"] for name in "ab"] == [1.0, 0.0]
+
+
+def test_what_an_answer_says_is_measured() -> None:
+    texts = {
+        "hed": ["The mast fell, and so did I.", "The herring were late, I suppose.", "It was the moss again."],
+        "blu": ["Do it! Take the pail!", "Why this trowel? Take the spade!", "You do that!"],
+    }
+    reference = "The lighthouse stood on the cliff, and nobody had lit the lamp for years."
+    case = Case("x", "hed", "hed", "Write about the old lighthouse now.", (), reference=reference)
+    answers = {
+        "none": "Nobody has lit the lamp of the lighthouse on the cliff since.",
+        "few-shot": "You do that! Take the spade! You do that! Take the spade! You do that!",
+        "verified": "I'm sorry, but I can't help with that.",
+        "inverted": "",
+    }
+    found = score_answers(AuthorshipMetrics.train(texts), case, answers)
+    assert found["none"]["on_topic"] > 0.3 > found["few-shot"]["on_topic"] >= 0.0
+    assert [found[name]["refused"] for name in answers] == [0.0, 0.0, 1.0, 1.0]
+    assert [found[name]["repeated_4grams"] for name in ("none", "verified", "inverted")] == [0.0, 0.0, 0.0]
+    assert found["few-shot"]["repeated_4grams"] == pytest.approx(1 - 6 / 12)
+    assert found["none"]["words"] == 12
+    assert found["none"]["length_ratio"] == pytest.approx(12 / 14)
+    assert (found["inverted"]["words"], found["inverted"]["length_ratio"], found["inverted"]["on_topic"]) == (0, 0, 0)
+    assert found[OWN_TEXT]["words"] == 14
+
+
+def test_repetition_by_hand() -> None:
+    assert repeated_4grams("one two three") == 0.0
+    assert repeated_4grams("a b c d") == 0.0
+    # Five runs: a b c d, b c d a, c d a b, d a b c, a b c d.
+    assert repeated_4grams("A b c d a b c d") == pytest.approx(1 / 5)
+    assert repeated_4grams("no " * 100) == pytest.approx(96 / 97)
 
 
 def test_copies_from_another_user_show_under_their_profile_alone(
@@ -132,9 +181,9 @@ def test_copies_from_another_user_show_under_their_profile_alone(
 
 
 def test_instruments_say_how_far_they_can_be_trusted(authorship: AuthorshipMetrics) -> None:
-    assert authorship.accuracy(CASES) == {"style": 1.0, "characters": 1.0}
+    assert authorship.accuracy(CASES) == dict.fromkeys(JUDGES, 1.0)
     swapped = [Case("x", "blu", "blu", "p", (), reference=HED.reference)]
-    assert authorship.accuracy([*CASES, *swapped])["style"] == pytest.approx(2 / 3)
+    assert authorship.accuracy([*CASES, *swapped]) == pytest.approx(dict.fromkeys(JUDGES, 2 / 3))
     with pytest.raises(InputError, match="no texts of 'cal'"):
         score_answers(authorship, Case("x", "cal", "cal", "p", (), reference="r"), {"none": "Any."})
 
