@@ -1,5 +1,7 @@
 """Metrics of choices and of writing, and which of them are shares."""
 
+__all__ = ["is_share"]
+
 _SHARES = (
     "accuracy",
     "complied_unsafe",
