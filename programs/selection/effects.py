@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
+Signs = NDArray[np.int8]
 Tried = Sequence[tuple[Hypothesis, ScoreMatrix]]
 """Hypotheses, each with the matrix that has a column for it."""
 
@@ -247,6 +248,8 @@ def estimate_effects(own: Floats, others: list[Floats], prior: Prior, weights: F
 
 _EXACT_UP_TO = 12
 _SAMPLED = 2_000
+_BATCH = 100
+"""Exchanges in memory as numbers at one time; all of them are kept as signs."""
 
 
 def permutation_p(cells: Floats, *, seed: int = 0) -> float:
@@ -303,9 +306,12 @@ def interaction_p(cells: Floats, inside: NDArray[np.bool_], *, seed: int = 0) ->
     """
     flips = _flips(len(cells), seed)
     shares = inside / inside.sum(axis=1, keepdims=True) - ~inside / (~inside).sum(axis=1, keepdims=True)
+    known = np.nan_to_num(cells)
     # In units of the expectation under random choices, so that a subject with few choices has no head start.
-    expected = [max(float((share**2) @ (np.nan_to_num(cells) ** 2).sum(axis=1)), 1e-12) for share in shares]
-    apart = np.array([_lengths(flips * share, cells) / length for share, length in zip(shares, expected, strict=True)])
+    expected = [max(float((share**2) @ (known**2).sum(axis=1)), 1e-12) for share in shares]
+    apart = np.array(
+        [_lengths(flips, share[:, None] * known) / length for share, length in zip(shares, expected, strict=True)]
+    )
     return np.asarray(np.mean(apart.max(axis=0) >= apart[:, :1] - 1e-9, axis=1), dtype=np.float64)
 
 
@@ -315,20 +321,29 @@ def _exceeded(lengths: Floats) -> Floats:
 
 
 @lru_cache(maxsize=4)
-def _flips(count: int, seed: int) -> Floats:
+def _flips(count: int, seed: int) -> Signs:
     """Ways to exchange chosen and rejected, shape (ways, choices); the first changes nothing."""
     if count <= _EXACT_UP_TO:
-        signs = np.array(list(itertools.product((1.0, -1.0), repeat=max(0, count - 1))))
-        flips = np.hstack([np.ones((len(signs), 1)), signs]) if count else np.ones((1, 0))
+        signs = np.array(list(itertools.product((1, -1), repeat=max(0, count - 1))), dtype=np.int8)
+        flips = np.hstack([np.ones((len(signs), 1), dtype=np.int8), signs]) if count else np.ones((1, 0), dtype=np.int8)
     else:
-        flips = np.random.default_rng(seed).choice((1.0, -1.0), size=(_SAMPLED, count))
-        flips[0] = 1.0
+        rng = np.random.default_rng(seed)
+        sizes = [(min(_BATCH, _SAMPLED - start), count) for start in range(0, _SAMPLED, _BATCH)]
+        flips = np.vstack([rng.choice((1.0, -1.0), size=size).astype(np.int8) for size in sizes])
+        flips[0] = 1
     flips.setflags(write=False)
     return flips
 
 
-def _lengths(weights: Floats, cells: Floats) -> Floats:
-    """Squared length of the weighted sum of choices, for each row of weights."""
+def _lengths(flips: Signs, cells: Floats) -> Floats:
+    """Squared length of the sum of choices, for each way to exchange them."""
     known = np.nan_to_num(cells)
-    # Lengths are quadratic forms of how the choices agree, which is a small matrix however many statements there are.
-    return np.asarray(np.einsum("fi,fi->f", weights @ (known @ known.T), weights), dtype=np.float64)
+    # With fewer choices than statements, the lengths are quadratic forms of how the choices agree, a small matrix.
+    is_wide = known.shape[0] < known.shape[1]
+    agreement = known @ known.T if is_wide else known
+    lengths = []
+    for start in range(0, len(flips), _BATCH):
+        some = flips[start : start + _BATCH].astype(np.float64)
+        sums = some @ agreement
+        lengths.append(np.einsum("fi,fi->f", sums, some if is_wide else sums))
+    return np.asarray(np.concatenate(lengths), dtype=np.float64)
