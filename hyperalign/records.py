@@ -252,6 +252,11 @@ class Fingerprint(NamedTuple):
     question: str = ""
     texts: str = ""
 
+    @property
+    def keys(self) -> set[str]:
+        """What a record counts together with others by; see ``weigh``."""
+        return {self.own, self.other, self.texts} - {""}
+
 
 # A fit asks for each record's several times.
 @lru_cache(maxsize=16_384)
@@ -354,7 +359,7 @@ def group_dependent(prints: Sequence[Fingerprint | None]) -> list[int]:
 
 
 def _shared_keys(found: Fingerprint) -> set[str]:
-    return {found.question, found.texts} if found.question else {found.own, found.other, found.texts} - {""}
+    return {found.question, found.texts} if found.question else found.keys
 
 
 def count_independent(records: Iterable[Record]) -> int:
@@ -378,9 +383,9 @@ def weigh(prints: Sequence[Fingerprint | None]) -> list[float]:
         found if found and found.own != found.other and (found.other, found.own) not in known else None
         for found in prints
     ]
-    uses = Counter(key for found in kept if found for key in {found.own, found.other, found.texts} - {""})
+    uses = Counter(key for found in kept if found for key in found.keys)
     return [
-        1 / max(uses[key] for key in {shown.own, shown.other, shown.texts} - {""}) if shown else float(found is None)
+        1 / max(uses[key] for key in shown.keys) if shown else float(found is None)
         for found, shown in zip(prints, kept, strict=True)
     ]
 

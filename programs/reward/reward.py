@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hyperalign.errors import InputError
 from hyperalign.profile import LearnedReward, RewardChange, RewardRow
-from hyperalign.records import Record, content_of, drop_repeats, group_dependent, order_by_time, weigh
+from hyperalign.records import Record, content_of, drop_repeats, fingerprint, group_dependent, order_by_time, weigh
 from hyperalign.style.reference import keep_opening_features
 
 from .features import LENGTH, Contribution, Encoder, Reading, read_features
@@ -93,10 +93,21 @@ class Reward:
 
     def update(self, records: Sequence[Record]) -> Reward:
         """Add records, of any time; those that are known already, under whatever id, are not read again."""
-        known, contents = ({row.record for row in self.rows}, {row.shares[:2] for row in self.rows if row.shares})
-        new = [each for each in _informative(records) if each.id not in known and content_of(each) not in contents]
+        known = {row.record for row in self.rows}
+        new = [each for each in _informative(records) if each.id not in known]
+        shared = [each for each in new if not self._keys.isdisjoint(fingerprint(each).keys)]
+        if shared:
+            contents = {row.shares[:2] for row in self.rows if row.shares}
+            new = [each for each in new if content_of(each) not in contents]
         near = self._learned.mean if "_learned" in vars(self) else self.near
-        return replace(self, rows=(*self.rows, *_read(self.population, new, self.encoder)), near=near)
+        grown = replace(self, rows=(*self.rows, *_read(self.population, new, self.encoder)), near=near)
+        # What was worked out for earlier rows is carried over, so that one more takes no second look at all of them.
+        added, at_hand = grown.rows[len(self.rows) :], vars(grown)
+        at_hand["_keys"] = self._keys.union(*(row.shares.keys for row in added if row.shares))
+        at_hand["_values"] = np.vstack([self._values, *(row.values for row in added)])
+        if not shared:
+            at_hand["_shares"] = np.concatenate([self._shares, weigh([row.shares for row in added])])
+        return grown
 
     def forget(self, records: Collection[str]) -> Reward:
         """Remove records by id: the reward is as if they had never been given."""
@@ -218,6 +229,11 @@ class Reward:
         size = len(self.population.space.names)
         flat = chain.from_iterable(row.values for row in self.rows)
         return np.fromiter(flat, np.float64, size * len(self.rows)).reshape(-1, size)
+
+    @cached_property
+    def _keys(self) -> frozenset[str]:
+        """All that the rows may share with others."""
+        return frozenset(chain.from_iterable(row.shares.keys for row in self.rows if row.shares))
 
     @cached_property
     def _shares(self) -> Array:
