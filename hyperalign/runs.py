@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -29,6 +30,7 @@ __all__ = [
     "RunFolder",
     "journaling",
     "lock_person",
+    "prefix_folder",
     "read_cost",
     "remove_runs",
     "track_cost",
@@ -356,8 +358,13 @@ def _slug(user: str) -> str:
     return f"{readable}-{hashlib.sha256(user.encode()).hexdigest()[:8]}"
 
 
+def prefix_folder(user: str) -> Path:
+    """Where what a model read of a person's texts is kept, so that the next answer need not read them again."""
+    return data_folder() / "prefixes" / _slug(user)
+
+
 def remove_runs(user: str, *, record: str | None = None, root: Path | None = None) -> int:
-    """Delete a person's runs.
+    """Delete a person's runs, and what a model kept of their texts.
 
     Args:
         user: the person.
@@ -371,6 +378,9 @@ def remove_runs(user: str, *, record: str | None = None, root: Path | None = Non
         StorageError: a folder could not be deleted.
     """
     removed = 0
+    if root is None:
+        # They hold the person's texts, whichever record it is about.
+        shutil.rmtree(prefix_folder(user), ignore_errors=True)
     for asked in sorted((root or data_folder() / "runs").glob("*/run.json")):
         try:
             inputs = json.loads(asked.read_text(encoding="utf-8"))

@@ -27,6 +27,7 @@ from .strategies import strategy as find_strategy
 
 __all__ = [
     "MANNERS",
+    "MAX_COPIED",
     "MAX_TOKENS",
     "AnswerAsThePerson",
     "AnswerInManner",
@@ -38,6 +39,7 @@ __all__ = [
 
 MAX_TOKENS = 400
 MAX_COPIED = 12
+"""The longest run of words that an answer may share with a person's text."""
 _TRIES = 3
 _DRAFT_TEMPERATURE = 0.8
 _JUDGED_WORDS = 120

@@ -23,6 +23,7 @@ from .gguf_file import GGUFFile
 
 __all__ = [
     "BUILDER",
+    "Decoder",
     "body_and_head",
     "check_installed",
     "compile_graph",
@@ -59,7 +60,7 @@ def hidden_states(file: GGUFFile, layers: int) -> Any:
         ModelError: a tensor is missing, or quantized in a way that is not known.
     """
     library = openvino()
-    decoder = _Decoder(file, library, keeps_quantized=False)
+    decoder = Decoder(file, library, keeps_quantized=False)
     op = library.opset13
     ids = op.parameter([-1, -1], np.int64, "ids")
     hidden = decoder.embed(ids)
@@ -98,7 +99,7 @@ def log_probabilities(file: GGUFFile, *, keeps_quantized: bool, progress: Progre
         ModelError: a tensor is missing, or quantized in a way that is not known.
     """
     library = openvino()
-    decoder = _Decoder(file, library, keeps_quantized=keeps_quantized)
+    decoder = Decoder(file, library, keeps_quantized=keeps_quantized)
     op = library.opset13
     asked = _Asked(
         op.parameter([1, -1], np.int64, "ids"),
@@ -137,7 +138,7 @@ def body_and_head(model: Any) -> tuple[Any, Any]:
     return body, library.Model(outputs[_BODY_OUTPUTS:], inputs[_BODY_INPUTS:], "head")
 
 
-def compile_graph(model: Any, threads: int, *, is_exact: bool = False) -> Any:
+def compile_graph(model: Any, threads: int, *, is_exact: bool = False, is_rounded: bool = False) -> Any:
     """Compile a graph for this processor.
 
     It computes in bfloat16 where the processor has it, and in float32 elsewhere. With SmolLM2 bfloat16 is twice
@@ -147,6 +148,7 @@ def compile_graph(model: Any, threads: int, *, is_exact: bool = False) -> Any:
         model: the graph.
         threads: processor threads.
         is_exact: whether it computes in float32 everywhere. A logit of 16 to 32 in bfloat16 is a multiple of an eighth.
+        is_rounded: whether it multiplies in eight bits where its weights have as many: fastest for few tokens at once.
 
     Returns:
         An ``openvino.InferRequest``; one call at a time.
@@ -156,11 +158,14 @@ def compile_graph(model: Any, threads: int, *, is_exact: bool = False) -> Any:
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "bf16" if is_short and not is_exact else "f32",
+        "INFERENCE_PRECISION_HINT": "bf16" if is_short and not (is_exact or is_rounded) else "f32",
     }
     if is_exact:
         # As it comes it rounds what it multiplies with quantized weights to eight bits.
         settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "0"
+    if is_rounded:
+        # Keys and values of many tokens take longer to read than the weights: in eight bits half as long as in 16.
+        settings["KV_CACHE_PRECISION"] = "u8"
     return core.compile_model(model, "CPU", settings).create_infer_request()
 
 
@@ -200,8 +205,8 @@ class _Asked(NamedTuple):
     pairs: Any
 
 
-class _Decoder:
-    """Makes the parts of a decoder's graph.
+class Decoder:
+    """Makes the parts of a decoder's graph; each method adds operations and returns what they give.
 
     Args:
         file: where its weights are.
@@ -211,8 +216,8 @@ class _Decoder:
 
     def __init__(self, file: GGUFFile, library: Any, *, keeps_quantized: bool) -> None:
         self.op = library.opset13
-        self._library = library
-        self._file = file
+        self.library = library
+        self.file = file
         self._keeps_quantized = keeps_quantized
         self._heads, self._groups, self._size = file.heads, file.groups, file.head_size
         self._epsilon = float(file.value("attention.layer_norm_rms_epsilon"))
@@ -221,41 +226,41 @@ class _Decoder:
     def embed(self, ids: Any) -> Any:
         """Embeddings of tokens, shape (n, length, width)."""
         name = "token_embd.weight"
-        found = self._file.quantized(name) if self._keeps_quantized else None
+        found = self.file.quantized(name) if self._keeps_quantized else None
         if found is None:
-            return self._rows(self._file.weight(name).astype(np.float16), ids)
+            return self.rows(self.file.weight(name).astype(np.float16), ids)
         # Bytes: four bits can't be gathered.
-        numbers = self._rows(found.numbers, ids)
-        scales = self.op.unsqueeze(self._rows(found.scales.astype(np.float16), ids), self._integers(-1))
+        numbers = self.rows(found.numbers, ids)
+        scales = self.op.unsqueeze(self.rows(found.scales.astype(np.float16), ids), self.integers(-1))
         hidden = self.op.multiply(numbers, scales)
         if found.minima is not None:
-            minima = self.op.unsqueeze(self._rows(found.minima.astype(np.float16), ids), self._integers(-1))
+            minima = self.op.unsqueeze(self.rows(found.minima.astype(np.float16), ids), self.integers(-1))
             hidden = self.op.subtract(hidden, minima)
-        return self.op.reshape(hidden, self._integers([0, 0, self._file.width]), True)
+        return self.op.reshape(hidden, self.integers([0, 0, self.file.width]), True)
 
     def rotations(self, positions: Any) -> tuple[Any, Any]:
         """Cosine and sine of each position's rotary angles, each of shape (1, 1, length, size of a head)."""
-        base = float(self._file.value("rope.freq_base", _ROPE_BASE))
+        base = float(self.file.value("rope.freq_base", _ROPE_BASE))
         rates = base ** -(np.arange(0, self._size, 2) / self._size)
-        places = self.op.unsqueeze(self.op.convert(positions, "f32"), self._integers(1))
-        angles = self.op.multiply(places, self._numbers(np.tile(rates, 2)[np.newaxis]))
+        places = self.op.unsqueeze(self.op.convert(positions, "f32"), self.integers(1))
+        angles = self.op.multiply(places, self.numbers(np.tile(rates, 2)[np.newaxis]))
         cosine, sine = self.op.cos(angles), self.op.sin(angles)
-        return self.op.unsqueeze(cosine, self._integers([0, 1])), self.op.unsqueeze(sine, self._integers([0, 1]))
+        return self.op.unsqueeze(cosine, self.integers([0, 1])), self.op.unsqueeze(sine, self.integers([0, 1]))
 
     def layer(self, hidden: Any, rotations: tuple[Any, Any], index: int, attend: Attend) -> Any:
         """The residual stream after one more layer: attention, then the gated feed-forward network."""
         name = f"blk.{index}."
-        hidden = self.op.add(hidden, self._attention(self._norm(hidden, f"{name}attn_norm"), rotations, name, attend))
-        inner = self._norm(hidden, f"{name}ffn_norm")
-        gate = self.op.swish(self._linear(inner, f"{name}ffn_gate"))
-        gated = self.op.multiply(gate, self._linear(inner, f"{name}ffn_up"))
-        return self.op.add(hidden, self._linear(gated, f"{name}ffn_down"))
+        hidden = self.op.add(hidden, self._attention(self.norm(hidden, f"{name}attn_norm"), rotations, name, attend))
+        inner = self.norm(hidden, f"{name}ffn_norm")
+        gate = self.op.swish(self.linear(inner, f"{name}ffn_gate"))
+        gated = self.op.multiply(gate, self.linear(inner, f"{name}ffn_up"))
+        return self.op.add(hidden, self.linear(gated, f"{name}ffn_down"))
 
     def asked(self, states: Any, pairs: Any) -> Any:
         """Log-probabilities of tokens by states after the last layer; see ``log_probabilities``."""
-        zero, one, last = (self._integers(number) for number in (0, 1, -1))
-        name = "output" if "output.weight" in self._file else "token_embd"
-        logits = self.op.squeeze(self._linear(self._norm(states, "output_norm"), name), zero)
+        zero, one, last = (self.integers(number) for number in (0, 1, -1))
+        name = "output" if "output.weight" in self.file else "token_embd"
+        logits = self.op.squeeze(self.linear(self.norm(states, "output_norm"), name), zero)
         top = self.op.reduce_max(logits, last, True)
         total = self.op.log(self.op.reduce_sum(self.op.exp(self.op.subtract(logits, top)), last, True))
         of_row = self.op.squeeze(self.op.add(total, top), one)
@@ -266,58 +271,56 @@ class _Decoder:
         """Keys or values for every head: in grouped-query attention some heads share them (Ainslie et al., 2023)."""
         if self._heads == self._groups:
             return groups
-        shape = self._integers([1, 1, self._heads // self._groups, 1, 1])
-        repeated = self.op.broadcast(
-            self.op.unsqueeze(groups, self._integers(2)), shape, broadcast_spec="BIDIRECTIONAL"
-        )
-        return self.op.reshape(repeated, self._integers([0, self._heads, -1, self._size]), True)
+        shape = self.integers([1, 1, self._heads // self._groups, 1, 1])
+        repeated = self.op.broadcast(self.op.unsqueeze(groups, self.integers(2)), shape, broadcast_spec="BIDIRECTIONAL")
+        return self.op.reshape(repeated, self.integers([0, self._heads, -1, self._size]), True)
 
-    def _norm(self, hidden: Any, name: str) -> Any:
+    def norm(self, hidden: Any, name: str) -> Any:
         """Root-mean-square normalization with learned scales."""
-        square = self.op.reduce_mean(self.op.power(hidden, self._numbers(2)), self._integers([-1]), True)
-        root = self.op.sqrt(self.op.add(square, self._numbers(self._epsilon)))
-        scaled = self.op.multiply(hidden, self.op.divide(self._numbers(1), root))
-        return self.op.multiply(scaled, self._numbers(self._file.weight(f"{name}.weight").reshape(1, 1, -1)))
+        square = self.op.reduce_mean(self.op.power(hidden, self.numbers(2)), self.integers([-1]), True)
+        root = self.op.sqrt(self.op.add(square, self.numbers(self._epsilon)))
+        scaled = self.op.multiply(hidden, self.op.divide(self.numbers(1), root))
+        return self.op.multiply(scaled, self.numbers(self.file.weight(f"{name}.weight").reshape(1, 1, -1)))
 
     def _attention(self, hidden: Any, rotations: tuple[Any, Any], name: str, attend: Attend) -> Any:
-        query = self._linear(hidden, f"{name}attn_q", turned=self._heads)
-        key = self._linear(hidden, f"{name}attn_k", turned=self._groups)
-        value = self._linear(hidden, f"{name}attn_v")
+        query = self.linear(hidden, f"{name}attn_q", turned=self._heads)
+        key = self.linear(hidden, f"{name}attn_k", turned=self._groups)
+        value = self.linear(hidden, f"{name}attn_v")
         mixed = attend(
             self._turn(self._split(query, self._heads), rotations),
             self._turn(self._split(key, self._groups), rotations),
             self._split(value, self._groups),
         )
-        joined = self.op.transpose(mixed, self._integers([0, 2, 1, 3]))
-        joined = self.op.reshape(joined, self._integers([0, 0, self._heads * self._size]), True)
-        return self._linear(joined, f"{name}attn_output")
+        joined = self.op.transpose(mixed, self.integers([0, 2, 1, 3]))
+        joined = self.op.reshape(joined, self.integers([0, 0, self._heads * self._size]), True)
+        return self.linear(joined, f"{name}attn_output")
 
-    def _linear(self, hidden: Any, name: str, *, turned: int = 0) -> Any:
+    def linear(self, hidden: Any, name: str, *, turned: int = 0) -> Any:
         """A linear map; ``turned`` is the number of heads that are rotated afterwards."""
-        found = self._file.quantized(f"{name}.weight") if self._keeps_quantized else None
+        found = self.file.quantized(f"{name}.weight") if self._keeps_quantized else None
         if found is None:
             # OpenVINO keeps weights of 16 bits as they are, and computes in its own precision.
-            weight = self._in_halves(self._file.weight(f"{name}.weight"), turned).astype(np.float16)
+            weight = self.in_halves(self.file.weight(f"{name}.weight"), turned).astype(np.float16)
             mapped = self.op.matmul(hidden, self.op.convert(self.op.constant(weight), "f32"), False, True)
         else:
             mapped = self._quantized(hidden, found, turned)
-        if f"{name}.bias" not in self._file:
+        if f"{name}.bias" not in self.file:
             return mapped
-        bias = self._in_halves(self._file.weight(f"{name}.bias"), turned)
-        return self.op.add(mapped, self._numbers(bias.reshape(1, 1, -1)))
+        bias = self.in_halves(self.file.weight(f"{name}.bias"), turned)
+        return self.op.add(mapped, self.numbers(bias.reshape(1, 1, -1)))
 
     def _quantized(self, hidden: Any, found: Quantized, turned: int) -> Any:
         """A product with whole numbers in groups of like scale, less that of the groups' minima."""
         outputs, groups, size = found.numbers.shape
-        numbers = self._in_halves(found.numbers, turned)
+        numbers = self.in_halves(found.numbers, turned)
         constant = self._four_bits(numbers) if found.is_half else self.op.constant(numbers)
-        scales = self.op.constant(self._in_halves(found.scales, turned).astype(np.float16)[..., np.newaxis])
+        scales = self.op.constant(self.in_halves(found.scales, turned).astype(np.float16)[..., np.newaxis])
         weight = self.op.multiply(self.op.convert(constant, "f16"), scales)
-        weight = self.op.convert(self.op.reshape(weight, self._integers([outputs, groups * size]), False), "f32")
+        weight = self.op.convert(self.op.reshape(weight, self.integers([outputs, groups * size]), False), "f32")
         mapped = self.op.matmul(hidden, weight, False, True)
         if found.minima is None:
             return mapped
-        minima = self.op.constant(self._in_halves(found.minima, turned).astype(np.float16))
+        minima = self.op.constant(self.in_halves(found.minima, turned).astype(np.float16))
         less = self.op.matmul(self._group_sums(hidden, groups, size), self.op.convert(minima, "f32"), False, True)
         return self.op.subtract(mapped, less)
 
@@ -325,39 +328,42 @@ class _Decoder:
         """Sums over groups of a state's numbers, shape (n, length, groups); the same for all products with a state."""
         key = hidden.get_name(), size
         if key not in self._sums:
-            apart = self.op.reshape(hidden, self._integers([0, 0, groups, size]), True)
-            self._sums[key] = self.op.reduce_sum(apart, self._integers([-1]), False)
+            apart = self.op.reshape(hidden, self.integers([0, 0, groups, size]), True)
+            self._sums[key] = self.op.reduce_sum(apart, self.integers([-1]), False)
         return self._sums[key]
 
     def _four_bits(self, numbers: NDArray[np.int8]) -> Any:
         packed = numbers.view(np.uint8)
-        tensor = self._library.Tensor(self._library.Type.u4, self._library.Shape(list(numbers.shape)))
+        tensor = self.library.Tensor(self.library.Type.u4, self.library.Shape(list(numbers.shape)))
         tensor.data.reshape(-1)[:] = (packed[..., 0::2] | (packed[..., 1::2] << 4)).reshape(-1)
-        return self._library.op.Constant(tensor)
+        return self.library.op.Constant(tensor)
 
-    def _rows(self, table: NDArray[Any], ids: Any) -> Any:
-        return self.op.convert(self.op.gather(self.op.constant(table), ids, self._integers(0)), "f32")
+    def rows(self, table: NDArray[Any], ids: Any) -> Any:
+        """Rows of a table."""
+        return self.op.convert(self.op.gather(self.op.constant(table), ids, self.integers(0)), "f32")
 
-    def _in_halves(self, weight: NDArray[Any], heads: int) -> NDArray[Any]:
+    def in_halves(self, weight: NDArray[Any], heads: int) -> NDArray[Any]:
         """Rows with the two halves of a head's rotations apart: files of the kind ``llama`` have them in pairs."""
-        if not heads or self._file.architecture != "llama":
+        if not heads or self.file.architecture != "llama":
             return weight
         paired = weight.reshape(heads, self._size // 2, 2, -1)
         return np.ascontiguousarray(paired.swapaxes(1, 2).reshape(weight.shape))
 
     def _split(self, hidden: Any, heads: int) -> Any:
-        apart = self.op.reshape(hidden, self._integers([0, 0, heads, self._size]), True)
-        return self.op.transpose(apart, self._integers([0, 2, 1, 3]))
+        apart = self.op.reshape(hidden, self.integers([0, 0, heads, self._size]), True)
+        return self.op.transpose(apart, self.integers([0, 2, 1, 3]))
 
     def _turn(self, heads: Any, rotations: tuple[Any, Any]) -> Any:
         """Rotary position embedding (Su et al., 2021)."""
         cosine, sine = rotations
-        first, second = self.op.split(heads, self._integers(-1), 2).outputs()
-        across = self.op.concat([self.op.multiply(second, self._numbers(-1)), first], -1)
+        first, second = self.op.split(heads, self.integers(-1), 2).outputs()
+        across = self.op.concat([self.op.multiply(second, self.numbers(-1)), first], -1)
         return self.op.add(self.op.multiply(heads, cosine), self.op.multiply(across, sine))
 
-    def _integers(self, values: Any) -> Any:
+    def integers(self, values: Any) -> Any:
+        """A constant of whole numbers."""
         return self.op.constant(np.asarray(values, np.int64))
 
-    def _numbers(self, values: Any) -> Any:
+    def numbers(self, values: Any) -> Any:
+        """A constant of 32-bit numbers."""
         return self.op.constant(np.asarray(values, np.float32))

@@ -21,22 +21,23 @@ from .gguf_graph import BUILDER, openvino
 __all__ = ["remove_graphs", "stored_graph"]
 
 # A graph is about as large as its GGUF file, and half as large again.
-_KEPT = 2
+_KEPT = 3
 _SPARE = 3
 _NAME = "graph.xml"
 _UNFINISHED = ".new-"
 _HASH_CHARACTERS = 16
 
 
-def stored_graph(path: Path, sha256: str, build: Callable[[], Any]) -> Any:
+def stored_graph(path: Path, sha256: str, build: Callable[[], Any], kind: str = "") -> Any:
     """A model's graph, from the cache folder, where it is put unless the disk has no room for it.
 
-    Processes that need the same one at once wait for the first to make it. Beside it the one that was used last stays.
+    Processes that need the same one at once wait for the first to make it. Beside it the two that were used last stay.
 
     Args:
         path: the model's GGUF file.
         sha256: of that file.
         build: makes the graph.
+        kind: tells graphs of one file apart.
 
     Returns:
         An ``openvino.Model``.
@@ -46,7 +47,7 @@ def stored_graph(path: Path, sha256: str, build: Callable[[], Any]) -> Any:
     """
     library = openvino()
     version = "-".join(str(library.__version__).split("-")[:2])
-    folder = _folder() / f"{sha256[:_HASH_CHARACTERS]}-{version}-{BUILDER}"
+    folder = _folder() / "-".join(filter(None, (sha256[:_HASH_CHARACTERS], kind, version, str(BUILDER))))
     try:
         make_private_folder(_folder())
         with FileLock(_folder() / "lock", mode=0o600):

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 
 from hyperalign.errors import InputError
 from hyperalign.profile import Profile
-from hyperalign.records import Sample
+from hyperalign.programs.text_reward import mask_topic
+from hyperalign.records import Record, Sample
 from hyperalign.style import STANDS_APART, distance, measure
-from hyperalign.style.parsed import load_function_words
 
 from ..cases import Case, Task, WritingTask
 from ..conditions import FEW_SHOT, NONE, WRONG_USER
@@ -36,7 +37,6 @@ __all__ = [
     "TopicSimilarity",
     "authorship_metrics_for",
     "cut",
-    "mask_topic",
     "nearness",
     "style_distance",
     "win_rate",
@@ -99,7 +99,6 @@ def _matched_words(text: str) -> list[tuple[str, re.Match[str]]]:
 Family = Literal["style", "characters"]
 FAMILIES: tuple[Family, ...] = ("style", "characters")
 
-_TOKEN = re.compile(r"\n{2,}|\w+(?:['’]\w+)*|[^\w\s]")
 _LEAST_TEXTS = 2
 
 
@@ -177,23 +176,6 @@ def cut(text: str, words: int) -> str:
             return text[:end]
         end = match.end()
     return text
-
-
-def mask_topic(text: str) -> str:
-    """Mask all but function words and punctuation: numbers by ``9``, names by ``C``, other words by ``w``."""
-    known = load_function_words()
-    return " ".join(_shape(token, known) for token in _TOKEN.findall(text))
-
-
-def _shape(token: str, known: frozenset[str]) -> str:
-    word = token.lower().replace("’", "'")
-    if token.isspace():
-        return "¶"
-    if word in known or not any(letter.isalnum() for letter in token):
-        return word
-    if any(letter.isdigit() for letter in token):
-        return "9"
-    return "C" if token[0].isupper() else "w"
 
 
 class TopicSimilarity:
@@ -311,12 +293,13 @@ class AuthorshipMetrics:
         }
 
 
-def authorship_metrics_for(task: Task, cases: Sequence[Case]) -> AuthorshipMetrics | None:
+def authorship_metrics_for(task: Task, cases: Sequence[Case], shown: Sequence[Record] = ()) -> AuthorshipMetrics | None:
     """Metrics trained for a task; None for tasks that are not writing.
 
     Args:
         task: whose authors are told apart.
         cases: of the run.
+        shown: records of other people that writing saw, besides those of the cases; no judge is trained on them.
 
     Raises:
         InputError: the task has no texts to train on, or too few.
@@ -328,15 +311,16 @@ def authorship_metrics_for(task: Task, cases: Sequence[Case]) -> AuthorshipMetri
             f"The writing task '{task.name}' has no texts to train authorship metrics on.",
             remedy="Add a method texts() that returns texts by user.",
         )
-    return AuthorshipMetrics.train(_texts(task, cases))
+    return AuthorshipMetrics.train(_texts(task, cases, shown))
 
 
-def _texts(task: WritingTask, cases: Sequence[Case]) -> dict[str, list[str]]:
-    """Texts of the task's authors that no profile is fitted on; all of an author's texts where those are too few.
+def _texts(task: WritingTask, cases: Sequence[Case], others: Sequence[Record]) -> dict[str, list[str]]:
+    """Texts of the task's authors that nothing is fitted on; all of an author's texts where those are too few.
 
     In the latter case copying pays, which ``copied_words`` shows.
     """
-    shown = {record.text for case in cases for record in case.records if isinstance(record, Sample)}
+    seen = chain(others, *(case.records for case in cases))
+    shown = {record.text for record in seen if isinstance(record, Sample)}
     unshown = {author: [text for text in theirs if text not in shown] for author, theirs in task.texts().items()}
     return {
         author: rest if len(rest) >= _ENOUGH_TEXTS else list(task.texts()[author]) for author, rest in unshown.items()

@@ -30,6 +30,7 @@ from .distill import distill
 from .doctor import doctor
 from .eval import compare, eval_
 from .fit import fit
+from .guided import rewrite
 from .terminal import echo
 from .update import update
 
@@ -65,6 +66,7 @@ app.command()(demo)
 app.command()(fit)
 app.command()(update)
 app.command()(generate)
+app.command()(rewrite)
 app.command()(judge)
 app.command()(deliberate)
 app.command()(audit)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .guided import Level, generate_guided, read_records_of
 from .options import (
     DEFAULT_OPTIONS,
     EncoderOption,
@@ -42,7 +43,17 @@ def generate(
             help="How the profile conditions the model: none, few-shot, hypotheses, directions, persona or verified.",
         ),
     ] = "verified",
-    best_of: Annotated[int, typer.Option("--best-of", min=1, help="Number of drafts to choose the answer from.")] = 1,
+    best_of: Annotated[
+        int, typer.Option("--best-of", min=1, help="Number of drafts to choose the answer from, at effort low.")
+    ] = 1,
+    effort: Annotated[
+        Level | None,
+        typer.Option(
+            "--effort",
+            help="low only tells the model; medium and high steer it, by at most 4 and 8 times the tokens. Default: "
+            "high for a local model and medium for others, if the user's texts or choices are known.",
+        ),
+    ] = None,
     models: ModelOptions = DEFAULT_OPTIONS,
     encoder: EncoderOption = None,
     scorer: ScorerOption = None,
@@ -71,6 +82,14 @@ def generate(
     person = read_person(user, profile, store)
     if person is None:
         chosen = find_strategy("none")
+    told = best_of > 1 or optimized or strategy == "none" or effort == "low"
+    if person is not None and not told:
+        records = read_records_of(user, person, store)
+        if effort or records or person.reward:
+            level: Level = effort or ("high" if models.model.startswith("local:") else "medium")
+            settings: dict[str, Any] = {"models": models, "encoder": encoder, "store": store, "as_json": as_json}
+            generate_guided(prompt, person, records, level, strategy=strategy, **settings)
+            return
     budget = models.new_budget()
     with reporter(quiet=as_json) as report, budget.step("generate"):
         reward = person.reward if person and best_of > 1 else None

@@ -15,9 +15,9 @@ from hyperalign.evals.metrics.authorship import (
     BurrowsDelta,
     Family,
     cut,
-    mask_topic,
     style_distance,
 )
+from hyperalign.programs.text_reward import mask_topic
 from hyperalign.population import ShippedPopulation
 from hyperalign.profile import Measurement, Profile
 from hyperalign.records import Sample, own_text

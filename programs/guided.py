@@ -1,0 +1,385 @@
+"""Guided writing: answers that a reward of the person's texts steers while they are written, or chooses and revises.
+
+Where answers can be continued, this is controlled decoding by blocks (Mudgal et al., 2024): no weights change, and the
+reward need not see the model. A hosted model writes drafts and one revision instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import dspy
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperalign.concurrency import concurrency_of
+from hyperalign.errors import InputError, ModelOutputError, check_counts
+from hyperalign.population import Population, ShippedPopulation, choose_reference_records
+from hyperalign.profile import Profile
+from hyperalign.records import Edit, Record, Sample, own_text, to_sample
+from hyperalign.scores import Message
+from hyperalign.style import STANDS_APART, distance, measure
+from hyperalign.style.claims import say
+from hyperalign.style.reference import load_reference
+
+from .adapters import PlainAdapter
+from .decoding import TextsReward, Writer, pick, write_guided
+from .generate import MAX_TOKENS, AnswerAsThePerson, writing_settings
+from .program import Call, Compute, Parallel, Program, Steps, resolve_model, run_steps
+from .reward import Encoder, Reward
+from .strategies import Strategy
+from .strategies import strategy as find_strategy
+from .text_reward import TextReward
+
+__all__ = ["EFFORTS", "REWRITE", "Effort", "GuidedGenerate", "Moved", "find_differences", "word_cosine"]
+
+Effort = Literal["low", "medium", "high"]
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
+"""What is spent on an answer: ``low`` tells the model once; ``medium`` and ``high`` are steered."""
+
+REWRITE = "Rewrite this text in your own manner. Keep everything that it says:\n\n{draft}"
+"""Asks for a rewrite; also stands before a person's corrections."""
+
+_SHOWN_WORDS = 2400
+_OTHERS = 24
+_DRAFTS: Mapping[Effort, int] = {"low": 1, "medium": 2, "high": 5}
+_WAYS: Mapping[Effort, int] = {"low": 1, "medium": 3, "high": 6}
+_DRAFT_TEMPERATURE = 0.8
+_TOLD_DIFFERENCES = 4
+_SAME_CONTENT = 0.35
+"""The least cosine of a revision's words with its draft's at which it still says the same."""
+
+
+_KEPT_SHARE = 0.85
+
+
+class ReviseAsThePerson(dspy.Signature):
+    """Rewrite your last answer. Keep everything that it says and answers; change its manner alone, as told. Write the
+    new answer and nothing else."""
+
+    turns: list[dict[str, str]] = dspy.InputField(desc="the conversation with the draft as its last turn")
+    differences: list[str] = dspy.InputField(desc="how the person writes, where the draft differs")
+    answer: str = dspy.OutputField(desc="the new answer")
+
+
+def _render_revision(inputs: Mapping[str, Any]) -> list[Message]:
+    asked = "\n".join(f"- {each}" for each in inputs["differences"])
+    told: Message = {
+        "role": "user",
+        "content": f"Write that again. Keep all that it says, and write as this person does:\n{asked}",
+    }
+    turns = [*inputs["turns"], told]
+    return turns if turns[0]["role"] == "system" else [{"role": "system", "content": ""}, *turns]
+
+
+class _Asked(NamedTuple):
+    """A prompt, the conversation that asks it for the person, their texts that this shows, and the draft to rewrite."""
+
+    prompt: str
+    turns: list[Message]
+    own: list[str]
+    draft: str | None
+
+
+class Moved(NamedTuple):
+    """A measured feature of style that steering moved.
+
+    Attributes:
+        feature: its name.
+        bare: its value in the bare model's answer.
+        answer: in the answer.
+        person: in the person's texts.
+    """
+
+    feature: str
+    bare: float
+    answer: float
+    person: float
+
+
+class GuidedGenerate(Program):
+    """Answers prompts as a person would, steered by a reward of what they wrote or chose.
+
+    Texts of the person are shown whole, the most telling ones first, before the prompt; then the answer is written
+    block by block (with a ``writer``), or chosen among drafts and revised once, told in measured differences.
+
+    Args:
+        effort: ``low`` only tells the model; ``medium`` writes at most four times the answer's tokens, ``high`` eight.
+        strategy: how the profile is put before the model, by name or your own.
+        writer: continues answers of the same model; None for one that can't, such as a hosted one.
+        population: other people, from whose texts the person's are told.
+        encoder: the one that the profile's reward was learned with, if it was learned with one.
+        max_words: the most words to spend on the person.
+        max_tokens: the length limit of an answer.
+        kept: a folder of the person's for what the writer read of their texts; None keeps nothing on disk.
+        seed: of all sampling.
+
+    Raises:
+        InputError: there is no such strategy or effort, or a number is below 1.
+    """
+
+    def __init__(
+        self,
+        effort: Effort = "high",
+        *,
+        strategy: str | Strategy = "verified",
+        writer: Writer | None = None,
+        population: Population | None = None,
+        encoder: Encoder | None = None,
+        max_words: int = _SHOWN_WORDS,
+        max_tokens: int = MAX_TOKENS,
+        kept: Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_counts(max_words=max_words, max_tokens=max_tokens)
+        if effort not in EFFORTS:
+            raise InputError(f"There is no effort {effort!r}.", remedy=f"Choose one of: {', '.join(EFFORTS)}.")
+        self.answer = dspy.Predict(AnswerAsThePerson)
+        self.revise = dspy.Predict(ReviseAsThePerson)
+        self._effort: Effort = effort
+        self._strategy = find_strategy(strategy)
+        self._writer = writer
+        self._population = population or ShippedPopulation()
+        self._encoder = encoder
+        self._max_words = max_words
+        self._max_tokens = max_tokens
+        self._kept = kept
+        self._seed = seed
+
+    def forward(
+        self,
+        prompt: str,
+        profile: Profile,
+        records: Sequence[Record] = (),
+        told: Callable[[str], None] | None = None,
+        draft: str | None = None,
+    ) -> dspy.Prediction:
+        """Answer one prompt.
+
+        Args:
+            prompt: what to answer.
+            profile: for whom.
+            records: the person's; the texts among them guide, and are shown whole.
+            told: called with each block as it is written.
+            draft: a text whose content the answer keeps. Whole answers are then compared, and of those only such as
+                say nearly as much of it as the best does.
+
+        Returns:
+            ``answer`` (text), ``bare`` (the model's own answer), ``rewards`` (of both, in nats; None where the profile
+            and the records tell nothing), ``own`` (a ``TextRange``, None without texts), ``distances`` (of both, in
+            spreads of the person's measured style), ``moved`` (a list of ``Moved``), ``revised`` and ``tokens``
+            (written in all, where a writer counts them).
+
+        Raises:
+            InputError: neither the profile nor the records say anything that could steer.
+        """
+        return run_steps(self._steps(prompt, profile, records, told, draft))
+
+    def _steps(
+        self,
+        prompt: str,
+        profile: Profile,
+        records: Sequence[Record] = (),
+        told: Callable[[str], None] | None = None,
+        draft: str | None = None,
+    ) -> Steps[dspy.Prediction]:
+        written = [record for record in records if isinstance(record, Sample | Edit)]
+        texts = [_to_text(record) for record in written]
+        text_reward = yield Compute(lambda: self._learn(profile.user, written))
+        reward = self._choose_reward(prompt, profile, text_reward)
+        chooses = reward if reward is None or draft is None else _keeping(reward, draft)
+        shown = yield Compute(lambda: self._show(profile, texts, text_reward))
+        asked = _Asked(prompt, self._turns(shown, prompt), [each.text for each in shown.examples], draft)
+        if self._writer is not None:
+            writer = self._writer
+            found = yield Compute(lambda: self._write(writer, asked, chooses, told))
+        else:
+            found = yield from self._draft(asked, chooses, profile)
+        bare, answer, revised, tokens = found
+        values = None if reward is None else [float(each) for each in reward([answer, bare])]
+        return dspy.Prediction(
+            answer=answer,
+            bare=bare,
+            rewards=values,
+            own=text_reward.own_range() if text_reward is not None else None,
+            distances=[_distance(profile, each) for each in (answer, bare)],
+            moved=_find_moved(profile, bare, answer),
+            revised=revised,
+            tokens=tokens,
+            strategy=self._strategy.name,
+        )
+
+    def _learn(self, user: str, written: Sequence[Record]) -> TextReward | None:
+        if not written:
+            return None
+        others = choose_reference_records(self._population, user, written, _OTHERS)
+        theirs = [own_text(record) for record in others]
+        return TextReward([own_text(record) for record in written], theirs) if theirs else None
+
+    def _choose_reward(self, prompt: str, profile: Profile, texts: TextReward | None) -> TextsReward | None:
+        if texts is not None:
+            return texts.score
+        if profile.reward is not None:
+            known = Reward.from_profile(profile.reward, encoder=self._encoder)
+            return lambda answers: known.score(prompt, list(answers))
+        return None
+
+    def _show(self, profile: Profile, texts: Sequence[Sample], reward: TextReward | None) -> Profile:
+        """The profile with the person's texts as its examples, the most telling ones first."""
+        if not texts or reward is None:
+            return profile
+        values = reward.score_own()
+        ranked = sorted(range(len(texts)), key=lambda index: -values[index])
+        return profile.model_copy(update={"examples": [texts[index] for index in ranked]})
+
+    def _turns(self, profile: Profile, prompt: str) -> list[Message]:
+        turns = self._strategy.condition(profile, prompt, self._max_words)
+        sent = PlainAdapter(lambda _: turns).format(self.answer.signature, self.answer.demos, {"prompt": prompt})
+        return [{"role": turn["role"], "content": turn["content"]} for turn in sent]
+
+    def _write(
+        self, writer: Writer, asked: _Asked, reward: TextsReward | None, told: Callable[[str], None] | None
+    ) -> tuple[str, str, bool, int]:
+        length: dict[str, Any] = {"max_tokens": self._max_tokens}
+        alone: list[Message] = [{"role": "user", "content": asked.prompt}]
+        constant = _no_reward
+        bare = write_guided(
+            writer.open(alone, seed=self._seed), constant, count=1, block=self._max_tokens, temperature=0, **length
+        )
+        count = _WAYS[self._effort] if reward is not None else 1
+        session = writer.open(asked.turns, kept=self._kept, seed=self._seed)
+        settings: dict[str, Any] = {"temperature": _DRAFT_TEMPERATURE} if count > 1 else {"temperature": 0}
+        if asked.draft is not None:
+            settings["block"] = self._max_tokens
+        found = write_guided(session, reward or constant, count=count, own=asked.own, told=told, **settings, **length)
+        return bare.text, found.text, False, bare.tokens + found.tokens
+
+    def _draft(self, asked: _Asked, reward: TextsReward | None, profile: Profile) -> Steps[tuple[str, str, bool, int]]:
+        """Drafts of a model that can't be continued, the best by the reward, and one revision of it."""
+        lm = resolve_model(self.answer)
+        count = _DRAFTS[self._effort] if reward is not None else 1
+        alone: list[Message] = [{"role": "user", "content": asked.prompt}]
+        calls = [
+            self._ask(asked.prompt, alone, 0),
+            *(self._ask(asked.prompt, asked.turns, number) for number in range(count)),
+        ]
+        found: list[str | ModelOutputError] = yield Parallel([_or_error(each) for each in calls], concurrency_of(lm))
+        bare, *written = found
+        drafts = [each for each in written if isinstance(each, str)]
+        if isinstance(bare, ModelOutputError) or not drafts:
+            raise next(each for each in found if isinstance(each, ModelOutputError))
+        if reward is None:
+            return bare, drafts[0], False, 0
+        best = yield Compute(lambda: pick(drafts, reward, asked.own))
+        differences = find_differences(profile, drafts[best])
+        if self._effort == "low" or not differences:
+            return bare, drafts[best], False, 0
+        draft: Message = {"role": "assistant", "content": drafts[best]}
+        revised = yield from _or_error(self._revise([*asked.turns, draft], differences))
+        if isinstance(revised, ModelOutputError) or word_cosine(revised, drafts[best]) < _SAME_CONTENT:
+            return bare, drafts[best], False, 0
+        is_better = yield Compute(lambda: pick([drafts[best], revised], reward, asked.own) == 1)
+        return bare, revised if is_better else drafts[best], is_better, 0
+
+    def _ask(self, prompt: str, turns: Sequence[Message], number: int) -> Steps[str]:
+        config = writing_settings(resolve_model(self.answer), self._max_tokens)
+        if number:
+            config |= {"temperature": _DRAFT_TEMPERATURE, "seed": self._seed + number}
+        settings = {"adapter": PlainAdapter(lambda _: turns), "send_stream": None}
+        said = yield Call(self.answer, {"prompt": prompt, "profile": None, "config": config}, settings)
+        return str(said.answer)
+
+    def _revise(self, turns: Sequence[Message], differences: Sequence[str]) -> Steps[str]:
+        config = writing_settings(resolve_model(self.revise), self._max_tokens)
+        settings = {"adapter": PlainAdapter(_render_revision), "send_stream": None}
+        inputs = {"turns": list(turns), "differences": list(differences), "config": config}
+        said = yield Call(self.revise, inputs, settings)
+        return str(said.answer)
+
+
+def _no_reward(texts: Sequence[str]) -> NDArray[np.float64]:
+    return np.zeros(len(texts))
+
+
+def _keeping(reward: TextsReward, draft: str) -> TextsReward:
+    """The reward of those rewrites that say nearly as much of a draft as the one that says most."""
+
+    def values(texts: Sequence[str]) -> NDArray[np.float64]:
+        kept = np.array([word_cosine(text, draft) for text in texts])
+        return np.asarray(reward(texts) - 1e3 * (kept < _KEPT_SHARE * kept.max()), np.float64)
+
+    return values
+
+
+def _to_text(record: Record) -> Sample:
+    """A text or a correction as an example to show: a correction is the answer to being asked for it."""
+    if isinstance(record, Edit):
+        return to_sample(record).model_copy(update={"prompt": REWRITE.format(draft=record.draft)})
+    return to_sample(record)
+
+
+def _or_error(steps: Steps[str]) -> Steps[str | ModelOutputError]:
+    try:
+        return (yield from steps)
+    except ModelOutputError as error:
+        return error
+
+
+def _person_style(profile: Profile) -> dict[str, float | None]:
+    return {name: item.value for name, item in profile.style.items() if abs(item.z) >= STANDS_APART}
+
+
+def _distance(profile: Profile, text: str) -> float:
+    person = _person_style(profile)
+    return distance(measure(text), person, names=list(person))
+
+
+def find_differences(profile: Profile, text: str) -> list[str]:
+    """How the person writes where a text is furthest from it, in sentences with both figures.
+
+    Args:
+        profile: the person, with measured style.
+        text: a draft.
+
+    Returns:
+        At most four, the largest first.
+    """
+    found = measure(text)
+    gaps = []
+    for name, value in _person_style(profile).items():
+        here = found.get(name)
+        gap = 0.0 if here is None or value is None else distance({name: here}, {name: value}, names=[name])
+        if value is not None and here is not None and gap >= 1:
+            sentence = say(name, 1 if value > here else -1, value, here, than="what you wrote")
+            gaps.append((gap, sentence))
+    return [sentence for _, sentence in sorted(gaps, key=lambda each: -each[0])[:_TOLD_DIFFERENCES]]
+
+
+def _find_moved(profile: Profile, bare: str, answer: str) -> list[Moved]:
+    """Features that the answer has nearer to the person than the bare model's has, the most moved first."""
+    before, after = measure(bare), measure(answer)
+    found = []
+    for name, value in _person_style(profile).items():
+        was, here = before.get(name), after.get(name)
+        if value is None or was is None or here is None:
+            continue
+        gain = (abs(was - value) - abs(here - value)) / load_reference().spread(name)[1]
+        if gain > 0:
+            found.append((gain, Moved(name, was, here, value)))
+    return [moved for _, moved in sorted(found, key=lambda each: -each[0])]
+
+
+def word_cosine(left: str, right: str) -> float:
+    """The cosine of two texts' counts of words that are no function words; 0.0 if one has none."""
+    from collections import Counter
+
+    from hyperalign.style.parsed import load_function_words, words_of
+
+    known = load_function_words()
+    counts = [Counter(word for word in words_of(text.lower()) if word not in known) for text in (left, right)]
+    dot = sum(count * counts[1][word] for word, count in counts[0].items())
+    norms = [sum(count**2 for count in each.values()) ** 0.5 for each in counts]
+    return dot / (norms[0] * norms[1]) if all(norms) else 0.0
