@@ -56,7 +56,10 @@ class WritingSession(Protocol):
         ...
 
     def branch(self, count: int, tokens: int, *, temperature: float = 0.8) -> list[Branch]:
-        """Several ways to go on, each of at most ``tokens`` tokens; the answer stays as it is until ``keep``."""
+        """Several ways to go on, each of at most ``tokens`` tokens; the answer stays as it is until ``keep``.
+
+        Of several the first is the most probable one, as far as the model allows it.
+        """
         ...
 
     def keep(self, index: int) -> None:

@@ -214,9 +214,9 @@ class _Answer:
         """Several ways to go on, each of at most ``tokens`` tokens; the answer stays as it is until ``keep``.
 
         Args:
-            count: how many.
+            count: how many; the first of several is the most probable one, the others are drawn.
             tokens: how long each is, at most.
-            temperature: of sampling; 0 takes the most probable token.
+            temperature: of what is drawn; 0 takes the most probable token.
         """
         check_counts(count=count, tokens=tokens)
         writer, began = self._writer, time.perf_counter()
@@ -232,8 +232,10 @@ class _Answer:
             ended = [False] * count
             logits = np.repeat(self._logits[np.newaxis], count, axis=0)
             sources = np.full(count, self._source, np.int32)
+            # The first way is the most probable one: what is drawn must be better than that.
+            heats = [0.0 if row == 0 and count > 1 else temperature for row in range(count)]
             for step in range(tokens):
-                drawn = [self._pick(row, temperature) for row in logits]
+                drawn = [self._pick(row, heat) for row, heat in zip(logits, heats, strict=True)]
                 for row, token in enumerate(drawn):
                     ended[row] = ended[row] or token in writer._ends
                     if not ended[row]:
