@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from hyperalign.profile import EXAMPLE_ID, SPACE_ID, Evidence, Hypothesis
@@ -23,15 +23,16 @@ from hyperalign.records import (
     to_sample,
 )
 from hyperalign.space import Dimension, Space, load_space
-from hyperalign.style import StyleClaim, find_claims, find_shifts
+from hyperalign.style import Features, StyleClaim, find_claims, find_shifts, measure
 from hyperalign.text import excerpt, plain_form, sentences
 
-from .scope import touches
+from .scope import SubjectIndex
 from .selection import Rules
 
 __all__ = [
     "MAX_TESTED",
     "SHOWN_RECORDS",
+    "STATEMENT_RECORDS",
     "TESTED_RECORDS",
     "Candidate",
     "count_half",
@@ -50,12 +51,19 @@ __all__ = [
 SHOWN_RECORDS = 6
 """How many of the person's records the model sees when it proposes hypotheses."""
 
+STATEMENT_RECORDS = 500
+"""How many of the newest texts, and of the newest choices, statements rest on: more would hardly change what a test
+says, and would all have to be read once more. The reward is learned from all records."""
+
 TESTED_RECORDS = 11
 """How many of the person's records a model reads to test statements, by default: with six of other people's, a fit
 takes at most 40 calls of a hosted model."""
 
 MAX_TESTED = 12
 """Statements that a model tests, at most; what is measured costs nothing, and is tested beside."""
+
+QUOTED_RECORDS = 50
+"""The newest records, of which a measured statement is quoted."""
 
 EXAMPLE_WORDS = 80
 MAX_CLAIMS = 12
@@ -177,7 +185,8 @@ def from_dimensions(
         directions: names of the dimensions in which features read texts.
         limit: the most dimensions for a model.
     """
-    usual = {each.name for each in shortlist(space, records, len(space.dimensions)).dimensions}
+    counts = _count_touched(space, records)
+    usual = {each.name for each in _shortlist(space, records, counts, len(space.dimensions)).dimensions}
     known = [each for each in space.dimensions if each.name in directions]
     cheap = [each for each in known if each.name in usual and each.group in _SHOWN]
     # Of the shipped space, what features can't tell is not worth reading every record for.
@@ -185,7 +194,7 @@ def from_dimensions(
     others = [
         each for each in space.dimensions if each not in known and (each.name, each.high, each.low) not in shipped
     ]
-    rest = shortlist(space.model_copy(update={"dimensions": others}), records, limit).dimensions
+    rest = _shortlist(space.model_copy(update={"dimensions": others}), records, counts, limit).dimensions
     return from_space(space.model_copy(update={"dimensions": [*cheap, *rest]}))
 
 
@@ -227,6 +236,7 @@ def from_examples(records: Sequence[Record], count: int) -> list[Candidate]:
 
 def _from_claims(kind: str, found: Sequence[StyleClaim], records: Sequence[Record]) -> list[Candidate]:
     made_from = frozenset(record.id for record in records)
+    quotable = _quotable(records[-QUOTED_RECORDS:]) if found else []
     return [
         Candidate(
             Hypothesis(
@@ -235,7 +245,7 @@ def _from_claims(kind: str, found: Sequence[StyleClaim], records: Sequence[Recor
                 opposite=claim.opposite,
                 aspect=claim.aspect,
                 source="measured",
-                evidence=_quote_best_sentence(claim, records),
+                evidence=_quote_best_sentence(claim, quotable),
             ),
             made_from,
             claim,
@@ -244,9 +254,20 @@ def _from_claims(kind: str, found: Sequence[StyleClaim], records: Sequence[Recor
     ]
 
 
-def _quote_best_sentence(claim: StyleClaim, records: Sequence[Record]) -> list[Evidence]:
+_Quotable = tuple[str, str, Features]
+"""A sentence: its record's id, the sentence, and its features."""
+
+
+def _quotable(records: Sequence[Record]) -> list[_Quotable]:
     texts = [(record.id, own_text(record)) for record in records]
-    ranked = [(claim.holds(each), len(each), each, name) for name, text in texts for each in sentences(text)]
+    return [(name, each, measure(each)) for name, text in texts for each in sentences(text)]
+
+
+def _quote_best_sentence(claim: StyleClaim, quotable: Sequence[_Quotable]) -> list[Evidence]:
+    ranked = [
+        (claim.holds(features) if claim.is_about(each) else 0.0, len(each), each, name)
+        for name, each, features in quotable
+    ]
     if not ranked:
         return []
     holds, _, quote, name = max(ranked)
@@ -270,8 +291,11 @@ def shortlist(space: Space, records: Sequence[Record], limit: int = MAX_TESTED) 
         records: the person's.
         limit: the most dimensions to choose.
     """
+    return _shortlist(space, records, _count_touched(space, records), limit)
+
+
+def _shortlist(space: Space, records: Sequence[Record], counts: Mapping[str, int], limit: int) -> Space:
     open_to = _open_to(space, records)
-    counts = {each.name: _count_touched(each, records) for each in open_to if each.words}
     often = max(2, math.ceil(len(records) / 2))
     subjects = sorted(
         (each for each in open_to if counts.get(each.name, 0) >= often), key=lambda each: -counts[each.name]
@@ -287,6 +311,9 @@ def _open_to(space: Space, records: Sequence[Record]) -> list[Dimension]:
     return [each for each in space.dimensions if each.shows_in != hidden]
 
 
-def _count_touched(dimension: Dimension, records: Sequence[Record]) -> int:
-    """How many records have a word of the dimension's subject, in the prompt or in either text."""
-    return sum(touches(f"{prompt_of(record)} {quotable_text(record)}", dimension.words) for record in records)
+def _count_touched(space: Space, records: Sequence[Record]) -> dict[str, int]:
+    """By dimension, how many records have a word of its subject, in the prompt or in either text."""
+    index, counts = SubjectIndex([each.words for each in space.dimensions]), Counter[int]()
+    for record in records:
+        counts.update(index.find(f"{prompt_of(record)} {quotable_text(record)}"))
+    return {dimension.name: counts[at] for at, dimension in enumerate(space.dimensions)}

@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 
 from hyperalign.budget import Usage
-from hyperalign.records import Record, are_choices, other_text, own_text, prompt_of, split_by_kind
+from hyperalign.records import Record, are_choices, other_text, own_text, prompt_of, sort_by_time, split_by_kind
 from hyperalign.space import Space, load_space
 
 from .candidates import (
     MAX_TESTED,
     SHOWN_RECORDS,
+    STATEMENT_RECORDS,
     TESTED_RECORDS,
     count_half,
     proposal_split,
@@ -23,7 +24,7 @@ from .hypothesis_tests.likelihood import find_readable
 from .reward import load_population
 from .selection import Rules
 
-__all__ = ["estimate_cost"]
+__all__ = ["describe_sample", "estimate_cost"]
 
 TOKENS_PER_WORD = 1.4
 INSTRUCTION_TOKENS = 450
@@ -71,12 +72,12 @@ def estimate_cost(
     space = space.model_copy(update={"dimensions": left})
     steps: dict[str, Usage] = {}
     kinds = split_by_kind(records)
-    for part in kinds:
+    for whole in kinds:
+        part = sort_by_time(whole)[-STATEMENT_RECORDS:]
         like = [record for record in others if are_choices([record]) == are_choices(part)]
         share = 1 if len(kinds) == 1 else 2
         like = like[: max(Rules().min_records, len(like) // share)]
-        count = count_half(TESTED_RECORDS, part, Rules()) if share > 1 else TESTED_RECORDS
-        read = records_to_read(part, proposal_split(part, Rules()), count)
+        read = _read(part, share)
         counts = _statements(part, space)
         like = like[: Rules().min_records] if has_encoder else like
         if not counts[0]:
@@ -90,6 +91,25 @@ def estimate_cost(
         for step, usage in (("infer", _infer(part, like)), ("score", score), ("evidence", _evidence(score, by_choice))):
             steps[step] = steps.get(step, Usage()) + usage
     return steps
+
+
+def describe_sample(records: Sequence[Record]) -> str:
+    """Say which of a person's records statements rest on, and how many of them a model sees."""
+    kinds, said = split_by_kind(records), []
+    for part in kinds:
+        some = sort_by_time(part)[-STATEMENT_RECORDS:]
+        what = f"{len(part):,} {'choice(s)' if are_choices(part) else 'text(s)'}"
+        if len(some) < len(part):
+            what = f"{len(some):,} of {what}, the newest where times are known"
+        shown, read = len(_shown(some)), len(_read(some, len(kinds)))
+        said.append(f"Statements rest on {what}: a model is shown {shown} to propose some, and tests on {read}.")
+    return " ".join(said)
+
+
+def _read(records: Sequence[Record], kinds: int) -> list[Record]:
+    """The records of one kind of several that a model reads to test statements."""
+    count = count_half(TESTED_RECORDS, records, Rules()) if kinds > 1 else TESTED_RECORDS
+    return records_to_read(records, proposal_split(records, Rules()), count)
 
 
 def _infer(records: Sequence[Record], others: Sequence[Record]) -> Usage:

@@ -15,7 +15,7 @@ from hyperalign.concurrency import Progress
 from hyperalign.records import Record, other_text, own_text, prompt_of
 from hyperalign.text import excerpt
 
-from .infer import EXCERPT_WORDS, QUOTE, Claim, ask_claim, collect_claims
+from .infer import EXCERPT_WORDS, MAX_SHOWN, QUOTE, Claim, ask_claim, collect_claims, cut_to_fit
 from .program import Program, Steps, run_steps
 
 __all__ = ["Choice", "ExtractPreferences", "Preference", "WhatTheyPrefer"]
@@ -88,7 +88,8 @@ class ExtractPreferences(Program):
         """Ask the model one question.
 
         Args:
-            records: pairs and edits; a draft counts as rejected. Other records are ignored.
+            records: pairs and edits, the oldest first; a draft counts as rejected. Other records are ignored, and of
+                many the newest are shown.
             progress: called when the question is answered.
 
         Returns:
@@ -97,16 +98,24 @@ class ExtractPreferences(Program):
         return run_steps(self._steps(records, progress))
 
     def _steps(self, records: Sequence[Record], progress: Progress | None = None) -> Steps[dspy.Prediction]:
-        choices = [_to_choice(each) for each in records if other_text(each)]
+        choices = _to_choices([each for each in records if other_text(each)][-MAX_SHOWN:])
         claim = yield from ask_claim(self.propose, {"choices": choices}, [choice.chosen for choice in choices])
         if progress is not None:
             progress("extract", 1, 1)
         return collect_claims(records, [("preference", claim)])
 
 
-def _to_choice(record: Record) -> Choice:
-    return Choice(
-        prompt=excerpt(prompt_of(record), PROMPT_WORDS),
-        chosen=excerpt(own_text(record), EXCERPT_WORDS),
-        turned_down=excerpt(other_text(record) or "", EXCERPT_WORDS),
+def _to_choices(records: Sequence[Record]) -> list[Choice]:
+    texts = cut_to_fit(
+        [
+            excerpt(text, words)
+            for record in records
+            for text, words in (
+                (prompt_of(record), PROMPT_WORDS),
+                (own_text(record), EXCERPT_WORDS),
+                (other_text(record) or "", EXCERPT_WORDS),
+            )
+        ]
     )
+    triples = zip(texts[::3], texts[1::3], texts[2::3], strict=True)
+    return [Choice(prompt=prompt, chosen=chosen, turned_down=other) for prompt, chosen, other in triples]

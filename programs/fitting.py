@@ -35,6 +35,7 @@ from .binary_choice import LazyScorer
 from .candidates import (
     MAX_TESTED,
     SHOWN_RECORDS,
+    STATEMENT_RECORDS,
     TESTED_RECORDS,
     Candidate,
     count_half,
@@ -212,7 +213,8 @@ class Fitter:
         """Fit texts or choices; also counts the proposals that could not be parsed."""
         # Without a time, what came first says nothing unless older records are to count less.
         steady = sorted(given, key=lambda each: (each.time is not None, each.id))
-        records = given if self.config.half_life else sort_by_time(steady)
+        every = given if self.config.half_life else sort_by_time(steady)
+        records = every[-STATEMENT_RECORDS:]
         split = proposal_split(records, self.config.rules)
         seen = split[-SHOWN_RECORDS:]
         against, shown = self.draw_reference(user, records)
@@ -242,6 +244,9 @@ class Fitter:
         untested = [drop(h, futile[h.id]) for h in (each.hypothesis for each in candidates) if h.id in futile]
         chosen = replace(chosen, dropped=[*chosen.dropped, *untested])
         profile = self.build_profile(records, against, chosen, matrices, invented=invented)
+        # It rests on all records by its reward.
+        rests_on = {"records": [each.id for each in every], "choices": len(every) if are_choices(every) else 0}
+        profile = profile.model_copy(update={"provenance": profile.provenance.model_copy(update=rests_on)})
         # What comes later may make older records count less: they are kept in the order in which they came.
         kept = tuple(matrix.arranged(user, [record.id for record in given]) for matrix in matrices)
         return FitPart(profile, tuple(candidates), kept, about=about).with_records(given), unreadable

@@ -7,6 +7,7 @@ evidence. One whose quote stands in no record is dropped and counted.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -27,9 +28,23 @@ from .dspy_internals import AdapterParseError
 from .program import Call, Parallel, Program, Steps, resolve_model, run_steps
 from .replies import count_answer
 
-__all__ = ["EXCERPT_WORDS", "QUOTE", "Claim", "InferHypotheses", "ask_claim", "collect_claims", "normalize_statement"]
+__all__ = [
+    "EXCERPT_WORDS",
+    "MAX_SHOWN",
+    "QUOTE",
+    "Claim",
+    "InferHypotheses",
+    "ask_claim",
+    "collect_claims",
+    "cut_to_fit",
+    "normalize_statement",
+]
 
 EXCERPT_WORDS = 55
+MAX_SHOWN = 24
+"""Records of one person in a prompt, at most."""
+MAX_PROMPT_TOKENS = 6_500
+"""Tokens of texts in a prompt, at most: with instructions and answer they fit a window of 8,192."""
 MAX_STATEMENT_WORDS = 16
 _MOST_WORDS = 24  # of a statement that has no clause to end with
 _FEWEST_WORDS = 4  # of the clauses that are kept of a longer one
@@ -54,6 +69,33 @@ class Claim(BaseModel):
     quote: str
     statement: str
     opposite: str
+
+
+def cut_to_fit(texts: Sequence[str], tokens: int = MAX_PROMPT_TOKENS) -> list[str]:
+    """Cut the longest of some texts so that all fit one prompt, by what their characters take at most.
+
+    Args:
+        texts: excerpts; words alone do not bound them, since a word may be long, and a character several tokens.
+        tokens: the most for all texts.
+    """
+    sizes = [sum(map(_most_tokens, text)) for text in texts]
+    left = tokens
+    for at, size in enumerate(sorted(sizes)):
+        share = left // (len(sizes) - at)
+        if size > share:
+            return [text if size <= share else _cut(text, share) for text, size in zip(texts, sizes, strict=True)]
+        left -= size
+    return list(texts)
+
+
+def _most_tokens(character: str) -> int:
+    """How many tokens a character takes at most: tokenizers of bytes know the letters of most alphabets."""
+    return max(1, len(character.encode(errors="surrogatepass")) - 1)
+
+
+def _cut(text: str, tokens: int) -> str:
+    sizes = itertools.accumulate(map(_most_tokens, text))
+    return text[: sum(1 for _ in itertools.takewhile(lambda size: size <= tokens, sizes))]
 
 
 def collect_claims(records: Sequence[Record], claims: Iterable[tuple[Aspect, Claim | None]]) -> dspy.Prediction:
@@ -211,7 +253,7 @@ class InferHypotheses(Program):
         """Ask the model one question for each aspect, in parallel.
 
         Args:
-            records: the person's; of a choice, the chosen text is shown.
+            records: the person's, the oldest first; of a choice, the chosen text is shown. Of many, the newest are.
             others: other people's records of the same kind.
             progress: called after each aspect.
 
@@ -223,16 +265,15 @@ class InferHypotheses(Program):
     def _steps(
         self, records: Sequence[Record], others: Sequence[Record], progress: Progress | None = None
     ) -> Steps[dspy.Prediction]:
-        shown = {
-            name: [excerpt(own_text(record), EXCERPT_WORDS) for record in texts]
-            for name, texts in (("others", others), ("writer", records))
-        }
+        beside, mine = others[-MAX_SHOWN:], records[-MAX_SHOWN:]
+        texts = cut_to_fit([excerpt(own_text(record), EXCERPT_WORDS) for record in (*beside, *mine)])
+        shown = {"others": texts[: len(beside)], "writer": texts[len(beside) :]}
 
         def done(count: int) -> None:
             if progress is not None:
                 progress("infer", count, len(QUESTIONS))
 
-        texts = shown["writer"]
-        steps = [ask_claim(self.propose, {**shown, "question": question}, texts) for question in QUESTIONS.values()]
+        asked = ({**shown, "question": question} for question in QUESTIONS.values())
+        steps = [ask_claim(self.propose, inputs, shown["writer"]) for inputs in asked]
         claims = yield Parallel(steps, concurrency_of(resolve_model(self.propose)), done)
         return collect_claims(records, zip(QUESTIONS, claims, strict=True))

@@ -16,7 +16,7 @@ from hyperalign.records import Record, prompt_of
 from hyperalign.space import Space
 from hyperalign.text import UNSPACED
 
-__all__ = ["falls_under", "find_subjects", "narrow", "touches"]
+__all__ = ["SubjectIndex", "falls_under", "find_subjects", "narrow", "touches"]
 
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 
@@ -26,8 +26,7 @@ def touches(text: str, beginnings: Iterable[str]) -> bool:
 
     A beginning of several words matches consecutive words; digits and signs separate words.
     """
-    words = _words(text)
-    return any(_has(words, wanted) for wanted in map(_words, beginnings) if wanted)
+    return bool(SubjectIndex([beginnings]).find(text))
 
 
 def falls_under(prompt: str, scope: str) -> bool:
@@ -50,28 +49,63 @@ def narrow(profile: Profile, prompt: str) -> Profile:
 
 def find_subjects(space: Space, records: Sequence[Record]) -> dict[str, frozenset[str]]:
     """For each scope of a space, that is, the words of a dimension, the ids of the records whose prompts are in it."""
-    return {
-        ", ".join(dimension.words): frozenset(each.id for each in records if touches(prompt_of(each), dimension.words))
-        for dimension in space.dimensions
-        if dimension.words
-    }
+    subjects = [dimension.words for dimension in space.dimensions if dimension.words]
+    index = SubjectIndex(subjects)
+    found: list[list[str]] = [[] for _ in subjects]
+    for record in records:
+        for at in index.find(prompt_of(record)):
+            found[at].append(record.id)
+    return {", ".join(words): frozenset(ids) for words, ids in zip(subjects, found, strict=True)}
 
 
-def _has(words: Sequence[str], wanted: Sequence[str]) -> bool:
-    return any(
-        all(word.startswith(start) for word, start in zip(words[at : at + len(wanted)], wanted, strict=True))
-        for at in range(len(words) - len(wanted) + 1)
-    )
+class SubjectIndex:
+    """Finds which of many subjects a text touches; each of its words is looked up, not compared with every beginning.
+
+    Args:
+        subjects: the word beginnings of each subject.
+    """
+
+    def __init__(self, subjects: Sequence[Iterable[str]]) -> None:
+        # By the first word of a beginning: the words that follow it, and the subject.
+        self._known: dict[str, list[tuple[tuple[str, ...], int]]] = {}
+        for at, beginnings in enumerate(subjects):
+            for first, *rest in filter(None, map(_words, beginnings)):
+                self._known.setdefault(first, []).append((tuple(rest), at))
+        self._lengths = sorted(set(map(len, self._known)))
+
+    def find(self, text: str) -> set[int]:
+        """The places of the subjects that a text has a word of."""
+        words = _words(text)
+        found: set[int] = set()
+        for place, word in enumerate(words, 1):
+            for length in self._lengths:
+                if length > len(word):
+                    break
+                for rest, subject in self._known.get(word[:length], ()):
+                    said = words[place : place + len(rest)]
+                    if len(said) == len(rest) and all(map(str.startswith, said, rest)):
+                        found.add(subject)
+        return found
 
 
-# Each text is compared with many subjects in turn.
-@lru_cache(maxsize=512)
+# The words of one prompt are asked for once for each scope of a profile.
+@lru_cache(maxsize=64)
 def _words(text: str) -> tuple[str, ...]:
     """The case-folded words of a text; combining marks belong to their letter."""
-    return tuple("".join(map(_spaced, unicodedata.normalize("NFKC", text).casefold())).split())
+    return tuple(unicodedata.normalize("NFKC", text).casefold().translate(_SPACED).split())
 
 
-def _spaced(character: str) -> str:
-    if _UNSPACED.match(character):
-        return f" {character} "
-    return character if unicodedata.category(character)[0] in "LM" else " "
+class _Spaced(dict[int, str]):
+    """What stands for a character where words are apart; it is looked up once for each character."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        if _UNSPACED.match(character):
+            said = f" {character} "
+        else:
+            said = character if unicodedata.category(character)[0] in "LM" else " "
+        self[code] = said
+        return said
+
+
+_SPACED = _Spaced()

@@ -180,6 +180,8 @@ def fit_in_folder(
 ) -> Fit:
     """Fit a profile, and keep every call, candidate and score in the run's folder."""
     from hyperalign.backends.models.encoders import open_population
+    from hyperalign.programs.candidates import STATEMENT_RECORDS
+    from hyperalign.programs.cost_estimate import describe_sample
     from hyperalign.programs.personalizer import Personalizer
     from hyperalign.runs import track_cost
 
@@ -221,6 +223,8 @@ def fit_in_folder(
         )
     report_undecided(found.asked, found.undecided)
     report_passed_over(found.skipped)
+    if statements and len(records) > STATEMENT_RECORDS:
+        echo(describe_sample(records), err=True)
     return found
 
 
@@ -299,7 +303,7 @@ def _print_estimate(
     as_json: bool,
 ) -> None:
     from hyperalign.population import choose_reference_records
-    from hyperalign.programs.cost_estimate import estimate_cost
+    from hyperalign.programs.cost_estimate import describe_sample, estimate_cost
     from hyperalign.programs.fitting import REFERENCE_RECORDS
     from hyperalign.programs.hypothesis_tests.choice import SMALL_MODEL_STATEMENTS_PER_CALL, STATEMENTS_PER_CALL
     from hyperalign.records import pass_over, split_by_kind
@@ -318,15 +322,16 @@ def _print_estimate(
     asks = asks_by_choice(models.model, scorer)
     small = models.model.startswith(("local:", "adapter:"))
     size = SMALL_MODEL_STATEMENTS_PER_CALL if small else STATEMENTS_PER_CALL
-    expected = {}
+    expected, sample = {}, ""
     if statements:
+        sample = f" {describe_sample(records)}"
         expected = estimate_cost(
             records, against, by_choice=asks, space=space, statements_per_call=size, has_encoder=has_encoder
         )
     print_estimate(
         price_steps(expected, set(expected) if asks else {"infer"}, models),
         models,
-        f"{len(records)} record(s), compared with {len(against)} of: {others.name}. Nothing was done.",
+        f"{len(records)} record(s), compared with {len(against)} of: {others.name}. Nothing was done.{sample}",
         as_json=as_json,
     )
 
