@@ -4,6 +4,7 @@ from . import programs as programs
 from .backends.models.connect import connect as connect
 from .backends.models.encoders import encoder as encoder
 from .backends.models.scorers import open_scorer as open_scorer
+from .backends.models.writers import open_writer as open_writer
 from .budget import Budget as Budget
 from .budget import Usage as Usage
 from .errors import HyperalignError as HyperalignError
@@ -15,6 +16,7 @@ from .profile import Hypothesis as Hypothesis
 from .profile import Profile as Profile
 from .programs.extract import ExtractPreferences as ExtractPreferences
 from .programs.generate import Generate as Generate
+from .programs.guided import GuidedGenerate as GuidedGenerate
 from .programs.infer import InferHypotheses as InferHypotheses
 from .programs.judge import Judge as Judge
 from .programs.personalizer import Personalizer as Personalizer
@@ -23,6 +25,7 @@ from .programs.reward import load_population as load_population
 from .programs.selection import Rules as Rules
 from .programs.selection import select as select
 from .programs.strategies import strategy as strategy
+from .programs.text_reward import TextReward as TextReward
 from .reading import read_records as read_records
 from .records import Edit as Edit
 from .records import Pair as Pair

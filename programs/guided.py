@@ -23,17 +23,18 @@ from hyperalign.scores import Message
 from hyperalign.style import STANDS_APART, distance, measure
 from hyperalign.style.claims import say
 from hyperalign.style.reference import load_reference
+from hyperalign.text import longest_copied_run
 
 from .adapters import PlainAdapter
 from .decoding import TextsReward, Writer, pick, write_guided
-from .generate import MAX_TOKENS, AnswerAsThePerson, writing_settings
+from .generate import MAX_COPIED, MAX_TOKENS, AnswerAsThePerson, writing_settings
 from .program import Call, Compute, Parallel, Program, Steps, resolve_model, run_steps
 from .reward import Encoder, Reward
 from .strategies import Strategy
 from .strategies import strategy as find_strategy
-from .text_reward import TextReward
+from .text_reward import TextReward, word_cosine
 
-__all__ = ["EFFORTS", "REWRITE", "Effort", "GuidedGenerate", "Moved", "find_differences", "word_cosine"]
+__all__ = ["EFFORTS", "REWRITE", "Effort", "GuidedGenerate", "Moved", "find_differences"]
 
 Effort = Literal["low", "medium", "high"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
@@ -81,6 +82,15 @@ class _Asked(NamedTuple):
     turns: list[Message]
     own: list[str]
     draft: str | None
+
+
+class _Found(NamedTuple):
+    """The bare model's answer and the guided one, whether that is a revision, and the tokens that a writer counted."""
+
+    bare: str
+    answer: str
+    revised: bool = False
+    tokens: int = 0
 
 
 class Moved(NamedTuple):
@@ -193,11 +203,12 @@ class GuidedGenerate(Program):
         chooses = reward if reward is None or draft is None else _keeping(reward, draft)
         shown = yield Compute(lambda: self._show(profile, texts, text_reward))
         asked = _Asked(prompt, self._turns(shown, prompt), [each.text for each in shown.examples], draft)
-        if self._writer is not None:
-            writer = self._writer
-            found = yield Compute(lambda: self._write(writer, asked, chooses, told))
-        else:
-            found = yield from self._draft(asked, chooses, profile)
+        found = yield from self._answer(asked, chooses, profile, told)
+        if longest_copied_run(found.answer, asked.own) > MAX_COPIED:
+            bare_turns = self._turns(shown.model_copy(update={"examples": []}), prompt)
+            # Nobody's words are copied where none are shown.
+            again = yield from self._answer(asked._replace(turns=bare_turns), chooses, profile, None)
+            found = again._replace(tokens=found.tokens + again.tokens)
         bare, answer, revised, tokens = found
         values = None if reward is None else [float(each) for each in reward([answer, bare])]
         return dspy.Prediction(
@@ -211,6 +222,15 @@ class GuidedGenerate(Program):
             tokens=tokens,
             strategy=self._strategy.name,
         )
+
+    def _answer(
+        self, asked: _Asked, reward: TextsReward | None, profile: Profile, told: Callable[[str], None] | None
+    ) -> Steps[_Found]:
+        writer = self._writer
+        if writer is None:
+            return (yield from self._draft(asked, reward, profile))
+        found: _Found = yield Compute(lambda: self._write(writer, asked, reward, told))
+        return found
 
     def _learn(self, user: str, written: Sequence[Record]) -> TextReward | None:
         if not written:
@@ -242,7 +262,7 @@ class GuidedGenerate(Program):
 
     def _write(
         self, writer: Writer, asked: _Asked, reward: TextsReward | None, told: Callable[[str], None] | None
-    ) -> tuple[str, str, bool, int]:
+    ) -> _Found:
         length: dict[str, Any] = {"max_tokens": self._max_tokens}
         alone: list[Message] = [{"role": "user", "content": asked.prompt}]
         constant = _no_reward
@@ -255,9 +275,9 @@ class GuidedGenerate(Program):
         if asked.draft is not None:
             settings["block"] = self._max_tokens
         found = write_guided(session, reward or constant, count=count, own=asked.own, told=told, **settings, **length)
-        return bare.text, found.text, False, bare.tokens + found.tokens
+        return _Found(bare.text, found.text, False, bare.tokens + found.tokens)
 
-    def _draft(self, asked: _Asked, reward: TextsReward | None, profile: Profile) -> Steps[tuple[str, str, bool, int]]:
+    def _draft(self, asked: _Asked, reward: TextsReward | None, profile: Profile) -> Steps[_Found]:
         """Drafts of a model that can't be continued, the best by the reward, and one revision of it."""
         lm = resolve_model(self.answer)
         count = _DRAFTS[self._effort] if reward is not None else 1
@@ -272,17 +292,17 @@ class GuidedGenerate(Program):
         if isinstance(bare, ModelOutputError) or not drafts:
             raise next(each for each in found if isinstance(each, ModelOutputError))
         if reward is None:
-            return bare, drafts[0], False, 0
+            return _Found(bare, drafts[0])
         best = yield Compute(lambda: pick(drafts, reward, asked.own))
         differences = find_differences(profile, drafts[best])
         if self._effort == "low" or not differences:
-            return bare, drafts[best], False, 0
+            return _Found(bare, drafts[best])
         draft: Message = {"role": "assistant", "content": drafts[best]}
         revised = yield from _or_error(self._revise([*asked.turns, draft], differences))
         if isinstance(revised, ModelOutputError) or word_cosine(revised, drafts[best]) < _SAME_CONTENT:
-            return bare, drafts[best], False, 0
+            return _Found(bare, drafts[best])
         is_better = yield Compute(lambda: pick([drafts[best], revised], reward, asked.own) == 1)
-        return bare, revised if is_better else drafts[best], is_better, 0
+        return _Found(bare, revised if is_better else drafts[best], is_better)
 
     def _ask(self, prompt: str, turns: Sequence[Message], number: int) -> Steps[str]:
         config = writing_settings(resolve_model(self.answer), self._max_tokens)
@@ -370,16 +390,3 @@ def _find_moved(profile: Profile, bare: str, answer: str) -> list[Moved]:
         if gain > 0:
             found.append((gain, Moved(name, was, here, value)))
     return [moved for _, moved in sorted(found, key=lambda each: -each[0])]
-
-
-def word_cosine(left: str, right: str) -> float:
-    """The cosine of two texts' counts of words that are no function words; 0.0 if one has none."""
-    from collections import Counter
-
-    from hyperalign.style.parsed import load_function_words, words_of
-
-    known = load_function_words()
-    counts = [Counter(word for word in words_of(text.lower()) if word not in known) for text in (left, right)]
-    dot = sum(count * counts[1][word] for word, count in counts[0].items())
-    norms = [sum(count**2 for count in each.values()) ** 0.5 for each in counts]
-    return dot / (norms[0] * norms[1]) if all(norms) else 0.0

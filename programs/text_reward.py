@@ -7,6 +7,7 @@ nothing but texts prefer, as far as is known, what reads like them.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperalign.errors import InputError
-from hyperalign.style.parsed import load_function_words
+from hyperalign.style.parsed import load_function_words, words_of
 from hyperalign.text import sentences
 
-__all__ = ["TextRange", "TextReward", "mask_topic", "passages"]
+__all__ = ["TextRange", "TextReward", "mask_topic", "passages", "word_cosine"]
 
 _PASSAGE_WORDS = 60
 _LEAST_WORDS = 15
@@ -155,3 +156,12 @@ def _shape(token: str, known: frozenset[str]) -> str:
     if any(letter.isdigit() for letter in token):
         return "9"
     return "C" if token[0].isupper() else "w"
+
+
+def word_cosine(left: str, right: str) -> float:
+    """The cosine of two texts' counts of words that are no function words; 0.0 if one has none."""
+    known = load_function_words()
+    counts = [Counter(word for word in words_of(text.lower()) if word not in known) for text in (left, right)]
+    dot = sum(count * counts[1][word] for word, count in counts[0].items())
+    norms = [sum(count**2 for count in each.values()) ** 0.5 for each in counts]
+    return dot / (norms[0] * norms[1]) if all(norms) else 0.0

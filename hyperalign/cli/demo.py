@@ -12,8 +12,12 @@ from .terminal import echo
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from hyperalign.budget import Budget
     from hyperalign.profile import Profile
     from hyperalign.records import Record
+    from hyperalign.runs import RunFolder
+
+    from .terminal import Reporter
 
 __all__ = ["demo"]
 
@@ -30,12 +34,8 @@ def demo(
     """Fit an example person, show the profile, and answer a prompt without it and with it."""
     import time
 
-    import dspy
-
     from hyperalign.errors import InputError
     from hyperalign.population import ShippedPopulation
-    from hyperalign.programs.generate import Generate
-    from hyperalign.programs.strategies import strategy
     from hyperalign.records import Sample
     from hyperalign.runs import RunFolder
 
@@ -56,16 +56,44 @@ def demo(
     run = RunFolder("demo", person, {**models.identity(), "scorer": scorer, "records": [r.id for r in records]})
     fit = fit_in_folder(run, records, ShippedPopulation(), models, scorer, budget)
     print_rich(render_profile(fit.profile))
-    answers = {}
     with reporter() as report, budget.step("generate"):
-        lm = models.connect(budget=budget, journal=run.journal)
-        for number, name in enumerate(("none", "verified")):
-            report("answer", number, 2)
-            with dspy.context(lm=lm):
-                answers[name] = Generate(strategy(name))(prompt=prompt, profile=fit.profile).answer
-    print_rich(_side_by_side(prompt, answers["none"], answers["verified"], fit.profile, records), cost_table(budget))
+        bare, answer = _answer(run, prompt, fit.profile, records, models, budget, report)
+    print_rich(_side_by_side(prompt, bare, answer, fit.profile, records), cost_table(budget))
     echo(f"\n{time.monotonic() - started:.0f} seconds in all; everything is in {run.path}")
     echo("Next, your own: hyperalign fit FILES --user NAME")
+
+
+def _answer(
+    run: RunFolder,
+    prompt: str,
+    profile: Profile,
+    records: list[Record],
+    models: ModelOptions,
+    budget: Budget,
+    report: Reporter,
+) -> tuple[str, str]:
+    """The bare model's answer and the guided one; the same command shows them again without writing anew."""
+    import dspy
+
+    from hyperalign.backends.models.encoders import reopen_encoder
+    from hyperalign.backends.models.writers import open_writer
+    from hyperalign.population import ShippedPopulation
+    from hyperalign.programs.guided import GuidedGenerate
+    from hyperalign.runs import Journal
+
+    answers = Journal(run.path / "answers.jsonl")
+    if (known := answers.get(prompt)) is not None:
+        return str(known["bare"]), str(known["answer"])
+    writer = open_writer(models.model, budget=budget, progress=report.bytes)
+    lm = models.connect(budget=budget, journal=run.journal) if writer is None else None
+    embeds = reopen_encoder(profile.reward, budget=budget, progress=report.bytes)
+    write = GuidedGenerate(
+        "high" if writer else "medium", writer=writer, population=ShippedPopulation(), encoder=embeds
+    )
+    with dspy.context(lm=lm):
+        found = write(prompt=prompt, profile=profile, records=records, told=lambda _: report("write", 1, 1))
+    answers.put(prompt, {"bare": found.bare, "answer": found.answer})
+    return found.bare, found.answer
 
 
 def _side_by_side(prompt: str, without: str, with_profile: str, profile: Profile, records: list[Record]) -> Table:

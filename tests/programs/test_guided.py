@@ -14,9 +14,9 @@ from hyperalign.errors import InputError
 from hyperalign.population import ShippedPopulation, StorePopulation
 from hyperalign.profile import Measurement, Profile
 from hyperalign.programs.decoding import Branch, has_loop, pick, write_guided
-from hyperalign.programs.guided import REWRITE, GuidedGenerate, find_differences, word_cosine
+from hyperalign.programs.guided import REWRITE, GuidedGenerate, find_differences
 from hyperalign.programs.reward import Reward
-from hyperalign.programs.text_reward import TextReward, passages
+from hyperalign.programs.text_reward import TextReward, passages, word_cosine
 from hyperalign.records import Edit, Pair, Sample
 
 from ..fixtures.scripted_server import Recorded, ScriptedServer, reply
@@ -199,3 +199,11 @@ def test_who_only_chose_is_steered_by_the_reward_of_choices(scripted_server: Scr
     assert found.answer == LONG
     assert found.own is None
     assert found.rewards[0] > found.rewards[1]
+
+
+def test_where_every_draft_copies_none_of_their_texts_is_shown(scripted_server: ScriptedServer) -> None:
+    copied = ADA[0].text[:300]
+    scripted_server.default = reply(lambda request: copied if ADA[0].text[:40] in request.prompt else SHORT)
+    with dspy.context(lm=connect(f"vllm:{scripted_server.url}", num_retries=0)):
+        found = GuidedGenerate("low")(prompt="Decline.", profile=PROFILE, records=ADA)
+    assert found.answer == SHORT

@@ -45,7 +45,7 @@ def test_what_repeats_an_example_is_drawn_anew(
 ) -> None:
     shown = Profile(user="ada", examples=[Sample(user="ada", text=COPIED)])
     (tmp_path / "ada.json").write_text(shown.to_json())
-    asked = ("generate", PROMPT, *model, "--profile", "ada.json")
+    asked = ("generate", PROMPT, *model, "--profile", "ada.json", "--effort", "low")
     scripted_server.script(f"Well. {COPIED}", "No, dear, not this week.")
     assert run(*asked).out == "No, dear, not this week.\n"
     assert [request.body.get("seed") for request in scripted_server.requests] == [None, 1]
@@ -57,6 +57,6 @@ def test_where_every_draft_repeats_it_the_example_is_left_out(
     shown = Profile(user="ada", examples=[Sample(user="ada", text=COPIED)])
     (tmp_path / "ada.json").write_text(shown.to_json())
     scripted_server.script(COPIED, COPIED, COPIED, "Not this week.")
-    assert run("generate", PROMPT, *model, "--profile", "ada.json").out == "Not this week.\n"
+    assert run("generate", PROMPT, *model, "--profile", "ada.json", "--effort", "low").out == "Not this week.\n"
     told = [COPIED in request.prompt for request in scripted_server.requests]
     assert told == [True, True, True, False]
