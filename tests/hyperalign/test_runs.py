@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hyperalign.errors import StorageError
-from hyperalign.runs import Journal, RunFolder, remove_runs
+from hyperalign.files import make_private_folder
+from hyperalign.runs import Journal, RunFolder, prefix_folder, remove_runs
 
 ASKED = {"records": ["a", "b"], "model": "m"}
 
@@ -86,3 +87,12 @@ def test_a_removal_that_fails_says_so_and_can_be_repeated(tmp_path: Path) -> Non
     assert (run.path / "run.json").exists()
     (run.path / "a-folder").rmdir()
     assert remove_runs("ada", root=tmp_path) == 1
+
+
+def test_what_a_model_kept_of_a_person_s_texts_goes_with_their_runs() -> None:
+    for user in ("ada", "bo"):
+        make_private_folder(prefix_folder(user))
+        (prefix_folder(user) / "states.npy").write_bytes(b"numbers")
+    remove_runs("ada", record="a record")
+    assert not prefix_folder("ada").exists()
+    assert (prefix_folder("bo") / "states.npy").exists()
