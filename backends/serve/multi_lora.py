@@ -12,11 +12,13 @@ from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
 
-from hyperalign.errors import ContextLengthError, NotFoundError, TrainingError
+from hyperalign.errors import ContextLengthError, InputError, NotFoundError, TrainingError
+from hyperalign.scores import Message
 
 from ..distill.adapters import Adapter
 from ..distill.probe import GREEDY, attach_adapter, compare_logprobs, probe_logprobs
 from ..distill.student import Student, load_student
+from ..models.scorers.chat import tokenize_context
 from .openai_server import Completion, CompletionRequest
 
 __all__ = ["MultiLoraModel"]
@@ -41,6 +43,8 @@ class MultiLoraModel:
         self._lock = threading.Lock()
         self._adapters = {base_name: ""}
         model, self._tokenizer = load_student(base)
+        added = self._tokenizer.added_tokens_decoder.items()
+        self._special = {token.content: index for index, token in added if token.special}
         base_logprobs = probe_logprobs(model, self._tokenizer)
         self._model: Any = model
         for number, adapter in enumerate(adapters):
@@ -72,14 +76,14 @@ class MultiLoraModel:
         Raises:
             NotFoundError: no model is served under that name.
             ContextLengthError: the conversation and its answer exceed the context length.
+            InputError: the model's chat template refuses the turns.
         """
         if request.model not in self._adapters:
             raise NotFoundError(
                 f"There is no model {request.model!r} here.", remedy=f"There are: {', '.join(self._names)}."
             )
-        text = self._tokenizer.apply_chat_template(list(request.messages), tokenize=False, add_generation_prompt=True)
-        ids = self._tokenizer(text, return_tensors="pt", add_special_tokens=False)
-        tokens_in = int(ids["input_ids"].shape[1])
+        prompt = self._tokenize(request.messages)
+        tokens_in = len(prompt)
         if self._context_length is not None and tokens_in + request.max_tokens > self._context_length:
             raise ContextLengthError(
                 f"{tokens_in} tokens with an answer of {request.max_tokens} do not fit into {self._context_length}.",
@@ -88,10 +92,12 @@ class MultiLoraModel:
         with self._lock, self._use_adapter(self._adapters[request.model]), self._torch.inference_mode():
             sampling: dict[str, Any] = {}
             if request.temperature > 0:
-                sampling = {"do_sample": True, "temperature": request.temperature}
+                sampling = {"do_sample": True, "temperature": request.temperature, "top_p": request.top_p}
                 self._torch.manual_seed(secrets.randbits(63) if request.seed is None else request.seed)
+            ids = self._torch.tensor([prompt], device=self._model.device)
             output = self._model.generate(
-                **ids.to(self._model.device),
+                input_ids=ids,
+                attention_mask=self._torch.ones_like(ids),
                 **{**GREEDY, **sampling},
                 max_new_tokens=request.max_tokens,
                 pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,
@@ -104,6 +110,20 @@ class MultiLoraModel:
             end_tokens if isinstance(end_tokens, list) else [end_tokens]
         )
         return Completion(text, tokens_in, len(answer), truncated=not finished)
+
+    def _tokenize(self, messages: Sequence[Message]) -> list[int]:
+        """The tokens of a conversation, in which what anybody wrote is never a control token."""
+
+        def render(turns: list[Message]) -> str:
+            try:
+                return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+            except import_module("jinja2").TemplateError as error:
+                raise InputError(f"The model's chat template refuses these turns: {error}.") from error
+
+        def tokens(text: str) -> list[int]:
+            return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+
+        return tokenize_context(render, messages, self._special, tokens)
 
     def _use_adapter(self, name: str) -> Any:
         if name:
