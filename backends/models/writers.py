@@ -21,7 +21,7 @@ from hyperalign.budget import Budget, Usage
 from hyperalign.concurrency import Progress, processor_threads
 from hyperalign.errors import ContextLengthError, ModelError, check_counts
 from hyperalign.files import make_private_file, make_private_folder
-from hyperalign.programs.decoding import Branch
+from hyperalign.programs.decoding import Branch, Writer
 from hyperalign.scores import Message
 
 from .catalogue import file_sha256, resolve
@@ -31,6 +31,8 @@ from .gguf_graph import check_installed, compile_graph, openvino
 from .gguf_writing import writing_graph
 from .graph_store import stored_graph
 from .scorers.tokenizer import ChatTokenizer, check_tokenizer
+from .scorers.vllm import VLLMWriter
+from .target import locate
 
 __all__ = ["OpenVINOWriter", "open_writer"]
 
@@ -281,8 +283,8 @@ class _Answer:
         return int(top[self._draw.choice(kept, p=mass)])
 
 
-def open_writer(name: str, *, budget: Budget | None = None, progress: Progress | None = None) -> OpenVINOWriter | None:
-    """A writer of a model; None for a model whose answers can't be continued.
+def open_writer(name: str, *, budget: Budget | None = None, progress: Progress | None = None) -> Writer | None:
+    """A writer of a model; None for a model whose answers can't be continued, such as a hosted one.
 
     Args:
         name: the model's, as ``connect`` takes it.
@@ -296,6 +298,16 @@ def open_writer(name: str, *, budget: Budget | None = None, progress: Progress |
         ModelError: the file is damaged, or its kind of model or tokenizer is not known.
     """
     scheme, _, rest = name.strip().partition(":")
+    if scheme == "vllm":
+        served = locate(rest)
+        writer = VLLMWriter(served.base, served.model, api_key=served.api_key, budget=budget, attempts=1)
+        try:
+            writer.open([{"role": "user", "content": "."}])
+        except ModelError:
+            # Another server of that interface: its model writes drafts.
+            writer.close()
+            return None
+        return writer
     if scheme != "local":
         return None
     model = resolve(rest)

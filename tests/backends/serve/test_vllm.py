@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from hyperalign.backends.distill.adapters import Adapter, Verdict, open_adapter, write_adapter
 from hyperalign.backends.distill.student import Student
 from hyperalign.backends.models.connect import connect
+from hyperalign.backends.models.scorers.vllm import VLLMWriter
 from hyperalign.backends.serve.vllm import VLLMServer, find_vllm_python
 from hyperalign.backends.serve.vllm_adapters import VLLMClient, list_models, load_adapter, probe_server, unload_adapter
 from hyperalign.cli import app
@@ -124,6 +125,19 @@ def test_two_adapters_answer_differently_by_name(running: VLLMClient, shelf: Pat
     assert len({*said, plain}) == 3, said
     assert probe_server(running, *names).difference > 0.01
     assert probe_server(running, base, base).difference == 0
+
+
+def test_an_answer_is_continued_in_several_ways(running: VLLMClient) -> None:
+    base, _ = list_models(running)
+    with VLLMWriter(running.address, base, api_key=KEY) as writer:
+        session = writer.open([{"role": "user", "content": "How are you?"}], seed=3)
+        first, *drawn = session.branch(4, 12, temperature=1.0)
+        assert len({first.text, *(each.text for each in drawn)}) > 1
+        session.keep(0)
+        (rest,) = session.branch(1, 12, temperature=0)
+        (whole,) = writer.open([{"role": "user", "content": "How are you?"}]).branch(1, 24, temperature=0)
+        assert whole.text.startswith(first.text)
+        assert first.text + rest.text == whole.text
 
 
 def test_nobody_is_served_without_the_key(running: VLLMClient) -> None:

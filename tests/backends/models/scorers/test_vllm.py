@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from hyperalign.backends.models.scorers import VLLMScorer, open_scorer
+from hyperalign.backends.models.scorers.vllm import VLLMWriter
+from hyperalign.backends.models.writers import open_writer
 from hyperalign.budget import Budget
 from hyperalign.errors import ContextLengthError, MissingKeyError, ModelOutputError, ModelServerError, UnknownModelError
+from hyperalign.programs.decoding import Branch, Writer, WritingSession
 from hyperalign.scores import Message, Scorer
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, empty_body, error, rate_limited, raw, serving
 
@@ -35,6 +38,52 @@ def answer(request: Recorded) -> dict[str, Any]:
     if request.path == "/detokenize":
         return {"prompt": "".join("<|end|>" if token == END else chr(token) for token in body["tokens"])}
     return {"choices": [{"index": i, "prompt_logprobs": logprobs(tokens)} for i, tokens in enumerate(body["prompt"])]}
+
+
+def continuations(request: Recorded) -> dict[str, Any]:
+    """Each way to go on says its number, the most probable one nought; of two tokens or fewer, it does not end."""
+    body = request.body
+    if request.path != "/v1/completions":
+        return answer(request)
+    texts = ["no"] if body["temperature"] == 0 else [f"y{number}" for number in range(body["n"])]
+    ended = body["max_tokens"] > 2
+    return {
+        "choices": [
+            {"text": text, "token_ids": tokenize(text), "finish_reason": "stop" if ended else "length"}
+            for text in texts
+        ]
+    }
+
+
+def test_an_answer_goes_on_from_the_tokens_that_were_kept(server: ScriptedServer) -> None:
+    server.default = raw(continuations)
+    budget = Budget()
+    with VLLMWriter(server.base, "scripted", budget=budget) as writer:
+        session = writer.open(CONTEXT, seed=5)
+        assert isinstance(writer, Writer) and isinstance(session, WritingSession)
+        ways = session.branch(3, 2)
+        assert ways == [Branch("no", 2, False), Branch("y0", 2, False), Branch("y1", 2, False)]
+        session.keep(2)
+        (last,) = session.branch(1, 8, temperature=0)
+        assert last.ends
+        session.keep(0)
+    assert session.text == "y1no"
+    begun = tokenize("system:Be brief.<|end|>user:Hi<|end|>assistant:")
+    asked = [request.body for request in server.requests if request.path == "/v1/completions"]
+    assert [(body["n"], body["temperature"], body.get("seed")) for body in asked] == [
+        (1, 0, None),
+        (2, 0.8, 5),
+        (1, 0, None),
+    ]
+    assert asked[-1]["prompt"] == [*begun, *tokenize("y1")]
+    assert budget.spent.tokens_out == 8
+
+
+def test_a_server_that_is_no_vllm_is_asked_for_drafts(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = error(404, "no such path")
+    assert open_writer(f"vllm:{scripted_server.url}#scripted") is None
+    scripted_server.default = raw(continuations)
+    assert open_writer(f"vllm:{scripted_server.url}#scripted") is not None
 
 
 def logprobs(tokens: list[int]) -> list[dict[str, Any] | None]:
