@@ -358,8 +358,7 @@ def _render_readme(card: Card) -> str:
         f"{card.created}.",
         "",
         f"- **People**: {', '.join(card.users)} (scope {card.scope})",
-        f"- **Trained on**: {card.traces} answers of `{card.teacher}` with strategy `{card.strategy}`, by "
-        f"`{card.method}`",
+        f"- **Trained on**: {_describe_rows(card)}, by `{card.method}`",
         f"- **Gate**: {verdict}",
         *(f"  - {reason}" for reason in (card.gate.reasons if card.gate else ())),
         "",
@@ -367,6 +366,12 @@ def _render_readme(card: Card) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _describe_rows(card: Card) -> str:
+    if card.method == "ditto":
+        return f"{card.traces} of {card.teacher}"
+    return f"{card.traces} answers of `{card.teacher}` with strategy `{card.strategy}`"
 
 
 def _sha256(path: Path) -> str:

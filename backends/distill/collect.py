@@ -1,4 +1,4 @@
-"""Collects traces: a teacher answers prompts for people, and every answer is saved as it arrives.
+"""Collects traces: a teacher answers prompts for people, and every answer is saved as it arrives; or their own texts.
 
 With several drafts, the best and the worst become the chosen and rejected answers, as in WikiPersona (Tang et al. 2025,
 section 4); here the person's reward ranks them.
@@ -6,7 +6,8 @@ section 4); here the person's reward ranks them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,22 +23,38 @@ from hyperalign.programs.generate import Generate
 from hyperalign.programs.replies import count_answer, tally_answers
 from hyperalign.programs.reward import Reward
 from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
+from hyperalign.records import Pair, Record, own_text
 from hyperalign.runs import Journal, journaling, track_cost
 from hyperalign.scores import Message
 
 from ..models.encoders import open_reward
 from ..models.replies import truncated
-from .traces import Trace, append_trace, cut_thoughts, hash_parts, hash_profile, read_traces
+from .traces import (
+    FilteredTraces,
+    Trace,
+    TraceFilter,
+    append_trace,
+    cut_thoughts,
+    hash_parts,
+    hash_profile,
+    read_traces,
+)
 
 __all__ = [
+    "OWN_TEXTS",
     "Metric",
     "RewardMetric",
     "Teacher",
+    "build_demonstrations",
     "build_unanswered",
     "collect_traces",
     "describe_person",
     "find_metric",
 ]
+
+
+OWN_TEXTS = "the people's own texts"
+"""What stands in the place of a teacher where there is none but the people themselves."""
 
 
 class Metric(Protocol):
@@ -194,6 +211,39 @@ def build_unanswered(teacher: Teacher, profiles: Sequence[Profile], prompts: Seq
         for profile in profiles
         for prompt in prompts
     ]
+
+
+def build_demonstrations(
+    strategy: Strategy, profiles: Sequence[Profile], records: Mapping[str, Sequence[Record]], held_out: Sequence[str]
+) -> FilteredTraces:
+    """Build traces of people's own texts, for method ``ditto``.
+
+    Args:
+        strategy: how the student without the adapter is given the profile, to be compared with.
+        profiles: one for each person.
+        records: by user. Texts that answer a prompt, and corrected drafts, are demonstrations; choices are not, since
+            somebody else wrote them.
+        held_out: prompts that the gate judges the adapter by.
+
+    Returns:
+        The demonstrations; those that can't teach are counted by reason: texts without a prompt, or whose prompt is
+        held out, under three words, in loops, repeated, or with a mail address, telephone or account number.
+    """
+    dropped: Counter[str] = Counter()
+    found: list[Trace] = []
+    for profile in profiles:
+        for record in records.get(profile.user, ()):
+            if isinstance(record, Pair):
+                continue
+            prompt = (record.prompt or "").strip()
+            if not prompt or prompt in held_out:
+                dropped["held out for the gate" if prompt else "without a prompt"] += 1
+                continue
+            own = own_text(record)
+            common = _common_fields(Teacher(None, strategy), profile, prompt) | {"teacher": OWN_TEXTS}
+            found.append(Trace(id=hash_parts(profile.user, prompt, own), answer=own, **common))
+    kept = TraceFilter(threshold=None, keep_refusals=True)(found)
+    return FilteredTraces(kept.traces, dict(dropped + Counter(kept.dropped)))
 
 
 def describe_person(strategy: Strategy, profile: Profile, prompt: str) -> str:

@@ -6,7 +6,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from .collect import Teacher
+from hyperalign.records import own_text
+
+from .collect import Teacher, build_demonstrations
 from .dataset import split_prompts
 from .distill import Distillation
 from .recipe import ANSWER_METHODS, Hardware, Recipe
@@ -21,6 +23,7 @@ _MAX_PROFILE_TOKENS = 600
 _FLOPS = 4
 # Measured with SmolLM2 135M in float32; GPUs of 2022 and later with small batches.
 _CPU_FLOPS_PER_CORE, _GPU_FLOPS = 30e9, 60e12
+_WRITTEN = 4  # tokens read in the time of one written
 _FLOAT32_BYTES = 4
 # Activations that a layer keeps per token for the backward pass, in multiples of its hidden and intermediate size;
 # copies of the logits; share of activations left with gradient checkpointing; memory of torch and transformers.
@@ -45,6 +48,7 @@ class CostEstimate:
         steps: optimizer steps.
         seconds: of training.
         memory: peak bytes in training.
+        sampled: tokens that the student writes before its rounds, at most.
     """
 
     prompts: dict[str, int]
@@ -56,13 +60,15 @@ class CostEstimate:
     steps: int
     seconds: float
     memory: int
+    sampled: int = 0
 
     def lines(self) -> list[str]:
         """Return the estimate as lines of text."""
         splits = ", ".join(f"{count} for {split}" for split, count in self.prompts.items())
+        asked = f"teacher: {self.calls:,} call(s), about {self.tokens_in:,} tokens in, at most {self.tokens_out:,} out"
         return [
             f"prompts: {splits}",
-            f"teacher: {self.calls:,} call(s), about {self.tokens_in:,} tokens in, at most {self.tokens_out:,} out",
+            f"samples: at most {self.sampled:,} tokens of the student's own" if self.sampled else asked,
             f"training: {self.rows:,} rows, {self.steps:,} steps, about {self.tokens:,} tokens, "
             f"{max(1, round(self.seconds / 60)):,} min, {self.memory / 2**30:.1f} GiB",
         ]
@@ -79,6 +85,8 @@ def estimate_cost(
         hardware: the device that trains.
         scoring_teacher: scores the student's generations in ``on-policy``.
     """
+    if job.recipe.method == "ditto":
+        return _estimate_rounds(job, teacher, hardware)
     recipe, splits = job.recipe, split_prompts(job.prompts)
     people = len(job.profiles)
     asked = [*splits.train, *splits.validation]
@@ -94,7 +102,6 @@ def estimate_cost(
     passes = 1 if recipe.method == "sft" else 3
     steps = recipe.max_steps or max(1, -(-rows // recipe.batch_size)) * round(recipe.epochs)
     tokens = steps * min(rows, recipe.batch_size) * row_tokens
-    flops = _GPU_FLOPS if hardware.device == "cuda" else _CPU_FLOPS_PER_CORE * (os.cpu_count() or 1)
     return CostEstimate(
         prompts={
             "training": len(splits.train),
@@ -107,9 +114,41 @@ def estimate_cost(
         rows=rows,
         tokens=tokens,
         steps=steps,
-        seconds=passes * _FLOPS * count_parameters(job.student) * tokens / flops,
+        seconds=passes * _FLOPS * count_parameters(job.student) * tokens / _flops(hardware),
         memory=_estimate_memory(job, recipe, scoring_teacher),
     )
+
+
+def _estimate_rounds(job: Distillation, teacher: Teacher, hardware: Hardware) -> CostEstimate:
+    """What ``ditto`` takes: the demonstrations, samples of the student for each, and DPO, in rounds."""
+    recipe, ditto, held_out = job.recipe, job.recipe.ditto, split_prompts(job.prompts).test
+    demonstrations = build_demonstrations(teacher.strategy, job.profiles, job.records, held_out).traces
+    count = len(demonstrations)
+    prompts = sum(_count_tokens(trace.prompt) for trace in demonstrations) // max(1, count)
+    own = sum(_count_tokens(trace.answer) for trace in demonstrations) // max(1, count)
+    row = min(recipe.max_length, prompts + own)
+    pair = row + min(recipe.max_length, prompts + recipe.max_new_tokens)
+    compared = ditto.rounds * ditto.steps * recipe.batch_size
+    taught = ditto.sft_steps * min(recipe.batch_size, count)
+    sampled = ditto.rounds * count * ditto.samples * recipe.max_new_tokens
+    # The reference reads what the student reads; to write a token costs what it costs to read _WRITTEN.
+    work = _FLOPS * (taught * row + compared * pair) + _FLOPS / 2 * (compared * pair + _WRITTEN * sampled)
+    return CostEstimate(
+        prompts={"the test": len(held_out)},
+        calls=0,
+        tokens_in=0,
+        tokens_out=0,
+        rows=count,
+        tokens=taught * row + compared * pair,
+        steps=ditto.sft_steps + ditto.rounds * ditto.steps,
+        seconds=count_parameters(job.student) * work / _flops(hardware),
+        memory=_estimate_memory(job, recipe, None),
+        sampled=sampled,
+    )
+
+
+def _flops(hardware: Hardware) -> float:
+    return _GPU_FLOPS if hardware.device == "cuda" else _CPU_FLOPS_PER_CORE * (os.cpu_count() or 1)
 
 
 def fit_to_memory(job: Distillation, hardware: Hardware, *, scoring_teacher: Student | None = None) -> Distillation:
@@ -142,9 +181,10 @@ def _smaller_recipes(recipe: Recipe) -> Iterator[Recipe]:
 def _estimate_memory(job: Distillation, recipe: Recipe, scoring_teacher: Student | None) -> int:
     """Return the peak bytes: libraries, weights, and the activations of the longest rows."""
     splits, shape = split_prompts(job.prompts), read_shape(job.student)
-    longest = max(map(_count_tokens, [*splits.train, *splits.validation]), default=0)
+    own = [own_text(record) for records in job.records.values() for record in records]
+    longest = max(map(_count_tokens, [*splits.train, *splits.validation, *own]), default=0)
     generated = 2 * _ANSWER_TOKENS if recipe.method in ANSWER_METHODS else recipe.max_new_tokens
-    texts = 2 if recipe.method == "dpo" else 1
+    texts = 2 if recipe.method in ("dpo", "ditto") else 1
     tokens = texts * recipe.micro_batch_size * min(recipe.max_length, longest + generated)
     activations = shape.layers * (_HIDDEN * shape.hidden + _INTERMEDIATE * shape.intermediate)
     kept = (_CHECKPOINTED if recipe.gradient_checkpointing else 1) * (2 if recipe.bf16 else _FLOAT32_BYTES)

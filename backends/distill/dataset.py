@@ -135,8 +135,8 @@ def build_rows(traces: Sequence[Trace], scope: Scope, method: Method = "sft") ->
         method: the training method.
 
     Returns:
-        Rows with ``prompt`` and: ``completion`` (sft), ``chosen`` and ``rejected`` (dpo), ``privileged_context``
-        (context), or nothing else (on-policy). Traces that lack a column are left out.
+        Rows with ``prompt`` and: ``completion`` (sft, ditto), ``chosen`` and ``rejected`` (dpo),
+        ``privileged_context`` (context), or nothing else (on-policy). Traces that lack a column are left out.
 
     Raises:
         InputError: no trace has what the method needs.
@@ -157,7 +157,7 @@ def build_rows(traces: Sequence[Trace], scope: Scope, method: Method = "sft") ->
 def _columns(trace: Trace, method: Method) -> TrainingRow:
     answer = [{"role": "assistant", "content": trace.answer}]
     match method:
-        case "sft":
+        case "sft" | "ditto":
             return {"completion": answer}
         case "dpo":
             rejected = trace.rejected if trace.rejected != trace.answer else ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from hyperalign.errors import InputError
 from hyperalign.files import lock_folder, write_whole
 from hyperalign.profile import Profile
 from hyperalign.programs.strategies import strategy
+from hyperalign.records import Record
 
 from .adapters import Adapter, Card, Verdict, check_base, check_tokenizer, open_adapter, update_card, write_adapter
-from .collect import Teacher, build_unanswered, collect_traces, find_metric
+from .collect import OWN_TEXTS, Teacher, build_demonstrations, build_unanswered, collect_traces, find_metric
 from .dataset import PromptSplits, Scope, TrainingRow, build_rows, split_prompts, write_rows
+from .ditto import train_rounds
 from .gate import Criteria, judge_adapter
 from .recipe import ANSWER_METHODS, Hardware, Recipe
 from .student import Student, check_answers, check_system_role
@@ -30,7 +32,7 @@ from .train import read_losses, train
 
 __all__ = ["Distillation", "distill", "gate", "loss_chart"]
 
-_RUN, _SPLIT, _PEOPLE = "training", "split.json", "people.json"
+_RUN, _SPLIT, _PEOPLE, _POOLED = "training", "split.json", "people.json", "pooled.json"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Distillation:
         scope: what the student is told about the person.
         trace_filter: selects the answers to train on.
         criteria: of the gate; declared before training and not changed after it.
+        records: by user, what people wrote, for method ``ditto``.
+        pooled: the folder of an adapter of other people, which the gate holds this one against; None for none.
 
     Raises:
         InputError: the people do not fit the scope.
@@ -59,6 +63,8 @@ class Distillation:
     scope: Scope = field(default_factory=Scope)
     trace_filter: TraceFilter = field(default_factory=TraceFilter)
     criteria: Criteria = field(default_factory=Criteria)
+    records: Mapping[str, Sequence[Record]] = field(default_factory=dict)
+    pooled: Path | None = None
 
     def __post_init__(self) -> None:
         users = [profile.user for profile in self.profiles]
@@ -87,7 +93,7 @@ def distill(
 
     Args:
         job: the inputs.
-        teacher: the model that answers.
+        teacher: the model that answers; without one for methods that need none.
         folder: of the adapter; the run's files are in ``training`` under it.
         scoring_teacher: scores the student's generations in ``on-policy``.
         budget: where the teacher's calls are booked.
@@ -98,7 +104,8 @@ def distill(
         The adapter, which the gate has not judged yet.
 
     Raises:
-        InputError: there are too few prompts, or no answer passes the trace filter.
+        InputError: there are too few prompts, no answer passes the trace filter, or the pooled adapter is of these
+            people or of another student.
         ModelError: the teacher or the student can't be used.
         BudgetExceededError: a limit was reached; answers so far are saved.
         MissingExtraError: the 'train' extra is not installed.
@@ -108,18 +115,24 @@ def distill(
     run = folder / _RUN
     _require_own_folder(folder)
     splits = split_prompts(job.prompts)
-    if not splits.train or not splits.test:
+    by_rounds = job.recipe.method == "ditto"
+    if not (splits.train or by_rounds) or not splits.test:
         purpose = "train on" if not splits.train else "judge the adapter by: none is held out from training"
         raise InputError(f"{len(job.prompts)} prompt(s) are too few to {purpose}.", remedy="Give at least thirty.")
     check_system_role(job.student)
-    if job.recipe.method in ANSWER_METHODS:
+    if job.recipe.method in ANSWER_METHODS or by_rounds:
         check_answers(job.student)
+    pooled = None if job.pooled is None else _open_pooled(job.pooled, job)
     with lock_folder(run):
         prompts = splits.train + splits.validation
         if job.recipe.method in ANSWER_METHODS:
             path = run / "traces.jsonl"
             traces = collect_traces(teacher, job.profiles, prompts, path, budget=budget, progress=progress)
             kept = job.trace_filter(traces)
+        elif by_rounds:
+            kept = build_demonstrations(teacher.strategy, job.profiles, job.records, splits.test)
+            _require_demonstrations(kept)
+            splits = replace(splits, train=[trace.prompt for trace in kept.traces], validation=[])
         else:
             kept = FilteredTraces(build_unanswered(teacher, job.profiles, prompts), {})
         _write_split(run, splits, kept)
@@ -132,21 +145,25 @@ def distill(
         # For the gate.
         people = [json.loads(profile.to_json()) for profile in job.profiles]
         write_whole(run / _PEOPLE, json.dumps(people, ensure_ascii=False))
-        result = train(
-            job.student,
-            rows,
-            job.recipe,
-            run,
-            validation=validation,
-            teacher=scoring_teacher,
-            hardware=hardware,
-            progress=progress,
-        )
+        write_whole(run / _POOLED, json.dumps(pooled and {"folder": str(pooled.path), "sha256": pooled.sha256}))
+        if by_rounds:
+            result = train_rounds(job.student, rows, job.recipe, run, hardware=hardware, progress=progress)
+        else:
+            result = train(
+                job.student,
+                rows,
+                job.recipe,
+                run,
+                validation=validation,
+                teacher=scoring_teacher,
+                hardware=hardware,
+                progress=progress,
+            )
         write_whole(run / "losses.svg", loss_chart(read_losses(run)) + "\n")
         card = _build_card(
             job,
             # In 'context' the student's own base is the teacher.
-            teacher=teacher.name or (scoring_teacher or job.student).name,
+            teacher=OWN_TEXTS if by_rounds else teacher.name or (scoring_teacher or job.student).name,
             strategy=teacher.strategy.name,
             metric=teacher.metric,
             traces=len(rows),
@@ -165,7 +182,8 @@ def gate(folder: Path, student: Student, progress: Progress | None = None) -> Ve
         progress: called during each step.
 
     Raises:
-        InputError: the training files are gone or of other people, or the base is another model.
+        InputError: the training files are gone or of other people, the base is another model, or the pooled adapter to
+            compare with is gone or another one.
         NotFoundError: there is no adapter.
         TrainingError: the adapter is damaged, or its keys match no layer of its base.
         MissingExtraError: the 'train' extra is not installed.
@@ -199,11 +217,46 @@ def gate(folder: Path, student: Student, progress: Progress | None = None) -> Ve
             strategy=strategy(card.strategy),
             metric=find_metric(card.metric),
             criteria=Criteria.model_validate(card.criteria),
+            pooled=_read_pooled(folder / _RUN),
             max_new_tokens=int(card.recipe.get("max_new_tokens", 128)),
             progress=progress,
         )
         update_card(folder, card.model_copy(update={"gate": verdict}))
     return verdict
+
+
+def _open_pooled(folder: Path, job: Distillation) -> Adapter:
+    """Open an adapter to compare with, of other people and of the same student."""
+    adapter = open_adapter(folder.resolve())
+    check_base(adapter.card, job.student)
+    if adapter.card.scope != "program":
+        raise InputError(
+            f"The pooled adapter in {folder} has scope {adapter.card.scope!r}.",
+            remedy="Distill one of other people with --scope program: it is asked what everybody is asked.",
+        )
+    if shared := sorted(set(adapter.card.users) & {profile.user for profile in job.profiles}):
+        raise InputError(
+            f"The pooled adapter in {folder} is also of {', '.join(shared)}.",
+            remedy="Give one of other people only: it says what is common to all.",
+        )
+    return adapter
+
+
+def _read_pooled(run: Path) -> Adapter | None:
+    """The adapter to compare with that was named before training; None if there was none."""
+    try:
+        noted = json.loads((run / _POOLED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # made before there was one
+    if noted is None:
+        return None
+    adapter = open_adapter(Path(noted["folder"]))
+    if adapter.sha256 != noted["sha256"]:
+        raise InputError(
+            f"The pooled adapter in {adapter.path} has other weights than when it was named before training.",
+            remedy="Restore it, or distill again with --pooled.",
+        )
+    return adapter
 
 
 def loss_chart(entries: Sequence[Mapping[str, Any]]) -> str:
@@ -236,6 +289,16 @@ def _write_split(run: Path, splits: PromptSplits, kept: FilteredTraces) -> None:
         raise InputError(
             f"No answer passed the trace filter: {reasons}.",
             remedy=f"See {run / 'traces.jsonl'}; a lower --threshold or another --teacher may help.",
+        )
+
+
+def _require_demonstrations(kept: FilteredTraces) -> None:
+    """Refuse to go on without any text of the people's own."""
+    if not kept.traces:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in kept.dropped.items()) or "no text at all"
+        raise InputError(
+            f"There is no text of the people's own to learn from: {reasons}.",
+            remedy="Give texts that answer a prompt, with --texts FILE or in the store.",
         )
 
 

@@ -24,7 +24,7 @@ from hyperalign.programs.generate import Generate
 from hyperalign.programs.strategies import Strategy
 from hyperalign.scores import Message
 
-from .adapters import Verdict
+from .adapters import Adapter, Verdict
 from .collect import Metric
 from .dataset import Scope
 from .probe import (
@@ -42,12 +42,16 @@ from .traces import MIN_WORDS, is_repetitive
 __all__ = ["Criteria", "find_failures", "judge_adapter"]
 
 
+_POOLED = "pooled"
+
+
 class Criteria(BaseModel):
     """What an adapter must reach; declared before training, and kept on its card.
 
     Attributes:
         quality: how much less than the student with the profile it may score, in the metric's unit.
-        gain: how much more than the student without profile or adapter it must score.
+        gain: how much more than the student without profile or adapter, and than a pooled adapter of other people if
+            there is one, it must score.
         broken: how much larger its share of broken answers (empty, under three words, or repetitive) may be than that
             of the student with the profile.
         ability: how much smaller its share of right answers to general questions may be than its base's.
@@ -75,6 +79,7 @@ def judge_adapter(
     strategy: Strategy,
     metric: Metric,
     criteria: Criteria | None = None,
+    pooled: Adapter | None = None,
     max_new_tokens: int = 128,
     progress: Progress | None = None,
 ) -> Verdict:
@@ -89,6 +94,7 @@ def judge_adapter(
         strategy: how the student without the adapter is given the profile.
         metric: how well an answer fits a person.
         criteria: the defaults if None.
+        pooled: an adapter of other people on the same base, as a control: what it also does is no trait of these.
         max_new_tokens: tokens per answer.
         progress: called after each batch of answers.
 
@@ -117,11 +123,19 @@ def judge_adapter(
     probed = compare_logprobs(base_logprobs, probe_logprobs(tuned, tokenizer))
     adapter, broken = measured.quality(tuned, tokenizer, without, "adapter")
     ability, refusals = measured.fixed_questions(tuned, tokenizer)
+    control: dict[str, float] = {}
+    if pooled is not None:
+        others = Scope(pooled.card.scope, pooled.card.prefixes)
+        asked = [others.messages(profile.user, prompt) for profile, prompt in cases]
+        tuned = attach_adapter(tuned, pooled.path, _POOLED)
+        tuned.set_adapter(_POOLED)
+        control["quality, pooled adapter"], _ = measured.quality(tuned, tokenizer, asked, "pooled adapter")
     figures = {
         "prompts": float(len(cases)),
         "quality, student": bare,
         "quality, student with profile": base,
         "quality, adapter": adapter,
+        **control,
         "broken, student with profile": base_broken,
         "broken, adapter": broken,
         "ability, base": base_ability,
@@ -156,6 +170,9 @@ def find_failures(figures: Mapping[str, float], criteria: Criteria, *, changed: 
     elif adapter <= bare + criteria.gain:
         more = f" plus {criteria.gain:g}" if criteria.gain else ""
         reasons.append(f"quality {adapter:.3f}, not above the student without profile or adapter ({bare:.3f}){more}")
+    pooled = figures.get("quality, pooled adapter")
+    if pooled is not None and adapter <= pooled + criteria.gain:
+        reasons.append(f"quality {adapter:.3f}, not above the pooled adapter of other people ({pooled:.3f})")
     now, before = figures["broken, adapter"], figures["broken, student with profile"]
     if now > before + criteria.broken:
         reasons.append(

@@ -7,7 +7,7 @@ An adapter whose keys match no layer loads silently in most engines and answers 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +23,7 @@ from .student import Student, load_student, replace_folder, require_empty, safet
 __all__ = [
     "GREEDY",
     "PROBE",
+    "SAMPLED",
     "ProbeResult",
     "attach_adapter",
     "compare_logprobs",
@@ -45,6 +46,9 @@ GREEDY: dict[str, Any] = {
 }
 """Arguments of transformers' ``generate`` for greedy decoding, whatever a checkpoint's generation config says."""
 
+SAMPLED: dict[str, Any] = {**GREEDY, "do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0}
+"""Arguments for samples of the model's own distribution, which no setting of the checkpoint narrows."""
+
 PROBE = (
     ("How was your day?", "It was long, and I would rather talk about something else."),
     ("What should I read next?", "Something short, with a good first page."),
@@ -61,16 +65,18 @@ def generate_answers(
     conversations: Sequence[Sequence[Message]],
     *,
     max_new_tokens: int,
+    decoding: Mapping[str, Any] = GREEDY,
     progress: Progress | None = None,
     step: str = "answers",
 ) -> list[str]:
-    """Generate one greedy answer to each conversation.
+    """Generate one answer to each conversation.
 
     Args:
         model: of transformers, with or without an adapter.
         tokenizer: of the model, with a chat template.
         conversations: messages that end in a user turn.
         max_new_tokens: tokens per answer, at most.
+        decoding: ``GREEDY``, or ``SAMPLED`` with torch's random state.
         progress: called after each batch.
         step: the step's name for ``progress``.
 
@@ -92,7 +98,7 @@ def generate_answers(
         ).to(model.device)
         with torch.inference_mode():
             output = model.generate(
-                **batch, **GREEDY, max_new_tokens=max_new_tokens, pad_token_id=tokenizer.pad_token_id
+                **batch, **decoding, max_new_tokens=max_new_tokens, pad_token_id=tokenizer.pad_token_id
             )
         answers += tokenizer.batch_decode(output[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
         if progress is not None:
@@ -155,13 +161,14 @@ def compare_logprobs(base: Sequence[float], adapter: Sequence[float]) -> ProbeRe
     return ProbeResult(fmean(base), fmean(adapter), fmean(abs(a - b) for a, b in zip(base, adapter, strict=True)))
 
 
-def attach_adapter(model: Any, weights: Path, name: str = "default") -> Any:
+def attach_adapter(model: Any, weights: Path, name: str = "default", *, trainable: bool = False) -> Any:
     """Return a model with an adapter, or with one more.
 
     Args:
         model: of transformers, or a PEFT model that has adapters already.
         weights: the adapter's folder.
         name: the adapter's name on the model.
+        trainable: whether training goes on from it.
 
     Raises:
         TrainingError: the adapter does not load, or its keys match no layer of the model.
@@ -174,9 +181,11 @@ def attach_adapter(model: Any, weights: Path, name: str = "default") -> Any:
             # PEFT only warns about keys that match nothing, and continues with the base model.
             warnings.filterwarnings("error", message=".*(missing|unexpected).*adapter keys.*")
             if isinstance(model, peft.PeftModel):
-                model.load_adapter(str(weights), adapter_name=name, torch_device=device)
+                model.load_adapter(str(weights), adapter_name=name, torch_device=device, is_trainable=trainable)
                 return model.eval()
-            return peft.PeftModel.from_pretrained(model, str(weights), adapter_name=name, torch_device=device).eval()
+            return peft.PeftModel.from_pretrained(
+                model, str(weights), adapter_name=name, torch_device=device, is_trainable=trainable
+            ).eval()
     except (OSError, ValueError, RuntimeError, KeyError, UserWarning, safetensors_error()) as error:
         raise TrainingError(
             f"The adapter in {weights} does not fit its base: {str(error).splitlines()[0]}.",

@@ -15,6 +15,7 @@ from hyperalign.errors import InputError, check_seed
 __all__ = [
     "ANSWER_METHODS",
     "METHODS",
+    "Ditto",
     "Hardware",
     "Method",
     "Recipe",
@@ -23,10 +24,10 @@ __all__ = [
     "suggest_recipe",
 ]
 
-Method = Literal["sft", "dpo", "context", "on-policy"]
-METHODS: tuple[Method, ...] = ("sft", "dpo", "context", "on-policy")
+Method = Literal["sft", "dpo", "ditto", "context", "on-policy"]
+METHODS: tuple[Method, ...] = ("sft", "dpo", "ditto", "context", "on-policy")
 ANSWER_METHODS: tuple[Method, ...] = ("sft", "dpo")
-"""Methods that train on a teacher's answers; in the others the student generates during training."""
+"""Methods that train on a teacher's answers; in the others the student generates."""
 
 _SMALL_STUDENT = 300_000_000  # parameters
 _LARGE_MEMORY = 40 * 2**30  # bytes; with less, large students need gradient checkpointing
@@ -81,23 +82,76 @@ def _machine_memory() -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Ditto:
+    """Hyperparameters of method ``ditto`` (Shaikh et al. 2024, appendix); the defaults are the paper's.
+
+    Attributes:
+        rounds: of sampling from the student and training on comparisons.
+        samples: of the student per demonstration and round.
+        steps: optimizer steps per round.
+        sft_steps: optimizer steps on the demonstrations before the first round, at most.
+        sft_learning_rate: peak learning rate of those steps.
+        sft_stop_loss: training loss, in nats per token, below which those steps end.
+        replay: share of the comparisons of a demonstration with samples of earlier rounds.
+        between_rounds: share of the comparisons of later with earlier samples. The rest compares demonstrations with
+            samples of the current round.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    rounds: int = 4
+    samples: int = 10
+    steps: int = 10
+    sft_steps: int = 30
+    sft_learning_rate: float = 2e-4
+    sft_stop_loss: float = 1.0
+    replay: float = 0.2
+    between_rounds: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "samples", "steps", "sft_steps"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}.", remedy="Give a whole number of at least 1.")
+        if not 0 < self.sft_learning_rate < 1:
+            raise InputError(f"sft_learning_rate is {self.sft_learning_rate}.", remedy="Give a number such as 0.0002.")
+        if min(self.replay, self.between_rounds) < 0 or self.replay + self.between_rounds >= 1:
+            raise InputError(
+                f"Shares of {self.replay} and {self.between_rounds} leave no comparison with the current round.",
+                remedy="Give shares of at least 0 whose sum is below 1.",
+            )
+
+    def limited(self, rounds: int | None, samples: int | None, max_steps: int | None) -> Ditto:
+        """A copy with other rounds and samples, and with at most so many steps per round and before; None for as is."""
+        return replace(
+            self,
+            rounds=rounds or self.rounds,
+            samples=samples or self.samples,
+            steps=min(self.steps, max_steps or self.steps),
+            sft_steps=min(self.sft_steps, max_steps or self.sft_steps),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """Hyperparameters of a training run.
 
     Attributes:
-        method: ``sft`` (on the teacher's answers, without the profile), ``dpo`` (best draft over worst), ``context``
-            (self-distillation from the student's base with the profile in context), or ``on-policy`` (a teacher of the
-            same vocabulary scores the student's generations).
+        method: ``sft`` (on the teacher's answers, without the profile), ``dpo`` (best draft over worst), ``ditto``
+            (the person's own texts over the student's, in rounds), ``context`` (self-distillation from the student's
+            base with the profile in context), or ``on-policy`` (a teacher of the same vocabulary scores the student's
+            generations).
         rank: of the LoRA matrices.
         alpha: LoRA scale.
         dropout: LoRA dropout.
-        learning_rate: peak learning rate.
+        learning_rate: peak learning rate; in ``ditto`` of the rounds.
+        beta: how strongly ``dpo`` and ``ditto`` hold the student to its reference.
         epochs: passes over the rows.
         max_steps: optimizer steps at most; 0 for all epochs.
         batch_size: rows per optimizer step.
         micro_batch_size: rows per forward pass; gradients accumulate up to ``batch_size``.
         max_length: tokens per row; longer rows are truncated.
-        max_new_tokens: tokens that the student generates per row in ``context`` and ``on-policy``.
+        max_new_tokens: tokens that the student generates per row in ``ditto``, ``context`` and ``on-policy``.
         patience: evaluations without improvement before training stops; 0 to never stop early.
         eval_steps: steps between evaluations and between checkpoints.
         bf16: compute in bfloat16.
@@ -106,6 +160,7 @@ class Recipe:
             stays random.
         seed: of the initial weights and of the row order (``group_by_length`` has a seed of its own).
         accelerate: fields of transformers' ``AcceleratorConfig``.
+        ditto: of method ``ditto`` alone.
 
     Raises:
         InputError: a value is out of range.
@@ -116,6 +171,7 @@ class Recipe:
     alpha: int = 32
     dropout: float = 0.0
     learning_rate: float = 2e-4
+    beta: float = 0.1
     epochs: float = 3.0
     max_steps: int = 0
     batch_size: int = 8
@@ -129,6 +185,7 @@ class Recipe:
     group_by_length: bool = True
     seed: int = 0
     accelerate: Mapping[str, Any] = field(default_factory=dict)
+    ditto: Ditto = Ditto()
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -138,6 +195,8 @@ class Recipe:
                 raise InputError(f"{name} is {getattr(self, name)}.", remedy="Give a whole number of at least 1.")
         if not 0 < self.learning_rate < 1:
             raise InputError(f"learning_rate is {self.learning_rate}.", remedy="Give a number such as 0.0002.")
+        if not 0 < self.beta < math.inf:
+            raise InputError(f"beta is {self.beta}.", remedy="Give a number such as 0.1.")
         if not 0 < self.epochs < math.inf:
             raise InputError(f"epochs is {self.epochs}.", remedy="Give a number above 0.")
         check_seed(self.seed)
@@ -181,4 +240,13 @@ def suggest_recipe(method: Method, parameters: int, hardware: Hardware, **overri
         bf16=hardware.bf16,
         gradient_checkpointing=not on_cpu and not small and hardware.memory < _LARGE_MEMORY,
     )
+    if method == "ditto":
+        default = replace(
+            default,
+            batch_size=8,
+            learning_rate=2e-5,
+            beta=0.05,
+            max_new_tokens=256,
+            ditto=Ditto(sft_learning_rate=1e-3 if small else 2e-4),
+        )
     return replace(default, **{name: value for name, value in overrides.items() if value is not None})

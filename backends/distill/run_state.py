@@ -1,6 +1,7 @@
 """The state of a training run: a fingerprint of its inputs, and its result once it has finished.
 
-A run resumes only if student, teacher, recipe and rows are the same: checkpoints record none of these.
+A run resumes only if student, teacher, recipe, rows and starting weights are the same: checkpoints record none of
+these.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .dataset import TrainingRow
 from .recipe import Recipe
 from .student import Student
 
-__all__ = ["LOSSES", "RunState", "TrainingResult"]
+__all__ = ["LOSSES", "RunState", "TrainingResult", "weights_hash"]
 
 LOSSES = "losses.jsonl"
 _STATE, _CHECKPOINTS = "run_state.json", "checkpoints"
@@ -62,7 +63,7 @@ class RunState:
 
     Attributes:
         folder: of the run.
-        fingerprint: hash of student, teacher, recipe and rows.
+        fingerprint: hash of student, teacher, recipe, rows and starting weights.
     """
 
     folder: Path
@@ -76,13 +77,22 @@ class RunState:
         teacher: Student | None,
         recipe: Recipe,
         *rows: Sequence[TrainingRow],
+        start: Sequence[Path] = (),
     ) -> RunState:
         """Start or resume a run; delete what another run left in the folder, and losses without a checkpoint.
+
+        Args:
+            folder: of the run.
+            student: the model to train.
+            teacher: scores the student's generations; None for none.
+            recipe: hyperparameters.
+            rows: training and validation rows.
+            start: adapters that the run begins with or compares with.
 
         Raises:
             StorageError: the disk is full or not writable.
         """
-        weights = [student.sha256, teacher.sha256 if teacher else ""]
+        weights = [student.sha256, teacher.sha256 if teacher else "", *map(weights_hash, start)]
         inputs = json.dumps([weights, recipe.as_data(), *map(list, rows)], sort_keys=True)
         state = cls(folder, hashlib.sha256(inputs.encode()).hexdigest())
         if state._read() is None:
@@ -117,3 +127,9 @@ class RunState:
 
     def _write(self, result: dict[str, Any] | None) -> None:
         write_whole(self.folder / _STATE, json.dumps({"fingerprint": self.fingerprint, "result": result}))
+
+
+def weights_hash(folder: Path) -> str:
+    """The SHA-256 of an adapter's weights."""
+    with (folder / "adapter_model.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

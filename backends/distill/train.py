@@ -23,17 +23,21 @@ from .dataset import TrainingRow
 from .recipe import ANSWER_METHODS, Hardware, Recipe, find_hardware, peak_memory
 from .run_state import LOSSES, RunState, TrainingResult
 from .student import Student, end_answers, import_libraries, load_student, safetensors_error, to_storage_error
-from .trainers import BUILDERS, TrainerInputs
+from .trainers import BUILDERS, REFERENCE, TrainerInputs
 
 __all__ = ["RowLengths", "TrainingResult", "build_loss_callback", "measure_lengths", "read_losses", "train"]
 
 
-def build_loss_callback(folder: Path, progress: Progress | None = None) -> Any:
-    """Return a transformers callback that logs losses, and stops training when one is not finite.
+def build_loss_callback(
+    folder: Path, progress: Progress | None = None, *, stop_loss: float = 0.0, step: str = "training"
+) -> Any:
+    """Return a transformers callback that logs losses, and stops training when one is not finite or low enough.
 
     Args:
         folder: of the run; losses are appended to its ``losses.jsonl``.
         progress: called after each step.
+        stop_loss: training loss below which training ends.
+        step: the step's name for ``progress``.
 
     Raises:
         TrainingError: during training, if a loss or the gradient is not finite.
@@ -44,15 +48,18 @@ def build_loss_callback(folder: Path, progress: Progress | None = None) -> Any:
         def __init__(self) -> None:
             self._start = time.perf_counter()
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-            del args, control
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> Any:
+            del args
             logs = logs or {}
             losses: dict[str, float] = {name: float(logs[name]) for name in ("loss", "eval_loss") if name in logs}
             if not losses:
-                return
+                return control
             seconds = round(time.perf_counter() - self._start, 2)
             append_line(folder / LOSSES, json.dumps({"step": state.global_step, **losses, "seconds": seconds}))
             _check_finite(losses, float(logs.get("grad_norm", 0.0)), state.global_step)
+            if losses.get("loss", math.inf) < stop_loss:
+                control.should_training_stop = True
+            return control
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             del state, control
@@ -61,7 +68,7 @@ def build_loss_callback(folder: Path, progress: Progress | None = None) -> Any:
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
             if progress is not None:
-                progress("training", state.global_step, state.max_steps)
+                progress(step, state.global_step, state.max_steps)
             # Also evaluate after the last step, which may be no multiple of eval_steps.
             if state.global_step >= state.max_steps and args.eval_strategy != "no":
                 control.should_evaluate = True
@@ -128,8 +135,12 @@ def train(
     *,
     validation: Sequence[TrainingRow] = (),
     teacher: Student | None = None,
+    start: Path | None = None,
+    reference: Path | None = None,
+    stop_loss: float = 0.0,
     hardware: Hardware | None = None,
     progress: Progress | None = None,
+    step: str = "training",
 ) -> TrainingResult:
     """Train an adapter in a folder, or resume its training, or return its result if it has finished.
 
@@ -142,11 +153,16 @@ def train(
         folder: of the run, for checkpoints, losses and weights.
         validation: validation rows.
         teacher: scores the student's generations in ``on-policy``.
+        start: the folder of an adapter that training goes on from; None for a new one. Its learning rate stays at the
+            peak once it is reached.
+        reference: the folder of an adapter that is the reference of ``dpo``; needs ``start``. None for the student.
+        stop_loss: training loss below which training ends.
         hardware: the device that trains; detected if None.
         progress: called after each step.
+        step: the step's name for ``progress``.
 
     Raises:
-        InputError: there are no rows, or no row fits.
+        InputError: there are no rows, or no row fits, or the method trains in rounds: see ``ditto``.
         MissingExtraError: the 'train' extra is not installed.
         ModelError: the student does not load, or its chat template renders rows unlike what is asked later.
         StorageError: the disk is full or not writable.
@@ -154,21 +170,24 @@ def train(
     """
     if not rows:
         raise InputError("There is nothing to train on.", remedy="Give more prompts, or a lower --threshold.")
+    if recipe.method not in BUILDERS:
+        raise InputError(f"{recipe.method!r} trains in rounds.", remedy="Call distill, or ditto.train_rounds.")
     hardware = hardware or find_hardware()
     # Configurations may name models of a hub; none is contacted.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     peft, transformers, _ = import_libraries("peft", "transformers", "trl")
-    state = RunState.open(folder, student, teacher, recipe, rows, validation)
+    adapters = [path for path in (start, reference) if path is not None]
+    state = RunState.open(folder, student, teacher, recipe, rows, validation, start=adapters)
     if (finished := state.result()) is not None:
         return finished
-    start = time.perf_counter()
+    began = time.perf_counter()
     model, tokenizer = load_student(student)
     rows, validation = (end_answers(some, tokenizer, student.name) for some in (rows, validation))
     lengths = _check_lengths(rows, tokenizer, recipe.max_length, folder)
     # In the other methods the student generates: a validation loss would take as long as training.
     validation = validation if recipe.method in ANSWER_METHODS else []
-    callbacks = [build_loss_callback(folder, progress)]
+    callbacks = [build_loss_callback(folder, progress, stop_loss=stop_loss, step=step)]
     if validation and recipe.patience:
         callbacks.append(transformers.EarlyStoppingCallback(early_stopping_patience=recipe.patience))
     checkpoints = folder / "checkpoints"
@@ -179,7 +198,9 @@ def train(
         rows=rows,
         validation=validation,
         recipe=recipe,
-        arguments=_training_arguments(recipe, hardware, checkpoints, validates=bool(validation)),
+        arguments=_training_arguments(
+            recipe, hardware, checkpoints, validates=bool(validation), goes_on=start is not None
+        ),
         lora=peft.LoraConfig(
             r=recipe.rank,
             lora_alpha=recipe.alpha,
@@ -189,6 +210,8 @@ def train(
         ),
         callbacks=callbacks,
         teacher=load_student(teacher)[0] if teacher else None,
+        start=start,
+        reference=reference,
     )
     with _training_errors(folder), _silence_libraries():
         trainer = BUILDERS[recipe.method](inputs)
@@ -204,7 +227,7 @@ def train(
         first_loss=first,
         last_loss=last,
         validation_loss=best,
-        seconds=round(time.perf_counter() - start, 1),
+        seconds=round(time.perf_counter() - began, 1),
         peak_memory=peak_memory(hardware),
     )
     state.finish(result)
@@ -221,7 +244,9 @@ def _check_lengths(rows: Sequence[TrainingRow], tokenizer: Any, limit: int, fold
     return lengths
 
 
-def _training_arguments(recipe: Recipe, hardware: Hardware, checkpoints: Path, *, validates: bool) -> dict[str, Any]:
+def _training_arguments(
+    recipe: Recipe, hardware: Hardware, checkpoints: Path, *, validates: bool, goes_on: bool
+) -> dict[str, Any]:
     """Return the arguments that all of TRL's configurations take."""
     micro_batch_size = min(recipe.micro_batch_size, recipe.batch_size)
     return {
@@ -232,7 +257,7 @@ def _training_arguments(recipe: Recipe, hardware: Hardware, checkpoints: Path, *
         "num_train_epochs": recipe.epochs,
         "max_steps": recipe.max_steps or -1,
         "learning_rate": recipe.learning_rate,
-        "lr_scheduler_type": "cosine",
+        "lr_scheduler_type": "constant_with_warmup" if goes_on else "cosine",
         "warmup_steps": 0.05,
         "logging_steps": 1,
         "save_strategy": "steps",
@@ -267,6 +292,7 @@ def _save_weights(trainer: Any, tokenizer: Any, weights: Path) -> Path:
     """Save the adapter with its tokenizer and chat template, without the trainer's pickled arguments."""
     shutil.rmtree(weights, ignore_errors=True)
     trainer.save_model(str(weights))
+    shutil.rmtree(weights / REFERENCE, ignore_errors=True)
     tokenizer.save_pretrained(str(weights))
     (weights / "training_args.bin").unlink(missing_ok=True)
     narrow(weights)

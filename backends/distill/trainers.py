@@ -2,7 +2,8 @@
 
 - ``sft``: prompt distillation (Askell et al. 2021, section 2.1, called context distillation there). The loss is on the
   answer alone, and the prompt lacks the profile.
-- ``dpo``: direct preference optimization of the best draft over the worst (Rafailov et al. 2023).
+- ``dpo``: direct preference optimization of the best draft over the worst (Rafailov et al. 2023). ``ditto`` is made of
+  the two; see ``ditto``.
 - ``context``: self-distillation; the student's base sees the profile as privileged context. It needs no teacher, and
   can't exceed the student with the profile in its prompt.
 - ``on-policy``: generalized knowledge distillation (Agarwal et al. 2024); a larger model of the same vocabulary scores
@@ -15,14 +16,19 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from hyperalign.errors import InputError
 
 from .dataset import TrainingRow, to_dataset
+from .probe import attach_adapter
 from .recipe import Method, Recipe
 
-__all__ = ["BUILDERS", "TrainerInputs", "build_on_policy", "score_completions_only"]
+__all__ = ["BUILDERS", "REFERENCE", "TrainerInputs", "build_on_policy", "score_completions_only"]
+
+REFERENCE = "ref"
+"""TRL's name of the adapter that ``dpo`` compares with when training goes on from another."""
 
 _IGNORED_LABEL = -100
 
@@ -41,6 +47,8 @@ class TrainerInputs:
         lora: PEFT's configuration of the adapter.
         callbacks: of transformers.
         teacher: a model of the student's vocabulary, for ``on-policy``.
+        start: the folder of an adapter that training goes on from; None for a new one.
+        reference: the folder of an adapter that is ``dpo``'s reference; None for the student without one.
     """
 
     model: Any
@@ -52,15 +60,17 @@ class TrainerInputs:
     lora: Any
     callbacks: Sequence[Any]
     teacher: Any = None
+    start: Path | None = None
+    reference: Path | None = None
 
     def build(self, trainer: type[Any], config: type[Any], *, teacher: Any = None, **options: Any) -> Any:
         """Return a TRL trainer with a configuration of ``arguments`` and ``options``."""
         return trainer(
-            model=self.model,
+            model=self.model if self.start is None else attach_adapter(self.model, self.start, trainable=True),
             processing_class=self.tokenizer,
             train_dataset=to_dataset(self.rows),
             eval_dataset=to_dataset(self.validation) if self.validation else None,
-            peft_config=self.lora,
+            peft_config=self.lora if self.start is None else None,
             callbacks=list(self.callbacks),
             args=config(**self.arguments, **options),
             **({} if teacher is None else {"teacher_model": teacher}),
@@ -112,9 +122,16 @@ def build_sft(inputs: TrainerInputs) -> Any:
 
 
 def build_dpo(inputs: TrainerInputs) -> Any:
-    """Build TRL's ``DPOTrainer``; the reference is the student without its adapter."""
+    """Build TRL's ``DPOTrainer``; the reference is the student without its adapter, or with another one."""
     trl = import_module("trl")
-    return inputs.build(trl.DPOTrainer, trl.DPOConfig, max_length=inputs.recipe.max_length)
+    recipe = inputs.recipe
+    trainer = inputs.build(trl.DPOTrainer, trl.DPOConfig, max_length=recipe.max_length, beta=recipe.beta)
+    if inputs.reference is not None:
+        # TRL compares with a copy of the adapter that training goes on from; here that is an earlier one.
+        peft, safetensors = import_module("peft"), import_module("safetensors.torch")
+        weights = safetensors.load_file(inputs.reference / "adapter_model.safetensors")
+        peft.set_peft_model_state_dict(trainer.model, weights, adapter_name=REFERENCE)
+    return trainer
 
 
 def build_on_policy(inputs: TrainerInputs) -> Any:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hyperalign.backends.distill.student import Student
     from hyperalign.budget import Budget
     from hyperalign.profile import Profile
+    from hyperalign.records import Record
 
 __all__ = ["distill", "read_prompts"]
 
@@ -83,14 +84,36 @@ def distill(
     student: Annotated[
         str, typer.Option("--student", help="Model to train: local:NAME, or a checkpoint folder.")
     ] = "local:smollm2-135m-instruct",
-    method: Annotated[str, typer.Option("--method", help="Training method: sft, dpo, context or on-policy.")] = "sft",
+    method: Annotated[
+        str, typer.Option("--method", help="Training method: sft, dpo, ditto, context or on-policy.")
+    ] = "sft",
+    texts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--texts",
+            help="For ditto: records with the person's texts, as for 'fit'. Repeatable. Default: those in the store.",
+        ),
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", min=1, help="For ditto: rounds of sampling and training. Default: 4.")
+    ] = None,
+    pooled: Annotated[
+        Path | None,
+        typer.Option("--pooled", help="An adapter of other people, of scope program, that the gate compares with."),
+    ] = None,
     scope: Annotated[
         str | None,
         typer.Option("--scope", help="What the prompt keeps: person (nothing), tag (the user), prefix or program."),
     ] = None,
     strategy: Annotated[str, typer.Option("--strategy", help="How the profile conditions the teacher.")] = "verified",
     drafts: Annotated[
-        int | None, typer.Option("--drafts", min=1, help="Drafts per prompt. Default: 2 for dpo, else 1.")
+        int | None,
+        typer.Option(
+            "--drafts",
+            min=1,
+            help="Drafts per prompt; for ditto, samples of the student per text and round. Default: 2 for dpo, 10 for "
+            "ditto, else 1.",
+        ),
     ] = None,
     threshold: Annotated[
         float,
@@ -104,7 +127,9 @@ def distill(
     epochs: Annotated[float | None, typer.Option("--epochs", help="Training epochs.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Peak learning rate.")] = None,
     rank: Annotated[int | None, typer.Option("--rank", min=1, help="Rank of the LoRA matrices.")] = None,
-    max_steps: Annotated[int | None, typer.Option("--max-steps", min=1, help="At most this many steps.")] = None,
+    max_steps: Annotated[
+        int | None, typer.Option("--max-steps", min=1, help="At most this many steps; for ditto, of each round.")
+    ] = None,
     max_length: Annotated[
         int | None, typer.Option("--max-length", min=1, help="Truncate rows to this many tokens. Default: 1,024.")
     ] = None,
@@ -122,6 +147,8 @@ def distill(
 
     Example: hyperalign distill --user ada --prompts prompts.txt --teacher anthropic/NAME --out adapters/ada
     """
+    from dataclasses import replace
+
     from hyperalign.backends.distill.collect import Teacher
     from hyperalign.backends.distill.cost_estimate import fit_to_memory
     from hyperalign.backends.distill.dataset import SCOPES, Scope, build_prefix
@@ -160,6 +187,8 @@ def distill(
             accelerate=_read_object(accelerate) if accelerate is not None else None,
             seed=seed,
         )
+        if way == "ditto":
+            recipe = replace(recipe, max_steps=0, ditto=recipe.ditto.limited(rounds, drafts, max_steps))
         wanted = Distillation(
             name=out.resolve().name,
             profiles=people,
@@ -172,6 +201,8 @@ def distill(
                 keep_refusals=keep_refusals,
                 private_texts={p.user: [e.text for e in p.examples] for p in people},
             ),
+            records=_read_texts(texts or [], people, store) if way == "ditto" else {},
+            pooled=pooled,
         )
         who = Teacher(
             lm,
@@ -253,6 +284,17 @@ def _read_profiles(files: list[Path], users: list[str], store: str | None) -> li
     if not found:
         raise InputError("There is nobody to distill.", remedy="Give --profiles FOLDER, or --user NAME.")
     return found
+
+
+def _read_texts(files: list[Path], people: list[Profile], store: str | None) -> dict[str, list[Record]]:
+    """Each person's records, of files or, without any, of the store."""
+    from hyperalign.reading import read_records
+    from hyperalign.store import Store
+
+    if files:
+        return {person.user: read_records(files, user=person.user).records for person in people}
+    with Store(store) as opened:
+        return {person.user: opened.records(person.user) for person in people}
 
 
 def _print_estimate(

@@ -244,6 +244,7 @@ def test_each_term_that_is_missed_is_a_reason() -> None:
             {"quality, adapter": 0.45, "quality, student": 0.46},
             "quality 0.450, not above the student without profile or adapter (0.460)",
         ),
+        ({"quality, pooled adapter": 0.5}, "quality 0.500, not above the pooled adapter of other people (0.500)"),
         ({"quality, adapter": 0.39}, "quality 0.390, below the student with the profile (0.500) less 0.1"),
         (
             {"quality, student": 0.5},
