@@ -22,6 +22,7 @@ __all__ = [
     "case_id",
     "choose_people",
     "choose_users",
+    "divergent",
     "fingerprint",
     "fold_people",
     "hash_text",
@@ -48,8 +49,8 @@ class Case:
         prompt: what is to be answered.
         records: what a profile may be fitted on; none of them holds an answer of this case.
         chosen: in a choice case, the answer that this person prefers.
-        rejected: the other answer.
-        draft: in a choice case, what both answers correct; empty where they correct nothing.
+        rejected: the other answer; in a rewriting case, another person's.
+        draft: what both answers correct; empty where they correct nothing.
         reference: in a writing case, what the person wrote.
         stated: a description that comes with the person, and that every strategy may use.
         gold: the benchmark's own description of the person; only the condition ``gold`` uses it.
@@ -198,6 +199,18 @@ def fingerprint(cases: Iterable[Case]) -> str:
     """A short hash of cases, by all their content."""
     whole = [asdict(case) | {"records": records_id(case.records)} for case in cases]
     return case_id(*(json.dumps(case, sort_keys=True) for case in whole))
+
+
+def divergent(cases: Sequence[Case]) -> list[str]:
+    """Ids of the cases whose answers different people prefer differently (WikiPersona's divergent questions)."""
+    sides: dict[tuple[str, frozenset[str]], set[str]] = {}
+    for case in cases:
+        sides.setdefault(_question(case), set()).add(case.chosen)
+    return [case.id for case in cases if len(sides[_question(case)]) > 1]
+
+
+def _question(case: Case) -> tuple[str, frozenset[str]]:
+    return case.prompt, frozenset((case.chosen, case.rejected))
 
 
 def choose_users(cases: Iterable[Case], users: int | None, seed: int) -> list[Case]:

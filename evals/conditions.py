@@ -24,6 +24,7 @@ from hyperalign.programs.strategies import PROFILE_WORDS, Strategy, strategy
 from hyperalign.records import Record, to_sample
 from hyperalign.runs import Journal
 from hyperalign.scores import Message
+from hyperalign.style.reference import measure_style
 
 from .cases import Case, records_id, texts_in
 from .metrics.choice import FEATURES, vote, vote_condition
@@ -35,8 +36,10 @@ __all__ = [
     "CONTROLS_TO_BEAT",
     "DELIBERATE",
     "DELIBERATE_HOSTILE",
+    "DRAFT",
     "FEW_SHOT",
     "GOLD",
+    "GUIDED",
     "HOSTILE",
     "INVERTED",
     "NONE",
@@ -53,7 +56,6 @@ __all__ = [
     "condition_kind",
     "controls_without",
     "curve_point",
-    "divergent",
     "few_shot_profile",
     "inverted",
     "main_strategy",
@@ -66,6 +68,10 @@ __all__ = [
 ConditionKind = Literal["strategy", "control", "ceiling"]
 
 NONE, FEW_SHOT, VERIFIED = "none", "few-shot", "verified"
+GUIDED = "guided"
+"""Few-shot prompting of which the writing is steered by a reward of the person's texts."""
+DRAFT = "draft"
+"""In rewriting, the draft as it was."""
 GOLD, WRONG_USER, INVERTED, VOTES = "gold", "wrong-user", "inverted", "votes"
 OWN_TEXT = "own-text"
 """What the person wrote."""
@@ -73,7 +79,7 @@ DELIBERATE, HOSTILE, DELIBERATE_HOSTILE = "deliberate", "hostile", "deliberate-h
 """Conditions of requests: with deliberation, under a profile that asks for harm, and both."""
 CONTROLS = (NONE, WRONG_USER, INVERTED, VOTES, GOLD)
 """Controls that can be disabled by name."""
-CONTROLS_TO_BEAT = (NONE, WRONG_USER, INVERTED, *map(vote_condition, FEATURES))
+CONTROLS_TO_BEAT = (NONE, WRONG_USER, INVERTED, DRAFT, *map(vote_condition, FEATURES))
 CEILINGS = (GOLD, OWN_TEXT)
 
 
@@ -108,7 +114,7 @@ def curve_point(name: str, records: int) -> str:
 
 def needs_fit(name: str) -> bool:
     """Whether a strategy uses a fitted profile."""
-    return name not in {NONE, GOLD, FEW_SHOT}
+    return name not in {NONE, GOLD, FEW_SHOT, GUIDED}
 
 
 def resolve_strategies(strategies: Sequence[str | Strategy]) -> dict[str, Strategy]:
@@ -122,7 +128,7 @@ def resolve_strategies(strategies: Sequence[str | Strategy]) -> dict[str, Strate
         if not isinstance(each, str):
             found[each.name] = each
         elif each not in {NONE, GOLD}:
-            found[each] = strategy(each)
+            found[each] = strategy(FEW_SHOT if each == GUIDED else each)
     if not found and GOLD not in strategies:
         raise InputError("No strategy is named that uses a profile.", remedy="For example: --strategy few-shot,gold.")
     return found
@@ -212,12 +218,14 @@ class Condition:
         strategy: how the profile is put into the prompt.
         profile: of the person.
         other: of another user, under the same strategy, to compare with; None where there is none.
+        records: those that writing is steered by; None where the model is only told.
     """
 
     name: str
     strategy: Strategy
     profile: Profile
     other: Profile | None = None
+    records: tuple[Record, ...] | None = None
 
     def shown(self, prompt: str, max_words: int = PROFILE_WORDS) -> list[Message]:
         """What the strategy says of the person for a prompt, with "…" in the prompt's place."""
@@ -277,9 +285,8 @@ class Conditions:
         self, name: str, strategy: str, case: Case, other: Case | None, count: int | None = None
     ) -> Condition:
         profile = self._profile(strategy, case, count)
-        return Condition(
-            name, self.strategies[strategy], profile, None if other is None else self._profile(strategy, other, count)
-        )
+        theirs = None if other is None else self._profile(strategy, other, count)
+        return Condition(name, self.strategies[strategy], profile, theirs, _steering(strategy, case, count))
 
     def _controls(self, case: Case, other: Case | None) -> list[Condition]:
         conditions: list[Condition] = []
@@ -290,7 +297,8 @@ class Conditions:
             return conditions
         main = self.strategies[self.main]
         if WRONG_USER in self.controls and other is not None:
-            conditions.append(Condition(WRONG_USER, main, self._profile(self.main, other)))
+            steering = _steering(self.main, other)
+            conditions.append(Condition(WRONG_USER, main, self._profile(self.main, other), records=steering))
         if INVERTED in self.controls and needs_fit(self.main):
             conditions.append(Condition(INVERTED, main, inverted(self._profile(self.main, case))))
         return conditions
@@ -299,7 +307,13 @@ class Conditions:
         """A profile from the person's first ``count`` records, with their stated description added."""
         records = case.records[:count]
         profile = self._fit(records) if needs_fit(name) else few_shot_profile(records)
+        if name == GUIDED:
+            profile = profile.model_copy(update={"style": measure_style(records)})
         return profile.model_copy(update={"stated": [*profile.stated, case.stated]}) if case.stated else profile
+
+
+def _steering(name: str, case: Case, count: int | None = None) -> tuple[Record, ...] | None:
+    return case.records[:count] if name == GUIDED else None
 
 
 def wrong_users(cases: Sequence[Case], seed: int) -> Mapping[str, Case]:
@@ -336,14 +350,6 @@ def wrong_users(cases: Sequence[Case], seed: int) -> Mapping[str, Case]:
             turned = [theirs[(number + step) % len(theirs)] for step in range(len(theirs))]
             found[case.id] = next((other for other in turned if not case.answers & texts_in(other.records)), turned[0])
     return found
-
-
-def divergent(cases: Sequence[Case]) -> list[str]:
-    """Ids of the cases whose answers different people prefer differently (WikiPersona's divergent questions)."""
-    sides: dict[tuple[str, frozenset[str]], set[str]] = {}
-    for case in cases:
-        sides.setdefault(_question(case), set()).add(case.chosen)
-    return [case.id for case in cases if len(sides[_question(case)]) > 1]
 
 
 def votes(case: Case) -> dict[str, dict[str, float]]:
@@ -388,7 +394,3 @@ def _flipped(reward: LearnedReward) -> LearnedReward:
 
 def _mirrored(found: Measurement) -> Measurement:
     return found.model_copy(update={"value": 2 * found.reference - found.value, "z": -found.z})
-
-
-def _question(case: Case) -> tuple[str, frozenset[str]]:
-    return case.prompt, frozenset((case.chosen, case.rejected))

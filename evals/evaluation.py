@@ -21,22 +21,25 @@ from hyperalign.budget import Budget
 from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError, ModelError, ModelOutputError
 from hyperalign.files import lock_folder, write_whole
+from hyperalign.population import Population, ShippedPopulation
 from hyperalign.programs.binary_choice import resolve_scorer
+from hyperalign.programs.decoding import Writer
 from hyperalign.programs.deliberate import Deliberate
 from hyperalign.programs.dspy_internals import AdapterParseError
 from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.replies import tally_answers
 from hyperalign.runs import Journal, journaling, read_cost, track_cost
 
-from .cases import Case, Task, WritingTask, case_id, fingerprint, records_id
-from .conditions import WRONG_USER, Conditions, Profiles, divergent, resolve_strategies, wrong_users
+from .cases import Case, Task, WritingTask, case_id, divergent, fingerprint, records_id
+from .conditions import GUIDED, WRONG_USER, Conditions, Profiles, resolve_strategies, wrong_users
 from .metrics.authorship import AuthorshipMetrics, authorship_metrics_for
+from .metrics.nearness import Nearness
 from .plan import Plan, sample_cases
 from .runner import EvalFolder, Outcome, Solver, run_cases
 from .solvers.choice import ChoiceSolver
 from .solvers.programs import ProgramChoiceSolver, ProgramRequestSolver, ProgramWritingSolver, unsupported_controls
 from .solvers.requests import HelpsMore, RequestSolver, as_deliberate, request_conditions
-from .solvers.writing import WritingSolver
+from .solvers.writing import Guide, WritingMetrics, WritingSolver
 from .summary import summarize
 
 __all__ = ["Result", "evaluate"]
@@ -64,6 +67,8 @@ def evaluate(
     users: int | None = None,
     seed: int = 0,
     plan: Plan | None = None,
+    writer: Writer | None = None,
+    population: Population | None = None,
     out: Path | str | None = None,
     budget: Budget | None = None,
     progress: Progress | None = None,
@@ -78,6 +83,8 @@ def evaluate(
         users: at most this many, if no plan is given.
         seed: of all sampling, if no plan is given.
         plan: all settings of the run.
+        writer: continues answers for the strategy ``guided``; None lets the program's model draft and revise.
+        population: other people, from whose records ``guided`` tells a person's; those that ship if None.
         out: the run's folder; one in the data folder, named by the settings, if None.
         budget: counts calls; the model must have been created with the same one.
         progress: called after each case and step.
@@ -103,9 +110,10 @@ def evaluate(
     ways = request_conditions([str(each) for each in plan.strategies]) if is_request else []
     strategies = resolve_strategies(plan.strategies) if isinstance(program, Personalizer) and not is_request else {}
     other_users = wrong_users(cases, plan.seed) if WRONG_USER in plan.controls and not is_request else {}
-    authorship = authorship_metrics_for(task, cases)
+    guide = _guide(task, plan, writer, population or ShippedPopulation()) if GUIDED in strategies else None
+    metrics = _writing_metrics(task, cases, guide)
     notes = {"concurrency": plan.concurrency}
-    folder = EvalFolder(Path(out) if out is not None else None, _config(program, task, plan, cases), notes=notes)
+    folder = EvalFolder(Path(out) if out is not None else None, _config(program, task, plan, cases, guide), notes=notes)
     solver: Solver
     profiles: Profiles | None = None
     if is_request:
@@ -117,11 +125,11 @@ def evaluate(
         conditions = Conditions(
             strategies, profiles, other_users=other_users, controls=plan.controls, curve=tuple(plan.curve)
         )
-        solver = _strategy_solver(program, conditions, plan, authorship)
-    elif authorship is None:
+        solver = _strategy_solver(program, conditions, plan, metrics, guide)
+    elif metrics is None:
         solver = ProgramChoiceSolver(program, other_users, plan.controls)
     else:
-        solver = ProgramWritingSolver(program, authorship, other_users, plan.controls)
+        solver = ProgramWritingSolver(program, metrics, other_users, plan.controls)
     model = program.lm if isinstance(program, Personalizer) else None
     with lock_folder(folder.path), track_cost(folder.path, budget), ExitStack() as held:
         held.enter_context(dspy.context(**({"lm": model} if model else {})))
@@ -151,19 +159,42 @@ def evaluate(
         divergent=divergent(cases),
         usage=read_cost(folder.path),
         replies=profiles.replies() if profiles is not None else {},
-        authorship=authorship.accuracy(cases) if authorship else None,
+        authorship=metrics.accuracy(cases) if isinstance(metrics, AuthorshipMetrics) else None,
     )
     write_whole(folder.path / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return Result(summary, outcomes, folder.path)
 
 
+def _guide(task: Task, plan: Plan, writer: Writer | None, population: Population) -> Guide:
+    if task.kind != "writing":
+        raise InputError(
+            f"The strategy '{GUIDED}' writes, and there is nothing to write in '{task.name}'.",
+            remedy="Leave it out, or take a writing task: c50, popquorn-write, or a file of samples with prompts.",
+        )
+    return Guide(plan.effort, writer, population)
+
+
+def _writing_metrics(task: Task, cases: Sequence[Case], guide: Guide | None) -> WritingMetrics | None:
+    if task.kind == "writing" and all(case.draft and case.rejected for case in cases):
+        return Nearness(cases)
+    # What writing was steered away from must not be what its judges take for other people's.
+    steered = guide.population.records("") if guide is not None else []
+    return authorship_metrics_for(task, cases, steered)
+
+
 def _strategy_solver(
-    program: Personalizer, conditions: Conditions, plan: Plan, authorship: AuthorshipMetrics | None
+    program: Personalizer,
+    conditions: Conditions,
+    plan: Plan,
+    metrics: WritingMetrics | None,
+    guide: Guide | None,
 ) -> Solver:
-    if authorship is None:
+    if metrics is None:
         return ChoiceSolver(conditions, program.scorer, letters=plan.letters, encoder=program.encoder)
     judge = program.scorer if plan.best_of > 1 else None
-    return WritingSolver(conditions, authorship, best_of=plan.best_of, scorer=judge, answer=program.generate.answer)
+    return WritingSolver(
+        conditions, metrics, best_of=plan.best_of, scorer=judge, answer=program.generate.answer, guide=guide
+    )
 
 
 def _request_solver(program: dspy.Module, conditions: Sequence[str]) -> Solver:
@@ -198,10 +229,14 @@ def _with_usage(solver: Solver, budget: Budget, journal: Journal) -> Solver:
     return solve
 
 
-def _config(program: dspy.Module, task: Task, plan: Plan, cases: Sequence[Case]) -> dict[str, Any]:
-    """Everything that decides the result; concurrency does not."""
+def _config(program: dspy.Module, task: Task, plan: Plan, cases: Sequence[Case], guide: Guide | None) -> dict[str, Any]:
+    """Everything that decides the result; concurrency does not, nor does the effort where nothing is guided."""
     scorer = resolve_scorer(program.scorer if isinstance(program, (Personalizer, Deliberate)) else None)
-    settings = {name: value for name, value in vars(plan).items() if name != "concurrency"}
+    settings = {name: value for name, value in vars(plan).items() if name not in {"concurrency", "effort"}}
+    if guide is not None:
+        people = sorted(record.id for record in guide.population.records(""))
+        writer = guide.writer.name if guide.writer is not None else ""
+        settings["guided"] = {"effort": guide.effort, "writer": writer, "population": case_id(*people)}
     return {
         "task": task.name,
         "cases": fingerprint(cases),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hyperalign.budget import Usage
@@ -11,6 +11,7 @@ from hyperalign.errors import InputError, check_counts, check_seed
 from hyperalign.population import Population, choose_reference_records
 from hyperalign.programs.cost_estimate import TOKENS_PER_WORD
 from hyperalign.programs.cost_estimate import estimate_cost as estimate_fit
+from hyperalign.programs.guided import EFFORTS, Effort
 from hyperalign.programs.strategies import PROFILE_WORDS, STRATEGIES, Strategy
 from hyperalign.records import Record, drop_repeats, own_text
 
@@ -21,14 +22,17 @@ from .conditions import (
     DELIBERATE_HOSTILE,
     FEW_SHOT,
     GOLD,
+    GUIDED,
     HOSTILE,
     INVERTED,
     NONE,
     WRONG_USER,
+    main_strategy,
     needs_fit,
     resolve_strategies,
 )
 from .solvers.requests import ANSWER_TOKENS, request_conditions
+from .solvers.writing import GUIDED_WORDS
 
 __all__ = ["Plan", "TaskPopulation", "estimate_cost", "sample_cases"]
 
@@ -80,6 +84,7 @@ class Plan:
         curve: numbers of records to learn from, in addition to all of them.
         letters: whether choices are also asked by letter.
         best_of: drafts that each written answer is chosen from.
+        effort: what the strategy ``guided`` spends on an answer.
         concurrency: how many cases run at a time.
     """
 
@@ -92,9 +97,12 @@ class Plan:
     curve: Sequence[int] = ()
     letters: bool = False
     best_of: int = 1
+    effort: Effort = "high"
     concurrency: int = 8
 
     def __post_init__(self) -> None:
+        if self.effort not in EFFORTS:
+            raise InputError(f"There is no effort {self.effort!r}.", remedy=f"Choose one of: {', '.join(EFFORTS)}.")
         if any(count < 1 for count in self.curve):
             raise InputError("A learning curve needs numbers of records, from 1.", remedy="For example: --curve 1,2,4.")
         check_counts(users=self.users, cases_each=self.cases_each, best_of=self.best_of, concurrency=self.concurrency)
@@ -121,6 +129,8 @@ _ANSWER_TOKENS = 400
 _STATEMENT_WORDS = 30
 _DELIBERATION_TOKENS = 250
 _READING_TOKENS = 120
+# The bare answer, drafts, and one revision.
+_GUIDED_CALLS: Mapping[Effort, int] = {"low": 2, "medium": 4, "high": 7}
 
 
 def estimate_cost(
@@ -159,6 +169,8 @@ def estimate_cost(
     conditions = [name for name in strategies for _ in range(points)]
     other_users = conditions if WRONG_USER in plan.controls else []
     controls = [name for name in (WRONG_USER, INVERTED, GOLD) if name in plan.controls]
+    if WRONG_USER in controls and main_strategy(list(strategies)) == GUIDED:
+        controls[controls.index(WRONG_USER)] = GUIDED
     for case in cases:
         step = "answers" if case.reference else "choices"
         names = [*conditions, *controls, NONE, *([] if case.reference else other_users)]
@@ -185,10 +197,11 @@ def _requests(cases: Sequence[Case], strategies: Sequence[str]) -> dict[str, Usa
 
 def _asked(condition: str, case: Case, plan: Plan, by_choice: bool) -> Usage:
     raw = sum(len(own_text(record).split()) for record in case.records)
-    profile = 0 if condition == NONE else min(PROFILE_WORDS, raw) if condition == FEW_SHOT else _STATEMENT_WORDS
+    shown = {NONE: 0, FEW_SHOT: min(PROFILE_WORDS, raw), GUIDED: min(GUIDED_WORDS, raw)}
+    profile = shown.get(condition, _STATEMENT_WORDS)
     context = round((profile + len(case.prompt.split())) * TOKENS_PER_WORD)
     if case.reference:
-        drafts = plan.best_of if needs_fit(condition) else 1
+        drafts = _GUIDED_CALLS[plan.effort] if condition == GUIDED else plan.best_of if needs_fit(condition) else 1
         return Usage(calls=drafts, tokens_in=context * drafts, tokens_out=_ANSWER_TOKENS * drafts)
     answers = round((len(case.chosen.split()) + len(case.rejected.split())) * TOKENS_PER_WORD)
     letters = Usage(calls=2, tokens_in=2 * (context + answers), tokens_out=2)  # in both orders

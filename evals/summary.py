@@ -144,7 +144,8 @@ def summarize(
     if task.kind == "request":
         summary["changes"] = _changes(scored)
     if task.kind == "writing":
-        summary["judges"] = {judge: _judge(conditions, metric) for judge, metric in JUDGES.items()}
+        judged = {metric for table in conditions.values() for metric in table} & set(JUDGES.values())
+        summary["judges"] = {judge: _judge(conditions, metric) for judge, metric in JUDGES.items() if judged}
         summary["content_differences"] = _content_differences(conditions)
     if authorship:
         summary["authorship_accuracy"] = dict(authorship)

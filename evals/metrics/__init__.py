@@ -9,6 +9,7 @@ _SHARES = (
     "handled",
     "helps_more",
     "informative",
+    "nearer",
     "order_consistency",
     "own_over_other",
     "pick",

@@ -15,6 +15,7 @@ from ..cases import CaseKind
 from ..conditions import NONE, VERIFIED, WRONG_USER, condition_kind
 from ..metrics import is_share
 from ..metrics.authorship import CONTENT, JUDGES, RIVALS, win_rate
+from ..metrics.nearness import NEARNESS
 from ..runner import Outcome, read_json, read_outcomes
 from ..summary import ALPHA
 
@@ -47,6 +48,9 @@ _NAMES = {
     "informative": "informative (proxy)",
     "length_ratio": "length over the person's",
     "log_loss": "log loss",
+    "nearer_characters": "nearer to own (character n-grams)",
+    "nearer_style": "nearer to own (measured style)",
+    "nearer_words": "nearer to own (edit distance)",
     "on_topic": "on topic",
     "order_consistency": "order consistency",
     "over_its_drafts": "log-probability above mean of drafts",
@@ -73,7 +77,7 @@ _JUDGE_METRICS = (*JUDGES.values(), *(win_rate(judge, rival) for judge in JUDGES
 _EXTREMES = 3
 _PLOTTED: Mapping[CaseKind, Sequence[str]] = {
     "choice": ("accuracy", "own_over_other", "pick", "pick_own_over_other", "accuracy_letter"),
-    "writing": ("author_logprob", "win_rate_vs_none", "win_rate_vs_few_shot", "win_rate_vs_wrong_user"),
+    "writing": ("author_logprob", *(win_rate("style", rival) for rival in RIVALS), *NEARNESS.values()),
     "request": ("handled", "refused_safe", "complied_unsafe", "helps_more", "informative"),
 }
 
@@ -202,7 +206,7 @@ class View:
                 if metric in found
             ]
             for condition, found in self.summary["conditions"].items()
-            if "judges" in self.summary
+            if self.summary.get("judges")
         }
 
     @property

@@ -12,11 +12,10 @@ from hyperalign.programs.replies import read_probability
 from hyperalign.records import Record, own_text
 
 from ..cases import Case, CaseKind
-from ..conditions import CONTROLS, NONE, VOTES, WRONG_USER, votes
-from ..metrics.authorship import AuthorshipMetrics
+from ..conditions import CONTROLS, DRAFT, NONE, VOTES, WRONG_USER, votes
 from ..metrics.choice import Letters, win
 from .requests import request_scores
-from .writing import score_answers
+from .writing import WritingMetrics, score_answers
 
 __all__ = ["PROGRAM", "ProgramChoiceSolver", "ProgramRequestSolver", "ProgramWritingSolver", "unsupported_controls"]
 
@@ -78,7 +77,7 @@ class ProgramWritingSolver:
 
     Args:
         program: takes ``prompt`` and ``records``, and answers with ``answer``.
-        authorship: metrics trained on the task's authors.
+        metrics: that judge answers.
         other_users: for each case id, a case of another user.
         controls: which of ``CONTROLS`` are enabled.
     """
@@ -86,12 +85,12 @@ class ProgramWritingSolver:
     def __init__(
         self,
         program: dspy.Module,
-        authorship: AuthorshipMetrics,
+        metrics: WritingMetrics,
         other_users: Mapping[str, Case],
         controls: Collection[str] = CONTROLS,
     ) -> None:
         self._program = program
-        self._authorship = authorship
+        self._metrics = metrics
         self._other_users = other_users
         self._controls = controls
 
@@ -108,11 +107,13 @@ class ProgramWritingSolver:
             condition: str(self._program(prompt=case.prompt, records=records).answer)
             for condition, records in shown.items()
         }
+        if case.draft:
+            answers[DRAFT] = case.draft
         return {
             "prompt": case.prompt,
             "reference": case.reference,
             "answers": answers,
-            "scores": score_answers(self._authorship, case, answers, other_texts),
+            "scores": score_answers(self._metrics, case, answers, other_texts),
         }
 
 

@@ -3,54 +3,114 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
 import dspy
 
+from hyperalign.population import Population, ShippedPopulation
 from hyperalign.programs.binary_choice import ScorerChoice
+from hyperalign.programs.decoding import Writer
 from hyperalign.programs.generate import MAX_COPIED, Generate
+from hyperalign.programs.guided import Effort, GuidedGenerate
 from hyperalign.programs.strategies import PROFILE_WORDS
-from hyperalign.records import own_text
+from hyperalign.records import Record, own_text, prompt_of
 from hyperalign.text import is_refusal, longest_copied_run
 
 from ..cases import Case
-from ..conditions import BARE, NONE, OWN_TEXT, WRONG_USER, Condition, Conditions
+from ..conditions import BARE, DRAFT, NONE, OWN_TEXT, WRONG_USER, Condition, Conditions
 from ..metrics.authorship import JUDGES, RIVALS, AuthorshipMetrics, cut, nearness, win_rate, without_prompt
 from ..metrics.choice import win
+from ..metrics.nearness import Nearness
 
-__all__ = ["WritingSolver", "repeated_4grams", "score_answers"]
+__all__ = ["GUIDED_WORDS", "Guide", "WritingMetrics", "WritingSolver", "repeated_4grams", "score_answers"]
+
+WritingMetrics = AuthorshipMetrics | Nearness
+"""What judges the answers of a task: its people's texts, or the rewrites of one draft."""
+GUIDED_WORDS = 1600
+"""The most words of the person that guided writing is shown."""
 
 _TOPIC_WORDS = 200
 _OF_OWN_TEXT = ("refused", "repeated_4grams", "copied_over_limit", "copied_words", "words")
+
+
+@dataclass(frozen=True)
+class Guide:
+    """Steers writing by what a case's records tell of the person; nothing else of theirs is read.
+
+    Attributes:
+        effort: what is spent on an answer.
+        writer: continues answers; None lets the model draft and revise.
+        population: other people, from whose records the person's are told.
+    """
+
+    effort: Effort = "high"
+    writer: Writer | None = None
+    population: Population = field(default_factory=ShippedPopulation)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+
+    def write(self, condition: Condition, case: Case) -> dspy.Prediction:
+        """Write the answer of a condition that has records to steer by; see ``GuidedGenerate``."""
+        program = GuidedGenerate(
+            self.effort,
+            strategy=condition.strategy,
+            writer=self.writer,
+            population=_Elsewhere(self.population, case.prompt),
+            max_words=GUIDED_WORDS,
+        )
+        settings = {"profile": condition.profile, "records": condition.records or (), "draft": case.draft or None}
+        if self.writer is None:
+            return program(prompt=case.prompt, **settings)
+        # A writer writes one answer at a time.
+        with self._lock:
+            return program(prompt=case.prompt, **settings)
+
+
+class _Elsewhere:
+    """A population without what its people answered to one prompt: in use, nobody has answered it."""
+
+    def __init__(self, population: Population, prompt: str) -> None:
+        self.name = population.name
+        self._population = population
+        self._prompt = prompt
+
+    def records(self, user: str) -> list[Record]:
+        return [record for record in self._population.records(user) if prompt_of(record) != self._prompt]
 
 
 class WritingSolver:
     """Writes and measures the answers to one case.
 
     Called with a case, it returns ``prompt``, ``reference``, ``answers`` and ``context`` (what was said of the person,
-    both by condition), ``scores`` (by condition and metric) and, with several drafts, ``rejected_drafts``.
+    both by condition), ``scores`` (by condition and metric), with several drafts ``rejected_drafts``, and of guided
+    conditions ``guided`` (rewards of the answer and of the bare model's, in nats, the range of the person's own texts,
+    and tokens).
 
     Args:
         conditions: strategies and controls.
-        authorship: metrics trained on the task's authors.
+        metrics: that judge answers.
         best_of: drafts that each answer is chosen from.
         scorer: judges drafts, where there are several.
         answer: an optimized predictor that writes; the default one if None.
+        guide: steers the conditions that are guided.
     """
 
     def __init__(
         self,
         conditions: Conditions,
-        authorship: AuthorshipMetrics,
+        metrics: WritingMetrics,
         *,
         best_of: int = 1,
         scorer: ScorerChoice = None,
         answer: dspy.Predict | None = None,
+        guide: Guide | None = None,
     ) -> None:
         self._conditions = conditions
-        self._authorship = authorship
+        self._metrics = metrics
+        self._guide = guide or Guide()
         self._best_of = best_of
         self._scorer = scorer
         self._answer = answer
@@ -63,12 +123,20 @@ class WritingSolver:
         written: dict[str, list[str]] = {}
         answers: dict[str, str] = {}
         drafts: dict[str, list[str]] = {}
+        guided: dict[str, dict[str, Any]] = {}
         for condition in conditions:
+            if condition.records is not None:
+                found = self._guide.write(condition, case)
+                answers[condition.name], drafts[condition.name] = str(found.answer), []
+                guided[condition.name] = _told(found)
+                continue
             # Conditions whose prompts are equal share one answer, so they tie.
             sent = json.dumps(condition.strategy.condition(condition.profile, case.prompt, PROFILE_WORDS))
             if sent not in written or self._best_of > 1:
                 written[sent] = self._write(condition, case)
             answers[condition.name], *drafts[condition.name] = written[sent]
+        if case.draft:
+            answers[DRAFT] = case.draft
         other_texts = {
             condition.name: [example.text for example in condition.profile.examples]
             for condition in conditions
@@ -79,8 +147,9 @@ class WritingSolver:
             "reference": case.reference,
             "answers": answers,
             **({"rejected_drafts": drafts} if self._best_of > 1 else {}),
+            **({"guided": guided} if guided else {}),
             "context": {condition.name: condition.shown(case.prompt) for condition in conditions},
-            "scores": score_answers(self._authorship, case, answers, other_texts, drafts),
+            "scores": score_answers(self._metrics, case, answers, other_texts, drafts),
         }
 
     def _write(self, condition: Condition, case: Case) -> list[str]:
@@ -98,53 +167,71 @@ class WritingSolver:
         return [str(written.answer), *map(str, rest)]
 
 
+def _told(found: dspy.Prediction) -> dict[str, Any]:
+    """What a guided answer says of itself, as JSON data."""
+    return {
+        "bare": str(found.bare),
+        "rewards": found.rewards,
+        "own": None if found.own is None else list(found.own),
+        "revised": found.revised,
+        "tokens": found.tokens,
+    }
+
+
 def score_answers(
-    authorship: AuthorshipMetrics,
+    metrics: WritingMetrics,
     case: Case,
     answers: Mapping[str, str],
     other_texts: Mapping[str, Sequence[str]] | None = None,
     rejected_drafts: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """All writing metrics, by condition; words that repeat the prompt do not count.
+    """All writing metrics, by condition; words that repeat the prompt do not count, but for a draft's.
 
     Args:
-        authorship: of the task's authors.
+        metrics: of the task.
         case: the case.
         answers: by condition.
         other_texts: another user's texts that a condition was shown: copies of those count too.
         rejected_drafts: drafts that the answer was preferred to, by condition.
     """
-
-    def judge(answer: str) -> dict[str, float]:
-        return authorship.measure(without_prompt(answer, case.prompt), case.user)
-
     shown = [own_text(record) for record in case.records]
     scores = {
-        condition: judge(answer) | _content(authorship, case, answer, [*shown, *(other_texts or {}).get(condition, ())])
+        condition: _judge(metrics, case, answer)
+        | _content(metrics, case, answer, [*shown, *(other_texts or {}).get(condition, ())])
         for condition, answer in answers.items()
     }
+    if isinstance(metrics, Nearness):
+        rejected_drafts = {}
     for condition, others in (rejected_drafts or {}).items():
         chosen = scores[condition]["author_logprob"]
-        drafts = [judge(other)["author_logprob"] for other in others]
+        drafts = [_judge(metrics, case, other)["author_logprob"] for other in others]
         if drafts:
             scores[condition]["over_its_drafts"] = chosen - fmean([chosen, *drafts])
     for condition, own in scores.items():
         for rival in RIVALS:
             if rival in scores and rival != condition:
                 for name, metric in JUDGES.items():
-                    own[win_rate(name, rival)] = win(
-                        nearness(metric, own[metric]), nearness(metric, scores[rival][metric])
-                    )
-    written = _content(authorship, case, case.reference, shown)
-    return scores | {OWN_TEXT: judge(case.reference) | {name: written[name] for name in _OF_OWN_TEXT}}
+                    if metric in own:
+                        own[win_rate(name, rival)] = win(
+                            nearness(metric, own[metric]), nearness(metric, scores[rival][metric])
+                        )
+    written = _content(metrics, case, case.reference, shown)
+    return scores | {OWN_TEXT: _judge(metrics, case, case.reference) | {name: written[name] for name in _OF_OWN_TEXT}}
 
 
-def _content(authorship: AuthorshipMetrics, case: Case, answer: str, shown: Iterable[str]) -> dict[str, float]:
-    text, reference = (without_prompt(each, case.prompt) for each in (answer, case.reference))
+def _judge(metrics: WritingMetrics, case: Case, answer: str) -> dict[str, float]:
+    if isinstance(metrics, Nearness):
+        return metrics.measure(answer, case)
+    return metrics.measure(without_prompt(answer, case.prompt), case.user)
+
+
+def _content(metrics: WritingMetrics, case: Case, answer: str, shown: Iterable[str]) -> dict[str, float]:
+    both = (answer, case.reference)
+    text, reference = both if case.draft else (without_prompt(each, case.prompt) for each in both)
     copied, words = longest_copied_run(text, shown), len(text.split())
     return {
         # The first words only, as for the judges: a longer text shares more words with any other.
-        "on_topic": authorship.topic(cut(text, _TOPIC_WORDS), f"{case.prompt}\n{reference}"),
+        "on_topic": metrics.topic(cut(text, _TOPIC_WORDS), f"{case.prompt}\n{reference}"),
         "refused": float(is_refusal(answer)),
         "repeated_4grams": repeated_4grams(text),
         "copied_over_limit": float(copied > MAX_COPIED),

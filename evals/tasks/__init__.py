@@ -13,7 +13,7 @@ from .c50 import C50
 from .files import locate_data
 from .jester import Jester
 from .own import OwnRecords
-from .popquorn import Popquorn
+from .popquorn import Popquorn, PopquornWriting
 from .squality import Squality
 from .traits import Traits
 from .ukpconvarg import UKPConvArg
@@ -22,9 +22,9 @@ from .xstest import XSTest
 __all__ = ["TASKS", "find_choice_tasks", "load_task"]
 
 
-_Benchmark = AlignX | C50 | Jester | Popquorn | Squality | Traits | UKPConvArg | XSTest
+_Benchmark = AlignX | C50 | Jester | Popquorn | PopquornWriting | Squality | Traits | UKPConvArg | XSTest
 TASKS: Mapping[str, type[_Benchmark]] = {
-    task.name: task for task in (AlignX, C50, Jester, Popquorn, Squality, Traits, UKPConvArg, XSTest)
+    task.name: task for task in (AlignX, C50, Jester, Popquorn, PopquornWriting, Squality, Traits, UKPConvArg, XSTest)
 }
 
 

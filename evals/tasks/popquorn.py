@@ -1,4 +1,5 @@
-"""Corrected mails: which of two polite rewrites of one mail is this person's (POPQUORN, Pei and Jurgens 2023).
+"""Corrected mails (POPQUORN, Pei and Jurgens 2023): which of two polite rewrites of one mail is this person's, and a
+mail to rewrite as they would.
 
 Everybody was asked to make ten mails more polite. Both answers rewrite the same mail, so content is the same and manner
 is not. The file is ``rewrites.jsonl``: a row has ``user``, ``mail``, ``draft`` (the mail as it was) and ``edited``.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,9 +18,10 @@ from pydantic import BaseModel
 from hyperalign.records import Edit, Text
 
 from ..cases import Case, CaseKind, Split, case_id, choose_people
+from ..metrics.nearness import NEARNESS
 from .files import UserId, read_json_lines, validate
 
-__all__ = ["Popquorn"]
+__all__ = ["Popquorn", "PopquornWriting"]
 
 _FILE = "rewrites.jsonl"
 # The draft is in the prompt, so that whoever reads a prompt and a text sees what was changed.
@@ -94,7 +97,7 @@ class Popquorn:
                     # Seeded for each mail, and records first, so that they do not depend on the others.
                     draw = random.Random(f"{seed}/{user}/{rewrite.mail}")
                     records = draw.sample(known, self._records)
-                    yield _case(rewrite, draw.choice(others), records)
+                    yield self._case(rewrite, draw.choice(others), records)
 
     def _by_user(self) -> dict[str, list[_Rewrite]]:
         """Each person's rewrites in the order of their mails; of two rewrites of one mail the later one."""
@@ -105,15 +108,35 @@ class Popquorn:
             found.setdefault(row.user, {})[rewrite.mail] = rewrite
         return {user: sorted(theirs.values()) for user, theirs in sorted(found.items())}
 
+    def _case(self, own: _Rewrite, other: _Rewrite, records: list[_Rewrite]) -> Case:
+        return Case(
+            id=case_id(own.user, own.mail, other.user),
+            user=own.user,
+            cluster=own.user,
+            prompt=own.record.prompt or "",
+            records=tuple(rewrite.record for rewrite in records),
+            chosen=own.text,
+            rejected=other.text,
+            draft=own.draft,
+        )
 
-def _case(own: _Rewrite, other: _Rewrite, records: list[_Rewrite]) -> Case:
-    return Case(
-        id=case_id(own.user, own.mail, other.user),
-        user=own.user,
-        cluster=own.user,
-        prompt=own.record.prompt,
-        records=tuple(rewrite.record for rewrite in records),
-        chosen=own.text,
-        rejected=other.text,
-        draft=own.draft,
-    )
+
+class PopquornWriting(Popquorn):
+    """A mail to rewrite as this person would: is the answer nearer to their rewrite than to somebody else's?
+
+    The people, mails and records are those of ``Popquorn``.
+    """
+
+    name = "popquorn-write"
+    kind: CaseKind = "writing"
+    primary = NEARNESS["style"]
+
+    def note(self) -> str:
+        """What answers are compared with, and why no judge of authorship is asked."""
+        return (
+            "Each answer is compared with the person's own rewrite of the mail and with another person's. People wrote "
+            "too little to train judges of authorship on. The row 'draft' is the mail as it was."
+        )
+
+    def _case(self, own: _Rewrite, other: _Rewrite, records: list[_Rewrite]) -> Case:
+        return replace(super()._case(own, other, records), chosen="", reference=own.text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hyperalign.evals.cases import Split
+    from hyperalign.evals.evaluation import Result
 
 __all__ = ["compare", "comparison_table", "eval_", "summary_table"]
 
@@ -43,6 +44,9 @@ _SHOWN = (
     "win_rate_vs_none",
     "win_rate_vs_few_shot",
     "win_rate_vs_wrong_user",
+    "nearer_style",
+    "nearer_characters",
+    "nearer_words",
     "copied_words",
     "refused_safe",
     "complied_unsafe",
@@ -69,8 +73,8 @@ def eval_(
         str | None,
         typer.Option(
             "--strategy",
-            help="Comma-separated strategies, 'gold' among them if the task has gold profiles. Default: "
-            "none,few-shot,hypotheses,verified, or all solvers of xstest.",
+            help="Comma-separated strategies, 'guided' among them to steer writing, and 'gold' if the task has gold "
+            "profiles. Default: none,few-shot,hypotheses,verified, or all solvers of xstest.",
         ),
     ] = None,
     tasks: Annotated[list[str] | None, typer.Option("--task", help="Of 'choices': only this task. Repeatable.")] = None,
@@ -87,6 +91,10 @@ def eval_(
         bool, typer.Option("--letters", help="Also let the model choose between answers A and B, in both orders.")
     ] = False,
     best_of: Annotated[int, typer.Option("--best-of", min=1, help="Drafts to choose each answer from.")] = 1,
+    effort: Annotated[
+        Literal["medium", "high"],
+        typer.Option("--effort", help="What the strategy 'guided' spends on an answer: medium or high."),
+    ] = "high",
     reference: Annotated[
         int,
         typer.Option("--reference", min=1, help="Records of the reference population to test against; fit takes 6."),
@@ -116,7 +124,16 @@ def eval_(
         from .eval_choices import eval_choices
 
         unused = {"--form": form, "--cases": cases, "--without": without, "--curve": curve, "--letters": letters}
-        _refuse(task, {**unused, "--best-of": best_of > 1, "--program": optimized, "--dry-run": dry_run})
+        _refuse(
+            task,
+            {
+                **unused,
+                "--best-of": best_of > 1,
+                "--effort": effort != "high",
+                "--program": optimized,
+                "--dry-run": dry_run,
+            },
+        )
         eval_choices(
             data,
             tasks=tasks or [],
@@ -136,20 +153,19 @@ def eval_(
     from dataclasses import replace
 
     import dspy
-    from rich.text import Text
 
     from hyperalign.backends.models.encoders import open_population
+    from hyperalign.backends.models.writers import open_writer
     from hyperalign.concurrency import concurrency_of
-    from hyperalign.evals.conditions import controls_without
+    from hyperalign.evals.conditions import GUIDED, controls_without
     from hyperalign.evals.evaluation import evaluate
     from hyperalign.evals.plan import Plan, TaskPopulation, estimate_cost, sample_cases
-    from hyperalign.evals.report import write_report
     from hyperalign.evals.solvers.requests import REQUEST_CONDITIONS, as_deliberate
     from hyperalign.evals.tasks import load_task
     from hyperalign.programs.personalizer import Personalizer
 
     from .session import asks_by_choice, choose_encoder, open_models, use_programs
-    from .terminal import mute_length_warnings, price_steps, print_estimate, print_json, print_rich, reporter
+    from .terminal import mute_length_warnings, price_steps, print_estimate, reporter
 
     mute_length_warnings()
     loaded = load_task(task, data=data, form=form)
@@ -164,6 +180,7 @@ def eval_(
         curve=_parse_numbers(curve),
         letters=letters,
         best_of=best_of,
+        effort=effort,
     )
     sampled = sample_cases(loaded, plan)
     others = TaskPopulation(loaded.cases(seed=seed), sampled)
@@ -182,6 +199,8 @@ def eval_(
     budget = models.new_budget()
     with reporter(quiet=as_json) as report:
         lm, judge = open_models(models, scorer, budget, report)
+        writes = GUIDED in plan.strategies
+        writer = open_writer(models.model, budget=budget, progress=report.bytes) if writes else None
         reads = None if loaded.kind == "request" else choose_encoder(encoder, budget, report)
         person = Personalizer(
             lm,
@@ -197,13 +216,33 @@ def eval_(
         use_programs({name: getattr(program, name) for name in _STEPS if hasattr(program, name)}, optimized)
         with dspy.context(lm=lm):
             plan = replace(plan, concurrency=concurrency_of(lm))
-            result = evaluate(program, loaded, plan=plan, out=out, budget=budget, progress=report)
+            result = evaluate(
+                program,
+                loaded,
+                plan=plan,
+                writer=writer,
+                population=others,
+                out=out,
+                budget=budget,
+                progress=report,
+            )
+    _show(result, as_json)
+
+
+def _show(result: Result, as_json: bool) -> None:
+    """Write a run's report, and print its table or its data."""
+    from rich.text import Text
+
+    from hyperalign.evals.report import write_report
+
+    from .terminal import print_json, print_rich
+
     written = write_report(result.folder)
     if as_json:
         print_json(result.summary)
-    else:
-        print_rich(summary_table(result.summary), Text())
-        echo(f"The run is in {result.folder}; read {written[-1]}")
+        return
+    print_rich(summary_table(result.summary), Text())
+    echo(f"The run is in {result.folder}; read {written[-1]}")
 
 
 def compare(
@@ -323,6 +362,6 @@ def _print_tasks(as_json: bool) -> None:
         print_json(about)
         return
     for name, told in about.items():
-        echo(f"{name:<10} {told['about']}")
-        echo(f"{'':<10} {told['kind']}, intervals over each {told['cluster']}; --data: {told['data']}")
+        echo(f"{name:<15} {told['about']}")
+        echo(f"{'':<15} {told['kind']}, intervals over each {told['cluster']}; --data: {told['data']}")
     echo("FILE.jsonl Your own people: pairs and edits make choices, samples with a prompt make writing.")

@@ -174,12 +174,13 @@ def test_nobody_gets_their_own_as_another_s() -> None:
 
 def test_raw_records_alone_need_no_fit() -> None:
     fits = Fits()
-    Conditions(resolve_strategies(["few-shot", "gold", "none"]), fits, other_users=OTHER_USERS).of(ADA)
+    Conditions(resolve_strategies(["few-shot", "gold", "none", "guided"]), fits, other_users=OTHER_USERS).of(ADA)
     assert fits.fitted == []
-    assert {name: needs_fit(name) for name in ("none", "gold", "few-shot", "hypotheses", "verified")} == {
+    assert {name: needs_fit(name) for name in ("none", "gold", "few-shot", "guided", "hypotheses", "verified")} == {
         "none": False,
         "gold": False,
         "few-shot": False,
+        "guided": False,
         "hypotheses": True,
         "verified": True,
     }

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hyperalign.errors import InputError
-from hyperalign.evals.cases import Case
-from hyperalign.evals.conditions import divergent, inverted, wrong_users
+from hyperalign.evals.cases import Case, divergent
+from hyperalign.evals.conditions import inverted, wrong_users
 from hyperalign.profile import Hypothesis, Measurement, Profile
 from hyperalign.programs.reward import Reward
 from hyperalign.records import Edit, Pair, Record, Sample

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from hyperalign.budget import Usage
+from hyperalign.errors import InputError
 from hyperalign.evals.cases import Case
 from hyperalign.evals.plan import Plan, estimate_cost
 from hyperalign.programs.cost_estimate import estimate_cost as estimate_fit
@@ -91,3 +94,15 @@ def test_two_people_cost_twice_as_much() -> None:
     bob = replace(BARE, id="b", user="bob", records=tuple(jam_sample(number, "bob") for number in range(3)))
     one, two = cost(BARE, strategies=("verified",)), cost(BARE, bob, strategies=("verified",))
     assert two == {step: usage + usage for step, usage in one.items()}
+
+
+def test_a_guided_answer_takes_drafts_and_a_revision_and_no_fit() -> None:
+    bare, high = cost(WRITTEN), cost(WRITTEN, strategies=("few-shot", "guided"))
+    assert list(high) == ["answers"]
+    assert high["answers"].calls - bare["answers"].calls == 7, "the bare answer, five drafts, and one revision"
+    medium = cost(WRITTEN, strategies=("few-shot", "guided"), effort="medium")
+    assert medium["answers"].calls - bare["answers"].calls == 4
+    wrong = cost(WRITTEN, strategies=("few-shot", "guided"), controls=("wrong-user",))
+    assert wrong["answers"].calls - high["answers"].calls == 7, "the main strategy's control is guided too"
+    with pytest.raises(InputError, match="no effort 'most'"):
+        Plan(effort="most")  # type: ignore[arg-type]

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from hyperalign.errors import InputError
-from hyperalign.evals.cases import Case
-from hyperalign.evals.conditions import divergent
+from hyperalign.evals.cases import Case, divergent
 from hyperalign.evals.tasks.alignx import AlignX
 from hyperalign.records import Pair, Sample, other_text, own_text
 

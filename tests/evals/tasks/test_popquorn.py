@@ -13,7 +13,7 @@ import pytest
 from hyperalign.errors import InputError
 from hyperalign.evals.cases import Case, texts_in
 from hyperalign.evals.tasks import load_task
-from hyperalign.evals.tasks.popquorn import Popquorn
+from hyperalign.evals.tasks.popquorn import Popquorn, PopquornWriting
 from hyperalign.records import Edit
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "popquorn_emails"
@@ -83,6 +83,23 @@ def test_no_record_holds_an_answer(file: Path) -> None:
     assert Popquorn(write(file, known), records=1).cases() == []
     alike = [row("ada", 1), row("ada", 3, edited="Fine."), row("bob", 3, edited=" Fine.\n")]
     assert Popquorn(write(file, alike), records=1).cases() == [], "two equal rewrites are no choice"
+
+
+def test_the_same_mails_are_to_be_rewritten(file: Path) -> None:
+    choices, writing = Popquorn(file, records=3).cases(seed=7), PopquornWriting(file, records=3).cases(seed=7)
+    assert len(writing) == len(choices) == 4
+    for choice, case in zip(choices, writing, strict=True):
+        assert (case.reference, case.rejected, case.chosen) == (choice.chosen, choice.rejected, "")
+        assert (case.prompt, case.draft, case.records, case.split) == (
+            choice.prompt,
+            choice.draft,
+            choice.records,
+            choice.split,
+        )
+        assert case.draft and case.draft in case.prompt
+        assert case.reference not in case.prompt
+    assert (PopquornWriting.kind, Popquorn.kind) == ("writing", "choice")
+    assert PopquornWriting(file).people() == Popquorn(file).people()
 
 
 @pytest.mark.parametrize(

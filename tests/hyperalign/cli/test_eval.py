@@ -69,7 +69,7 @@ def cases(folder: Path) -> list[dict[str, Any]]:
 def test_the_tasks_are_listed(run: Run) -> None:
     told = run("eval", "list")
     assert told.code == 0
-    for name in ("alignx", "c50", "jester", "popquorn", "squality", "traits", "ukpconvarg", "FILE.jsonl"):
+    for name in ("alignx", "c50", "jester", "popquorn-write", "squality", "traits", "ukpconvarg", "FILE.jsonl"):
         assert name in told.out
     assert json.loads(run("eval", "list", "--json").out)["c50"]["kind"] == "writing"
 
@@ -300,3 +300,32 @@ def test_removing_somebody_removes_their_texts_from_evals(run: Run, asked: list[
     assert "from 1 run or eval of others; the same commands make what is missing again" in gone.out
     assert b"Dear Tom" not in b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert "of others" not in run("profile", "rm", "eve", "--yes").out
+
+
+def test_mails_are_rewritten_guided_at_an_effort(run: Run, tmp_path: Path, scripted_server: ScriptedServer) -> None:
+    manners = {"ada": "Hi! Could you do {n}, please? Thanks a lot for it, and have a nice day!",
+               "bob": "Kindly attend to number {n}, as was agreed upon, at your earliest convenience.",
+               "cal": "Do {n} now. It is late. I wait for it. Tell me once you have done what I ask."}  # fmt: skip
+    rows = [
+        {"user": user, "mail": n, "draft": f"Do number {n}.", "edited": manner.format(n=n)}
+        for user, manner in manners.items()
+        for n in range(10)
+    ]
+    data = tmp_path / "rewrites.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    scripted_server.default = reply("Could you do number 3, please? Thanks!")
+    model = ["--model", f"vllm:{scripted_server.url}", "--scorer", "none", "--encoder", "none"]
+    command = ["eval", "popquorn-write", "--data", data, *model, "--cases", "1", "--strategy", "few-shot,guided"]
+    dry = run(*command, "--effort", "medium", "--dry-run", "--json")
+    assert dry.code == 0, dry.err
+    done = run(*command, "--effort", "medium", "--out", tmp_path / "a")
+    assert done.code == 0, done.err
+    assert "guided" in done.out and "draft" in done.out
+    found = summary(tmp_path / "a")
+    assert found["cases"] == {"scored": 3, "errors": 0}
+    assert {"nearer_style", "nearer_characters", "nearer_words", "length_ratio"} <= set(found["conditions"]["guided"])
+    mark = json.loads((tmp_path / "a" / "eval.json").read_text())
+    assert mark["guided"]["effort"] == "medium"
+    again = run(*command, "--out", tmp_path / "a")
+    assert again.code != 0, "another effort is another run"
+    assert "guided" in again.err
