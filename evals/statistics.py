@@ -37,6 +37,8 @@ __all__ = [
 
 _EXACT_UP_TO = 14
 _DRAWN_FLIPS = 10_000
+_BATCH_CELLS = 2_000_000
+"""Numbers of flips in memory at one time; all flips are kept as bits."""
 
 ByCluster = Mapping[str, Sequence[float]]
 """Scores of cases by cluster; clusters without cases do not count."""
@@ -218,8 +220,15 @@ def sign_flip_p(ours: ByCluster, theirs: ByCluster, *, seed: int = 0) -> float:
         InputError: the cases are not the same.
     """
     means = cluster_means(_paired(ours, theirs))
+    packed = _flips(len(means), seed)
+    # What each byte of eight clusters' bits takes off the sum: a flip is summed up by its bytes.
+    eights = np.pad(means, (0, -len(means) % 8)).reshape(-1, 8)
+    taken = 2.0 * eights @ np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).T
+    places, batch = np.arange(len(eights)), max(1, _BATCH_CELLS // len(eights))
     # Sums that are equal but for rounding count as equal.
-    return float(np.mean(_flips(len(means), seed) @ means >= means.sum() - 1e-12))
+    most = 1e-12 * max(1.0, float(np.abs(means).sum()))
+    batches = (packed[start : start + batch] for start in range(0, len(packed), batch))
+    return sum(int((taken[places, some].sum(axis=1) <= most).sum()) for some in batches) / len(packed)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -317,12 +326,14 @@ def _means(scores: ByCluster) -> dict[str, float]:
 
 
 @lru_cache(maxsize=4)
-def _flips(clusters: int, seed: int) -> NDArray[np.float64]:
-    """Signs of shape (flips, clusters): all combinations, or the data's own and random ones."""
+def _flips(clusters: int, seed: int) -> NDArray[np.uint8]:
+    """Clusters to flip, a bit for each in each of many flips: all combinations, or the data's own and random ones."""
     if clusters <= _EXACT_UP_TO:
-        return np.asarray(1.0 - 2.0 * ((np.arange(2**clusters)[:, None] >> np.arange(clusters)) & 1), np.float64)
-    drawn = np.random.default_rng(seed).integers(0, 2, size=(_DRAWN_FLIPS - 1, clusters))
-    return np.vstack([np.ones(clusters), 1.0 - 2.0 * drawn])
+        return np.packbits((np.arange(2**clusters)[:, None] >> np.arange(clusters)) & 1, axis=1)
+    rng, batch = np.random.default_rng(seed), max(1, _BATCH_CELLS // clusters)
+    sizes = [(min(batch, _DRAWN_FLIPS - 1 - start), clusters) for start in range(0, _DRAWN_FLIPS - 1, batch)]
+    own = np.packbits(np.zeros((1, clusters), dtype=np.uint8), axis=1)
+    return np.vstack([own, *(np.packbits(rng.integers(0, 2, size=size), axis=1) for size in sizes)])
 
 
 def _paired(ours: ByCluster, theirs: ByCluster) -> dict[str, list[float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -103,6 +104,32 @@ def test_drawn_flips_count_the_data_s_own(values: list[float]) -> None:
     ours = {str(i): [value] for i, value in enumerate(values)}
     p = sign_flip_p(ours, {name: [0.0] for name in ours})
     assert 1 / 10_000 <= p <= 1
+
+
+@pytest.mark.parametrize("clusters", [3, 14, 15, 300])
+def test_p_is_that_of_all_flips_at_once(clusters: int) -> None:
+    rng = np.random.default_rng(clusters)
+    values = rng.normal(0.1, 1, size=clusters)
+    if clusters <= 14:
+        signs = 1.0 - 2.0 * ((np.arange(2**clusters)[:, None] >> np.arange(clusters)) & 1)
+    else:
+        drawn = np.random.default_rng(7).integers(0, 2, size=(9_999, clusters))
+        signs = np.vstack([np.ones(clusters), 1.0 - 2.0 * drawn])
+    ours = {str(at): [value] for at, value in enumerate(values.tolist())}
+    p = sign_flip_p(ours, {name: [0.0] for name in ours}, seed=7)
+    assert p == np.mean(signs @ values >= values.sum() - 1e-9)
+
+
+def test_flips_of_many_clusters_take_little_memory() -> None:
+    ours = {str(at): [float(at % 3)] for at in range(5_000)}
+    theirs = {name: [0.9] for name in ours}
+    tracemalloc.start()
+    p = sign_flip_p(ours, theirs, seed=11)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert p == 1e-4, "its own flip counts, though sums of so many are rounded"
+    # One number for each flip of each cluster would be 400 MB.
+    assert peak < 100e6
 
 
 def test_holm_by_hand() -> None:
