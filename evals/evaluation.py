@@ -51,7 +51,7 @@ class Result:
 
     Attributes:
         summary: the data of ``summary.json``.
-        outcomes: one a case.
+        outcomes: one a case; each is read from the folder when it is asked for.
         folder: of the run.
     """
 

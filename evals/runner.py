@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from hyperalign.concurrency import Progress, is_stopping, run_concurrently
 from hyperalign.errors import (
@@ -26,12 +28,12 @@ from hyperalign.errors import (
     UnknownModelError,
     hide_userinfo,
 )
-from hyperalign.files import append_line, data_folder, narrow, read_journal, write_whole
+from hyperalign.files import append_line, data_folder, narrow, storage_error, write_whole
 from hyperalign.runs import Journal
 
 from .cases import Case
 
-__all__ = ["FATAL", "EvalFolder", "Outcome", "Solver", "read_json", "read_outcomes", "run_cases"]
+__all__ = ["FATAL", "EvalFolder", "Outcome", "Outcomes", "Solver", "read_json", "read_outcomes", "run_cases"]
 
 
 class EvalFolder:
@@ -130,10 +132,54 @@ class Outcome:
     error: str = ""
     seconds: float = 0.0
 
+    def without_texts(self) -> Outcome:
+        """The outcome with what is added up over cases alone; names are one object in all outcomes."""
+        scores = {
+            sys.intern(condition): {sys.intern(metric): value for metric, value in found.items()}
+            for condition, found in self.result.get("scores", {}).items()
+        }
+        added = {name: self.result[name] for name in ("replies",) if name in self.result}
+        return replace(self, cluster=sys.intern(self.cluster), result={"scores": scores, **added})
+
+
+class Outcomes(Sequence[Outcome]):
+    """Outcomes in a file, each read when it is asked for: what was said in many cases would fill the memory.
+
+    Args:
+        path: the file, which must stay.
+        starts: where the line of each begins, in bytes.
+    """
+
+    def __init__(self, path: Path, starts: Sequence[int]) -> None:
+        self._path = path
+        self._starts = starts
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, at: int) -> Outcome: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Outcomes: ...
+
+    def __getitem__(self, at: int | slice) -> Outcome | Outcomes:
+        some = Outcomes(self._path, self._starts[at] if isinstance(at, slice) else [self._starts[at]])
+        return some if isinstance(at, slice) else next(iter(some))
+
+    def __iter__(self) -> Iterator[Outcome]:
+        try:
+            with self._path.open("rb") as file:
+                for start in self._starts:
+                    file.seek(start)
+                    yield Outcome(**json.loads(file.readline()))
+        except OSError as error:
+            raise storage_error(error, self._path) from error
+
 
 def run_cases(
     cases: Sequence[Case], solver: Solver, path: Path, *, concurrency: int = 8, progress: Progress | None = None
-) -> list[Outcome]:
+) -> Outcomes:
     """Run all cases that have no outcome without an error yet.
 
     Args:
@@ -144,27 +190,30 @@ def run_cases(
         progress: called after each case.
 
     Returns:
-        One outcome a case, in the order of ``cases``. A case that failed has an error and no score.
+        One outcome a case, in the order of ``cases``, read from the file. A case that failed has an error and no score.
 
     Raises:
         BudgetExceededError: a cap was reached; finished cases are in the file.
         StorageError: the file cannot be read or written.
         HyperalignError: the model cannot be used at all (no key, no such name, a missing extra).
     """
-    known = {outcome.case: outcome for outcome in read_outcomes(path) if not outcome.error}
+    known = {outcome.case for _, outcome in _scan(path) if not outcome.error}
     waiting = [case for case in cases if case.id not in known]
     done = len(cases) - len(waiting)
 
     def keep(outcome: Outcome) -> None:
         nonlocal done
         append_line(path, json.dumps(vars(outcome)))
-        known[outcome.case] = outcome
         done += 1
         if progress is not None:
             progress("cases", done, len(cases))
 
     run_concurrently(lambda case: _one(solver, case), waiting, concurrency, keep=keep)
-    return [known[case.id] for case in cases]
+    starts: dict[str, int] = {}
+    for start, outcome in _scan(path):
+        if not outcome.error or outcome.case not in known:
+            starts[outcome.case] = start
+    return Outcomes(path, [starts[case.id] for case in cases])
 
 
 def _one(solver: Solver, case: Case) -> Outcome:
@@ -184,9 +233,24 @@ def _one(solver: Solver, case: Case) -> Outcome:
 
 
 def read_outcomes(path: Path) -> Iterator[Outcome]:
-    """The outcomes in a file, in the order in which they ended; a case that failed may be there again."""
-    for entry in read_journal(path):
-        try:
-            yield Outcome(**entry)
-        except TypeError:
-            continue  # written by something else: its case is run again
+    """The outcomes in a file, in the order in which they ended; a case that failed may be there again.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    return (outcome for _, outcome in _scan(path))
+
+
+def _scan(path: Path) -> Iterator[tuple[int, Outcome]]:
+    """Where the line of each outcome in a file begins, and the outcome; one is in memory at a time."""
+    try:
+        with path.open("rb") as file:
+            start = 0
+            for line in file:
+                with suppress(TypeError, ValueError):  # torn, or written by something else: its case is run again
+                    yield start, Outcome(**json.loads(line.decode(errors="replace")))
+                start += len(line)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise storage_error(error, path) from error

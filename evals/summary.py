@@ -59,12 +59,7 @@ _OWN_OVER_OTHER = {"accuracy": "own_over_other", "pick": "pick_own_over_other"}
 
 
 def _tabulate(outcomes: Iterable[Outcome], unit: Callable[[Outcome], str] = lambda outcome: outcome.cluster) -> Tables:
-    """The scores of outcomes without errors, by condition, metric and unit.
-
-    Args:
-        outcomes: in any order, which values keep.
-        unit: what values are grouped by.
-    """
+    """The scores of outcomes without errors, by condition, metric and unit, whose values keep the outcomes' order."""
     tables: Tables = {}
     for outcome in outcomes:
         for condition, metrics in outcome.result["scores"].items():
@@ -107,11 +102,14 @@ def summarize(
         replies: of fits: how many questions were asked, and how many replies decided nothing.
         authorship: accuracy of each judge of authorship on people's own texts.
     """
-    scored = [outcome for outcome in outcomes if not outcome.error]
+    slim = [outcome.without_texts() for outcome in outcomes]
+    scored = [outcome for outcome in slim if not outcome.error]
     tables = _tabulate(scored)
     primary = _primary(task, tables)
     conditions = {condition: table for condition, table in tables.items() if "@" not in condition}
-    people = _tabulate(scored, lambda outcome: (personas or {}).get(outcome.user) or outcome.user)
+    person = {outcome.user: (personas or {}).get(outcome.user) or outcome.user for outcome in scored}
+    is_same = all(person[outcome.user] == outcome.cluster for outcome in scored)
+    people = tables if is_same else _tabulate(scored, lambda outcome: person[outcome.user])
     summary = {
         "task": task.name,
         "kind": task.kind,
@@ -119,7 +117,7 @@ def summarize(
         "model": model,
         "seed": seed,
         "cluster": {"unit": task.unit, "n": len({outcome.cluster for outcome in scored})},
-        "cases": {"scored": len(scored), "errors": len(outcomes) - len(scored)},
+        "cases": {"scored": len(scored), "errors": len(slim) - len(scored)},
         "note": task.note(),
         "controls": [condition for condition in conditions if condition_kind(condition) != "strategy"],
         "disabled_controls": [control for control in CONTROLS if control not in controls],
@@ -131,13 +129,14 @@ def summarize(
         "learning_curves": _learning_curves(tables, conditions),
         "cost": {step: spent.as_json() for step, spent in (usage or {}).items()},
     }
-    if counts := _replies(outcomes, replies or {}):
+    if counts := _replies(slim, replies or {}):
         summary["replies"] = counts
     if closed := _gap_closed(tables):
         summary["gap_closed"] = closed
+    names = set(divergent)
     parts = {
-        "divergent": [outcome for outcome in scored if outcome.case in set(divergent)],
-        "personal": [outcome for outcome in scored if outcome.case not in set(divergent)],
+        kind: [outcome for outcome in scored if (outcome.case in names) == (kind == "divergent")]
+        for kind in ("divergent", "personal")
     }
     if all(parts.values()):
         summary["questions"] = {name: _estimates(_tabulate(part)) for name, part in parts.items()}
