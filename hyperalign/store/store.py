@@ -236,7 +236,9 @@ class Store:
         """Delete a person's records, all versions, their text in the database's files, and their part in the memories
         of other people's fits.
 
-        A PostgreSQL server may keep old text in its write-ahead log and backups.
+        Runs are folders beside the store and stay: ``hyperalign profile rm`` removes those, too, as
+        ``hyperalign.edits.clean_runs`` and ``hyperalign.runs.remove_runs`` do from Python. A PostgreSQL server may keep
+        old text in its files until it is written over, in its write-ahead log and in backups; see ``scrub``.
 
         Args:
             user: the person to remove.
@@ -305,13 +307,17 @@ class Store:
         return Amended(changed, traces_left=not self.scrub())
 
     def scrub(self) -> bool:
-        """Wipe deleted text from the database's files; returns False if another process kept the database open."""
+        """Wipe deleted text from the database's files; returns False if another process kept the database open.
+
+        PostgreSQL gives the place of deleted text free for other text, while others go on reading and writing. To wipe
+        it at once takes ``VACUUM FULL`` by the administrator, which keeps everybody out meanwhile.
+        """
         with translate_errors(self.name):
             if self._engine.dialect.name == "sqlite":
                 return scrub_sqlite(self._engine)
             with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 for table in (RecordRow, VersionRow, MemoryRow):
-                    connection.execute(text(f"VACUUM FULL {table.__tablename__}"))
+                    connection.execute(text(f"VACUUM {table.__tablename__}"))
         return True
 
     def export(self, user: str) -> Bundle:

@@ -8,11 +8,12 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from hyperalign.files import wipe_sqlite
 from hyperalign.store import Person, Store
@@ -28,6 +29,16 @@ def test_removing_takes_one_person_only(store: Store) -> None:
     assert (removed.records, removed.versions, removed.traces_left) == (3, 1, False)
     assert store.users() == [Person("bob", 1, 1)]
     assert store.save(profile()) == 1
+
+
+def test_removing_waits_for_nobody_who_reads_and_keeps_nobody_out(place: str) -> None:
+    with Store(place) as store, Store(place) as other:
+        store.add_records([*RECORDS, sample("bob", "some words of his")])
+        with ThreadPoolExecutor(1) as alone, other._engine.connect() as reading:
+            assert reading.execute(text("SELECT count(*) FROM hyperalign_records")).scalar() == 4
+            # The reader's transaction stays open.
+            assert alone.submit(store.remove, "ada").result(timeout=30).records == 3
+        assert other.users() == [Person("bob", 1, 0)]
 
 
 def test_removing_leaves_no_text_in_any_file(file: Path) -> None:
