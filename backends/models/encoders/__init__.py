@@ -58,7 +58,8 @@ _HASH_CHARACTERS = 16
 class CachedEncoder(Remembering["Encoder"]):
     """An ``Encoder`` that asks another one only for what it has not seen.
 
-    Keys are the encoder's name, which names the weights, and a hash of prompt and text: the file holds nobody's words.
+    Keys are the encoder's name, which names the weights (of a hosted model with a hash of its address), and a hash of
+    prompt and text: the file holds nobody's words.
 
     Args:
         inner: the encoder that knows; ``close`` closes it too.
@@ -92,7 +93,8 @@ class CachedEncoder(Remembering["Encoder"]):
             StorageError: the file can't be read or written.
             ModelOutputError: the model gave embeddings of another length before.
         """
-        keys = [(self.name, digest(prompt, text)) for prompt, text in items]
+        name = getattr(self._inner, "cache_name", self.name)
+        keys = [(name, digest(prompt, text)) for prompt, text in items]
         known: dict[Any, NDArray[np.float32]] = {
             key: np.frombuffer(row[0], _NUMBER) for key, row in self._cache.find(keys).items()
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -78,6 +80,15 @@ class HostedEncoder:
     def name(self) -> str:
         """LiteLLM's name of the model: its weights are the provider's to name."""
         return self._target.model
+
+    @property
+    def cache_name(self) -> str:
+        """What embeddings are remembered by: two servers may have different models under one name."""
+        provider = self._target.model.partition("/")[0].upper()
+        bases = (os.environ.get(f"{provider}_{name}", "") for name in ("API_BASE", "BASE_URL"))
+        base = (self._target.api_base or next(filter(None, bases), "")).rstrip("/")
+        # A hash, as an address may hold a name or a secret.
+        return f"{self.name}@{hashlib.sha256(base.encode()).hexdigest()[:12]}" if base else self.name
 
     def encode(self, items: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
         """Embed texts; see ``hyperalign.programs.reward.features.Encoder``.

@@ -27,6 +27,7 @@ from tests.fixtures.scripted_server import (
     rate_limited,
     raw,
     reply,
+    serving,
 )
 
 SMALL = "openai/text-embedding-3-small"
@@ -159,3 +160,22 @@ def test_it_is_opened_by_name_and_remembered(server: ScriptedServer, isolated_fo
     for name in ("vllm:http://127.0.0.1:8000", "adapter:mira"):
         with pytest.raises(UnknownModelError, match="no embeddings"):
             encoder(name)
+
+
+def test_two_servers_with_one_name_share_no_embedding(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving() as other:
+        other.default = embeddings(lambda text: [-number for number in embed(text)])
+        for base, sign in ((server.base, 1), (other.base, -1), (f"{server.base}/", 1)):
+            with open_encoder(SMALL, api_base=base, api_key="k") as opened:
+                assert opened.name == SMALL
+                assert opened.encode([("", "abc")]).tolist() == [[sign * number for number in embed("abc")]]
+        assert (len(server.requests), len(other.requests)) == (1, 1)
+        monkeypatch.setenv("OPENAI_BASE_URL", other.base)
+        assert HostedEncoder(SMALL, api_key="k").cache_name == opened_cache_name(other)
+        assert "127.0.0.1" not in opened_cache_name(other)
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    assert HostedEncoder(SMALL, api_key="k").cache_name == SMALL
+
+
+def opened_cache_name(server: ScriptedServer) -> str:
+    return opened(server).cache_name
