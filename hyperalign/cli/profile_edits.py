@@ -55,7 +55,10 @@ def edit(
     If the result is invalid, the file is kept. Correct it and pass it with --file.
     """
     from hyperalign.programs.reward.edits import apply_edited_weights
+    from hyperalign.runs import lock_person
     from hyperalign.store import Store
+
+    from .session import say_waiting
 
     with Store(store) as opened:
         before = opened.load(user)
@@ -67,8 +70,14 @@ def edit(
         if after == before:
             echo("Nothing changed.")
         else:
-            base = opened.history(user)[-1].number
-            number = opened.save(apply_edited_weights(before, mark_edited(before, after)), note)
+            with lock_person(user, waits=lambda: say_waiting(user)):
+                base = opened.history(user)[-1].number
+                if opened.load(user) != before:
+                    raise ProfileError(
+                        f"Another command has saved version {base} of {user} meanwhile.",
+                        remedy=f"Compare, and pass the edited file: hyperalign profile edit {user} --file {path}",
+                    )
+                number = opened.save(apply_edited_weights(before, mark_edited(before, after)), note)
             echo(f"Saved as version {number} of {user}; version {base} is kept.")
     if file is None:
         path.unlink(missing_ok=True)
@@ -94,9 +103,12 @@ def set_(
     """
     from hyperalign.edits import set_leaning
     from hyperalign.programs.reward.edits import has_feature, set_weight
+    from hyperalign.runs import lock_person
     from hyperalign.store import Store
 
-    with Store(store) as opened:
+    from .session import say_waiting
+
+    with Store(store) as opened, lock_person(user, waits=lambda: say_waiting(user)):
         profile = opened.load(user)
         for name, value in map(_parse_leaning, leanings):
             profile = (set_weight if has_feature(profile, name) else set_leaning)(profile, name, value)
@@ -117,9 +129,12 @@ def flip(
     A statement about a measured feature and that feature's weight in the reward are reversed together.
     """
     from hyperalign.programs.reward.edits import flip as flip_name
+    from hyperalign.runs import lock_person
     from hyperalign.store import Store
 
-    with Store(store) as opened:
+    from .session import say_waiting
+
+    with Store(store) as opened, lock_person(user, waits=lambda: say_waiting(user)):
         profile = opened.load(user)
         for name in names:
             profile = flip_name(profile, name)

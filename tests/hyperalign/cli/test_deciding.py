@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from hyperalign.cli.profile import app
-from hyperalign.errors import InputError, NotFoundError
+from hyperalign.errors import InputError, NotFoundError, ProfileError
 from hyperalign.profile import Evidence
 from hyperalign.records import Sample
+from hyperalign.runs import lock_person
 from hyperalign.store import Store
-from tests.hyperalign.cli.test_profile import refused, run, store
+from tests.hyperalign.cli.test_profile import editor, refused, run, store
 from tests.hyperalign.example_people import profile
 
 __all__ = ["store"]  # the fixture
@@ -33,6 +35,40 @@ def test_leanings_are_set_and_flipped(store: Path) -> None:
     refused(InputError, "set", "ada", "wram=0.9")
     refused(NotFoundError, "flip", "ada", "nothing")
     refused(NotFoundError, "set", "nobody", "warm=0.9")
+
+
+@pytest.mark.parametrize("command", [("set", "ada", "warm=0.9"), ("flip", "ada", "warm")], ids=["set", "flip"])
+def test_what_a_fit_saves_meanwhile_is_not_lost(store: Path, command: tuple[str, ...]) -> None:
+    run("set", "ada", "warm=0.7")
+    with ThreadPoolExecutor(1) as alone:
+        with lock_person("ada"), Store(store) as opened:
+            said = alone.submit(run, *command)
+            with pytest.raises(TimeoutError):
+                said.result(timeout=1)
+            fitted = opened.load("ada")
+            opened.save(fitted.model_copy(update={"stated": ["I walk to work."]}))
+        said.result(timeout=30)
+    now = Store(store).load("ada")
+    assert now.stated == ["I walk to work."]
+    assert now.direction["warm"] == pytest.approx(0.9 if command[0] == "set" else 0.3)
+
+
+def test_what_was_saved_while_the_editor_was_open_is_not_lost(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor(
+        tmp_path,
+        monkeypatch,
+        f"from hyperalign.store import Store\nstore = Store({str(store)!r})\n"
+        "store.save(store.load('ada').model_copy(update={'stated': ['I walk to work.']}))\n"
+        "data['stated'] = ['I take the bus.']\npath.write_text(json.dumps(data))\n",
+    )
+    error = refused(ProfileError, "edit", "ada")
+    assert Store(store).load("ada").stated == ["I walk to work."]
+    kept = Path(error.remedy.rpartition("--file ")[2])
+    run("edit", "ada", "--file", kept)
+    assert Store(store).load("ada").stated == ["I take the bus."]
+    assert len(Store(store).history("ada")) == 3
 
 
 def test_a_forgotten_record_is_in_no_version_run_or_file(
