@@ -278,15 +278,16 @@ def open_engine(url: URL) -> Engine:
 
 def _check_log(path: Path) -> None:
     """Refuse a damaged write-ahead log, which SQLite takes for an empty one and writes over; say if one is cut."""
-    log = Path(f"{path}-wal")
+    log, index = Path(f"{path}-wal"), Path(f"{path}-shm")
     for wait in (0.05, 0.05, 0.0):
         try:
             with log.open("rb") as file:
                 head = file.read(32)
+            pages = index.read_bytes()[16:20] if index.exists() else b"?"  # as sqlite.org/walformat.html, 2.1
         except OSError:
             return  # there is none, or SQLite says why it cannot be read
-        # Beside an open log stands its index; an empty log without one was cut.
-        if _is_log(head) or (not head and Path(f"{path}-shm").exists()):
+        # Beside an open log stands its index; an empty log without one was cut, or with one that counts pages in it.
+        if _is_log(head) or (not head and not any(pages)):
             return
         time.sleep(wait)  # another process may be beginning it
     if head:
@@ -345,8 +346,7 @@ def _sqlite(path: Path) -> URL:
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
-    # _begin_sqlite begins transactions: Python's sqlite3 begins them so late that of two writers one fails instead of
-    # waiting.
+    # _begin_sqlite begins transactions: Python's sqlite3 begins them so late that one of two writers fails.
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     connection.execute("PRAGMA secure_delete = ON")

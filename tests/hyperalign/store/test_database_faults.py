@@ -182,3 +182,23 @@ def test_a_write_ahead_log_that_was_cut_to_nothing_is_said(file: Path, caplog: p
     with Store(file) as store:
         assert store.load("ada") == profile()
     assert f"{file}-wal is empty" in caplog.text
+
+
+def test_a_log_cut_to_nothing_beside_its_index_is_said(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Store(file) as store:
+        store.save(profile())
+    code = (
+        "import os, sys\nfrom hyperalign.store import Store\nfrom hyperalign.records import Sample\n"
+        "store = Store(sys.argv[1])\nstore.add_records([Sample(user='ada', text='It was the last.')])\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(file)], check=False)
+    assert Path(f"{file}-shm").exists()
+    Path(f"{file}-wal").write_bytes(b"")
+    with Store(file) as store:
+        assert store.load("ada") == profile()
+    assert f"{file}-wal is empty" in caplog.text
+    caplog.clear()
+    with Store(file):
+        pass
+    assert not caplog.text, "it is said once"
