@@ -162,7 +162,7 @@ def forget(
     from .terminal import print_json
 
     with Store(store) as opened:
-        records = opened.records(user)
+        records = opened.records(user, skip_damaged=True)
         found = next((record for record in records if record.id == name), None)
         rest = [record for record in records if record.id != name]
         what = "the record" if found else "the hypothesis"
@@ -185,6 +185,8 @@ def forget(
         if amended.versions and not found:
             _keep_silent(opened, user, name)
         gone = before - _statements(opened, user)
+        if not found and not amended.versions:
+            opened.records(user)  # a damaged one is named
     if not found and not amended.versions:
         raise NotFoundError(
             f"{user} has no record and no hypothesis {name!r}.", remedy=f"See: hyperalign profile show {user} --all"

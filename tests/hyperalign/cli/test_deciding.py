@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hyperalign.cli.profile import app
-from hyperalign.errors import InputError, NotFoundError, ProfileError
+from hyperalign.errors import InputError, NotFoundError, ProfileError, StorageError
 from hyperalign.profile import Evidence
 from hyperalign.records import Sample
 from hyperalign.runs import lock_person
@@ -120,3 +120,16 @@ def test_what_an_earlier_version_alone_said_is_not_found_again_either(store: Pat
     run("forget", "ada", first.id, "--yes")
     assert Store(store).load("ada").silenced == [first.id]
     assert first.id in run("show", "ada")
+
+
+def test_one_damaged_record_keeps_no_other_from_being_forgotten(store: Path) -> None:
+    with Store(store) as opened:
+        opened.add_records(
+            [Sample(user="ada", id="torn", text="A torn one."), Sample(user="ada", id="old", text="Old.")]
+        )
+        with opened._writer.begin() as connection:
+            connection.exec_driver_sql("UPDATE hyperalign_records SET content = '{' WHERE record_id = 'torn'")
+    assert json.loads(run("forget", "ada", "old", "--yes", "--json"))["record"]
+    assert "torn" in refused(StorageError, "forget", "ada", "torn", "--yes").message
+    with Store(store) as opened:
+        assert "old" not in {record.id for record in opened.records("ada", skip_damaged=True)}
