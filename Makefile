@@ -23,6 +23,9 @@ UV ?= 0.13.9
 # What trains adapters. Its build differs by machine; any other: make test-train TORCH='torch==…'.
 TORCH ?= torch==2.13.0
 
+# Runs make bench-gpu: the environment that trains if it was made, else any Python; nothing is installed for it.
+GPU_PYTHON ?= $(firstword $(wildcard .venv-train/bin/python) python3)
+
 # Serves adapters; runs on a processor. On a machine with a GPU: make test-vllm VLLM_PYTHON=… of an environment with the extra 'serve'.
 VLLM_PYTHON ?= .venv-vllm/bin/python
 
@@ -39,7 +42,7 @@ TYPED := .build/typed
 TRAIN := .venv-train/bin
 OTHER := .venv-other/bin
 
-.PHONY: help demo test test-other-python test-train test-vllm check cov fix bench docs site lock clean
+.PHONY: help demo test test-other-python test-train test-vllm check cov fix bench bench-gpu docs site lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -86,6 +89,10 @@ bench: .venv/.ready-dev ## Print what a call, an eval and a score cost on this m
 	$(BIN)/hyperalign models pull $(MODEL)
 	$(BIN)/python benches/scoring.py "$$($(BIN)/hyperalign models path $(MODEL))" \
 		$(or $(ARGS),--layouts reverse --hypotheses 12)
+
+bench-gpu: ## Print speed and memory of training on this machine's GPU, as one table; needs no network and no weights
+	@HYPERALIGN_VLLM_PYTHON="$${HYPERALIGN_VLLM_PYTHON-$(wildcard $(abspath $(VLLM_PYTHON)))}" \
+		$(GPU_PYTHON) benches/gpu.py $(ARGS)
 
 docs: .venv/.ready ## Write docs/cli.md from the help of the commands, and the JSON schemas from the models
 	$(BIN)/python docs/generate.py

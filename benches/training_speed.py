@@ -40,7 +40,7 @@ class Epoch:
 
     Attributes:
         seconds: without loading the student.
-        loss: on the validation rows, after it.
+        loss: on the validation rows, after it; where there are none, of training.
         memory: bytes that the device held at most.
     """
 
@@ -65,12 +65,30 @@ def choices(at_once: int) -> dict[str, dict[str, Any]]:
 
 
 def run(student: str, train: list[TrainingRow], watched: list[TrainingRow], changed: dict[str, Any]) -> Epoch:
-    """Train an epoch with what is changed, and look at the held-out loss."""
+    """Train an epoch of a student with what is changed, and look at the held-out loss."""
+    model, tokenizer = load_student(open_student(student))
+    return train_epoch(model, tokenizer, train, watched, changed)[0]
+
+
+def train_epoch(
+    model: Any, tokenizer: Any, train: list[TrainingRow], watched: list[TrainingRow], changed: dict[str, Any]
+) -> tuple[Epoch, Any]:
+    """Train an epoch of a loaded model.
+
+    Args:
+        model: of transformers, without an adapter.
+        tokenizer: with a chat template.
+        train: training rows.
+        watched: validation rows; without any, the loss is that of training.
+        changed: what differs from TRL's defaults.
+
+    Returns:
+        What it took, and the model, to which an adapter was added.
+    """
     import peft
     import trl
 
     hardware = find_hardware()
-    model, tokenizer = load_student(open_student(student))
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         settings: dict[str, Any] = {
@@ -92,15 +110,16 @@ def run(student: str, train: list[TrainingRow], watched: list[TrainingRow], chan
             processing_class=tokenizer,
             args=trl.SFTConfig(**settings),
             train_dataset=to_dataset(train),
-            eval_dataset=to_dataset(watched),
+            eval_dataset=to_dataset(watched) if watched else None,
             peft_config=peft.LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM"),
         )
         began = time.perf_counter()
-        trainer.train()
+        trained = trainer.train()
         seconds, memory = time.perf_counter() - began, peak_memory(hardware)
         # A batch's mean counts once, however full it is: in order of length the last one would weigh otherwise.
         trainer.args.train_sampling_strategy = "random"
-        return Epoch(seconds, float(trainer.evaluate()["eval_loss"]), memory)
+        loss = trainer.evaluate()["eval_loss"] if watched else trained.training_loss
+        return Epoch(seconds, float(loss), memory), trainer.model
 
 
 def product_speed(hardware: Hardware) -> float:
