@@ -134,7 +134,10 @@ def write_guided(
         branches = session.branch(count, min(block, max_tokens - length), temperature=temperature)
         written += sum(branch.tokens for branch in branches)
         begun = session.text
-        best = pick([begun + branch.text for branch in branches], reward, own)
+        # A reward of beginnings likes short answers: the model says when to end, by at least half of its ways.
+        is_end = 2 * sum(branch.ends for branch in branches) >= count
+        open_ways = [i for i, branch in enumerate(branches) if is_end or not branch.ends] or [*range(count)]
+        best = open_ways[pick([begun + branches[i].text for i in open_ways], reward, own)]
         session.keep(best)
         blocks += 1
         length += branches[best].tokens

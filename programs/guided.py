@@ -336,7 +336,7 @@ def _keeping(reward: TextsReward, draft: str) -> TextsReward:
 
 def _to_text(record: Record) -> Sample:
     """A text or a correction as an example to show: a correction is the answer to being asked for it."""
-    if isinstance(record, Edit):
+    if isinstance(record, Edit) and record.draft not in (record.prompt or ""):
         return to_sample(record).model_copy(update={"prompt": REWRITE.format(draft=record.draft)})
     return to_sample(record)
 

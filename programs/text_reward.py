@@ -80,6 +80,7 @@ class TextReward:
         self._model = LogisticRegression(C=10.0, max_iter=300, class_weight="balanced")
         self._model.fit(self._features.fit_transform([*mine, *theirs]), [1] * len(mine) + [0] * len(theirs))
         self._own, self._others = list(own), list(others)
+        self._held_out: list[float] = []
 
     def score(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """The log-odds that the person wrote each text, shape (texts,); an empty text's are minus infinity.
@@ -90,6 +91,8 @@ class TextReward:
 
     def score_own(self) -> list[float]:
         """Each own text's log-odds by a reward learned without it; of a single text, by the one learned with it."""
+        if self._held_out:
+            return [*self._held_out]
         if len(self._own) < 2:
             return [float(each) for each in self.score(self._own)]
         found = [0.0] * len(self._own)
@@ -100,7 +103,8 @@ class TextReward:
             without = TextReward(rest, self._others)
             for index, value in zip(held, without.score([self._own[index] for index in held]), strict=True):
                 found[index] = float(value)
-        return found
+        self._held_out = found
+        return [*found]
 
     def own_range(self) -> TextRange:
         """Where the person's own texts lie."""

@@ -31,12 +31,14 @@ from .gguf_graph import check_installed, compile_graph, openvino
 from .gguf_writing import writing_graph
 from .graph_store import stored_graph
 from .scorers.tokenizer import ChatTokenizer, check_tokenizer
-from .scorers.vllm import VLLMWriter
 from .target import locate
+from .vllm_writer import VLLMWriter
 
 __all__ = ["OpenVINOWriter", "open_writer"]
 
-_BLOCK_TOKENS = 512
+_BLOCK_TOKENS = 64
+"""Tokens read at once, in blocks that begin at multiples of it: how a text is divided changes its logits a little, and
+so an answer does not depend on what was read before."""
 _UNSEEN = -1e9
 _TOP_TOKENS = 64
 _TOP_MASS = 0.95
@@ -113,8 +115,7 @@ class OpenVINOWriter:
             context: the turns before it. What they share with the answer before is not read again.
             kept: a folder in which the keys and values of the turns before the last one are kept; it holds a person's
                 words and must be theirs alone.
-            seed: of all sampling. What was kept is rounded to eight bits, so that an answer may differ in a word from
-                one whose turns were read anew.
+            seed: of all sampling.
 
         Raises:
             ContextLengthError: the turns leave no room for an answer.
@@ -133,7 +134,7 @@ class OpenVINOWriter:
                     f"The prompt has {len(prompt)} tokens; the model takes at most {self._n_ctx} with its answer.",
                     remedy="Shorten the prompt, or show fewer texts.",
                 )
-            stable = _common(prompt, tokenizer.prompt(_until_last(context))) if kept is not None else 0
+            stable = _whole_blocks(_common(prompt, tokenizer.prompt(_until_last(context)))) if kept is not None else 0
             cached = self._rewind(request, prompt, kept, stable)
             logits = self._read(request, prompt)
             if kept is not None and stable and not (path := _kept_file(kept, self._name, prompt[:stable])).is_file():
@@ -161,7 +162,7 @@ class OpenVINOWriter:
 
     def _rewind(self, request: Any, prompt: list[int], kept: Path | None, stable: int) -> int:
         """Make the memory hold a beginning of the prompt; returns how many tokens are not to be read again."""
-        shared = min(_common(self._tokens, prompt), len(prompt) - 1)
+        shared = _whole_blocks(min(_common(self._tokens, prompt), len(prompt) - 1))
         path = _kept_file(kept, self._name, prompt[:stable]) if kept is not None and stable else None
         if path is not None and path.is_file() and shared < stable:
             try:
@@ -351,7 +352,7 @@ def _kept_file(folder: Path, name: str, tokens: Sequence[int]) -> Path:
     return folder / f"{sha256[:32]}.npy"
 
 
-_KIND = "states1"
+_KIND = "states2"
 
 
 def _keep(path: Path, states: NDArray[np.float32]) -> None:
@@ -370,6 +371,10 @@ def _keep(path: Path, states: NDArray[np.float32]) -> None:
 def _until_last(context: Sequence[Message]) -> list[Message]:
     """The turns before the last one, with another last one: what both prompts begin with is stable."""
     return [*context[:-1], {"role": "user", "content": "\x00" if context[-1]["content"][:1] != "\x00" else "."}]
+
+
+def _whole_blocks(tokens: int) -> int:
+    return tokens - tokens % _BLOCK_TOKENS
 
 
 def _common(left: Sequence[int], right: Sequence[int]) -> int:

@@ -53,7 +53,7 @@ def test_each_block_goes_on_from_the_best_way() -> None:
     session = Scripted(
         [
             [Branch("A dog came. ", 10, False), Branch("A cat came. ", 10, False)],
-            [Branch("The cat sat.", 5, True), Branch("It left.", 4, True)],
+            [Branch("The cat sat.", 5, True), Branch("It left.", 4, False)],
         ]
     )
     told: list[str] = []
@@ -68,6 +68,12 @@ def test_an_answer_is_no_longer_than_asked_and_ends_after_a_sentence() -> None:
     found = write_guided(session, likes("x"), count=1, block=10, max_tokens=15)
     assert session.asked == [(1, 10), (1, 5)]
     assert found.text == "One came."
+
+
+def test_the_model_says_when_to_end_by_half_of_its_ways() -> None:
+    ways = [Branch("The cat. ", 3, True), Branch("A dog came and ", 4, False), Branch("It was late and ", 4, False)]
+    end = [Branch("left.", 2, True), Branch("slept.", 2, True), Branch("sat", 1, False)]
+    assert write_guided(Scripted([ways, end]), likes("cat"), count=3).text == "A dog came and left."
 
 
 def test_circles_and_copies_are_chosen_only_where_all_are() -> None:

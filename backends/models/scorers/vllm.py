@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
-from hyperalign.budget import Budget, Usage
+from hyperalign.budget import Budget
 from hyperalign.errors import (
     ContextLengthError,
     MissingKeyError,
@@ -22,15 +21,13 @@ from hyperalign.errors import (
     ModelOutputError,
     ModelServerError,
     UnknownModelError,
-    check_counts,
 )
-from hyperalign.programs.decoding import Branch
 from hyperalign.scores import Message, TextScore
 
 from ..target import error_message
 from .chat import ModelScorer, Piece, clean, pieces
 
-__all__ = ["VLLMAnswer", "VLLMScorer", "VLLMWriter"]
+__all__ = ["VLLMScorer", "expect"]
 
 _TEXTS_AT_ONCE = 16
 _LONGEST_WAIT = 30.0
@@ -97,7 +94,7 @@ class VLLMScorer(ModelScorer):
         """
         began = self._begin()
         prompt = self._tokens(pieces(self._render, context))
-        branches = [self._tokens([Piece(clean(text), trusted=False)]) for text in texts]
+        branches = [self.tokens_of(text) for text in texts]
         self._check_length(prompt, branches)
         wanted = [index for index, branch in enumerate(branches) if branch]
         scores = [TextScore(0.0, 0)] * len(branches)
@@ -121,18 +118,32 @@ class VLLMScorer(ModelScorer):
         found = self.score(_PROBE, _PROBE_TEXTS)
         return [number for score in found for number in (score.logprob, float(score.tokens))]
 
+    def prompt(self, context: Sequence[Message]) -> list[int]:
+        """Tokens of a chat, with what begins the assistant's turn after it.
+
+        Raises:
+            ContextLengthError: it does not fit.
+        """
+        prompt = self._tokens(pieces(self._render, context))
+        self._check_length(prompt, [])
+        return prompt
+
+    def tokens_of(self, text: str) -> list[int]:
+        """Tokens of a text, in which nothing is a control token."""
+        return self._tokens([Piece(clean(text), trusted=False)])
+
     def _render(self, messages: list[Message]) -> str:
         answer = self._post("/tokenize", {"messages": messages, "add_generation_prompt": True})
         with self._lock:
             self._room = answer.get("max_model_len", self._room)
-        text = self._post("/detokenize", {"tokens": _expect(answer, "tokens", list)})
-        return str(_expect(text, "prompt", str))
+        text = self._post("/detokenize", {"tokens": expect(answer, "tokens", list)})
+        return str(expect(text, "prompt", str))
 
     def _tokens(self, found: Sequence[Piece]) -> list[int]:
         tokens: list[int] = []
         for segment in _segments(found):
             answer = self._post("/tokenize", {"prompt": segment, "add_special_tokens": False})
-            tokens += _expect(answer, "tokens", list)
+            tokens += expect(answer, "tokens", list)
         return tokens
 
     def _check_length(self, prompt: list[int], branches: list[list[int]]) -> None:
@@ -145,7 +156,7 @@ class VLLMScorer(ModelScorer):
         answer = self._post(
             "/v1/completions", {"prompt": sequences, "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 1}
         )
-        choices = {choice.get("index"): choice for choice in _expect(answer, "choices", list)}
+        choices = {choice.get("index"): choice for choice in expect(answer, "choices", list)}
         return [_total(choices.get(index, {}), tokens, skip) for index, tokens in enumerate(sequences)]
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -197,82 +208,6 @@ class VLLMScorer(ModelScorer):
         return ModelServerError(f"The vLLM server at {self._url} refused {path}: {message}")
 
 
-class VLLMWriter(VLLMScorer):
-    """A ``Writer`` over a vLLM server, which keeps the prefixes that it read by itself; see ``VLLMScorer``."""
-
-    def open(self, context: Sequence[Message], *, kept: Path | None = None, seed: int = 0) -> VLLMAnswer:
-        """Begin an answer; see ``hyperalign.programs.decoding.Writer``.
-
-        Args:
-            context: the turns before it.
-            kept: not used: nothing of a server's memory can be kept here.
-            seed: of all sampling.
-
-        Raises:
-            ContextLengthError: the turns leave no room for an answer.
-            BudgetExceededError: a cap is reached.
-            ModelServerError: the server could not be reached, or kept failing.
-            ModelOutputError: its answer was not in the form expected.
-        """
-        del kept
-        began = self._begin()
-        prompt = self._tokens(pieces(self._render, context))
-        self._check_length(prompt, [])
-        self._book(began, len(prompt))
-        return VLLMAnswer(self, prompt, seed)
-
-    def go_on(self, tokens: Sequence[int], count: int, length: int, **sampling: Any) -> list[tuple[list[int], Branch]]:
-        """Several ways to go on after some tokens, each with its own tokens.
-
-        Args:
-            tokens: what was read and written before.
-            count: how many.
-            length: tokens of each, at most.
-            sampling: ``temperature`` and ``seed``.
-        """
-        asked = {"prompt": list(tokens), "n": count, "max_tokens": length, "return_token_ids": True, **sampling}
-        choices = _expect(self._post("/v1/completions", asked), "choices", list)
-        found = []
-        for choice in choices:
-            text = str(_expect(choice, "text", str))
-            own = choice.get("token_ids")
-            # Servers before 0.10 return no token ids.
-            ids = [int(each) for each in own] if own else self._tokens([Piece(text, trusted=False)])
-            found.append((ids, Branch(text, len(ids), choice.get("finish_reason") == "stop")))
-        if self._budget is not None:
-            self._budget.add(Usage(calls=1, tokens_out=sum(branch.tokens for _, branch in found)))
-        return found
-
-
-class VLLMAnswer:
-    """An answer that is being written; see ``hyperalign.programs.decoding.WritingSession``."""
-
-    def __init__(self, writer: VLLMWriter, prompt: list[int], seed: int) -> None:
-        self._writer = writer
-        self._tokens = list(prompt)
-        self._seed = seed
-        self._branches: list[tuple[list[int], Branch]] = []
-        self.text = ""
-
-    def branch(self, count: int, tokens: int, *, temperature: float = 0.8) -> list[Branch]:
-        """Several ways to go on; see ``hyperalign.programs.decoding.WritingSession``."""
-        check_counts(count=count, tokens=tokens)
-        drawn = 0 if temperature <= 0 else max(1, count - 1)
-        found = self._writer.go_on(self._tokens, count - drawn, tokens, temperature=0.0) if count > drawn else []
-        if drawn:
-            found += self._writer.go_on(self._tokens, drawn, tokens, temperature=temperature, seed=self._seed)
-        self._branches = found
-        return [branch for _, branch in found]
-
-    def keep(self, index: int) -> None:
-        """Go on from one of the branches of the last call."""
-        tokens, branch = self._branches[index]
-        self._tokens += tokens
-        self.text += branch.text
-        self._seed += 1
-        self._branches = []
-
-
 class _PassingError(Exception):
     """A failure that may pass; ``after`` is the server's Retry-After, in seconds."""
 
@@ -304,7 +239,7 @@ def _segments(found: Sequence[Piece]) -> list[str]:
 
 
 def _total(choice: dict[str, Any], tokens: list[int], skip: int) -> TextScore:
-    entries = _expect(choice, "prompt_logprobs", list)
+    entries = expect(choice, "prompt_logprobs", list)
     if len(entries) != len(tokens):
         raise ModelOutputError(f"vLLM gave {len(entries)} log-probabilities for {len(tokens)} tokens.")
     total = 0.0
@@ -316,7 +251,12 @@ def _total(choice: dict[str, Any], tokens: list[int], skip: int) -> TextScore:
     return TextScore(min(total, 0.0), len(tokens) - skip)
 
 
-def _expect(answer: dict[str, Any], key: str, kind: type) -> Any:
+def expect(answer: dict[str, Any], key: str, kind: type) -> Any:
+    """A part of a server's answer.
+
+    Raises:
+        ModelOutputError: there is none of this kind.
+    """
     value = answer.get(key)
     if not isinstance(value, kind):
         raise ModelOutputError(f"The server's answer has no {key!r}.", remedy="Is it a vLLM server?")

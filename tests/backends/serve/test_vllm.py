@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from hyperalign.backends.distill.adapters import Adapter, Verdict, open_adapter, write_adapter
 from hyperalign.backends.distill.student import Student
 from hyperalign.backends.models.connect import connect
-from hyperalign.backends.models.scorers.vllm import VLLMWriter
+from hyperalign.backends.models.vllm_writer import VLLMWriter
 from hyperalign.backends.serve.vllm import VLLMServer, find_vllm_python
 from hyperalign.backends.serve.vllm_adapters import VLLMClient, list_models, load_adapter, probe_server, unload_adapter
 from hyperalign.cli import app

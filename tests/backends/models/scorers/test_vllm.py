@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hyperalign.backends.models.scorers import VLLMScorer, open_scorer
-from hyperalign.backends.models.scorers.vllm import VLLMWriter
+from hyperalign.backends.models.vllm_writer import VLLMWriter
 from hyperalign.backends.models.writers import open_writer
 from hyperalign.budget import Budget
 from hyperalign.errors import ContextLengthError, MissingKeyError, ModelOutputError, ModelServerError, UnknownModelError
