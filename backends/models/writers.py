@@ -7,6 +7,7 @@ words, and the prefix read only once: its keys and values stay in memory, and on
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -168,7 +169,8 @@ class OpenVINOWriter:
             try:
                 states = np.load(path, allow_pickle=False)
                 _set_states(request, states.astype(np.float32))
-                path.touch()
+                # The one that was used last stays longest.
+                os.utime(path)
                 self._tokens = prompt[:stable]
                 return stable
             except (OSError, ValueError, RuntimeError):
