@@ -77,8 +77,8 @@ def figures() -> list[Figure]:
     return [
         # The reward is 9 of them, its encoders are 3, graphs for OpenVINO 6, the choice table with its tasks 9, and the
         # commands ask and audit 3.
-        # Guided writing is 7 of them (decoding, the reward of texts, the program, its command, two that go on with an answer
-        # and a graph), the language models that judge it one, the nearness of rewrites one, and DITTO one.
+        # Guided writing is 7 of them (decoding, the reward of texts, the program, its command, two that go on with an
+        # answer, and a graph), the language models that judge it one, the nearness of rewrites one, and DITTO one.
         Figure("modules", len(modules()), 197),
         # The reward and the encoders that it may read with are 14 of them.
         Figure(f"modules that {FIT} imports", len(closure(FIT)), 92),

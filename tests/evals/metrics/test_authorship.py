@@ -17,9 +17,9 @@ from hyperalign.evals.metrics.authorship import (
     cut,
     style_distance,
 )
-from hyperalign.programs.text_reward import mask_topic
 from hyperalign.population import ShippedPopulation
 from hyperalign.profile import Measurement, Profile
+from hyperalign.programs.text_reward import mask_topic
 from hyperalign.records import Sample, own_text
 from hyperalign.style import find_claims, measure
 from tests.evals.small_task import BLUNT, GARDEN, HEDGER, SEA, written
