@@ -79,18 +79,29 @@ def test_it_is_made_anew_where_it_must(path: Path, graphs: Path, monkeypatch: py
 
 def test_few_are_kept(path: Path, graphs: Path) -> None:
     made: list[str] = []
-    for age, name in enumerate("abc"):
+    for age, name in enumerate("abcd"):
         stored_graph(path, name * 64, builder(made))
         for each in graphs.glob(f"{name}*"):
             os.utime(each, (1000 + age, 1000 + age))
-    assert folders(graphs) == {"b", "c"}
+    assert folders(graphs) == {"b", "c", "d"}
     (graphs / ".new-left").mkdir()
     stored_graph(path, "b" * 64, builder(made))
-    stored_graph(path, "d" * 64, builder(made))
-    assert folders(graphs) == {"b", "d"}, "the one that was used last stays, and what a killed program left goes"
+    stored_graph(path, "e" * 64, builder(made))
+    assert folders(graphs) == {"b", "d", "e"}, "those that were used last stay, and what a killed program left goes"
     assert remove_graphs("b" * 64) > 0
-    assert folders(graphs) == {"d"}
+    assert folders(graphs) == {"d", "e"}
     assert remove_graphs("b" * 64) == 0
+
+
+def test_graphs_of_one_file_are_told_apart_by_their_kind(path: Path, graphs: Path) -> None:
+    made: list[str] = []
+    stored_graph(path, "a" * 64, builder(made))
+    stored_graph(path, "a" * 64, builder(made), "writing")
+    stored_graph(path, "a" * 64, builder(made), "writing")
+    assert len(made) == 2
+    assert len([*graphs.glob("a*")]) == 2
+    remove_graphs("a" * 64)
+    assert not [*graphs.glob("a*")]
 
 
 def test_a_disk_without_room_and_one_that_refuses(path: Path, graphs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
