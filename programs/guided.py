@@ -26,13 +26,13 @@ from hyperalign.style.reference import load_reference
 from hyperalign.text import longest_copied_run
 
 from .adapters import PlainAdapter
-from .decoding import TextsReward, Writer, pick, write_guided
+from .decoding import Guided, TextsReward, Writer, pick, write_guided
 from .generate import MAX_COPIED, MAX_TOKENS, AnswerAsThePerson, writing_settings
 from .program import Call, Compute, Parallel, Program, Steps, resolve_model, run_steps
 from .reward import Encoder, Reward
 from .strategies import Strategy
 from .strategies import strategy as find_strategy
-from .text_reward import TextReward, word_cosine
+from .text_reward import TextReward, keep_content, word_cosine
 
 __all__ = ["EFFORTS", "REWRITE", "Effort", "GuidedGenerate", "Moved", "find_differences"]
 
@@ -51,9 +51,6 @@ _DRAFT_TEMPERATURE = 0.8
 _TOLD_DIFFERENCES = 4
 _SAME_CONTENT = 0.35
 """The least cosine of a revision's words with its draft's at which it still says the same."""
-
-
-_KEPT_SHARE = 0.85
 
 
 class ReviseAsThePerson(dspy.Signature):
@@ -184,7 +181,8 @@ class GuidedGenerate(Program):
             (written in all, where a writer counts them).
 
         Raises:
-            InputError: neither the profile nor the records say anything that could steer.
+            InputError: the profile's reward was learned with another encoder.
+            ModelOutputError: no answer could be used.
         """
         return run_steps(self._steps(prompt, profile, records, told, draft))
 
@@ -200,15 +198,14 @@ class GuidedGenerate(Program):
         texts = [_to_text(record) for record in written]
         text_reward = yield Compute(lambda: self._learn(profile.user, written))
         reward = self._choose_reward(prompt, profile, text_reward)
-        chooses = reward if reward is None or draft is None else _keeping(reward, draft)
+        chooses = reward if reward is None or draft is None else keep_content(reward, draft)
         shown = yield Compute(lambda: self._show(profile, texts, text_reward))
         asked = _Asked(prompt, self._turns(shown, prompt), [each.text for each in shown.examples], draft)
         found = yield from self._answer(asked, chooses, profile, told)
         if longest_copied_run(found.answer, asked.own) > MAX_COPIED:
-            bare_turns = self._turns(shown.model_copy(update={"examples": []}), prompt)
-            # Nobody's words are copied where none are shown.
-            again = yield from self._answer(asked._replace(turns=bare_turns), chooses, profile, None)
-            found = again._replace(tokens=found.tokens + again.tokens)
+            # Nobody's words are copied where none are shown. Told once, it costs one answer more.
+            turns = self._turns(shown.model_copy(update={"examples": []}), prompt)
+            found = yield from self._answer_once(asked._replace(turns=turns), found)
         bare, answer, revised, tokens = found
         values = None if reward is None else [float(each) for each in reward([answer, bare])]
         return dspy.Prediction(
@@ -231,6 +228,15 @@ class GuidedGenerate(Program):
             return (yield from self._draft(asked, reward, profile))
         found: _Found = yield Compute(lambda: self._write(writer, asked, reward, told))
         return found
+
+    def _answer_once(self, asked: _Asked, before: _Found) -> Steps[_Found]:
+        """One answer that is only told, in place of one that copied."""
+        writer = self._writer
+        if writer is None:
+            answer = yield from self._ask(asked.prompt, asked.turns, 0)
+            return before._replace(answer=answer, revised=False)
+        found = yield Compute(lambda: self._continue(writer, asked.turns))
+        return before._replace(answer=found.text, tokens=before.tokens + found.tokens)
 
     def _learn(self, user: str, written: Sequence[Record]) -> TextReward | None:
         if not written:
@@ -263,19 +269,22 @@ class GuidedGenerate(Program):
     def _write(
         self, writer: Writer, asked: _Asked, reward: TextsReward | None, told: Callable[[str], None] | None
     ) -> _Found:
-        length: dict[str, Any] = {"max_tokens": self._max_tokens}
-        alone: list[Message] = [{"role": "user", "content": asked.prompt}]
-        constant = _no_reward
-        bare = write_guided(
-            writer.open(alone, seed=self._seed), constant, count=1, block=self._max_tokens, temperature=0, **length
-        )
+        bare = self._continue(writer, [{"role": "user", "content": asked.prompt}])
         count = _WAYS[self._effort] if reward is not None else 1
         session = writer.open(asked.turns, kept=self._kept, seed=self._seed)
-        settings: dict[str, Any] = {"temperature": _DRAFT_TEMPERATURE} if count > 1 else {"temperature": 0}
+        settings: dict[str, Any] = {
+            "temperature": _DRAFT_TEMPERATURE if count > 1 else 0,
+            "max_tokens": self._max_tokens,
+        }
         if asked.draft is not None:
             settings["block"] = self._max_tokens
-        found = write_guided(session, reward or constant, count=count, own=asked.own, told=told, **settings, **length)
+        found = write_guided(session, reward or _no_reward, count=count, own=asked.own, told=told, **settings)
         return _Found(bare.text, found.text, False, bare.tokens + found.tokens)
+
+    def _continue(self, writer: Writer, turns: Sequence[Message]) -> Guided:
+        """The most probable answer to the last of some turns."""
+        length: dict[str, Any] = {"block": self._max_tokens, "max_tokens": self._max_tokens}
+        return write_guided(writer.open(turns, seed=self._seed), _no_reward, count=1, temperature=0, **length)
 
     def _draft(self, asked: _Asked, reward: TextsReward | None, profile: Profile) -> Steps[_Found]:
         """Drafts of a model that can't be continued, the best by the reward, and one revision of it."""
@@ -322,16 +331,6 @@ class GuidedGenerate(Program):
 
 def _no_reward(texts: Sequence[str]) -> NDArray[np.float64]:
     return np.zeros(len(texts))
-
-
-def _keeping(reward: TextsReward, draft: str) -> TextsReward:
-    """The reward of those rewrites that say nearly as much of a draft as the one that says most."""
-
-    def values(texts: Sequence[str]) -> NDArray[np.float64]:
-        kept = np.array([word_cosine(text, draft) for text in texts])
-        return np.asarray(reward(texts) - 1e3 * (kept < _KEPT_SHARE * kept.max()), np.float64)
-
-    return values
 
 
 def _to_text(record: Record) -> Sample:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +18,12 @@ from hyperalign.errors import InputError
 from hyperalign.style.parsed import load_function_words, words_of
 from hyperalign.text import sentences
 
-__all__ = ["TextRange", "TextReward", "mask_topic", "passages", "word_cosine"]
+__all__ = ["TextRange", "TextReward", "keep_content", "mask_topic", "passages", "word_cosine"]
 
 _PASSAGE_WORDS = 60
 _LEAST_WORDS = 15
 _FOLDS = 4
+_KEPT_SHARE = 0.85
 _TOKEN = re.compile(r"\n{2,}|\w+(?:['’]\w+)*|[^\w\s]")
 
 
@@ -169,3 +170,15 @@ def word_cosine(left: str, right: str) -> float:
     dot = sum(count * counts[1][word] for word, count in counts[0].items())
     norms = [sum(count**2 for count in each.values()) ** 0.5 for each in counts]
     return dot / (norms[0] * norms[1]) if all(norms) else 0.0
+
+
+def keep_content(
+    reward: Callable[[Sequence[str]], NDArray[np.float64]], draft: str
+) -> Callable[[Sequence[str]], NDArray[np.float64]]:
+    """The reward of those rewrites that say nearly as much of a draft as the one that says most."""
+
+    def values(texts: Sequence[str]) -> NDArray[np.float64]:
+        kept = np.array([word_cosine(text, draft) for text in texts])
+        return np.asarray(reward(texts) - 1e3 * (kept < _KEPT_SHARE * kept.max()), np.float64)
+
+    return values

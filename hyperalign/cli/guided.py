@@ -133,7 +133,9 @@ def generate_guided(
     if as_json:
         print_json({**_told(reply, effort), "strategy": strategy, "user": person.user, "spent": spent})
         return
-    if not begun:
+    if not "".join(begun).strip().startswith(reply.answer) or not begun:
+        if begun:
+            echo("That copied the person's texts; written again without them:", err=True)
         echo(printable(reply.answer))
     for line in _nearness(reply, person):
         echo(line, err=True)
