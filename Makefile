@@ -101,8 +101,8 @@ docs: .venv/.ready ## Write docs/cli.md from the help of the commands, and the J
 site: .venv/.ready-dev ## Build the documentation site into .build/site; every warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir .build/site
 
-lock: .build/uv-$(UV)/bin/uv ## Resolve all dependencies anew, and write the locks
-	$(BIN)/python requirements/lock.py "$(CURDIR)/$<"
+lock: .build/uv-$(UV)/bin/uv ## Write the locks; versions stay unless ARGS=--upgrade
+	$(BIN)/python requirements/lock.py "$(CURDIR)/$<" $(ARGS)
 
 clean: ## Remove .venv and everything that was built
 	rm -rf .venv .venv-other .venv-train .venv-vllm .build build .mypy_cache .pytest_cache .ruff_cache .coverage *.egg-info
@@ -118,9 +118,11 @@ $(BIN)/python:
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.ready-dev: .venv/.ready requirements/dev.txt requirements/docs.txt requirements/postgres.txt requirements/mipro.txt requirements/privacy.txt requirements/responses.txt
+.venv/.ready-dev: .venv/.ready requirements/dev.txt requirements/docs.txt requirements/postgres.txt requirements/mipro.txt requirements/privacy.txt requirements/responses.txt \
+		requirements/tables.txt requirements/ray.txt requirements/gateway.txt requirements/browser.txt
 	$(LOCKED) -r requirements/dev.txt -r requirements/docs.txt -r requirements/postgres.txt -r requirements/mipro.txt \
-		-r requirements/privacy.txt -r requirements/responses.txt
+		-r requirements/privacy.txt -r requirements/responses.txt -r requirements/ray.txt -r requirements/gateway.txt \
+		-r requirements/browser.txt
 	@touch $@
 
 .venv-other/.ready: requirements/build.txt requirements/base.txt requirements/local.txt requirements/dev.txt pyproject.toml
