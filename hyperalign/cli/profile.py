@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .options import JsonOption, StoreOption, UserArgument, YesOption
-from .profile_edits import (
-    OTHERS_COMPARED,
-    TRACES_LEFT,
-    edit,
-    flip,
-    forget,
-    print_cleaned,
-    set_,
-    without_others,
-)
+from .profile_edits import TRACES_LEFT, edit, flip, forget, print_cleaned, set_
 from .terminal import confirm, echo, print_json_text
 
 if TYPE_CHECKING:
@@ -165,6 +156,7 @@ def rm(user: UserArgument, yes: YesOption = False, store: StoreOption = None, as
     """Delete a user for good: records, all versions, their runs, their text in the database's files and in the caches,
     and what they left in the runs and evals of others.
     """
+    from hyperalign.backends.keeping import OTHERS_COMPARED, without_others
     from hyperalign.backends.models.number_cache import forget_texts
     from hyperalign.edits import Traces, clean_runs
     from hyperalign.runs import remove_runs

@@ -10,33 +10,27 @@ import shlex
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hyperalign.errors import InputError, NotFoundError, ProfileError
+from hyperalign.errors import InputError, ProfileError
 
 from .options import JsonOption, StoreOption, UserArgument, YesOption
 from .terminal import confirm, echo
 
 if TYPE_CHECKING:
     from hyperalign.edits import Cleaned
-    from hyperalign.profile import Hypothesis, Profile
-    from hyperalign.store import Store
+    from hyperalign.profile import Profile
 
 __all__ = [
-    "OTHERS_COMPARED",
     "TRACES_LEFT",
     "edit",
     "flip",
     "forget",
-    "mark_edited",
     "print_cleaned",
     "set_",
-    "without_others",
 ]
-
-OTHERS_COMPARED: Final = 1_000
 
 TRACES_LEFT = (
     "Another process holds the store open, so traces may be left in its files. "
@@ -54,7 +48,7 @@ def edit(
 
     If the result is invalid, the file is kept. Correct it and pass it with --file.
     """
-    from hyperalign.programs.reward.edits import apply_edited_weights
+    from hyperalign.programs.reward.edits import apply_edited_weights, mark_edited
     from hyperalign.runs import lock_person
     from hyperalign.store import Store
 
@@ -153,54 +147,29 @@ def forget(
 
     A later fit does not find a forgotten hypothesis again.
     """
-    from hyperalign.edits import Cleaned, Traces, clean_runs, forget_hypothesis
-    from hyperalign.programs.reward.edits import forget_record
-    from hyperalign.runs import remove_runs
+    from hyperalign.backends.keeping import forget as forget_everywhere
     from hyperalign.store import Store
 
     from .show import counted
     from .terminal import print_json
 
     with Store(store) as opened:
-        records = opened.records(user, skip_damaged=True)
-        found = next((record for record in records if record.id == name), None)
-        rest = [record for record in records if record.id != name]
-        what = "the record" if found else "the hypothesis"
         if not yes:
-            confirm(f"Forget {what} {name} for good?")
-        before = _statements(opened, user)
-        runs = remove_runs(user, record=name) if found else 0
-        amended = opened.amend(
-            user,
-            lambda profile: forget_record(profile, found, rest) if found else forget_hypothesis(profile, name),
-            record=name if found else None,
-            without=without_others(user, name) if found else None,
-        )
-        cleaned, numbers = Cleaned(), 0
-        if found:
-            from hyperalign.backends.models.number_cache import forget_texts
-
-            others = [*rest, *opened.other_records(user, OTHERS_COMPARED)]
-            cleaned, numbers = clean_runs(Traces(None, [found], others)), forget_texts([found])
-        if amended.versions and not found:
-            _keep_silent(opened, user, name)
-        gone = before - _statements(opened, user)
-        if not found and not amended.versions:
-            opened.records(user)  # a damaged one is named
-    if not found and not amended.versions:
-        raise NotFoundError(
-            f"{user} has no record and no hypothesis {name!r}.", remedy=f"See: hyperalign profile show {user} --all"
-        )
+            is_record = any(record.id == name for record in opened.records(user, skip_damaged=True))
+            confirm(f"Forget {'the record' if is_record else 'the hypothesis'} {name} for good?")
+        gone = forget_everywhere(opened, user, name)
+    cleaned = gone.cleaned
     if as_json:
-        cut = {"runs": runs, "lines": cleaned.lines, "files": cleaned.files, "cached": numbers}
-        print_json({"record": bool(found), "versions": amended.versions, "hypotheses": sorted(gone), **cut})
+        cut = {"runs": gone.runs, "lines": cleaned.lines, "files": cleaned.files, "cached": gone.cached}
+        print_json({"record": gone.is_record, "versions": gone.versions, "hypotheses": sorted(gone.statements), **cut})
     else:
-        where = counted(len(amended.versions), "version", "versions")
-        echo(f"Forgot {what} in {where}, and {counted(runs, 'run', 'runs')} that read it.")
-        for statement in sorted(gone):
+        what = "the record" if gone.is_record else "the hypothesis"
+        where = counted(len(gone.versions), "version", "versions")
+        echo(f"Forgot {what} in {where}, and {counted(gone.runs, 'run', 'runs')} that read it.")
+        for statement in sorted(gone.statements):
             echo(f"  gone: {statement}")
         print_cleaned(cleaned)
-    if amended.traces_left:
+    if gone.traces_left:
         echo(TRACES_LEFT, err=True)
 
 
@@ -214,38 +183,6 @@ def print_cleaned(cleaned: Cleaned) -> None:
         echo(f"Also removed {what} from {runs} of others; the same commands make what is missing again.")
     for folder in cleaned.busy:
         echo(f"Another process is at work in {folder}: run the same command again when it is done.", err=True)
-
-
-def without_others(user: str, record: str | None = None) -> Any:
-    """A function that removes a person, or one record of theirs, from the memory of somebody else's fit."""
-    from hyperalign.programs.fit_result import Memory
-
-    def without(memory: str) -> str | None:
-        try:
-            return Memory.from_json(memory, where="what is remembered of somebody else").without(user, record).to_json()
-        except InputError:
-            return None  # Of another version: it must not prevent the removal.
-
-    return without
-
-
-def mark_edited(before: Profile, after: Profile) -> Profile:
-    """``after``, with each hypothesis that a human changed marked as edited.
-
-    A test result belongs to the statement that was tested. A changed statement loses it, and its quotes lose their
-    check. It keeps its weight, which the human may have set.
-    """
-    known = {hypothesis.id: hypothesis for hypothesis in (*before.hypotheses, *before.dropped)}
-    return after.model_copy(update={"hypotheses": [_mark(known.get(h.id), h) for h in after.hypotheses]})
-
-
-def _mark(old: Hypothesis | None, new: Hypothesis) -> Hypothesis:
-    if old is not None and (old.statement, old.scope) == (new.statement, new.scope):
-        return new
-    changed = new.model_copy(update={"source": "edited", "test": None})
-    if old is not None and old.statement == new.statement:
-        return changed
-    return changed.model_copy(update={"evidence": [q.model_copy(update={"checked": None}) for q in new.evidence]})
 
 
 def _write_temporary(profile: Profile) -> Path:
@@ -286,18 +223,6 @@ def _read_edited(path: Path, user: str) -> Profile:
         raise
 
 
-def _keep_silent(store: Store, user: str, name: str) -> None:
-    """Silence the hypothesis in the newest version too, because fits start from it."""
-    from hyperalign.edits import silence
-    from hyperalign.profile import SPACE_ID
-
-    newest = store.load(user)
-    ids = {each for version in store.history(user) for each in store.load(user, version.number).silenced}
-    missing = [each for each in (name, f"{SPACE_ID}{name}") if each in ids and each not in newest.silenced]
-    if missing:
-        store.save(silence(newest, missing).touched(), note="took a hypothesis out")
-
-
 def _parse_leaning(text: str) -> tuple[str, float]:
     """The dimension and the probability in ``warm=0.9``."""
     name, _, number = text.partition("=")
@@ -305,12 +230,3 @@ def _parse_leaning(text: str) -> tuple[str, float]:
         return name.strip(), float(number)
     except ValueError as error:
         raise InputError(f"{text!r} does not say how a dimension leans.", remedy="Write it as: warm=0.9") from error
-
-
-def _statements(store: Store, user: str) -> set[str]:
-    """The statements of all versions."""
-    try:
-        profiles = [store.load(user, version.number) for version in store.history(user)]
-    except NotFoundError:
-        return set()
-    return {each.statement for profile in profiles for each in [*profile.hypotheses, *profile.dropped]}

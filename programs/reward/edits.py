@@ -1,4 +1,4 @@
-"""Changes by hand to the reward of a profile, and records that it must forget.
+"""Changes by hand to a profile and its reward, and records that the reward must forget.
 
 All follow from the rows that the profile keeps: no text is read, and no model is needed.
 """
@@ -10,12 +10,20 @@ from collections.abc import Sequence
 from hyperalign.edits import flip as flip_statement
 from hyperalign.edits import forget_record as forget_in_statements
 from hyperalign.errors import InputError, NotFoundError
-from hyperalign.profile import LearnedReward, Profile
+from hyperalign.profile import Hypothesis, LearnedReward, Profile
 from hyperalign.records import Record
 
 from .reward import Reward
 
-__all__ = ["apply_edited_weights", "carry_changes", "flip", "forget_record", "has_feature", "set_weight"]
+__all__ = [
+    "apply_edited_weights",
+    "carry_changes",
+    "flip",
+    "forget_record",
+    "has_feature",
+    "mark_edited",
+    "set_weight",
+]
 
 
 def has_feature(profile: Profile, name: str) -> bool:
@@ -118,6 +126,25 @@ def apply_edited_weights(before: Profile, after: Profile) -> Profile:
         if feature not in known or weight != known[feature]:
             reward = reward.set(feature, weight)
     return _with(after, reward)
+
+
+def mark_edited(before: Profile, after: Profile) -> Profile:
+    """``after``, with each hypothesis that a human changed marked as edited.
+
+    A test result belongs to the statement that was tested. A changed statement loses it, and its quotes lose their
+    check. It keeps its weight, which the human may have set.
+    """
+    known = {hypothesis.id: hypothesis for hypothesis in (*before.hypotheses, *before.dropped)}
+    return after.model_copy(update={"hypotheses": [_mark(known.get(h.id), h) for h in after.hypotheses]})
+
+
+def _mark(old: Hypothesis | None, new: Hypothesis) -> Hypothesis:
+    if old is not None and (old.statement, old.scope) == (new.statement, new.scope):
+        return new
+    changed = new.model_copy(update={"source": "edited", "test": None})
+    if old is not None and old.statement == new.statement:
+        return changed
+    return changed.model_copy(update={"evidence": [q.model_copy(update={"checked": None}) for q in new.evidence]})
 
 
 def _feature_of(profile: Profile, name: str) -> str:

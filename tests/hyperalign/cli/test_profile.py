@@ -15,10 +15,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from hyperalign.cli.profile import app
-from hyperalign.cli.profile_edits import mark_edited
 from hyperalign.cli.show import render_diff, render_profile
 from hyperalign.errors import HyperalignError, InputError, NotFoundError, ProfileError, StorageError
 from hyperalign.profile import Evidence, Hypothesis, Poles, Profile
+from hyperalign.programs.reward.edits import mark_edited
 from hyperalign.store import Store
 from hyperalign.text import plain
 from tests.hyperalign.example_people import LETTER, RECORDS, profile
