@@ -1,0 +1,362 @@
+"""Which lines of a mail or text are its writer's own, and what they answer.
+
+Quoted lines, forwarded messages, signatures and disclaimers are left out. In doubt a line is not the writer's: taking
+somebody else's words for theirs does more harm than losing a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from .phrases import (
+    ADDRESS,
+    ANY_FIELD,
+    BEGIN_FORWARD,
+    DASHED,
+    DATE,
+    DISCLAIMER,
+    ENDS_IN_ADDRESS,
+    FIELD,
+    FOOTER_SAYS,
+    FORWARDED,
+    MESSAGE,
+    ORIGINAL,
+    STARTER,
+    TIME,
+    begins_notice,
+    is_sent_from,
+    says_wrote,
+)
+
+__all__ = ["OwnWords", "split_own_words"]
+
+
+class _Part(Enum):
+    """What a line is; the value is the reason for passing over it."""
+
+    OWN = ""
+    QUOTE = "quoted passages"
+    HEAD = "heads of quoted passages"
+    REST = "quoted messages"
+    FORWARD = "forwarded messages"
+    SIGNATURE = "signatures"
+    DISCLAIMER = "disclaimers"
+    CIPHER = "encrypted passages"
+
+
+_QUOTED = {_Part.QUOTE, _Part.HEAD, _Part.REST}
+
+
+@dataclass(frozen=True, slots=True)
+class OwnWords:
+    """A text taken apart.
+
+    Attributes:
+        text: the writer's own words; empty if there are none.
+        answered: what the writer quotes, without what is quoted in it in turn; empty if nothing.
+        passed: for each passage left out its reason, in the plural, and its line from 1.
+        is_reply: whether somebody is named as the author of what is quoted, as mail programs do.
+    """
+
+    text: str
+    answered: str = ""
+    passed: tuple[tuple[str, int], ...] = ()
+    is_reply: bool = False
+
+
+# Not '>:(' and '>_<', which are faces.
+_MARKED = re.compile(r"[ \t]{0,3}(?:[>＞](?![:;.=_^-]{1,2}[<()\[|])|&gt;)")
+_INITIALS = re.compile(r" ?[A-Z][A-Za-z]{0,3}> ")
+_ONE_LEVEL = re.compile(r"[ \t]{0,3}(?:[A-Z][A-Za-z]{0,3}> |[>＞]|&gt;)[ \t]?")
+_FENCE = re.compile(r"[ \t]{0,3}(?:```|~~~)")
+_SENTENCE_END = tuple(".!?…:;。！？)\"'”»")
+_RULE = re.compile(r"\s*[_\-*=─]{5,}\s*$")
+_LONGEST_HEAD = 300
+
+_DELIMITER = re.compile(r"--\s*$")
+_FOOTER = re.compile(r"_{20,}\s*$")
+_MOST_FIELDS = 14
+_LONGEST_SIGNATURE = 15
+
+
+def split_own_words(text: str, *, is_mail: bool, is_markdown: bool = False) -> OwnWords:
+    """Tell a writer's own words from what they quote, forward and sign with.
+
+    Args:
+        text: with ``\\n`` for line ends.
+        is_mail: whether it is the body of a mail; signatures are left out of these, and of texts that are replies.
+        is_markdown: whether lines after a marked one belong to the quote up to a blank line, as in Markdown.
+    """
+    return _split(text, is_mail, is_markdown, is_quoted_asked=True)
+
+
+def _split(text: str, is_mail: bool, is_markdown: bool, *, is_quoted_asked: bool) -> OwnWords:
+    lines = text.split("\n")
+    parts = [_Part.OWN] * len(lines)
+    _label_armor(lines, parts)
+    _label_quotes(lines, parts, is_mail, is_markdown)
+    is_reply = any(part in (_Part.HEAD, _Part.REST, _Part.FORWARD) for part in parts)
+    if is_mail or is_reply:
+        _label_signatures(lines, parts)
+        _label_disclaimers(lines, parts)
+    return OwnWords(
+        _join(line if part is _Part.OWN else "" for line, part in zip(lines, parts, strict=True)),
+        _find_answered(lines, parts) if is_quoted_asked else "",
+        tuple(_list_passages(lines, parts)),
+        is_reply,
+    )
+
+
+def _join(lines: Iterator[str]) -> str:
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in lines)).strip()
+
+
+def _find_answered(lines: Sequence[str], parts: Sequence[_Part]) -> str:
+    found: list[str] = []
+    for line, part in zip(lines, parts, strict=True):
+        if part is _Part.REST:
+            found.append(line)
+        elif part is _Part.QUOTE:
+            found.append(_ONE_LEVEL.sub("", line, count=1))
+        elif found and found[-1]:
+            found.append("")
+    return _split("\n".join(found), True, False, is_quoted_asked=False).text if found else ""
+
+
+def _list_passages(lines: Sequence[str], parts: Sequence[_Part]) -> Iterator[tuple[str, int]]:
+    before = _Part.OWN
+    for number, (line, part) in enumerate(zip(lines, parts, strict=True), start=1):
+        now = _Part.QUOTE if part in _QUOTED else part
+        if now is _Part.OWN and not line.strip():
+            continue  # blank lines between an attribution and its quote part nothing
+        if now not in (before, _Part.OWN):
+            yield now.value, number
+        before = now
+
+
+def _label_armor(lines: list[str], parts: list[_Part]) -> None:
+    """Take the armor of OpenPGP (RFC 9580, 6 and 7) off; what it signs stays, without its escaping dashes."""
+    at, is_signed = 0, False
+    while at < len(lines):
+        line = lines[at].strip()
+        if line == "-----BEGIN PGP SIGNED MESSAGE-----":
+            end = next((i for i in range(at, min(at + 10, len(lines))) if not lines[i].strip()), at + 1)
+            parts[at:end] = [_Part.SIGNATURE] * (end - at)
+            at, is_signed = end, True
+        elif line.startswith("-----BEGIN PGP "):
+            kind = _Part.CIPHER if line == "-----BEGIN PGP MESSAGE-----" else _Part.SIGNATURE
+            end = next((i + 1 for i in range(at, len(lines)) if lines[i].startswith("-----END PGP")), len(lines))
+            parts[at:end] = [kind] * (end - at)
+            at, is_signed = end, False
+        else:
+            if is_signed and line.startswith("- "):
+                lines[at] = lines[at][2:]
+            at += 1
+
+
+def _is_marked(line: str, is_mail: bool) -> bool:
+    return bool(_MARKED.match(line) or (is_mail and _INITIALS.match(line)))
+
+
+def _label_quotes(lines: Sequence[str], parts: list[_Part], is_mail: bool, is_markdown: bool) -> None:
+    at, is_code = 0, False
+    while at < len(lines):
+        if parts[at] is not _Part.OWN:
+            at += 1
+            continue
+        if not is_mail and _FENCE.match(lines[at]):
+            is_code = not is_code
+        if is_code:
+            at += 1
+        elif _is_marked(lines[at], is_mail):
+            at = _label_marked(lines, parts, at, is_mail, is_markdown)
+        else:
+            head = _find_head(lines, at, is_mail)
+            at = at + 1 if head is None else _label_head(lines, parts, at, head, is_mail)
+
+
+def _label_marked(lines: Sequence[str], parts: list[_Part], at: int, is_mail: bool, is_markdown: bool) -> int:
+    parts[at] = _Part.QUOTE
+    at += 1
+    while at < len(lines) and lines[at].strip() and not _is_marked(lines[at], is_mail):
+        follows = at + 1 < len(lines) and _is_marked(lines[at + 1], is_mail)
+        if not (is_markdown or _goes_on(lines[at - 1], lines[at], follows)) or _find_head(lines, at, is_mail):
+            break
+        parts[at] = _Part.QUOTE
+        at += 1
+    return at
+
+
+def _goes_on(before: str, line: str, is_quote_next: bool) -> bool:
+    """Whether an unmarked line is the end of the quoted one before it, which a mail program broke."""
+    if not _ONE_LEVEL.sub("", before).strip():
+        return False
+    first = line.split(maxsplit=1)[0]
+    width = _width(before.rstrip()) + 1 + min(_width(first), 2 if ord(first[0]) > 0x2E7F else 40)
+    is_ended = before.rstrip().endswith(_SENTENCE_END)
+    if is_ended:
+        return is_quote_next and 72 < width < 100 and len(line) < 30
+    return width > 66 or (first[0].islower() and width > 40)
+
+
+def _width(text: str) -> int:
+    return sum(2 if ord(letter) > 0x2E7F else 1 for letter in text)
+
+
+class _Head(NamedTuple):
+    end: int
+    is_forward: bool = False
+    is_certain: bool = True
+
+
+def _label_head(lines: Sequence[str], parts: list[_Part], at: int, head: _Head, is_mail: bool) -> int:
+    """Label an attribution or separator, and what it stands over; returns where to go on."""
+    after = _next_line(lines, head.end)
+    is_over_quote = after is not None and _is_marked(lines[after], is_mail)
+    if not (head.is_forward or head.is_certain or is_over_quote):
+        return at + 1
+    rule = next((i for i in range(at - 1, max(at - 3, -1), -1) if lines[i].strip()), None)
+    if rule is not None and parts[rule] is _Part.OWN and _RULE.match(lines[rule]):
+        parts[rule] = _Part.HEAD
+    if head.is_forward:
+        parts[at:] = [_Part.FORWARD] * (len(lines) - at)
+        return len(lines)
+    parts[at : head.end] = [_Part.HEAD] * (head.end - at)
+    if is_over_quote:
+        return head.end
+    parts[head.end :] = [_Part.REST] * (len(lines) - head.end)
+    return len(lines)
+
+
+def _next_line(lines: Sequence[str], at: int) -> int | None:
+    return next((i for i in range(at, len(lines)) if lines[i].strip()), None)
+
+
+def _find_head(lines: Sequence[str], at: int, is_mail: bool) -> _Head | None:
+    line = lines[at]
+    if not line.strip() or len(line) > _LONGEST_HEAD:
+        return None
+    if BEGIN_FORWARD.match(line):
+        return _Head(at + 1, is_forward=True)
+    # A text that begins with such lines is a memo of its writer's.
+    if (is_mail or at) and (end := _end_of_fields(lines, at, is_mail)):
+        return _Head(end)
+    return _find_separator(lines, at, is_mail) or _find_attribution(lines, at, is_mail)
+
+
+def _find_separator(lines: Sequence[str], at: int, is_mail: bool) -> _Head | None:
+    """A line such as ``-----Original Message-----``, with the fields after it."""
+    dashed = DASHED.match(lines[at])
+    if dashed is None:
+        return None
+    after = _next_line(lines, at + 1)
+    end = after and _end_of_fields(lines, after, True)
+    if FORWARDED.search(dashed[1]) and (MESSAGE.search(dashed[1]) or end):
+        return _Head(at + 1, is_forward=True)
+    if ORIGINAL.search(dashed[1]) and MESSAGE.search(dashed[1]):
+        return _Head(end or at + 1)
+    # In a language that is not known here: a phrase between dashes over two fields.
+    if is_mail and after and after + 1 < len(lines) and all(ANY_FIELD.match(lines[i]) for i in (after, after + 1)):
+        return _Head(end or after + 2)
+    return None
+
+
+def _end_of_fields(lines: Sequence[str], at: int, is_mail: bool) -> int | None:
+    """Where a block of fields (From, Sent, To, Subject) ends that begins here; None if none does."""
+    kinds: set[str] = set()
+    end, others, is_addressed = at, 0, False
+    for i in range(at, min(at + _MOST_FIELDS, len(lines))):
+        found = FIELD.match(lines[i])
+        if found:
+            kinds.add(found.lastgroup or "")
+            is_addressed |= found.lastgroup == "from" and "@" in lines[i]
+            end, others = i + 1, 0
+        elif i == at:
+            return None
+        elif lines[i].strip() or others:
+            others += 1  # the second line of a long field, or the end
+        if others > 1:
+            break
+    needed = 2 if is_addressed and is_mail else 3
+    return end if "from" in kinds and len(kinds) >= needed else None
+
+
+def _find_attribution(lines: Sequence[str], at: int, is_mail: bool) -> _Head | None:
+    """A line such as ``On Monday, Tom wrote:``, which mail programs break into up to three."""
+    joined = ""
+    for last in range(at, min(at + 3, len(lines))):
+        line = lines[last].strip()
+        if not line or _is_marked(lines[last], is_mail):
+            return None
+        if last > at and (not _may_be_broken(lines[at]) or (STARTER.match(line) and _how_sure(line, False, is_mail))):
+            return None
+        joined = f"{joined} {line}".strip().rstrip("*_ ")
+        if len(joined) > _LONGEST_HEAD:
+            return None
+        if joined.endswith((":", "：")):
+            after = _next_line(lines, last + 1)
+            sure = _how_sure(joined, after is not None and _is_marked(lines[after], is_mail), is_mail)
+            if sure:
+                return _Head(last + 1, is_certain=sure > 1)
+    return None
+
+
+def _may_be_broken(line: str) -> bool:
+    starts = (STARTER.match(line) and any(letter.isdigit() for letter in line)) or ADDRESS.search(line)
+    ended = line.rstrip().endswith((".", "!", "?", "。")) and not re.search(r"\b[ap]\.m\.$", line.rstrip())
+    return bool((starts or says_wrote(line)) and not ended)
+
+
+def _how_sure(line: str, is_over_quote: bool, is_mail: bool) -> int:
+    """Whether a line says who wrote what follows: 0 no, 1 if quoted lines follow, 2 in any case."""
+    if not line.endswith((":", "：")):
+        return 0
+    says = says_wrote(line)
+    time, date, address = (bool(pattern.search(line)) for pattern in (TIME, DATE, ADDRESS))
+    if ENDS_IN_ADDRESS.search(line) and time:
+        return 2
+    if says and (address or ((time or date) if is_mail else (time and date))):
+        return 2
+    return 1 if is_over_quote and (says or address or (time and date)) else 0
+
+
+def _label_signatures(lines: Sequence[str], parts: list[_Part]) -> None:
+    for at, line in enumerate(lines):
+        if parts[at] is not _Part.OWN:
+            continue
+        end = next((i for i in range(at, len(lines)) if parts[i] is not _Part.OWN), len(lines))
+        if _DELIMITER.match(line) or _FOOTER.match(line):
+            body = [each for each in lines[at + 1 : end] if each.strip()]
+            is_footer = bool(_DELIMITER.match(line)) or any(map(FOOTER_SAYS.search, body))
+            if line == "-- " or (is_footer and len(body) <= _LONGEST_SIGNATURE):
+                parts[at:end] = [_Part.SIGNATURE] * (end - at)
+        elif is_sent_from(line):
+            after = _next_line(lines, at + 1)
+            if after is None or after >= end or _DELIMITER.match(lines[after]) or is_sent_from(lines[after]):
+                parts[at] = _Part.SIGNATURE
+
+
+def _label_disclaimers(lines: Sequence[str], parts: list[_Part]) -> None:
+    last: tuple[int, int] | None = None
+    for start, end in _paragraphs(lines, parts):
+        text = " ".join(lines[start:end])
+        last = (start, end) if begins_notice(text) else None
+        if DISCLAIMER.search(text[:2000]):
+            parts[start:end] = [_Part.DISCLAIMER] * (end - start)
+    if last:
+        parts[last[0] : last[1]] = [_Part.DISCLAIMER] * (last[1] - last[0])
+
+
+def _paragraphs(lines: Sequence[str], parts: Sequence[_Part]) -> Iterator[tuple[int, int]]:
+    start = None
+    for at in range(len(lines) + 1):
+        is_in = at < len(lines) and parts[at] is _Part.OWN and bool(lines[at].strip())
+        if is_in and start is None:
+            start = at
+        elif not is_in and start is not None:
+            yield start, at
+            start = None
