@@ -1,0 +1,183 @@
+"""One file as formats look at it: its bytes, its text in whatever encoding, and its JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json
+
+from hyperalign.errors import RecordError
+
+__all__ = ["Rows", "Source", "decode"]
+
+_MARKS = ((b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"))
+_MARKS += ((b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
+_HEAD = 64_000
+# Control characters that no text has; tabs, line ends, page feeds and the escape of terminals are in texts.
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that was opened, or standard input.
+
+    Attributes:
+        name: for messages; formats also look at its ending.
+        data: all bytes.
+        path: where it lies; None for standard input and for what is inside another file.
+    """
+
+    name: str
+    data: bytes
+    path: Path | None = None
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the name, in small letters with its dot."""
+        return Path(self.name).suffix.lower()
+
+    @cached_property
+    def text(self) -> str:
+        """The text, with ``\\n`` for line ends.
+
+        Raises:
+            RecordError: it is empty, binary, or in no encoding that can be told.
+        """
+        return decode(self.data, self.name).replace("\r\n", "\n").replace("\r", "\n")
+
+    @cached_property
+    def head(self) -> str:
+        """The beginning of the text, to tell the format by; empty if it is no text."""
+        try:
+            return self.text[:_HEAD]
+        except RecordError:
+            return ""
+
+    @cached_property
+    def json(self) -> Any:
+        """The whole file as one JSON value; None if it is none, such as JSON by lines."""
+        if self.head.lstrip()[:1] not in {"{", "["}:
+            return None
+        try:
+            return from_json(self.text)
+        except ValueError:
+            return None
+
+    def rows(self) -> Iterator[tuple[int, Any]]:
+        """The values of JSON by lines, or the items of one JSON array, each with its 1-based line or place.
+
+        A line that is no JSON is given as a ``RecordError``.
+        """
+        if isinstance(self.json, list):
+            yield from enumerate(self.json, start=1)
+            return
+        if isinstance(self.json, dict):
+            yield 1, self.json
+            return
+        # Not splitlines: JSON strings may hold U+2028 and the like unescaped.
+        for number, line in enumerate(self.text.split("\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                yield number, from_json(line)
+            except ValueError as error:
+                yield (
+                    number,
+                    RecordError(
+                        f"this line is not JSON ({re.sub(' at line 1 column', ' at column', str(error))}).",
+                        path=self.name,
+                        line=number,
+                        remedy='Expected one object a line, as {"user": "ada", "text": "…"}; --skip-bad passes over '
+                        "bad lines.",
+                    ),
+                )
+
+
+@dataclass(frozen=True)
+class Rows(Source):
+    """Rows that have been read already: those of a table, or given in memory.
+
+    Attributes:
+        numbered: each row with its 1-based line or place.
+        in_memory: whether they are of no file, so that messages name a row alone.
+    """
+
+    numbered: list[tuple[int, Any]] = field(default_factory=list)
+    in_memory: bool = False
+
+    @cached_property
+    def text(self) -> str:
+        """The rows as JSON by lines."""
+        return "\n".join(json.dumps(row, ensure_ascii=False, default=str) for _, row in self.numbered)
+
+    @cached_property
+    def head(self) -> str:
+        """The first rows as JSON by lines."""
+        return "\n".join(json.dumps(row, ensure_ascii=False, default=str) for _, row in self.numbered[:20])[:_HEAD]
+
+    @cached_property
+    def json(self) -> Any:
+        """The rows as one list."""
+        return [row for _, row in self.numbered]
+
+    def rows(self) -> Iterator[tuple[int, Any]]:
+        """The rows, each with its 1-based line or place."""
+        yield from self.numbered
+
+
+def decode(data: bytes, where: str) -> str:
+    """The text of bytes in UTF-8, UTF-16, UTF-32 or, by charset-normalizer's guess, an older encoding.
+
+    Args:
+        data: the bytes.
+        where: the file, for the error.
+
+    Raises:
+        RecordError: they are empty, binary, or in no encoding that can be told.
+    """
+    if not data.strip():
+        raise RecordError("the file is empty.", path=where, remedy="Leave it out.")
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            try:
+                return data.decode(encoding)
+            except UnicodeDecodeError as error:
+                raise _unreadable(where, data, error) from error
+    guessed = _guess_wide(data)
+    if guessed is None and _BINARY.search(data):
+        raise RecordError("this is a binary file, not text.", path=where, remedy="Save it as plain text and try again.")
+    try:
+        return data.decode(guessed or "utf-8")
+    except UnicodeDecodeError as error:
+        from charset_normalizer import from_bytes
+
+        best = from_bytes(data).best()
+        if best is None:
+            raise _unreadable(where, data, error) from error
+        return str(best)
+
+
+def _guess_wide(data: bytes) -> str | None:
+    """UTF-16 without a mark: every other byte of Latin text is zero."""
+    head = data[:_HEAD]
+    if len(data) % 2 or b"\x00" not in head:
+        return None
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if odd > len(head) // 5 and not even:
+        return "utf-16-le"
+    return "utf-16-be" if even > len(head) // 5 and not odd else None
+
+
+def _unreadable(where: str, data: bytes, error: UnicodeDecodeError) -> RecordError:
+    return RecordError(
+        "the text is in no encoding that can be told.",
+        path=where,
+        line=data[: error.start].count(b"\n") + 1,
+        remedy=f"Convert it, for example with: iconv -f WINDOWS-1252 -t UTF-8 {Path(where).name}",
+    )
