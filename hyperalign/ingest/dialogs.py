@@ -83,7 +83,7 @@ def _role(value: Any) -> str | None:
 
 
 def render(turns: Sequence[Turn]) -> str:
-    """The turns before an answer as one prompt: the text alone of a single turn of the user, else each with its name."""
+    """The turns before an answer as one prompt: the text of a single turn of the user, else each with its name."""
     said = [turn for turn in turns if turn.role != "system" and turn.text]
     if len(said) == 1 and said[0].role == "user":
         return said[0].text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,7 +61,7 @@ def open_sources(given: Any, stdin: BinaryIO | None = None) -> Iterator[Opened]:
     for each in _as_items(given):
         table = None if isinstance(each, str | Path | Mapping) else _to_rows(each)
         if isinstance(each, Mapping):
-            rows.append((len(rows) + 1, _plain_values(each)))
+            rows.append((len(rows) + 1, plain_values(each)))
         elif table is not None:
             rows.extend(enumerate(table, start=len(rows) + 1))
         else:
@@ -87,23 +88,23 @@ def _is_table(given: Any) -> bool:
 def _to_rows(table: Any) -> list[dict[str, Any]]:
     """The rows of a table in memory, told by its methods so that no library is loaded for it."""
     if hasattr(table, "to_pylist"):
-        return [_plain_values(row) for row in table.to_pylist()]
+        return [plain_values(row) for row in table.to_pylist()]
     if hasattr(table, "itertuples"):
-        return [_plain_values(row) for row in table.to_dict("records")]
+        return [plain_values(row) for row in table.to_dict("records")]
     if hasattr(table, "column_names"):
         if isinstance(table.column_names, Mapping):
             raise InputError(
                 f"a dataset of {len(table.column_names)} splits ({', '.join(map(str, table.column_names))}).",
                 remedy="Give one of them, such as dataset['train'].",
             )
-        return [_plain_values(row) for row in table]
+        return [plain_values(row) for row in table]
     raise InputError(
         f"{type(table).__name__} is neither a path nor a row.",
         remedy="Give paths, dicts, a DataFrame, an Arrow table or a Dataset.",
     )
 
 
-def _plain_values(row: Mapping[str, Any]) -> dict[str, Any]:
+def plain_values(row: Mapping[str, Any]) -> dict[str, Any]:
     return {str(name): _plain_value(value) for name, value in row.items()}
 
 
@@ -112,14 +113,14 @@ def _plain_value(value: Any) -> Any:
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, Mapping):
-        return _plain_values(value)
+        return plain_values(value)
     if isinstance(value, list | tuple):
         return [_plain_value(each) for each in value]
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
     if hasattr(value, "tolist"):
         return _plain_value(value.tolist())
-    return None if isinstance(value, float) and value != value else value
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _open_path(path: Path, stdin: BinaryIO) -> Iterator[Opened]:

@@ -17,7 +17,7 @@ from hyperalign.records import Rating, Record, check_user, make_pairs, merge_cop
 
 from .interface import Author, Columns, Fields, Format, PassedOver, Utterance
 from .opening import Opened, check_size, describe, open_sources
-from .registry import find_format
+from .registry import family, find_format
 from .rows import place
 from .source import Source
 from .whose import Choice, Kinds, Present, choose, group_people
@@ -64,6 +64,7 @@ class Reading:
         ratings: how many ratings were read.
         rated_pairs: how many pairs were made of them.
         files: what each file holds, and what of it was taken.
+        unmatched: one message for each kind of files in which nobody is the person, though others hold them.
     """
 
     records: list[Record]
@@ -72,6 +73,7 @@ class Reading:
     ratings: int = 0
     rated_pairs: int = 0
     files: list[FileReport] = field(default_factory=list)
+    unmatched: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,7 @@ def read_everyone(
     for name, group in _present(gathered.files).items():
         ids = _ids(group, gathered, where)
         for file in gathered.files:
-            if file.format.name != name:
+            if family(file.format) != name:
                 continue
             for entry in file.entries:
                 user = ids.get(entry.author) if entry.author is not None else unnamed
@@ -321,7 +323,7 @@ def _check_text(entry: Utterance, source: Source) -> None:
 def _present(files: Iterable[_File]) -> dict[str, Present]:
     found: dict[str, Present] = {}
     for file in files:
-        group = found.setdefault(file.format.name, Present(file.format.title))
+        group = found.setdefault(family(file.format), Present(file.format.title))
         group.files.append(file.source.name)
         for entry in file.entries:
             counts = group.unnamed if entry.author is None else group.authors.get(entry.author)
@@ -347,7 +349,7 @@ def _read_one(gathered: _Gathered, user: str | None, me: Sequence[str], where: s
     choice = choose(present, user, me, where)
     given: list[tuple[_File, Utterance | Fields]] = []
     for file in gathered.files:
-        ours = choice.authors.get(file.format.name, frozenset())
+        ours = choice.authors.get(family(file.format), frozenset())
         takes_unnamed = _takes_unnamed(file, ours)
         for entry in file.entries:
             if entry.author is None and takes_unnamed:
@@ -368,7 +370,7 @@ def _read_one(gathered: _Gathered, user: str | None, me: Sequence[str], where: s
         )
     if not records:
         raise _nothing(reports, skipped, where)
-    return Reading(records, skipped, repeated, ratings, pairs, reports)
+    return Reading(records, skipped, repeated, ratings, pairs, reports, list(choice.unmatched))
 
 
 def _takes_unnamed(file: _File, ours: frozenset[Author]) -> bool:
@@ -433,7 +435,7 @@ def _to_records(
 
 
 def _report(file: _File, choice: Choice) -> FileReport:
-    ours = choice.authors.get(file.format.name, frozenset())
+    ours = choice.authors.get(family(file.format), frozenset())
     takes_unnamed = _takes_unnamed(file, ours)
     authors: dict[str, Kinds] = {}
     taken, chosen, passed = Counter[str](), dict[str, None](), Counter(file.passed_over)

@@ -8,7 +8,7 @@ from . import rows
 from .interface import Format
 from .source import Source
 
-__all__ = ["FORMATS", "find_format", "tell_format"]
+__all__ = ["FORMATS", "family", "find_format", "tell_format"]
 
 
 def _load_formats() -> list[Format]:
@@ -18,12 +18,12 @@ def _load_formats() -> list[Format]:
     for name in ("preferences", "published", "assistants", "chats", "mail", "tables"):
         try:
             found += importlib.import_module(f"hyperalign.ingest.{name}").FORMATS
-        except ModuleNotFoundError:
+        except ImportError:
             continue
     found += rows.FORMATS
     try:
         found += importlib.import_module("hyperalign.ingest.plain").FORMATS
-    except ModuleNotFoundError:
+    except ImportError:
         pass
     return found
 
@@ -57,6 +57,14 @@ _MARKUP = (
     ("<html", "a web page", "Export as JSON or plain text and give that."),
     ("<?xml", "an XML file", "Convert it to JSONL or CSV and give that."),
 )
+
+
+_OF_ROWS = {"rows", "csv", "tsv", "parquet", "preferences", "prism", "arena", "reddit", "lamp"}
+
+
+def family(each: Format) -> str:
+    """The name of the formats in which somebody goes by the same name: those of rows, or one alone."""
+    return "rows" if each.name in _OF_ROWS else each.name
 
 
 def tell_format(source: Source) -> Format | None:

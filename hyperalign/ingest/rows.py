@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
@@ -19,8 +20,8 @@ from .source import Rows, Source
 from .turns import read_time
 
 __all__ = [
-    "FORMATS",
     "CONTENT_FIELDS",
+    "FORMATS",
     "JsonRows",
     "RowReader",
     "first_rows",
@@ -77,14 +78,14 @@ def unwrap(value: Any, depth: int = 0) -> Any:
         return (
             inner if inner and len(inner) == len(value) and all(isinstance(each, Mapping) for each in inner) else value
         )
-    if not isinstance(value, Mapping) or depth > _DEEPEST or _find_fields(value):
+    if not isinstance(value, Mapping) or depth > _DEEPEST or find_fields(value):
         lists = [each for each in value.values() if isinstance(each, list)] if isinstance(value, Mapping) else []
         return _turn_columns(value) if lists and len(lists) == len(value) else value
     for name in _WRAPPERS:
         inner = value.get(name)
         if isinstance(inner, list | Mapping) and inner:
             return unwrap(inner, depth + 1)
-    if len(value) > 0 and all(isinstance(each, Mapping) and _find_fields(each) for each in value.values()):
+    if len(value) > 0 and all(isinstance(each, Mapping) and find_fields(each) for each in value.values()):
         return list(value.values())
     return value
 
@@ -105,7 +106,7 @@ def _turn_columns(value: Mapping[str, Any]) -> Any:
     return [dict(zip(value, cells, strict=True)) for cells in zip(*columns, strict=True)]
 
 
-def _find_fields(row: Mapping[str, Any]) -> set[str]:
+def find_fields(row: Mapping[str, Any]) -> set[str]:
     """Which content fields a row has, by its column names."""
     names = {_plain_name(name) for name in row}
     return {field for field in CONTENT_FIELDS if names.intersection(_ALIASES[field])} - {"prompt"}
@@ -217,7 +218,7 @@ class RowReader:
     def _value(self, row: Mapping[str, Any], layout: Mapping[str, list[str]], field: str) -> Any:
         for path in layout[field]:
             value = _get(row, path) if field in self._named else row.get(path)
-            if value is None or (isinstance(value, float) and value != value) or (self._is_text and value == ""):
+            if value is None or (isinstance(value, float) and math.isnan(value)) or (self._is_text and value == ""):
                 continue
             return value
         return None
@@ -302,7 +303,7 @@ def _is_choice(data: Mapping[str, Any]) -> bool:
 def _shown_name(value: Any) -> str:
     if isinstance(value, Mapping):
         return next((found for key in _NAMES if (found := _shown_name(value.get(key)))), "")
-    if isinstance(value, bool) or value is None or (isinstance(value, float) and value != value):
+    if isinstance(value, bool) or value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -355,7 +356,7 @@ class JsonRows:
         if begins not in ("{", "[") and source.suffix not in _JSON_SUFFIXES:
             return 0
         found = [row for row in first_rows(source) if isinstance(row, Mapping)]
-        if any(_find_fields(row) for row in found):
+        if any(find_fields(row) for row in found):
             return 2
         return 1 if found or source.suffix in _JSON_SUFFIXES else 0
 

@@ -52,7 +52,7 @@ class Choice:
     Attributes:
         user: the id under which they are kept; None if nothing says whose words they are.
         authors: by format, the authors that are this person.
-        unmatched: the formats in whose files nobody was chosen.
+        unmatched: one message for each kind of files in which nobody was chosen.
     """
 
     user: str | None
@@ -76,14 +76,20 @@ def choose(present: Mapping[str, Present], user: str | None, me: Sequence[str], 
     named = {name for name, group in present.items() if group.authors}
     if named and not any(chosen.values()):
         people = [(name, person) for name in sorted(named) for person in group_people(present[name].authors)]
-        if user is not None or me or len(people) > 1:
+        names = {comparable_name(person[0].name) for _, person in people}
+        if user is not None or me or len(names) > 1 or len(people) > len(named):
             raise _nobody_chosen([present[name] for name in sorted(named)], user, me, where)
-        name, person = people[0]
-        chosen[name] = frozenset(person)
+        chosen |= {name: frozenset(person) for name, person in people}
     elif user is None and not me:
         _check_one_person(present, chosen, where)
-    unmatched = tuple(name for name in sorted(named) if not chosen[name])
+    unmatched = tuple(_say_unmatched(present[name]) for name in sorted(named) if not chosen[name])
     return Choice(user or _make_id(present, chosen, me, where), chosen, unmatched)
+
+
+def _say_unmatched(group: Present) -> str:
+    files = group.files[0] + (f" and {len(group.files) - 1} more" if len(group.files) > 1 else "")
+    people = _count_people((name, kinds) for name, kinds, _ in _people_of([group]))
+    return f"{files}: nobody in it is the person; there are {people}. A second --me takes somebody's words."
 
 
 def _choose_in(group: Present, user: str | None, me: Sequence[str]) -> frozenset[Author]:
@@ -95,7 +101,7 @@ def _choose_in(group: Present, user: str | None, me: Sequence[str]) -> frozenset
     owners = {author for author in group.authors if author.is_owner}
     is_other = bool(me) and not all(comparable_name(each.name) in _UNNAMED_OWNERS for each in owners)
     if not picked and owners and not is_other:
-        if len(people := group_people(dict.fromkeys(owners, Counter[str]()))) > 1:
+        if len(people := group_people({each: group.authors[each] for each in owners})) > 1:
             raise _several(group, people, group.files[0], "Each of these is the export of somebody else: ")
         picked = owners
     return frozenset(picked)
