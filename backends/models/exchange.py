@@ -56,6 +56,9 @@ _ROLES = re.compile(
     re.IGNORECASE,
 )
 _BAD_REQUESTS = (InvalidRequestError, UnsupportedFeatureError)
+# Models that cache by marks alone take no prefix of fewer than 1,024 tokens. In LiteLLM's words.
+_CACHED_CHARACTERS = 4_096
+_BEFORE_LAST: Mapping[str, Any] = {"location": "message", "index": -2}
 # More than there are parameters to leave out one by one.
 _ATTEMPTS = 16
 _TRUNCATED_TOKENS = 1_024
@@ -111,6 +114,8 @@ class Exchange:
         if self._target.parameters.merges_roles:
             wished = {**wished, "messages": _merge_roles(wished.get("messages") or [])}
         self._sent = self._target.parameters.sent(wished, without=self._without, extra=self._extra)
+        if "claude" in self._target.name.lower() and _is_long_before_last(wished.get("messages") or []):
+            self._sent["cache_control_injection_points"] = [_BEFORE_LAST]
         self._began = time.monotonic()
         return self._sent
 
@@ -194,6 +199,11 @@ class Exchange:
             return False
         self._without = optional_names(self._sent)
         return bool(self._without)
+
+
+def _is_long_before_last(messages: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether there is much before the last turn, which for prompts about one person is the same each time."""
+    return sum(len(str(each.get("content"))) for each in messages[:-1]) >= _CACHED_CHARACTERS
 
 
 def _merge_roles(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

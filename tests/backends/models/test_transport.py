@@ -84,3 +84,16 @@ def test_without_the_extra_it_is_said_before_anything_is_asked(monkeypatch: pyte
     monkeypatch.setattr(target.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"gpt-5-codex.*'responses' extra"):
         connect("openai/gpt-5-codex", api_key="k")("Hi")
+
+
+def test_what_is_the_same_for_all_prompts_about_a_person_is_marked_for_caching(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = raw(anthropic)
+    lm = connect("anthropic/claude-sonnet-5-5", api_base=scripted_server.url, api_key="k")
+    letter = "No, thank you; I am kept at home. " * 200
+    shown = [{"role": "user", "content": "Refuse."}, {"role": "assistant", "content": letter}]
+    lm(messages=[{"role": "system", "content": "Write as Ada."}, *shown, {"role": "user", "content": "Go"}])
+    lm(messages=[{"role": "user", "content": letter}])
+    told, bare = (request.body for request in scripted_server.requests)
+    assert "cache_control" in json.dumps(told["messages"][-2])
+    assert json.dumps(told).count("cache_control") == 1
+    assert "cache_control" not in json.dumps(bare), "another prompt has nothing of it"
