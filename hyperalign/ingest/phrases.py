@@ -41,7 +41,7 @@ _VERB = re.compile(
 )
 STARTER = re.compile(
     r"\W{0,3}(?:(?:On|Am|Le|El|Il|Op|Em|No dia|Den|Dne|Dnia|Pe|Pada|Vào|Zitat von|Quoting|Citando|In article|At)\b"
-    r"|[在於于]|\d{1,4}[-./年 :]|\w{2,4}\.?,? \d|\w{3,}, )"
+    r"|[在於于]|\d{1,4}[-./年 ]|\w{2,4}\.?,? \d|\w{3,}, )"
 )
 """How an attribution begins, as "On", a day of the week or a date."""
 TIME = re.compile(r"\d{1,2} ?[:.h時时点] ?\d{2}|\d{1,2} ?Uhr")

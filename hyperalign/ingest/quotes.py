@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import groupby
 from typing import NamedTuple
 
 from .phrases import (
@@ -76,6 +77,8 @@ _FENCE = re.compile(r"[ \t]{0,3}(?:```|~~~)")
 _SENTENCE_END = tuple(".!?…:;。！？)\"'”»")
 _RULE = re.compile(r"\s*[_\-*=─]{5,}\s*$")
 _LONGEST_HEAD = 300
+_LONGEST_PHRASE = 80
+_DASHES = tuple("-_=*─—–")
 
 _DELIMITER = re.compile(r"--\s*$")
 _FOOTER = re.compile(r"_{20,}\s*$")
@@ -240,17 +243,20 @@ def _find_head(lines: Sequence[str], at: int, is_mail: bool) -> _Head | None:
     line = lines[at]
     if not line.strip() or len(line) > _LONGEST_HEAD:
         return None
-    if BEGIN_FORWARD.match(line):
+    # Told by a character first: most lines are prose, and these patterns are long.
+    has_colon = ":" in line or "：" in line
+    if len(line) <= _LONGEST_PHRASE and BEGIN_FORWARD.match(line):
         return _Head(at + 1, is_forward=True)
+    end = _end_of_fields(lines, at, is_mail) if has_colon else None
     # A text that begins with such lines is a memo of its writer's.
-    if (is_mail or at) and (end := _end_of_fields(lines, at, is_mail)):
+    if end and (is_mail or at >= _MOST_FIELDS or not all(not each.strip() or FIELD.match(each) for each in lines[:at])):
         return _Head(end)
     return _find_separator(lines, at, is_mail) or _find_attribution(lines, at, is_mail)
 
 
 def _find_separator(lines: Sequence[str], at: int, is_mail: bool) -> _Head | None:
     """A line such as ``-----Original Message-----``, with the fields after it."""
-    dashed = DASHED.match(lines[at])
+    dashed = DASHED.match(lines[at]) if lines[at].lstrip().startswith(_DASHES) else None
     if dashed is None:
         return None
     after = _next_line(lines, at + 1)
@@ -287,8 +293,10 @@ def _end_of_fields(lines: Sequence[str], at: int, is_mail: bool) -> int | None:
 
 def _find_attribution(lines: Sequence[str], at: int, is_mail: bool) -> _Head | None:
     """A line such as ``On Monday, Tom wrote:``, which mail programs break into up to three."""
-    joined = ""
-    for last in range(at, min(at + 3, len(lines))):
+    joined, end = "", min(at + 3, len(lines))
+    if not any(line.rstrip("*_ \t").endswith((":", "：")) for line in lines[at:end]):
+        return None
+    for last in range(at, end):
         line = lines[last].strip()
         if not line or _is_marked(lines[last], is_mail):
             return None
@@ -325,19 +333,39 @@ def _how_sure(line: str, is_over_quote: bool, is_mail: bool) -> int:
 
 
 def _label_signatures(lines: Sequence[str], parts: list[_Part]) -> None:
-    for at, line in enumerate(lines):
-        if parts[at] is not _Part.OWN:
-            continue
-        end = next((i for i in range(at, len(lines)) if parts[i] is not _Part.OWN), len(lines))
-        if _DELIMITER.match(line) or _FOOTER.match(line):
-            body = [each for each in lines[at + 1 : end] if each.strip()]
-            is_footer = bool(_DELIMITER.match(line)) or any(map(FOOTER_SAYS.search, body))
-            if line == "-- " or (is_footer and len(body) <= _LONGEST_SIGNATURE):
+    for start, end in list(_runs(parts)):
+        tail = end
+        for at in range(start, end):
+            if lines[at].startswith(("--", "__")) and _is_delimiter(lines[at], lines[at + 1 : end]):
                 parts[at:end] = [_Part.SIGNATURE] * (end - at)
-        elif is_sent_from(line):
-            after = _next_line(lines, at + 1)
-            if after is None or after >= end or _DELIMITER.match(lines[after]) or is_sent_from(lines[after]):
+                tail = at
+                break
+        # What a phone adds stands below all else.
+        for at in range(tail - 1, start - 1, -1):
+            if is_sent_from(lines[at]):
                 parts[at] = _Part.SIGNATURE
+            elif lines[at].strip():
+                break
+
+
+def _runs(parts: Sequence[_Part]) -> Iterator[tuple[int, int]]:
+    """Where the writer's own lines begin and end."""
+    at = 0
+    for part, run in groupby(parts):
+        end = at + sum(1 for _ in run)
+        if part is _Part.OWN:
+            yield at, end
+        at = end
+
+
+def _is_delimiter(line: str, below: Sequence[str]) -> bool:
+    if line == "-- ":
+        return True
+    is_signature, is_footer = _DELIMITER.match(line), _FOOTER.match(line)
+    if not (is_signature or is_footer):
+        return False
+    body = [each for each in below if each.strip()]
+    return len(body) <= _LONGEST_SIGNATURE and bool(is_signature or any(map(FOOTER_SAYS.search, body)))
 
 
 def _label_disclaimers(lines: Sequence[str], parts: list[_Part]) -> None:
