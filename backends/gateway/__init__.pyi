@@ -1,0 +1,1 @@
+from .hook import personalize as personalize

@@ -1,0 +1,533 @@
+"""What the gateway keeps beside the store's records: answered requests, feedback on them, and who is switched off.
+
+The tables lie in the store's database. Feedback is acknowledged after its transaction is on the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Literal, TypeVar
+
+from sqlalchemy import Float, Integer, String, Text, delete, or_, select, text, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
+
+from hyperalign.store.database import WRITES, VersionRow, open_engine, parse_place, translate_errors
+from hyperalign.store.interface import describe_place
+
+__all__ = ["Arm", "Exchange", "Kind", "Outcome", "OutcomeWriter", "Outcomes", "Said", "State", "Taught"]
+
+Arm = Literal["on", "off", "forced_on", "forced_off", "switched_off"]
+"""Whether a request was answered with the profile; only ``on`` and ``off`` were dealt at random and are compared."""
+Kind = Literal["thumb", "edit", "choice"]
+
+_SETTING_KEY = "assignment_key"
+_ADVISORY_LOCK = 0x68796777
+_GATHER = 512
+_ATTEMPTS = 20
+_Result = TypeVar("_Result")
+
+
+class Taught(IntEnum):
+    """How far feedback has come: it waits, its records are in the store, or an update has read them."""
+
+    WAITING = 0
+    RECORDED = 1
+    LEARNED = 2
+
+
+class Base(DeclarativeBase):
+    """The tables of the gateway."""
+
+
+class SettingRow(Base):
+    """A setting that all processes of a gateway share."""
+
+    __tablename__ = "hyperalign_gateway_settings"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str] = mapped_column(String(256))
+
+
+class ExchangeRow(Base):
+    """One answered request of a known person."""
+
+    __tablename__ = "hyperalign_gateway_requests"
+
+    request_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    response_id: Mapped[str] = mapped_column(String(256), index=True)
+    user_id: Mapped[str] = mapped_column(String(128), index=True)
+    conversation: Mapped[str] = mapped_column(String(64))
+    arm: Mapped[str] = mapped_column(String(16))
+    version: Mapped[int] = mapped_column(Integer)
+    time: Mapped[str] = mapped_column(String(40), index=True)
+    prompt: Mapped[str] = mapped_column(Text)
+    answer: Mapped[str] = mapped_column(Text)
+
+
+class FeedbackRow(Base):
+    """One piece of feedback, and what it says of the arm that it is about."""
+
+    __tablename__ = "hyperalign_gateway_feedback"
+
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    feedback_id: Mapped[str] = mapped_column(String(128))
+    user_id: Mapped[str] = mapped_column(String(128), index=True)
+    time: Mapped[str] = mapped_column(String(40))
+    kept: Mapped[str] = mapped_column(String(40))
+    kind: Mapped[str] = mapped_column(String(16))
+    content: Mapped[str] = mapped_column(Text)
+    request: Mapped[str] = mapped_column(String(256))
+    conversation: Mapped[str] = mapped_column(String(64), default="")
+    arm: Mapped[str] = mapped_column(String(16), default="")
+    value: Mapped[float | None] = mapped_column(Float, default=None)
+    taught: Mapped[int] = mapped_column(Integer, default=0, index=True)
+
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+
+class FeedbackIdRow(Base):
+    """Ids of feedback, unique for each person, so that what is sent twice is kept once."""
+
+    __tablename__ = "hyperalign_gateway_feedback_ids"
+
+    user_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    feedback_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+
+
+class SwitchRow(Base):
+    """A person whose profile is switched off as a whole, and why."""
+
+    __tablename__ = "hyperalign_gateway_switches"
+
+    user_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    reason: Mapped[str] = mapped_column(Text)
+    time: Mapped[str] = mapped_column(String(40))
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One answered request.
+
+    Attributes:
+        id: the proxy's id of the call, which it returns in ``x-litellm-call-id``.
+        response: the answer's own ``id``.
+        user: the person.
+        conversation: a hash of the conversation's id or first turn.
+        arm: whether the profile was on.
+        version: of the profile.
+        prompt: the last user turn.
+        answer: what the model said.
+    """
+
+    id: str
+    response: str
+    user: str
+    conversation: str
+    arm: Arm
+    version: int
+    prompt: str = ""
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One piece of feedback as it is kept.
+
+    Attributes:
+        id: unique for the person.
+        user: the person.
+        kind: a thumb, an edit or a choice.
+        content: what was said, as JSON-able data.
+        request: the id of the request or answer that it is about; empty if there is none.
+        time: when it came, in ISO 8601.
+        arm: of the request, once it is known.
+        value: the outcome from 0 to 1, of a choice from -1 to 1; None if it says nothing of the arms.
+    """
+
+    id: str
+    user: str
+    kind: Kind
+    content: dict[str, Any]
+    request: str = ""
+    time: str = ""
+    arm: str = ""
+    value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One outcome under one arm, in the order in which they came."""
+
+    user: str
+    conversation: str
+    kind: Kind
+    arm: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The newest version of a person's profile as JSON, its number, and why the profile is switched off if it is."""
+
+    content: str
+    number: int
+    switched_off: str = ""
+
+
+class Outcomes:
+    """The gateway's tables in a store's database.
+
+    Args:
+        place: of the store, as ``Store`` takes it.
+
+    Raises:
+        StorageError: the database could not be opened.
+        InputError: ``place`` is not a valid address.
+    """
+
+    def __init__(self, place: str | Path | None = None) -> None:
+        url = parse_place(place)
+        self.name = describe_place(url)
+        with translate_errors(self.name):
+            self._engine = open_engine(url)
+            self._writer = self._engine.execution_options(**{WRITES: True})
+            try:
+                with self._writer.begin() as connection:
+                    if connection.dialect.name == "postgresql":
+                        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+                    Base.metadata.create_all(connection)
+            except BaseException:
+                self._engine.dispose()
+                raise
+
+    def close(self) -> None:
+        """Close the database."""
+        self._engine.dispose()
+
+    def assignment_key(self) -> bytes:
+        """The key by which requests are dealt, made once for each store."""
+
+        def work(session: Session) -> bytes:
+            found = session.get(SettingRow, _SETTING_KEY)
+            if found is None:
+                found = SettingRow(name=_SETTING_KEY, value=secrets.token_hex(32))
+                session.add(found)
+                session.flush()
+            return bytes.fromhex(found.value)
+
+        return self._write(work)
+
+    def state(self, user: str) -> State | None:
+        """The newest version of a person's profile, unparsed; None if they have none."""
+        newest = (
+            select(VersionRow.content, VersionRow.number)
+            .where(VersionRow.user_id == user)
+            .order_by(VersionRow.number.desc())
+            .limit(1)
+        )
+        switch = select(SwitchRow.reason).where(SwitchRow.user_id == user)
+
+        def work(session: Session) -> State | None:
+            row = session.execute(newest).first()
+            return None if row is None else State(row[0], row[1], session.scalar(switch) or "")
+
+        return self._read(work)
+
+    def keep(self, exchanges: Sequence[Exchange] = (), said: Sequence[Said] = ()) -> None:
+        """Keep requests and feedback; they are on the disk when this returns. What is known is left as it is."""
+        now = _now()
+
+        def work(session: Session) -> None:
+            known = _known_requests(session, [each.id for each in exchanges])
+            for each in {each.id: each for each in exchanges if each.id not in known}.values():
+                session.add(_exchange_row(each, now))
+            for given in said:
+                if session.get(FeedbackIdRow, (given.user, given.id)) is None:
+                    session.add(FeedbackIdRow(user_id=given.user, feedback_id=given.id))
+                    session.add(_feedback_row(given, now))
+            session.flush()
+            if said:
+                _resolve(session, {given.user for given in said})
+
+        self._write(work)
+
+    def find(self, user: str, request: str) -> Exchange | None:
+        """A person's request, by its own id or that of the answer; the newest of that id."""
+        return self._read(lambda session: _to_exchange(_find_request(session, user, request)))
+
+    def resolve(self) -> None:
+        """Give feedback the arm of its request, where that was kept after the feedback."""
+        self._write(lambda session: _resolve(session, None))
+
+    def waiting(self) -> dict[str, datetime]:
+        """People with feedback that nothing has learned from yet, the longest waiting first, and when the last came."""
+        query = (
+            select(FeedbackRow.user_id, FeedbackRow.kept)
+            .where(FeedbackRow.taught < int(Taught.LEARNED))
+            .order_by(FeedbackRow.number)
+        )
+        return {
+            row[0]: datetime.fromisoformat(row[1]) for row in self._read(lambda session: session.execute(query).all())
+        }
+
+    def feedback(self, user: str, *, before: Taught | None = None) -> list[Said]:
+        """A person's feedback, the oldest first; only what has not come so far if a step is given."""
+        query = select(FeedbackRow).where(FeedbackRow.user_id == user).order_by(FeedbackRow.number)
+        if before is not None:
+            query = query.where(FeedbackRow.taught < int(before))
+        return self._read(lambda session: [_to_said(row) for row in session.scalars(query)])
+
+    def mark_taught(self, user: str, ids: Iterable[str], step: Taught) -> None:
+        """Note how far feedback has come on its way into the person's profile."""
+        names = list(ids)
+        self._write(
+            lambda session: session.execute(
+                update(FeedbackRow)
+                .where(FeedbackRow.user_id == user, FeedbackRow.feedback_id.in_(names))
+                .values(taught=int(step))
+            )
+        )
+
+    def outcomes(self, user: str | None = None) -> list[Outcome]:
+        """Outcomes of requests that were dealt at random, of one person or all, in the order in which they came.
+
+        A conversation counts once for each kind, by its first outcome: its requests share one arm.
+        """
+        self.resolve()
+        query = select(FeedbackRow).where(FeedbackRow.value.is_not(None)).order_by(FeedbackRow.number)
+        if user is not None:
+            query = query.where(FeedbackRow.user_id == user)
+        rows = self._read(lambda session: session.scalars(query).all())
+        found: dict[tuple[str, str, str], Outcome] = {}
+        for row in rows:
+            kind: Any = row.kind
+            place = row.user_id, row.conversation if kind != "choice" else row.feedback_id, kind
+            found.setdefault(place, Outcome(row.user_id, row.conversation, kind, row.arm, float(row.value or 0.0)))
+        return list(found.values())
+
+    def switch(self, user: str, reason: str) -> None:
+        """Switch a person's profile off for a reason, or on again if the reason is empty."""
+
+        def work(session: Session) -> None:
+            if reason:
+                session.merge(SwitchRow(user_id=user, reason=reason, time=_now()))
+            else:
+                session.execute(delete(SwitchRow).where(SwitchRow.user_id == user))
+
+        self._write(work)
+
+    def switched_off(self) -> dict[str, str]:
+        """Whose profile is switched off, and why."""
+        return self._read(lambda session: {row.user_id: row.reason for row in session.scalars(select(SwitchRow)).all()})
+
+    def forget(self, user: str) -> None:
+        """Delete all that is kept here of a person."""
+
+        def work(session: Session) -> None:
+            for table in (ExchangeRow, FeedbackRow, FeedbackIdRow, SwitchRow):
+                session.execute(delete(table).where(table.user_id == user))
+
+        self._write(work)
+
+    def forget_texts(self, days: float) -> None:
+        """Delete prompts and answers of requests that are older than some days; their arms stay."""
+        before = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+        self._write(
+            lambda session: session.execute(
+                update(ExchangeRow)
+                .where(ExchangeRow.time < before, or_(ExchangeRow.prompt != "", ExchangeRow.answer != ""))
+                .values(prompt="", answer="")
+            )
+        )
+
+    def _read(self, work: Callable[[Session], _Result]) -> _Result:
+        with translate_errors(self.name), Session(self._engine, expire_on_commit=False) as session, session.begin():
+            return work(session)
+
+    def _write(self, work: Callable[[Session], _Result]) -> _Result:
+        again = Retrying(
+            retry=retry_if_exception_type(IntegrityError),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_random(0, 0.05),
+            reraise=True,
+        )
+
+        def once() -> _Result:
+            with Session(self._writer, expire_on_commit=False) as session, session.begin():
+                return work(session)
+
+        with translate_errors(self.name):
+            return again(once)
+
+
+class OutcomeWriter:
+    """Writes requests and feedback of one process in a thread, many in one transaction.
+
+    Args:
+        outcomes: where to.
+    """
+
+    def __init__(self, outcomes: Outcomes) -> None:
+        self._outcomes = outcomes
+        self._queue: SimpleQueue[tuple[Exchange | Said, Future[None] | None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="hyperalign-outcomes", daemon=True)
+        self._thread.start()
+
+    def note(self, exchange: Exchange) -> None:
+        """Keep a request soon."""
+        self._queue.put((exchange, None))
+
+    def keep(self, said: Said) -> Future[None]:
+        """Keep feedback; the result is there once it is on the disk, or the error that kept it from there."""
+        done: Future[None] = Future()
+        self._queue.put((said, done))
+        return done
+
+    def close(self) -> None:
+        """Write what waits, and end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        is_open = True
+        while is_open:
+            batch = [self._queue.get()]
+            while len(batch) < _GATHER:
+                try:
+                    batch.append(self._queue.get_nowait())
+                except Empty:
+                    break
+            is_open = None not in batch
+            items = [each for each in batch if each is not None]
+            try:
+                self._outcomes.keep(
+                    [each for each, _ in items if isinstance(each, Exchange)],
+                    [each for each, _ in items if isinstance(each, Said)],
+                )
+            except Exception as error:
+                for _, done in items:
+                    if done is not None:
+                        done.set_exception(error)
+            else:
+                for _, done in items:
+                    if done is not None:
+                        done.set_result(None)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def _known_requests(session: Session, ids: Sequence[str]) -> set[str]:
+    query = select(ExchangeRow.request_id).where(ExchangeRow.request_id.in_(ids))
+    return set(session.scalars(query)) if ids else set()
+
+
+def _exchange_row(each: Exchange, now: str) -> ExchangeRow:
+    return ExchangeRow(
+        request_id=each.id,
+        response_id=each.response,
+        user_id=each.user,
+        conversation=each.conversation,
+        arm=each.arm,
+        version=each.version,
+        time=now,
+        prompt=each.prompt,
+        answer=each.answer,
+    )
+
+
+def _feedback_row(given: Said, now: str) -> FeedbackRow:
+    return FeedbackRow(
+        feedback_id=given.id,
+        user_id=given.user,
+        time=given.time or now,
+        kept=now,
+        kind=given.kind,
+        content=json.dumps(given.content),
+        request=given.request,
+        value=None,
+    )
+
+
+def _find_request(session: Session, user: str, request: str) -> ExchangeRow | None:
+    query = (
+        select(ExchangeRow)
+        .where(
+            ExchangeRow.user_id == user,
+            or_(ExchangeRow.request_id == request, ExchangeRow.response_id == request),
+        )
+        .order_by(ExchangeRow.time.desc())
+        .limit(1)
+    )
+    return session.scalars(query).first()
+
+
+def _to_exchange(row: ExchangeRow | None) -> Exchange | None:
+    if row is None:
+        return None
+    arm: Any = row.arm
+    return Exchange(
+        row.request_id, row.response_id, row.user_id, row.conversation, arm, row.version, row.prompt, row.answer
+    )
+
+
+def _to_said(row: FeedbackRow) -> Said:
+    kind: Any = row.kind
+    return Said(row.feedback_id, row.user_id, kind, json.loads(row.content), row.request, row.time, row.arm, row.value)
+
+
+def _resolve(session: Session, users: set[str] | None) -> None:
+    """Look up the requests of feedback without an arm, and say what it says of the arms."""
+    query = select(FeedbackRow).where(FeedbackRow.request != "", FeedbackRow.arm == "")
+    if users is not None:
+        query = query.where(FeedbackRow.user_id.in_(users))
+    for row in session.scalars(query):
+        exchange = _find_request(session, row.user_id, row.request)
+        if exchange is None:
+            continue
+        content = json.loads(row.content)
+        row.conversation, row.arm = exchange.conversation, exchange.arm
+        if row.kind == "choice":
+            other = _find_request(session, row.user_id, content.get("rejected_request", ""))
+            row.value = _preference(exchange.arm, other.arm) if other is not None else None
+            continue
+        if exchange.arm in ("on", "off"):
+            row.value = _value(row.kind, content, exchange.answer)
+        if row.kind == "edit" and not content.get("draft"):
+            row.content = json.dumps({**content, "draft": exchange.answer, "prompt": exchange.prompt})
+        elif not content.get("prompt") and exchange.prompt:
+            row.content = json.dumps({**content, "prompt": exchange.prompt, "answer": exchange.answer})
+
+
+def _preference(chosen: str, rejected: str) -> float | None:
+    arms = {"on": 1, "forced_on": 1, "off": 0, "forced_off": 0}
+    if chosen not in arms or rejected not in arms or arms[chosen] == arms[rejected]:
+        return None
+    return 1.0 if arms[chosen] else -1.0
+
+
+def _value(kind: str, content: dict[str, Any], answer: str) -> float | None:
+    """How good an answer was: a thumb up 1 and down 0; of an edit, the share of words that stayed."""
+    if kind == "thumb":
+        return 1.0 if content.get("thumb") == "up" else 0.0
+    draft, edited = content.get("draft") or answer, content.get("edited", "")
+    return kept_share(draft, edited) if draft else None
+
+
+def kept_share(draft: str, edited: str) -> float:
+    """The share of words that two texts have in common, in order: twice their matches over all words."""
+    from difflib import SequenceMatcher
+
+    return SequenceMatcher(None, draft.split(), edited.split(), autojunk=False).ratio()
