@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from hyperalign.errors import RecordError
-from hyperalign.text import UNSPACED
 
 from .interface import Columns, Entry, Format, PassedOver, Utterance
 from .quotes import split_own_words
 from .source import Source
+from .turns import MIN_WORDS, count_words
 
-__all__ = ["FORMATS", "MAX_TEXT_BYTES", "MIN_WORDS", "count_words", "drop_front_matter"]
-
-MAX_TEXT_BYTES = 20_000_000
-"""A single text of more is a mistake."""
-MIN_WORDS = 3
-"""A shorter text says too little about anybody."""
+__all__ = ["FORMATS"]
 
 _MARKDOWN = {".md", ".markdown", ".mdx", ".mkd"}
 # Files of these names hold something else, also where it is broken; as prose they would be somebody's brackets.
 _OTHERS = {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".eml", ".emlx", ".mbox", ".mbx", ".html", ".htm"}
 _OTHERS |= {".xml", ".parquet", ".arrow", ".feather", ".yaml", ".yml", ".toml", ".ini", ".log", ".sql", ".rtf"}
 _OTHERS |= {".py", ".js", ".ts", ".css", ".c", ".h", ".cpp", ".java", ".go", ".rs", ".sh", ".ipynb"}
-_WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
 
 
-def count_words(text: str, most: int = MIN_WORDS) -> int:
-    """How many words a text has, at most ``most``; in scripts without spaces each character counts as one."""
-    found = 0
-    for _ in _WORD.finditer(text):
-        found += 1
-        if found >= most:
-            break
-    return found
-
-
-def drop_front_matter(text: str) -> str:
+def _drop_front_matter(text: str) -> str:
     """A text without the settings between two ``---`` lines at its top, which Markdown tools put there."""
     if text.startswith("---\n"):
         head, separator, body = text[4:].partition("\n---\n")
@@ -64,15 +47,8 @@ class PlainText:
     def read(self, source: Source, columns: Columns) -> Iterator[Entry]:
         """The text, as one utterance."""
         del columns
-        if len(source.data) > MAX_TEXT_BYTES:
-            yield RecordError(
-                f"{len(source.data) / 1e6:.0f} MB is too much for one text ({MAX_TEXT_BYTES / 1e6:.0f} MB at most).",
-                path=source.name,
-                remedy="Split it into the pieces the person wrote, one file each, or into JSONL.",
-            )
-            return
         whole = source.text
-        body = drop_front_matter(whole)
+        body = _drop_front_matter(whole)
         above = whole.count("\n") - body.count("\n")
         own = split_own_words(body, is_mail=False, is_markdown=source.suffix in _MARKDOWN)
         for reason, line in own.passed:
@@ -86,7 +62,7 @@ class PlainText:
             )
             return
         # Lines quoted in an essay are not what it answers; those of a reply are.
-        yield Utterance(None, own.text, prompt=own.answered or None if own.is_reply else None, line=above + 1)
+        yield Utterance(None, own.text, prompt=own.answered or None if own.is_reply else None)
 
 
 FORMATS: list[Format] = [PlainText()]
