@@ -39,7 +39,7 @@ from hyperalign.files import append_line, read_journal
 from hyperalign.profile import Profile
 from hyperalign.programs.generate import Generate
 from hyperalign.programs.strategies import strategy
-from hyperalign.reading import read_records
+from hyperalign.ingest import read_records
 from hyperalign.records import Sample
 from hyperalign.style import keep_opening_features
 from hyperalign.style.claims import MAX_DEVIATIONS

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from hyperalign.privacy import find_redactor
-from hyperalign.reading import read_records
+from hyperalign.ingest import read_records
 from hyperalign.style import measure
 
 PATTERNS = {

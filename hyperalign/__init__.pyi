@@ -8,6 +8,8 @@ from .backends.models.writers import open_writer as open_writer
 from .budget import Budget as Budget
 from .budget import Usage as Usage
 from .errors import HyperalignError as HyperalignError
+from .ingest import read_everyone as read_everyone
+from .ingest import read_records as read_records
 from .population import FolderPopulation as FolderPopulation
 from .population import ShippedPopulation as ShippedPopulation
 from .population import StorePopulation as StorePopulation
@@ -26,7 +28,6 @@ from .programs.selection import Rules as Rules
 from .programs.selection import select as select
 from .programs.strategies import strategy as strategy
 from .programs.text_reward import TextReward as TextReward
-from .reading import read_records as read_records
 from .records import Edit as Edit
 from .records import Pair as Pair
 from .records import Rating as Rating

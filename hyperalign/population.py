@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .errors import InputError, RecordError, UserIdError
-from .reading import parse_line, read_records
+from .ingest import parse_line, read_records
 from .records import (
     Record,
     add_rated_pairs,

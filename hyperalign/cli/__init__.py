@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import adapters, config, gateway, models, optimize, profile
+from . import adapters, config, gateway, models, optimize, profile, records
 from .adapters import serve
 from .answer import deliberate, generate, judge
 from .ask import ask
@@ -78,6 +78,7 @@ app.command()(distill)
 app.command()(serve)
 app.add_typer(gateway.app, name="gateway")
 app.add_typer(profile.app, name="profile")
+app.add_typer(records.app, name="records")
 app.add_typer(models.app, name="models")
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(config.app, name="config")

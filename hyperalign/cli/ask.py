@@ -275,7 +275,7 @@ def read_answers(path: Path) -> dict[str, list[str]]:
     import json
 
     from hyperalign.errors import RecordError
-    from hyperalign.reading import read_text
+    from hyperalign.ingest import read_text
 
     found: dict[str, list[str]] = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):

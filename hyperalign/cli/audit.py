@@ -10,8 +10,11 @@ import typer
 
 from .options import (
     DEFAULT_OPTIONS,
+    AsOption,
+    ColumnsOption,
     EncoderOption,
     JsonOption,
+    MeOption,
     ModelOptions,
     PopulationOption,
     RedactOption,
@@ -44,9 +47,12 @@ def audit(
     ],
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="Records: JSONL, text or Markdown files, or folders. Default: those in the store."),
+        typer.Argument(help="Records: files of any known format, or folders. Default: those in the store."),
     ] = None,
     user: UserOption = None,
+    me: MeOption = None,
+    as_format: AsOption = None,
+    columns: ColumnsOption = None,
     models: ModelOptions = DEFAULT_OPTIONS,
     scorer: ScorerOption = None,
     encoder: EncoderOption = None,
@@ -71,7 +77,8 @@ def audit(
     from hyperalign.records import are_choices, split_by_kind
     from hyperalign.store import Store
 
-    from .session import choose_encoder, choose_population, open_models
+    from .records import read_files
+    from .session import choose_encoder, choose_population, open_models, redact_records
     from .terminal import print_json, report_passed_over, report_undecided, reporter
 
     said = read_statements(statements)
@@ -79,7 +86,11 @@ def audit(
     said = said if redactor is None else [redactor(each) for each in said]
     budget = models.new_budget()
     with Store(store) as opened:
-        records = _read_records(opened, files or [], user, skip_bad=skip_bad, redact=redact)
+        if files:
+            reading = read_files(files, user=user, me=me, as_format=as_format, columns=columns, skip_bad=skip_bad)
+            records = redact_records(reading.records, redact)
+        else:
+            records = _stored_records(opened, user)
         others = choose_population(population, records[0].user, opened, records, redact=redact)
     against = [
         other
@@ -115,7 +126,7 @@ def read_statements(path: Path) -> list[str]:
     import re
 
     from hyperalign.errors import InputError
-    from hyperalign.reading import read_text
+    from hyperalign.ingest import read_text
 
     text = read_text(path)
     if path.suffix.lower() == ".json":
@@ -143,26 +154,15 @@ def _strings(data: Any) -> Iterator[str]:
             yield from _strings(named)
 
 
-def _read_records(
-    store: Store, files: Sequence[Path], user: str | None, *, skip_bad: bool, redact: bool | None
-) -> list[Record]:
+def _stored_records(store: Store, user: str | None) -> list[Record]:
     from hyperalign.errors import InputError, NotFoundError
-    from hyperalign.reading import read_records
     from hyperalign.records import check_user
-    from hyperalign.text import plain
 
-    from .session import redact_records
-
-    if not files:
-        if user is None:
-            raise InputError("There is nothing to read.", remedy="Name files with records, or --user NAME.")
-        if not (known := store.records(check_user(user))):
-            raise NotFoundError(f"The store has no records of {user!r}.", remedy="Name files with records.")
-        return known
-    reading = read_records(files, user=user, skip_bad=skip_bad)
-    for problem in reading.skipped:
-        echo(f"Passed over: {plain(str(problem))}", err=True)
-    return redact_records(reading.records, redact)
+    if user is None:
+        raise InputError("There is nothing to read.", remedy="Name files with records, or --user NAME.")
+    if not (known := store.records(check_user(user))):
+        raise NotFoundError(f"The store has no records of {user!r}.", remedy="Name files with records.")
+    return known
 
 
 def _told(finding: Finding) -> dict[str, Any]:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from hyperalign.errors import RecordError
+from hyperalign.errors import InputError, RecordError
 
 from .options import (
     DEFAULT_OPTIONS,
+    AsOption,
+    ColumnsOption,
     DryRun,
+    MeOption,
     ModelOptions,
     SeedOption,
     StoreOption,
@@ -44,7 +47,7 @@ def read_prompts(path: Path) -> list[str]:
         RecordError: the file is missing, empty or not UTF-8, or a line has no prompt.
     """
 
-    from hyperalign.reading import read_text
+    from hyperalign.ingest import read_text
 
     text = read_text(path)
     as_json = path.suffix.lower() in _JSON_SUFFIXES or text.lstrip().startswith('{"')
@@ -94,6 +97,9 @@ def distill(
             help="For ditto: records with the person's texts, as for 'fit'. Repeatable. Default: those in the store.",
         ),
     ] = None,
+    me: MeOption = None,
+    as_format: AsOption = None,
+    columns: ColumnsOption = None,
     rounds: Annotated[
         int | None, typer.Option("--rounds", min=1, help="For ditto: rounds of sampling and training. Default: 4.")
     ] = None,
@@ -201,7 +207,9 @@ def distill(
                 keep_refusals=keep_refusals,
                 private_texts={p.user: [e.text for e in p.examples] for p in people},
             ),
-            records=_read_texts(texts or [], people, store) if way == "ditto" else {},
+            records=_read_texts(texts or [], people, store, me=me, as_format=as_format, columns=columns)
+            if way == "ditto"
+            else {},
             pooled=pooled,
         )
         who = Teacher(
@@ -246,8 +254,6 @@ def _print_result(made: Adapter, out: Path, budget: Budget) -> None:
 
 
 def _one_of(choices: tuple[Choice, ...], said: str, what: str) -> Choice:
-    from hyperalign.errors import InputError
-
     for choice in choices:
         if choice == said:
             return choice
@@ -257,8 +263,6 @@ def _one_of(choices: tuple[Choice, ...], said: str, what: str) -> Choice:
 def _read_object(file: Path) -> dict[str, object]:
     """The JSON object in a file."""
     import json
-
-    from hyperalign.errors import InputError
 
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
@@ -270,7 +274,6 @@ def _read_object(file: Path) -> dict[str, object]:
 
 
 def _read_profiles(files: list[Path], users: list[str], store: str | None) -> list[Profile]:
-    from hyperalign.errors import InputError
     from hyperalign.records import check_user
     from hyperalign.store import Store
 
@@ -286,13 +289,29 @@ def _read_profiles(files: list[Path], users: list[str], store: str | None) -> li
     return found
 
 
-def _read_texts(files: list[Path], people: list[Profile], store: str | None) -> dict[str, list[Record]]:
+def _read_texts(
+    files: list[Path],
+    people: list[Profile],
+    store: str | None,
+    *,
+    me: list[str] | None,
+    as_format: str | None,
+    columns: str | None,
+) -> dict[str, list[Record]]:
     """Each person's records, of files or, without any, of the store."""
-    from hyperalign.reading import read_records
     from hyperalign.store import Store
 
+    from .records import read_files
+
+    if me and len(people) > 1:
+        raise InputError("--me is one person's name, and there are several profiles.", remedy="Leave it out.")
     if files:
-        return {person.user: read_records(files, user=person.user).records for person in people}
+        return {
+            person.user: read_files(
+                files, user=person.user, me=me, as_format=as_format, columns=columns, skip_bad=False
+            ).records
+            for person in people
+        }
     with Store(store) as opened:
         return {person.user: opened.records(person.user) for person in people}
 

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .fit_all import AllUsers, EngineOption, Everyone, RayAddress, WorkersOption, expect_fit, fit_everyone
 from .options import (
     DEFAULT_OPTIONS,
+    AsOption,
+    ColumnsOption,
     DryRun,
     EncoderOption,
     JsonOption,
+    MeOption,
     ModelOptions,
     PopulationOption,
     ProgramOption,
@@ -47,9 +51,12 @@ __all__ = ["fit", "fit_in_folder"]
 def fit(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="FILES", help="Text, Markdown or JSONL files, folders, or - for standard input."),
+        typer.Argument(metavar="FILES", help="Files of any known format, folders, archives, or - for standard input."),
     ] = None,
     user: UserOption = None,
+    me: MeOption = None,
+    as_format: AsOption = None,
+    columns: ColumnsOption = None,
     about: Annotated[
         str | None,
         typer.Option("--about", metavar="TEXT", help="What the user says of themselves. Kept as it is, not tested."),
@@ -73,6 +80,10 @@ def fit(
         typer.Option("--vector", help="Also write the preferences to this JSON file, as AlignX's 90 values."),
     ] = None,
     seed: SeedOption = 0,
+    all_users: AllUsers = False,
+    engine: EngineOption = "local",
+    ray_address: RayAddress = None,
+    workers: WorkersOption = None,
     dry_run: DryRun = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -91,8 +102,15 @@ def fit(
     from hyperalign.space import load_space
     from hyperalign.store import Store
 
-    from .session import choose_population, keep_stated, say_waiting
+    from .records import read_files
+    from .session import choose_population, keep_stated, redact_records, say_waiting
 
+    if all_users:
+        of_one = {"--user": user, "--me": me, "--about": about, "--about-file": about_file, "--out": out}
+        choice = (models, scorer, encoder, statements, population, space, program or ())
+        how = (store, as_format, columns, skip_bad, redact, seed, engine, ray_address, workers, dry_run, as_json)
+        fit_everyone(Everyone(files or (), *choice, *how, {**of_one, "--vector": vector}))
+        return
     began = time.time()
     stated = _read_about(about, about_file)
     if user is not None:
@@ -101,7 +119,10 @@ def fit(
     dimensions = load_space(space) if space is not None else None
     budget = models.new_budget()
     with Store(store) as opened:
-        given = _read_files(files or [], user, skip_bad=skip_bad, redact=redact)
+        given: list[Record] = []
+        if files:
+            reading = read_files(files, user=user, me=me, as_format=as_format, columns=columns, skip_bad=skip_bad)
+            given = redact_records(reading.records, redact)
         if given and not dry_run:
             opened.add_records(given)
         user, records = _all_records(opened, given, user, required=not stated)
@@ -233,8 +254,8 @@ def _read_about(about: str | None, about_file: Path | None) -> list[str]:
     import re
 
     from hyperalign.errors import InputError
+    from hyperalign.ingest import read_text
     from hyperalign.programs.strategies import PROFILE_WORDS
-    from hyperalign.reading import read_text
 
     given = [about] if about is not None else []
     if about_file is not None:
@@ -250,25 +271,6 @@ def _read_about(about: str | None, about_file: Path | None) -> list[str]:
             remedy="Shorten it, or give what the person wrote among the files.",
         )
     return stated
-
-
-def _read_files(files: Sequence[Path], user: str | None, *, skip_bad: bool, redact: bool | None) -> list[Record]:
-    """The records of the files, redacted. Reports on standard error what was skipped."""
-    from hyperalign.reading import read_records
-    from hyperalign.text import plain
-
-    from .session import redact_records
-
-    if not files:
-        return []
-    reading = read_records(files, user=user, skip_bad=skip_bad)
-    for problem in reading.skipped:
-        echo(f"Passed over: {plain(str(problem))}", err=True)
-    if reading.repeated:
-        echo(f"Passed over {reading.repeated} repeated record(s).", err=True)
-    if reading.ratings:
-        echo(f"{reading.ratings} rating(s) made {reading.rated_pairs} pair(s). Equal ratings make none.", err=True)
-    return redact_records(reading.records, redact)
 
 
 def _all_records(
@@ -302,11 +304,8 @@ def _print_estimate(
     has_encoder: bool,
     as_json: bool,
 ) -> None:
-    from hyperalign.population import choose_reference_records
-    from hyperalign.programs.cost_estimate import describe_sample, estimate_cost
-    from hyperalign.programs.fitting import REFERENCE_RECORDS
-    from hyperalign.programs.hypothesis_tests.choice import SMALL_MODEL_STATEMENTS_PER_CALL, STATEMENTS_PER_CALL
-    from hyperalign.records import pass_over, split_by_kind
+    from hyperalign.programs.cost_estimate import describe_sample
+    from hyperalign.records import pass_over
 
     from .session import asks_by_choice
     from .terminal import price_steps, print_estimate, report_passed_over
@@ -314,20 +313,10 @@ def _print_estimate(
     skipped = pass_over(records)
     report_passed_over(skipped)
     records = [record for record in records if record.id not in skipped]
-    against = [
-        other
-        for part in split_by_kind(records)
-        for other in choose_reference_records(others, part[0].user, part, REFERENCE_RECORDS)
-    ]
-    asks = asks_by_choice(models.model, scorer)
-    small = models.model.startswith(("local:", "adapter:"))
-    size = SMALL_MODEL_STATEMENTS_PER_CALL if small else STATEMENTS_PER_CALL
-    expected, sample = {}, ""
-    if statements:
-        sample = f" {describe_sample(records)}"
-        expected = estimate_cost(
-            records, against, by_choice=asks, space=space, statements_per_call=size, has_encoder=has_encoder
-        )
+    expected, against = expect_fit(records, others, models, scorer, space, has_encoder=has_encoder)
+    asks, sample = asks_by_choice(models.model, scorer), f" {describe_sample(records)}"
+    if not statements:
+        expected, sample = {}, ""
     print_estimate(
         price_steps(expected, set(expected) if asks else {"infer"}, models),
         models,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +13,11 @@ import typer
 
 from .options import (
     DEFAULT_OPTIONS,
+    AsOption,
+    ColumnsOption,
     EncoderOption,
     JsonOption,
+    MeOption,
     ModelOptions,
     PopulationOption,
     RedactOption,
@@ -50,6 +53,9 @@ def update(
         ),
     ] = None,
     user: UserOption = None,
+    me: MeOption = None,
+    as_format: AsOption = None,
+    columns: ColumnsOption = None,
     half_life: Annotated[
         float | None,
         typer.Option(
@@ -90,7 +96,7 @@ def update(
     settings = _Settings(models, scorer, population, space, redact, seed, half_life, encoder, statements, as_json)
     going: _Update | None = None
     with Store(store) as opened:
-        for read in _batches(files or [], user, skip_bad):
+        for read in _batches(files or [], user, me, as_format, columns, skip_bad):
             batch = redact_records(read, redact)
             whose = batch[0].user if batch else _required(user)
             if not _add(opened, batch, skip_bad):
@@ -312,17 +318,27 @@ class _Update:
             echo(f"  {len(found.memory.waiting)} record(s) wait for more: a fit needs four of a kind.")
 
 
-def _batches(files: Sequence[Path], user: str | None, skip_bad: bool) -> Iterator[list[Record]]:
+def _batches(
+    files: Sequence[Path],
+    user: str | None,
+    me: Sequence[str] | None,
+    as_format: str | None,
+    columns: str | None,
+    skip_bad: bool,
+) -> Iterator[list[Record]]:
     """The records of all files at once, then those of standard input one by one. One empty batch without files."""
-    from hyperalign.reading import read_records
+    from .records import parse_columns, read_files
 
     named = [file for file in files if str(file) != "-"]
     if named or not files:
-        records = read_records(named, user=user, skip_bad=skip_bad).records if named else []
+        records: list[Record] = []
+        if named:
+            reading = read_files(named, user=user, me=me, as_format=as_format, columns=columns, skip_bad=skip_bad)
+            records = reading.records
         user = records[0].user if records else user
         yield records
     if len(named) < len(files):
-        yield from _stream(user, skip_bad)
+        yield from _stream(user, parse_columns(columns), skip_bad)
 
 
 def _add(store: Store, batch: Sequence[Record], skip_bad: bool) -> bool:
@@ -339,7 +355,7 @@ def _add(store: Store, batch: Sequence[Record], skip_bad: bool) -> bool:
     return True
 
 
-def _stream(user: str | None, skip_bad: bool) -> Iterator[list[Record]]:
+def _stream(user: str | None, columns: Mapping[str, str], skip_bad: bool) -> Iterator[list[Record]]:
     import sys
 
     from hyperalign.errors import RecordError
@@ -348,7 +364,7 @@ def _stream(user: str | None, skip_bad: bool) -> Iterator[list[Record]]:
         if not line.strip():
             continue
         try:
-            record = _parse(line, number, user)
+            record = _parse(line, number, user, columns)
         except RecordError as error:
             if not skip_bad:
                 raise
@@ -358,12 +374,12 @@ def _stream(user: str | None, skip_bad: bool) -> Iterator[list[Record]]:
         yield [record]
 
 
-def _parse(line: str, number: int, user: str | None) -> Record:
+def _parse(line: str, number: int, user: str | None, columns: Mapping[str, str]) -> Record:
     from hyperalign.errors import RecordError
-    from hyperalign.reading import parse_line
+    from hyperalign.ingest import Columns, parse_line
     from hyperalign.records import Rating
 
-    record = parse_line(line, _STREAM, number, user)
+    record = parse_line(line, _STREAM, number, user, Columns(columns))
     if isinstance(record, Rating):
         raise RecordError(
             "a rating alone is no choice.",

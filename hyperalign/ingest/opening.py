@@ -149,7 +149,8 @@ def _open_folder(folder: Path) -> Iterator[Opened]:
 def _open_file(path: Path, *, in_folder: bool) -> Iterator[Opened]:
     try:
         source = Source(str(path), _load(path), path)
-        members = list(_open_archive(source)) if source.data.startswith(b"PK\x03\x04") else None
+        is_archive = source.data.startswith(b"PK\x03\x04") and zipfile.is_zipfile(io.BytesIO(source.data))
+        members = list(_open_archive(source)) if is_archive else None
     except RecordError as error:
         yield Opened(str(path), error=error, in_folder=in_folder)
         return

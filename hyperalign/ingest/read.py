@@ -9,48 +9,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from hyperalign.errors import RecordError
 from hyperalign.records import Rating, Record, check_user, make_pairs, merge_copies, parse_fields
 
-from .interface import Author, Columns, Fields, Format, PassedOver, Utterance
-from .opening import Opened, check_size, describe, open_sources
-from .registry import family, find_format
+from .gathering import FileReport, Gathered, ReadFile, gather_files, kind_of, list_present
+from .interface import Author, Fields, Utterance
+from .opening import describe
+from .registry import family
 from .rows import place
-from .source import Source
 from .whose import Choice, Kinds, Present, choose, group_people
 
 __all__ = ["Check", "FileReport", "Reading", "check_files", "read_everyone", "read_records"]
-
-MIN_WORDS = 3
-
-Given = Path | str | Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class FileReport:
-    """What one file holds, and what of it is taken.
-
-    Attributes:
-        name: the file.
-        format: the title of its format; empty if it was not read.
-        authors: by name, how many texts, choices, edits and ratings each has; what does not say whose it is has the
-            name "".
-        chosen: the names of those who are the person.
-        taken: how many of what are the person's.
-        passed_over: by reason, how many things are nobody's text, or how often the file has none.
-        problem: why a fit refuses the file; empty if it does not.
-    """
-
-    name: str
-    format: str = ""
-    authors: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    chosen: tuple[str, ...] = ()
-    taken: Mapping[str, int] = field(default_factory=dict)
-    passed_over: Mapping[str, int] = field(default_factory=dict)
-    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,31 +62,6 @@ class Check:
     problem: RecordError | None
 
 
-@dataclass
-class _File:
-    """One file that was read."""
-
-    source: Source
-    format: Format
-    entries: list[Utterance | Fields] = field(default_factory=list)
-    passed_over: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass
-class _Gathered:
-    """All files, before anybody is chosen."""
-
-    skip_bad: bool
-    files: list[_File] = field(default_factory=list)
-    unread: list[FileReport] = field(default_factory=list)
-    problems: list[RecordError] = field(default_factory=list)
-
-    def fail(self, error: RecordError) -> None:
-        if not self.skip_bad:
-            raise error
-        self.problems.append(error)
-
-
 def read_records(
     paths: Any,
     *,
@@ -147,7 +93,7 @@ def read_records(
     """
     paths, where = _listed(paths)
     user = check_user(user) if user is not None else None
-    gathered = _gather(paths, format, columns, stdin, skip_bad=skip_bad)
+    gathered = gather_files(paths, format, columns, stdin, skip_bad=skip_bad)
     return _read_one(gathered, user, [me] if isinstance(me, str) else list(me or ()), where)
 
 
@@ -158,6 +104,7 @@ def check_files(
     me: str | Sequence[str] | None = None,
     format: str | None = None,
     columns: Mapping[str, str] | None = None,
+    skip_bad: bool = False,
     stdin: BinaryIO | None = None,
 ) -> Check:
     """What a fit of the same files would read: whose, how many of what, what is passed over, and why it would refuse.
@@ -168,6 +115,7 @@ def check_files(
         me: the person's name, address or id.
         format: the name of the format.
         columns: which column holds which field.
+        skip_bad: whether the fit would skip bad lines and files.
         stdin: what ``-`` reads.
 
     Raises:
@@ -175,16 +123,15 @@ def check_files(
     """
     paths, where = _listed(paths)
     user = check_user(user) if user is not None else None
-    gathered = _gather(paths, format, columns, stdin, skip_bad=True)
-    problem = gathered.problems[0] if gathered.problems else None
+    gathered = gather_files(paths, format, columns, stdin, skip_bad=True)
+    problem = gathered.problems[0] if gathered.problems and not skip_bad else None
     try:
         reading = _read_one(gathered, user, [me] if isinstance(me, str) else list(me or ()), where)
     except RecordError as error:
         nobody = Choice(None, {})
-        return Check(
-            [*map(lambda file: _report(file, nobody), gathered.files), *gathered.unread], None, problem or error
-        )
-    problem = problem or (gathered.problems[0] if gathered.problems else None)
+        reports = [*(_report(file, nobody) for file in gathered.files), *gathered.unread]
+        return Check(reports, None, problem or error)
+    problem = gathered.problems[0] if gathered.problems and not skip_bad else None
     return Check(reading.files, None if problem else reading, problem)
 
 
@@ -216,9 +163,9 @@ def read_everyone(
         RecordError: as ``read_records``, and where a name is no user id.
     """
     paths, where = _listed(paths)
-    gathered = _gather(paths, format, columns, stdin, skip_bad=skip_bad)
-    people: dict[str, list[tuple[_File, Utterance | Fields]]] = {}
-    for name, group in _present(gathered.files).items():
+    gathered = gather_files(paths, format, columns, stdin, skip_bad=skip_bad)
+    people: dict[str, list[tuple[ReadFile, Utterance | Fields]]] = {}
+    for name, group in list_present(gathered.files).items():
         ids = _ids(group, gathered, where)
         for file in gathered.files:
             if family(file.format) != name:
@@ -240,7 +187,7 @@ def read_everyone(
             yield user, records
 
 
-def _ids(group: Present, gathered: _Gathered, where: str) -> dict[Author, str]:
+def _ids(group: Present, gathered: Gathered, where: str) -> dict[Author, str]:
     """By author, the user id: the name under which the person wrote most."""
     ids: dict[Author, str] = {}
     for person in group_people(group.authors):
@@ -258,96 +205,10 @@ def _listed(paths: Any) -> tuple[Any, str]:
     return paths, describe(paths)
 
 
-def _gather(
-    paths: Any, format: str | None, columns: Mapping[str, str] | None, stdin: BinaryIO | None, *, skip_bad: bool
-) -> _Gathered:
-    gathered = _Gathered(skip_bad)
-    for opened in open_sources(paths, stdin):
-        if opened.reason:
-            gathered.unread.append(FileReport(opened.name, passed_over={opened.reason: 1}))
-            continue
-        try:
-            _gather_file(opened, format, Columns(columns or {}), gathered)
-        except RecordError as error:
-            if opened.in_folder and format is None and not _is_damaged(error):
-                gathered.unread.append(FileReport(opened.name, passed_over={_reason(error): 1}))
-                continue
-            gathered.unread.append(FileReport(opened.name, problem=str(error)))
-            gathered.fail(error)
-    return gathered
-
-
-def _is_damaged(error: RecordError) -> bool:
-    """Whether a file that was found in a folder has a bad line among good ones, so that it must not be passed over."""
-    return error.line is not None
-
-
-def _reason(error: RecordError) -> str:
-    return error.message.removeprefix(f"{error.path}: ").rstrip(".")
-
-
-def _gather_file(opened: Opened, format: str | None, columns: Columns, gathered: _Gathered) -> None:
-    if opened.error is not None or opened.source is None:
-        raise opened.error or RecordError("it could not be read.", path=opened.name)
-    source = opened.source
-    file = _File(source, find_format(source, format))
-    problems: list[RecordError] = []
-    for entry in file.format.read(source, columns):
-        if isinstance(entry, PassedOver):
-            file.passed_over[entry.reason] += 1
-        elif isinstance(entry, RecordError):
-            if not (gathered.skip_bad or opened.in_folder):
-                raise entry
-            problems.append(entry)
-        else:
-            if isinstance(entry, Utterance):
-                _check_text(entry, source)
-            file.entries.append(entry)
-    if problems and not file.entries and opened.in_folder:
-        raise RecordError(_reason(problems[0]), path=None)
-    for problem in problems:
-        gathered.fail(problem)
-    gathered.files.append(file)
-
-
-def _check_text(entry: Utterance, source: Source) -> None:
-    check_size(len(entry.text), source.name)
-    if entry.author is None and (words := len(entry.text.split())) < MIN_WORDS:
-        raise RecordError(
-            f"{words} word(s) say too little about anybody (at least {MIN_WORDS}).",
-            path=source.name,
-            remedy="Leave it out, or give a longer piece.",
-        )
-
-
-def _present(files: Iterable[_File]) -> dict[str, Present]:
-    found: dict[str, Present] = {}
-    for file in files:
-        group = found.setdefault(family(file.format), Present(file.format.title))
-        group.files.append(file.source.name)
-        for entry in file.entries:
-            counts = group.unnamed if entry.author is None else group.authors.get(entry.author)
-            if counts is None and entry.author is not None:
-                counts = group.authors[entry.author] = Counter()
-            if counts is not None:
-                counts[_kind(entry)] += 1
-    return found
-
-
-def _kind(entry: Utterance | Fields) -> str:
-    if isinstance(entry, Utterance) or not entry.data:
-        return "texts"
-    if "chosen" in entry.data or "rejected" in entry.data:
-        return "choices"
-    if "draft" in entry.data or "edited" in entry.data:
-        return "edits"
-    return "ratings" if "rating" in entry.data else "texts"
-
-
-def _read_one(gathered: _Gathered, user: str | None, me: Sequence[str], where: str) -> Reading:
-    present = _present(gathered.files)
+def _read_one(gathered: Gathered, user: str | None, me: Sequence[str], where: str) -> Reading:
+    present = list_present(gathered.files)
     choice = choose(present, user, me, where)
-    given: list[tuple[_File, Utterance | Fields]] = []
+    given: list[tuple[ReadFile, Utterance | Fields]] = []
     for file in gathered.files:
         ours = choice.authors.get(family(file.format), frozenset())
         takes_unnamed = _takes_unnamed(file, ours)
@@ -373,12 +234,12 @@ def _read_one(gathered: _Gathered, user: str | None, me: Sequence[str], where: s
     return Reading(records, skipped, repeated, ratings, pairs, reports, list(choice.unmatched))
 
 
-def _takes_unnamed(file: _File, ours: frozenset[Author]) -> bool:
+def _takes_unnamed(file: ReadFile, ours: frozenset[Author]) -> bool:
     """Whether what does not say whose it is can be the person's: not where others are named beside it."""
     return all(entry.author is None or entry.author in ours for entry in file.entries)
 
 
-def _says_not_whose(file: _File, entry: Utterance | Fields) -> RecordError:
+def _says_not_whose(file: ReadFile, entry: Utterance | Fields) -> RecordError:
     if isinstance(entry, Utterance) and entry.line is None:
         return RecordError("a text does not say who wrote it.", path=file.source.name, remedy="Add --user NAME.")
     return RecordError(
@@ -389,7 +250,7 @@ def _says_not_whose(file: _File, entry: Utterance | Fields) -> RecordError:
 
 
 def _items(
-    given: Iterable[tuple[_File, Utterance | Fields]], user: str, gathered: _Gathered
+    given: Iterable[tuple[ReadFile, Utterance | Fields]], user: str, gathered: Gathered
 ) -> Iterator[tuple[dict[str, Any], Record | Rating]]:
     for file, entry in given:
         where = place(file.source, entry.line)
@@ -405,7 +266,7 @@ def _items(
 
 
 def _to_records(
-    found: Iterable[tuple[dict[str, Any], Record | Rating]], gathered: _Gathered
+    found: Iterable[tuple[dict[str, Any], Record | Rating]], gathered: Gathered
 ) -> tuple[list[Record], int, int, int]:
     """Records without copies, pairs of ratings last; how many copies, ratings and pairs of them there were."""
     items: dict[str, Record | Rating] = {}
@@ -434,13 +295,13 @@ def _to_records(
     return list(records.values()), repeated, len(ratings), len(pairs)
 
 
-def _report(file: _File, choice: Choice) -> FileReport:
+def _report(file: ReadFile, choice: Choice) -> FileReport:
     ours = choice.authors.get(family(file.format), frozenset())
-    takes_unnamed = _takes_unnamed(file, ours)
+    takes_unnamed = choice.user is not None and _takes_unnamed(file, ours)
     authors: dict[str, Kinds] = {}
     taken, chosen, passed = Counter[str](), dict[str, None](), Counter(file.passed_over)
     for entry in file.entries:
-        kind = _kind(entry)
+        kind = kind_of(entry)
         authors.setdefault(entry.author.name if entry.author else "", Counter())[kind] += 1
         if entry.author in ours if entry.author else takes_unnamed:
             taken[kind] += 1

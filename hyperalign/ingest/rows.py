@@ -14,8 +14,9 @@ from pydantic_core import from_json
 from hyperalign.errors import RecordError
 from hyperalign.records import Rating, Record, parse_fields
 
-from .dialogs import MODEL_NAMES, split_choice, to_text
-from .interface import Author, Columns, Entry, Fields, Format, PassedOver
+from .dialogs import split_choice, to_text
+from .interface import Columns, Entry, Fields, Format, PassedOver
+from .row_authors import DELETED, RowAuthors, find_columns, is_among, plain_name, value_at
 from .source import Rows, Source
 from .turns import read_time
 
@@ -31,14 +32,18 @@ __all__ = [
 ]
 
 CONTENT_FIELDS = ("text", "prompt", "chosen", "rejected", "draft", "edited", "rating")
+_OWN_CONTENT = set(CONTENT_FIELDS) - {"prompt"}
+_EDITED = {"draft", "edited"}
 _JSON_SUFFIXES = {".jsonl", ".ndjson", ".json"}
 _RECORD = (
     'Expected "text" (a sample), "chosen" and "rejected" (a pair), "draft" and "edited" (an edit), '
     'or "text" and "rating" (a rating).'
 )
 _ALIASES = {
-    "text": ("text", "body", "content", "message", "selftext", "full_text", "comment", "post", "tweet", "review_text")
-    + ("reviewtext", "message_text", "comment_text", "post_text"),
+    "text": (
+        *("text", "body", "content", "message", "selftext", "full_text", "comment", "post", "tweet", "review_text"),
+        *("reviewtext", "message_text", "comment_text", "post_text"),
+    ),
     "prompt": ("prompt", "question", "instruction", "query", "parent_text", "parent_body"),
     "chosen": ("chosen", "response_chosen", "chosen_response", "preferred"),
     "rejected": ("rejected", "response_rejected", "rejected_response", "dispreferred"),
@@ -48,16 +53,6 @@ _ALIASES = {
     "id": ("id",),
     "time": ("time", "created_utc", "created_at", "createdat", "date", "timestamp", "datetime", "sent_at", "posted_at"),
 }
-_WRITERS = ("author", "username", "user_name", "screen_name", "sender", "from", "speaker", "writer", "by")
-_RATERS = ("annotator", "annotator_id", "worker", "worker_id", "rater", "rater_id", "participant", "participant_id")
-_USERS = ("user", "user_id", "userid")
-_ALSO = ("author_id", "authorid", "author_fullname", "author_email", "sender_id", "from_id", "user_id", "userid")
-_ALSO += ("username", "user_name", "screen_name", "email", "sender_email")
-_NAMES = ("name", "display_name", "displayname", "real_name", "login", "username", "screen_name", "email", "id")
-_ROLES = ("role", "from", "sender", "speaker", "author", "user", "sender_type", "author_type")
-_MINE = ("is_from_me", "from_me", "is_sender", "is_me", "from_self", "is_self_author")
-_NOT_PEOPLE = MODEL_NAMES | {"system", "tool", "function", "developer"}
-_DELETED = {"[deleted]", "[removed]", "deleted", "<deleted>"}
 _SOLD = {"asin", "parent_asin", "product_id", "verified_purchase", "business_id"}
 # Where lists of rows stand in objects that services and tools write.
 _WRAPPERS = ("rows", "data", "records", "items", "results", "examples", "entries", "posts", "comments", "children")
@@ -108,12 +103,8 @@ def _turn_columns(value: Mapping[str, Any]) -> Any:
 
 def find_fields(row: Mapping[str, Any]) -> set[str]:
     """Which content fields a row has, by its column names."""
-    names = {_plain_name(name) for name in row}
+    names = {plain_name(name) for name in row}
     return {field for field in CONTENT_FIELDS if names.intersection(_ALIASES[field])} - {"prompt"}
-
-
-def _plain_name(name: str) -> str:
-    return re.sub(r"[\s\-]+", "_", str(name).strip()).lower()
 
 
 def first_rows(source: Source, count: int = 20) -> list[Any]:
@@ -136,16 +127,17 @@ class RowReader:
     Args:
         source: the file.
         columns: which column holds which field.
+        rates: whether rows of the file have ratings: then a text without one is unrated, and not the person's own.
     """
 
-    def __init__(self, source: Source, columns: Columns) -> None:
+    def __init__(self, source: Source, columns: Columns, *, rates: bool = False) -> None:
         self._source = source
         self._named = {field: path for field, path in columns.names.items() if path}
         self._left_out = {field for field, path in columns.names.items() if not path}
         self._layouts: dict[tuple[str, ...], dict[str, list[str]]] = {}
-        self._authors: dict[tuple[str, frozenset[str]], Author] = {}
+        self._authors = RowAuthors(self._named.get("user"))
         self._is_text = isinstance(source, Rows) and not source.in_memory
-        self._chooses = bool(set(self._named) & (set(CONTENT_FIELDS) - {"prompt"}))
+        self._rates = rates
 
     def read(self, number: int, row: Any) -> Entry:
         """What one row is.
@@ -158,80 +150,87 @@ class RowReader:
             return RecordError("this is no record.", **place(self._source, number), remedy=_RECORD)
         layout = self._layout(row)
         data = {field: value for field in CONTENT_FIELDS if (value := self._value(row, layout, field)) is not None}
-        author: Author | PassedOver | None = self._whose(row, layout, data, number)
+        author = self._authors.find(row, number, is_choice=bool({"chosen", "rejected", "rating"} & set(data)))
         if isinstance(author, PassedOver):
             return author
-        if not _is_choice(data) and string_in(data.get("text"), _DELETED):
-            return PassedOver("deleted texts", number)
+        problem: Entry | None = None
         if "chosen" in data and "rejected" in data:
-            data |= split_choice(data.get("prompt"), data["chosen"], data["rejected"])
-            data = {field: data[field] for field in ("prompt", "chosen", "rejected") if field in data}
-        elif not data or set(data) == {"prompt"}:
-            if any(layout[field] for field in CONTENT_FIELDS if field != "prompt") or not row:
-                return PassedOver("rows without a text", number)
-            return self._unknown(row, number)
+            data = split_choice(data.get("prompt"), data["chosen"], data["rejected"])
+        elif not set(data) - {"prompt"}:
+            has_columns = not row or any(layout[field] for field in _OWN_CONTENT)
+            problem = PassedOver("rows without a text", number) if has_columns else self._unknown(row, number)
+        elif is_among(data.get("text"), DELETED):
+            problem = PassedOver("deleted texts", number)
         else:
             data = {field: self._as_text(field, value) for field, value in data.items()}
-            if not {"draft", "edited"} & set(data) and _SOLD & {_plain_name(name) for name in row}:
-                data.pop("rating", None)  # Of what was bought, not of the text about it.
-        for field in ("id", "time"):
-            value = self._value(row, layout, field)
-            if field == "id" and isinstance(value, int | float) and not isinstance(value, bool):
-                value = f"{value:g}" if isinstance(value, float) else str(value)
-            if field == "time" and value is not None:
-                value = self._time(value, layout)
-            if value is not None:
-                data[field] = value
-        return Fields(author, data, number)
+            problem = None if _EDITED & set(data) else self._check_rating(row, layout, data, number)
+        if problem is not None:
+            return problem
+        return Fields(author, data | self._id_and_time(row, layout), number)
 
     def check_columns(self, rows: Sequence[tuple[int, Any]]) -> RecordError | None:
         """An error if a column that was named is in no row."""
         kept = [row for _, row in rows if isinstance(row, Mapping)]
         for field, path in self._named.items():
-            if kept and not any(_has(row, path) for row in kept):
+            if kept and not any(path in row or value_at(row, path) is not None for row in kept):
                 return self._unknown(kept[0], None, f"there is no column {path!r} for {field!r}")
         return None
 
     def _layout(self, row: Mapping[str, Any]) -> dict[str, list[str]]:
         """For each field the columns that may hold it, the likeliest first."""
-        keys = tuple(row)
-        found = self._layouts.get(keys)
+        names = tuple(row)
+        found = self._layouts.get(names)
         if found is None:
-            plain: dict[str, str] = {}
-            for name in keys:
-                plain.setdefault(_plain_name(name), name)
-            found = {field: [plain[each] for each in names if each in plain] for field, names in _ALIASES.items()}
-            for group, names in (("writer", _WRITERS), ("rater", _RATERS), ("user", _USERS), ("also", _ALSO)):
-                found[group] = [plain[each] for each in names if each in plain]
-            found["role"] = [plain[each] for each in _ROLES if each in plain]
-            found["mine"] = [plain[each] for each in _MINE if each in plain]
-            for field in self._left_out:
-                found[field] = []
-            if self._chooses:
-                for field in set(CONTENT_FIELDS) - {"prompt"}:
-                    found[field] = []
-            for field, path in self._named.items():
-                found[field] = [path]
-            self._layouts[keys] = found
+            found = {field: find_columns(names, known) for field, known in _ALIASES.items()}
+            # Who names a column of content means no other; a prompt may be found beside it.
+            chooses = set(self._named) & _OWN_CONTENT
+            found |= {field: [] for field in (*(_OWN_CONTENT if chooses else ()), *self._left_out)}
+            found |= {field: [path] for field, path in self._named.items()}
+            self._layouts[names] = found
         return found
 
     def _value(self, row: Mapping[str, Any], layout: Mapping[str, list[str]], field: str) -> Any:
         for path in layout[field]:
-            value = _get(row, path) if field in self._named else row.get(path)
-            if value is None or (isinstance(value, float) and math.isnan(value)) or (self._is_text and value == ""):
-                continue
-            return value
+            value = value_at(row, path) if field in self._named else row.get(path)
+            is_missing = value is None or (isinstance(value, float) and math.isnan(value))
+            if not is_missing and not (self._is_text and value == ""):
+                return value
         return None
 
     def _as_text(self, field: str, value: Any) -> Any:
-        if field == "rating":
-            if self._is_text and isinstance(value, str):
-                try:
-                    return float(value.replace(",", "."))
-                except ValueError:
-                    return value
-            return value
-        return value if isinstance(value, str) else (to_text(value) or value)
+        if field != "rating":
+            return value if isinstance(value, str) else (to_text(value) or value)
+        if self._is_text and isinstance(value, str):
+            try:
+                return float(value.replace(",", "."))
+            except ValueError:
+                return value
+        return value
+
+    def _check_rating(
+        self, row: Mapping[str, Any], layout: Mapping[str, list[str]], data: dict[str, Any], number: int
+    ) -> RecordError | None:
+        """Drop a rating that is not of the text; an error if a text is to be rated and is not."""
+        if _SOLD & {plain_name(name) for name in row}:
+            data.pop("rating", None)
+        elif self._rates and layout["rating"] and "rating" not in data and not (layout["chosen"] or layout["draft"]):
+            return RecordError(
+                "rating: there is none, and other rows have one.",
+                **place(self._source, number),
+                remedy="Leave the row out, or pass --skip-bad; the text that was to be rated may be somebody else's.",
+            )
+        return None
+
+    def _id_and_time(self, row: Mapping[str, Any], layout: Mapping[str, list[str]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        name, time = (self._value(row, layout, field) for field in ("id", "time"))
+        if isinstance(name, int | float) and not isinstance(name, bool):
+            name = str(int(name)) if float(name).is_integer() else str(name)
+        if name is not None:
+            found["id"] = name
+        if time is not None and (time := self._time(time, layout)) is not None:
+            found["time"] = time
+        return found
 
     def _time(self, value: Any, layout: Mapping[str, list[str]]) -> Any:
         if isinstance(value, datetime):
@@ -241,91 +240,18 @@ class RowReader:
         if (found := read_time(value)) is not None:
             return found
         # The field of our own format says what is wrong; another's may be in a form of its own.
-        if "time" in self._named or (layout["time"] and _plain_name(layout["time"][0]) == "time"):
+        if "time" in self._named or (layout["time"] and plain_name(layout["time"][0]) == "time"):
             return value
         try:
             return parsedate_to_datetime(str(value))
         except ValueError:
             return None
 
-    def _whose(
-        self, row: Mapping[str, Any], layout: Mapping[str, list[str]], data: Mapping[str, Any], number: int
-    ) -> Author | PassedOver | None:
-        for name in layout["role"]:
-            role = row.get(name)
-            role = role.get("role") if isinstance(role, Mapping) else role
-            if isinstance(role, str) and role.strip().lower() in _NOT_PEOPLE and not _is_choice(data):
-                return PassedOver("turns of a model or system", number)
-        for name in layout["mine"]:
-            if row.get(name) in (True, 1, "1", "true", "True", "TRUE"):
-                return self._author("me", frozenset(), is_owner=True)
-        if "user" in self._named:
-            order = layout["user"]
-        elif _is_choice(data):
-            order = [*layout["user"][:1], *layout["rater"], *layout["user"], *layout["writer"]]
-        else:
-            order = [*layout["user"][:1], *layout["writer"], *layout["user"], *layout["rater"]]
-        for name in order:
-            value = _get(row, name) if "user" in self._named else row.get(name)
-            if not (shown := _shown_name(value)):
-                continue
-            if string_in(shown, _DELETED):
-                return PassedOver("texts of deleted accounts", number)
-            if shown.lower() in ("user", "human") and name in layout["role"]:
-                continue  # A role, not a name.
-            others = {
-                _shown_name(row.get(each)) for each in layout["also"] if each != name and "user" not in self._named
-            }
-            if isinstance(value, Mapping):
-                others |= {_shown_name(value.get(each)) for each in _NAMES}
-            return self._author(shown, frozenset(others - {"", shown}))
-        return None
-
-    def _author(self, name: str, also: frozenset[str], *, is_owner: bool = False) -> Author:
-        return self._authors.setdefault((name, also), Author(name, also, is_owner))
-
     def _unknown(self, row: Mapping[str, Any], number: int | None, problem: str = "this is no record") -> RecordError:
         names = [str(name) for name in row]
         shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
         has = f"Columns there: {shown}. Say which is which, for example: {_example(row)}" if names else ""
         return RecordError(f"{problem}.", **place(self._source, number), remedy=f"{_RECORD} {has}".strip())
-
-
-def string_in(value: Any, known: set[str]) -> bool:
-    """Whether a value is one of some strings, in whatever case."""
-    return isinstance(value, str) and value.strip().lower() in known
-
-
-def _is_choice(data: Mapping[str, Any]) -> bool:
-    return bool({"chosen", "rejected", "rating"} & set(data))
-
-
-def _shown_name(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return next((found for key in _NAMES if (found := _shown_name(value.get(key)))), "")
-    if isinstance(value, bool) or value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return " ".join(str(value).split()) if isinstance(value, str | int | float) else ""
-
-
-def _has(row: Mapping[str, Any], path: str) -> bool:
-    return path in row or _get(row, path) is not None
-
-
-def _get(row: Any, path: str) -> Any:
-    """The value at a path such as ``data.answers.0.text``; a column of that very name comes first."""
-    if isinstance(row, Mapping) and path in row:
-        return row[path]
-    for part in path.split("."):
-        if isinstance(row, Mapping):
-            row = row.get(part)
-        elif isinstance(row, list) and part.lstrip("-").isdigit() and -len(row) <= int(part) < len(row):
-            row = row[int(part)]
-        else:
-            return None
-    return row
 
 
 def _example(row: Mapping[str, Any]) -> str:
@@ -362,25 +288,32 @@ class JsonRows:
 
     def read(self, source: Source, columns: Columns) -> Iterator[Entry]:
         """Each row as a record, with its author."""
-        rows = source.rows()
         value = unwrap(source.json) if source.json is not None else None
-        if isinstance(value, list) and value is not source.json:
-            rows = enumerate(value, start=1)
-        reader = RowReader(source, columns)
-        if columns.names:
-            kept = list(rows)
-            if (problem := reader.check_columns(kept)) is not None:
-                yield problem
-                return
-            rows = iter(kept)
+        is_inside = isinstance(value, list) and value is not source.json
+        rows = list(enumerate(value, start=1) if is_inside and isinstance(value, list) else source.rows())
+        reader = RowReader(source, columns, rates=any(_has_rating(row) for _, row in rows))
+        if (problem := reader.check_columns(rows)) is not None:
+            yield problem
+            return
         for number, row in rows:
             yield row if isinstance(row, RecordError) else reader.read(number, row)
+
+
+def _has_rating(row: Any) -> bool:
+    value = row.get("rating") if isinstance(row, Mapping) else None
+    return value is not None and not (isinstance(value, float) and math.isnan(value))
 
 
 FORMATS: list[Format] = [JsonRows()]
 
 
-def parse_line(line: str, where: str = "-", number: int | None = None, user: str | None = None) -> Record | Rating:
+def parse_line(
+    line: str,
+    where: str = "-",
+    number: int | None = None,
+    user: str | None = None,
+    columns: Columns | None = None,
+) -> Record | Rating:
     """Parse one line of JSONL; its fields decide which kind of record or rating it is.
 
     Args:
@@ -388,6 +321,7 @@ def parse_line(line: str, where: str = "-", number: int | None = None, user: str
         where: the file, for the error.
         number: the 1-based line, for the error.
         user: the user if the line has none.
+        columns: which column holds which field.
 
     Raises:
         RecordError: it is not JSON, not a record, or a field is wrong.
@@ -402,9 +336,9 @@ def parse_line(line: str, where: str = "-", number: int | None = None, user: str
             line=number,
             remedy='Expected one object a line, as {"user": "ada", "text": "…"}; --skip-bad passes over bad lines.',
         ) from error
-    entry = RowReader(source, Columns()).read(number or 1, row)
+    entry = RowReader(source, columns or Columns(), rates=True).read(number or 1, row)
     if isinstance(entry, RecordError):
-        raise RecordError("this is no record.", path=where, line=number, remedy=entry.remedy)
+        raise RecordError(entry.message.split(": ", 1)[1], path=where, line=number, remedy=entry.remedy)
     if not isinstance(entry, Fields):
         raise RecordError("this is no record: it has no text of a person.", path=where, line=number, remedy=_RECORD)
     whose = {"user": entry.author.name} if entry.author else {}

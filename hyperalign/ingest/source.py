@@ -19,6 +19,12 @@ __all__ = ["Rows", "Source", "decode"]
 _MARKS = ((b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"))
 _MARKS += ((b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
 _HEAD = 64_000
+_MOSTLY_LATIN = 0.4
+_PAGES = (
+    ({"pl", "cs", "sk", "hu", "hr", "sl", "bs", "ro", "sq", "hsb", "dsb"}, ["cp1250", "iso8859_2"]),
+    ({"tr", "az", "crh"}, ["cp1254"]),
+    ({"lt", "lv", "et"}, ["cp1257"]),
+)
 # Control characters that no text has; tabs, line ends, page feeds and the escape of terminals are in texts.
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
@@ -155,12 +161,31 @@ def decode(data: bytes, where: str) -> str:
     try:
         return data.decode(guessed or "utf-8")
     except UnicodeDecodeError as error:
-        from charset_normalizer import from_bytes
-
-        best = from_bytes(data).best()
-        if best is None:
+        found = _decode_legacy(data)
+        if found is None:
             raise _unreadable(where, data, error) from error
-        return str(best)
+        return found
+
+
+def _decode_legacy(data: bytes) -> str | None:
+    """Text in an encoding from before Unicode.
+
+    Where most letters are Latin, their language says which accents are meant; elsewhere charset-normalizer guesses.
+    """
+    from charset_normalizer import from_bytes
+
+    letters = [byte for byte in data[:_HEAD] if byte > 127 or chr(byte).isalpha()]
+    pages: list[str] | None = None
+    if sum(byte > 127 for byte in letters) < len(letters) * _MOSTLY_LATIN:
+        from py3langid import classify
+
+        language = classify(data[:_HEAD].decode("cp1252", "replace"))[0]
+        pages = next((pages for languages, pages in _PAGES if language in languages), ["cp1252", "mac_roman"])
+        # In Windows' encoding these bytes are rare signs or nothing; in that of old Macs they are letters with accents.
+        if pages[0] == "cp1252" and not any(byte in data for byte in b"\x81\x88\x8d\x8e\x8f\x90\x9d"):
+            return data.decode("cp1252")
+    best = from_bytes(data, cp_isolation=pages).best()
+    return None if best is None else str(best)
 
 
 def _guess_wide(data: bytes) -> str | None:

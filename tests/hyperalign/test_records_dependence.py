@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hyperalign.errors import RecordError
-from hyperalign.reading import read_records
+from hyperalign.ingest import read_records
 from hyperalign.records import (
     Edit,
     Pair,

@@ -24,7 +24,7 @@ from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.reward import Reward
 from hyperalign.programs.reward.asking import Question, QuestionPool
 from hyperalign.programs.update import HALF_LIFE
-from hyperalign.reading import read_records
+from hyperalign.ingest import read_records
 from hyperalign.records import Pair, Record
 from tests.fixtures.scripted_server import ScriptedServer, reply
 

@@ -119,7 +119,6 @@ def test_a_space_that_cannot_be_used_costs_nothing(
 def test_bad_files(run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text(" \n")
     (tmp_path / "binary.txt").write_bytes(b"PK\x03\x04\x00\x00\x01")
-    (tmp_path / "latin.txt").write_bytes("Café au lait, s'il vous plaît.".encode("latin-1"))
     (tmp_path / "word.txt").write_text("Hello")
     with (tmp_path / "huge.txt").open("wb") as file:
         file.truncate(50_000_000)
@@ -128,10 +127,9 @@ def test_bad_files(run: Run, tmp_path: Path) -> None:
         ("missing.txt", "no such file"),
         ("empty.txt", "is empty"),
         ("binary.txt", "binary file"),
-        ("latin.txt", "not UTF-8"),
         ("word.txt", "1 word(s) say too little"),
         ("huge.txt", "50 MB is too much"),
-        ("nothing", "holds no .jsonl, .txt or .md file"),
+        ("nothing", "holds no file"),
     ):
         run("fit", name, "--user", "ada").refused(3, name, said)
     assert records() == 0
@@ -145,13 +143,13 @@ def test_bad_files(run: Run, tmp_path: Path) -> None:
             "lines.jsonl:3: this line is not",
         ),
         (['{"user": "ada", "text": 7}'], "lines.jsonl:1: text"),
-        (['{"user": 7, "text": "One two three."}'], "lines.jsonl:1: user"),
+        (['{"user": [], "text": "One two three."}'], "lines.jsonl:1: user"),
         (['["ada"]'], "lines.jsonl:1: this is no record"),
         (
             ['{"user": "ada", "id": "x", "text": "One."}', '{"user": "ada", "id": "x", "text": "Two."}'],
             "the id 'x' stands for two different records",
         ),
-        (['{"user": "ada", "text": "One."}', '{"user": "bob", "text": "Two."}'], "records of 2 people are mixed"),
+        (['{"user": "ada", "text": "One."}', '{"user": "bob", "text": "Two."}'], "2 people are in it: ada (1 text), bob (1 text)"),
         (['{"user": "../../etc/passwd", "text": "One."}'], "'../../etc/passwd' is not a user id"),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hyperalign.errors import StorageError
-from hyperalign.reading import parse_line
+from hyperalign.ingest import parse_line
 from hyperalign.store import Store
 from tests.fixtures.scripted_server import ScriptedServer
 

@@ -1,0 +1,132 @@
+"""Whose row it is: the columns that name a person, rows of models, and accounts that are gone."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .dialogs import MODEL_NAMES
+from .interface import Author, PassedOver
+
+__all__ = ["DELETED", "RowAuthors", "find_columns", "is_among", "plain_name", "value_at"]
+
+_USERS = ("user", "user_id", "userid")
+_WRITERS = ("author", "username", "user_name", "screen_name", "sender", "from", "speaker", "writer", "by")
+_RATERS = ("annotator", "annotator_id", "worker", "worker_id", "rater", "rater_id", "participant", "participant_id")
+_ALSO = ("author_id", "authorid", "author_fullname", "author_email", "sender_id", "from_id", "user_id", "userid")
+_ALSO += ("username", "user_name", "screen_name", "email", "sender_email")
+_NAMES = ("name", "display_name", "displayname", "real_name", "login", "username", "screen_name", "email", "id")
+_ROLES = ("role", "from", "sender", "speaker", "author", "user", "sender_type", "author_type")
+# Exports of messages mark the ones that their owner sent.
+_MINE = ("is_from_me", "from_me", "is_sender", "is_me")
+_NOT_PEOPLE = MODEL_NAMES | {"system", "tool", "function", "developer"}
+_ROLES_OF_PEOPLE = {"user", "human"}
+DELETED = {"[deleted]", "[removed]", "<deleted>"}
+
+
+def plain_name(name: str) -> str:
+    """A column's name as names are compared: in small letters, with one underscore for spaces and hyphens."""
+    return re.sub(r"[\s\-]+", "_", str(name).strip()).lower()
+
+
+def find_columns(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """The columns that have one of some names, in the order of these."""
+    plain: dict[str, str] = {}
+    for name in names:
+        plain.setdefault(plain_name(name), name)
+    return [plain[each] for each in wanted if each in plain]
+
+
+def value_at(row: Any, path: str) -> Any:
+    """The value at a path such as ``data.answers.0.text``; a column of that very name comes first."""
+    if isinstance(row, Mapping) and path in row:
+        return row[path]
+    for part in path.split("."):
+        if isinstance(row, Mapping):
+            row = row.get(part)
+        elif isinstance(row, list) and part.lstrip("-").isdigit() and -len(row) <= int(part) < len(row):
+            row = row[int(part)]
+        else:
+            return None
+    return row
+
+
+def is_among(value: Any, known: set[str]) -> bool:
+    """Whether a value is one of some strings, in whatever case."""
+    return isinstance(value, str) and value.strip().lower() in known
+
+
+class RowAuthors:
+    """Tells whose the rows of one file are.
+
+    Args:
+        path: the column or path that names the person; None to find it.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        self._columns: dict[tuple[str, ...], dict[str, list[str]]] = {}
+        self._authors: dict[tuple[str, frozenset[str]], Author] = {}
+
+    def find(self, row: Mapping[str, Any], number: int, *, is_choice: bool) -> Author | PassedOver | None:
+        """Whose a row is; None if it does not say, and why it is passed over if it is no person's.
+
+        Args:
+            row: the row.
+            number: its line or place.
+            is_choice: whether it holds a choice or a rating, which is the rater's and not the writer's.
+        """
+        columns = self._find_columns(row)
+        if not is_choice and any(_is_no_person(row.get(name)) for name in columns["roles"]):
+            return PassedOver("turns of a model or system", number)
+        if any(row.get(name) in (True, 1, "1", "true", "True", "TRUE") for name in columns["mine"]):
+            return self._author("me", frozenset(), is_owner=True)
+        for name in columns["choosers" if is_choice else "writers"]:
+            value = value_at(row, name) if self._path else row.get(name)
+            shown = _shown_name(value)
+            # A role is no name.
+            if not shown or (name in columns["roles"] and shown.lower() in _ROLES_OF_PEOPLE):
+                continue
+            if is_among(shown, DELETED):
+                return PassedOver("texts of deleted accounts", number)
+            others = {_shown_name(row.get(each)) for each in columns["also"] if each != name}
+            if isinstance(value, Mapping):
+                others |= {_shown_name(value.get(each)) for each in _NAMES}
+            return self._author(shown, frozenset(others - {"", shown}))
+        return None
+
+    def _find_columns(self, row: Mapping[str, Any]) -> dict[str, list[str]]:
+        names = tuple(row)
+        found = self._columns.get(names)
+        if found is None:
+            users, writers, raters = (find_columns(names, each) for each in (_USERS, _WRITERS, _RATERS))
+            found = {
+                "roles": find_columns(names, _ROLES),
+                "mine": find_columns(names, _MINE),
+                "writers": [*users[:1], *writers, *users, *raters],
+                "choosers": [*users[:1], *raters, *users, *writers],
+                "also": find_columns(names, _ALSO),
+            }
+            if self._path:
+                found |= {"writers": [self._path], "choosers": [self._path], "also": []}
+            self._columns[names] = found
+        return found
+
+    def _author(self, name: str, also: frozenset[str], *, is_owner: bool = False) -> Author:
+        return self._authors.setdefault((name, also), Author(name, also, is_owner))
+
+
+def _is_no_person(role: Any) -> bool:
+    return is_among(role.get("role") if isinstance(role, Mapping) else role, set(_NOT_PEOPLE))
+
+
+def _shown_name(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return next((found for key in _NAMES if (found := _shown_name(value.get(key)))), "")
+    if isinstance(value, bool) or value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return " ".join(str(value).split()) if isinstance(value, str | int | float) else ""
