@@ -180,6 +180,8 @@ class Messages:
         if isinstance(row, list):
             return row if is_dialog(row, *self._keys) else None
         row = mapped(row)
+        # Requests of OpenAI's batches have the dialog in their body.
+        row = row if "messages" in row else {**row, **mapped(row.get("body"))}
         if path := columns.names.get("messages"):
             return listed(_find_path(row, path)) or None
         if row.keys() & _CHOICES:

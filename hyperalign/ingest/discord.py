@@ -147,7 +147,9 @@ def _read_rows(rows: list[tuple[int, dict[str, Any]]]) -> Iterator[Message]:
     roster = Roster()
     for _, row in rows:
         if key := _row_author(row):
-            roster.add(key, label(row.get("Author")), *_handles(label(row.get("Author"))))
+            name = label(row.get("Author"))
+            # Until 2023 Discord put a number behind each name.
+            roster.add(key, re.sub(r"(?<=.)#\d{4}$", "", name), name)
     authors = roster.authors()
     order = date_order([numbers for _, row in rows if (numbers := _date_numbers(string(row.get("Date"))))])
     for line, row in rows:
@@ -161,11 +163,6 @@ def _read_rows(rows: list[tuple[int, dict[str, Any]]]) -> Iterator[Message]:
 
 def _row_author(row: dict[str, Any]) -> str:
     return label(row.get("AuthorID")) or label(row.get("Author"))
-
-
-def _handles(name: str) -> list[str]:
-    """The name without the number that Discord put behind it until 2023."""
-    return [re.sub(r"#\d{4}$", "", name)]
 
 
 def _date_numbers(text: str) -> tuple[int, int, int] | None:

@@ -145,6 +145,7 @@ OWN = [("How do I prune a rose?", None), ("and what of winter", "Cut it short.")
         json.dumps([DIALOG]),
         "\n".join(map(json.dumps, DIALOG)),
         json.dumps({"conversation_id": "x", "conversation": DIALOG}),
+        json.dumps({"custom_id": "1", "url": "/v1/chat/completions", "body": {"model": "m", "messages": DIALOG}}),
     ],
 )
 def test_messages_in_every_wrapping(data: str) -> None:

@@ -103,20 +103,26 @@ def test_text_form() -> None:
     entries = read(FORM, TEXT)
     assert FORM.match(source(TEXT, "harbor.txt")) == 3
     assert said(entries) == [
-        ("mira#0001", "hello to all of you\n\nsecond paragraph, [x] marks it\n[not a date] tom#0002"),
-        ("tom#0002", "hi there to you"),
+        ("mira", "hello to all of you\n\nsecond paragraph, [x] marks it\n[not a date] tom#0002"),
+        ("tom", "hi there to you"),
     ]
     assert passed_over(entries) == {"system messages": 1, "forwarded messages": 1}
-    assert authors(entries)["mira#0001"].is_called("mira")
+    assert authors(entries)["mira"].is_called("mira#0001")
 
 
 def test_table() -> None:
     entries = read(FORM, TABLE)
     assert FORM.match(source(TABLE, "harbor.csv")) == 3
-    assert said(entries) == [("mira#0001", 'hello, to\nall of "you"'), ("tom", "and the same to you")]
+    assert said(entries) == [("mira", 'hello, to\nall of "you"'), ("tom", "and the same to you")]
     assert passed_over(entries) == {"media": 1}
     assert [each.line for each in entries if isinstance(each, Utterance)] == [2, 4]
     assert authors(entries)["tom"].is_called("22")
+
+
+def test_two_of_one_name_stay_two() -> None:
+    entries = read(FORM, TEXT.replace("tom#0002", "mira#0002"))
+    assert [name for name, _ in said(entries)] == ["mira mira#0001", "mira mira#0002"]
+    assert not any(person.is_called("mira") for person in authors(entries).values())
 
 
 @pytest.mark.parametrize(
