@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 from pydantic_core import from_json
@@ -183,16 +182,13 @@ def _is_slack_list(row: dict[str, Any]) -> bool:
 
 def _slack_users(source: Source) -> Iterable[dict[str, Any]]:
     """The members in ``users.json``, which lies in the folder of the export, over those of its channels."""
-    if source.path is None:
-        return ()
-    for folder in islice(source.path.absolute().parents, 2):
-        for name in ("users.json", "org_users.json"):
-            path = folder / name
-            try:
-                if path.is_file() and path.stat().st_size <= _MAX_USERS_BYTES:
-                    return [mapped(user) for user in listed(from_json(path.read_bytes()))]
-            except (OSError, ValueError):
-                continue
+    for name in ("users.json", "org_users.json"):
+        data = source.read_beside(name, _MAX_USERS_BYTES)
+        try:
+            if data is not None:
+                return [mapped(user) for user in listed(from_json(data))]
+        except ValueError:
+            continue
     return ()
 
 

@@ -189,7 +189,7 @@ def _open_archive(source: Source) -> Iterator[Opened]:
             yield Opened(name, in_folder=True, reason="hidden files")
             continue
         try:
-            yield Opened(name, Source(name, archive.read(each)), in_folder=True)
+            yield Opened(name, Source(name, archive.read(each), None, archive, each.filename), in_folder=True)
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError) as error:
             problem = RecordError(f"could not be unpacked: {error}.", path=name, remedy="Unpack it yourself.")
             yield Opened(name, error=problem, in_folder=True)

@@ -4,32 +4,18 @@ from __future__ import annotations
 
 from hyperalign.errors import InputError, RecordError
 
-from . import rows
+from . import assistants, chats, mail, plain, preferences, published, rows, tables
 from .interface import Format
 from .source import Source
 
 __all__ = ["FORMATS", "family", "find_format", "tell_format"]
 
 
-def _load_formats() -> list[Format]:
-    import importlib
-
-    found: list[Format] = []
-    for name in ("preferences", "published", "assistants", "chats", "mail", "tables"):
-        try:
-            found += importlib.import_module(f"hyperalign.ingest.{name}").FORMATS
-        except ImportError:
-            continue
-    found += rows.FORMATS
-    try:
-        found += importlib.import_module("hyperalign.ingest.plain").FORMATS
-    except ImportError:
-        pass
-    return found
-
-
 # Of formats that are equally sure, the first counts.
-FORMATS: list[Format] = _load_formats()
+FORMATS: list[Format] = [
+    *(*preferences.FORMATS, *published.FORMATS, *assistants.FORMATS, *chats.FORMATS, *mail.FORMATS),
+    *(*tables.FORMATS, *rows.FORMATS, *plain.FORMATS),
+]
 
 # What people give that is no text, told by its first bytes; and what to do with it.
 _BY_EXTRACTION = "Save its text as .txt and give that."

@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePosixPath
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 from pydantic_core import from_json
 
@@ -37,16 +39,41 @@ class Source:
         name: for messages; formats also look at its ending.
         data: all bytes.
         path: where it lies; None for standard input and for what is inside another file.
+        archive: the archive that it is in.
+        member: its name there.
     """
 
     name: str
     data: bytes
     path: Path | None = None
+    archive: ZipFile | None = None
+    member: str = ""
 
     @property
     def suffix(self) -> str:
         """The ending of the name, in small letters with its dot."""
         return Path(self.name).suffix.lower()
+
+    def read_beside(self, name: str, most: int) -> bytes | None:
+        """A file of the same export: in the same folder or the one above, on disk or in the archive; None without one.
+
+        Args:
+            name: of the file.
+            most: the most bytes it may have.
+        """
+        try:
+            if self.archive is not None:
+                for inside in islice(PurePosixPath(self.member).parents, 2):
+                    entry = self.archive.NameToInfo.get(str(inside / name))
+                    if entry is not None and entry.file_size <= most:
+                        return self.archive.read(entry)
+            elif self.path is not None:
+                for folder in islice(self.path.absolute().parents, 2):
+                    if (folder / name).is_file() and (folder / name).stat().st_size <= most:
+                        return (folder / name).read_bytes()
+        except (OSError, ValueError, RuntimeError, BadZipFile):
+            return None
+        return None
 
     @cached_property
     def text(self) -> str:

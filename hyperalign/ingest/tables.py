@@ -11,14 +11,14 @@ from typing import Any
 
 from hyperalign.errors import MissingExtraError, RecordError
 
-from . import preferences, published, rows
+from . import assistants, preferences, published, rows
 from .interface import Columns, Entry, Format
 from .rows import find_fields
 from .source import Rows, Source
 
 __all__ = ["FORMATS", "ArrowTable", "Delimited"]
 
-_ROW_FORMATS: list[Format] = [*preferences.FORMATS, *published.FORMATS, *rows.FORMATS]
+_ROW_FORMATS: list[Format] = [*preferences.FORMATS, *published.FORMATS, *assistants.FORMATS, *rows.FORMATS]
 _DELIMITERS = ",;\t|"
 _SUFFIXES = {".csv", ".tsv", ".tab"}
 _ARROW_SUFFIXES = {".parquet", ".arrow", ".feather"}
