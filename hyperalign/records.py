@@ -7,7 +7,6 @@ independent: copies count once, opposite choices cancel, and choices about one q
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, StringConstraints, Vali
 
 from .errors import InputError, RecordError, UserIdError
 from .text import plain_form, visible_form
+from .user_ids import check_user, look_alike_keys
 
 __all__ = [
     "Edit",
@@ -59,65 +59,7 @@ Text = Annotated[str, StringConstraints(strip_whitespace=False, min_length=1, pa
 RecordId = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 _DEFAULT_USER = "me"
-_LONGEST_USER = 128
-_USER_MARKS = "._@+- "
-# Letters and marks that show nothing: ids that differ by them look the same.
-_INVISIBLE = frozenset(map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, *range(0x180B, 0x1810)))) | {
-    chr(code) for block in ((0xFE00, 0xFE10), (0xE0100, 0xE01F0)) for code in range(*block)
-}
-# Letters of other scripts that look like Latin ones in most fonts, after Unicode's list of confusables (UTS 39).
-# Capitals and small letters stand apart, since the small form of a look-alike may look like nothing Latin.
-_LOOKALIKES = (
-    {0x0410: "A", 0x0412: "B", 0x0415: "E", 0x0405: "S", 0x0406: "I", 0x0408: "J", 0x041A: "K", 0x041C: "M"}
-    | {0x041D: "H", 0x041E: "O", 0x0420: "P", 0x0421: "C", 0x0422: "T", 0x0423: "Y", 0x0425: "X", 0x050C: "G"}
-    | {0x051A: "Q", 0x051C: "W", 0x0430: "a", 0x0441: "c", 0x0501: "d", 0x0435: "e", 0x04BB: "h", 0x0456: "i"}
-    | {0x0458: "j", 0x04CF: "l", 0x043E: "o", 0x0440: "p", 0x051B: "q", 0x0455: "s", 0x0475: "v", 0x051D: "w"}
-    | {0x0445: "x", 0x0443: "y", 0x0261: "g", 0x0251: "a", 0x0131: "i", 0x0391: "A", 0x0392: "B", 0x0395: "E"}
-    | {0x0396: "Z", 0x0397: "H", 0x0399: "I", 0x039A: "K", 0x039C: "M", 0x039D: "N", 0x039F: "O", 0x03A1: "P"}
-    | {0x03A4: "T", 0x03A5: "Y", 0x03A7: "X", 0x03B1: "a", 0x03B9: "i", 0x03BA: "k", 0x03BD: "v", 0x03BF: "o"}
-    | {0x03C1: "p", 0x03C5: "u", 0x0585: "o", 0x057D: "u", 0x0578: "n", 0x0581: "g", 0x0570: "h", 0x054D: "U"}
-    | {0x0555: "O", 0x0548: "N"}
-)
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
-
-
-def check_user(user: str) -> str:
-    """Return ``user``, in Unicode's composed form (NFC), if it is a valid user id.
-
-    An id has at most 128 characters: letters with their marks, digits, ``. _ @ + -`` and spaces. It starts with a
-    letter or digit, ends with a letter, digit or underscore, and never has two dots in a row, so that it can't be taken
-    for a path. Two ids that differ in how their letters are composed are one.
-
-    Raises:
-        UserIdError: it is not valid.
-    """
-    user = unicodedata.normalize("NFC", user)
-    if not (
-        0 < len(user) <= _LONGEST_USER
-        and user[0].isalnum()
-        and (_is_letter(user[-1]) or user[-1] == "_")
-        and all(_is_letter(letter) or letter in _USER_MARKS for letter in user)
-        and ".." not in user
-    ):
-        raise UserIdError(
-            f"{user!r} is not a user id.",
-            remedy="Use letters, digits, '.', '_', '@', '+', '-' and spaces, starting with a letter or digit.",
-        )
-    return user
-
-
-def _is_letter(letter: str) -> bool:
-    return letter not in _INVISIBLE and (letter.isalnum() or unicodedata.category(letter) in ("Mn", "Mc"))
-
-
-def look_alike_keys(user: str) -> tuple[str, str]:
-    """What two ids share if they look alike: the first for case and width, the second for letters of other scripts.
-
-    Args:
-        user: an id that ``check_user`` returned.
-    """
-    wide = " ".join(unicodedata.normalize("NFKC", user).split())
-    return wide.casefold(), wide.translate(_LOOKALIKES).casefold()
 
 
 class _Base(BaseModel):

@@ -7,43 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hyperalign.errors import UserIdError
-from hyperalign.records import Edit, Pair, Sample, check_user, other_text, own_text, prompt_of, quotable_text
+from hyperalign.records import Edit, Pair, Sample, other_text, own_text, prompt_of, quotable_text
 from tests.hyperalign.example_people import CHOICE, CORRECTION, LETTER, RECORDS
-
-
-@pytest.mark.parametrize(
-    "user",
-    [
-        "../../etc/passwd",
-        "..",
-        "a..b",
-        "",
-        " ",
-        "/etc",
-        "a/b",
-        "a\\b",
-        "a\n",
-        "a\0b",
-        "-rf",
-        "~",
-        "x" * 129,
-        "a\x1b[31m",
-    ],
-)
-def test_ids_that_could_be_paths_or_worse_are_refused(user: str) -> None:
-    with pytest.raises(UserIdError) as caught:
-        check_user(user)
-    assert caught.value.remedy
-    with pytest.raises(ValidationError):
-        Sample(user=user, text="some words here")
-
-
-@pytest.mark.parametrize(
-    "user", ["ada", "a", "7", "Ada Lovelace", "ada@example.org", "a.b-c_d+e", "Žofie", "李雷", "x" * 128]
-)
-def test_ids_of_people_are_taken(user: str) -> None:
-    assert check_user(user) == user
 
 
 def test_a_record_without_id_gets_one_from_its_content_alone() -> None:

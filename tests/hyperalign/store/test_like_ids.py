@@ -44,6 +44,9 @@ def test_an_id_in_parts_is_the_composed_one(store: Store) -> None:
         ("kim", "\uff4bim"),  # a wide letter
         ("a b", "a  b"),
         ("\u03bfx", "ox"),  # Greek o
+        ("O'Brien", "O\u2019Brien"),
+        ("u/mira", "u/mir\u0430"),  # Cyrillic a
+        ("❤ Mira", "❤\ufe0f Mira"),
     ],
 )
 @pytest.mark.parametrize("way", ["records", "profile", "bundle"])
@@ -68,6 +71,18 @@ def test_ids_that_can_be_told_apart_are_two_people(store: Store) -> None:
     assert {person.user for person in store.users()} == set(names)
     for name in names:
         store.add_records([Sample(user=name, text="y")])
+
+
+def test_names_that_people_have_are_kept_and_found(store: Store) -> None:
+    names = ["King Jr.", "King Jr", "u/mira", "O'Brien", "नेहा", "محمد", "علی\u200cرضا", "Mira 🌸", "+49 170 1234567"]
+    store.add_records([Sample(user=name, text=f"words of {name}") for name in names])
+    for name in names:
+        store.save(Profile(user=name))
+        assert [record.user for record in store.records(name)] == [store.load(name).user] == [name]
+        assert Bundle.from_json(store.export(name).to_json()).user == name
+    assert {person.user for person in store.users()} == set(names)
+    store.remove("u/mira")
+    assert {person.user for person in store.users()} == set(names) - {"u/mira"}
 
 
 @pytest.mark.parametrize("user", ["a\u200bb", "a\u3164b", "a\ufe0fb", "a\u034fb", "\u0301a", "a\u202eb"])
