@@ -22,9 +22,10 @@ from hyperalign.evals.sequential import Comparison, compare, should_switch_off
 from hyperalign.records import Edit, Pair, Rating, Record, check_user, make_pairs
 from hyperalign.text import describe_invalid_field
 
-from .outcomes import Outcome, Outcomes, Said, Taught
+from .outcomes import Outcome, Outcomes, Said
 from .people import find_user
 from .service import Service, check_binding
+from .tables import Taught
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -302,7 +303,7 @@ def add_routes(app: FastAPI, opened: Callable[[], Awaitable[Service]]) -> None:
     # The body first: the proxy's check of the key would leave nothing of it.
     async def feedback(
         request: Request,
-        body: bytes = Depends(read),  # noqa: B008
+        body: bytes = Depends(read),
         key: Any = Depends(user_api_key_auth),  # noqa: B008
     ) -> JSONResponse:
         try:
@@ -328,7 +329,9 @@ async def _receive(service: Service, body: bytes, headers: Mapping[str, str], ke
     try:
         parsed = json.loads(body)
     except ValueError as error:
-        raise InputError("The body is no JSON.", remedy='Send for example {"user": "mira", "thumb": "up", …}.') from error
+        raise InputError(
+            "The body is no JSON.", remedy='Send for example {"user": "mira", "thumb": "up", …}.'
+        ) from error
     given = Feedback.model_validate(parsed)
     named = check_binding(key, find_user({"user": given.user}, headers, service.settings.user_headers))
     user = check_user(named or given.user or "")

@@ -7,25 +7,23 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import IntEnum
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import Float, Integer, String, Text, delete, or_, select, text, update
+from sqlalchemy import delete, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import Session
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from hyperalign.store.database import WRITES, VersionRow, open_engine, parse_place, translate_errors
 from hyperalign.store.interface import describe_place
 
-__all__ = ["Arm", "Exchange", "Kind", "Outcome", "OutcomeWriter", "Outcomes", "Said", "State", "Taught"]
+from .tables import Base, ExchangeRow, FeedbackIdRow, FeedbackRow, SettingRow, SwitchRow, Taught
+
+__all__ = ["Arm", "Exchange", "Kind", "Outcome", "Outcomes", "Said", "State"]
 
 Arm = Literal["on", "off", "forced_on", "forced_off", "switched_off"]
 """Whether a request was answered with the profile; only ``on`` and ``off`` were dealt at random and are compared."""
@@ -33,86 +31,8 @@ Kind = Literal["thumb", "edit", "choice"]
 
 _SETTING_KEY = "assignment_key"
 _ADVISORY_LOCK = 0x68796777
-_GATHER = 512
 _ATTEMPTS = 20
 _Result = TypeVar("_Result")
-
-
-class Taught(IntEnum):
-    """How far feedback has come: it waits, its records are in the store, or an update has read them."""
-
-    WAITING = 0
-    RECORDED = 1
-    LEARNED = 2
-
-
-class Base(DeclarativeBase):
-    """The tables of the gateway."""
-
-
-class SettingRow(Base):
-    """A setting that all processes of a gateway share."""
-
-    __tablename__ = "hyperalign_gateway_settings"
-
-    name: Mapped[str] = mapped_column(String(64), primary_key=True)
-    value: Mapped[str] = mapped_column(String(256))
-
-
-class ExchangeRow(Base):
-    """One answered request of a known person."""
-
-    __tablename__ = "hyperalign_gateway_requests"
-
-    request_id: Mapped[str] = mapped_column(String(128), primary_key=True)
-    response_id: Mapped[str] = mapped_column(String(256), index=True)
-    user_id: Mapped[str] = mapped_column(String(128), index=True)
-    conversation: Mapped[str] = mapped_column(String(64))
-    arm: Mapped[str] = mapped_column(String(16))
-    version: Mapped[int] = mapped_column(Integer)
-    time: Mapped[str] = mapped_column(String(40), index=True)
-    prompt: Mapped[str] = mapped_column(Text)
-    answer: Mapped[str] = mapped_column(Text)
-
-
-class FeedbackRow(Base):
-    """One piece of feedback, and what it says of the arm that it is about."""
-
-    __tablename__ = "hyperalign_gateway_feedback"
-
-    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
-    feedback_id: Mapped[str] = mapped_column(String(128))
-    user_id: Mapped[str] = mapped_column(String(128), index=True)
-    time: Mapped[str] = mapped_column(String(40))
-    kept: Mapped[str] = mapped_column(String(40))
-    kind: Mapped[str] = mapped_column(String(16))
-    content: Mapped[str] = mapped_column(Text)
-    request: Mapped[str] = mapped_column(String(256))
-    conversation: Mapped[str] = mapped_column(String(64), default="")
-    arm: Mapped[str] = mapped_column(String(16), default="")
-    value: Mapped[float | None] = mapped_column(Float, default=None)
-    taught: Mapped[int] = mapped_column(Integer, default=0, index=True)
-
-    __table_args__ = ({"sqlite_autoincrement": True},)
-
-
-class FeedbackIdRow(Base):
-    """Ids of feedback, unique for each person, so that what is sent twice is kept once."""
-
-    __tablename__ = "hyperalign_gateway_feedback_ids"
-
-    user_id: Mapped[str] = mapped_column(String(128), primary_key=True)
-    feedback_id: Mapped[str] = mapped_column(String(128), primary_key=True)
-
-
-class SwitchRow(Base):
-    """A person whose profile is switched off as a whole, and why."""
-
-    __tablename__ = "hyperalign_gateway_switches"
-
-    user_id: Mapped[str] = mapped_column(String(128), primary_key=True)
-    reason: Mapped[str] = mapped_column(Text)
-    time: Mapped[str] = mapped_column(String(40))
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,60 +289,6 @@ class Outcomes:
 
         with translate_errors(self.name):
             return again(once)
-
-
-class OutcomeWriter:
-    """Writes requests and feedback of one process in a thread, many in one transaction.
-
-    Args:
-        outcomes: where to.
-    """
-
-    def __init__(self, outcomes: Outcomes) -> None:
-        self._outcomes = outcomes
-        self._queue: SimpleQueue[tuple[Exchange | Said, Future[None] | None] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="hyperalign-outcomes", daemon=True)
-        self._thread.start()
-
-    def note(self, exchange: Exchange) -> None:
-        """Keep a request soon."""
-        self._queue.put((exchange, None))
-
-    def keep(self, said: Said) -> Future[None]:
-        """Keep feedback; the result is there once it is on the disk, or the error that kept it from there."""
-        done: Future[None] = Future()
-        self._queue.put((said, done))
-        return done
-
-    def close(self) -> None:
-        """Write what waits, and end the thread."""
-        self._queue.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        is_open = True
-        while is_open:
-            batch = [self._queue.get()]
-            while len(batch) < _GATHER:
-                try:
-                    batch.append(self._queue.get_nowait())
-                except Empty:
-                    break
-            is_open = None not in batch
-            items = [each for each in batch if each is not None]
-            try:
-                self._outcomes.keep(
-                    [each for each, _ in items if isinstance(each, Exchange)],
-                    [each for each, _ in items if isinstance(each, Said)],
-                )
-            except Exception as error:
-                for _, done in items:
-                    if done is not None:
-                        done.set_exception(error)
-            else:
-                for _, done in items:
-                    if done is not None:
-                        done.set_result(None)
 
 
 def _now() -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from hyperalign.errors import HyperalignError, InputError
@@ -13,13 +16,14 @@ from hyperalign.programs.strategies import Strategy
 from hyperalign.programs.strategies import strategy as find_strategy
 
 from .assignment import check_holdout
-from .outcomes import Outcomes, OutcomeWriter
+from .outcomes import Exchange, Outcomes, Said
 from .people import PROFILE_TOKENS, USER_HEADERS, People
 
-__all__ = ["BOUND_TO", "GatewaySettings", "Service", "check_binding"]
+__all__ = ["BOUND_TO", "GatewaySettings", "OutcomeWriter", "Service", "check_binding"]
 
 BOUND_TO = "hyperalign_user"
 """In the metadata of a proxy's key: the one person that the key may speak for."""
+_GATHER = 512
 _log = logging.getLogger(__name__)
 
 
@@ -89,6 +93,60 @@ class GatewaySettings:
             "HYPERALIGN_USER_HEADERS": ",".join(self.user_headers),
             "HYPERALIGN_KEEP_DAYS": f"{self.keep_days:g}",
         }
+
+
+class OutcomeWriter:
+    """Writes requests and feedback of one process in a thread, many in one transaction.
+
+    Args:
+        outcomes: where to.
+    """
+
+    def __init__(self, outcomes: Outcomes) -> None:
+        self._outcomes = outcomes
+        self._queue: SimpleQueue[tuple[Exchange | Said, Future[None] | None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="hyperalign-outcomes", daemon=True)
+        self._thread.start()
+
+    def note(self, exchange: Exchange) -> None:
+        """Keep a request soon."""
+        self._queue.put((exchange, None))
+
+    def keep(self, said: Said) -> Future[None]:
+        """Keep feedback; the result is there once it is on the disk, or the error that kept it from there."""
+        done: Future[None] = Future()
+        self._queue.put((said, done))
+        return done
+
+    def close(self) -> None:
+        """Write what waits, and end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        is_open = True
+        while is_open:
+            batch = [self._queue.get()]
+            while len(batch) < _GATHER:
+                try:
+                    batch.append(self._queue.get_nowait())
+                except Empty:
+                    break
+            is_open = None not in batch
+            items = [each for each in batch if each is not None]
+            try:
+                self._outcomes.keep(
+                    [each for each, _ in items if isinstance(each, Exchange)],
+                    [each for each, _ in items if isinstance(each, Said)],
+                )
+            except Exception as error:
+                for _, done in items:
+                    if done is not None:
+                        done.set_exception(error)
+            else:
+                for _, done in items:
+                    if done is not None:
+                        done.set_result(None)
 
 
 class Service:

@@ -39,8 +39,7 @@ _KEY = "HYPERALIGN_GATEWAY_KEY"
 _QUIET_SECONDS = 20.0
 _RETRY_SECONDS = 300.0
 _LOOK_SECONDS = 2.0
-_DAY = 86_400.0
-_NAMES = {"thumb": "thumbs", "edit": "edits", "choice": "choices", "all": "all"}
+_DAY_SECONDS = 86_400.0
 
 
 class _Gateway(TyperGroup):
@@ -224,15 +223,15 @@ def learn(
 
     if watch:
         _end_with_parent()
-    asked = [*_model_arguments(models), "--statements" if statements else "--no-statements"]
-    asked += [*(["--store", store] if store else [])]
+    place = ["--store", store] if store else []
+    asked = [*_model_arguments(models), "--statements" if statements else "--no-statements", *place]
     outcomes = Outcomes(store)
     later: dict[str, float] = {}
     cleaned = 0.0
     try:
         with Store(store) as opened:
             while True:
-                if time.monotonic() - cleaned > _DAY or not cleaned:
+                if time.monotonic() - cleaned > _DAY_SECONDS or not cleaned:
                     outcomes.forget_texts(keep_days)
                     cleaned = time.monotonic()
                 for user in _due(outcomes, later, watch=watch):
@@ -277,7 +276,7 @@ def _learn_from(
     from functools import partial
 
     from hyperalign.backends.gateway.feedback import switch_where_useless, teach
-    from hyperalign.backends.gateway.outcomes import Taught
+    from hyperalign.backends.gateway.tables import Taught
 
     from .session import redact_records
 
@@ -377,7 +376,7 @@ def _print_report(found: dict[str, Comparison]) -> None:
             means = ["-" if math.isnan(mean) else f"{mean:.2f}" for mean in (each.mean_on, each.mean_off)]
             apart = "-" if math.isnan(each.difference) else f"{each.difference:+.2f}"
             ends = f"{each.low:+.2f} to {each.high:+.2f}"
-            table.add_row(_NAMES[kind], str(each.n_on), str(each.n_off), *means, apart, ends)
+            table.add_row(kind if kind == "all" else f"{kind}s", str(each.n_on), str(each.n_off), *means, apart, ends)
     print_rich(table)
     said = {
         "helps": "Profiles help.",
