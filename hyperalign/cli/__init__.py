@@ -31,6 +31,8 @@ from .doctor import doctor
 from .eval import compare, eval_
 from .fit import fit
 from .guided import rewrite
+from .mcp import mcp
+from .page import page
 from .terminal import echo
 from .update import update
 
@@ -77,6 +79,8 @@ app.add_typer(optimize.app, name="optimize")
 app.command()(distill)
 app.command()(serve)
 app.add_typer(gateway.app, name="gateway")
+app.command()(page)
+app.command()(mcp)
 app.add_typer(profile.app, name="profile")
 app.add_typer(records.app, name="records")
 app.add_typer(models.app, name="models")

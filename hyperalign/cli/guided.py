@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hyperalign.programs.guided import Effort
     from hyperalign.records import Record
 
-__all__ = ["Level", "generate_guided", "rewrite"]
+__all__ = ["Level", "generate_guided", "rewrite", "write_guided"]
 
 Level = Literal["low", "medium", "high"]
 _MOVED_SHOWN = 4
@@ -66,7 +66,7 @@ def rewrite(
     if not text:
         raise InputError(f"{draft} is empty.", remedy="Give a text to rewrite.")
     person, records = _read(user, profile, store)
-    reply, spent = _run(
+    reply, spent = write_guided(
         REWRITE.format(draft=text), person, records, effort, population, models, encoder, store, draft=text
     )
     if as_json:
@@ -114,7 +114,7 @@ def generate_guided(
 
     try:
         said = None if as_json else show
-        reply, spent = _run(
+        reply, spent = write_guided(
             prompt,
             person,
             records,
@@ -168,7 +168,7 @@ def read_records_of(user: str | None, person: Profile, store: str | None) -> lis
         return opened.records(user, skip_damaged=True)
 
 
-def _run(
+def write_guided(
     prompt: str,
     person: Profile,
     records: list[Record],
@@ -181,7 +181,24 @@ def _run(
     strategy: str = "verified",
     draft: str | None = None,
     told: Callable[[str], None] | None = None,
+    quiet: bool = False,
 ) -> tuple[dspy.Prediction, dict[str, Any]]:
+    """Write one guided answer, and what it spent.
+
+    Args:
+        prompt: what to answer.
+        person: for whom.
+        records: theirs.
+        effort: how much is spent.
+        population: a folder of other people; None for those of the store, or the example people.
+        models: the model.
+        encoder: its name, as ``session.choose_encoder`` takes it.
+        store: where other users are.
+        strategy: how the profile is put before the model.
+        draft: a text whose content the answer keeps.
+        told: called with each block as it is written.
+        quiet: whether to show no progress; without ``told`` and ``draft`` none is shown anyway.
+    """
     import dspy
 
     from hyperalign.backends.models.encoders import reopen_encoder
@@ -196,7 +213,7 @@ def _run(
     with Store(store) as opened:
         others = choose_population(population, person.user, opened, records or None, redact=None)
     budget = models.new_budget()
-    with reporter(quiet=told is None and draft is None) as report, budget.step("generate"):
+    with reporter(quiet=quiet or (told is None and draft is None)) as report, budget.step("generate"):
         writer = open_writer(models.model, budget=budget, progress=report.bytes)
         lm = None
         if writer is None:
