@@ -10,7 +10,7 @@ from typing import Any
 from .dialogs import MODEL_NAMES
 from .interface import Author, PassedOver
 
-__all__ = ["DELETED", "RowAuthors", "find_columns", "is_among", "plain_name", "value_at"]
+__all__ = ["DELETED", "RowAuthors", "find_columns", "is_among", "names_people", "plain_name", "value_at"]
 
 _USERS = ("user", "user_id", "userid")
 _WRITERS = ("author", "username", "user_name", "screen_name", "sender", "from", "speaker", "writer", "by")
@@ -19,6 +19,67 @@ _ALSO = ("author_id", "authorid", "author_fullname", "author_email", "sender_id"
 _ALSO += ("username", "user_name", "screen_name", "email", "sender_email")
 _NAMES = ("name", "display_name", "displayname", "real_name", "login", "username", "screen_name", "email", "id")
 _ROLES = ("role", "from", "sender", "speaker", "author", "user", "sender_type", "author_type")
+# A column whose name has one of these words and none of the others names people, too: whoever has it is asked for, so
+# that no line of somebody else is taken for want of a known name.
+_PEOPLE = {
+    "user",
+    "author",
+    "writer",
+    "sender",
+    "from",
+    "by",
+    "who",
+    "person",
+    "people",
+    "member",
+    "speaker",
+    "account",
+}
+_PEOPLE |= {
+    "nick",
+    "nickname",
+    "handle",
+    "poster",
+    "login",
+    "annotator",
+    "worker",
+    "participant",
+    "respondent",
+    "owner",
+}
+_PEOPLE |= {"contact", "customer", "client", "employee", "student", "rater", "judge", "commenter", "creator", "email"}
+_PEOPLE |= {"contributor", "username", "screenname", "reviewer", "mail", "persona", "character", "interviewee"}
+_PEOPLE |= {"autor", "autora", "auteur", "autore", "usuario", "utilisateur", "benutzer", "nutzer", "verfasser", "von"}
+_PEOPLE |= {"absender", "remitente", "expediteur", "expéditeur", "mittente", "utente", "pseudo", "автор", "отправитель"}
+_PEOPLE |= {"作者", "用户", "使用者", "发送者", "发件人", "ユーザー", "送信者", "작성자", "사용자"}
+_NOT_OF_PEOPLE = {
+    "prompt",
+    "message",
+    "text",
+    "rating",
+    "agent",
+    "count",
+    "score",
+    "karma",
+    "flair",
+    "url",
+    "link",
+    "bio",
+}
+_NOT_OF_PEOPLE |= {"description", "location", "type", "role", "language", "lang", "timezone", "time", "date", "created"}
+_NOT_OF_PEOPLE |= {"age", "gender", "group", "followers", "verified", "status", "distinguished", "premium", "blocked"}
+_FULL_NAMES = {
+    "name",
+    "full_name",
+    "fullname",
+    "display_name",
+    "displayname",
+    "real_name",
+    "first_name",
+    "nom",
+    "nombre",
+}
+_FULL_NAMES |= {"имя", "名前", "姓名", "이름"}
 # Exports of messages mark the ones that their owner sent.
 _MINE = ("is_from_me", "from_me", "is_sender", "is_me")
 _NOT_PEOPLE = MODEL_NAMES | {"system", "tool", "function", "developer"}
@@ -37,6 +98,13 @@ def find_columns(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
     for name in names:
         plain.setdefault(plain_name(name), name)
     return [plain[each] for each in wanted if each in plain]
+
+
+def names_people(name: str) -> bool:
+    """Whether a column seems to say whose a row is, by its name alone."""
+    plain = plain_name(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name)))
+    words = set(re.split(r"[_./]+", plain))
+    return plain in _FULL_NAMES or bool(words & _PEOPLE and not words & _NOT_OF_PEOPLE)
 
 
 def value_at(row: Any, path: str) -> Any:
@@ -62,7 +130,7 @@ class RowAuthors:
     """Tells whose the rows of one file are.
 
     Args:
-        path: the column or path that names the person; None to find it.
+        path: the column or path that names the person; None to find it, and empty if there is none.
     """
 
     def __init__(self, path: str | None) -> None:
@@ -109,7 +177,11 @@ class RowAuthors:
                 "choosers": [*users[:1], *raters, *users, *writers],
                 "also": find_columns(names, _ALSO),
             }
-            if self._path:
+            if not (users or writers or raters) and (guessed := [name for name in names if names_people(name)]):
+                found |= {"writers": guessed, "choosers": guessed, "also": guessed}
+            if self._path == "":
+                found |= {"writers": [], "choosers": [], "also": []}
+            elif self._path is not None:
                 found |= {"writers": [self._path], "choosers": [self._path], "also": []}
             self._columns[names] = found
         return found

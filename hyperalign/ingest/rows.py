@@ -16,7 +16,7 @@ from hyperalign.records import Rating, Record, parse_fields
 
 from .dialogs import split_choice, to_text
 from .interface import Columns, Entry, Fields, Format, PassedOver
-from .row_authors import DELETED, RowAuthors, find_columns, is_among, plain_name, value_at
+from .row_authors import DELETED, RowAuthors, find_columns, is_among, names_people, plain_name, value_at
 from .source import Rows, Source
 from .turns import read_time
 
@@ -135,7 +135,7 @@ class RowReader:
         self._named = {field: path for field, path in columns.names.items() if path}
         self._left_out = {field for field, path in columns.names.items() if not path}
         self._layouts: dict[tuple[str, ...], dict[str, list[str]]] = {}
-        self._authors = RowAuthors(self._named.get("user"))
+        self._authors = RowAuthors(columns.names.get("user"))
         self._is_text = isinstance(source, Rows) and not source.in_memory
         self._rates = rates
 
@@ -264,7 +264,7 @@ def _example(row: Mapping[str, Any]) -> str:
         (name for name, value in flat.items() if isinstance(value, str)), key=lambda name: -len(str(flat[name]))
     )
     text = texts[0] if texts else "COLUMN"
-    user = next((name for name in flat if name != text and re.search("user|author|name|worker|id$", name, re.I)), "")
+    user = next((name for name in flat if name != text and names_people(name)), "")
     return f'--columns "{f"user={user}," if user else ""}text={text}"'
 
 

@@ -82,7 +82,8 @@ class Source:
         Raises:
             RecordError: it is empty, binary, or in no encoding that can be told.
         """
-        return decode(self.data, self.name).replace("\r\n", "\n").replace("\r", "\n")
+        text = decode(self.data, self.name).removeprefix("\ufeff")
+        return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
     @cached_property
     def head(self) -> str:

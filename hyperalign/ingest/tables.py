@@ -13,6 +13,7 @@ from hyperalign.errors import MissingExtraError, RecordError
 
 from . import assistants, preferences, published, rows
 from .interface import Columns, Entry, Format
+from .row_authors import names_people
 from .rows import find_fields
 from .source import Rows, Source
 
@@ -51,10 +52,12 @@ class Delimited:
             return 3 if (delimiter == "\t") == (self._delimiter == "\t") else 0
         if delimiter is None or (delimiter == "\t") != (self._delimiter == "\t"):
             return 0
-        lines = list(csv.reader(io.StringIO(source.head), delimiter=delimiter))[:_LOOKED_AT]
+        lines = [line for line in csv.reader(io.StringIO(source.head), delimiter=delimiter) if line][:_LOOKED_AT]
         header = lines[0]
         is_header = len(header) > 1 and all(re.fullmatch(r"[^\W\d][\w .\-/]*", name.strip()) for name in header)
         is_even = len(lines) > 1 and all(len(line) == len(header) for line in lines[1:-1])
+        # With a column for the person, rows of other lengths are bad rows and not somebody's prose.
+        is_even = is_even or any(map(names_people, header))
         return 2 if is_header and is_even and find_fields(dict.fromkeys(header)) else 0
 
     def read(self, source: Source, columns: Columns) -> Iterator[Entry]:
@@ -91,7 +94,7 @@ class Delimited:
             )
         yield from problems
         if numbered:
-            yield from _read_rows(Rows(source.name, b"", source.path, numbered), columns)
+            yield from _read_rows(Rows(source.name, b"", source.path, numbered=numbered), columns)
 
 
 def _find_delimiter(head: str) -> str | None:
@@ -122,7 +125,7 @@ class ArrowTable:
         numbered = list(enumerate(map(plain_values, table.to_pylist()), start=1))
         if not numbered:
             raise RecordError("the table has no row.", path=source.name, remedy="Leave it out.")
-        yield from _read_rows(Rows(source.name, b"", source.path, numbered), columns)
+        yield from _read_rows(Rows(source.name, b"", source.path, numbered=numbered), columns)
 
 
 def _read_table(source: Source) -> Any:
