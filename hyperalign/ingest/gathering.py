@@ -133,6 +133,7 @@ def _gather_file(opened: Opened, format: str | None, columns: Columns, gathered:
     if problems and not file.entries and opened.in_folder:
         raise RecordError(_reason(problems[0]), path=None)
     for problem in problems:
+        file.passed_over["bad lines"] += 1
         gathered.fail(problem)
     gathered.files.append(file)
 
