@@ -152,16 +152,18 @@ async def _find_answer(service: Service, user: str, request: str) -> tuple[str, 
         await asyncio.sleep(0.05)
 
 
-def read_open_webui(export: Any, *, name: Literal["email", "name", "id"] = "email") -> list[Feedback]:
+def read_open_webui(export: Any, *, name: str = "email") -> list[Feedback]:
     """Feedback from the export of Open WebUI's evaluations: thumbs, and choices between answers to one message.
 
     Args:
         export: the parsed JSON, a list.
-        name: which of the three is a person's id here.
+        name: what is a person's id here: ``email``, ``name`` or ``id``.
 
     Raises:
-        InputError: it is no such export.
+        InputError: it is no such export, or has no such name.
     """
+    if name not in ("email", "name", "id"):
+        raise InputError(f"{name!r} names no user there.", remedy="Choose one of: email, name, id.")
     if not isinstance(export, list) or not all(isinstance(each, Mapping) for each in export):
         raise InputError("This is no export of Open WebUI's feedback.", remedy="Export it under Admin, Evaluations.")
     found: list[Feedback] = []

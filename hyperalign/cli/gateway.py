@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 _KEY = "HYPERALIGN_GATEWAY_KEY"
+_ENDS = "HYPERALIGN_ENDS_WITH_PARENT"
 _QUIET_SECONDS = 20.0
 _RETRY_SECONDS = 300.0
 _LOOK_SECONDS = 2.0
@@ -173,7 +174,13 @@ def _learner(
         *([] if redact is None else ["--redact" if redact else "--no-redact"]),
         *(["--store", store] if store else []),
     ]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+    process = subprocess.Popen(  # noqa: S603
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, _ENDS: "1"},
+        start_new_session=True,
+    )
     try:
         yield
     finally:
@@ -221,35 +228,28 @@ def learn(
     from hyperalign.backends.gateway.outcomes import Outcomes
     from hyperalign.store import Store
 
-    if watch:
+    if os.environ.get(_ENDS):
         _end_with_parent()
     place = ["--store", store] if store else []
     asked = [*_model_arguments(models), "--statements" if statements else "--no-statements", *place]
-    outcomes = Outcomes(store)
     later: dict[str, float] = {}
     cleaned = 0.0
-    try:
-        with Store(store) as opened:
-            while True:
-                if time.monotonic() - cleaned > _DAY_SECONDS or not cleaned:
-                    outcomes.forget_texts(keep_days)
-                    cleaned = time.monotonic()
-                for user in _due(outcomes, later, watch=watch):
-                    _learn_from(opened, outcomes, user, redact, asked, later)
-                if not watch:
-                    return
-                time.sleep(_LOOK_SECONDS)
-    finally:
-        outcomes.close()
+    with closing(Outcomes(store)) as outcomes, Store(store) as opened:
+        while True:
+            if time.monotonic() - cleaned > _DAY_SECONDS or not cleaned:
+                outcomes.forget_texts(keep_days)
+                cleaned = time.monotonic()
+            for user in _due(outcomes, later, watch=watch):
+                _learn_from(opened, outcomes, user, redact, asked, later)
+            if not watch:
+                return
+            time.sleep(_LOOK_SECONDS)
 
 
 def _end_with_parent() -> None:
     """End when whoever started this process has ended; standard input is then at its end."""
     import signal
     import threading
-
-    if sys.stdin is None or sys.stdin.isatty():
-        return
 
     def wait() -> None:
         os.read(0, 1)
@@ -309,8 +309,6 @@ def import_(
     from hyperalign.errors import InputError, UserIdError
     from hyperalign.records import check_user
 
-    if name not in ("email", "name", "id"):
-        raise InputError(f"{name!r} names no user there.", remedy="Choose one of: email, name, id.")
     try:
         parsed = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -323,11 +321,8 @@ def import_(
             said.append(each.to_said(check_user(each.user or "")))
         except UserIdError:
             odd += 1
-    outcomes = Outcomes(store)
-    try:
+    with closing(Outcomes(store)) as outcomes:
         outcomes.keep(said=said)
-    finally:
-        outcomes.close()
     if odd:
         echo(f"Passed over {odd} of users whose {name} is no valid id.", err=True)
     echo(f"Kept {len(said)} piece(s) of feedback of {len({each.user for each in said})} user(s).")
@@ -349,12 +344,9 @@ def report(
 
     from .terminal import print_json
 
-    outcomes = Outcomes(store)
-    try:
+    with closing(Outcomes(store)) as outcomes:
         found = compare_arms(outcomes.outcomes(user))
         off = {who: why for who, why in outcomes.switched_off().items() if user in (None, who)}
-    finally:
-        outcomes.close()
     if as_json:
         print_json({"comparisons": {kind: to_json(each) for kind, each in found.items()}, "switched_off": off})
         return
@@ -395,9 +387,6 @@ def switch(
     """Switch a user's profile on or off in the gateway. Records and versions stay."""
     from hyperalign.backends.gateway.outcomes import Outcomes
 
-    outcomes = Outcomes(store)
-    try:
+    with closing(Outcomes(store)) as outcomes:
         outcomes.switch(user, "" if on else "switched off by hand")
-    finally:
-        outcomes.close()
     echo(f"The profile of {user} is {'on' if on else 'off'}.")

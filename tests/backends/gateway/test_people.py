@@ -128,7 +128,7 @@ def test_a_person_is_named_by_header_body_or_anthropics_metadata() -> None:
     assert find_user({"user": "ada"}, {"x-hyperalign-user": "bob"}) == "bob"
     assert find_user({"user": "ada"}, {"x-mail": "c@d.org"}, ("x-mail", "x-hyperalign-user")) == "c@d.org"
     assert find_user({"metadata": {"user_id": "eve"}}, {}) == "eve"
-    for odd in (None, 7, "", "a/b", "..", "\u202eada", ["ada"]):
+    for odd in (None, 7, "", "a/", "..", "\u202eada", ["ada"]):
         assert find_user({"user": odd}, {}) is None
     assert find_user({"user": "ada", "metadata": 3}, {"x-hyperalign-user": "../x"}) is None
 
