@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
@@ -110,13 +110,19 @@ class Budget:
         max_calls: the most model calls; None for no cap.
         max_tokens: the most tokens, in and out together; None for no cap.
         max_usd: the most US dollars; only known prices count. None for no cap.
+        within: a budget that this one is a part of: its caps hold, too, and what is spent here is spent there.
 
     Raises:
         InputError: a cap is not a number from 0.
     """
 
     def __init__(
-        self, *, max_calls: int | None = None, max_tokens: int | None = None, max_usd: float | None = None
+        self,
+        *,
+        max_calls: int | None = None,
+        max_tokens: int | None = None,
+        max_usd: float | None = None,
+        within: Budget | None = None,
     ) -> None:
         for what, cap in (("calls", max_calls), ("tokens", max_tokens), ("usd", max_usd)):
             if cap is not None and not cap >= 0:
@@ -124,6 +130,7 @@ class Budget:
         self.max_calls = max_calls
         self.max_tokens = max_tokens
         self.max_usd = max_usd
+        self._within = within
         self._by_step: dict[str, Usage] = {}
         self._under_way = 0
         self._lock = threading.Lock()
@@ -171,6 +178,8 @@ class Budget:
         """
         with self._lock:
             self._check(0)
+        if self._within is not None:
+            self._within.check()
 
     @contextmanager
     def recording(self, ledger: Ledger) -> Iterator[None]:
@@ -193,6 +202,11 @@ class Budget:
         Raises:
             BudgetExceededError: a cap is reached; the call must not be made.
         """
+        with self._within.call(is_free=is_free) if self._within is not None else nullcontext(), self._enter(is_free):
+            yield
+
+    @contextmanager
+    def _enter(self, is_free: bool) -> Iterator[None]:
         with self._lock:
             self._check(self._under_way)
             self._under_way += 1
@@ -223,8 +237,7 @@ class Budget:
     def add(self, usage: Usage, *, step: str | None = None) -> None:
         """Book what a call used, under the current step unless one is named."""
         name = step or _step.get()
-        with self._lock:
-            self._by_step[name] = self._by_step.get(name, Usage()) + usage
+        self._book(name, usage)
         if self._ledger is not None:
             call = _call.get() if usage.calls else ""
             self._ledger.book(name, usage, call)
@@ -232,6 +245,12 @@ class Budget:
                 _call.set("")
         for spent in _tallies.get():
             spent.append(usage)
+
+    def _book(self, name: str, usage: Usage) -> None:
+        with self._lock:
+            self._by_step[name] = self._by_step.get(name, Usage()) + usage
+        if self._within is not None:
+            self._within._book(name, usage)
 
     def add_replayed(self, tokens: Usage) -> None:
         """Book an answer that was replayed at no cost; ``tokens`` are those that it took when it was made."""

@@ -68,7 +68,13 @@ class LM(dspy.LM):
         target: where requests go.
         meter: their budget and journal.
         settings: DSPy's settings, such as ``temperature``, ``max_tokens``, ``num_retries``.
+
+    Attributes:
+        side_by_side: how many calls one piece of work makes at once, where others share the server; None for all that
+            it takes.
     """
+
+    side_by_side: int | None = None
 
     def __init__(self, target: Target, meter: Meter | None = None, **settings: Any) -> None:
         meter = meter or Meter()
@@ -113,7 +119,8 @@ class LM(dspy.LM):
     @property
     def concurrency(self) -> int:
         """How many requests are under way at once, at most."""
-        return self.target.concurrency
+        limit = self.target.concurrency
+        return limit if self.side_by_side is None else min(limit, self.side_by_side)
 
     @property
     def statements_per_call(self) -> int:

@@ -47,6 +47,7 @@ class Pace:
         self._paused = 0.0
         self._pauses = 0
         self._lock = threading.Lock()
+        self._freed = threading.Condition(self._lock)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -57,10 +58,12 @@ class Pace:
         """
         if is_stopping():
             raise CancelledError
-        while (wait := self._try()) > 0:
-            time.sleep(wait)
-            if is_stopping():
-                raise CancelledError
+        with self._lock:
+            while (wait := self._try()) > 0:
+                # Woken by one that leaves: many that look again and again would take the processor from the others.
+                self._freed.wait(wait)
+                if is_stopping():
+                    raise CancelledError
         try:
             yield
         finally:
@@ -69,7 +72,7 @@ class Pace:
     @asynccontextmanager
     async def aturn(self) -> AsyncIterator[None]:
         """The same, asynchronously."""
-        while (wait := self._try()) > 0:
+        while (wait := self._try_soon()) > 0:
             await asyncio.sleep(wait)
         try:
             yield
@@ -106,17 +109,22 @@ class Pace:
             return True
 
     def _try(self) -> float:
-        """Begin a request, or say for how many seconds to wait before trying again."""
+        """Begin a request, or say for how many seconds to wait before trying again; the lock is held."""
+        pause = self._not_before - time.monotonic()
+        if pause <= 0 and self._under_way < int(self._allowed):
+            self._under_way += 1
+            return 0.0
+        return min(max(pause, 0.001), _LOOK_SECONDS) if pause > 0 else _LOOK_SECONDS
+
+    def _try_soon(self) -> float:
+        # Nobody wakes what waits in an event loop.
         with self._lock:
-            pause = self._not_before - time.monotonic()
-            if pause <= 0 and self._under_way < int(self._allowed):
-                self._under_way += 1
-                return 0.0
-            return min(max(pause, 0.001), _LOOK_SECONDS) if pause > 0 else _LOOK_SECONDS / 10
+            return min(self._try(), _LOOK_SECONDS / 10)
 
     def _leave(self) -> None:
         with self._lock:
             self._under_way -= 1
+            self._freed.notify()
 
 
 class Journal(Protocol):

@@ -241,13 +241,16 @@ class ModelOptions:
         """
         from hyperalign.backends.models.connect import connect
 
+        return connect(budget=budget, journal=journal, progress=progress, **self.arguments())
+
+    def arguments(self) -> dict[str, Any]:
+        """What ``connect`` is given, secret headers included."""
         given: dict[str, Any] = self.identity()
-        name = given.pop("model")
-        given |= {"concurrency": self.concurrency, "timeout": self.timeout, "extra_headers": dict(self.headers) or None}
+        given |= {"name": given.pop("model"), "extra_headers": dict(self.headers) or None}
+        given |= {"concurrency": self.concurrency, "timeout": self.timeout}
         if not self.is_own:
             given["api_version"] = self.api_version
-        given = {key: value for key, value in given.items() if value is not None}
-        return connect(name, budget=budget, journal=journal, progress=progress, **given)
+        return {key: value for key, value in given.items() if value is not None}
 
     def other(self, model: str) -> ModelOptions:
         """Another model with the same concurrency and timeout, but without this one's address and headers."""

@@ -195,15 +195,13 @@ def keep_stated(store: Store, profile: Profile, stated: Sequence[str] = ()) -> P
         profile: the profile as it was fitted.
         stated: what the user says of themselves now.
     """
-    from hyperalign.edits import carry_over
-    from hyperalign.programs.reward.edits import carry_changes
+    from hyperalign.programs.reward import edits
 
     try:
         before = store.load(profile.user)
     except (NotFoundError, ProfileError):
-        return profile.model_copy(update={"stated": list(dict.fromkeys(stated))})
-    told = list(dict.fromkeys([*before.stated, *stated]))
-    return carry_changes(before, carry_over(before, profile)).model_copy(update={"stated": told})
+        before = None
+    return edits.keep_stated(before, profile, stated)
 
 
 def say_waiting(user: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hyperalign.edits import carry_over
 from hyperalign.edits import flip as flip_statement
 from hyperalign.edits import forget_record as forget_in_statements
 from hyperalign.errors import InputError, NotFoundError
@@ -21,6 +22,7 @@ __all__ = [
     "flip",
     "forget_record",
     "has_feature",
+    "keep_stated",
     "mark_edited",
     "set_weight",
 ]
@@ -105,6 +107,19 @@ def carry_changes(before: Profile, after: Profile) -> Profile:
     if after.reward is None or not known:
         return after
     return _with(after, Reward.from_profile(after.reward.model_copy(update={"changes": known})))
+
+
+def keep_stated(before: Profile | None, fitted: Profile, stated: Sequence[str] = ()) -> Profile:
+    """A newly fitted profile with the person's statements and edits from the version before.
+
+    Args:
+        before: the newest version before the fit; None for a new person.
+        fitted: the profile as it was fitted.
+        stated: what the person says of themselves now.
+    """
+    told = [*(before.stated if before is not None else ()), *stated]
+    kept = fitted if before is None else carry_changes(before, carry_over(before, fitted))
+    return kept.model_copy(update={"stated": list(dict.fromkeys(told))})
 
 
 def apply_edited_weights(before: Profile, after: Profile) -> Profile:

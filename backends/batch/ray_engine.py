@@ -1,0 +1,175 @@
+"""Fits people on the workers of a Ray cluster: Ray Data reads the files into the store, actors fit from the store.
+
+What an actor does for a person is what one process does: see ``people``. An actor that is killed is started again, and
+the people it was at work on are given to it again; the store tells who of them was saved already.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hyperalign.budget import Budget
+from hyperalign.errors import BudgetExceededError, InputError, MissingExtraError
+from hyperalign.store import Store
+
+from .people import FitSettings, PeopleFitter
+from .run import Engine, PersonResult, add_people
+
+__all__ = ["RayCluster", "Reader", "fit_with_ray", "open_cluster", "read_with_ray"]
+
+# Loopback only where Ray is started here; its own minimum is 75 MB.
+_OBJECT_STORE_BYTES = 200_000_000
+_POLL_SECONDS = 0.5
+
+Reader = Callable[[str], Iterator[tuple[str, Sequence[Any]]]]
+"""Reads one file: each person in it, with their records."""
+
+
+@dataclass(frozen=True)
+class RayCluster:
+    """A Ray cluster in use.
+
+    Attributes:
+        ray: the module.
+        workers: actors that fit, one processor each.
+    """
+
+    ray: Any
+    workers: int
+
+
+@contextmanager
+def open_cluster(address: str | None = None, workers: int | None = None) -> Iterator[RayCluster]:
+    """Connect to a Ray cluster, or start one on this machine for the time of the ``with`` block.
+
+    Args:
+        address: of the cluster, as ``ray.init`` takes it; None to start one here, for this machine alone.
+        workers: actors to fit with; one for each processor of the cluster if None.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        InputError: no cluster answers at this address, or there are fewer than one worker.
+    """
+    # Before it is imported: nothing is told to Ray's makers.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError("Ray", "ray") from error
+    if workers is not None and workers < 1:
+        raise InputError(f"{workers} workers.", remedy="Give 1 or more.")
+    given: dict[str, Any] = {"address": address} if address is not None else _local(workers)
+    try:
+        ray.init(**given, log_to_driver=False, logging_level="ERROR", configure_logging=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        if address is None:
+            raise
+        raise InputError(f"No Ray cluster answers at {address}: {error}", remedy="Check --ray-address.") from error
+    try:
+        yield RayCluster(ray, workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
+    finally:
+        ray.shutdown()
+
+
+def _local(workers: int | None) -> dict[str, Any]:
+    from hyperalign.concurrency import processor_threads
+
+    return {
+        "num_cpus": workers or processor_threads(),
+        "include_dashboard": False,
+        "object_store_memory": _OBJECT_STORE_BYTES,
+        "_node_ip_address": "127.0.0.1",
+    }
+
+
+def read_with_ray(
+    cluster: RayCluster, files: Sequence[Path | str], read: Reader, store: str | None
+) -> Iterator[PersonResult]:
+    """Read files into the store by Ray Data, one task a file.
+
+    Args:
+        cluster: where.
+        files: that every machine of the cluster can read.
+        read: reads one of them.
+        store: the place of the store.
+
+    Yields:
+        Each person of each file, done or failed; somebody who is in two files comes twice.
+    """
+    import ray.data
+
+    ray.data.DataContext.get_current().enable_progress_bars = False
+
+    def load(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+        with Store(store) as opened:
+            return [{"person": found.to_json()} for found in add_people(opened, read(row["file"]))]
+
+    rows = ray.data.from_items([{"file": str(file)} for file in files], override_num_blocks=len(files))
+    for row in rows.flat_map(load).iter_rows():
+        yield PersonResult.from_json(row["person"])
+
+
+class _Worker:
+    """An actor: a ``PeopleFitter`` whose threads Ray calls."""
+
+    def __init__(self, settings: FitSettings, side_by_side: int) -> None:
+        self._fitter = PeopleFitter(settings, side_by_side=side_by_side)
+
+    def fit(self, user: str) -> PersonResult:
+        """Fit a person."""
+        return self._fitter.fit(user)
+
+    def pid(self) -> int:
+        """The worker's process."""
+        return os.getpid()
+
+
+def fit_with_ray(cluster: RayCluster, settings: FitSettings, side_by_side: int, budget: Budget) -> Engine:
+    """An engine of many processes, perhaps on many machines.
+
+    Args:
+        cluster: where.
+        settings: what decides the fits. ``concurrency`` is that of all workers together.
+        side_by_side: people at once, of all workers together.
+        budget: what people have spent is booked here when they are done; when a cap is reached, nobody else is begun.
+    """
+    ray, workers = cluster.ray, cluster.workers
+    each = -(-side_by_side // workers)
+    model = {**settings.model, "concurrency": max(1, settings.concurrency // workers)}
+
+    def engine(users: Iterator[str], keep: Callable[[PersonResult], None]) -> None:
+        # Shared memory holds the settings once, with the reference population.
+        given = ray.put(replace(settings, model=model))
+        # A task that a worker's end cut off is given to its successor.
+        made = ray.remote(_Worker).options(num_cpus=1, max_restarts=-1, max_task_retries=-1, max_concurrency=each + 1)
+        actors = [made.remote(given, each) for _ in range(workers)]
+        free, under_way = deque(actors * each), dict[Any, Any]()
+        try:
+            while True:
+                while free and (user := next(users, None)) is not None:
+                    budget.check()
+                    under_way[free[0].fit.remote(user)] = free.popleft()
+                if not under_way:
+                    return
+                done, _ = ray.wait(list(under_way), num_returns=1, timeout=_POLL_SECONDS)
+                for reference in done:
+                    free.append(under_way.pop(reference))
+                    result: PersonResult = ray.get(reference)
+                    if result.is_new:
+                        budget.add(result.usage, step="people")
+                    keep(result)
+        except BudgetExceededError:
+            for reference in under_way:
+                keep(ray.get(reference))
+            raise
+        finally:
+            for actor in actors:
+                ray.kill(actor)
+
+    return engine
