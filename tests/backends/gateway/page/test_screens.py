@@ -16,7 +16,7 @@ from hyperalign.records import Pair, Sample
 from hyperalign.runs import lock_person
 from hyperalign.store import Store
 
-from .person import PAIRS, RECORDS, Visitor, fill
+from .person import RECORDS, Visitor, fill
 
 
 @pytest.fixture
