@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -19,23 +20,52 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
+_PAGE = 100
+
 app = typer.Typer(help="Show, edit, compare, export and delete stored profiles.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_users(store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """List the users in the store."""
+def list_users(
+    search: Annotated[
+        str | None, typer.Option("--search", metavar="TEXT", help="Only users whose name begins so, in any case.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help=f"Most users to list. Default: {_PAGE}; with --json all.")
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="USER", help="Go on after this user, the last of a page.")
+    ] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the users in the store, in the order of their names.
+
+    Example: hyperalign profile list --search ada
+    """
     from .terminal import print_json
 
+    most = limit or (None if as_json else _PAGE)
     with _open(store) as opened:
-        people = opened.users()
+        # One more than are listed, to see whether there are others.
+        people = opened.users(search=search, after=after, limit=None if most is None else most + 1)
+    has_more = most is not None and len(people) > most
+    people = people[:most]
     if as_json:
         print_json([asdict(person) for person in people])
     elif not people:
-        echo("The store is empty. Fill it with: hyperalign fit FILES --user NAME")
+        is_all = search is None and after is None
+        echo(
+            "The store is empty. Fill it with: hyperalign fit FILES --user NAME" if is_all else "There is nobody else."
+        )
     else:
         rows = [(person.user, person.records, person.versions) for person in people]
         _print_rows(("User", "Records", "Versions"), rows)
+    if has_more:
+        echo(
+            f"There are more: go on with --after {shlex.quote(people[-1].user)}, or look for one with --search.",
+            err=True,
+        )
 
 
 @app.command()
@@ -165,11 +195,9 @@ def rm(user: UserArgument, yes: YesOption = False, store: StoreOption = None, as
     from .terminal import print_json
 
     with _open(store) as opened:
-        if not yes:
-            known = {person.user: person for person in opened.users()}.get(user)
-            if known is not None:
-                what = _count(known.records, known.versions)
-                confirm(f"Remove {what} of {user} for good?")
+        if not yes and (known := opened.person(user)) is not None:
+            what = _count(known.records, known.versions)
+            confirm(f"Remove {what} of {user} for good?")
         # Runs first: if they cannot be removed, the same command can be given again.
         runs = remove_runs(user)
         records = opened.records(user, skip_damaged=True)

@@ -1,7 +1,4 @@
-"""The database of the store: its tables, how it is opened, and its errors as sentences; for SQLite and PostgreSQL.
-
-Records and profiles are kept as JSON in text columns: a JSON column would refuse the NUL escapes that texts may hold.
-"""
+"""The database of the store: how it is opened and its tables are made, and its errors as sentences."""
 
 from __future__ import annotations
 
@@ -11,45 +8,22 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    URL,
-    Connection,
-    DateTime,
-    Dialect,
-    Engine,
-    Integer,
-    String,
-    Text,
-    UniqueConstraint,
-    create_engine,
-    event,
-    inspect,
-    make_url,
-    select,
-    text,
-)
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.orm import Session
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from hyperalign.errors import InputError, MissingExtraError, StorageError
 from hyperalign.files import data_folder, make_private_file, storage_error, wipe_sqlite
-from hyperalign.records import look_alike_keys
+
+from .people import restore_people
+from .tables import SCHEMA_VERSION, Base, MetaRow, PersonRow
 
 __all__ = [
-    "SCHEMA_VERSION",
     "WRITES",
-    "Base",
-    "MemoryRow",
-    "MetaRow",
-    "PersonRow",
-    "RecordRow",
-    "VersionRow",
     "is_locked",
     "open_engine",
     "parse_place",
@@ -58,94 +32,11 @@ __all__ = [
     "translate_errors",
 ]
 
-SCHEMA_VERSION = 1
 BUSY_MS = 10_000
+_CACHE_KIB = 64 << 10  # at most, for each connection: adding to a large index changes pages all over it
 WRITES = "hyperalign_writes"
 """Execution option of connections that write."""
 _ADVISORY_LOCK = 0x68795061  # any fixed number: it keeps two processes from creating the tables at once
-
-
-class UtcTime(TypeDecorator[datetime]):
-    """A time in UTC; SQLite drops time zones, so reading puts them back."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Convert to UTC; a time without a zone is in UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
-        """Add the time zone."""
-        return self.process_bind_param(value, dialect)
-
-
-class Base(DeclarativeBase):
-    """All tables of the store."""
-
-
-class MetaRow(Base):
-    """Facts about the store, such as the version of its tables."""
-
-    __tablename__ = "hyperalign_meta"
-
-    key: Mapped[str] = mapped_column(String(64), primary_key=True)
-    value: Mapped[str] = mapped_column(String(256))
-
-
-class RecordRow(Base):
-    """One record of one person; ``number`` keeps the order of insertion."""
-
-    __tablename__ = "hyperalign_records"
-    __table_args__ = (UniqueConstraint("user_id", "record_id"),)
-
-    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
-    user_id: Mapped[str] = mapped_column(String(128))
-    record_id: Mapped[str] = mapped_column(String(256))
-    kind: Mapped[str] = mapped_column(String(16))
-    content: Mapped[str] = mapped_column(Text)
-
-
-class VersionRow(Base):
-    """One version of one person's profile; changed only to forget a record or hypothesis."""
-
-    __tablename__ = "hyperalign_versions"
-
-    user_id: Mapped[str] = mapped_column(String(128), primary_key=True)
-    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    time: Mapped[datetime] = mapped_column(UtcTime)
-    note: Mapped[str] = mapped_column(Text, default="")
-    kept: Mapped[int] = mapped_column(Integer)
-    dropped: Mapped[int] = mapped_column(Integer)
-    content: Mapped[str] = mapped_column(Text)
-
-
-class MemoryRow(Base):
-    """The memory of one person's fit, so that an update need not read the old records again."""
-
-    __tablename__ = "hyperalign_memories"
-
-    user_id: Mapped[str] = mapped_column(String(128), primary_key=True)
-    content: Mapped[str] = mapped_column(Text)
-
-
-class PersonRow(Base):
-    """One person, with what another id that looks alike would share; see ``records.look_alike_keys``."""
-
-    __tablename__ = "hyperalign_people"
-
-    user_id: Mapped[str] = mapped_column(String(128), primary_key=True)
-    folded: Mapped[str] = mapped_column(String(512), index=True)
-    look_alike: Mapped[str] = mapped_column(String(512), index=True)
-
-    @classmethod
-    def of(cls, user: str) -> PersonRow:
-        """The row of a person."""
-        folded, look_alike = look_alike_keys(user)
-        return cls(user_id=user, folded=folded, look_alike=look_alike)
-
 
 _log = logging.getLogger(__name__)
 _ELSEWHERE = "Choose another place with --store or HYPERALIGN_STORE."
@@ -349,6 +240,7 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
     # _begin_sqlite begins transactions: Python's sqlite3 begins them so late that one of two writers fails.
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     connection.execute("PRAGMA secure_delete = ON")
     # Without effect on a file that has tables.
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -378,9 +270,7 @@ def _make_tables(connection: Connection) -> None:
     Base.metadata.create_all(connection)
     with Session(connection) as session:
         if not has_people:
-            owners = (session.scalars(select(column).distinct()) for column in (RecordRow.user_id, VersionRow.user_id))
-            session.add_all(PersonRow.of(user) for user in {user for some in owners for user in some})
-            session.flush()
+            restore_people(session)
         if session.get(MetaRow, "schema_version") is None:
             session.add(MetaRow(key="schema_version", value=str(SCHEMA_VERSION)))
             session.flush()

@@ -5,49 +5,45 @@ Versions are only added, so that two processes at once lose nothing.
 
 from __future__ import annotations
 
-import difflib
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
-from hyperalign.errors import NotFoundError
+from hyperalign.errors import InputError
 from hyperalign.profile import Profile
 from hyperalign.records import Record, check_user
 
-from .database import (
-    WRITES,
-    MemoryRow,
-    PersonRow,
-    RecordRow,
-    VersionRow,
-    open_engine,
-    parse_place,
-    prepare_tables,
-    scrub_sqlite,
-    translate_errors,
-)
+from .database import WRITES, open_engine, parse_place, prepare_tables, scrub_sqlite, translate_errors
 from .interface import Amended, Bundle, BundledVersion, Person, Removed, Version, describe_place
+from .people import find_person, list_people, no_profile, nobody
 from .queries import (
     ANYTHING,
-    add_records,
+    add_people,
     add_versions,
     amend_versions,
     append_version,
-    delete_rows,
+    delete_memory,
     find_memories_with,
+    forget_record,
+    gather,
     keep_memory,
     readable_records,
     remove_from_memories,
+    remove_person,
     to_record,
 )
+from .sampling import sample_others
+from .tables import MemoryRow, MentionRow, PersonRow, RecordRow, VersionRow
 
 __all__ = ["Store"]
 
@@ -57,8 +53,8 @@ _ATTEMPTS = 50
 
 
 def _composed(user: str) -> str:
-    # As ``check_user`` does, for questions that any text may be asked.
-    return unicodedata.normalize("NFC", user)
+    # As ``check_user`` does, for questions that any text may be asked, also one that no database would take.
+    return unicodedata.normalize("NFC", user).encode(errors="replace").decode()
 
 
 class Store:
@@ -105,8 +101,45 @@ class Store:
             UserIdError: a new person's id looks like that of somebody else; nothing was added.
             StorageError: the database failed.
         """
-        given = list(records)
-        return self._write(lambda session: add_records(session, given))
+        given = gather([(records, None)])
+        return self._write(lambda session: add_people(session, given))[0]
+
+    def add_people(
+        self,
+        people: Iterable[tuple[Sequence[Record], Profile | None]],
+        *,
+        note: str = "",
+        refused: Callable[[str, InputError], None] | None = None,
+        batch_size: int = 10_000,
+    ) -> tuple[int, int]:
+        """Add many people, each with records and perhaps a profile. What is there already is skipped.
+
+        Each batch is a transaction: after an error, those before it are in the store, and the same call can be made
+        again.
+
+        Args:
+            people: of each the records, and the profile if there is one; both name the person.
+            note: of the versions, in a few words.
+            refused: called with each person who can't be added and the reason; None raises for the first.
+            batch_size: of people; others wait to write meanwhile.
+
+        Returns:
+            How many records and how many versions are new.
+
+        Raises:
+            RecordError: an id stands for another record of the same person.
+            UserIdError: a new person's id looks like that of somebody else.
+            StorageError: the database failed.
+        """
+        records = versions = 0
+        given = iter(people)
+        while batch := list(islice(given, batch_size)):
+            errors: dict[str, InputError] | None = None if refused is None else {}
+            new = self._write(partial(add_people, people=gather(batch), note=note, refused=errors))
+            records, versions = records + new[0], versions + new[1]
+            for user, error in (errors or {}).items():
+                refused(user, error)  # type: ignore[misc]  # there are none without it
+        return records, versions
 
     def records(self, user: str, *, skip_damaged: bool = False) -> list[Record]:
         """A person's records, in the order they were added; none for an unknown person.
@@ -130,35 +163,28 @@ class Store:
             user: the person to leave out.
             limit: the most records of each kind, so that texts do not crowd out choices.
         """
-        own = func.row_number().over(
-            partition_by=[RecordRow.user_id, RecordRow.kind],
-            order_by=RecordRow.number,
-        )
-        turns = (
-            select(RecordRow.number, RecordRow.kind, RecordRow.user_id, own.label("turn"))
-            .where(RecordRow.user_id != _composed(user))
-            .subquery()
-        )
-        place = func.row_number().over(partition_by=turns.c.kind, order_by=[turns.c.turn, turns.c.user_id])
-        ranked = select(turns.c.number, place.label("place")).subquery()
-        query = (
-            select(RecordRow)
-            .join(ranked, ranked.c.number == RecordRow.number)
-            .where(ranked.c.place <= limit)
-            .order_by(ranked.c.place, RecordRow.kind)
-        )
         # One person's damage must not end the others' commands.
-        return self._read(lambda session: readable_records(session.scalars(query), self.name))
+        return self._read(lambda session: readable_records(sample_others(session, _composed(user), limit), self.name))
 
-    def users(self) -> list[Person]:
-        """Everybody who has a record or a profile, sorted by id."""
-        records, versions = self._read(
-            lambda session: [
-                {row[0]: row[1] for row in session.execute(select(column, func.count()).group_by(column))}
-                for column in (RecordRow.user_id, VersionRow.user_id)
-            ]
-        )
-        return [Person(user, records.get(user, 0), versions.get(user, 0)) for user in sorted({*records, *versions})]
+    def users(self, *, after: str | None = None, limit: int | None = None, search: str | None = None) -> list[Person]:
+        """Everybody who has a record or a profile, sorted by id; or a page of them.
+
+        Args:
+            after: the last person of the page before.
+            limit: the most people; None for all.
+            search: the beginning of their ids; case and width do not count, and those sort without them.
+        """
+        after, search = (each and _composed(each) for each in (after, search))
+        return self._read(lambda session: list_people(session, after, limit, search))
+
+    def person(self, user: str) -> Person | None:
+        """A person with records or a profile; None for anybody else."""
+        return self._read(lambda session: find_person(session, _composed(user)))
+
+    def has_profile(self, user: str) -> bool:
+        """Whether a person has a profile."""
+        found = self.person(user)
+        return found is not None and found.versions > 0
 
     def save(self, profile: Profile, note: str = "") -> int:
         """Append a version of a profile; returns its number.
@@ -185,7 +211,7 @@ class Store:
             query = query.where(VersionRow.number == version)
         row = self._read(lambda session: session.scalars(query.limit(1)).first())
         if row is None:
-            raise self._no_profile(user, version)
+            raise self._read(lambda session: no_profile(session, user, version))
         return Profile.from_json(row.content, where=f"version {row.number} of {user}")
 
     def remember(self, profile: Profile, memory: str, note: str = "", *, instead_of: str | None = ANYTHING) -> int:
@@ -229,7 +255,7 @@ class Store:
         )
         found = self._read(lambda session: [Version(*row) for row in session.execute(query)])
         if not found:
-            raise self._no_profile(user, None)
+            raise self._read(lambda session: no_profile(session, user, None))
         return found
 
     def remove(self, user: str, *, without: Callable[[str], str | None] | None = None) -> Removed:
@@ -255,15 +281,12 @@ class Store:
 
         def work(session: Session) -> tuple[int, int]:
             remove_from_memories(session, owners, without)
-            delete_rows(session, delete(MemoryRow).where(MemoryRow.user_id == user))
-            delete_rows(session, delete(PersonRow).where(PersonRow.user_id == user))
-            records = delete_rows(session, delete(RecordRow).where(RecordRow.user_id == user))
-            return records, delete_rows(session, delete(VersionRow).where(VersionRow.user_id == user))
+            return remove_person(session, user)
 
         records, versions = self._write(work)
         clean = self.scrub()
         if not records and not versions:
-            raise self._nobody(user)
+            raise self._read(lambda session: nobody(session, user))
         return Removed(records, versions, traces_left=not clean)
 
     def amend(
@@ -292,18 +315,15 @@ class Store:
 
         owners = self._read(lambda session: find_memories_with(session, user)) if record is not None else []
 
-        def work(session: Session) -> tuple[int, tuple[int, ...]]:
-            gone = 0
+        def work(session: Session) -> tuple[bool, tuple[int, ...]]:
             remove_from_memories(session, owners, without)
-            delete_rows(session, delete(MemoryRow).where(MemoryRow.user_id == user))
-            if record is not None:
-                same = (RecordRow.user_id == user) & (RecordRow.record_id == record)
-                gone = delete_rows(session, delete(RecordRow).where(same))
+            delete_memory(session, user)
+            gone = record is not None and forget_record(session, user, record)
             return gone, amend_versions(session, user, change)
 
         gone, changed = self._write(work)
-        if not gone and not changed and user not in {person.user for person in self.users()}:
-            raise self._nobody(user)
+        if not gone and not changed and self.person(user) is None:
+            raise self._read(lambda session: nobody(session, user))
         return Amended(changed, traces_left=not self.scrub())
 
     def scrub(self) -> bool:
@@ -316,7 +336,7 @@ class Store:
             if self._engine.dialect.name == "sqlite":
                 return scrub_sqlite(self._engine)
             with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                for table in (RecordRow, VersionRow, MemoryRow):
+                for table in (RecordRow, VersionRow, MemoryRow, MentionRow, PersonRow):
                     connection.execute(text(f"VACUUM {table.__tablename__}"))
         return True
 
@@ -340,7 +360,7 @@ class Store:
         ]
         bundle = Bundle(user=user, records=self.records(user), versions=versions)
         if not (bundle.records or bundle.versions):
-            raise self._nobody(user)
+            raise self._read(lambda session: nobody(session, user))
         return bundle
 
     def add_bundle(self, bundle: Bundle) -> tuple[int, int]:
@@ -352,9 +372,8 @@ class Store:
         Raises:
             RecordError: an id stands for another record in the store; nothing was added.
         """
-        return self._write(
-            lambda session: (add_records(session, bundle.records), add_versions(session, bundle.versions))
-        )
+        given = gather([(bundle.records, None)])
+        return self._write(lambda session: (add_people(session, given)[0], add_versions(session, bundle.versions)))
 
     def _read(self, work: Callable[[Session], Result]) -> Result:
         with translate_errors(self.name), Session(self._engine, expire_on_commit=False) as session, session.begin():
@@ -375,24 +394,3 @@ class Store:
     def _write_once(self, work: Callable[[Session], Result]) -> Result:
         with Session(self._writer, expire_on_commit=False) as session, session.begin():
             return work(session)
-
-    def _no_profile(self, user: str, version: int | None) -> NotFoundError:
-        known = {person.user: person for person in self.users()}
-        if user not in known:
-            return self._nobody(user)
-        if not known[user].versions:
-            return NotFoundError(
-                f"There are records of {user!r} here, but no profile yet.",
-                remedy=f"Make one with: hyperalign fit --user {user!r}",
-            )
-        return NotFoundError(
-            f"There is no version {version} of {user!r}.",
-            remedy=f"See which there are with: hyperalign profile history {user!r}",
-        )
-
-    def _nobody(self, user: str) -> NotFoundError:
-        close = difflib.get_close_matches(user, [person.user for person in self.users()], n=3, cutoff=0.6)
-        guess = f"Did you mean {' or '.join(repr(name) for name in close)}? " if close else ""
-        return NotFoundError(
-            f"Nobody called {user!r} is in the store.", remedy=f"{guess}See who is with: hyperalign profile list"
-        )

@@ -79,6 +79,22 @@ def test_list(store: Path) -> None:
     assert "ada" in run("list")
 
 
+def test_list_in_pages(store: Path) -> None:
+    with Store(store) as opened:
+        opened.add_people([([], Profile(user=f"user {number:03}")) for number in range(120)])
+    page = CliRunner().invoke(app, ["list"])
+    assert page.stdout.splitlines()[-1].split() == ["user", "097", "0", "1"]
+    assert "--after 'user 097'" in page.stderr
+    rest = CliRunner().invoke(app, ["list", "--after", "user 097"])
+    assert "user 098" in rest.stdout
+    assert "user 119" in rest.stdout
+    assert rest.stderr == ""
+    assert len(json.loads(run("list", "--json"))) == 122
+    assert [p["user"] for p in json.loads(run("list", "--json", "--limit", "2"))] == ["ada", "bob"]
+    assert [p["user"] for p in json.loads(run("list", "--json", "--search", "BO"))] == ["bob"]
+    assert "There is nobody" in run("list", "--search", "zoe")
+
+
 def test_an_empty_store_says_what_to_do(tmp_path: Path) -> None:
     place = tmp_path / "empty.sqlite"
     assert "hyperalign fit" in run("list", "--store", place)

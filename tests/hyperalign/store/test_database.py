@@ -24,7 +24,7 @@ def test_a_folder_is_no_database(tmp_path: Path) -> None:
     assert "could not be opened" in refused(tmp_path).message
 
 
-@pytest.mark.parametrize(("version", "remedy"), [("2", "Upgrade"), ("0", "import"), ("x", "import")])
+@pytest.mark.parametrize(("version", "remedy"), [("3", "Upgrade"), ("1", "import"), ("x", "import")])
 def test_tables_of_another_version_are_left_alone(place: str, version: str, remedy: str) -> None:
     with Store(place) as store:
         store.save(profile())
