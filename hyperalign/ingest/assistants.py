@@ -24,6 +24,7 @@ __all__ = ["FORMATS", "ChatGPT", "Claude", "Messages", "ShareGPT"]
 _HUMAN = frozenset(("user", "human"))
 _LISTS = ("messages", "conversations", "conversation", "items")
 _USERS = ("user", "user_id", "author")
+_TIMES = ("time", "timestamp", "created_at", "create_time", "created")
 # A row with one of these is a choice or a rating, in which nobody need have written the dialog.
 _CHOICES = frozenset(("chosen", "rejected", "rating", "score", "winner"))
 _BRANCHES = "turns of other branches"
@@ -49,7 +50,8 @@ class ChatGPT:
             nodes = mapped(mapped(conversation).get("mapping"))
             branch = find_branch(nodes, "parent", mapped(conversation).get("current_node"), "create_time")
             on_branch = set(branch)
-            yield from give_turns(filter(None, (_chatgpt_turn(nodes[id], owner) for id in branch)), line)
+            begun = mapped(conversation).get("create_time")
+            yield from give_turns(filter(None, (_chatgpt_turn(nodes[id], owner) for id in branch)), line, begun)
             for id, node in nodes.items():
                 turn = None if id in on_branch else _chatgpt_turn(node, owner)
                 if turn and turn.author and not turn.passed_over:
@@ -102,7 +104,7 @@ class Claude:
             author = accounts.get(label(mapped(row.get("account")).get("uuid")))
             messages = list(map(mapped, listed(row.get("chat_messages"))))
             branch = _claude_branch(messages, row.get("current_leaf_message_uuid"))
-            yield from give_turns((_claude_turn(message, author) for message in branch), line)
+            yield from give_turns((_claude_turn(message, author) for message in branch), line, row.get("created_at"))
             on_branch = {id(message) for message in branch}
             for message in messages:
                 if id(message) not in on_branch and string(message.get("sender")) in _HUMAN:
@@ -166,7 +168,8 @@ class Messages:
             elif dialog := self._find_dialog(row, columns):
                 user = self._find_user(row, columns)
                 author = Author(user) if user else unnamed
-                yield from give_turns((self._read_turn(mapped(turn), author) for turn in dialog), line)
+                begun = next((mapped(row)[key] for key in _TIMES if mapped(row).get(key)), None)
+                yield from give_turns((self._read_turn(mapped(turn), author) for turn in dialog), line, begun)
             else:
                 yield PassedOver("rows without a dialog", line)
 

@@ -36,6 +36,7 @@ _MAX_USERS_BYTES = 50_000_000
 _TELEGRAM_FOREIGN = frozenset(("blockquote", "pre"))
 # Slack's kinds of messages that a person wrote; the others tell of joins, topics, and what bots said.
 _SLACK_WRITTEN = frozenset(("", "file_share", "thread_broadcast", "me_message", "file_comment"))
+_SLACKBOT = "USLACKBOT"
 _SLACK_MENTION = re.compile(r"<@([A-Z0-9]+)(?:\|([^>]*))?>")
 _SLACK_CHANNEL = re.compile(r"<#[A-Z0-9]+(?:\|([^>]*))?>")
 _SLACK_GROUP = re.compile(r"<!(?:subteam\^[A-Z0-9]+\|)?@?([^>|^]+)(?:\^[^>]*)?(?:\|[^>]*)?>")
@@ -212,7 +213,7 @@ def _read_slack(rows: list[tuple[int, dict[str, Any]]], authors: dict[str, Autho
     for line, row in rows:
         key, ts = label(row.get("user")), label(row.get("ts"))
         subtype = string(row.get("subtype"))
-        if subtype == "bot_message" or row.get("bot_id"):
+        if subtype == "bot_message" or row.get("bot_id") or key == _SLACKBOT:
             yield Message(None, "", "bot messages", line=line)
             continue
         if subtype not in _SLACK_WRITTEN or row.get("type", "message") != "message":

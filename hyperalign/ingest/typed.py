@@ -11,7 +11,20 @@ from typing import Any
 
 from .interface import Author, Entry, PassedOver, Utterance
 from .source import Source
-from .turns import LINKS, MIN_WORDS, SHORT, bound_prompt, count_words, is_link, label, listed, mapped, own_words, string
+from .turns import (
+    LINKS,
+    MIN_WORDS,
+    SHORT,
+    bound_prompt,
+    count_words,
+    is_link,
+    label,
+    listed,
+    mapped,
+    own_words,
+    read_time,
+    string,
+)
 
 __all__ = [
     "OWNER",
@@ -61,14 +74,15 @@ class Turn:
     id: str = ""
 
 
-def give_turns(turns: Iterable[Turn], line: int | None = None) -> Iterator[Entry]:
+def give_turns(turns: Iterable[Turn], line: int | None = None, time: Any = None) -> Iterator[Entry]:
     """The person's turns as texts, each with the end of the answer that it follows as its prompt.
 
     Args:
         turns: of one conversation, in order.
         line: of the conversation in the file.
+        time: of the conversation, as the file has it, for turns without one.
     """
-    answer = ""
+    answer, begun = "", read_time(time)
     for turn in turns:
         if turn.author is None:
             answer = without_reasoning(turn.text) or answer
@@ -82,7 +96,7 @@ def give_turns(turns: Iterable[Turn], line: int | None = None) -> Iterator[Entry
         if is_link(text):
             yield PassedOver(LINKS, line)
         elif count_words(text) >= MIN_WORDS:
-            yield Utterance(turn.author, text, bound_prompt(answer), turn.time, turn.id, line)
+            yield Utterance(turn.author, text, bound_prompt(answer), turn.time or begun, turn.id, line)
         elif not is_pasted:
             yield PassedOver(SHORT, line)
         answer = ""

@@ -18,8 +18,10 @@ from .turns import LINKS, Message, date_order, gather, is_link, label, make_time
 __all__ = ["FORMATS", "WhatsApp"]
 
 _MARK = "\u200e"
-_DATE = r"(?P<a>\d{1,4})[./\-年년] ?(?P<b>\d{1,2})[./\-月월] ?(?P<c>\d{1,4})[.日일]?"
-_TIME = r"(?P<hour>\d{1,2})[:.h](?P<minute>\d{2})(?:[:.](?P<second>\d{2}))?"
+# Arabic and Hebrew exports have marks of direction between the numbers.
+_SIGN = r"[\u200e\u200f]*[./\-{}][\u200e\u200f]* ?"
+_DATE = rf"(?P<a>\d{{1,4}}){_SIGN.format('年년')}(?P<b>\d{{1,2}}){_SIGN.format('月월')}(?P<c>\d{{1,4}})[.日일]?"
+_TIME = r"(?P<hour>\d{1,2})(?:[:.]|\s?h\s?)(?P<minute>\d{2})(?:[:.](?P<second>\d{2}))?"
 _WHEN = rf"{_DATE}(?P<before>[^\d\[\]]{{1,14}}?){_TIME}(?P<after>[^\d\[\]:–-]{{0,8}}?)"
 _HEADERS = tuple(
     re.compile(pattern)

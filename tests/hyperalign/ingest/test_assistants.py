@@ -165,6 +165,15 @@ def test_messages_of_several_users() -> None:
     assert not any(person.is_owner for person in authors(entries).values())
 
 
+def test_turns_without_a_time_have_that_of_the_conversation() -> None:
+    (entry, _) = (
+        each
+        for each in read(Messages(), [{"messages": DIALOG, "created_at": 1704056400}])
+        if isinstance(each, Utterance)
+    )
+    assert str(entry.time) == "2023-12-31 21:00:00+00:00"
+
+
 def test_messages_in_named_columns() -> None:
     rows = [{"who": {"id": "ada"}, "data": {"turns": DIALOG}}, {"who": {"id": "ada"}, "data": None}]
     entries = read(Messages(), rows, {"user": "who.id", "messages": "data.turns"})

@@ -111,6 +111,7 @@ DAY: list[dict[str, Any]] = [
     {"type": "message", "user": "U1", "text": "thank you for that", "ts": "1704056404.000100"}
     | {"thread_ts": "1704056400.000100"},
     {"type": "message", "user": "U1", "text": "", "files": [{}], "ts": "1704056405.000100", "subtype": "file_share"},
+    {"type": "message", "user": "USLACKBOT", "text": "do not forget the boat", "ts": "1704056405.500100"},
     {"type": "message", "user": "U1", "text": "<https://x.example/a>", "ts": "1704056406.000100"},
     {"type": "message", "user": "U2", "ts": "1704057000.000100"}
     | {"text": "my own first line\n&gt;&gt;&gt; all of this\nis of somebody else"},
@@ -125,7 +126,7 @@ def test_slack_gives_each_their_own_words() -> None:
         ("U2", "I have seen it already"),
         ("U2", "my own first line"),
     ]
-    assert passed_over(entries) == {"system messages": 1, "bot messages": 1, "media": 1, "links alone": 1}
+    assert passed_over(entries) == {"system messages": 1, "bot messages": 2, "media": 1, "links alone": 1}
 
 
 def test_slack_thread_answers_its_first_message() -> None:

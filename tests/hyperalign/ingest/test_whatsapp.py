@@ -111,6 +111,8 @@ def test_stranger_goes_by_the_name_where_no_other_has_it() -> None:
         ("2023/12/31 下午9:05 - Ana: we are here", datetime(2023, 12, 31, 21, 5)),
         ("2023. 12. 31. 오후 9:05 - Ana: we are here", datetime(2023, 12, 31, 21, 5)),
         ("٣١/١٢/٢٠٢٣، ٩:٠٥ م - Ana: we are here", datetime(2023, 12, 31, 21, 5)),
+        ("31\u200f/12\u200f/2023, 21:05 - Ana: we are here", datetime(2023, 12, 31, 21, 5)),
+        ("2023-12-31 21 h 05 - Ana: we are here", datetime(2023, 12, 31, 21, 5)),
         ("[31/12/2023, 21:05:09] Ana: we are here", datetime(2023, 12, 31, 21, 5, 9)),
         ("[31/12/2023 21:05:09] Ana: we are here", datetime(2023, 12, 31, 21, 5, 9)),
         (f"[12/31/23, 9:05:09{NARROW}PM] Ana: we are here", datetime(2023, 12, 31, 21, 5, 9)),
