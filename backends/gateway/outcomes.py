@@ -18,8 +18,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
-from hyperalign.store.database import WRITES, VersionRow, open_engine, parse_place, translate_errors
+from hyperalign.store.database import WRITES, open_engine, parse_place, translate_errors
 from hyperalign.store.interface import describe_place
+from hyperalign.store.tables import VersionRow
 
 from .tables import Base, ExchangeRow, FeedbackIdRow, FeedbackRow, SettingRow, SwitchRow, Taught
 

@@ -115,13 +115,12 @@ def start(
         **({"user_headers": headers} if headers else {}),
     )
     # An unusable store or model is said before the proxy is loaded, which takes long.
-    with Store(store) as opened:
-        people = sum(person.versions > 0 for person in opened.users())
+    Store(store).close()
     lm = models.connect()
     config = proxy_config(models.model, lm.target)
 
     def ready(address: str) -> None:
-        echo(f"{models.model} answers {people} user(s) as they would want, at {address}; Ctrl-C ends it.")
+        echo(f"{models.model} answers each user as they would want, at {address}; Ctrl-C ends it.")
         if holdout:
             echo(f"{holdout:.0%} of conversations are answered without the profile: hyperalign gateway report")
         if is_new:
