@@ -106,8 +106,29 @@ def _add(part: Message[str, str], kind: str, body: Body) -> None:
         body.passed += ["signatures"] * signatures
     elif str(part.get_param("format", "")).lower() == "flowed":
         text = join_flowed(text, is_space_deleted=str(part.get_param("delsp", "")).lower() == "yes")
-    text = _CONTROL.sub("", text)
+    text = _take_armor_off(_CONTROL.sub("", text), body)
     body.text = f"{body.text.rstrip()}\n\n{text}" if body.text.strip() else text
+
+
+def _take_armor_off(text: str, body: Body) -> str:
+    """A text signed with OpenPGP (RFC 9580, 6 and 7) without its armor, and without passages that are encrypted."""
+    if "-----BEGIN PGP " not in text:
+        return text
+    lines: list[str] = []
+    # What is being left out ends with this; a head of armor ends with a blank line.
+    until, is_signed = "", False
+    for line in text.split("\n"):
+        if until:
+            if line.startswith(until) if until.strip() else not line.strip():
+                until = ""
+        elif line.startswith("-----BEGIN PGP SIGNED MESSAGE"):
+            until, is_signed = "\n", True
+        elif line.startswith("-----BEGIN PGP "):
+            until, is_signed = "-----END PGP ", False
+            body.passed.append("encrypted passages" if line.startswith("-----BEGIN PGP MESSAGE") else "signatures")
+        else:
+            lines.append(line.removeprefix("- ") if is_signed else line)
+    return "\n".join(lines)
 
 
 def decode_text(data: bytes, charset: str | None) -> str:

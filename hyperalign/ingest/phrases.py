@@ -32,7 +32,7 @@ __all__ = [
 
 _VERBS = (
     r"wrote|writes|schrieb|schrieben|schreibt|a écrit|écrit|escribió|escribio|escribe|escreveu|escreve"
-    r"|ha scritto|scrive|schreef|schrijft|skrev|skriver|napsala?|napisała?|napisał\(a\)|napsal\(a\)|pisze"
+    r"|ha scritto|scrive|schreef|schrijft|geschreven|skrev|skriver|napsala?|napisała?|napisał\(a\)|napsal\(a\)|pisze"
     r"|написала?|написал\(а\)|пишет|kirjoitti|írta|yazdı|έγραψε|a scris|đã viết|menulis"
 )
 _VERB = re.compile(
@@ -40,14 +40,15 @@ _VERB = re.compile(
     re.IGNORECASE,
 )
 STARTER = re.compile(
-    r"\W{0,3}(?:(?:On|Am|Le|El|Il|Op|Em|No dia|Den|Dne|Dnia|Pe|Pada|Vào|Zitat von|Quoting|Citando|In article|At)\b"
+    r"\W{0,3}(?:(?:On|Am|Le|El|Il|Op|Em|No dia|Den|På|Dne|Dnia|W dniu|Pe|Pada|Vào|Zitat von|Quoting|Citando"
+    r"|In article|At)\b"
     r"|[在於于]|\d{1,4}[-./年 ]|\w{2,4}\.?,? \d|\w{3,}, )"
 )
 """How an attribution begins, as "On", a day of the week or a date."""
 TIME = re.compile(r"\d{1,2} ?[:.h時时点] ?\d{2}|\d{1,2} ?Uhr")
 DATE = re.compile(r"\d{4}[-./年]|\d{1,2}[./-]\d{1,2}[./-]\d{2}|\b\d{1,2}\b.*\b\d{4}\b|\b\d{4}\b.*\b\d{1,2}\b")
 ADDRESS = re.compile(r"[^\s<>@]+@[^\s<>@]+")
-ENDS_IN_ADDRESS = re.compile(r"<[^\s<>@]+@[^\s<>@]+>\s*[:：]$")
+ENDS_IN_ADDRESS = re.compile(r"<\s?[^\s<>@]+@[^\s<>@]+>\s*[:：]$")
 
 DASHED = re.compile(r"\s*[-_=*─—–]{2,}\s*([^\s\-_=*][^_=*]{1,60}?)\s*[-_=*─—–]{2,}\s*[:：]?\s*$")
 """A phrase between dashes; group 1 is the phrase."""
@@ -58,16 +59,16 @@ FORWARDED = re.compile(
 )
 ORIGINAL = re.compile(
     r"original|ursprünglich|ursprunglig|d'origine|d’origine|oorspronkelijk|oprindelig|opprinnelig|oryginaln|původní"
-    r"|исходн|原始|原邮件|元の|元メール|원본",
+    r"|исходн|原始|原邮件|元の|元メール|원본|alkuperäinen|eredeti|reply|antwort|réponse|respuesta|risposta|resposta",
     re.IGNORECASE,
 )
 MESSAGE = re.compile(
     r"messag|mail|nachricht|mensaje|messaggio|bericht|mensagem|邮件|郵件|メッセージ|メール|meddeland|meddelels|melding"
-    r"|wiadomo|zpráv|сообщени|письм|메시지|메일|appointment|termin",
+    r"|wiadomo|zpráv|сообщени|письм|메시지|메일|appointment|termin|besked|viesti|üzenet",
     re.IGNORECASE,
 )
 BEGIN_FORWARD = re.compile(
-    r"\W*(?:(?:Begin|Start) (?:of )?(?:the )?forwarded message"
+    r"\W*(?:(?:(?:Begin|Start) (?:of )?(?:the )?)?forwarded message"
     r"|(?:Anfang|Beginn) der weitergeleiteten (?:E-?Mail|Nachricht)"
     r"|Début du (?:message|courriel|mail) (?:transféré|réexpédié)|Inicio del mensaje reenviado"
     r"|Inizio (?:del )?messaggio inoltrato|Begin doorgestuurd bericht"
@@ -81,9 +82,9 @@ _NAMES = {
     "date": "Sent|Date|Gesendet|Datum|Envoyé|Envoyé le|Enviado|Enviado el|Enviado em|Enviada|Enviada em|Fecha|Data"
     "|Inviato|Verzonden|Skickat|Sendt|Wysłano|Odesláno|Отправлено|Дата|发送时间|发送日期|日期|時間|寄件日期|日付|日時"
     "|送信日時|보낸 ?날짜|날짜",
-    "to": "To|An|À|A|Para|Aan|Till|Til|Do|Komu|Кому|收件人|收件者|宛先|받는 ?사람|Reply-To",
-    "subject": "Subject|Betreff|Betr\\.|Objet|Asunto|Oggetto|Onderwerp|Assunto|Ämne|Emne|Temat|Předmět|Тема|主题|主旨"
-    "|主題|件名|제목",
+    "to": "To|Pour|An|À|A|Para|Aan|Till|Til|Do|Komu|Кому|收件人|收件者|宛先|받는 ?사람|Reply-To",
+    "subject": "Subject|Betreff|Betr\\.|Objet|Sujet|Asunto|Oggetto|Onderwerp|Assunto|Ämne|Emne|Temat|Předmět|Тема|主题"
+    "|主旨|主題|件名|제목",
     "cc": "Cc|CC|Kopie|Kopia|抄送|副本|참조",
 }
 FIELD = re.compile(

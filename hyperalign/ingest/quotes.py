@@ -11,27 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import groupby
-from typing import NamedTuple
 
-from .phrases import (
-    ADDRESS,
-    ANY_FIELD,
-    BEGIN_FORWARD,
-    DASHED,
-    DATE,
-    DISCLAIMER,
-    ENDS_IN_ADDRESS,
-    FIELD,
-    FOOTER_SAYS,
-    FORWARDED,
-    MESSAGE,
-    ORIGINAL,
-    STARTER,
-    TIME,
-    begins_notice,
-    is_sent_from,
-    says_wrote,
-)
+from .attributions import Head, find_head, is_marked, next_line
+from .phrases import DISCLAIMER, FOOTER_SAYS, begins_notice, is_sent_from
 
 __all__ = ["OwnWords", "split_own_words"]
 
@@ -46,7 +28,6 @@ class _Part(Enum):
     FORWARD = "forwarded messages"
     SIGNATURE = "signatures"
     DISCLAIMER = "disclaimers"
-    CIPHER = "encrypted passages"
 
 
 _QUOTED = {_Part.QUOTE, _Part.HEAD, _Part.REST}
@@ -69,20 +50,15 @@ class OwnWords:
     is_reply: bool = False
 
 
-# Not '>:(' and '>_<', which are faces.
-_MARKED = re.compile(r"[ \t]{0,3}(?:[>＞](?![:;.=_^-]{1,2}[<()\[|])|&gt;)")
-_INITIALS = re.compile(r" ?[A-Z][A-Za-z]{0,3}> ")
-_ONE_LEVEL = re.compile(r"[ \t]{0,3}(?:[A-Z][A-Za-z]{0,3}> |[>＞]|&gt;)[ \t]?")
+_ONE_LEVEL = re.compile(r"[ \t\u00a0\u200b\ufeff]{0,3}(?:[A-Z][A-Za-z]{0,3}> |[>＞]|&gt;)[ \t]?")
 _FENCE = re.compile(r"[ \t]{0,3}(?:```|~~~)")
 _SENTENCE_END = tuple(".!?…:;。！？)\"'”»")
 _RULE = re.compile(r"\s*[_\-*=─]{5,}\s*$")
-_LONGEST_HEAD = 300
-_LONGEST_PHRASE = 80
-_DASHES = tuple("-_=*─—–")
-
+_OPEN_LINK = re.compile(r"<(?:https?|mailto):[^<>\s]*$")
+_BROKEN_LINK = re.compile(r"(?:https?://|www\.)\S*$")
+_LINK_ALONE = re.compile(r"\s*[(<\[]?https?://\S+?[)>\]]?\s*>?\s*$")
 _DELIMITER = re.compile(r"--\s*$")
 _FOOTER = re.compile(r"_{20,}\s*$")
-_MOST_FIELDS = 14
 _LONGEST_SIGNATURE = 15
 
 
@@ -100,7 +76,6 @@ def split_own_words(text: str, *, is_mail: bool, is_markdown: bool = False) -> O
 def _split(text: str, is_mail: bool, is_markdown: bool, *, is_quoted_asked: bool) -> OwnWords:
     lines = text.split("\n")
     parts = [_Part.OWN] * len(lines)
-    _label_armor(lines, parts)
     _label_quotes(lines, parts, is_mail, is_markdown)
     is_reply = any(part in (_Part.HEAD, _Part.REST, _Part.FORWARD) for part in parts)
     if is_mail or is_reply:
@@ -141,30 +116,6 @@ def _list_passages(lines: Sequence[str], parts: Sequence[_Part]) -> Iterator[tup
         before = now
 
 
-def _label_armor(lines: list[str], parts: list[_Part]) -> None:
-    """Take the armor of OpenPGP (RFC 9580, 6 and 7) off; what it signs stays, without its escaping dashes."""
-    at, is_signed = 0, False
-    while at < len(lines):
-        line = lines[at].strip()
-        if line == "-----BEGIN PGP SIGNED MESSAGE-----":
-            end = next((i for i in range(at, min(at + 10, len(lines))) if not lines[i].strip()), at + 1)
-            parts[at:end] = [_Part.SIGNATURE] * (end - at)
-            at, is_signed = end, True
-        elif line.startswith("-----BEGIN PGP "):
-            kind = _Part.CIPHER if line == "-----BEGIN PGP MESSAGE-----" else _Part.SIGNATURE
-            end = next((i + 1 for i in range(at, len(lines)) if lines[i].startswith("-----END PGP")), len(lines))
-            parts[at:end] = [kind] * (end - at)
-            at, is_signed = end, False
-        else:
-            if is_signed and line.startswith("- "):
-                lines[at] = lines[at][2:]
-            at += 1
-
-
-def _is_marked(line: str, is_mail: bool) -> bool:
-    return bool(_MARKED.match(line) or (is_mail and _INITIALS.match(line)))
-
-
 def _label_quotes(lines: Sequence[str], parts: list[_Part], is_mail: bool, is_markdown: bool) -> None:
     at, is_code = 0, False
     while at < len(lines):
@@ -175,19 +126,19 @@ def _label_quotes(lines: Sequence[str], parts: list[_Part], is_mail: bool, is_ma
             is_code = not is_code
         if is_code:
             at += 1
-        elif _is_marked(lines[at], is_mail):
+        elif is_marked(lines[at], is_mail) and not (at and _OPEN_LINK.search(lines[at - 1])):
             at = _label_marked(lines, parts, at, is_mail, is_markdown)
         else:
-            head = _find_head(lines, at, is_mail)
+            head = find_head(lines, at, is_mail)
             at = at + 1 if head is None else _label_head(lines, parts, at, head, is_mail)
 
 
 def _label_marked(lines: Sequence[str], parts: list[_Part], at: int, is_mail: bool, is_markdown: bool) -> int:
     parts[at] = _Part.QUOTE
     at += 1
-    while at < len(lines) and lines[at].strip() and not _is_marked(lines[at], is_mail):
-        follows = at + 1 < len(lines) and _is_marked(lines[at + 1], is_mail)
-        if not (is_markdown or _goes_on(lines[at - 1], lines[at], follows)) or _find_head(lines, at, is_mail):
+    while at < len(lines) and lines[at].strip() and not is_marked(lines[at], is_mail):
+        follows = at + 1 < len(lines) and is_marked(lines[at + 1], is_mail)
+        if not (is_markdown or _goes_on(lines[at - 1], lines[at], follows)) or find_head(lines, at, is_mail):
             break
         parts[at] = _Part.QUOTE
         at += 1
@@ -196,30 +147,27 @@ def _label_marked(lines: Sequence[str], parts: list[_Part], at: int, is_mail: bo
 
 def _goes_on(before: str, line: str, is_quote_next: bool) -> bool:
     """Whether an unmarked line is the end of the quoted one before it, which a mail program broke."""
+    if is_quote_next and _LINK_ALONE.match(line):
+        return True
+    before = before.rstrip()
     if not _ONE_LEVEL.sub("", before).strip():
         return False
     first = line.split(maxsplit=1)[0]
-    width = _width(before.rstrip()) + 1 + min(_width(first), 2 if ord(first[0]) > 0x2E7F else 40)
-    is_ended = before.rstrip().endswith(_SENTENCE_END)
-    if is_ended:
+    width = _width(before) + 1 + min(_width(first), 2 if ord(first[0]) > 0x2E7F else 40)
+    if before.endswith(_SENTENCE_END):
         return is_quote_next and 72 < width < 100 and len(line) < 30
-    return width > 66 or (first[0].islower() and width > 40)
+    is_link = is_quote_next and bool(_BROKEN_LINK.search(before)) and " " not in line.strip()
+    return is_link or width > 66 or (first[0].islower() and width > 40)
 
 
 def _width(text: str) -> int:
     return sum(2 if ord(letter) > 0x2E7F else 1 for letter in text)
 
 
-class _Head(NamedTuple):
-    end: int
-    is_forward: bool = False
-    is_certain: bool = True
-
-
-def _label_head(lines: Sequence[str], parts: list[_Part], at: int, head: _Head, is_mail: bool) -> int:
+def _label_head(lines: Sequence[str], parts: list[_Part], at: int, head: Head, is_mail: bool) -> int:
     """Label an attribution or separator, and what it stands over; returns where to go on."""
-    after = _next_line(lines, head.end)
-    is_over_quote = after is not None and _is_marked(lines[after], is_mail)
+    after = next_line(lines, head.end)
+    is_over_quote = after is not None and is_marked(lines[after], is_mail)
     if not (head.is_forward or head.is_certain or is_over_quote):
         return at + 1
     rule = next((i for i in range(at - 1, max(at - 3, -1), -1) if lines[i].strip()), None)
@@ -233,103 +181,6 @@ def _label_head(lines: Sequence[str], parts: list[_Part], at: int, head: _Head, 
         return head.end
     parts[head.end :] = [_Part.REST] * (len(lines) - head.end)
     return len(lines)
-
-
-def _next_line(lines: Sequence[str], at: int) -> int | None:
-    return next((i for i in range(at, len(lines)) if lines[i].strip()), None)
-
-
-def _find_head(lines: Sequence[str], at: int, is_mail: bool) -> _Head | None:
-    line = lines[at]
-    if not line.strip() or len(line) > _LONGEST_HEAD:
-        return None
-    # Told by a character first: most lines are prose, and these patterns are long.
-    has_colon = ":" in line or "：" in line
-    if len(line) <= _LONGEST_PHRASE and BEGIN_FORWARD.match(line):
-        return _Head(at + 1, is_forward=True)
-    end = _end_of_fields(lines, at, is_mail) if has_colon else None
-    # A text that begins with such lines is a memo of its writer's.
-    if end and (is_mail or at >= _MOST_FIELDS or not all(not each.strip() or FIELD.match(each) for each in lines[:at])):
-        return _Head(end)
-    return _find_separator(lines, at, is_mail) or _find_attribution(lines, at, is_mail)
-
-
-def _find_separator(lines: Sequence[str], at: int, is_mail: bool) -> _Head | None:
-    """A line such as ``-----Original Message-----``, with the fields after it."""
-    dashed = DASHED.match(lines[at]) if lines[at].lstrip().startswith(_DASHES) else None
-    if dashed is None:
-        return None
-    after = _next_line(lines, at + 1)
-    end = after and _end_of_fields(lines, after, True)
-    if FORWARDED.search(dashed[1]) and (MESSAGE.search(dashed[1]) or end):
-        return _Head(at + 1, is_forward=True)
-    if ORIGINAL.search(dashed[1]) and MESSAGE.search(dashed[1]):
-        return _Head(end or at + 1)
-    # In a language that is not known here: a phrase between dashes over two fields.
-    if is_mail and after and after + 1 < len(lines) and all(ANY_FIELD.match(lines[i]) for i in (after, after + 1)):
-        return _Head(end or after + 2)
-    return None
-
-
-def _end_of_fields(lines: Sequence[str], at: int, is_mail: bool) -> int | None:
-    """Where a block of fields (From, Sent, To, Subject) ends that begins here; None if none does."""
-    kinds: set[str] = set()
-    end, others, is_addressed = at, 0, False
-    for i in range(at, min(at + _MOST_FIELDS, len(lines))):
-        found = FIELD.match(lines[i])
-        if found:
-            kinds.add(found.lastgroup or "")
-            is_addressed |= found.lastgroup == "from" and "@" in lines[i]
-            end, others = i + 1, 0
-        elif i == at:
-            return None
-        elif lines[i].strip() or others:
-            others += 1  # the second line of a long field, or the end
-        if others > 1:
-            break
-    needed = 2 if is_addressed and is_mail else 3
-    return end if "from" in kinds and len(kinds) >= needed else None
-
-
-def _find_attribution(lines: Sequence[str], at: int, is_mail: bool) -> _Head | None:
-    """A line such as ``On Monday, Tom wrote:``, which mail programs break into up to three."""
-    joined, end = "", min(at + 3, len(lines))
-    if not any(line.rstrip("*_ \t").endswith((":", "：")) for line in lines[at:end]):
-        return None
-    for last in range(at, end):
-        line = lines[last].strip()
-        if not line or _is_marked(lines[last], is_mail):
-            return None
-        if last > at and (not _may_be_broken(lines[at]) or (STARTER.match(line) and _how_sure(line, False, is_mail))):
-            return None
-        joined = f"{joined} {line}".strip().rstrip("*_ ")
-        if len(joined) > _LONGEST_HEAD:
-            return None
-        if joined.endswith((":", "：")):
-            after = _next_line(lines, last + 1)
-            sure = _how_sure(joined, after is not None and _is_marked(lines[after], is_mail), is_mail)
-            if sure:
-                return _Head(last + 1, is_certain=sure > 1)
-    return None
-
-
-def _may_be_broken(line: str) -> bool:
-    starts = (STARTER.match(line) and any(letter.isdigit() for letter in line)) or ADDRESS.search(line)
-    ended = line.rstrip().endswith((".", "!", "?", "。")) and not re.search(r"\b[ap]\.m\.$", line.rstrip())
-    return bool((starts or says_wrote(line)) and not ended)
-
-
-def _how_sure(line: str, is_over_quote: bool, is_mail: bool) -> int:
-    """Whether a line says who wrote what follows: 0 no, 1 if quoted lines follow, 2 in any case."""
-    if not line.endswith((":", "：")):
-        return 0
-    says = says_wrote(line)
-    time, date, address = (bool(pattern.search(line)) for pattern in (TIME, DATE, ADDRESS))
-    if ENDS_IN_ADDRESS.search(line) and time:
-        return 2
-    if says and (address or ((time or date) if is_mail else (time and date))):
-        return 2
-    return 1 if is_over_quote and (says or address or (time and date)) else 0
 
 
 def _label_signatures(lines: Sequence[str], parts: list[_Part]) -> None:
