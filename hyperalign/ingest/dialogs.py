@@ -108,7 +108,9 @@ def split_choice(prompt: Any, chosen: Any, rejected: Any) -> dict[str, Any]:
     sides = as_turns(chosen), as_turns(rejected)
     if sides[0] is None or sides[1] is None:
         shown = render(begins) if begins else to_text(prompt)
-        return _without_none(prompt=shown, chosen=to_text(chosen), rejected=to_text(rejected))
+        # Of a dialog's answers the space after "Assistant:" is no part.
+        texts = [text.strip() if begins and text else text for text in map(to_text, (chosen, rejected))]
+        return _without_none(prompt=shown, chosen=texts[0], rejected=texts[1])
     first, second = ([turn for turn in side if turn.role != "system"] for side in sides)
     same = 0
     while same < min(len(first), len(second)) and first[same] == second[same]:

@@ -36,7 +36,7 @@ class Reddit:
         """By columns that only Reddit has, beside a body or a post's text."""
         for row in first_rows(source):
             if isinstance(row, Mapping) and {"body", "selftext"} & row.keys():
-                return 3 if _REDDIT_MARKS & row.keys() else 2
+                return 3 if _REDDIT_MARKS & row.keys() else 2 * ("created_utc" in row or "selftext" in row)
         return 0
 
     def read(self, source: Source, columns: Columns) -> Iterator[Entry]:

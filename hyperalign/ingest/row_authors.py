@@ -165,6 +165,10 @@ class RowAuthors:
             return self._author(shown, frozenset(others - {"", shown}))
         return None
 
+    def has_column(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row has a column for the person."""
+        return bool(self._find_columns(row)["writers"])
+
     def _find_columns(self, row: Mapping[str, Any]) -> dict[str, list[str]]:
         names = tuple(row)
         found = self._columns.get(names)

@@ -42,7 +42,7 @@ _RECORD = (
 _ALIASES = {
     "text": (
         *("text", "body", "content", "message", "selftext", "full_text", "comment", "post", "tweet", "review_text"),
-        *("reviewtext", "message_text", "comment_text", "post_text"),
+        *("reviewtext", "message_text", "comment_text", "post_text", "utterance", "review", "msg", "caption", "note"),
     ),
     "prompt": ("prompt", "question", "instruction", "query", "parent_text", "parent_body"),
     "chosen": ("chosen", "response_chosen", "chosen_response", "preferred"),
@@ -56,6 +56,7 @@ _ALIASES = {
 _SOLD = {"asin", "parent_asin", "product_id", "verified_purchase", "business_id"}
 # Where lists of rows stand in objects that services and tools write.
 _WRAPPERS = ("rows", "data", "records", "items", "results", "examples", "entries", "posts", "comments", "children")
+_LISTS = ("texts", "samples", "records", "posts", "comments", "letters", "documents", "reviews", "tweets", "writings")
 _DEEPEST = 4
 
 
@@ -69,10 +70,8 @@ def place(source: Source, number: int | None) -> dict[str, Any]:
 def unwrap(value: Any, depth: int = 0) -> Any:
     """The rows in a JSON value: a list, an object that holds one, columns as lists, or rows by their index."""
     if isinstance(value, list):
-        inner = [each["data"] if _is_wrapped(each, "data") else each.get("row") for each in value if _is_row(each)]
-        return (
-            inner if inner and len(inner) == len(value) and all(isinstance(each, Mapping) for each in inner) else value
-        )
+        inner = [_inner(each) for each in value]
+        return inner if inner and None not in inner else value
     if not isinstance(value, Mapping) or depth > _DEEPEST or find_fields(value):
         lists = [each for each in value.values() if isinstance(each, list)] if isinstance(value, Mapping) else []
         return _turn_columns(value) if lists and len(lists) == len(value) else value
@@ -80,17 +79,31 @@ def unwrap(value: Any, depth: int = 0) -> Any:
         inner = value.get(name)
         if isinstance(inner, list | Mapping) and inner:
             return unwrap(inner, depth + 1)
-    if len(value) > 0 and all(isinstance(each, Mapping) and find_fields(each) for each in value.values()):
+    if value and all(isinstance(each, Mapping) and find_fields(each) for each in value.values()):
         return list(value.values())
+    if depth == 0 and value and all(_are_somebodys(each) for each in value.values()):
+        return [{"user": name, "texts": each} for name, each in value.items()]
     return value
 
 
-def _is_wrapped(each: Any, name: str) -> bool:
-    return isinstance(each, Mapping) and isinstance(each.get(name), Mapping)
+def _are_somebodys(value: Any) -> bool:
+    """Whether a value is a list of texts or records, as objects have them by the name of the person."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(each, str) or (isinstance(each, Mapping) and bool(find_fields(each))) for each in value)
+    )
 
 
-def _is_row(each: Any) -> bool:
-    return (_is_wrapped(each, "data") and "kind" in each) or (_is_wrapped(each, "row") and "row_idx" in each)
+def _inner(each: Any) -> Mapping[str, Any] | None:
+    """The row in an item that wraps it: of a listing, of a page of rows, or under one name such as ``tweet``."""
+    if not isinstance(each, Mapping):
+        return None
+    for name, mark in (("data", "kind"), ("row", "row_idx")):
+        if mark in each and isinstance(each.get(name), Mapping):
+            return dict(each[name])
+    only = next(iter(each.values())) if len(each) == 1 else None
+    return dict(only) if isinstance(only, Mapping) and find_fields(only) else None
 
 
 def _turn_columns(value: Mapping[str, Any]) -> Any:
@@ -161,12 +174,18 @@ class RowReader:
             problem = PassedOver("rows without a text", number) if has_columns else self._unknown(row, number)
         elif is_among(data.get("text"), DELETED):
             problem = PassedOver("deleted texts", number)
+        elif str(data.get("text", "")).startswith("RT @"):
+            problem = PassedOver("reposts", number)
         else:
             data = {field: self._as_text(field, value) for field, value in data.items()}
             problem = None if _EDITED & set(data) else self._check_rating(row, layout, data, number)
         if problem is not None:
             return problem
         return Fields(author, data | self._id_and_time(row, layout), number)
+
+    def may_say_whose(self, row: Any) -> bool:
+        """Whether a row has a column for the person."""
+        return isinstance(row, Mapping) and self._authors.has_column(row)
 
     def check_columns(self, rows: Sequence[tuple[int, Any]]) -> RecordError | None:
         """An error if a column that was named is in no row."""
@@ -255,17 +274,30 @@ class RowReader:
 
 
 def _example(row: Mapping[str, Any]) -> str:
-    """An example of ``--columns`` for a row: the longest text as text, and something short as whose."""
+    """An example of ``--columns`` for a row: two answers to a prompt as a pair, else the longest text as text."""
     flat = {str(name): value for name, value in row.items()}
     for name, value in row.items():
         if isinstance(value, Mapping):
             flat |= {f"{name}.{inner}": each for inner, each in value.items()}
-    texts = sorted(
-        (name for name, value in flat.items() if isinstance(value, str)), key=lambda name: -len(str(flat[name]))
+    user = next((name for name in flat if names_people(name)), "")
+    prompt = next(iter(find_columns(tuple(flat), _ALIASES["prompt"])), "")
+    texts = [name for name, value in flat.items() if isinstance(value, str) and name not in (user, prompt)]
+    texts.sort(key=lambda name: -len(flat[name]))
+    named = {"user": user} if user else {}
+    likes = next(((one, other) for one in texts for other in texts if one != other and _are_sides(one, other)), None)
+    if likes is not None:
+        asked = prompt or next((name for name in texts if name not in likes), "")
+        named |= {**({"prompt": asked} if asked else {}), "chosen": min(likes), "rejected": max(likes)}
+    else:
+        named["text"] = texts[0] if texts else "COLUMN"
+    return f'--columns "{",".join(f"{field}={column}" for field, column in named.items())}"'
+
+
+def _are_sides(one: str, other: str) -> bool:
+    """Whether two columns hold the two sides of something, by names that differ in one last letter or digit."""
+    return (
+        len(one) == len(other) and one[:-1] == other[:-1] and one[-1].lower() in "ab01" and other[-1].lower() in "ab01"
     )
-    text = texts[0] if texts else "COLUMN"
-    user = next((name for name in flat if name != text and names_people(name)), "")
-    return f'--columns "{f"user={user}," if user else ""}text={text}"'
 
 
 class JsonRows:
@@ -290,13 +322,30 @@ class JsonRows:
         """Each row as a record, with its author."""
         value = unwrap(source.json) if source.json is not None else None
         is_inside = isinstance(value, list) and value is not source.json
-        rows = list(enumerate(value, start=1) if is_inside and isinstance(value, list) else source.rows())
+        given = enumerate(value, start=1) if is_inside and isinstance(value, list) else source.rows()
+        rows = [(number, each) for number, row in given for each in _spread(row)]
         reader = RowReader(source, columns, rates=any(_has_rating(row) for _, row in rows))
         if (problem := reader.check_columns(rows)) is not None:
             yield problem
             return
-        for number, row in rows:
-            yield row if isinstance(row, RecordError) else reader.read(number, row)
+        found = [row if isinstance(row, RecordError) else reader.read(number, row) for number, row in rows]
+        says_whose = any(isinstance(entry, Fields) and entry.author for entry in found)
+        for (number, row), entry in zip(rows, found, strict=True):
+            # Beside rows with a name, an empty cell for it says that nobody knows.
+            is_nobodys = says_whose and isinstance(entry, Fields) and entry.author is None and reader.may_say_whose(row)
+            yield PassedOver("rows that do not say whose they are", number) if is_nobodys else entry
+
+
+def _spread(row: Any) -> list[Any]:
+    """The rows in a row that holds a list of somebody's texts or records; else the row itself."""
+    if not isinstance(row, Mapping) or find_fields(row):
+        return [row]
+    for name in find_columns(tuple(row), _LISTS):
+        each = row[name]
+        if isinstance(each, list) and each and all(isinstance(one, str | Mapping) for one in each):
+            rest = {key: value for key, value in row.items() if key != name}
+            return [{**rest, **({"text": one} if isinstance(one, str) else one)} for one in each]
+    return [row]
 
 
 def _has_rating(row: Any) -> bool:

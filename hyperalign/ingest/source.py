@@ -27,6 +27,7 @@ _PAGES = (
     ({"tr", "az", "crh"}, ["cp1254"]),
     ({"lt", "lv", "et"}, ["cp1257"]),
 )
+_BLANK = re.compile(r"[\s,]+")
 # Control characters that no text has; tabs, line ends, page feeds and the escape of terminals are in texts.
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
@@ -114,6 +115,9 @@ class Source:
         if isinstance(self.json, dict):
             yield 1, self.json
             return
+        if (whole := self._objects()) is not None:
+            yield from whole
+            return
         # Not splitlines: JSON strings may hold U+2028 and the like unescaped.
         for number, line in enumerate(self.text.split("\n"), start=1):
             if not line.strip():
@@ -131,6 +135,27 @@ class Source:
                         "bad lines.",
                     ),
                 )
+
+    def _objects(self) -> list[tuple[int, Any]] | None:
+        """JSON objects one after the other that go over several lines, each with its first; None if that is not it."""
+        first = self.head.lstrip()
+        if not first.startswith("{") or first.split("\n", 1)[0].rstrip() != "{":
+            return None
+        decoder, text, at, line = json.JSONDecoder(), self.text, 0, 1
+        found: list[tuple[int, Any]] = []
+        try:
+            while at < len(text):
+                blank = _BLANK.match(text, at)
+                begin = blank.end() if blank else at
+                line += text.count("\n", at, begin)
+                if begin == len(text):
+                    break
+                value, at = decoder.raw_decode(text, begin)
+                found.append((line, value))
+                line += text.count("\n", begin, at)
+        except (ValueError, RecursionError):
+            return None
+        return found
 
 
 @dataclass(frozen=True)

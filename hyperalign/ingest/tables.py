@@ -27,6 +27,8 @@ _ARROW_SUFFIXES = {".parquet", ".arrow", ".feather"}
 _LONGEST_CELL = 2**31 - 1
 _LOOKED_AT = 8
 _LONGEST_NAME = 40
+_MOST_WORDS = 4
+_SEPARATOR = re.compile(r"sep=([,;\t|])\s*\n")
 
 
 def _read_rows(found: Rows, columns: Columns) -> Iterator[Entry]:
@@ -65,7 +67,12 @@ class Delimited:
         csv.field_size_limit(_LONGEST_CELL)
         delimiter = _find_delimiter(source.head) or self._delimiter or ","
         reader = csv.reader(io.StringIO(source.text, newline=""), delimiter=delimiter)
-        header = [name.strip() for name in next(reader, [])]
+        # Excel writes the delimiter above the header.
+        first = next(reader, [])
+        header = [name.strip() for name in (next(reader, []) if _SEPARATOR.match(source.head) else first)]
+        if not columns.names and (problem := _check_header(header, source)) is not None:
+            yield problem
+            return
         numbered: list[tuple[int, Any]] = []
         problems: list[RecordError] = []
         line = reader.line_num + 1
@@ -97,8 +104,23 @@ class Delimited:
             yield from _read_rows(Rows(source.name, b"", source.path, numbered=numbered), columns)
 
 
+def _check_header(header: list[str], source: Source) -> RecordError | None:
+    """An error if the first line is a row already."""
+    is_row = any(len(name) > _LONGEST_NAME or len(name.split()) > _MOST_WORDS for name in header)
+    if not is_row or find_fields(dict.fromkeys(header)):
+        return None
+    return RecordError(
+        "the first line is a row, and names no columns.",
+        path=source.name,
+        line=1,
+        remedy="Put a line with the names of the columns above it, as in: user,text",
+    )
+
+
 def _find_delimiter(head: str) -> str | None:
     """What stands between the cells of the first line, outside of quotes; None if nothing does."""
+    if (named := _SEPARATOR.match(head)) is not None:
+        return named[1]
     first = re.sub(r'"(?:[^"]|"")*"', "", head.lstrip("\n").split("\n", 1)[0])
     counts = Counter({each: first.count(each) for each in _DELIMITERS})
     delimiter, count = counts.most_common(1)[0]

@@ -80,7 +80,7 @@ def test_columns_of_other_names_are_asked_for_and_named(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no record") as refused:
         read_records([path], user="mira")
     assert "Columns there: annotator, ask, a, b." in refused.value.remedy
-    assert '--columns "user=annotator,text=ask"' in refused.value.remedy
+    assert '--columns "user=annotator,prompt=ask,chosen=a,rejected=b"' in refused.value.remedy
     named = {"user": "annotator", "prompt": "ask", "chosen": "a", "rejected": "b"}
     (pair,) = read_records([path], me="mira", columns=named).records
     assert isinstance(pair, Pair)
