@@ -22,6 +22,7 @@ from hyperalign.text import excerpt
 
 from .body import decode_text, read_body
 from .interface import Author, Columns, Entry, Format, PassedOver, Utterance
+from .phrases import FIELD
 from .quotes import OwnWords, split_own_words
 from .source import Source
 from .turns import MIN_WORDS, SHORT, count_words, label
@@ -41,7 +42,7 @@ _SEPARATOR = re.compile(
 )
 _BLANK_BEFORE = (b"\n\n", b"\n\r\n")
 _ESCAPED = re.compile(rb">+From ")
-_HEADER_LINE = re.compile(r"([A-Za-z][\w-]*):|[ \t]|>From ")
+_HEADER_LINE = re.compile(r"([A-Za-z][\w-]*):|>From ")
 _OF_SERVERS = {"message-id", "mime-version", "received", "return-path", "delivered-to", "x-mozilla-status"}
 _OF_PEOPLE = {"to", "subject", "date", "cc"}
 
@@ -89,21 +90,45 @@ class Eml:
 
     def match(self, source: Source) -> int:
         """By its header."""
-        named = int(source.suffix in (".eml", ".emlx"))
-        head = _without_size(source.data[:_HEAD_BYTES], source).lstrip().decode("latin-1").replace("\r\n", "\n")
-        found = [_HEADER_LINE.match(line) for line in head.partition("\n\n")[0].split("\n")]
-        if not all(found):
-            return named
-        names = {each[1].lower() for each in found if each and each[1]}
-        if "from" in names and names & _OF_SERVERS:
-            return 3
-        sender = re.search(r"^From:.*@", head.partition("\n\n")[0], re.MULTILINE | re.IGNORECASE)
-        return 2 if sender and names & _OF_PEOPLE else named
+        sure = _match_header(source)
+        return sure if sure > 1 else max(sure, 2 * (_read_printed(source) is not None))
 
     def read(self, source: Source, columns: Columns) -> Iterator[Entry]:
         """The message."""
         del columns
-        return _Mailbox([(1, _without_size(source.data, source).lstrip())]).entries()
+        printed = _read_printed(source) if _match_header(source) < 2 else None
+        return _Mailbox([(1, printed or _without_size(source.data, source).lstrip())]).entries()
+
+
+def _match_header(source: Source) -> int:
+    named = int(source.suffix in (".eml", ".emlx"))
+    head = _without_size(source.data[:_HEAD_BYTES], source).lstrip().decode("latin-1").replace("\r\n", "\n")
+    head = re.sub(r"\n[ \t]+", " ", head.partition("\n\n")[0])
+    found = [_HEADER_LINE.match(line) for line in head.split("\n")]
+    if not all(found):
+        return named
+    names = {each[1].lower() for each in found if each and each[1]}
+    if "from" in names and names & _OF_SERVERS:
+        return 3
+    sender = re.search(r"^From:.*@", head, re.MULTILINE | re.IGNORECASE)
+    return 2 if sender and names & _OF_PEOPLE else named
+
+
+def _read_printed(source: Source) -> bytes | None:
+    """A mail that a program saved as text, with its fields in the user's language, as a message; None if it is none."""
+    lines = source.head.lstrip("\ufeff \n").split("\n")
+    if not FIELD.match(lines[0]):
+        return None
+    end = next((at for at, line in enumerate(lines) if not line.strip()), len(lines))
+    fields: dict[str, str] = {}
+    for line in lines[:end]:
+        if found := FIELD.match(line):
+            fields.setdefault(found.lastgroup or "", line[found.end() :].strip(" *"))
+    if not {"from", "date"} <= fields.keys() or not {"to", "subject"} & fields.keys():
+        return None
+    head = "".join(f"{name}: {value}\n" for name, value in fields.items())
+    body = source.text.lstrip("\ufeff \n").split("\n", end)[end:]
+    return f"{head}Content-Type: text/plain; charset=utf-8\n\n{''.join(body)}".encode()
 
 
 FORMATS: list[Format] = [Mbox(), Eml()]

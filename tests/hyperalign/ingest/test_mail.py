@@ -288,6 +288,24 @@ def test_a_time_is_that_of_the_header_or_of_the_last_server() -> None:
     assert utterance.time is None
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        "From:\tJürgen Kern\nSent:\tMonday, January 1, 2024 9:00 AM\nTo:\tTom\nSubject:\tRE: Forms",
+        "Von: Jürgen Kern\nGesendet: Montag, 1. Januar 2024 09:00\nAn: Tom\nBetreff: AW: Forms",
+        "De : Jürgen Kern\nEnvoyé : lundi 1 janvier 2024\nÀ : Tom; Ann;\n Somebody\nObjet : Forms",
+    ],
+)
+def test_a_mail_saved_as_text(head: str, encoding: str) -> None:
+    text = f"{head}\n\n{HERS}\n\nGrüße\nJürgen\n\nVon: Tom\nGesendet: Sonntag\nAn: Jürgen\nBetreff: Forms\n\n{HIS}"
+    source = Source("letter.txt", text.encode(encoding))
+    assert EML.match(source) == 2
+    assert said(EML.read(source, Columns())) == [("Jürgen Kern", f"{HERS}\n\nGrüße\nJürgen")]
+    essay = Source("essay.txt", text.replace(head, "From: nobody, to nowhere").encode(encoding))
+    assert EML.match(essay) == 0
+
+
 def test_thousands_of_mails() -> None:
     reply = f"{HERS}\n\nOn Mon, Jan 1, 2024 at 9:00 AM Tom wrote:\n" + f"> {HIS}\n" * 20
     data = mailbox(*(mail(reply, Message_ID=f"<{number}@x>") for number in range(1_000)))
