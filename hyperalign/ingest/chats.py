@@ -56,8 +56,8 @@ class Telegram:
         if "list" in mapped(data.get("chats")) or "list" in mapped(data.get("left_chats")):
             return 3
         messages = [mapped(message) for message in listed(data.get("messages"))[:_PEEK]]
-        theirs = [message for message in messages if "from_id" in message or "actor_id" in message]
-        if any(("date" in message or "date_unixtime" in message) and "text" in message for message in theirs):
+        theirs = [message for message in messages if message.keys() & {"from", "from_id", "actor_id"}]
+        if any(message.keys() & {"date", "date_unixtime"} and {"type", "text"} <= message.keys() for message in theirs):
             return 3
         return 2 if theirs or {"name", "type", "id", "messages"} <= data.keys() else 0
 

@@ -7,7 +7,7 @@ message before. What the app itself says is told by the mark of direction that i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -51,7 +51,8 @@ _DELETED = re.compile(
     r"du raderade detta meddelande|此消息已删除|你删除了(?:这|此)条消息|(?:這|此)(?:則)?訊息已刪除|"
     r"您已刪除(?:這則|此)訊息|"
     r"このメッセージは削除されました|(?:あなたは)?このメッセージを削除しました|이 메시지는 삭제되었습니다|"
-    r"تم حذف هذه الرسالة|(?:لقد )?حذفت هذه الرسالة|waiting for this message\b.*|auf diese nachricht warten\b.*)"
+    r"הודעה זו נמחקה|(?:את[הם]? )?מחקת הודעה זו|تم حذف هذه الرسالة|(?:لقد )?حذفت هذه الرسالة|"
+    r"waiting for this message\b.*|auf diese nachricht warten\b.*)"
     r"(?: by admin .*| (?:vom|von) admin .*)?[.。]?",
     re.IGNORECASE,
 )
@@ -102,7 +103,8 @@ _NOTICE = re.compile(
 _DEED = re.compile(
     r"(?:\b(?:created|changed|deleted|updated|turned on|turned off|pinned) (?:this|the|a|your|their|disappearing)\b|"
     r"\b(?:added|removed|invited) |\b(?:left|joined)\b(?: using| from| the (?:group|community))?|created group|"
-    r"security code|is a contact|hat .*\b(?:erstellt|geändert|hinzugefügt|entfernt|verlassen|gelöscht|angepinnt)\b|"
+    r"security code|is a contact|now an admin|"
+    r"has?t .*\b(?:erstellt|geändert|hinzugefügt|entfernt|verlassen|gelöscht|angepinnt)\b|"
     r"\b(?:creó|añadió|cambió|eliminó|criou|adicionou|mudou|removeu|a créé|a ajouté|a modifié|a changé|ha creato|"
     r"ha aggiunto|ha modificato|ha cambiato)\b)",
     re.IGNORECASE,
@@ -193,14 +195,25 @@ def _read_messages(lines: list[_Line]) -> Iterator[Message]:
     parts = [_split_speaker(line.rest.split("\n", 1)[0]) for line in lines]
     authors = _find_authors(part[0] for part in parts if part)
     order = date_order([(int(line.found["a"]), int(line.found["b"]), int(line.found["c"])) for line in lines])
+    group = _find_group(parts)
     for line, part in zip(lines, parts, strict=True):
-        if part is None:
+        if part is None or part[0] == group:
             yield Message(None, "", "system messages", line=line.number)
             continue
         name, first = part
         _, separator, more = line.rest.partition("\n")
         text, passed_over = _read_body(first + separator + more, label(name))
         yield Message(authors[name], text, passed_over, _read_when(line.found, order), line=line.number)
+
+
+def _find_group(parts: Sequence[tuple[str, str] | None]) -> str | None:
+    """The name of the group on iPhones, under which the app says what happens in it; None if there is none."""
+    first = next((part for part in parts if part), None)
+    if first is None or not _NOTICE.match(without_marks(first[1])):
+        return None
+    # In a chat of two the notice stands under the name of the other, who says more.
+    said = [without_marks(part[1]) for part in parts if part and part[0] == first[0]]
+    return first[0] if all(_NOTICE.match(body) or _DEED.search(body) for body in said) else None
 
 
 def _find_authors(names: Iterable[str]) -> dict[str, Author]:
@@ -259,7 +272,7 @@ def _find_notice(body: str, plain: str, name: str) -> str:
         return "deleted messages"
     if _POLL.match(body):
         return "polls"
-    first = plain.split("\n", 1)[0]
+    first = label(plain.split("\n", 1)[0])
     is_deed = first.startswith((f"{name} ", "You ", "Du ")) and body.startswith(_MARK)
     tells_of_name = name and first.startswith(f"{name} ") and _DEED.search(first[len(name) :])
     if is_deed or tells_of_name or _NOTICE.match(first):

@@ -91,6 +91,12 @@ def test_telegram_export_of_all_chats_knows_its_owner() -> None:
     assert owners == {"Mira"}
 
 
+def test_telegram_least_that_tools_write() -> None:
+    least = {"messages": [{"type": "message", "date_unixtime": "1544006350", "from": "Ada", "text": "the least of it"}]}
+    assert Telegram().match(source(least)) == 3
+    assert said(read(Telegram(), least)) == [("Ada", "the least of it")]
+
+
 def test_telegram_old_ids_and_broken_files() -> None:
     old = {**CHAT, "messages": [{**telegram(1, None, "Anna", "a text of hers"), "from_id": 123}]}
     assert Telegram().match(source(old)) == 3

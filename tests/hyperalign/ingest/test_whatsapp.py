@@ -233,6 +233,29 @@ def test_other_files_are_not_taken(text: str) -> None:
     assert FORM.match(source(text)) == 0
 
 
+def test_group_is_nobody_where_the_marks_are_lost() -> None:
+    lines = ["Boats 2024: Messages and calls are end-to-end encrypted.", "Ben: Ben created group “Boats 2024”"]
+    lines += [
+        "Boats 2024: Ben added you",
+        "Boats 2024: You're now an admin",
+        "~\u202fLea: ~\u202fLea joined from the community",
+    ]
+    lines += ["Ben: Ben changed this group's icon", "Ben: Lea left the oars with me"]
+    entries = read(FORM, "\n".join(f"[14.08.2024, 21:00:1{at}] {line}" for at, line in enumerate(lines)))
+    assert said(entries) == [("Ben", "Lea left the oars with me")]
+    assert passed_over(entries) == {"system messages": 6}
+
+
+def test_notice_under_the_name_of_the_other_hides_no_words() -> None:
+    lines = [
+        "Ben: Messages and calls are end-to-end encrypted.",
+        "Ben: where are the oars?",
+        "Ana: I left them with Ben",
+    ]
+    entries = read(FORM, "\n".join(f"[14.08.2024, 21:00:1{at}] {line}" for at, line in enumerate(lines)))
+    assert said(entries) == [("Ben", "where are the oars?"), ("Ana", "I left them with Ben")]
+
+
 def test_lines_before_the_first_message_are_nobodys() -> None:
     entries = read(FORM, "A note that somebody put on top\n01.02.24, 08:00 - Tom: who has the key?")
     assert said(entries) == [("Tom", "who has the key?")]
