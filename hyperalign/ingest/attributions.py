@@ -26,11 +26,13 @@ __all__ = ["Head", "find_head", "is_marked", "next_line"]
 
 # Not '>:(' and '>_<', which are faces.
 _MARKED = re.compile(r"[ \t\u00a0\u200b\ufeff]{0,3}(?:[>＞](?![:;.=_^-]{1,2}[<()\[|])|&gt;)")
+_LISTED = re.compile(r"\s*(?:(?:[-*+]|\d{1,3}[.)])\s+)?>(?![:;.=_^-]{1,2}[<()\[|])")
 _INITIALS = re.compile(r" ?[A-Z][A-Za-z]{0,3}> ")
 _LONGEST_HEAD = 300
 _LONGEST_PHRASE = 80
 _MOST_FIELDS = 14
 _DASHES = tuple("-_=*─—–")
+_MAIL_YEAR = re.compile(r"\b(?:199\d|20\d\d)\b")
 _BETWEEN_DASHES = re.compile(r"\s*-{2,}\s*(.*?)\s*-{2,}\s*$")
 
 
@@ -50,8 +52,8 @@ class Head:
 
 
 def is_marked(line: str, is_mail: bool) -> bool:
-    """Whether a line is marked as quoted, by ``>`` or, in mails, by initials before it."""
-    return bool(_MARKED.match(line) or (is_mail and _INITIALS.match(line)))
+    """Whether a line is marked as quoted: by ``>``, in mails also by initials, in other texts also inside a list."""
+    return bool(_MARKED.match(line) or (_INITIALS if is_mail else _LISTED).match(line))
 
 
 def next_line(lines: Sequence[str], at: int) -> int | None:
@@ -165,6 +167,11 @@ def _how_sure(line: str, is_over_quote: bool, is_mail: bool) -> int:
     says = says_wrote(line)
     if ENDS_IN_ADDRESS.search(line) and time:
         return 2
-    if says and (address or ((time or date) if is_mail else (time and date))):
+    if says and (address or ((time or date) if is_mail else (date and (time or _is_recent(line))))):
         return 2
     return 1 if is_over_quote and (says or address or (time and date)) else 0
+
+
+def _is_recent(line: str) -> bool:
+    """Whether a line begins as an attribution, of a year since there is mail; an essay may quote older letters."""
+    return bool(STARTER.match(line) and _MAIL_YEAR.search(line))

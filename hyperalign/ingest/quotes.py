@@ -7,6 +7,7 @@ somebody else's words for theirs does more harm than losing a line.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -50,8 +51,12 @@ class OwnWords:
     is_reply: bool = False
 
 
-_ONE_LEVEL = re.compile(r"[ \t\u00a0\u200b\ufeff]{0,3}(?:[A-Z][A-Za-z]{0,3}> |[>＞]|&gt;)[ \t]?")
+_ONE_LEVEL = re.compile(
+    r"(?:\s*(?:[-*+]|\d{1,3}[.)])\s+(?=>))?[ \t\u00a0\u200b\ufeff]{0,3}(?:[A-Z][A-Za-z]{0,3}> |[>＞]|&gt;)[ \t]?"
+)
 _FENCE = re.compile(r"[ \t]{0,3}(?:```|~~~)")
+_BLOCK = re.compile(r"\s*(?:<blockquote\b|\[quote\b|#\+begin_quote)", re.IGNORECASE)
+_BLOCK_END = re.compile(r"</blockquote>|\[/quote\]|#\+end_quote", re.IGNORECASE)
 _SENTENCE_END = tuple(".!?…:;。！？)\"'”»")
 _RULE = re.compile(r"\s*[_\-*=─]{5,}\s*$")
 _OPEN_LINK = re.compile(r"<(?:https?|mailto):[^<>\s]*$")
@@ -118,6 +123,7 @@ def _list_passages(lines: Sequence[str], parts: Sequence[_Part]) -> Iterator[tup
 
 def _label_quotes(lines: Sequence[str], parts: list[_Part], is_mail: bool, is_markdown: bool) -> None:
     at, is_code = 0, False
+    ends = [at for at, line in enumerate(lines) if "quote" in line.lower() and _BLOCK_END.search(line)]
     while at < len(lines):
         if parts[at] is not _Part.OWN:
             at += 1
@@ -126,6 +132,12 @@ def _label_quotes(lines: Sequence[str], parts: list[_Part], is_mail: bool, is_ma
             is_code = not is_code
         if is_code:
             at += 1
+        elif _BLOCK.match(lines[at]):
+            # Without an end, the line alone.
+            place = bisect_left(ends, at)
+            end = ends[place] + 1 if place < len(ends) else at + 1
+            parts[at:end] = [_Part.QUOTE] * (end - at)
+            at = end
         elif is_marked(lines[at], is_mail) and not (at and _OPEN_LINK.search(lines[at - 1])):
             at = _label_marked(lines, parts, at, is_mail, is_markdown)
         else:

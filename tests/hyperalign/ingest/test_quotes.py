@@ -276,6 +276,17 @@ def test_an_essay_has_its_own_rules() -> None:
     assert not split.is_reply
     lazy = "> The sea is flat,\nand so are we.\n\nI disagree."
     assert split_own_words(lazy, is_mail=False, is_markdown=True).text == "I disagree."
+    for block in (
+        "<blockquote>\nThe sea\n\nis flat.\n</blockquote>",
+        "[quote=Tom]The sea is flat.[/quote]",
+        "[QUOTE]\nThe sea\n[/QUOTE]",
+        "#+BEGIN_QUOTE\nThe sea\n#+END_QUOTE",
+        "- > The sea",
+        "1. > The sea",
+        "      > The sea",
+    ):
+        assert own(f"He said it best.\n\n{block}\n\nI disagree.", is_mail=False) == "He said it best.\n\nI disagree."
+    assert own(f"{HERS}\n\nOn Jan 1, 2024, Tom wrote:\n\n{HIS}", is_mail=False) == HERS
     # Only in mails and replies do two dashes begin a signature.
     assert own("A poem\n\n-- \nby me", is_mail=False) == "A poem\n\n--\nby me"
 
@@ -340,6 +351,7 @@ def test_a_link_that_a_program_broke_begins_no_quote() -> None:
         "On Mon, Jan 1, 2024 at 9:00 AM Tom\n<tom@example.org>\n" * 1_500,
         "sent from " + "my " * 30_000,
         "this message " * 10_000,
+        "<blockquote\n" * 2_000,
     ],
 )
 def test_time_grows_with_length_alone(text: str) -> None:
