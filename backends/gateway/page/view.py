@@ -105,7 +105,7 @@ class View:
         guessed: how well choices that it had not seen were guessed, in sentences.
         beliefs: the statements in use, the strongest first.
         stated: what the person said of themselves.
-        features: measured preferences that also decide between answers: name, words and weight.
+        features: measured preferences that also decide between answers: name, words, and how much each counts.
         changed: those of them that were changed by hand.
         dropped: the statements that did not hold.
         examples: the ids of texts that are shown to the model.
@@ -199,7 +199,7 @@ def describe_changes(before: Profile | None, after: Profile) -> list[str]:
     was, now = ({each.id: each for each in profile.hypotheses} for profile in (before, after))
     said = [f"New: “{_short(now[key].statement)}”" for key in now if key not in was]
     said += [f"Gone: “{_short(was[key].statement)}”" for key in was if key not in now]
-    for key in now.keys() & was.keys():
+    for key in (key for key in now if key in was):
         if now[key].statement != was[key].statement:
             said.append(f"“{_short(was[key].statement)}” became “{_short(now[key].statement)}”")
         elif now[key].weight != was[key].weight:
@@ -252,12 +252,13 @@ def _say_tested(each: Hypothesis, test: TestResult, kinds: Mapping[str, str]) ->
     if not counted:
         return "Tested on records that are gone."
     if all(kind == "text" for kind in tested) and test.reference_records:
-        return f"It fits your {counted} better than {_count(test.reference_records, 'text')} of other people."
+        return f"It fits {counted} of yours better than {_count(test.reference_records, 'text')} of other people."
     return f"Your {counted} together support it."
 
 
 def _say_figures(each: Hypothesis, profile: Profile) -> Iterator[tuple[str, str]]:
-    yield "Weight", f"{each.weight:.2f} of 1"
+    if not each.dropped_because:
+        yield "Weight", f"{each.weight:.2f} of 1"
     if each.source == "measured" and ":" in each.statement:
         yield "Measured", printable(each.statement)
     if (test := each.test) is not None:
@@ -293,8 +294,8 @@ def _say_guesses(reward: LearnedReward | None) -> Iterator[str]:
     for part in reward.predicts.split("; ") if reward and reward.predicts else []:
         if found := _PREDICTS.match(part):
             right, count, what = round(int(found[1]) / 100 * int(found[2])), int(found[2]), found[3]
-            told = "guess which answer you chose" if what == "choices" else "tell your texts from those of others"
-            yield f"It had to {told} {count} times, on {what} that it had not seen: it was right {right} times."
+            told = f"guessed {right} right" if what == "choices" else f"told {right} from those of other people"
+            yield f"Of {count} {what} of yours that it had not seen, it {told}."
         else:
             yield f"It {plain(part)}."
 
@@ -313,15 +314,17 @@ def _say_origin(profile: Profile) -> Iterator[tuple[str, str]]:
 
 
 def _list_features(reward: LearnedReward | None) -> Iterator[tuple[str, str, float]]:
-    """Named features of the reward, the surest first: name, words and weight."""
+    """Named features of the reward, the surest first: name, words, and the size of its weight."""
     if reward is None:
         return
     read = {name for at, name in enumerate(reward.weights) if any(row.values[at] for row in reward.rows)}
     read |= {change.feature for change in reward.changes}
     named = {n: w for n, w in reward.weights.items() if is_named(n) and abs(w) >= _LEAST_WEIGHT and n in read}
     surest = sorted(named, key=lambda name: (-abs(named[name]) / max(reward.spreads.get(name, 0.0), 1e-3), name))
-    for name in surest[:_FEATURES_SHOWN]:
-        yield name, say_feature(name, named[name]), named[name]
+    # Several features may be worded alike; the surest one stands for them.
+    worded = {say_feature(name, named[name]): name for name in reversed(surest)}
+    for name in [name for name in surest if worded[say_feature(name, named[name])] == name][:_FEATURES_SHOWN]:
+        yield name, say_feature(name, named[name]), abs(named[name])
 
 
 def _directions(reward: LearnedReward) -> dict[str, np.ndarray]:

@@ -34,7 +34,7 @@ EDIT = Edit(user="mira", id="edit-1", prompt="Thank him.", draft="Thx a lot", ed
 RECORDS: list[Record] = [*PAIRS, TEXT, EDIT]
 
 
-def tested(test: str, *records: Record, gain: float = 0.4) -> TestResult:
+def passed(test: str, *records: Record, gain: float = 0.4) -> TestResult:
     names = [each.id for each in records]
     return TestResult(
         test=test, gain=gain, low=gain - 0.3, high=gain + 0.3, p=0.02, q=0.05, records=names, reference_records=12,
@@ -53,7 +53,7 @@ def profile() -> Profile:
                 aspect="style",
                 source="measured",
                 evidence=[Evidence(quote="Gladly, on day 1!", record="choice-1")],
-                test=tested("measurement", *PAIRS),
+                test=passed("measurement", *PAIRS),
                 weight=0.82,
             ),
             Hypothesis(
@@ -65,17 +65,17 @@ def profile() -> Profile:
                     Evidence(quote="dear Ruth", record="text-1"),
                     Evidence(quote="A meeting on day 2", record="choice-2", supports=False, turned_down=True),
                 ],
-                test=tested("likelihood", TEXT),
+                test=passed("likelihood", TEXT),
                 weight=0.5,
                 scope="letter, note",
             ),
-            Hypothesis(id="i-hostile", statement=HOSTILE, aspect="style", test=tested("choice", *PAIRS), weight=0.2),
+            Hypothesis(id="i-hostile", statement=HOSTILE, aspect="style", test=passed("choice", *PAIRS), weight=0.2),
         ],
         examples=[TEXT],
         stated=["No emoji, please.", "אני מעדיפה תשובות קצרות."],
         dropped=[
             Hypothesis(
-                id="d-chance", statement="Is fond of the sea.", aspect="preference", test=tested("likelihood", TEXT),
+                id="d-chance", statement="Is fond of the sea.", aspect="preference", test=passed("likelihood", TEXT),
                 dropped_because="may be chance: the interval of its gain includes zero",
             ),
             Hypothesis(
