@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.errors import HeaderParseError
 from email.header import decode_header
@@ -22,7 +22,7 @@ from hyperalign.text import excerpt
 
 from .body import decode_text, read_body
 from .interface import Author, Columns, Entry, Format, PassedOver, Utterance
-from .phrases import FIELD
+from .phrases import FIELD, says_wrote
 from .quotes import OwnWords, split_own_words
 from .source import Source
 from .turns import MIN_WORDS, SHORT, count_words, label
@@ -239,7 +239,8 @@ class _Mailbox:
         body = read_body(message)
         if reason or body.reason:
             return reason or body.reason, OwnWords(""), ()
-        return "", split_own_words(body.text, is_mail=True), tuple(body.passed)
+        own = split_own_words(body.text, is_mail=True)
+        return "", _cut_at_names(own, message), tuple(body.passed)
 
     def _find_prompt(self, head: _Head, own: OwnWords, subject: str) -> str | None:
         answered = own.answered
@@ -252,6 +253,18 @@ class _Mailbox:
         while (shorter := _REPLY.sub("", subject, count=1)) != subject:
             subject = shorter
         return f"Subject: {subject.strip()}" if subject.strip() else None
+
+
+def _cut_at_names(own: OwnWords, message: Message[str, str]) -> OwnWords:
+    """End the writer's words at a line such as "Tom wrote:", if the mail is to Tom: what follows has no marks."""
+    sent = ", ".join(_unfold(str(value), message) for key, value in message.raw_items() if key.lower() in ("to", "cc"))
+    for name in {label(_decode_words(name)).strip("\"' ") for name, _ in getaddresses([sent])} - {""}:
+        for found in re.finditer(rf"^\W{{0,3}}{re.escape(name)}\b.{{0,80}}[:：]\s*$", own.text, re.MULTILINE):
+            if says_wrote(found[0]):
+                answered = own.answered or own.text[found.end() :].strip()
+                passed = (*own.passed, ("quoted passages", own.text.count("\n", 0, found.start()) + 1))
+                return replace(own, text=own.text[: found.start()].rstrip(), answered=answered, passed=passed)
+    return own
 
 
 def _parse(data: bytes) -> Message[str, str]:

@@ -104,6 +104,16 @@ def test_a_reply_answers_what_it_quotes() -> None:
     assert len((utterance.prompt or "").split()) <= PROMPT_WORDS
 
 
+def test_a_line_that_names_the_one_who_is_written_to_begins_their_words() -> None:
+    text = f"{HERS}\n\nTom Gray wrote:\n\n{HIS}\n\nMore of his words."
+    (note, utterance) = read_eml(mail(text, To='Ann <ann@example.org>, "Tom Gray" <tom@example.org>'))
+    assert note == PassedOver("quoted passages", 1)
+    assert isinstance(utterance, Utterance)
+    assert (utterance.text, utterance.prompt) == (HERS, f"{HIS}\n\nMore of his words.")
+    told = f"{HERS}\n\nThe neighbour wrote:\n\nThe gate is mine."
+    assert said(read_eml(mail(told))) == [("Mira Kern", told)]
+
+
 def test_a_mailbox_holds_what_its_replies_answer() -> None:
     first = mail(f"{HIS}\n\n> old words", TOM, Message_ID="<t1@x>")
     second = mail(HERS, Message_ID="<m1@x>", In_Reply_To="<t1@x>", Subject="Re: Forms")
