@@ -16,7 +16,7 @@ from hyperalign.errors import RecordError
 from . import openwebui
 from .interface import Author, Columns, Entry, Format, PassedOver
 from .source import Source
-from .turns import label, listed, mapped, read_time, string
+from .turns import broken, is_cut, label, listed, mapped, read_time, string
 from .typed import PEEK, Turn, find_branch, give_turns, is_dialog, is_json, owners, peek, text_of
 
 __all__ = ["FORMATS", "ChatGPT", "Claude", "Messages", "ShareGPT"]
@@ -38,10 +38,15 @@ class ChatGPT:
 
     def match(self, source: Source) -> int:
         """By conversations with a ``mapping`` of messages."""
-        return 3 if any("mapping" in row and isinstance(row["mapping"], dict) for row in _first(source)) else 0
+        return (
+            3 if is_cut(source, "mapping") or any(isinstance(row.get("mapping"), dict) for row in _first(source)) else 0
+        )
 
     def read(self, source: Source, columns: Columns) -> Iterator[Entry]:
         """The owner's turns of the active branches."""
+        if is_cut(source, "mapping"):
+            yield broken(source, self.title)
+            return
         owner = owners(())[""]
         for line, conversation in _conversations(source):
             if isinstance(conversation, RecordError):
@@ -90,10 +95,14 @@ class Claude:
 
     def match(self, source: Source) -> int:
         """By conversations with ``chat_messages``."""
-        return 3 if any(isinstance(row.get("chat_messages"), list) for row in _first(source)) else 0
+        is_cut_off = is_cut(source, "chat_messages")
+        return 3 if is_cut_off or any(isinstance(row.get("chat_messages"), list) for row in _first(source)) else 0
 
     def read(self, source: Source, columns: Columns) -> Iterator[Entry]:
         """The owner's turns of the active branches, without what was attached."""
+        if is_cut(source, "chat_messages"):
+            yield broken(source, self.title)
+            return
         rows = list(_conversations(source))
         accounts = owners(mapped(mapped(row).get("account")).get("uuid") for _, row in rows)
         for line, conversation in rows:

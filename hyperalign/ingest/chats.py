@@ -18,6 +18,7 @@ from .turns import (
     bound_prompt,
     broken,
     gather,
+    is_cut,
     is_link,
     label,
     listed,
@@ -52,6 +53,8 @@ class Telegram:
 
     def match(self, source: Source) -> int:
         """By messages with an author's id and a date, or by the list of chats."""
+        if is_cut(source, "messages", "from_id"):
+            return 3
         data = mapped(source.json)
         if "list" in mapped(data.get("chats")) or "list" in mapped(data.get("left_chats")):
             return 3
@@ -143,6 +146,8 @@ class Slack:
 
     def match(self, source: Source) -> int:
         """By messages with ``ts``, or by the members, channels and logs that lie beside them."""
+        if is_cut(source, "ts", "user", "text", "type"):
+            return 3
         data = source.json
         if isinstance(data, dict):
             data = data.get("messages")

@@ -24,6 +24,7 @@ from .turns import (
     broken,
     date_order,
     gather,
+    is_cut,
     is_link,
     label,
     listed,
@@ -70,7 +71,7 @@ class Discord:
 
     def match(self, source: Source) -> int:
         """By the head of the text, the columns of the table, or authors with ids in a channel."""
-        if _PREAMBLE.match(source.head) or _columns(source):
+        if _PREAMBLE.match(source.head) or _columns(source) or is_cut(source, "guild", "channel", "messages"):
             return 3
         data = source.json
         if isinstance(data, list):

@@ -11,11 +11,13 @@ from hyperalign.errors import RecordError
 
 from .interface import Author, Columns, Entry, Fields, Format, PassedOver, Utterance
 from .source import Source
-from .turns import MIN_WORDS, SHORT, bound_prompt, count_words, label, listed, mapped, read_time, string
+from .turns import MIN_WORDS, SHORT, bound_prompt, broken, count_words, is_cut, label, listed, mapped, read_time, string
 from .typed import Turn, find_branch, give_turns, owners, peek, text_of, without_reasoning
 
 __all__ = ["FORMATS", "Chats", "Feedback"]
 
+# Feedback that was cut off has these keys, too, and is refused in the same words.
+_CUT = ("chat", "history", "childrenIds")
 _NO_TEXTS = "ratings without their texts"
 
 
@@ -23,14 +25,21 @@ class Chats:
     """Open WebUI's exported chats."""
 
     name = "openwebui"
-    title = "Open WebUI chats"
+    title = "Open WebUI export"
 
     def match(self, source: Source) -> int:
         """By a ``chat`` with a history or messages."""
-        return 3 if any(_find_chat(row) and "data" not in mapped(row) for _, row in peek(source)) else 0
+        return (
+            3
+            if is_cut(source, *_CUT) or any(_find_chat(row) and "data" not in mapped(row) for _, row in peek(source))
+            else 0
+        )
 
     def read(self, source: Source, columns: Columns) -> Iterator[Entry]:
         """The turns of each account in the active branches, and the thumbs it gave to answers."""
+        if is_cut(source, *_CUT):
+            yield broken(source, self.title)
+            return
         rows = list(source.rows())
         accounts = owners(mapped(row).get("user_id") for _, row in rows)
         for line, row in rows:

@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+from pydantic_core import from_json
+
 from hyperalign.errors import RecordError
 from hyperalign.text import UNSPACED
 
@@ -31,6 +33,7 @@ __all__ = [
     "count_words",
     "date_order",
     "gather",
+    "is_cut",
     "is_link",
     "label",
     "listed",
@@ -318,6 +321,20 @@ def broken(source: Source, title: str) -> RecordError:
         path=source.name,
         remedy="Export it again, or name another format with --as.",
     )
+
+
+def is_cut(source: Source, *keys: str) -> bool:
+    """Whether a file is JSON with these keys that was cut off, as a download that ended early."""
+    head = source.head
+    if source.json is not None or head.lstrip()[:1] not in ("{", "["):
+        return False
+    if not all(f'"{key}"' in head for key in keys):
+        return False
+    try:
+        from_json(head.lstrip().split("\n", 1)[0])
+    except ValueError:
+        return True
+    return False
 
 
 def mapped(value: Any) -> dict[str, Any]:

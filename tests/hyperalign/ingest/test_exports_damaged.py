@@ -82,6 +82,18 @@ def test_each_export_is_taken_by_its_format_alone(form: Format) -> None:
     assert taken == ({form.name} if form.name in EXPORTS else set())
 
 
+@pytest.mark.parametrize("name", [name for name in EXPORTS if name not in ("messages", "sharegpt")])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_what_was_cut_off_is_refused_with_what_to_do(name: str, indent: int | None) -> None:
+    whole = json.dumps(EXPORTS[name], indent=indent)
+    data = source(whole[: -len(whole) // 6])
+    taken = [form for form in FORMS.values() if form.match(data) == 3]
+    assert [form.name for form in taken] == [name.removesuffix("-feedback")]
+    (error,) = taken[0].read(data, Columns())
+    assert isinstance(error, RecordError)
+    assert "Export it again" in error.remedy
+
+
 def whatsapp(count: int) -> str:
     return "".join(
         f"01.02.24, 08:{at % 60:02} - {'Mira' if at % 3 else 'Tom'}: a line of words\n" for at in range(count)
