@@ -258,7 +258,8 @@ class _Mailbox:
 def _cut_at_names(own: OwnWords, message: Message[str, str]) -> OwnWords:
     """End the writer's words at a line such as "Tom wrote:", if the mail is to Tom: what follows has no marks."""
     sent = ", ".join(_unfold(str(value), message) for key, value in message.raw_items() if key.lower() in ("to", "cc"))
-    for name in {label(_decode_words(name)).strip("\"' ") for name, _ in getaddresses([sent])} - {""}:
+    names = {label(_decode_words(name)).strip("\"' ") for name, _ in getaddresses([sent])} - {""}
+    for name in sorted(name for name in names if name in own.text):
         for found in re.finditer(rf"^\W{{0,3}}{re.escape(name)}\b.{{0,80}}[:：]\s*$", own.text, re.MULTILINE):
             if says_wrote(found[0]):
                 answered = own.answered or own.text[found.end() :].strip()
