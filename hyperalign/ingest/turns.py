@@ -306,7 +306,8 @@ def label(name: Any) -> str:
     """A name on one line, without marks of direction and other invisible characters; a number as its digits."""
     if isinstance(name, bool) or not isinstance(name, str | int):
         return ""
-    return " ".join(_CONTROL.sub(" ", without_marks(str(name))).split())
+    text = without_marks(str(name))
+    return " ".join((text if text.isprintable() else _CONTROL.sub(" ", text)).split())
 
 
 def without_marks(text: str) -> str:

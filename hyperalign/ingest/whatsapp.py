@@ -251,7 +251,9 @@ def _read_body(body: str, name: str) -> tuple[str, str]:
     plain = without_marks(body).strip()
     if reason := _find_notice(body, plain, name):
         return "", reason
-    body, attached = _ATTACHED.subn("", _EDITED.sub("", body))
+    attached = 0
+    if "<" in body:
+        body, attached = _ATTACHED.subn("", _EDITED.sub("", body))
     body, is_media = _drop_media(body.strip())
     plain = without_marks(body).strip()
     if not plain or plain == "null":
@@ -289,8 +291,9 @@ def _drop_media(body: str) -> tuple[str, bool]:
     if _BRACKETED.fullmatch(plain):
         name_follows = "\n" not in more and _FILE_NAME.fullmatch(without_marks(more).strip())
         return "" if name_follows else more.strip(), True
-    found = _OMITTED.search(plain)
-    if not found or not (first.count(_MARK) or found.start() == 0):
+    # The app's words begin a line, or stand behind its mark and the name of a file.
+    found = _OMITTED.search(plain) if _MARK in first else _OMITTED.match(plain)
+    if not found:
         return body, False
     before = plain[: found.start()].strip()
     caption = "" if _FILE_NAME.fullmatch(before) else before
