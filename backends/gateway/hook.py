@@ -173,15 +173,15 @@ def _may_take_one_system(model: str) -> bool:
     deployments = router.get_model_list(model_name=model) if router is not None else None
     import litellm
 
-    for each in deployments or [{"litellm_params": {"model": model}}]:
+    for each in deployments or ():
         called = each.get("litellm_params") or {}
         try:
-            provider = litellm.get_llm_provider(called.get("model") or model)[1]
+            provider = litellm.get_llm_provider(called.get("model"), api_base=called.get("api_base"))[1]
         except Exception:
             return True
         if provider not in _TAKE_MORE or (provider == "openai" and called.get("api_base")):
             return True
-    return False
+    return not deployments
 
 
 def _field(found: Any, name: str) -> Any:

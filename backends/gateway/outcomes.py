@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import delete, or_, select, text, update
+from sqlalchemy import bindparam, delete, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
@@ -30,6 +30,14 @@ Arm = Literal["on", "off", "forced_on", "forced_off", "switched_off"]
 """Whether a request was answered with the profile; only ``on`` and ``off`` were dealt at random and are compared."""
 Kind = Literal["thumb", "edit", "choice"]
 
+# Asked often: built once.
+_NEWEST = (
+    select(VersionRow.content, VersionRow.number, SwitchRow.reason)
+    .outerjoin(SwitchRow, SwitchRow.user_id == VersionRow.user_id)
+    .where(VersionRow.user_id == bindparam("user"))
+    .order_by(VersionRow.number.desc())
+    .limit(1)
+)
 _SETTING_KEY = "assignment_key"
 _ADVISORY_LOCK = 0x68796777
 _ATTEMPTS = 20
@@ -151,19 +159,9 @@ class Outcomes:
 
     def state(self, user: str) -> State | None:
         """The newest version of a person's profile, unparsed; None if they have none."""
-        newest = (
-            select(VersionRow.content, VersionRow.number)
-            .where(VersionRow.user_id == user)
-            .order_by(VersionRow.number.desc())
-            .limit(1)
-        )
-        switch = select(SwitchRow.reason).where(SwitchRow.user_id == user)
-
-        def work(session: Session) -> State | None:
-            row = session.execute(newest).first()
-            return None if row is None else State(row[0], row[1], session.scalar(switch) or "")
-
-        return self._read(work)
+        with translate_errors(self.name), self._engine.connect() as connection:
+            row = connection.execute(_NEWEST, {"user": user}).first()
+        return None if row is None else State(row[0], row[1], row[2] or "")
 
     def keep(self, exchanges: Sequence[Exchange] = (), said: Sequence[Said] = ()) -> None:
         """Keep requests and feedback; they are on the disk when this returns. What is known is left as it is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ __all__ = ["BOUND_TO", "GatewaySettings", "OutcomeWriter", "Service", "check_bin
 BOUND_TO = "hyperalign_user"
 """In the metadata of a proxy's key: the one person that the key may speak for."""
 _GATHER = 512
+_GATHER_SECONDS = 0.2
 _log = logging.getLogger(__name__)
 
 
@@ -123,15 +125,23 @@ class OutcomeWriter:
         self._queue.put(None)
         self._thread.join()
 
+    def _gather(self) -> list[tuple[Exchange | Said, Future[None] | None] | None]:
+        """What waits. Requests wait a moment for others, since nobody waits for them; feedback is written at once."""
+        batch = [self._queue.get()]
+        until = time.monotonic() + _GATHER_SECONDS
+        while len(batch) < _GATHER and batch[-1] is not None:
+            is_awaited = any(each is not None and each[1] is not None for each in batch)
+            try:
+                left = 0.0 if is_awaited else until - time.monotonic()
+                batch.append(self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait())
+            except Empty:
+                break
+        return batch
+
     def _run(self) -> None:
         is_open = True
         while is_open:
-            batch = [self._queue.get()]
-            while len(batch) < _GATHER:
-                try:
-                    batch.append(self._queue.get_nowait())
-                except Empty:
-                    break
+            batch = self._gather()
             is_open = None not in batch
             items = [each for each in batch if each is not None]
             try:
