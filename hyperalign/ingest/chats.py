@@ -186,16 +186,15 @@ def _is_slack_list(row: dict[str, Any]) -> bool:
     return "text" not in row and (is_member or is_channel or is_log)
 
 
-def _slack_users(source: Source) -> Iterable[dict[str, Any]]:
+def _slack_users(source: Source) -> list[dict[str, Any]]:
     """The members in ``users.json``, which lies in the folder of the export, over those of its channels."""
     for name in ("users.json", "org_users.json"):
-        data = source.read_beside(name, _MAX_USERS_BYTES)
-        try:
-            if data is not None:
+        if (data := source.read_beside(name, _MAX_USERS_BYTES)) is not None:
+            try:
                 return [mapped(user) for user in listed(from_json(data))]
-        except ValueError:
-            continue
-    return ()
+            except ValueError:
+                continue
+    return []
 
 
 def _note_slack_user(roster: Roster, key: str, user: dict[str, Any]) -> None:

@@ -1,12 +1,14 @@
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
 from hyperalign.errors import RecordError
 from hyperalign.ingest.chats import Slack, Telegram
 from hyperalign.ingest.interface import Utterance
+from hyperalign.ingest.source import Source
 
 from .entries import answered, authors, passed_over, read, said, source
 
@@ -152,6 +154,21 @@ def test_slack_names_lie_beside_the_channel(tmp_path: Path) -> None:
     assert people["Tom Berg"].is_called("t@x.example")
     assert people["Tom Berg"].is_called("U2")
     assert people["Mira Kranz"].is_called("@mira")
+
+
+def test_slack_names_lie_in_the_archive(tmp_path: Path) -> None:
+    path = tmp_path / "export.zip"
+    with ZipFile(path, "w") as archive:
+        archive.writestr("users.json", json.dumps([{"id": "U2", "profile": {"real_name": "Tom Berg"}}]))
+        archive.writestr("boats/2023-12-31.json", json.dumps(DAY))
+    with ZipFile(path) as archive:
+        day = Source("2023-12-31.json", json.dumps(DAY).encode(), None, archive, "boats/2023-12-31.json")
+        assert set(authors(read(Slack(), day))) == {"Mira Kranz", "Tom Berg"}
+
+
+def test_slack_damaged_names_are_done_without(tmp_path: Path) -> None:
+    (tmp_path / "users.json").write_text("[{")
+    assert "U2" in authors(read(Slack(), source(DAY, path=tmp_path / "2023-12-31.json")))
 
 
 def test_slack_history_comes_newest_first() -> None:
