@@ -47,11 +47,15 @@ def invent(count: int, seed: int = 1) -> Iterator[tuple[list[Record], Profile | 
     draw = random.Random(seed)
     first, last = _FIRST.split(), _LAST.split()
     plain, german, nouns = _WORDS.split(), _GERMAN.split(), _NOUNS.split()
+    made = [
+        [" ".join(draw.choices(words, k=30) + draw.choices(nouns, k=10)) for _ in range(500)]
+        for words in (plain, german)
+    ]
     for number in range(count):
         scattered = number * 7_368_787 % 100_000_007
         user = f"{first[scattered % len(first)]}.{last[scattered // 7 % len(last)]}.{scattered}"
-        words = german if draw.random() < 0.1 else plain
-        said = [" ".join(draw.choices(words, k=30) + draw.choices(nouns, k=10)) + "." for _ in range(6)]
+        texts = made[draw.random() < 0.1]
+        said = [f"{texts[(number * step) % len(texts)]} {number}." for step in (1, 3, 7, 11, 13, 17)]
         records: list[Record] = [
             Sample(user=user, text=said[0]),
             Sample(user=user, text=said[1]),

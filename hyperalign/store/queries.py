@@ -140,7 +140,8 @@ def add_people(
     records: list[dict[str, Any]] = []
     versions: list[dict[str, Any]] = []
     now = datetime.now(UTC)
-    for user in [user for user in people if user in entries]:
+    # By id, as most indexes are: each of their pages is changed once a batch.
+    for user in sorted(people.keys() & entries.keys()):
         entry, profile = entries[user], people[user].profile
         try:
             records += _new_records(session, entry, people[user].records)
