@@ -22,10 +22,10 @@ from hyperalign.evals.sequential import Comparison, compare, should_switch_off
 from hyperalign.records import Edit, Pair, Rating, Record, check_user, make_pairs
 from hyperalign.text import describe_invalid_field
 
-from .outcomes import Outcome, Outcomes, Said
+from .outcomes import RECORD_PREFIX, Outcomes
 from .people import find_user
 from .service import Service, check_binding
-from .tables import Taught
+from .tables import Outcome, Said, Taught
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -216,7 +216,7 @@ def to_records(said: Sequence[Said]) -> list[Record]:
     for each in said:
         content, stamp = each.content, datetime.fromisoformat(each.time)
         common: dict[str, Any] = {"user": each.user, "prompt": content.get("prompt", ""), "time": stamp}
-        known = f"feedback-{each.id}"
+        known = f"{RECORD_PREFIX}{each.id}"
         if each.kind == "edit" and content.get("draft") and content["draft"] != content["edited"]:
             records.append(Edit(id=known, draft=content["draft"], edited=content["edited"], **common))
         elif each.kind == "choice" and content.get("chosen") and content.get("rejected"):
@@ -246,11 +246,11 @@ def teach(
     waiting = outcomes.feedback(user, before=Taught.RECORDED)
     if not waiting:
         return 0
-    fresh = {f"feedback-{each.id}" for each in waiting}
+    fresh = {f"{RECORD_PREFIX}{each.id}" for each in waiting}
     # A thumb may make a pair with one that came long before.
     made = to_records(outcomes.feedback(user))
     new = 0
-    for record in clean([each for each in made if each.id in fresh or not each.id.startswith("feedback-")]):
+    for record in clean([each for each in made if each.id in fresh or not each.id.startswith(RECORD_PREFIX)]):
         try:
             new += store.add_records([record])
         except (RecordError, UserIdError) as error:

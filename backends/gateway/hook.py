@@ -22,9 +22,9 @@ from hyperalign.errors import MissingExtraError, StorageError
 
 from .assignment import conversation_of, deal, text_of, user_texts
 from .feedback import add_routes
-from .outcomes import Arm, Exchange
 from .people import find_user, in_front
 from .service import GatewaySettings, Service, check_binding
+from .tables import Arm, Exchange
 
 try:
     from litellm.integrations.custom_logger import CustomLogger

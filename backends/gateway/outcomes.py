@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import bindparam, delete, or_, select, text, update
+from sqlalchemy import bindparam, delete, inspect, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
@@ -22,13 +22,21 @@ from hyperalign.store.database import WRITES, open_engine, parse_place, translat
 from hyperalign.store.interface import describe_place
 from hyperalign.store.tables import VersionRow
 
-from .tables import Base, ExchangeRow, FeedbackIdRow, FeedbackRow, SettingRow, SwitchRow, Taught
+from .tables import (
+    Base,
+    Exchange,
+    ExchangeRow,
+    FeedbackIdRow,
+    FeedbackRow,
+    Outcome,
+    Said,
+    SettingRow,
+    State,
+    SwitchRow,
+    Taught,
+)
 
-__all__ = ["Arm", "Exchange", "Kind", "Outcome", "Outcomes", "Said", "State"]
-
-Arm = Literal["on", "off", "forced_on", "forced_off", "switched_off"]
-"""Whether a request was answered with the profile; only ``on`` and ``off`` were dealt at random and are compared."""
-Kind = Literal["thumb", "edit", "choice"]
+__all__ = ["RECORD_PREFIX", "Outcomes", "forget_in", "kept_share"]
 
 # Asked often: built once.
 _NEWEST = (
@@ -38,80 +46,12 @@ _NEWEST = (
     .order_by(VersionRow.number.desc())
     .limit(1)
 )
+RECORD_PREFIX: Final = "feedback-"
+"""Begins the ids of records that were made from feedback; the feedback's own id follows."""
 _SETTING_KEY = "assignment_key"
 _ADVISORY_LOCK = 0x68796777
 _ATTEMPTS = 20
 _Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One answered request.
-
-    Attributes:
-        id: the proxy's id of the call, which it returns in ``x-litellm-call-id``.
-        response: the answer's own ``id``.
-        user: the person.
-        conversation: a hash of the conversation's id or first turn.
-        arm: whether the profile was on.
-        version: of the profile.
-        prompt: the last user turn.
-        answer: what the model said.
-    """
-
-    id: str
-    response: str
-    user: str
-    conversation: str
-    arm: Arm
-    version: int
-    prompt: str = ""
-    answer: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """One piece of feedback as it is kept.
-
-    Attributes:
-        id: unique for the person.
-        user: the person.
-        kind: a thumb, an edit or a choice.
-        content: what was said, as JSON-able data.
-        request: the id of the request or answer that it is about; empty if there is none.
-        time: when it came, in ISO 8601.
-        arm: of the request, once it is known.
-        value: the outcome from 0 to 1, of a choice from -1 to 1; None if it says nothing of the arms.
-    """
-
-    id: str
-    user: str
-    kind: Kind
-    content: dict[str, Any]
-    request: str = ""
-    time: str = ""
-    arm: str = ""
-    value: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One outcome under one arm, in the order in which they came."""
-
-    user: str
-    conversation: str
-    kind: Kind
-    arm: str
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """The newest version of a person's profile as JSON, its number, and why the profile is switched off if it is."""
-
-    content: str
-    number: int
-    switched_off: str = ""
 
 
 class Outcomes:
@@ -250,14 +190,29 @@ class Outcomes:
         """Whose profile is switched off, and why."""
         return self._read(lambda session: {row.user_id: row.reason for row in session.scalars(select(SwitchRow)).all()})
 
-    def forget(self, user: str) -> None:
-        """Delete all that is kept here of a person."""
+    def forget(self, user: str, *, record: str | None = None) -> None:
+        """Delete what is kept here of a person, or the feedback that a record was made from.
 
-        def work(session: Session) -> None:
+        Args:
+            user: the person.
+            record: the record's id; texts of the request that the feedback is about go, too.
+        """
+
+        def everything(session: Session) -> None:
             for table in (ExchangeRow, FeedbackRow, FeedbackIdRow, SwitchRow):
                 session.execute(delete(table).where(table.user_id == user))
 
-        self._write(work)
+        def one(session: Session) -> None:
+            name = (record or "").removeprefix(RECORD_PREFIX)
+            mine = (FeedbackRow.user_id == user, FeedbackRow.feedback_id == name)
+            for request in session.scalars(select(FeedbackRow.request).where(*mine)).all():
+                about = or_(ExchangeRow.request_id == request, ExchangeRow.response_id == request)
+                emptied = update(ExchangeRow).where(ExchangeRow.user_id == user, about).values(prompt="", answer="")
+                session.execute(emptied)
+            # Its id stays, so that the same is not taken in again; so does its outcome, which has no text.
+            session.execute(update(FeedbackRow).where(*mine).values(content="{}", taught=int(Taught.LEARNED)))
+
+        self._write(everything if record is None else one)
 
     def forget_texts(self, days: float) -> None:
         """Delete prompts and answers of requests that are older than some days; their arms stay."""
@@ -288,6 +243,22 @@ class Outcomes:
 
         with translate_errors(self.name):
             return again(once)
+
+
+def forget_in(place: str | Path | None, user: str, *, record: str | None = None) -> None:
+    """Delete what a gateway keeps of a person in a store, or of one record; see ``Outcomes.forget``.
+
+    ``Store.scrub`` wipes it from the database's files. A store that no gateway has used stays as it is.
+    """
+    with translate_errors(describe_place(parse_place(place))):
+        engine = open_engine(parse_place(place))
+        try:
+            is_used = inspect(engine).has_table(FeedbackRow.__tablename__)
+        finally:
+            engine.dispose()
+    if is_used:
+        with closing(Outcomes(place)) as outcomes:
+            outcomes.forget(user, record=record)
 
 
 def _now() -> str:
@@ -360,9 +331,9 @@ def _resolve(session: Session, users: set[str] | None) -> None:
         query = query.where(FeedbackRow.user_id.in_(users))
     for row in session.scalars(query):
         exchange = _find_request(session, row.user_id, row.request)
-        if exchange is None:
-            continue
         content = json.loads(row.content)
+        if exchange is None or not content:  # forgotten
+            continue
         row.conversation, row.arm = exchange.conversation, exchange.arm
         if row.kind == "choice":
             other = _find_request(session, row.user_id, content.get("rejected_request", ""))

@@ -20,7 +20,8 @@ from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
 from hyperalign.records import check_user
 from hyperalign.text import fence
 
-from .outcomes import Outcomes, State
+from .outcomes import Outcomes
+from .tables import State
 
 __all__ = ["GUARD", "PROFILE_TOKENS", "People", "Person", "find_user", "in_front"]
 

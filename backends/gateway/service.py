@@ -17,8 +17,9 @@ from hyperalign.programs.strategies import Strategy
 from hyperalign.programs.strategies import strategy as find_strategy
 
 from .assignment import check_holdout
-from .outcomes import Exchange, Outcomes, Said
+from .outcomes import Outcomes
 from .people import PROFILE_TOKENS, USER_HEADERS, People
+from .tables import Exchange, Said
 
 __all__ = ["BOUND_TO", "GatewaySettings", "OutcomeWriter", "Service", "check_binding"]
 

@@ -1,13 +1,103 @@
-"""The tables of the gateway, in the store's database beside the store's own."""
+"""What the gateway keeps: its nouns, and their tables in the store's database beside the store's own."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any, Literal
 
 from sqlalchemy import Float, Integer, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-__all__ = ["Base", "ExchangeRow", "FeedbackIdRow", "FeedbackRow", "SettingRow", "SwitchRow", "Taught"]
+__all__ = [
+    "Arm",
+    "Base",
+    "Exchange",
+    "ExchangeRow",
+    "FeedbackIdRow",
+    "FeedbackRow",
+    "Kind",
+    "Outcome",
+    "Said",
+    "SettingRow",
+    "State",
+    "SwitchRow",
+    "Taught",
+]
+
+Arm = Literal["on", "off", "forced_on", "forced_off", "switched_off"]
+"""Whether a request was answered with the profile; only ``on`` and ``off`` were dealt at random and are compared."""
+Kind = Literal["thumb", "edit", "choice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One answered request.
+
+    Attributes:
+        id: the proxy's id of the call, which it returns in ``x-litellm-call-id``.
+        response: the answer's own ``id``.
+        user: the person.
+        conversation: a hash of the conversation's id or first turn.
+        arm: whether the profile was on.
+        version: of the profile.
+        prompt: the last user turn.
+        answer: what the model said.
+    """
+
+    id: str
+    response: str
+    user: str
+    conversation: str
+    arm: Arm
+    version: int
+    prompt: str = ""
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One piece of feedback as it is kept.
+
+    Attributes:
+        id: unique for the person.
+        user: the person.
+        kind: a thumb, an edit or a choice.
+        content: what was said, as JSON-able data.
+        request: the id of the request or answer that it is about; empty if there is none.
+        time: when it came, in ISO 8601.
+        arm: of the request, once it is known.
+        value: the outcome from 0 to 1, of a choice from -1 to 1; None if it says nothing of the arms.
+    """
+
+    id: str
+    user: str
+    kind: Kind
+    content: dict[str, Any]
+    request: str = ""
+    time: str = ""
+    arm: str = ""
+    value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One outcome under one arm, in the order in which they came."""
+
+    user: str
+    conversation: str
+    kind: Kind
+    arm: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The newest version of a person's profile as JSON, its number, and why the profile is switched off if it is."""
+
+    content: str
+    number: int
+    switched_off: str = ""
 
 
 class Taught(IntEnum):

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from hyperalign.backends.gateway.feedback import Feedback, compare_arms, read_open_webui, switch_where_useless, teach
-from hyperalign.backends.gateway.outcomes import Exchange, Outcomes, Said
-from hyperalign.backends.gateway.tables import Taught
+from hyperalign.backends.gateway.outcomes import Outcomes, forget_in
+from hyperalign.backends.gateway.tables import Exchange, Said, Taught
 from hyperalign.errors import InputError
 from hyperalign.records import Edit, Pair
 from hyperalign.store import Store
@@ -183,6 +183,28 @@ def test_a_conversation_counts_once_and_what_was_forced_not_at_all(tmp_path: Pat
     assert outcomes.outcomes() == []
     assert outcomes.find("ada", "r1") is None
     assert outcomes.waiting() == {}
+
+
+def test_a_forgotten_record_takes_its_feedback_with_it(tmp_path: Path) -> None:
+    place = tmp_path / "store.sqlite"
+    Store(place).close()
+    forget_in(place, "ada")
+    with Store(place) as store:
+        outcomes = Outcomes(place)
+        outcomes.keep(
+            [Exchange("r", "", "ada", "c", "on", 1, "Write.", "A draft of violets.")],
+            [Said("f", "ada", "edit", {"draft": "A draft of violets.", "edited": "Of violets."}, "r")],
+        )
+        assert teach(store, outcomes, "ada") == 1
+        forget_in(place, "ada", record="feedback-f")
+        assert "violets" not in str(outcomes.feedback("ada")) + str(outcomes.find("ada", "r"))
+        # Sent again, it is known and teaches nothing; its outcome stays.
+        outcomes.keep(said=[Said("f", "ada", "edit", {"draft": "A draft of violets.", "edited": "Of violets."}, "r")])
+        assert teach(store, outcomes, "ada") == 0
+        assert len(outcomes.outcomes("ada")) == 1
+        forget_in(place, "ada")
+        assert outcomes.feedback("ada") == []
+        outcomes.close()
 
 
 def test_feedback_may_come_before_its_request_is_noted(tmp_path: Path) -> None:

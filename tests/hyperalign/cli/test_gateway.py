@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from hyperalign.backends.gateway.outcomes import Exchange, Outcomes, Said
+from hyperalign.backends.gateway.outcomes import Outcomes
+from hyperalign.backends.gateway.tables import Exchange, Said
 from hyperalign.programs.fit_result import Memory
 from hyperalign.store import Store
 
