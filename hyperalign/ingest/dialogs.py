@@ -105,13 +105,13 @@ def split_choice(prompt: Any, chosen: Any, rejected: Any) -> dict[str, Any]:
         ``prompt``, ``chosen`` and ``rejected``; what could not be read stays as it was given.
     """
     begins = as_turns(prompt)
-    sides = as_turns(chosen), as_turns(rejected)
-    if sides[0] is None or sides[1] is None:
+    one, other = as_turns(chosen), as_turns(rejected)
+    if one is None or other is None:
         shown = render(begins) if begins else to_text(prompt)
         # Of a dialog's answers the space after "Assistant:" is no part.
         texts = [text.strip() if begins and text else text for text in map(to_text, (chosen, rejected))]
         return _without_none(prompt=shown, chosen=texts[0], rejected=texts[1])
-    first, second = ([turn for turn in side if turn.role != "system"] for side in sides)
+    first, second = ([turn for turn in side if turn.role != "system"] for side in (one, other))
     same = 0
     while same < min(len(first), len(second)) and first[same] == second[same]:
         same += 1

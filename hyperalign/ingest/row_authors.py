@@ -15,8 +15,10 @@ __all__ = ["DELETED", "RowAuthors", "find_columns", "is_among", "names_people", 
 _USERS = ("user", "user_id", "userid")
 _WRITERS = ("author", "username", "user_name", "screen_name", "sender", "from", "speaker", "writer", "by")
 _RATERS = ("annotator", "annotator_id", "worker", "worker_id", "rater", "rater_id", "participant", "participant_id")
-_ALSO = ("author_id", "authorid", "author_fullname", "author_email", "sender_id", "from_id", "user_id", "userid")
-_ALSO += ("username", "user_name", "screen_name", "email", "sender_email")
+_ALSO = (
+    *("author_id", "authorid", "author_fullname", "author_email", "sender_id", "from_id", "user_id", "userid"),
+    *("username", "user_name", "screen_name", "email", "sender_email"),
+)
 _NAMES = ("name", "display_name", "displayname", "real_name", "login", "username", "screen_name", "email", "id")
 _ROLES = ("role", "from", "sender", "speaker", "author", "user", "sender_type", "author_type")
 # A column whose name has one of these words and none of the others names people, too: whoever has it is asked for, so

@@ -70,8 +70,8 @@ def place(source: Source, number: int | None) -> dict[str, Any]:
 def unwrap(value: Any, depth: int = 0) -> Any:
     """The rows in a JSON value: a list, an object that holds one, columns as lists, or rows by their index."""
     if isinstance(value, list):
-        inner = [_inner(each) for each in value]
-        return inner if inner and None not in inner else value
+        rows = [_inner(each) for each in value]
+        return rows if rows and None not in rows else value
     if not isinstance(value, Mapping) or depth > _DEEPEST or find_fields(value):
         lists = [each for each in value.values() if isinstance(each, list)] if isinstance(value, Mapping) else []
         return _turn_columns(value) if lists and len(lists) == len(value) else value

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,8 +19,10 @@ from hyperalign.errors import RecordError
 
 __all__ = ["Rows", "Source", "decode"]
 
-_MARKS = ((b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"))
-_MARKS += ((b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
+_MARKS = (
+    *((b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32")),
+    *((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig")),
+)
 _HEAD = 64_000
 _MOSTLY_LATIN = 0.4
 _PAGES = (
@@ -230,9 +233,7 @@ def _decode_legacy(data: bytes) -> str | None:
     letters = [byte for byte in data[:_HEAD] if byte > 127 or chr(byte).isalpha()]
     pages: list[str] | None = None
     if sum(byte > 127 for byte in letters) < len(letters) * _MOSTLY_LATIN:
-        from py3langid import classify
-
-        language = classify(data[:_HEAD].decode("cp1252", "replace"))[0]
+        language = import_module("py3langid").classify(data[:_HEAD].decode("cp1252", "replace"))[0]
         pages = next((pages for languages, pages in _PAGES if language in languages), ["cp1252", "mac_roman"])
         # In Windows' encoding these bytes are rare signs or nothing; in that of old Macs they are letters with accents.
         if pages[0] == "cp1252" and not any(byte in data for byte in b"\x81\x88\x8d\x8e\x8f\x90\x9d"):

@@ -238,7 +238,12 @@ def _make_id(
     for name, authors in chosen.items():
         for author in authors:
             total[author.name] += present[name].authors[author].total()
-    names = [name for name, _ in total.most_common()] or list(me)
+    names = [name for name, _ in total.most_common()]
+    if not names or all(comparable_name(name) in _UNNAMED_OWNERS for name in names):
+        # An export may not name its owner; two people's would become one.
+        names = list(me)
+    if not names and total:
+        raise RecordError("nothing names whose export this is.", path=where, remedy="Add --user NAME.")
     if not names:
         return None
     try:

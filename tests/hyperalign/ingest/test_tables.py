@@ -11,7 +11,7 @@ import pytest
 
 from hyperalign.errors import InputError, RecordError
 from hyperalign.ingest import read_records
-from hyperalign.records import Edit, Pair, Sample
+from hyperalign.records import Pair, Sample
 
 FAULTS = Path(__file__).resolve().parents[4] / "shared" / "data" / "faults"
 FERRY = "I took the early ferry home."
@@ -69,7 +69,7 @@ def test_tables_of_choices_corrections_and_ratings(tmp_path: Path) -> None:
         'mira,Rain?,,,,,Stay in.,"2,5"',
     ]
     reading = read_records([write(tmp_path, "a.csv", "\n".join(lines))])
-    assert [type(record) for record in reading.records] == [Pair, Edit, Pair]
+    assert [type(record).__name__ for record in reading.records] == ["Pair", "Edit", "Pair"]
     assert reading.files[0].taken == {"choices": 1, "edits": 1, "ratings": 2}
 
 

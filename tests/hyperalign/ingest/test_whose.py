@@ -106,6 +106,9 @@ def test_the_owner_of_an_export_need_not_be_named_but_another_name_is_another_pe
     assert choose(present(owner, tom), "mira", [], "").authors == {"chat": {owner}}
     assert choose(present(owner, tom), "mira", ["Mira K."], "").authors == {"chat": {owner}}
     assert choose(present(owner, tom), "tom", [], "").authors == {"chat": {tom}}
+    assert choose(present(owner), None, ["Mira K."], "").user == "Mira K."
+    with pytest.raises(RecordError, match="nothing names whose export this is"):
+        choose(present(owner, tom), None, [], "")
     with pytest.raises(RecordError, match="nobody there is 'Mira'"):
         choose(present(Author("Tom", is_owner=True)), "mira", ["Mira"], "")
 
