@@ -6,7 +6,9 @@ the people it was at work on are given to it again; the store tells who of them 
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperalign.budget import Budget
-from hyperalign.errors import BudgetExceededError, InputError, MissingExtraError
+from hyperalign.errors import BudgetExceededError, InputError, MissingExtraError, ModelError
 from hyperalign.store import Store
 
 from .people import FitSettings, PeopleFitter
@@ -54,10 +56,15 @@ def open_cluster(address: str | None = None, workers: int | None = None) -> Iter
 
     Raises:
         MissingExtraError: Ray is not installed.
-        InputError: no cluster answers at this address, or there are fewer than one worker.
+        InputError: there are fewer than one worker.
+        ModelError: no cluster answers at this address, or none starts here.
     """
-    # Before it is imported: nothing is told to Ray's makers.
+    # Before it is imported. Nothing is told to Ray's makers, and a cluster of this machine alone listens on loopback.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if address is None:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        # Workers are what the machine is to do; by Ray's default they give way to everything else.
+        os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         import ray
     except ImportError as error:
@@ -66,11 +73,14 @@ def open_cluster(address: str | None = None, workers: int | None = None) -> Iter
         raise InputError(f"{workers} workers.", remedy="Give 1 or more.")
     given: dict[str, Any] = {"address": address} if address is not None else _local(workers)
     try:
-        ray.init(**given, log_to_driver=False, logging_level="ERROR", configure_logging=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        if address is None:
-            raise
-        raise InputError(f"No Ray cluster answers at {address}: {error}", remedy="Check --ray-address.") from error
+        ray.init(**given, log_to_driver=False, logging_level="ERROR")
+    except Exception as error:  # Ray raises a plain Exception where it does not start in time
+        ray.shutdown()
+        where = f"answers at {address}" if address is not None else "could be started on this machine"
+        raise ModelError(
+            f"No Ray cluster {where}: {error}",
+            remedy="Check --ray-address, or start one with 'ray start --head' and name its address.",
+        ) from error
     try:
         yield RayCluster(ray, workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
     finally:
@@ -104,6 +114,7 @@ def read_with_ray(
     """
     import ray.data
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
 
     def load(row: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -118,16 +129,24 @@ def read_with_ray(
 class _Worker:
     """An actor: a ``PeopleFitter`` whose threads Ray calls."""
 
-    def __init__(self, settings: FitSettings, side_by_side: int) -> None:
-        self._fitter = PeopleFitter(settings, side_by_side=side_by_side)
+    def __init__(self, side_by_side: int) -> None:
+        self._side_by_side = side_by_side
+        self._fitter: PeopleFitter | None = None
+        self._lock = threading.Lock()
 
-    def fit(self, user: str) -> PersonResult:
-        """Fit a person."""
+    def fit(self, shared: Sequence[Any], user: str) -> PersonResult:
+        """Fit a person.
+
+        Args:
+            shared: where Ray holds the settings; they are fetched once.
+            user: the person.
+        """
+        import ray
+
+        with self._lock:
+            if self._fitter is None:
+                self._fitter = PeopleFitter(ray.get(shared[0]), side_by_side=self._side_by_side)
         return self._fitter.fit(user)
-
-    def pid(self) -> int:
-        """The worker's process."""
-        return os.getpid()
 
 
 def fit_with_ray(cluster: RayCluster, settings: FitSettings, side_by_side: int, budget: Budget) -> Engine:
@@ -145,31 +164,55 @@ def fit_with_ray(cluster: RayCluster, settings: FitSettings, side_by_side: int, 
 
     def engine(users: Iterator[str], keep: Callable[[PersonResult], None]) -> None:
         # Shared memory holds the settings once, with the reference population.
-        given = ray.put(replace(settings, model=model))
+        shared = [ray.put(replace(settings, model=model))]
         # A task that a worker's end cut off is given to its successor.
-        made = ray.remote(_Worker).options(num_cpus=1, max_restarts=-1, max_task_retries=-1, max_concurrency=each + 1)
-        actors = [made.remote(given, each) for _ in range(workers)]
-        free, under_way = deque(actors * each), dict[Any, Any]()
+        made = ray.remote(_Worker).options(num_cpus=1, max_restarts=-1, max_task_retries=-1, max_concurrency=each)
+        actors = [made.remote(each) for _ in range(workers)]
+        dealer = _Dealer(ray, actors * each, shared, keep, budget)
         try:
-            while True:
-                while free and (user := next(users, None)) is not None:
-                    budget.check()
-                    under_way[free[0].fit.remote(user)] = free.popleft()
-                if not under_way:
-                    return
-                done, _ = ray.wait(list(under_way), num_returns=1, timeout=_POLL_SECONDS)
-                for reference in done:
-                    free.append(under_way.pop(reference))
-                    result: PersonResult = ray.get(reference)
-                    if result.is_new:
-                        budget.add(result.usage, step="people")
-                    keep(result)
+            dealer.deal(users)
         except BudgetExceededError:
-            for reference in under_way:
-                keep(ray.get(reference))
+            while dealer.under_way:
+                dealer.wait()
             raise
         finally:
             for actor in actors:
                 ray.kill(actor)
 
     return engine
+
+
+class _Dealer:
+    """Deals people to workers that have a place free, and takes what came of them."""
+
+    def __init__(
+        self, ray: Any, places: Sequence[Any], shared: Any, keep: Callable[[PersonResult], None], budget: Budget
+    ) -> None:
+        self.under_way: dict[Any, tuple[Any, str]] = {}
+        self._ray, self._shared, self._keep, self._budget = ray, shared, keep, budget
+        self._free = deque(places)
+
+    def deal(self, users: Iterator[str]) -> None:
+        """Have everybody fitted."""
+        while True:
+            while self._free and (user := next(users, None)) is not None:
+                self._budget.check()
+                actor = self._free.popleft()
+                self.under_way[actor.fit.remote(self._shared, user)] = actor, user
+            if not self.under_way:
+                return
+            self.wait()
+
+    def wait(self) -> None:
+        """Take the next results, if any come soon."""
+        for reference in self._ray.wait(list(self.under_way), num_returns=1, timeout=_POLL_SECONDS)[0]:
+            actor, user = self.under_way.pop(reference)
+            self._free.append(actor)
+            try:
+                result: PersonResult = self._ray.get(reference)
+            except self._ray.exceptions.RayError as error:
+                # How the person's own fit failed would be in a result: the worker could not be started again, say.
+                result = PersonResult.failed(user, ModelError(f"A Ray worker failed: {type(error).__name__}."))
+            if result.is_new:
+                self._budget.add(result.usage, step="people")
+            self._keep(result)

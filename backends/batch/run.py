@@ -25,7 +25,7 @@ MOST_ALIKE = 10
 _RECORDS_A_WRITE = 2_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PersonResult:
     """What came of one person.
 

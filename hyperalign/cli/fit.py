@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .fit_all import AllUsers, EngineOption, Everyone, RayAddress, WorkersOption, expect_fit, fit_everyone
+from .fit_all import AllUsers, EngineOption, Everyone, RayAddress, WorkersOption, fit_everyone
 from .options import (
     DEFAULT_OPTIONS,
     AsOption,
@@ -95,7 +95,6 @@ def fit(
 
     Example: hyperalign fit letters/ choices.jsonl --user ada
     """
-    from hyperalign.privacy import find_redactor
     from hyperalign.profile import Profile
     from hyperalign.records import check_user
     from hyperalign.runs import lock_person
@@ -119,10 +118,8 @@ def fit(
     dimensions = load_space(space) if space is not None else None
     budget = models.new_budget()
     with Store(store) as opened:
-        given: list[Record] = []
-        if files:
-            reading = read_files(files, user=user, me=me, as_format=as_format, columns=columns, skip_bad=skip_bad)
-            given = redact_records(reading.records, redact)
+        how = {"user": user, "me": me, "as_format": as_format, "columns": columns}
+        given = redact_records(read_files(files, **how, skip_bad=skip_bad).records, redact) if files else []
         if given and not dry_run:
             opened.add_records(given)
         user, records = _all_records(opened, given, user, required=not stated)
@@ -140,9 +137,7 @@ def fit(
                 as_json=as_json,
             )
             return
-        redactor = find_redactor(redact)
-        if redactor is not None:
-            stated = [redactor(each) for each in stated]
+        stated = _redact(stated, redact)
         with lock_person(user, waits=lambda: say_waiting(user)):
             run, version = None, None
             if records:
@@ -273,6 +268,13 @@ def _read_about(about: str | None, about_file: Path | None) -> list[str]:
     return stated
 
 
+def _redact(stated: list[str], redact: bool | None) -> list[str]:
+    from hyperalign.privacy import find_redactor
+
+    redactor = find_redactor(redact)
+    return stated if redactor is None else [redactor(each) for each in stated]
+
+
 def _all_records(
     store: Store, given: Sequence[Record], user: str | None, *, required: bool
 ) -> tuple[str, list[Record]]:
@@ -307,7 +309,7 @@ def _print_estimate(
     from hyperalign.programs.cost_estimate import describe_sample
     from hyperalign.records import pass_over
 
-    from .session import asks_by_choice
+    from .session import asks_by_choice, expect_fit
     from .terminal import price_steps, print_estimate, report_passed_over
 
     skipped = pass_over(records)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from hyperalign.backends.batch.people import FitSettings
     from hyperalign.backends.batch.run import PeopleRun, PersonResult
     from hyperalign.budget import Budget, Usage
-    from hyperalign.population import Population
     from hyperalign.records import Record
     from hyperalign.space import Space
     from hyperalign.store import Store
@@ -30,7 +29,6 @@ __all__ = [
     "Everyone",
     "RayAddress",
     "WorkersOption",
-    "expect_fit",
     "fit_everyone",
 ]
 
@@ -52,6 +50,7 @@ WorkersOption = Annotated[
 
 _ESTIMATED_PEOPLE = 100
 _SHOWN_FAILURES = 8
+_FAILURE = ("user", "error", "remedy")
 _PICKS = re.compile(r"picks (\d+) % of (\d+) ")
 
 
@@ -134,7 +133,7 @@ def _fit_here(
     users = run.users
     if users is None:
         skipped: list[str] = []
-        read = add_people(store, _read(asked.files, asked, skipped)) if asked.files else _stored(store)
+        read = add_people(store, _read(asked, skipped)) if asked.files else _stored(store)
         users, refused = _keep_read(run, read)
         _say_skipped(skipped)
     settings = _with_population(settings, asked, store)
@@ -156,8 +155,8 @@ def _fit_on_ray(
     with open_cluster(asked.ray_address, asked.workers) as cluster:
         users = run.users
         if users is None:
-            files, read = list(_each_file(asked.files)), partial(_read_file, asked)
-            found = read_with_ray(cluster, files, read, asked.store) if files else _stored(store)
+            read = partial(_read_file, asked)
+            found = read_with_ray(cluster, asked.files, read, asked.store) if asked.files else _stored(store)
             users, refused = _keep_read(run, found)
         settings = _with_population(settings, asked, store)
         side_by_side = max(cluster.workers, people_at_once(settings, len(users)))
@@ -234,21 +233,21 @@ def _with_population(settings: FitSettings, asked: Everyone, store: Store) -> Fi
     return replace(settings, others=tuple(others.records("")), population=others.name)
 
 
-def _read(files: Sequence[Path], asked: Everyone, skipped: list[str]) -> Iterator[tuple[str, list[Record]]]:
-    """Everybody in the files, redacted."""
+def _read(asked: Everyone, skipped: list[str]) -> Iterator[tuple[str, list[Record]]]:
+    """Everybody in the files, redacted; one file is in memory at a time, and somebody who is in two comes twice."""
+    for file in asked.files:
+        yield from _read_file(asked, str(file), skipped)
+
+
+def _read_file(asked: Everyone, file: str, skipped: list[str] | None = None) -> Iterator[tuple[str, list[Record]]]:
     from hyperalign.ingest import read_everyone
 
     from .records import parse_columns
     from .session import redact_records
 
-    everybody = read_everyone(
-        files, format=asked.as_format, columns=parse_columns(asked.columns), skip_bad=asked.skip_bad, skipped=skipped
-    )
-    return ((user, redact_records(records, asked.redact)) for user, records in everybody)
-
-
-def _read_file(asked: Everyone, file: str) -> Iterator[tuple[str, list[Record]]]:
-    return _read([Path(file)], asked, [])
+    how: dict[str, Any] = {"format": asked.as_format, "columns": parse_columns(asked.columns), "skipped": skipped}
+    for user, records in read_everyone([file], skip_bad=asked.skip_bad, **how):
+        yield user, redact_records(records, asked.redact)
 
 
 def _stored(store: Store) -> Iterator[PersonResult]:
@@ -309,9 +308,7 @@ def _print_results(results: Sequence[PersonResult], run: PeopleRun, seconds: flo
                 "usage": sum((each.usage for each in results), Usage()).as_json(),
                 "seconds": round(seconds, 1),
                 "run": str(run.path),
-                "failures": [
-                    {"user": each.user, "error": each.error, "remedy": each.remedy} for each in groups["failed"]
-                ],
+                "failures": [{name: getattr(each, name) for name in _FAILURE} for each in groups["failed"]],
             }
         )
         return
@@ -354,62 +351,18 @@ def _print_failures(failed: Sequence[PersonResult]) -> None:
         echo("The same command tries them again; who is done stays done.", err=True)
 
 
-def expect_fit(
-    records: Sequence[Record],
-    others: Population,
-    models: ModelOptions,
-    scorer: str | None,
-    space: Space | None,
-    *,
-    has_encoder: bool,
-) -> tuple[dict[str, Usage], list[Record]]:
-    """What the statements of one person are expected to take, without prices; and other people's records beside theirs.
-
-    Args:
-        records: the person's.
-        others: the reference population.
-        models: the model.
-        scorer: as ``--scorer`` names it.
-        space: the dimensions that are tried; the shipped ones if None.
-        has_encoder: whether an encoder reads texts.
-    """
-    from hyperalign.population import choose_reference_records
-    from hyperalign.programs.cost_estimate import estimate_cost
-    from hyperalign.programs.fitting import REFERENCE_RECORDS
-    from hyperalign.programs.hypothesis_tests.choice import SMALL_MODEL_STATEMENTS_PER_CALL, STATEMENTS_PER_CALL
-    from hyperalign.records import split_by_kind
-
-    from .session import asks_by_choice
-
-    against = [
-        other
-        for part in split_by_kind(records)
-        for other in choose_reference_records(others, part[0].user, part, REFERENCE_RECORDS)
-    ]
-    small = models.model.startswith(("local:", "adapter:"))
-    expected = estimate_cost(
-        records,
-        against,
-        by_choice=asks_by_choice(models.model, scorer),
-        space=space,
-        statements_per_call=SMALL_MODEL_STATEMENTS_PER_CALL if small else STATEMENTS_PER_CALL,
-        has_encoder=has_encoder,
-    )
-    return expected, against
-
-
 def _estimate(asked: Everyone, store: Store, space: Space | None) -> None:
     """Print what all people are expected to take, from some of them."""
     from hyperalign.budget import Usage
     from hyperalign.population import StorePopulation
     from hyperalign.records import pass_over
 
-    from .session import asks_by_choice, choose_population
+    from .session import asks_by_choice, choose_population, expect_fit
     from .terminal import price_steps, print_estimate
 
     skipped: list[str] = []
     if asked.files:
-        everybody = list(_read(asked.files, asked, skipped))
+        everybody = list(_read(asked, skipped))
     else:
         everybody = [(found.user, store.records(found.user)) for found in _stored(store)]
     _say_skipped(skipped)

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
     from hyperalign.backends.models.lm import LM
     from hyperalign.backends.models.meter import Journal
-    from hyperalign.budget import Budget
+    from hyperalign.budget import Budget, Usage
     from hyperalign.population import Population
     from hyperalign.profile import Profile
     from hyperalign.programs.reward import Encoder
     from hyperalign.records import Record
     from hyperalign.scores import Scorer
+    from hyperalign.space import Space
     from hyperalign.store import Store
 
     from .options import ModelOptions
@@ -38,6 +39,7 @@ __all__ = [
     "choose_encoder",
     "choose_population",
     "choose_scorer",
+    "expect_fit",
     "keep_stated",
     "open_models",
     "read_person",
@@ -123,6 +125,48 @@ def choose_encoder(name: str | None, budget: Budget, report: Reporter) -> Encode
 def asks_by_choice(model: str, scorer: str | None) -> bool:
     """Whether the tests ask a model to choose, because nothing returns log-probabilities of given text."""
     return scorer == "none" or not (scorer or model).startswith(("local:", "vllm:"))
+
+
+def expect_fit(
+    records: Sequence[Record],
+    others: Population,
+    models: ModelOptions,
+    scorer: str | None,
+    space: Space | None,
+    *,
+    has_encoder: bool,
+) -> tuple[dict[str, Usage], list[Record]]:
+    """What the statements of one person are expected to take, without prices; and other people's records beside theirs.
+
+    Args:
+        records: the person's.
+        others: the reference population.
+        models: the model.
+        scorer: as ``--scorer`` names it.
+        space: the dimensions that are tried; the shipped ones if None.
+        has_encoder: whether an encoder reads texts.
+    """
+    from hyperalign.population import choose_reference_records
+    from hyperalign.programs.cost_estimate import estimate_cost
+    from hyperalign.programs.fitting import REFERENCE_RECORDS
+    from hyperalign.programs.hypothesis_tests.choice import SMALL_MODEL_STATEMENTS_PER_CALL, STATEMENTS_PER_CALL
+    from hyperalign.records import split_by_kind
+
+    against = [
+        other
+        for part in split_by_kind(records)
+        for other in choose_reference_records(others, part[0].user, part, REFERENCE_RECORDS)
+    ]
+    small = models.model.startswith(("local:", "adapter:"))
+    expected = estimate_cost(
+        records,
+        against,
+        by_choice=asks_by_choice(models.model, scorer),
+        space=space,
+        statements_per_call=SMALL_MODEL_STATEMENTS_PER_CALL if small else STATEMENTS_PER_CALL,
+        has_encoder=has_encoder,
+    )
+    return expected, against
 
 
 def choose_population(
