@@ -199,7 +199,7 @@ def list_people(session: Session, after: str | None, limit: int | None, search: 
     return [Person(*row) for row in session.execute(query.order_by(order).limit(limit))]
 
 
-def _people() -> Select[tuple[str, int, int]]:
+def _people() -> Select[str, int, int]:
     return select(PersonRow.user_id, _records, PersonRow.versions).where(_records + PersonRow.versions > 0)
 
 
@@ -256,7 +256,7 @@ def suggest_names(session: Session, user: str, most: int = 3) -> list[str]:
     return [found[name] for name in close]
 
 
-def _by_folded(session: Session, queries: Iterable[Select[tuple[str, str]]]) -> dict[str, str]:
+def _by_folded(session: Session, queries: Iterable[Select[str, str]]) -> dict[str, str]:
     return {row.folded: row.user_id for query in queries for row in session.execute(query)}
 
 

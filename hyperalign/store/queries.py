@@ -52,7 +52,7 @@ ANYTHING: Final = "anything"
 """Stands for any memory that may be replaced."""
 
 
-def to_record(row: RecordRow | Row[Any], place: str = "") -> Record:
+def to_record(row: RecordRow | Row[*tuple[Any, ...]], place: str = "") -> Record:
     """The record in a row.
 
     Args:
@@ -78,7 +78,7 @@ def to_record(row: RecordRow | Row[Any], place: str = "") -> Record:
         ) from None
 
 
-def readable_records(rows: Iterable[RecordRow | Row[Any]], place: str) -> list[Record]:
+def readable_records(rows: Iterable[RecordRow | Row[*tuple[Any, ...]]], place: str) -> list[Record]:
     """The records in those rows that can be read; the others are named in the log, and left as they are."""
     found: list[Record] = []
     for row in rows:

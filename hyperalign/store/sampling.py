@@ -21,7 +21,7 @@ __all__ = ["sample_others"]
 _columns = (RecordRow.number, RecordRow.kind, RecordRow.turn, RecordRow.shuffle)
 
 
-def sample_others(session: Session, user: str, limit: int) -> list[Row[Any]]:
+def sample_others(session: Session, user: str, limit: int) -> list[Row[*tuple[Any, ...]]]:
     """Rows of records of everybody else; of each kind those of the person's language first.
 
     Args:
@@ -40,21 +40,23 @@ def sample_others(session: Session, user: str, limit: int) -> list[Row[Any]]:
         if (missing := limit - len(found[kind])) > 0:
             others = [each for each in _distinct(session, RecordRow.language, kind) if each != (language or None)]
             rows = _union(session, [_ranked(kind, each, own, missing) for each in others])
-            found[kind] += [row[0] for row in sorted(rows, key=lambda row: row[2:])[:missing]]
+            found[kind] += [row[0] for row in rows[:missing]]
     return _fetch(session, found)
 
 
-def _ranked(kind: str, language: str, own: int, limit: int) -> Select[Any]:
+def _ranked(kind: str, language: str, own: int, limit: int) -> Select[int, str, int, int]:
     """Records of a kind in a language, everybody's first before anybody's second."""
     # The hash tells the person as well as their id does, and is in the index.
     same = (RecordRow.kind == kind, RecordRow.language == language, RecordRow.shuffle != own)
     return select(*_columns).where(*same).order_by(RecordRow.turn, RecordRow.shuffle).limit(limit)
 
 
-def _union(session: Session, queries: Sequence[Select[Any]]) -> Sequence[Any]:
+def _union(session: Session, queries: Sequence[Select[int, str, int, int]]) -> Sequence[Any]:
+    """The rows of several queries, each kind's in the order of turns."""
     if not queries:
         return []
-    return session.execute(union_all(*(select(query.subquery()) for query in queries))).all()
+    rows = session.execute(union_all(*(select(query.subquery()) for query in queries)))
+    return sorted(rows, key=lambda row: row[2:])
 
 
 def _distinct(session: Session, column: Any, kind: str | None = None) -> list[str]:
@@ -67,7 +69,7 @@ def _distinct(session: Session, column: Any, kind: str | None = None) -> list[st
     return list(session.scalars(select(steps.c.value).where(steps.c.value.is_not(None))))
 
 
-def _fetch(session: Session, found: dict[str, list[int]]) -> list[Row[Any]]:
+def _fetch(session: Session, found: dict[str, list[int]]) -> list[Row[*tuple[Any, ...]]]:
     """The rows, the first of every kind before the second of any."""
     order = sorted((place, kind, number) for kind, numbers in found.items() for place, number in enumerate(numbers))
     numbers = [number for *_, number in order]
