@@ -19,7 +19,7 @@ from .interface import Author, Fields, Utterance
 from .opening import describe
 from .registry import family
 from .rows import place
-from .whose import Choice, Kinds, Present, choose, group_people
+from .whose import Choice, Kinds, Present, choose, group_people, key_of
 
 __all__ = ["Check", "FileReport", "Reading", "check_files", "read_everyone", "read_records"]
 
@@ -190,10 +190,14 @@ def read_everyone(
 def _ids(group: Present, gathered: Gathered, where: str) -> dict[Author, str]:
     """By author, the user id: the name under which the person wrote most."""
     ids: dict[Author, str] = {}
-    for person in group_people(group.authors):
-        first = max(person, key=lambda each: group.authors[each].total())
+    people = group_people(group.authors)
+    firsts = [max(person, key=lambda each: group.authors[each].total()) for person in people]
+    uses = Counter(each.name for each in firsts)
+    for person, first in zip(people, firsts, strict=True):
+        # Two people of one name go by it and by what only one has.
+        key = key_of(first) if uses[first.name] > 1 else ""
         try:
-            ids |= dict.fromkeys(person, check_user(first.name))
+            ids |= dict.fromkeys(person, check_user(f"{first.name} {key}" if key else first.name))
         except ValueError as error:
             gathered.fail(RecordError(str(error), path=where, remedy="Leave this person out, or give another name."))
     return ids

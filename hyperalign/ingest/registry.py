@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hyperalign.errors import InputError, RecordError
 
-from . import assistants, chats, mail, plain, preferences, published, rows, tables
+from . import assistants, chats, mail, plain, preferences, published, rows, tables, transcripts
 from .interface import Format
 from .source import Source
 
@@ -14,7 +14,7 @@ __all__ = ["FORMATS", "family", "find_format", "tell_format"]
 # Of formats that are equally sure, the first counts.
 FORMATS: list[Format] = [
     *(*preferences.FORMATS, *published.FORMATS, *assistants.FORMATS, *chats.FORMATS, *mail.FORMATS),
-    *(*tables.FORMATS, *rows.FORMATS, *plain.FORMATS),
+    *(*tables.FORMATS, *rows.FORMATS, *transcripts.FORMATS, *plain.FORMATS),
 ]
 
 # What people give that is no text, told by its first bytes; and what to do with it.

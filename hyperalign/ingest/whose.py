@@ -17,7 +17,7 @@ from hyperalign.records import check_user
 
 from .interface import Author, comparable_name
 
-__all__ = ["KINDS", "Choice", "Present", "choose", "count_kinds", "group_people", "valid_user"]
+__all__ = ["KINDS", "Choice", "Present", "choose", "count_kinds", "group_people", "key_of", "valid_user"]
 
 KINDS = {"texts": "text", "choices": "choice", "edits": "edit", "ratings": "rating"}
 """What is counted, in the plural and the singular."""
@@ -139,7 +139,24 @@ def group_people(authors: Mapping[Author, Kinds]) -> list[list[Author]]:
             person.update({key: at for key, place in person.items() if place == other})
         people[at].append(author)
         person.update(dict.fromkeys(keys, at))
-    return [each for each in people if each]
+    return _join_unkeyed([each for each in people if each])
+
+
+def _join_unkeyed(people: list[list[Author]]) -> list[list[Author]]:
+    """Add authors who have a name alone to the one person of that name, as rows may leave out an address."""
+    keyed: dict[str, list[list[Author]]] = {}
+    for person in people:
+        if any(author.also for author in person):
+            for name in {_composed(author.name) for author in person}:
+                keyed.setdefault(name, []).append(person)
+    joined = []
+    for person in people:
+        same = [] if any(author.also for author in person) else keyed.get(_composed(person[0].name), [])
+        if len(same) == 1:
+            same[0].extend(person)
+        else:
+            joined.append(person)
+    return joined
 
 
 def _composed(name: str) -> str:
@@ -162,9 +179,14 @@ def _count_people(people: Iterable[tuple[str, Kinds]]) -> str:
     return shown + (f" and {len(most) - _SHOWN} more" if len(most) > _SHOWN else "")
 
 
+def key_of(author: Author) -> str:
+    """The address or else the number that tells somebody from others of the same name; empty if there is none."""
+    return min((each for each in author.also if _is_key(each)), key=lambda each: ("@" not in each, each), default="")
+
+
 def _shown(author: Author) -> str:
     """A name with the address or number that tells people of one name apart."""
-    other = min((each for each in author.also if _is_key(each)), key=lambda each: ("@" not in each, each), default="")
+    other = key_of(author)
     return f"{author.name} <{other}>" if other and other != author.name else author.name
 
 
@@ -184,10 +206,12 @@ def _nobody_chosen(groups: Sequence[Present], user: str | None, me: Sequence[str
     best = near or people[0][2]
     keep = f' --user "{user}"' if user is not None else ""
     how = f'--me "{_calling(best)}"{keep}'
+    if any(group.title == "transcript" for group in groups):
+        how += "; or, if it is all one text of theirs: --as text"
+    remedy = f"Did you mean {best.name!r}? Say so: {how}" if near else f"Say who is meant, for example: {how}"
     if not asked:
         return RecordError(listed, path=where, remedy=f"Choose one: {how}")
     who = " or ".join(repr(each) for each in asked)
-    remedy = f"Did you mean {best.name!r}? Say so: {how}" if near else f"Say who is meant, for example: {how}"
     return RecordError(f"nobody there is {who}; {listed}", path=where, remedy=remedy)
 
 

@@ -97,7 +97,7 @@ def test_two_people_of_one_name_are_told_apart_by_what_only_one_has() -> None:
 
 def test_one_address_under_two_names_is_one_person() -> None:
     both = Author("Mira", frozenset({"mira@a.org"})), Author("Mira K.", frozenset({"mira@a.org"}))
-    assert group_people({each: Counter() for each in (*both, Author("Mira"))}) == [list(both), [Author("Mira")]]
+    assert group_people({each: Counter() for each in (*both, Author("Tom"))}) == [list(both), [Author("Tom")]]
     assert choose(present(*both), None, [], "").authors == {"chat": set(both)}
 
 
@@ -243,3 +243,16 @@ def test_a_check_says_what_a_fit_reads(tmp_path: Path) -> None:
     assert skipping.problem is None
     assert skipping.reading is not None
     assert len(skipping.reading.skipped) == 2
+
+
+def test_two_people_of_one_name_are_two_of_everybody() -> None:
+    given = [{"author": "Tom", "email": f"tom@{place}.org", "text": f"Words of one in {place}."} for place in "ab"]
+    given += [
+        {"author": "Mira", "email": "mira@a.org", "text": "Words of Mira."},
+        {"author": "Mira", "text": "And more of her."},
+    ]
+    found = {user: len(records) for user, records in read_everyone(given)}
+    assert found == {"Tom tom@a.org": 1, "Tom tom@b.org": 1, "Mira": 2}
+    assert len(read_records(given, user="Mira").records) == 2
+    with pytest.raises(RecordError, match="'Tom' fits several"):
+        read_records(given, user="Tom")
