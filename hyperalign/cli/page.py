@@ -85,7 +85,6 @@ def page(
         answers=candidates,
         compare=_writer(models, encoder, store) if can_write(models) else None,
         encoder=encoder,
-        link_age=links.link_age,
     )
     listening = _listen(port)
     address = f"http://{_LOOPBACK}:{listening.getsockname()[1]}"

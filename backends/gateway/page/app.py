@@ -20,7 +20,7 @@ from hyperalign.programs.reward.asking import Question
 from hyperalign.text import printable
 
 from .background import WriteBoth
-from .links import LINK_AGE, Links, Session, load_secret
+from .links import Links, Session, load_secret
 from .questions import Answers
 from .screens import Done, Notices, Screen, Screens
 
@@ -80,7 +80,6 @@ def page_app(
     notices: Notices | None = None,
     hosts: Collection[str] = LOOPBACK,
     encoder: str | None = None,
-    link_age: int = LINK_AGE,
 ) -> Starlette:
     """The pages of all people of a store, each opened by a signed link to it.
 
@@ -92,13 +91,12 @@ def page_app(
         notices: what to say at the top of a person's page.
         hosts: names under which the page may be asked for, without ports.
         encoder: what a new reward reads texts with.
-        link_age: seconds for which a link can be opened.
 
     Raises:
         StorageError: the secret can't be read or made.
     """
     screens = Screens(store, answers=answers, compare=compare, notices=notices, encoder=encoder)
-    page = _Page(screens, Links(secret or load_secret(), link_age=link_age))
+    page = _Page(screens, Links(secret or load_secret()))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

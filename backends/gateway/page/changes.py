@@ -18,6 +18,7 @@ from hyperalign.programs.reward.edits import apply_edited_weights, has_feature, 
 from hyperalign.programs.reward.edits import flip as flip_name
 from hyperalign.runs import lock_person
 from hyperalign.store import Store
+from hyperalign.text import printable
 
 __all__ = ["BusyError", "Changes", "find_turned_off"]
 
@@ -140,7 +141,8 @@ class Changes:
         """
 
         def work(profile: Profile) -> Profile:
-            left = [each for each in profile.stated if each != statement]
+            # A page shows, and a form brings back, what can be printed of it.
+            left = [each for each in profile.stated if printable(each) != printable(statement)]
             if len(left) == len(profile.stated):
                 raise NotFoundError("That is not among what you said.")
             return profile.model_copy(update={"stated": left})

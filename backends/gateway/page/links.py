@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -85,7 +86,7 @@ class Links:
 
     Args:
         secret: at least 32 bytes; see ``load_secret``.
-        link_age: seconds for which a link can be opened.
+        link_age: seconds for which links that are made can be opened.
         session_age: seconds for which an opened page stays open.
     """
 
@@ -100,7 +101,8 @@ class Links:
         Raises:
             UserIdError: that is no user id.
         """
-        return str(self._serializer("link").dumps(check_user(user)))
+        # Until when is said by the link itself: who made it decides, not who serves the page.
+        return str(self._serializer("link").dumps([check_user(user), int(time.time()) + self.link_age]))
 
     def link(self, user: str, base: str) -> str:
         """A link to a person's page.
@@ -113,9 +115,11 @@ class Links:
 
     def read_link(self, token: str) -> str | None:
         """The person whose page a link opens; None for any other text, and after its time."""
-        found = self._load("link", token, self.link_age)
+        found = self._load("link", token, None)
+        if not (isinstance(found, list) and len(found) == 2 and isinstance(found[0], str) and time.time() < found[1]):
+            return None
         try:
-            return check_user(found) if isinstance(found, str) else None
+            return check_user(found[0])
         except UserIdError:
             return None
 
@@ -161,7 +165,7 @@ class Links:
     def _serializer(self, salt: str) -> URLSafeTimedSerializer:
         return URLSafeTimedSerializer(self._secret, salt=f"hyperalign/{salt}", signer_kwargs=_SIGNER)
 
-    def _load(self, salt: str, token: str, age: int) -> Any:
+    def _load(self, salt: str, token: str, age: int | None) -> Any:
         try:
             return self._serializer(salt).loads(token, max_age=age)
         except BadData:

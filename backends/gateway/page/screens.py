@@ -155,6 +155,8 @@ class Screens:
         found = self._background.look(key, _PATIENCE)
         if not found.is_done:
             return Screen("question.html", {"question": None, "why": "", "waits": True}, _AGAIN)
+        if found.problem:
+            self._background.drop(key)
         why = found.problem or ("" if found.result else "There is nothing left to ask that would teach much.")
         return Screen("question.html", {"question": found.result, "why": why, "waits": False})
 
@@ -281,7 +283,8 @@ class Screens:
             return Done("question", "skip")
         with Store(self._store) as store:
             kept_answer = answer_question(store, user, question, takes_first=takes == "first", encoder=self._encoder)
-        return Done("question", "answer" if kept_answer.version else "kept", kept_answer.version or 0)
+        # Nothing to undo: the record stays, and is learned from again. It can be forgotten.
+        return Done("question", "answer" if kept_answer.version else "kept")
 
     def _find_question(self, user: str, skipped: frozenset[str]) -> Question | None:
         with Store(self._store) as store:

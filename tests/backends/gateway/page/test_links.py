@@ -43,15 +43,16 @@ def test_a_link_opens_its_persons_page_alone_and_until_its_time() -> None:
     links = Links(SECRET, link_age=2)
     token = links.token("mira")
     assert links.link("mira", "http://127.0.0.1:8020/").startswith("http://127.0.0.1:8020/open/")
-    assert links.read_link(token) == "mira"
+    assert links.read_link(token) == Links(SECRET).read_link(token) == "mira"
     assert Links(b"another secret of thirty-two bytes").read_link(token) is None
     for at in range(0, len(token), 3):
         changed = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
         assert links.read_link(changed) in (None, "mira")  # base64 has spare bits; no other person ever comes out
     with pytest.raises(UserIdError):
         links.token("../bo")
-    time.sleep(3.1)
+    time.sleep(2.1)
     assert links.read_link(token) is None
+    assert Links(SECRET, link_age=10**6).read_link(token) is None, "who made it decides how long it is good"
 
 
 def test_an_address_tells_nothing_of_its_person() -> None:

@@ -130,6 +130,19 @@ def test_what_one_said_oneself_can_be_taken_back(store: Path) -> None:
     visitor.send("take", text="No emoji, please.")
     assert visitor.profile().stated == ["אני מעדיפה תשובות קצרות."]
     assert "not among what you said" in visitor.send("take", text="No emoji, please.")
+    visitor.send("add", text="Short\u202e, please.")
+    visitor.send("take", text="Short, please.")
+    assert len(visitor.profile().stated) == 1
+
+
+def test_a_text_that_is_used_as_an_example_is_shown_as_one_and_not_corrected(store: Path) -> None:
+    example = Hypothesis(id="example-text-1", kind="example", source="example", statement="Dear " * 200, aspect="style")
+    with Store(store) as opened:
+        opened.save(Profile(user="mira", hypotheses=[example]), "an example")
+    shown = Visitor(store).read()
+    assert "A text of yours as an example" in shown
+    assert "Correct or forget" not in shown
+    assert len(shown) < 8_000
 
 
 def test_a_forgotten_statement_is_in_no_version(store: Path) -> None:
@@ -188,7 +201,9 @@ def test_one_question_at_a_time_is_kept_as_a_choice_and_learned_from(store: Path
     assert ("Tea or coffee?" in shown) + ("Rain?" in shown) == 1
     asked = "Rain?" if "Rain?" in shown else "Tea or coffee?"
     first = min(answers[asked], key=shown.index)
-    assert "has learned from it" in answer(visitor, "first")
+    done = answer(visitor, "first")
+    assert "has learned from it" in done
+    assert "Undo" not in done, "what was learned from a record that stays cannot be undone"
     with Store(store) as opened:
         kept = opened.records("mira")[-1]
         learned = opened.load("mira").reward
