@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -47,6 +49,9 @@ def as_turns(value: Any) -> list[Turn] | None:
         value: a list of messages, one message, an object of lists as datasets keep messages, or a string in which turns
             begin with ``Human:`` and ``Assistant:``.
     """
+    if isinstance(value, str) and value.lstrip()[:1] == "[":
+        # Tables of text keep lists as JSON, or as Python shows them.
+        value = _read_list(value)
     if isinstance(value, str):
         pieces = _MARKED.split(value)
         # What stands before the first mark is of no turn.
@@ -64,6 +69,16 @@ def as_turns(value: Any) -> list[Turn] | None:
         return None
     turns = [_as_turn(each) for each in value]
     return [turn for turn in turns if turn] if all(turns) else None
+
+
+def _read_list(text: str) -> Any:
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        return found if isinstance(found, list) else text
+    return text
 
 
 def _as_turn(message: Any) -> Turn | None:

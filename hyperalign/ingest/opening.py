@@ -263,4 +263,6 @@ def describe(given: Any) -> str:
     items = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
     named = [str(path) for path in items if isinstance(path, str | Path)]
     rows = len(items) - len(named)
+    if not items:
+        return "no files"
     return ", ".join([*named, *([f"{rows} rows" if rows > 1 or not named else "1 row"] if rows else [])])

@@ -49,8 +49,11 @@ class Pairs:
 
     def read(self, source: Source, columns: Columns) -> Iterator[Entry]:
         """Each row as a pair, or as a rating of its answer."""
-        reader = RowReader(source, columns)
-        for number, row in source.rows():
+        reader, rows = RowReader(source, columns), list(source.rows())
+        if (problem := reader.check_columns(rows)) is not None:
+            yield problem
+            return
+        for number, row in rows:
             if not isinstance(row, Mapping):
                 yield row if isinstance(row, RecordError) else reader.read(number, row)
                 continue
@@ -90,7 +93,8 @@ class Prism:
 
     def read(self, source: Source, columns: Columns) -> Iterator[Entry]:
         """At each turn the chosen answer against each other one, under the dialog so far."""
-        reader = RowReader(source, columns)
+        del columns  # PRISM's own are known.
+        reader = RowReader(source, Columns())
         talks: dict[Any, list[tuple[int, Mapping[str, Any]]]] = {}
         for number, row in source.rows():
             if isinstance(row, RecordError):
@@ -176,8 +180,11 @@ class Arena:
 
     def read(self, source: Source, columns: Columns) -> Iterator[Entry]:
         """Each battle that somebody won as a pair of the judge."""
-        reader = RowReader(source, columns)
-        for number, row in source.rows():
+        reader, rows = RowReader(source, columns), list(source.rows())
+        if (problem := reader.check_columns(rows)) is not None:
+            yield problem
+            return
+        for number, row in rows:
             if not isinstance(row, Mapping):
                 yield row if isinstance(row, RecordError) else reader.read(number, row)
                 continue
@@ -189,7 +196,9 @@ class Arena:
             else:
                 answers = _sides(row)
                 pair = split_choice(answers[2], answers[side], answers[1 - side])
-                yield reader.read(number, {**_judge(row), **pair})
+                whose = {} if "user" in columns.names else _judge(row)
+                rest = {name: value for name, value in row.items() if not name.endswith(("_a", "_b", "prompt"))}
+                yield reader.read(number, {**rest, **whose, **pair})
 
 
 def _is_model(judge: Any) -> bool:
@@ -243,7 +252,7 @@ def _judge(row: Mapping[str, Any]) -> dict[str, Any]:
     """Who judged, and when."""
     names = ("user", "user_id", "judge", "judge_id", "judge_hash", "annotator", "annotator_id", "worker_id", "username")
     who = next((row[name] for name in names if row.get(name) not in (None, "")), None)
-    return {"user": who, "timestamp": row.get("tstamp") or row.get("timestamp") or row.get("time")}
+    return {"user": who, "time": row.get("tstamp") or row.get("timestamp") or row.get("time")}
 
 
 FORMATS: list[Format] = [Prism(), Arena(), Pairs()]

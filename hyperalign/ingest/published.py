@@ -44,7 +44,11 @@ class Reddit:
         reader = RowReader(source, columns)
         rows = unwrap(source.json) if source.json is not None else None
         numbered = enumerate(rows, start=1) if isinstance(rows, list) and rows is not source.json else source.rows()
-        for number, row in numbered:
+        given = list(numbered)
+        if (problem := reader.check_columns(given)) is not None:
+            yield problem
+            return
+        for number, row in given:
             if not isinstance(row, Mapping):
                 yield row if isinstance(row, RecordError) else reader.read(number, row)
                 continue
