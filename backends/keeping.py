@@ -152,6 +152,7 @@ def forget(store: Store, user: str, name: str) -> Forgotten:
     """
     from hyperalign.programs.reward.edits import forget_record
 
+    from .gateway.outcomes import forget_in
     from .models.number_cache import forget_texts
 
     records = store.records(user, skip_damaged=True)
@@ -159,6 +160,9 @@ def forget(store: Store, user: str, name: str) -> Forgotten:
     rest = [record for record in records if record.id != name]
     before = _statements(store, user)
     runs = remove_runs(user, record=name) if found else 0
+    if found:
+        # Before the amendment, after which the database's files are wiped.
+        forget_in(store.address, user, record=name)
     amended = store.amend(
         user,
         lambda profile: forget_record(profile, found, rest) if found else forget_hypothesis(profile, name),

@@ -36,7 +36,7 @@ from .tables import (
     Taught,
 )
 
-__all__ = ["RECORD_PREFIX", "Outcomes", "forget_in", "kept_share"]
+__all__ = ["RECORD_PREFIX", "Outcomes", "forget_in", "is_used", "kept_share"]
 
 # Asked often: built once.
 _NEWEST = (
@@ -250,15 +250,20 @@ def forget_in(place: str | Path | None, user: str, *, record: str | None = None)
 
     ``Store.scrub`` wipes it from the database's files. A store that no gateway has used stays as it is.
     """
-    with translate_errors(describe_place(parse_place(place))):
-        engine = open_engine(parse_place(place))
-        try:
-            is_used = inspect(engine).has_table(FeedbackRow.__tablename__)
-        finally:
-            engine.dispose()
-    if is_used:
+    if is_used(place):
         with closing(Outcomes(place)) as outcomes:
             outcomes.forget(user, record=record)
+
+
+def is_used(place: str | Path | None) -> bool:
+    """Whether a gateway has used a store; asking leaves the store as it is."""
+    url = parse_place(place)
+    with translate_errors(describe_place(url)):
+        engine = open_engine(url)
+        try:
+            return inspect(engine).has_table(FeedbackRow.__tablename__)
+        finally:
+            engine.dispose()
 
 
 def _now() -> str:
@@ -272,16 +277,21 @@ def _known_requests(session: Session, ids: Sequence[str]) -> set[str]:
 
 def _exchange_row(each: Exchange, now: str) -> ExchangeRow:
     return ExchangeRow(
-        request_id=each.id,
-        response_id=each.response,
+        request_id=_storable(each.id)[:128],
+        response_id=_storable(each.response)[:256],
         user_id=each.user,
         conversation=each.conversation,
         arm=each.arm,
         version=each.version,
         time=now,
-        prompt=each.prompt,
-        answer=each.answer,
+        prompt=_storable(each.prompt),
+        answer=_storable(each.answer),
     )
+
+
+def _storable(text: str) -> str:
+    """A text without what no database takes: NUL, and half an emoji."""
+    return text.encode(errors="replace").decode().replace("\0", "")
 
 
 def _feedback_row(given: Said, now: str) -> FeedbackRow:

@@ -186,6 +186,7 @@ def rm(user: UserArgument, yes: YesOption = False, store: StoreOption = None, as
     """Delete a user for good: records, all versions, their runs, their text in the database's files and in the caches,
     and what they left in the runs and evals of others.
     """
+    from hyperalign.backends.gateway.outcomes import forget_in
     from hyperalign.backends.keeping import OTHERS_COMPARED, without_others
     from hyperalign.backends.models.number_cache import forget_texts
     from hyperalign.edits import Traces, clean_runs
@@ -203,6 +204,7 @@ def rm(user: UserArgument, yes: YesOption = False, store: StoreOption = None, as
         records = opened.records(user, skip_damaged=True)
         cleaned = clean_runs(Traces(user, records, opened.other_records(user, OTHERS_COMPARED)))
         numbers = forget_texts(records)
+        forget_in(opened.address, user)
         removed = opened.remove(user, without=without_others(user))
     if as_json:
         cut = {"lines": cleaned.lines, "files": cleaned.files, "cached": numbers}

@@ -72,6 +72,8 @@ class Store:
     def __init__(self, place: str | Path | None = None) -> None:
         url = parse_place(place)
         self.name = describe_place(url)
+        # Opens the same store again, and may hold a password: ``name`` is for messages.
+        self.address = url.render_as_string(hide_password=False)
         with translate_errors(self.name):
             self._engine = open_engine(url)
             try:

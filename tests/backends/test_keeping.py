@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from hyperalign.backends.gateway.outcomes import Outcomes
+from hyperalign.backends.gateway.tables import Said
 from hyperalign.backends.keeping import forget, keep, open_reward_of
 from hyperalign.errors import NotFoundError, RecordError
 from hyperalign.profile import Hypothesis, Profile
@@ -80,3 +83,15 @@ def test_a_forgotten_record_and_statement_are_in_no_version(store: Store) -> Non
         forget(store, "mira", "nonsense")
     with pytest.raises(NotFoundError):
         forget(store, "nobody", "i-warm")
+
+
+def test_a_forgotten_record_takes_the_feedback_that_it_was_made_of_with_it(store: Store, tmp_path: Path) -> None:
+    record = Sample(user="mira", id="feedback-f", text="Words that must go.")
+    keep(store, [record], encoder="none", redact=False)
+    said = Said(id="f", user="mira", kind="edit", request="r", content={"edited": "Words that must go."})
+    with closing(Outcomes(tmp_path / "people.sqlite")) as outcomes:
+        outcomes.keep(said=[said])
+    forget(store, "mira", "feedback-f")
+    store.close()
+    left = b"".join(path.read_bytes() for path in tmp_path.glob("people.sqlite*"))
+    assert b"must go" not in left

@@ -22,7 +22,7 @@ from hyperalign.text import printable
 from .background import WriteBoth
 from .links import Links, Session, load_secret
 from .questions import Answers
-from .screens import Done, Notices, Screen, Screens
+from .screens import Done, Notices, Screen, Screens, say_switched_off
 
 try:
     from starlette.applications import Starlette
@@ -88,14 +88,16 @@ def page_app(
         secret: signs links; that of the data folder if None.
         answers: by prompt, the answers to ask about; those that ship if None.
         compare: answers a prompt without the profile and with it; None where no model is configured.
-        notices: what to say at the top of a person's page.
+        notices: what to say at the top of a person's page; where the gateway switched a profile off if None.
         hosts: names under which the page may be asked for, without ports.
         encoder: what a new reward reads texts with.
 
     Raises:
         StorageError: the secret can't be read or made.
     """
-    screens = Screens(store, answers=answers, compare=compare, notices=notices, encoder=encoder)
+    screens = Screens(
+        store, answers=answers, compare=compare, notices=notices or say_switched_off(store), encoder=encoder
+    )
     page = _Page(screens, Links(secret or load_secret()))
 
     @asynccontextmanager

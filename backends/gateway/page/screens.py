@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from hyperalign.backends.gateway.outcomes import Outcomes, is_used
 from hyperalign.errors import InputError, NotFoundError
 from hyperalign.profile import Profile
 from hyperalign.programs.reward.asking import Question
@@ -21,7 +22,7 @@ from .changes import Changes, find_turned_off
 from .questions import Answers, answer_question, find_question
 from .view import describe_changes, list_beliefs, show_profile
 
-__all__ = ["Done", "Notices", "Screen", "Screens"]
+__all__ = ["Done", "Notices", "Screen", "Screens", "say_switched_off"]
 
 Notices = Callable[[str], Sequence[str]]
 """Sentences to show at the top of a person's page, such as that the profile is switched off: gets the user's id."""
@@ -80,6 +81,23 @@ class _Text:
     when: str
     is_used: bool
     is_example: bool
+
+
+def say_switched_off(store: str | Path | None) -> Notices:
+    """Says on a person's page that the gateway answers them without their profile, and why.
+
+    Args:
+        store: as ``Screens`` takes it.
+    """
+
+    def notices(user: str) -> list[str]:
+        if not is_used(store):
+            return []
+        with closing(Outcomes(store)) as outcomes:
+            reason = outcomes.switched_off().get(user, "")
+        return [f"Your profile is switched off: the gateway answers you without it. Reason: {reason}"] if reason else []
+
+    return notices
 
 
 class Screens:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from hyperalign.backends.gateway.outcomes import Outcomes
 from hyperalign.backends.gateway.page.background import Background, Comparison
 from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis, Profile
@@ -278,6 +280,15 @@ def test_notices_stand_at_the_top(store: Path) -> None:
     said = "Your profile is switched off: it did not help."
     assert said in Visitor(store, notices=lambda user: [said] if user == "mira" else []).read()
     assert said not in Visitor(store, "bo", notices=lambda user: [said] if user == "mira" else []).read()
+
+
+def test_a_profile_that_the_gateway_switched_off_is_said_to_be(store: Path) -> None:
+    visitor = Visitor(store)
+    assert "switched off" not in visitor.read()
+    with closing(Outcomes(store)) as outcomes:
+        outcomes.switch("mira", "by 40 thumbs it does not help")
+    assert "the gateway answers you without it. Reason: by 40 thumbs it does not help" in visitor.read()
+    assert "switched off" not in Visitor(store, "bo").read()
 
 
 def test_a_damaged_profile_is_said_and_nothing_breaks(store: Path) -> None:
