@@ -72,19 +72,27 @@ def open_cluster(address: str | None = None, workers: int | None = None) -> Iter
     if workers is not None and workers < 1:
         raise InputError(f"{workers} workers.", remedy="Give 1 or more.")
     given: dict[str, Any] = {"address": address} if address is not None else _local(workers)
-    try:
-        ray.init(**given, log_to_driver=False, logging_level="ERROR")
-    except Exception as error:  # Ray raises a plain Exception where it does not start in time
-        ray.shutdown()
-        where = f"answers at {address}" if address is not None else "could be started on this machine"
-        raise ModelError(
-            f"No Ray cluster {where}: {error}",
-            remedy="Check --ray-address, or start one with 'ray start --head' and name its address.",
-        ) from error
+    _connect(ray, address, given)
     try:
         yield RayCluster(ray, workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
     finally:
         ray.shutdown()
+
+
+def _connect(ray: Any, address: str | None, given: Mapping[str, Any]) -> None:
+    # Where a processor is busy, Ray gives up its own start after some seconds: what it had loaded is at hand then.
+    for is_last in (address is not None, True):
+        try:
+            ray.init(**given, log_to_driver=False, logging_level="ERROR")
+            return
+        except Exception as error:  # Ray raises a plain Exception where it does not start in time
+            ray.shutdown()
+            where = f"answers at {address}" if address is not None else "could be started on this machine"
+            if is_last:
+                raise ModelError(
+                    f"No Ray cluster {where}: {error}",
+                    remedy="Check --ray-address, or start one with 'ray start --head' and name its address.",
+                ) from error
 
 
 def _local(workers: int | None) -> dict[str, Any]:
