@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from hyperalign.errors import HyperalignError, InputError, NotFoundError, RecordError, UserIdError
 from hyperalign.evals.sequential import Comparison, compare, should_switch_off
@@ -29,6 +29,7 @@ from .tables import Outcome, Said, Taught
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from fastapi.responses import JSONResponse
 
     from hyperalign.store import Store
 
@@ -49,6 +50,7 @@ _log = logging.getLogger(__name__)
 
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=200_000, pattern=r"\S")]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_Request = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 class Feedback(BaseModel):
@@ -72,8 +74,8 @@ class Feedback(BaseModel):
 
     user: str | None = None
     id: _Name | None = None
-    request: Annotated[str, StringConstraints(max_length=256)] = ""
-    rejected_request: Annotated[str, StringConstraints(max_length=256)] = ""
+    request: _Request = ""
+    rejected_request: _Request = ""
     thumb: Literal["up", "down"] | None = None
     draft: _Text | None = None
     edited: _Text | None = None
@@ -84,6 +86,12 @@ class Feedback(BaseModel):
         str, Field(max_length=200_000, description="what a thumb is about, where no request is named")
     ] = ""
     time: datetime | None = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _whole_characters(cls, value: object) -> object:
+        # Half an emoji, which JSON may hold, can't be written as UTF-8.
+        return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Feedback:
@@ -341,7 +349,7 @@ async def _receive(service: Service, body: bytes, headers: Mapping[str, str], ke
     return {"id": said.id, "user": user, "kind": said.kind, "kept": True}
 
 
-def _refusal(status: int, message: str) -> Any:
+def _refusal(status: int, message: str) -> JSONResponse:
     from fastapi.responses import JSONResponse
 
     return JSONResponse({"error": {"message": message, "type": "invalid_request_error"}}, status_code=status)

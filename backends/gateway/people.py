@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 from hyperalign.errors import ProfileError, StorageError, UserIdError
@@ -128,8 +129,7 @@ def _render(turns: Sequence[Mapping[str, Any]]) -> str:
 
 def _count_tokens(text: str) -> int:
     # LiteLLM ships the encoding: nothing is fetched.
-    import litellm
-
+    litellm: Any = import_module("litellm")
     return len(litellm.encoding.encode(text, disallowed_special=()))
 
 

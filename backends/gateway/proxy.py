@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -116,7 +117,7 @@ def _serve(config: Path, listening: Any, on_ready: Callable[[], None]) -> None:
     import uvicorn
 
     _stand_in_for_prisma()
-    from litellm.proxy.proxy_server import app, save_worker_config
+    proxy: Any = import_module("litellm.proxy.proxy_server")
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:
@@ -124,9 +125,9 @@ def _serve(config: Path, listening: Any, on_ready: Callable[[], None]) -> None:
             if self.started:
                 on_ready()
 
-    save_worker_config(config=str(config))
+    proxy.save_worker_config(config=str(config))
     os.environ["CONFIG_FILE_PATH"] = str(config)
-    Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listening])
+    Server(uvicorn.Config(proxy.app, log_level="warning", access_log=False)).run(sockets=[listening])
 
 
 def _stand_in_for_prisma() -> None:
@@ -142,7 +143,8 @@ def _stand_in_for_prisma() -> None:
         def __getattr__(self, name: str) -> type[Exception]:
             if name.startswith("_"):
                 raise AttributeError(name)
-            return self.__dict__.setdefault(name, type(name, (Exception,), {}))
+            found: type[Exception] = self.__dict__.setdefault(name, type(name, (Exception,), {}))
+            return found
 
     errors = Errors("prisma.errors")
     module = ModuleType("prisma")

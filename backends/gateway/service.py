@@ -145,19 +145,29 @@ class OutcomeWriter:
             batch = self._gather()
             is_open = None not in batch
             items = [each for each in batch if each is not None]
-            try:
-                self._outcomes.keep(
-                    [each for each, _ in items if isinstance(each, Exchange)],
-                    [each for each, _ in items if isinstance(each, Said)],
-                )
-            except Exception as error:
-                for _, done in items:
-                    if done is not None:
-                        done.set_exception(error)
+            self._write(items)
+
+    def _write(self, items: list[tuple[Exchange | Said, Future[None] | None]]) -> None:
+        try:
+            self._outcomes.keep(
+                [each for each, _ in items if isinstance(each, Exchange)],
+                [each for each, _ in items if isinstance(each, Said)],
+            )
+        except Exception as error:
+            if len(items) > 1:
+                # One that can't be written must not keep the others out.
+                for item in items:
+                    self._write([item])
+                return
+            kept, failed = items[0]
+            if failed is None:
+                _log.warning("A request of %r was not noted: %s", kept.user, error)
             else:
-                for _, done in items:
-                    if done is not None:
-                        done.set_result(None)
+                failed.set_exception(error)
+        else:
+            for _, done in items:
+                if done is not None:
+                    done.set_result(None)
 
 
 class Service:

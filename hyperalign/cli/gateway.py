@@ -100,6 +100,7 @@ def start(
 
     Example: hyperalign gateway --model anthropic/NAME --holdout 0.2
     """
+    from hyperalign.backends.gateway.people import USER_HEADERS
     from hyperalign.backends.gateway.proxy import check_installed, proxy_config, run_proxy
     from hyperalign.backends.gateway.service import GatewaySettings
     from hyperalign.store import Store
@@ -112,7 +113,7 @@ def start(
         holdout=holdout,
         max_tokens=profile_tokens,
         keep_days=keep_days,
-        **({"user_headers": headers} if headers else {}),
+        user_headers=headers or USER_HEADERS,
     )
     # An unusable store or model is said before the proxy is loaded, which takes long.
     Store(store).close()

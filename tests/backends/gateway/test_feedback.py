@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import pytest
 
 from hyperalign.backends.gateway.feedback import Feedback, compare_arms, read_open_webui, switch_where_useless, teach
 from hyperalign.backends.gateway.outcomes import Outcomes, forget_in
+from hyperalign.backends.gateway.service import OutcomeWriter
 from hyperalign.backends.gateway.tables import Exchange, Said, Taught
 from hyperalign.errors import InputError
 from hyperalign.records import Edit, Pair
 from hyperalign.store import Store
+from tests.fixtures.postgres import postgres
 
 from .conftest import Gateway, profile_of
 
@@ -167,6 +170,32 @@ def test_a_profile_that_does_harm_is_switched_off_and_can_be_switched_on(gateway
     assert "clarity" in gateway.sent(text).prompt
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_outcomes_lie_beside_the_stores_own_tables(tmp_path: Path, kind: str) -> None:
+    with postgres() if kind == "postgresql" else nullcontext(str(tmp_path / "store.sqlite")) as place:
+        with Store(place) as store:
+            store.save(profile_of("ada", "violets"))
+        outcomes, other = Outcomes(place), Outcomes(place)
+        assert outcomes.assignment_key() == other.assignment_key()
+        outcomes.keep(
+            [Exchange("r", "x", "ada", "c", "on", 1, "Write.", "Of violets\0.")],
+            [Said("f", "ada", "edit", {"edited": "Of roses.", "draft": "Of violets."}, "x")] * 2,
+        )
+        outcomes.switch("ada", "by hand")
+        state = other.state("ada")
+        assert state is not None
+        assert (state.number, state.switched_off) == (1, "by hand")
+        assert other.state("bob") is None
+        assert [(each.kind, each.value) for each in other.outcomes()] == [("edit", 0.5)]
+        assert list(other.waiting()) == ["ada"]
+        with Store(place) as store:
+            assert teach(store, other, "ada") == 1
+        forget_in(place, "ada")
+        assert other.outcomes() == []
+        outcomes.close()
+        other.close()
+
+
 def test_a_conversation_counts_once_and_what_was_forced_not_at_all(tmp_path: Path) -> None:
     outcomes = Outcomes(tmp_path / "store.sqlite")
     arms: list[Any] = ["on", "on", "forced_on", "switched_off", "off"]
@@ -205,6 +234,25 @@ def test_a_forgotten_record_takes_its_feedback_with_it(tmp_path: Path) -> None:
         forget_in(place, "ada")
         assert outcomes.feedback("ada") == []
         outcomes.close()
+
+
+def test_what_no_database_takes_keeps_nothing_else_out(tmp_path: Path) -> None:
+    outcomes = Outcomes(tmp_path / "store.sqlite")
+    writer = OutcomeWriter(outcomes)
+    writer.note(Exchange("r", "x" * 999, "ada", "c", "on", 1, "\0 \ud83d", "An answer."))
+    odd = writer.keep(Said("\ud83d", "ada", "thumb", {"thumb": "up"}, "r"))
+    good = writer.keep(Said("f", "ada", "thumb", {"thumb": "up"}, "r"))
+    writer.close()
+    assert good.result() is None
+    assert odd.exception() is not None
+    assert [said.id for said in outcomes.feedback("ada")] == ["f"]
+    found = outcomes.find("ada", "r")
+    assert found is not None
+    assert found.answer == "An answer."
+    given = Feedback.model_validate(json.loads('{"draft": "\\ud83d x", "edited": "y\\u0000", "id": "\\ud83d"}'))
+    outcomes.keep(said=[given.to_said("bob")])
+    assert len(outcomes.feedback("bob")) == 1
+    outcomes.close()
 
 
 def test_feedback_may_come_before_its_request_is_noted(tmp_path: Path) -> None:
