@@ -131,8 +131,8 @@ def throughput(asked: argparse.Namespace, home: Path, base: str, pipe: Any) -> N
     calls = pipe.recv()[0]
     ideal, busy, people = calls * asked.delay / asked.concurrency, found["seconds"], found["people"]
     print(f"{people} people, {calls} calls ({calls / people:.1f} a person), {found['failed']} failed")
-    print(f"wall {seconds:.1f} s, {busy:.1f} s of them without start-up; the endpoint allows {ideal:.1f} s")
-    print(f"share of what it allows: {ideal / busy:.0%}, with start-up {ideal / seconds:.0%}")
+    print(f"wall {seconds:.1f} s, {busy:.1f} s of them fitting; the endpoint allows {ideal:.1f} s")
+    print(f"share of what it allows: {ideal / busy:.0%}, with start-up and reading {ideal / seconds:.0%}")
     print(f"CPU {cpu:.1f} s: {1000 * cpu / people:.0f} ms a person, {1000 * cpu / max(1, calls):.1f} ms a call")
     print(f"one process saturates near {calls / cpu:.0f} calls a second")
 

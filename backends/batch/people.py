@@ -204,8 +204,9 @@ class PeopleFitter:
 
     def _personalizer(self, opened: _Opened, budget: Budget, run: RunFolder) -> Personalizer:
         settings = self.settings
-        lm = opened.lm.metered(budget=budget, journal=run.journal) if opened.lm is not None else None
-        if lm is not None:
+        lm = None
+        if opened.lm is not None:
+            lm = opened.lm.metered(budget=budget, journal=run.journal)
             lm.side_by_side = max(_CALLS_A_PERSON, -(-2 * opened.lm.concurrency // self._side_by_side))
         person = Personalizer(
             lm,

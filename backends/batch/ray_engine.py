@@ -74,7 +74,8 @@ def open_cluster(address: str | None = None, workers: int | None = None) -> Iter
     given: dict[str, Any] = {"address": address} if address is not None else _local(workers)
     _connect(ray, address, given)
     try:
-        yield RayCluster(ray, workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
+        yield RayCluster(ray, workers or max(1, int(resources.get("CPU", 1))))
     finally:
         ray.shutdown()
 
@@ -83,7 +84,7 @@ def _connect(ray: Any, address: str | None, given: Mapping[str, Any]) -> None:
     # Where a processor is busy, Ray gives up its own start after some seconds: what it had loaded is at hand then.
     for is_last in (address is not None, True):
         try:
-            ray.init(**given, log_to_driver=False, logging_level="ERROR")
+            ray.init(**given, log_to_driver=False, logging_level=logging.ERROR)
             return
         except Exception as error:  # Ray raises a plain Exception where it does not start in time
             ray.shutdown()

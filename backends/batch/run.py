@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -139,8 +140,8 @@ def fit_people(
     *,
     progress: Progress | None = None,
     patience: int = MOST_ALIKE,
-) -> None:
-    """Fit all people of a run who are not done yet.
+) -> float:
+    """Fit all people of a run who are not done yet; returns the seconds that it took.
 
     Args:
         run: keeps what came of each.
@@ -175,7 +176,9 @@ def fit_people(
                     remedy=f"{result.remedy} The same command then goes on with those who are left.".strip(),
                 )
 
+    began = time.monotonic()
     engine(iter(todo), keep)
+    return time.monotonic() - began
 
 
 def add_people(store: Store, people: Iterable[tuple[str, Sequence[Record]]]) -> Iterator[PersonResult]:

@@ -102,24 +102,46 @@ def fit(
     from hyperalign.store import Store
 
     from .records import read_files
-    from .session import choose_population, keep_stated, redact_records, say_waiting
+    from .session import choose_population, keep_stated, read_about, redact_records, say_waiting
 
     if all_users:
         of_one = {"--user": user, "--me": me, "--about": about, "--about-file": about_file, "--out": out}
-        choice = (models, scorer, encoder, statements, population, space, program or ())
-        how = (store, as_format, columns, skip_bad, redact, seed, engine, ray_address, workers, dry_run, as_json)
-        fit_everyone(Everyone(files or (), *choice, *how, {**of_one, "--vector": vector}))
+        everyone = Everyone(
+            files=files or (),
+            models=models,
+            scorer=scorer,
+            encoder=encoder,
+            statements=statements,
+            population=population,
+            space=space,
+            program=program or (),
+            store=store,
+            as_format=as_format,
+            columns=columns,
+            skip_bad=skip_bad,
+            redact=redact,
+            seed=seed,
+            engine=engine,
+            ray_address=ray_address,
+            workers=workers,
+            dry_run=dry_run,
+            as_json=as_json,
+            of_one_person={**of_one, "--vector": vector},
+        )
+        fit_everyone(everyone)
         return
     began = time.time()
-    stated = _read_about(about, about_file)
+    stated = read_about(about, about_file)
     if user is not None:
         user = check_user(user)
     # A space that cannot be used is found before anything is read or saved.
     dimensions = load_space(space) if space is not None else None
     budget = models.new_budget()
     with Store(store) as opened:
-        how = {"user": user, "me": me, "as_format": as_format, "columns": columns}
-        given = redact_records(read_files(files, **how, skip_bad=skip_bad).records, redact) if files else []
+        given: list[Record] = []
+        if files:
+            reading = read_files(files, user=user, me=me, as_format=as_format, columns=columns, skip_bad=skip_bad)
+            given = redact_records(reading.records, redact)
         if given and not dry_run:
             opened.add_records(given)
         user, records = _all_records(opened, given, user, required=not stated)
@@ -242,30 +264,6 @@ def fit_in_folder(
     if statements and len(records) > STATEMENT_RECORDS:
         echo(describe_sample(records), err=True)
     return found
-
-
-def _read_about(about: str | None, about_file: Path | None) -> list[str]:
-    """The paragraphs of the description, each on one line."""
-    import re
-
-    from hyperalign.errors import InputError
-    from hyperalign.ingest import read_text
-    from hyperalign.programs.strategies import PROFILE_WORDS
-
-    given = [about] if about is not None else []
-    if about_file is not None:
-        given.append(read_text(about_file))
-    paragraphs = [" ".join(part.split()) for text in given for part in re.split(r"\n\s*\n", text)]
-    stated = [paragraph for paragraph in paragraphs if paragraph]
-    if given and not stated:
-        raise InputError("The description is empty.", remedy='Say something: --about "I read on my way to work."')
-    words = sum(len(paragraph.split()) for paragraph in stated)
-    if words > PROFILE_WORDS:
-        raise InputError(
-            f"The description has {words:,} words; a model is shown {PROFILE_WORDS} at most.",
-            remedy="Shorten it, or give what the person wrote among the files.",
-        )
-    return stated
 
 
 def _redact(stated: list[str], redact: bool | None) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -109,14 +108,11 @@ def fit_everyone(asked: Everyone) -> None:
         with lock_folder(run.path):
             if run.results:
                 echo(f"Going on with the run in {run.path}", err=True)
-            began = time.monotonic()
-            if asked.engine == "ray":
-                users = _fit_on_ray(asked, run, opened, dimensions, budget, report)
-            else:
-                users = _fit_here(asked, run, opened, dimensions, budget, report)
+            fit = _fit_on_ray if asked.engine == "ray" else _fit_here
+            users, seconds = fit(asked, run, opened, dimensions, budget, report)
     results = [run.results[user] for user in users if user in run.results]
     failed = [result for result in results if result.state == "failed"]
-    _print_results(results, run, time.monotonic() - began, as_json=asked.as_json)
+    _print_results(results, run, seconds, as_json=asked.as_json)
     _print_failures(failed)
     if failed:
         raise typer.Exit(1)
@@ -124,8 +120,8 @@ def fit_everyone(asked: Everyone) -> None:
 
 def _fit_here(
     asked: Everyone, run: PeopleRun, store: Store, space: Space | None, budget: Budget, report: Reporter
-) -> list[str]:
-    """Fit in this process; returns everybody who was to be fitted."""
+) -> tuple[list[str], float]:
+    """Fit in this process; returns everybody who was to be fitted, and the seconds of fitting."""
     from hyperalign.backends.batch.people import PeopleFitter, fit_in_threads, people_at_once
     from hyperalign.backends.batch.run import add_people, fit_people
 
@@ -139,13 +135,13 @@ def _fit_here(
     settings = _with_population(settings, asked, store)
     side_by_side = people_at_once(settings, len(users))
     with PeopleFitter(settings, budget, report.bytes, side_by_side) as fitter:
-        fit_people(run, users, fit_in_threads(fitter, side_by_side), progress=report)
-    return [*users, *refused]
+        seconds = fit_people(run, users, fit_in_threads(fitter, side_by_side), progress=report)
+    return [*users, *refused], seconds
 
 
 def _fit_on_ray(
     asked: Everyone, run: PeopleRun, store: Store, space: Space | None, budget: Budget, report: Reporter
-) -> list[str]:
+) -> tuple[list[str], float]:
     """The same on a Ray cluster."""
     from hyperalign.backends.batch.people import people_at_once
     from hyperalign.backends.batch.ray_engine import fit_with_ray, open_cluster, read_with_ray
@@ -160,8 +156,8 @@ def _fit_on_ray(
             users, refused = _keep_read(run, found)
         settings = _with_population(settings, asked, store)
         side_by_side = max(cluster.workers, people_at_once(settings, len(users)))
-        fit_people(run, users, fit_with_ray(cluster, settings, side_by_side, budget), progress=report)
-    return [*users, *refused]
+        seconds = fit_people(run, users, fit_with_ray(cluster, settings, side_by_side, budget), progress=report)
+    return [*users, *refused], seconds
 
 
 def _inputs(asked: Everyone, store: Store, space: Space | None) -> dict[str, Any]:

@@ -42,6 +42,7 @@ __all__ = [
     "expect_fit",
     "keep_stated",
     "open_models",
+    "read_about",
     "read_person",
     "read_profile",
     "read_prompt",
@@ -273,6 +274,33 @@ def read_prompt(given: str) -> str:
     if not prompt.strip():
         raise InputError("The prompt is empty.", remedy='Give a prompt: hyperalign generate "…" --user NAME')
     return prompt
+
+
+def read_about(about: str | None, about_file: Path | None) -> list[str]:
+    """The paragraphs of what a user says of themselves, each on one line.
+
+    Raises:
+        InputError: it is empty, or longer than what a model is shown.
+    """
+    import re
+
+    from hyperalign.ingest import read_text
+    from hyperalign.programs.strategies import PROFILE_WORDS
+
+    given = [about] if about is not None else []
+    if about_file is not None:
+        given.append(read_text(about_file))
+    paragraphs = [" ".join(part.split()) for text in given for part in re.split(r"\n\s*\n", text)]
+    stated = [paragraph for paragraph in paragraphs if paragraph]
+    if given and not stated:
+        raise InputError("The description is empty.", remedy='Say something: --about "I read on my way to work."')
+    words = sum(len(paragraph.split()) for paragraph in stated)
+    if words > PROFILE_WORDS:
+        raise InputError(
+            f"The description has {words:,} words; a model is shown {PROFILE_WORDS} at most.",
+            remedy="Shorten it, or give what the person wrote among the files.",
+        )
+    return stated
 
 
 def read_person(user: str | None, file: Path | None, store: str | None) -> Profile | None:
