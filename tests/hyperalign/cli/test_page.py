@@ -15,6 +15,7 @@ from hyperalign.cli.options import DEFAULT_MODEL, ModelOptions
 from hyperalign.cli.page import can_write
 from hyperalign.files import cache_folder
 from tests.backends.gateway.page.person import fill
+from tests.fixtures.scripted_server import ScriptedServer, reply
 from tests.hyperalign.cli.conftest import Run, Start
 
 
@@ -26,9 +27,14 @@ def test_a_link_is_printed_for_a_page_that_is_served_elsewhere(run: Run) -> None
     assert Links(load_secret()).read_link(token) == "mira"
 
 
-def test_the_page_is_served_and_its_link_opens_it_until_interrupted(process: Start, tmp_path: Path) -> None:
+def test_the_page_is_served_and_its_link_opens_it_until_interrupted(
+    process: Start, tmp_path: Path, scripted_server: ScriptedServer
+) -> None:
+    scripted_server.default = reply(lambda asked: "As she likes it!" if "No emoji" in asked.prompt else "As it is.")
     fill(tmp_path / "people.sqlite")
-    served = process("page", "--user", "mira", "--port", "0", "--store", "people.sqlite", "--encoder", "none")
+    place = ("--port", "0", "--store", "people.sqlite", "--encoder", "none")
+    model = ("--model", "openai/any", "--api-base", scripted_server.base)
+    served = process("page", "--user", "mira", *place, *model, OPENAI_API_KEY="k")
     try:
         assert served.stdout
         said = served.stdout.readline()
@@ -46,6 +52,15 @@ def test_the_page_is_served_and_its_link_opens_it_until_interrupted(process: Sta
             shown = client.get(home).text
             assert "Supported by 5 of your 6 choices." in shown
             assert client.get(home, headers={"cookie": ""}).status_code == 404
+            token = shown.split('name="csrf" value="', 1)[1].split('"', 1)[0]
+            sent = {"csrf": token, "text": "Decline the invitation."}
+            written = client.post(f"{home}do/ask", data=sent, follow_redirects=True)
+            while "As it is." not in written.text:
+                assert time.monotonic() < until + 120, written.text
+                time.sleep(0.5)
+                written = client.get(written.url)
+            assert "As she likes it!" in written.text
+            assert "By openai/any." in written.text
         served.send_signal(signal.SIGTERM)
         rest, errors = served.communicate(timeout=60)
     finally:
