@@ -10,11 +10,8 @@ import typer
 
 from .options import (
     DEFAULT_OPTIONS,
-    AsOption,
-    ColumnsOption,
     EncoderOption,
     JsonOption,
-    MeOption,
     ModelOptions,
     PopulationOption,
     RedactOption,
@@ -24,6 +21,7 @@ from .options import (
     UserOption,
     model_options,
 )
+from .records import AsOption, ColumnsOption, MeOption, read_files
 from .terminal import echo
 
 if TYPE_CHECKING:
@@ -77,7 +75,6 @@ def audit(
     from hyperalign.records import are_choices, split_by_kind
     from hyperalign.store import Store
 
-    from .records import read_files
     from .session import choose_encoder, choose_population, open_models, redact_records
     from .terminal import print_json, report_passed_over, report_undecided, reporter
 

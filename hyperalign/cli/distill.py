@@ -11,15 +11,13 @@ from hyperalign.errors import InputError, RecordError
 
 from .options import (
     DEFAULT_OPTIONS,
-    AsOption,
-    ColumnsOption,
     DryRun,
-    MeOption,
     ModelOptions,
     SeedOption,
     StoreOption,
     model_options,
 )
+from .records import AsOption, ColumnsOption, MeOption, read_files
 from .terminal import echo
 
 if TYPE_CHECKING:
@@ -300,8 +298,6 @@ def _read_texts(
 ) -> dict[str, list[Record]]:
     """Each person's records, of files or, without any, of the store."""
     from hyperalign.store import Store
-
-    from .records import read_files
 
     if me and len(people) > 1:
         raise InputError("--me is one person's name, and there are several profiles.", remedy="Leave it out.")

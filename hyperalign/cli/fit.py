@@ -12,12 +12,9 @@ import typer
 from .fit_all import AllUsers, EngineOption, Everyone, RayAddress, WorkersOption, fit_everyone
 from .options import (
     DEFAULT_OPTIONS,
-    AsOption,
-    ColumnsOption,
     DryRun,
     EncoderOption,
     JsonOption,
-    MeOption,
     ModelOptions,
     PopulationOption,
     ProgramOption,
@@ -31,6 +28,7 @@ from .options import (
     UserOption,
     model_options,
 )
+from .records import AsOption, ColumnsOption, MeOption, read_files
 from .terminal import echo, print_json_text
 
 if TYPE_CHECKING:
@@ -101,7 +99,6 @@ def fit(
     from hyperalign.space import load_space
     from hyperalign.store import Store
 
-    from .records import read_files
     from .session import choose_population, keep_stated, read_about, redact_records, say_waiting
 
     if all_users:

@@ -27,15 +27,12 @@ __all__ = [
     "DEFAULT_MODEL",
     "DEFAULT_OPTIONS",
     "MAX_SEED",
-    "AsOption",
-    "ColumnsOption",
     "DataOption",
     "DryRun",
     "EncoderOption",
     "ForceOption",
     "FormOption",
     "JsonOption",
-    "MeOption",
     "ModelOptions",
     "PopulationOption",
     "ProfileOption",
@@ -66,28 +63,6 @@ def _composed(user: str | None) -> str | None:
 
 UserArgument = Annotated[str, typer.Argument(metavar="USER", callback=_composed, help="The user's id.")]
 UserOption = Annotated[str | None, typer.Option("--user", callback=_composed, help="The user's id.")]
-MeOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--me",
-        metavar="NAME",
-        help="The user's name, address or id in the files: only this author's words are read. Repeatable. Without "
-        "--user, the name is the id.",
-    ),
-]
-AsOption = Annotated[
-    str | None,
-    typer.Option("--as", metavar="FORMAT", help="Read files as this format. Default: told by each file's content."),
-]
-ColumnsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--columns",
-        metavar="FIELD=COLUMN,…",
-        help="Columns of rows that go by other names: user=annotator,prompt=question,chosen=a,rejected=b. A path such "
-        "as data.answer.text reaches into nested ones.",
-    ),
-]
 ProfileOption = Annotated[
     Path | None, typer.Option("--profile", help="Read the profile from this file instead of the store.")
 ]

@@ -8,13 +8,36 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import AsOption, ColumnsOption, JsonOption, MeOption, SkipBad, UserOption
+from .options import JsonOption, SkipBad, UserOption
 from .terminal import echo
 
 if TYPE_CHECKING:
     from hyperalign.ingest import Check, FileReport, Reading
 
-__all__ = ["app", "parse_columns", "read_files"]
+__all__ = ["AsOption", "ColumnsOption", "MeOption", "app", "parse_columns", "read_files"]
+
+MeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--me",
+        metavar="NAME",
+        help="The user's name, address or id in the files: only this author's words are read. Repeatable. Without "
+        "--user, the name is the id.",
+    ),
+]
+AsOption = Annotated[
+    str | None,
+    typer.Option("--as", metavar="FORMAT", help="Read files as this format. Default: told by each file's content."),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="FIELD=COLUMN,…",
+        help="Columns of rows that go by other names: user=annotator,prompt=question,chosen=a,rejected=b. A path such "
+        "as data.answer.text reaches into nested ones.",
+    ),
+]
 
 _SHOWN = 8
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +13,8 @@ import typer
 
 from .options import (
     DEFAULT_OPTIONS,
-    AsOption,
-    ColumnsOption,
     EncoderOption,
     JsonOption,
-    MeOption,
     ModelOptions,
     PopulationOption,
     RedactOption,
@@ -30,9 +27,11 @@ from .options import (
     UserOption,
     model_options,
 )
+from .records import AsOption, ColumnsOption, MeOption, parse_columns, read_files
 from .terminal import echo
 
 if TYPE_CHECKING:
+    from hyperalign.ingest import Reading
     from hyperalign.profile import Profile
     from hyperalign.programs.personalizer import Personalizer
     from hyperalign.programs.update import Update
@@ -93,11 +92,12 @@ def update(
 
     from .session import redact_records, say_waiting
 
+    read = partial(read_files, user=user, me=me, as_format=as_format, columns=columns, skip_bad=skip_bad)
     settings = _Settings(models, scorer, population, space, redact, seed, half_life, encoder, statements, as_json)
     going: _Update | None = None
     with Store(store) as opened:
-        for read in _batches(files or [], user, me, as_format, columns, skip_bad):
-            batch = redact_records(read, redact)
+        for records in _batches(files or [], user, read, columns, skip_bad):
+            batch = redact_records(records, redact)
             whose = batch[0].user if batch else _required(user)
             if not _add(opened, batch, skip_bad):
                 continue
@@ -319,22 +319,12 @@ class _Update:
 
 
 def _batches(
-    files: Sequence[Path],
-    user: str | None,
-    me: Sequence[str] | None,
-    as_format: str | None,
-    columns: str | None,
-    skip_bad: bool,
+    files: Sequence[Path], user: str | None, read: Callable[..., Reading], columns: str | None, skip_bad: bool
 ) -> Iterator[list[Record]]:
     """The records of all files at once, then those of standard input one by one. One empty batch without files."""
-    from .records import parse_columns, read_files
-
     named = [file for file in files if str(file) != "-"]
     if named or not files:
-        records: list[Record] = []
-        if named:
-            reading = read_files(named, user=user, me=me, as_format=as_format, columns=columns, skip_bad=skip_bad)
-            records = reading.records
+        records = read(named).records if named else []
         user = records[0].user if records else user
         yield records
     if len(named) < len(files):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any, BinaryIO
 
 from hyperalign.errors import InputError, RecordError
 
-from .source import Rows, Source, decode
+from .source import Rows, Source, decode, plain_values
 
 __all__ = ["MAX_TEXT_BYTES", "Opened", "check_size", "describe", "open_sources", "read_text"]
 
@@ -102,25 +101,6 @@ def _to_rows(table: Any) -> list[dict[str, Any]]:
         f"{type(table).__name__} is neither a path nor a row.",
         remedy="Give paths, dicts, a DataFrame, an Arrow table or a Dataset.",
     )
-
-
-def plain_values(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(name): _plain_value(value) for name, value in row.items()}
-
-
-def _plain_value(value: Any) -> Any:
-    """A value as JSON has it: arrays as lists, their numbers as Python's, and None for what is missing."""
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, Mapping):
-        return plain_values(value)
-    if isinstance(value, list | tuple):
-        return [_plain_value(each) for each in value]
-    if type(value).__name__ in ("NAType", "NaTType"):
-        return None
-    if hasattr(value, "tolist"):
-        return _plain_value(value.tolist())
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _open_path(path: Path, stdin: BinaryIO) -> Iterator[Opened]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
@@ -17,7 +18,7 @@ from pydantic_core import from_json
 
 from hyperalign.errors import RecordError
 
-__all__ = ["Rows", "Source", "decode"]
+__all__ = ["Rows", "Source", "decode", "plain_values"]
 
 _MARKS = (
     *((b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32")),
@@ -191,6 +192,26 @@ class Rows(Source):
     def rows(self) -> Iterator[tuple[int, Any]]:
         """The rows, each with its 1-based line or place."""
         yield from self.numbered
+
+
+def plain_values(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a table with its values as JSON has them: lists for arrays, and None for what is missing."""
+    return {str(name): _plain_value(value) for name, value in row.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    """A value as JSON has it: arrays as lists, their numbers as Python's, and None for what is missing."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, Mapping):
+        return plain_values(value)
+    if isinstance(value, list | tuple):
+        return [_plain_value(each) for each in value]
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if hasattr(value, "tolist"):
+        return _plain_value(value.tolist())
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def decode(data: bytes, where: str) -> str:

@@ -15,7 +15,7 @@ from . import assistants, preferences, published, rows
 from .interface import Columns, Entry, Format
 from .row_authors import names_people
 from .rows import find_fields
-from .source import Rows, Source
+from .source import Rows, Source, plain_values
 
 __all__ = ["FORMATS", "ArrowTable", "Delimited"]
 
@@ -141,8 +141,6 @@ class ArrowTable:
 
     def read(self, source: Source, columns: Columns) -> Iterator[Entry]:
         """Each row by the names of the columns."""
-        from .opening import plain_values
-
         table = _read_table(source)
         numbered = list(enumerate(map(plain_values, table.to_pylist()), start=1))
         if not numbered:
