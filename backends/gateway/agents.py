@@ -60,6 +60,7 @@ Rewrite = Callable[[Profile, Sequence[Record], str], str]
 _WORDS: Final = 400
 _QUOTE: Final = 160
 _STATEMENTS: Final = 8
+_PEOPLE: Final = 20
 _EVIDENCE: Final = 4
 _INSTRUCTIONS: Final = (
     "hyperalign knows how individual people like to be answered: tested statements, and a reward that predicts which "
@@ -141,19 +142,20 @@ class _Tools:
 
     def who(
         self,
-        name: Annotated[str, Field(description="Part of an id, to find a person; empty lists everybody.")] = "",
+        name: Annotated[str, Field(description="The beginning of an id; empty lists everybody.")] = "",
         statements: Annotated[
             int, Field(ge=0, le=50, description="The most statements to return of each person.")
         ] = _STATEMENTS,
     ) -> Who:
         """List or find people, with what is known of each: tested statements with quotes, and how well it predicts."""
         with _told(), Store(self.store) as store:
-            people = store.users()
-            if self.only is not None:
-                people = [each for each in people if each.user == self.only]
-            found = [each for each in people if name.casefold() in each.user.casefold()]
+            if self.only is None:
+                found = store.users(search=name or None, limit=_PEOPLE + 1)
+            else:
+                one = store.person(self.only)
+                found = [one] if one and one.user.casefold().startswith(name.casefold()) else []
             known = []
-            for each in found:
+            for each in found[:_PEOPLE]:
                 profile, records = _read(store, each.user)
                 known.append(
                     Known(
@@ -166,6 +168,8 @@ class _Tools:
                     )
                 )
         note = "" if known else "Nobody of that name is known. Remember something of them to begin."
+        if len(found) > _PEOPLE:
+            note = f"Only the first {_PEOPLE} are listed: give more of the name."
         return Who(people=known, note=note)
 
     def predict(

@@ -78,7 +78,7 @@ def page(
     candidates = read_answers(answers) if answers is not None else None
     with Store(store) as opened:
         # Before anything is served: a store that can't be opened is said here.
-        is_known = any(person.user == user for person in opened.users())
+        is_known = opened.person(user) is not None
     app = page_app(
         store,
         secret,

@@ -170,6 +170,20 @@ def test_http_needs_the_key(store: Path) -> None:
     anyio.run(work)
 
 
+def test_many_people_are_listed_in_part(store: Path) -> None:
+    with Store(store) as opened:
+        opened.add_records([Sample(user=f"crowd{at}", text=f"A text of number {at}.") for at in range(30)])
+    found: list[Any] = []
+
+    async def work() -> None:
+        found.append(await agent_server(store, encoder="none").call_tool("who", {"name": "crowd"}))
+
+    anyio.run(work)
+    said = str(found[0])
+    assert "Only the first 20 are listed" in said
+    assert said.count("crowd") in range(20, 60)
+
+
 def test_somebody_who_learns_meanwhile_is_not_waited_for(store: Path) -> None:
     from hyperalign.runs import lock_person
 
