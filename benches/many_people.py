@@ -10,11 +10,9 @@ The endpoint answers in a process of its own after a fixed delay. Run it alone o
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import random
-import re
 import resource
 import signal
 import subprocess
@@ -25,46 +23,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from tests.fixtures.scripted_server import Recorded, reply, serving
-
-OPENINGS = ("Dear Tom,", "Hi Sue!", "Hello there.", "To whom it may concern,", "Hey Kit -")
-MIDDLES = (
-    "the marmalade is ready",
-    "we walked along the river for hours",
-    "the report is late again",
-    "my sister sends her love",
-    "I fixed the pump at last",
-    "the storm took the roof off",
-    "nobody answered the door",
-    "the garden wants rain",
-)
-ENDINGS = ("Do come on Friday!", "Send parts.", "How kind of you!", "Regards.", "Such is life, I suppose.")
-
-
-def texts(person: int, count: int) -> list[str]:
-    """Letters of an invented person."""
-    draw = random.Random(person)
-
-    def sentence() -> str:
-        return f"{draw.choice(MIDDLES)}, and {draw.choice(MIDDLES)} {draw.randrange(1000)} times"
-
-    return [
-        f"{draw.choice(OPENINGS)} {sentence()}. {draw.choice(ENDINGS)} {draw.choice(MIDDLES).capitalize()} {number}."
-        for number in range(count)
-    ]
-
-
-def said(request: Recorded) -> str:
-    """An answer that depends on the question alone, in the form that it asks for."""
-    digest = hashlib.sha256(request.prompt.encode()).digest()
-    if (lines := re.search(r"Answer with (\d+) lines", request.prompt)) is not None:
-        return "\n".join(f"{number}: {'AB'[digest[number % 32] % 2]}" for number in range(1, int(lines[1]) + 1))
-    if "JSON object" not in request.prompt:
-        return "AB"[digest[0] % 2]
-    # Of its own for each question, so that no two people share a call.
-    poles = [f"The writer tells of {what} things, as in {digest.hex()[:8]}." for what in ("small", "large")]
-    quote = next((each for each in MIDDLES if each in request.prompt.rpartition("writer")[2]), MIDDLES[0])
-    return json.dumps({"hypothesis": {"quote": quote, "statement": poles[0], "opposite": poles[1]}})
+from tests.backends.batch.crowd import said, texts
+from tests.fixtures.scripted_server import reply, serving
 
 
 def serve(pipe: Any, delay: float) -> None:
