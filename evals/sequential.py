@@ -14,9 +14,10 @@ inequality). Bets of many sizes are averaged, so that none need be chosen.
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Final, Literal
 
 import numpy as np
@@ -29,6 +30,7 @@ __all__ = [
     "LEVEL",
     "MARGIN",
     "Comparison",
+    "Observed",
     "Pairing",
     "compare",
     "log_capital",
@@ -44,6 +46,8 @@ BETS: Final = np.geomspace(0.03, 0.48, 10)
 _MOST_IN_BLOCK = 20
 _STEPS = 12
 
+Observed = tuple[bool | None, float]
+"""Whether the profile was on, and the outcome; for a choice between both, None and 1 or -1."""
 Verdict = Literal["helps", "harms", "open"]
 
 
@@ -88,14 +92,27 @@ def _clamp(ratio: float) -> int:
     return min(_MOST_IN_BLOCK, max(1, round(ratio)))
 
 
-def pair_arms(outcomes: Iterable[tuple[bool, float]]) -> list[float]:
-    """The differences of all blocks, in the order in which they are complete.
+def pair_arms(outcomes: Iterable[Observed], strata: Iterable[str] = ()) -> list[float]:
+    """The differences of all blocks and choices, in the order in which they are complete.
 
     Args:
-        outcomes: whether the profile was on, and the outcome from 0 to 1; in the order in which they came.
+        outcomes: whether the profile was on, and the outcome from 0 to 1, in the order in which they came; of a choice
+            between an answer with the profile and one without it None, and 1 or -1.
+        strata: a label for each outcome, such as its kind: blocks have outcomes of one label. None by default.
+
+    Raises:
+        InputError: an outcome is out of range.
     """
-    pairing = Pairing()
-    return [difference for is_on, value in outcomes for difference in pairing.add(value, is_on=is_on)]
+    pairings: defaultdict[str, Pairing] = defaultdict(Pairing)
+    found: list[float] = []
+    for (is_on, value), stratum in zip(outcomes, chain(strata, repeat(""))):  # noqa: B905  # the labels never end
+        if is_on is not None:
+            found += pairings[stratum].add(value, is_on=is_on)
+        elif -1.0 <= value <= 1.0:
+            found.append(value)
+        else:
+            raise InputError("A choice is neither 1 nor -1.", remedy="Give 1 where the profile won, else -1.")
+    return found
 
 
 def log_capital(differences: NDArray[np.float64], against: float) -> NDArray[np.float64]:
@@ -141,31 +158,27 @@ class Comparison:
     verdict: Verdict
 
 
-def compare(
-    outcomes: Sequence[tuple[bool, float]] = (), choices: Sequence[float] = (), *, level: float = LEVEL
-) -> Comparison:
+def compare(outcomes: Sequence[Observed], strata: Sequence[str] = (), *, level: float = LEVEL) -> Comparison:
     """Compare the profile on and off by all outcomes up to now.
 
     Args:
-        outcomes: whether the profile was on, and the outcome from 0 to 1, in the order in which they came.
-        choices: choices between an answer with the profile and one without it: 1 for the former, -1 for the latter.
+        outcomes: as ``pair_arms`` takes them.
+        strata: labels of the outcomes; see ``pair_arms``.
         level: of confidence, over all times together.
 
     Raises:
         InputError: an outcome is out of range.
     """
-    if any(not -1.0 <= value <= 1.0 for value in choices):
-        raise InputError("A choice is neither 1 nor -1.", remedy="Give 1 where the profile won, else -1.")
-    differences = np.array([*pair_arms(outcomes), *choices], dtype=np.float64)
-    on, off = ([value for is_on, value in outcomes if is_on == arm] for arm in (True, False))
+    differences = np.array(pair_arms(outcomes, strata), dtype=np.float64)
+    on, off, chosen = ([value for is_on, value in outcomes if is_on is arm] for arm in (True, False, None))
     low, high = interval(differences, level=level)
     means = [float(np.mean(arm)) if arm else math.nan for arm in (on, off)]
-    apart = means[0] - means[1] if not choices else float(differences.mean())
-    if not len(differences):
-        apart = math.nan
+    apart = math.nan
+    if len(differences):
+        # Arms whose kinds are mixed unevenly have means that tell nothing of each other.
+        apart = float(differences.mean()) if chosen or len(set(strata)) > 1 else means[0] - means[1]
     verdict: Verdict = "helps" if low > 0 else "harms" if high < 0 else "open"
-    count = len(choices)
-    return Comparison(len(on) + count, len(off) + count, means[0], means[1], apart, low, high, verdict)
+    return Comparison(len(on) + len(chosen), len(off) + len(chosen), means[0], means[1], apart, low, high, verdict)
 
 
 def interval(differences: NDArray[np.float64], *, level: float = LEVEL) -> tuple[float, float]:

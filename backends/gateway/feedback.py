@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from hyperalign.errors import HyperalignError, InputError, NotFoundError, RecordError, UserIdError
-from hyperalign.evals.sequential import Comparison, compare, should_switch_off
+from hyperalign.evals.sequential import Comparison, Observed, compare, should_switch_off
 from hyperalign.records import Edit, Pair, Rating, Record, check_user, make_pairs
 from hyperalign.text import describe_invalid_field
 
@@ -275,15 +275,14 @@ def compare_arms(outcomes: Iterable[Outcome]) -> dict[str, Comparison]:
         outcomes: in the order in which they came.
     """
     given = list(outcomes)
-    found: dict[str, Comparison] = {}
-    for kind in ("thumb", "edit"):
-        found[kind] = compare([(each.arm == "on", each.value) for each in given if each.kind == kind])
-    found["choice"] = compare(choices=[each.value for each in given if each.kind == "choice"])
-    found["all"] = compare(
-        [(each.arm == "on", each.value) for each in given if each.kind != "choice"],
-        [each.value for each in given if each.kind == "choice"],
-    )
-    return found
+    kinds = [each.kind for each in given]
+    # A choice is between both arms.
+    seen: list[Observed] = [(None if each.kind == "choice" else each.arm == "on", each.value) for each in given]
+    found = {
+        kind: compare([each for each, its in zip(seen, kinds, strict=True) if its == kind])
+        for kind in ("thumb", "edit", "choice")
+    }
+    return {**found, "all": compare(seen, kinds)}
 
 
 def switch_where_useless(outcomes: Outcomes, user: str) -> str:

@@ -74,13 +74,27 @@ def test_capital_is_a_fair_game_where_the_candidate_is_true() -> None:
 
 
 def test_choices_are_differences_by_themselves() -> None:
-    won = compare(choices=[1.0] * 30)
+    won = compare([(None, 1.0)] * 30)
     assert won.verdict == "helps"
     assert won.difference == 1.0
     assert math.isnan(won.mean_on)
-    assert compare(choices=[1.0, -1.0] * 30).verdict == "open"
+    assert compare([(None, 1.0), (None, -1.0)] * 30).verdict == "open"
     with pytest.raises(InputError):
-        compare(choices=[2.0])
+        compare([(None, 2.0)])
+
+
+def test_outcomes_of_two_kinds_are_compared_within_each_in_their_order() -> None:
+    outcomes = [(True, 1.0), (False, 0.5), (None, -1.0), (False, 0.0), (True, 0.25)]
+    strata = ["thumb", "edit", "choice", "thumb", "edit"]
+    assert pair_arms(outcomes, strata) == [-1.0, 1.0, -0.25]
+    assert pair_arms(outcomes) == [0.5, -1.0, 0.25]
+    found = compare(outcomes, strata)
+    assert (found.n_on, found.n_off) == (3, 3)
+    assert found.difference == pytest.approx(-0.25 / 3)
+    # What came later changes nothing of what was seen before.
+    later = compare([*outcomes, (None, 1.0)], [*strata, "choice"])
+    assert later.low >= found.low
+    assert later.high <= found.high
 
 
 def test_nothing_is_claimed_of_nothing() -> None:
