@@ -19,7 +19,7 @@ from .interface import Author, Fields, Utterance
 from .opening import describe
 from .registry import family
 from .rows import place
-from .whose import Choice, Kinds, Present, choose, group_people, key_of
+from .whose import Choice, Kinds, Present, choose, group_people, is_unnamed_owner, key_of
 
 __all__ = ["Check", "FileReport", "Reading", "check_files", "read_everyone", "read_records"]
 
@@ -171,20 +171,26 @@ def read_everyone(
             if family(file.format) != name:
                 continue
             for entry in file.entries:
-                user = ids.get(entry.author) if entry.author is not None else unnamed
+                is_unnamed = entry.author is None or is_unnamed_owner(entry.author)
+                user = ids.get(entry.author) if entry.author is not None and not is_unnamed else unnamed
                 if user is not None:
                     people.setdefault(user, []).append((file, entry))
-                elif entry.author is None:
+                elif is_unnamed:
                     gathered.fail(_says_not_whose(file, entry))
             file.entries = []
-    told = 0
+    told = _tell_skipped(gathered, skipped, 0)
     for user in list(people):
         records = _to_records(_items(people.pop(user), user, gathered), gathered)[0]
-        if skipped is not None:
-            skipped += [str(problem) for problem in gathered.problems[told:]]
-            told = len(gathered.problems)
+        told = _tell_skipped(gathered, skipped, told)
         if records:
             yield user, records
+
+
+def _tell_skipped(gathered: Gathered, skipped: list[str] | None, told: int) -> int:
+    """Add the errors after the first ``told`` to a caller's list; how many there are now."""
+    if skipped is not None:
+        skipped += [str(problem) for problem in gathered.problems[told:]]
+    return len(gathered.problems)
 
 
 def _ids(group: Present, gathered: Gathered, where: str) -> dict[Author, str]:

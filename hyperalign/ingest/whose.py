@@ -17,7 +17,17 @@ from hyperalign.records import check_user
 
 from .interface import Author, comparable_name
 
-__all__ = ["KINDS", "Choice", "Present", "choose", "count_kinds", "group_people", "key_of", "valid_user"]
+__all__ = [
+    "KINDS",
+    "Choice",
+    "Present",
+    "choose",
+    "count_kinds",
+    "group_people",
+    "is_unnamed_owner",
+    "key_of",
+    "valid_user",
+]
 
 KINDS = {"texts": "text", "choices": "choice", "edits": "edit", "ratings": "rating"}
 """What is counted, in the plural and the singular."""
@@ -277,6 +287,11 @@ def _make_id(
         raise RecordError(
             error.message, path=where, line=line, remedy=f"Name the person: --user NAME. {error.remedy}"
         ) from error
+
+
+def is_unnamed_owner(author: Author) -> bool:
+    """Whether somebody is the owner of an export that does not say who that is."""
+    return author.is_owner and comparable_name(author.name) in _UNNAMED_OWNERS
 
 
 def valid_user(name: str) -> bool:

@@ -215,6 +215,9 @@ def test_everybody_is_read_one_after_the_other(tmp_path: Path) -> None:
     assert {user: len(records) for user, records in found.items()} == {"tom": 2, "mira": 1}
     assert list(found) == ["tom", "mira"]
     assert len(skipped) == 1
+    gone: list[str] = []
+    assert list(read_everyone([tmp_path / "gone.txt"], skip_bad=True, skipped=gone)) == []
+    assert "no such file" in gone[0]
     assert dict(read_everyone([path], unnamed="ada")).keys() == {"tom", "mira", "ada"}
     assert {record.user for records in found.values() for record in records} == {"tom", "mira"}
     chat = dict(read_everyone([write(tmp_path, "chat.txt", CHAT)], skip_bad=True))
@@ -256,3 +259,15 @@ def test_two_people_of_one_name_are_two_of_everybody() -> None:
     assert len(read_records(given, user="Mira").records) == 2
     with pytest.raises(RecordError, match="'Tom' fits several"):
         read_records(given, user="Tom")
+
+
+def test_owners_without_a_name_are_not_one_person(tmp_path: Path) -> None:
+    dialog = {
+        "messages": [{"role": "user", "content": LETTER}, {"role": "assistant", "content": "A fine crust, then."}]
+    }
+    paths = [write(tmp_path, name, dialog) for name in ("hers.json", "his.json")]
+    with pytest.raises(RecordError, match="nothing says whose"):
+        list(read_everyone(paths))
+    with pytest.raises(RecordError, match="nothing names whose export this is"):
+        read_records(paths[:1])
+    assert [user for user, _ in read_everyone(paths[:1], unnamed="mira")] == ["mira"]
