@@ -82,6 +82,10 @@ _FULL_NAMES = {
     "nombre",
 }
 _FULL_NAMES |= {"имя", "名前", "姓名", "이름"}
+# Of several such columns, those of who writes come before those of whose something is.
+_WRITING = {"author", "writer", "sender", "poster", "commenter", "speaker", "from", "by", "nick", "nickname", "handle"}
+_WRITING |= {"username", "screenname", "autor", "autora", "auteur", "autore", "absender", "remitente", "mittente"}
+_MAIL = re.compile(r"\"?([^\"<>]*?)\"?\s*<([^<>@\s]+@[^<>\s]+)>")
 # Exports of messages mark the ones that their owner sent.
 _MINE = ("is_from_me", "from_me", "is_sender", "is_me")
 _NOT_PEOPLE = MODEL_NAMES | {"system", "tool", "function", "developer"}
@@ -104,9 +108,12 @@ def find_columns(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
 
 def names_people(name: str) -> bool:
     """Whether a column seems to say whose a row is, by its name alone."""
-    plain = plain_name(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name)))
-    words = set(re.split(r"[_./]+", plain))
-    return plain in _FULL_NAMES or bool(words & _PEOPLE and not words & _NOT_OF_PEOPLE)
+    words = _words_of(name)
+    return plain_name(name) in _FULL_NAMES or bool(words & _PEOPLE and not words & _NOT_OF_PEOPLE)
+
+
+def _words_of(name: str) -> set[str]:
+    return set(re.split(r"[_./]+", plain_name(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name)))))
 
 
 def value_at(row: Any, path: str) -> Any:
@@ -162,6 +169,12 @@ class RowAuthors:
             if is_among(shown, DELETED):
                 return PassedOver("texts of deleted accounts", number)
             others = {_shown_name(row.get(each)) for each in columns["also"] if each != name}
+            # A name that others may share, such as a place's with a number, is no sign of who it is.
+            full = (_shown_name(row.get(each)) for each in columns["names"] if each != name)
+            others |= {each for each in full if not any(letter.isdigit() or letter == "@" for letter in each)}
+            if (mail := _MAIL.fullmatch(shown)) is not None:
+                shown = mail[1].strip() or mail[2]
+                others.add(mail[2])
             if isinstance(value, Mapping):
                 others |= {_shown_name(value.get(each)) for each in _NAMES}
             return self._author(shown, frozenset(others - {"", shown}))
@@ -182,18 +195,25 @@ class RowAuthors:
                 "writers": [*users[:1], *writers, *users, *raters],
                 "choosers": [*users[:1], *raters, *users, *writers],
                 "also": find_columns(names, _ALSO),
+                "names": find_columns(names, (*_FULL_NAMES, "author_name", "sender_name", "from_name")),
             }
-            if not (users or writers or raters) and (guessed := [name for name in names if names_people(name)]):
+            if not (users or writers or raters) and (guessed := _guess_columns(names)):
                 found |= {"writers": guessed, "choosers": guessed, "also": guessed}
             if self._path == "":
                 found |= {"writers": [], "choosers": [], "also": []}
             elif self._path is not None:
-                found |= {"writers": [self._path], "choosers": [self._path], "also": []}
+                found |= {"writers": [self._path], "choosers": [self._path], "also": [], "names": []}
             self._columns[names] = found
         return found
 
     def _author(self, name: str, also: frozenset[str], *, is_owner: bool = False) -> Author:
         return self._authors.setdefault((name, also), Author(name, also, is_owner))
+
+
+def _guess_columns(names: Sequence[str]) -> list[str]:
+    """The columns that seem to say whose a row is: those of writers, or else those of people at all."""
+    guessed = [name for name in names if names_people(name)]
+    return [name for name in guessed if _words_of(name) & _WRITING] or guessed
 
 
 def _is_no_person(role: Any) -> bool:

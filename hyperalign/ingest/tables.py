@@ -66,10 +66,15 @@ class Delimited:
         """Each row by the names in the header."""
         csv.field_size_limit(_LONGEST_CELL)
         delimiter = _find_delimiter(source.head) or self._delimiter or ","
-        reader = csv.reader(io.StringIO(source.text, newline=""), delimiter=delimiter)
+        # Some programs write \\" for a quote in a cell where most double it.
+        escape = "\\" if '\\"' in source.head and '""' not in source.head else None
+        reader = csv.reader(
+            io.StringIO(source.text, newline=""), delimiter=delimiter, escapechar=escape, doublequote=escape is None
+        )
         # Excel writes the delimiter above the header.
         first = next(reader, [])
         header = [name.strip() for name in (next(reader, []) if _SEPARATOR.match(source.head) else first)]
+        header = [f"{name}.{at}" if name in header[:at] else name for at, name in enumerate(header)]
         if not columns.names and (problem := _check_header(header, source)) is not None:
             yield problem
             return

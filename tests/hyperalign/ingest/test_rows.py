@@ -64,6 +64,15 @@ def test_lists_of_rows_in_many_shapes(tmp_path: Path, content: Any) -> None:
         ),
         ({"from": "Mira K.", "message": FERRY}, {"from": "Tom", "message": BUY}, "Mira K."),
         ({"by": "mira", "text": FERRY}, {"by": "tom", "text": BUY}, "@mira"),
+        (
+            {"repo_owner": "ada", "commenter": "mira", "body": FERRY},
+            {"repo_owner": "mira", "commenter": "tom", "body": BUY},
+            "mira",
+        ),
+        ({"From": "Mira K. <m@a.org>", "Body": FERRY}, {"From": "Tom <t@a.org>", "Body": BUY}, "m@a.org"),
+        ({"From": '"Mira K." <m@a.org>', "Body": FERRY}, {"From": "Tom <t@a.org>", "Body": BUY}, "Mira K."),
+        ({"name": "Mira K.", "user_id": 5, "text": FERRY}, {"name": "Tom", "user_id": 6, "text": BUY}, "Mira K."),
+        ({"name": "Room 9", "user_id": 5, "text": FERRY}, {"name": "Room 9", "user_id": 6, "text": BUY}, "5"),
         ({"nick": "mira", "msg": FERRY}, {"nick": "tom", "msg": BUY}, "mira"),
         ({"is_from_me": 1, "text": FERRY}, {"is_from_me": 0, "sender": "Tom", "text": BUY}, "me"),
         (

@@ -60,6 +60,13 @@ def test_cells_hold_line_ends_quotes_and_delimiters_and_errors_name_their_line(t
     assert [record.prompt for record in reading.records] == [None, "Long?"]
 
 
+def test_quotes_after_a_backslash_and_columns_of_one_name(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, "a.csv", 'user,text,text\nmira,"He said \\"go\\", and I went home.",Another text of a row.\n'
+    )
+    assert texts(read_records([path])) == ['He said "go", and I went home.']
+
+
 def test_tables_of_choices_corrections_and_ratings(tmp_path: Path) -> None:
     lines = [
         "user,prompt,chosen,rejected,draft,edited,text,rating",
