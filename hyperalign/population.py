@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .errors import InputError, RecordError, UserIdError
-from .ingest import parse_line, read_records
+from .ingest import parse_line, read_everyone, read_records
 from .records import (
     Record,
     add_rated_pairs,
@@ -27,6 +27,9 @@ from .records import (
 )
 
 __all__ = ["FolderPopulation", "Population", "ShippedPopulation", "StorePopulation", "choose_reference_records"]
+
+
+_TABLES = {".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"}
 
 
 class Population(Protocol):
@@ -155,22 +158,11 @@ def _of_same_kind(records: Sequence[Record], like: Sequence[Record]) -> list[Rec
 
 
 def _read_entry(entry: Path) -> list[Record]:
-    if entry.is_file() and entry.suffix.lower() in {".jsonl", ".ndjson", ".json"}:
-        return _read_jsonl(entry)
+    if entry.is_file() and entry.suffix.lower() in _TABLES:
+        return [record for _, records in read_everyone([entry], unnamed=entry.stem) for record in records]
     if entry.is_dir():
         try:
             return read_records([entry], user=check_user(entry.name), skip_bad=True).records
         except (RecordError, UserIdError):
             return []
     return []
-
-
-def _read_jsonl(path: Path) -> list[Record]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "the text is not UTF-8"
-        raise RecordError(f"could not be read: {why}.", path=path, remedy="Mend the file or leave it out.") from error
-    # Not splitlines: JSON strings may hold U+2028 and the like unescaped.
-    lines = enumerate(text.split("\n"), start=1)
-    return add_rated_pairs(parse_line(line, str(path), number, path.stem) for number, line in lines if line.strip())

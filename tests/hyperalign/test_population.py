@@ -103,3 +103,10 @@ def test_reference_records_are_of_the_same_kind() -> None:
     pair = Pair(user="b", prompt="p", chosen="Yes indeed.", rejected="No.")
     assert choose_reference_records(People(sample("b"), pair), "a", [sample("a")], 9) == [sample("b")]
     assert choose_reference_records(People(pair), "a", [sample("a")], 9) == []
+
+
+def test_people_in_a_table_or_an_array_are_read_by_their_names(tmp_path: Path) -> None:
+    (tmp_path / "all.csv").write_text("user,text\nbob,A text by Bob.\ncy,A text by Cy.\n")
+    (tmp_path / "list.json").write_text(json.dumps([{"author": "dee", "body": "A text by Dee."}]))
+    found = FolderPopulation(tmp_path).records("cy")
+    assert {record.user for record in found} == {"bob", "dee"}
