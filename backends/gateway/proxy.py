@@ -55,12 +55,18 @@ def proxy_config(name: str, target: Target) -> dict[str, Any]:
         ModelError: the model cannot be used.
     """
     called = {"model": target.model, **target.fixed, **target.options()}
-    if "api_base" in called:
+    is_own = "api_base" in called
+    if is_own:
         # A server of one's own may want no key, but the client library does.
         called.setdefault("api_key", os.environ.get("OPENAI_API_KEY") or "none")
     return {
         "model_list": [{"model_name": name, "litellm_params": called}],
-        "litellm_settings": {"callbacks": [HOOK], "telemetry": False},
+        "litellm_settings": {
+            "callbacks": [HOOK],
+            "telemetry": False,
+            # Anthropic's interface would be served by the Responses interface, which such a server may lack.
+            "use_chat_completions_url_for_anthropic_messages": is_own,
+        },
         "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
     }
 

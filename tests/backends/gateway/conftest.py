@@ -1,9 +1,10 @@
-"""One gateway for all tests here: the real proxy in a process of its own, before a scripted upstream."""
+"""One gateway for all tests here, and one proxy of LiteLLM's own: real ones, each before a scripted upstream."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -19,7 +20,8 @@ import pytest
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.records import Sample
 from hyperalign.store import Store
-from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply, serving
+from tests.fixtures.scripted_server import Recorded, ScriptedServer, raw, reply, serving
+from tests.house.source_tree import ROOT
 
 pytest.importorskip("fastapi", reason="the 'gateway' extra is not installed")
 pytest.importorskip("orjson", reason="the 'gateway' extra is not installed")
@@ -91,9 +93,7 @@ class Gateway:
 
 def start_gateway(place: Path, folder: Path, upstream: ScriptedServer, *options: str) -> Gateway:
     """Start a gateway, and wait until it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = _free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HYPERALIGN_")}
     environment |= {
         "HYPERALIGN_DATA": str(folder / "data"),
@@ -104,11 +104,23 @@ def start_gateway(place: Path, folder: Path, upstream: ScriptedServer, *options:
         "HYPERALIGN_STORE": str(place),
         "HYPERALIGN_GATEWAY_KEY": KEY,
     }
-    log = folder / "gateway.log"
     arguments = ("gateway", "--model", MODEL, "--api-base", upstream.base, "--port", str(port), *options)
+    return _begin([*ENTRY, *arguments], environment, port, upstream, place, folder)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _begin(
+    command: list[str], environment: dict[str, str], port: int, upstream: ScriptedServer, place: Path, folder: Path
+) -> Gateway:
+    log = folder / "gateway.log"
     with log.open("wb") as written:
         process = subprocess.Popen(
-            [*ENTRY, *arguments], env=environment, stdin=subprocess.DEVNULL, stdout=written, stderr=written, cwd=folder
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=written, stderr=written, cwd=folder
         )
     found = Gateway(f"http://127.0.0.1:{port}/v1", upstream, place, folder, process)
     until = time.monotonic() + _START_SECONDS
@@ -150,11 +162,51 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: ScriptedServer) 
                 examples=[Sample(user="mira", text="Rain again. Good for the beans.", prompt="How is it?")],
             )
         )
+        store.save(profile_of("mira@example.org", "violets"))
         store.save(profile_of("noor", "granite"))
         store.save(Profile(user="empty"))
-    found = start_gateway(place, folder, upstream, "--no-learn")
+    headers = ("--user-header", "x-hyperalign-user", "--user-header", "x-openwebui-user-email")
+    found = start_gateway(place, folder, upstream, "--no-learn", *headers)
     yield found
     stop_gateway(found)
+
+
+def message(request: Recorded, text: str = "Aye.") -> dict[str, Any]:
+    """A message as Anthropic's interface has it."""
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": request.body["model"],
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 10, "output_tokens": 1},
+    }
+
+
+@pytest.fixture(scope="session")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """LiteLLM's own proxy with the config that the page of clients shows, before an upstream like Anthropic."""
+    folder = tmp_path_factory.mktemp("proxy")
+    place = folder / "store.sqlite"
+    with Store(place) as store:
+        store.save(profile_of("mira", "violets"))
+    page = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
+    (config,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (folder / "config.yaml").write_text(config)
+    port = _free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HYPERALIGN_")}
+    environment |= {"HYPERALIGN_STORE": str(place), "HYPERALIGN_DATA": str(folder), "LITELLM_MODE": "PRODUCTION"}
+    environment |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "LITELLM_MASTER_KEY": KEY}
+    script = "from litellm.proxy.proxy_cli import run_server; run_server()"
+    options = ["--config", str(folder / "config.yaml"), "--host", "127.0.0.1", "--port", str(port)]
+    with serving() as upstream:
+        upstream.default = raw(message)
+        environment |= {"ANTHROPIC_API_BASE": upstream.url, "ANTHROPIC_API_KEY": "k"}
+        found = _begin([sys.executable, "-P", "-c", script, *options], environment, port, upstream, place, folder)
+        yield found
+        stop_gateway(found)
 
 
 Start = Callable[..., Gateway]
