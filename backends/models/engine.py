@@ -29,7 +29,16 @@ from hyperalign.programs.dspy_internals import (
 from hyperalign.programs.dspy_internals import TimeoutError as LateError
 from hyperalign.programs.dspy_internals import Usage as Reported
 
-from .exchange import AsyncLiteLLMCall, Exchange, LiteLLMCall, estimate_usage, fault, read_again, unusable
+from .exchange import (
+    AsyncLiteLLMCall,
+    Exchange,
+    LiteLLMCall,
+    estimate_usage,
+    fault,
+    read_again,
+    unusable,
+    without_handlers,
+)
 from .meter import Meter, Slot, price
 from .replies import Reply, ThoughtFilter, note_truncated
 from .target import Target
@@ -99,7 +108,7 @@ class Engine(_Engine):
                     options = self.target.options()
                     arguments = LiteLLMCall(call.exchange, options)._arguments(request)
                     raw = None
-                    with call.attempt():
+                    with call.attempt(), without_handlers():
                         raw = litellm.completion(**arguments, **self.target.clients.client(options))
                     answer = call.take(raw)
         except BaseException as error:

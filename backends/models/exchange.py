@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from hyperalign.errors import ModelOutputError, ModelServerError
@@ -38,7 +39,16 @@ from .parameters import optional_names
 from .replies import Reply, estimate_tokens, read_reply
 from .target import Target
 
-__all__ = ["AsyncLiteLLMCall", "Exchange", "LiteLLMCall", "estimate_usage", "fault", "read_again", "unusable"]
+__all__ = [
+    "AsyncLiteLLMCall",
+    "Exchange",
+    "LiteLLMCall",
+    "estimate_usage",
+    "fault",
+    "read_again",
+    "unusable",
+    "without_handlers",
+]
 
 # Longer pauses that a server asks for are not waited for.
 _LONGEST_WAIT_SECONDS = 60.0
@@ -62,6 +72,29 @@ _BEFORE_LAST: Mapping[str, Any] = {"location": "message", "index": -2}
 # More than there are parameters to leave out one by one.
 _ATTEMPTS = 16
 _TRUNCATED_TOKENS = 1_024
+
+
+@contextmanager
+def without_handlers() -> Iterator[None]:
+    """Leave out LiteLLM's success handlers inside the ``with`` block, unless the user has registered a callback.
+
+    They run in threads of their own: a tenth of a call's CPU, for which the threads of many calls at once wait.
+    """
+    import litellm
+
+    try:
+        from litellm._internal_context import is_internal_call
+    except ImportError:  # another version of LiteLLM, which has no such switch
+        yield
+        return
+    if litellm.callbacks or litellm.success_callback or litellm.failure_callback:
+        yield
+        return
+    token = is_internal_call.set(True)
+    try:
+        yield
+    finally:
+        is_internal_call.reset(token)
 
 
 class _OfExchange:
