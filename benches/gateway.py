@@ -77,6 +77,10 @@ async def upstream(scope: Any, receive: Any, send: Any) -> None:
         chunk = {**head, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta}]}
         await send({"type": "http.response.body", "body": f"data: {json.dumps(chunk)}\n\n".encode(), "more_body": True})
         await asyncio.sleep(0.01)
+    if (request.get("stream_options") or {}).get("include_usage"):
+        usage = {"prompt_tokens": 10, "completion_tokens": PIECES, "total_tokens": 10 + PIECES}
+        chunk = {**head, "object": "chat.completion.chunk", "choices": [], "usage": usage}
+        await send({"type": "http.response.body", "body": f"data: {json.dumps(chunk)}\n\n".encode(), "more_body": True})
     await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
 
 
