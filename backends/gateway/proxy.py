@@ -1,4 +1,4 @@
-"""Runs LiteLLM's proxy in this process, with the hook and one model."""
+"""Runs LiteLLM's proxy in this process, with the hook, one model, and people's pages under ``/me``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -18,14 +18,23 @@ from hyperalign.errors import InputError, MissingExtraError
 from .service import GatewaySettings
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
     from hyperalign.backends.models.target import Target
 
-__all__ = ["HOOK", "check_installed", "proxy_config", "run_proxy"]
+    from .page.background import Comparison, WriteBoth
+
+__all__ = ["HOOK", "PAGES", "check_installed", "is_loopback", "proxy_config", "run_proxy"]
 
 HOOK = "hyperalign.backends.gateway.personalize"
 """What a config names under ``litellm_settings: callbacks``."""
-_NEEDED = ("fastapi", "orjson", "uvicorn")
+PAGES = "/me"
+"""The path under which people's pages are served."""
+_NEEDED = ("fastapi", "itsdangerous", "orjson", "uvicorn")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what is asked for by a name of its own
+_ANSWER_SECONDS = 600.0
 _QUIET = {
     "LITELLM_LOG": "ERROR",
     "DISABLE_ADMIN_UI": "True",
@@ -74,21 +83,25 @@ def proxy_config(name: str, target: Target) -> dict[str, Any]:
 def run_proxy(
     config: dict[str, Any],
     settings: GatewaySettings,
+    on_ready: Callable[[str], None] = lambda _: None,
     *,
     key: str,
     host: str = "127.0.0.1",
     port: int = 4000,
-    on_ready: Callable[[str], None] = lambda _: None,
+    page_hosts: Collection[str] = (),
+    encoder: str | None = None,
 ) -> None:
     """Serve until interrupted.
 
     Args:
         config: as ``proxy_config`` makes it.
         settings: how to personalize.
+        on_ready: told of the base address, once requests are answered.
         key: what clients send as a bearer token.
         host: the address to listen on.
         port: 0 takes any free one.
-        on_ready: told of the base address, once requests are answered.
+        page_hosts: names under which people's pages may be asked for, beside this machine's own and ``host``.
+        encoder: what a new reward, learned from an answer on a page, reads texts with.
 
     Raises:
         InputError: the port is taken.
@@ -110,16 +123,78 @@ def run_proxy(
         raise InputError(
             f"{host}:{port} can't be listened on: {error.strerror}.", remedy="Choose another --port, or 0 for any."
         ) from error
-    shown = f"[{host}]" if ":" in host else host
-    address = f"http://{shown}:{listening.getsockname()[1]}/v1"
+    address = _address(host, listening.getsockname()[1])
+    name = str(config["model_list"][0]["model_name"])
+    write = _answer_both(_address(_EVERYWHERE.get(host, host), listening.getsockname()[1]), key, name)
     with tempfile.TemporaryDirectory(prefix="hyperalign-gateway-") as folder:
         # The folder is this user's alone: headers of a model may be secret. JSON is YAML, too.
         path = Path(folder) / "config.yaml"
         path.write_text(json.dumps(config), encoding="utf-8")
-        _serve(path, listening, lambda: on_ready(address))
+        from .page.app import page_app
+
+        # A stranger's name for this machine is refused: nobody asks for a page by the address of all interfaces.
+        names = {*_LOOPBACK, *page_hosts, *(() if host in _EVERYWHERE else (host,))}
+        pages = page_app(settings.store, compare=write, hosts=names, encoder=encoder)
+        _serve(path, listening, pages, lambda: on_ready(address))
 
 
-def _serve(config: Path, listening: Any, on_ready: Callable[[], None]) -> None:
+def _address(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+
+
+def _answer_both(address: str, key: str, model: str) -> WriteBoth:
+    """Answers a prompt as the gateway would, without the profile and with it.
+
+    Args:
+        address: the gateway's, with ``/v1``.
+        key: its key.
+        model: what it calls the model.
+    """
+
+    def write(user: str, prompt: str) -> Comparison:
+        import httpx
+
+        from hyperalign.errors import ModelError
+
+        from .page.background import Comparison
+
+        def ask(profile: str) -> str:
+            body = {"model": model, "user": user, "messages": [{"role": "user", "content": prompt}]}
+            headers = {"Authorization": f"Bearer {key}", "x-hyperalign-profile": profile}
+            try:
+                # No proxy of the environment's: this is our own server.
+                with httpx.Client(trust_env=False, timeout=_ANSWER_SECONDS) as client:
+                    response = client.post(f"{address}/chat/completions", json=body, headers=headers)
+                    response.raise_for_status()
+                    return str(response.json()["choices"][0]["message"]["content"] or "")
+            except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+                # What the model's server said is for whoever runs the gateway.
+                raise ModelError("The model gave no answer.", remedy="Try again in a minute.") from error
+
+        return Comparison(prompt, ask("off"), ask("on"), f"By {model}.")
+
+    return write
+
+
+class _WithPages:
+    """The proxy, and people's pages beside it, which its own middleware never sees: it answers to any origin."""
+
+    def __init__(self, proxy: ASGIApp, pages: Starlette) -> None:
+        self._proxy = proxy
+        self._pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request, or the time that the server runs."""
+        if scope["type"] == "lifespan":
+            async with self._pages.router.lifespan_context(self._pages):
+                await self._proxy(scope, receive, send)
+        elif scope["type"] == "http" and (scope["path"] == PAGES or scope["path"].startswith(f"{PAGES}/")):
+            await self._pages({**scope, "root_path": f"{scope.get('root_path', '')}{PAGES}"}, receive, send)
+        else:
+            await self._proxy(scope, receive, send)
+
+
+def _serve(config: Path, listening: Any, pages: Starlette, on_ready: Callable[[], None]) -> None:
     import uvicorn
 
     _stand_in_for_prisma()
@@ -133,7 +208,7 @@ def _serve(config: Path, listening: Any, on_ready: Callable[[], None]) -> None:
 
     proxy.save_worker_config(config=str(config))
     os.environ["CONFIG_FILE_PATH"] = str(config)
-    Server(uvicorn.Config(proxy.app, log_level="warning", access_log=False)).run(sockets=[listening])
+    Server(uvicorn.Config(_WithPages(proxy.app, pages), log_level="warning", access_log=False)).run(sockets=[listening])
 
 
 def _stand_in_for_prisma() -> None:

@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from .options import (
     DEFAULT_OPTIONS,
+    EncoderOption,
     JsonOption,
     ModelOptions,
     RedactOption,
@@ -83,6 +84,9 @@ def start(
         list[str] | None,
         typer.Option("--user-header", metavar="NAME", help="Header that names the user. Repeatable; the first counts."),
     ] = None,
+    page_host: Annotated[
+        list[str] | None, typer.Option("--page-host", metavar="NAME", help="Host name of people's pages. Repeatable.")
+    ] = None,
     keep_days: Annotated[
         float, typer.Option("--keep-days", min=0, help="Days to keep prompts and answers, for corrections by id.")
     ] = 7.0,
@@ -92,16 +96,17 @@ def start(
     models: ModelOptions = DEFAULT_OPTIONS,
     statements: StatementsOption = True,
     redact: RedactOption = None,
+    encoder: EncoderOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Start the gateway, until interrupted.
+    """Start the gateway, until interrupted. People's pages are at /me; "hyperalign page --link" prints links to them.
 
     Requests name their user in "user", or in the header x-hyperalign-user. Those of unknown users pass unchanged.
 
     Example: hyperalign gateway --model anthropic/NAME --holdout 0.2
     """
     from hyperalign.backends.gateway.people import USER_HEADERS
-    from hyperalign.backends.gateway.proxy import check_installed, proxy_config, run_proxy
+    from hyperalign.backends.gateway.proxy import PAGES, check_installed, proxy_config, run_proxy
     from hyperalign.backends.gateway.service import GatewaySettings
     from hyperalign.store import Store
 
@@ -124,11 +129,12 @@ def start(
         echo(f"{models.model} answers each user as they would want, at {address}; Ctrl-C ends it.")
         if holdout:
             echo(f"{holdout:.0%} of conversations are answered without the profile: hyperalign gateway report")
+        echo(f"A user's page: hyperalign page --user NAME --link {address.removesuffix('/v1')}{PAGES}")
         if is_new:
             echo(f"Key of this run: {key}\nSet {_KEY} to keep one.")
 
     with _learner(models, store, statements=statements, redact=redact, keep_days=keep_days, is_wanted=learns):
-        run_proxy(config, settings, key=key, host=host, port=port, on_ready=ready)
+        run_proxy(config, settings, ready, key=key, host=host, port=port, page_hosts=page_host or (), encoder=encoder)
 
 
 def _find_key(host: str) -> tuple[str, bool]:
