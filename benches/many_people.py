@@ -4,7 +4,7 @@ The endpoint answers in a process of its own after a fixed delay. Run it alone o
 
     python -m benches.many_people                            # 1,000 people, 0.3 s a call, 16 calls at once
     python -m benches.many_people --people 200 --kills 10    # killed again and again, and started again
-    python -m benches.many_people --people 200 --ray 1,2     # on Ray, with one worker and with two
+    python -m benches.many_people --ray 1,2                  # on Ray, with one worker and with two
 """
 
 from __future__ import annotations
