@@ -8,7 +8,9 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Collection
+from contextlib import redirect_stdout
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -76,7 +78,8 @@ def proxy_config(name: str, target: Target) -> dict[str, Any]:
             # Anthropic's interface would be served by the Responses interface, which such a server may lack.
             "use_chat_completions_url_for_anthropic_messages": is_own,
         },
-        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
+        # No sign-in page is served; the proxy would warn that it does not know what stands before it.
+        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY", "trusted_proxy_ranges": []},
     }
 
 
@@ -202,7 +205,9 @@ def _serve(config: Path, listening: Any, pages: Starlette, on_ready: Callable[[]
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:
-            await super().startup(sockets)
+            # The proxy prints its list of models, in color.
+            with redirect_stdout(StringIO()):
+                await super().startup(sockets)
             if self.started:
                 on_ready()
 

@@ -31,9 +31,9 @@ PERSONAL = "Ann, the violets are out; come by. Mira"
 PLAIN = "Dear Ann, I hope this finds you well."
 
 
-def blocks(heading: str) -> list[tuple[str, str]]:
+def blocks(heading: str, page: str = PAGE) -> list[tuple[str, str]]:
     """Languages and texts of a section's blocks, in order."""
-    (section,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    (section,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
     return re.findall(r"^```(\w+)\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
 
 
@@ -159,3 +159,19 @@ def test_a_litellm_proxy_with_the_pages_config_answers(proxy: Gateway, tmp_path:
     text, shown = sample("A LiteLLM proxy that you have", "curl")
     assert is_shown(shown, run(text, proxy, tmp_path))
     assert PLAIN in run(text.replace('"mira"', '"somebody"'), proxy, tmp_path)
+
+
+def test_the_readme_leads_to_an_answer_and_a_page(gateway: Gateway, tmp_path: Path) -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    (_, commands), (_, printed), (_, curl), (_, command), (_, link) = blocks("An endpoint for any client", page)
+    assert "hyperalign gateway start --model anthropic/NAME\n" in commands
+    # A gateway with a key of one's own prints the first two lines alone.
+    address, key = gateway.base.removesuffix("/v1"), "Key of this run: "
+    begun = printed.replace("anthropic/NAME", MODEL).replace("http://127.0.0.1:4000", address)
+    assert (gateway.folder / "gateway.log").read_text().startswith(begun.split(key)[0]), "nothing else is printed"
+    assert PERSONAL in run(curl, gateway, tmp_path)
+    environment = os.environ | {"HYPERALIGN_DATA": str(gateway.folder / "data")}
+    words = command.replace("http://127.0.0.1:4000", address).split()[1:]
+    opened = subprocess.run([*ENTRY, *words], capture_output=True, text=True, check=True, env=environment).stdout
+    assert is_shown(link.replace("http://127.0.0.1:4000", address), opened)
+    assert httpx.get(opened.strip()).status_code == 200
