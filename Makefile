@@ -123,6 +123,8 @@ $(BIN)/python:
 	$(LOCKED) -r requirements/dev.txt -r requirements/docs.txt -r requirements/postgres.txt -r requirements/mipro.txt \
 		-r requirements/privacy.txt -r requirements/responses.txt -r requirements/ray.txt -r requirements/gateway.txt \
 		-r requirements/browser.txt
+	@# Ray's workers give themselves 15 seconds to start; compiling it takes longer than that on a busy machine.
+	$(BIN)/python -m compileall -q -j 0 -x '/(tests|rllib|tune|train)/' .venv/lib/python*/site-packages/ray
 	@touch $@
 
 .venv-other/.ready: requirements/build.txt requirements/base.txt requirements/local.txt requirements/dev.txt pyproject.toml
