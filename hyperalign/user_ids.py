@@ -7,6 +7,7 @@ path, no option of a command, and nothing that shows as something else.
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 
 from .errors import UserIdError
 
@@ -43,6 +44,8 @@ _LOOKALIKES = (
 _DROPPED = dict.fromkeys(map(ord, (_JOINER, _NON_JOINER, _VARIATION)))
 
 
+# Every record that is read asks for its person's.
+@lru_cache(maxsize=4_096)
 def check_user(user: str) -> str:
     """Return ``user``, in Unicode's composed form (NFC), if it is a valid user id.
 
