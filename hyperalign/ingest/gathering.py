@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +21,12 @@ from .whose import Present
 __all__ = ["FileReport", "Gathered", "ReadFile", "gather_files", "kind_of", "list_present"]
 
 MIN_WORDS = 3
+# Exports of chats, beside which lie the files that people sent, and notes of the service.
+_EXPORTS = {"chatgpt", "claude", "openwebui", "whatsapp", "telegram", "slack", "discord"}
+_NAMELESS = {"text", "transcript"}
+_ATTACHED = "came with an export, and names nobody: give it by itself if the person wrote it"
+# ChatGPT puts the id of an upload before its name.
+_UPLOADED = re.compile(r"^file[-_][A-Za-z0-9]{8,}")
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,7 @@ class ReadFile:
 
     source: Source
     format: Format
+    in_folder: bool = False
     entries: list[Utterance | Fields] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
 
@@ -100,7 +109,49 @@ def gather_files(
                 continue
             gathered.unread.append(FileReport(opened.name, problem=str(error)))
             gathered.fail(error)
+    if format is None:
+        _leave_out_attachments(gathered)
     return gathered
+
+
+def _leave_out_attachments(gathered: Gathered) -> None:
+    """Pass over texts that came with an export and name nobody: what was sent in a chat may be anybody's."""
+    exports = [file for file in gathered.files if file.in_folder and file.format.name in _EXPORTS]
+    kept = []
+    for file in gathered.files if exports else ():
+        names_nobody = file.format.name in _NAMELESS or all(entry.author is None for entry in file.entries)
+        if (
+            file.in_folder
+            and file.entries
+            and names_nobody
+            and any(_came_with(file.source, each.source) for each in exports)
+        ):
+            gathered.unread.append(FileReport(file.source.name, passed_over={_ATTACHED: 1}))
+        else:
+            kept.append(file)
+    if exports:
+        gathered.files = kept
+
+
+def _came_with(source: Source, export: Source) -> bool:
+    """Whether a file came with an export: in its archive, as a note to it, or named in it as sent or uploaded."""
+    if source is export:
+        return False
+    if source.archive is not None or export.archive is not None:
+        return source.archive is export.archive
+    if source.path is None or export.path is None:
+        return False
+    # The files of an export lie beside it or in folders there, and its notes above the folders of its chats.
+    if source.path.parent not in export.path.parents and export.path.parent not in source.path.parents:
+        return False
+    if source.path.stem.casefold() == "readme":
+        return True
+    names = {source.path.name, *_UPLOADED.findall(source.path.name)}
+    return any(
+        json.dumps(name, ensure_ascii=escaped)[1:-1].encode() in export.data
+        for name in names
+        for escaped in (True, False)
+    )
 
 
 def _is_damaged(error: RecordError) -> bool:
@@ -117,7 +168,7 @@ def _gather_file(opened: Opened, format: str | None, columns: Columns, gathered:
     if opened.error is not None or opened.source is None:
         raise opened.error or RecordError("it could not be read.", path=opened.name)
     source = opened.source
-    file = ReadFile(source, find_format(source, format))
+    file = ReadFile(source, find_format(source, format), opened.in_folder)
     problems: list[RecordError] = []
     for entry in file.format.read(source, columns):
         if isinstance(entry, PassedOver):

@@ -42,6 +42,8 @@ _MARKUP = (
     ("<!doctype html", "a web page", "Export as JSON or plain text and give that."),
     ("<html", "a web page", "Export as JSON or plain text and give that."),
     ("<?xml", "an XML file", "Convert it to JSONL or CSV and give that."),
+    ("begin:vcard", "a contact card", "Leave it out."),
+    ("begin:vcalendar", "a calendar", "Leave it out."),
 )
 
 

@@ -6,11 +6,12 @@ import io
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
 from hyperalign.errors import RecordError, UserIdError
-from hyperalign.ingest import parse_line, read_records
+from hyperalign.ingest import Reading, parse_line, read_records
 from hyperalign.records import Edit, Pair, Sample
 
 
@@ -280,3 +281,46 @@ def test_nothing_usable_in_dicts_names_no_text() -> None:
     with pytest.raises(RecordError, match="2 rows: nobody there is 'bob'") as refusal:
         read_records([{"text": "Mine.", "user": "ada"}, {"text": "Also mine.", "user": "ada"}], user="bob")
     assert "Mine." not in str(refusal.value)
+
+
+CHAT = (
+    "3/1/24, 9:12 AM - Tom: are you there yet\n3/1/24, 9:13 AM - Mira: I am at the pier.\n"
+    "3/1/24, 9:14 AM - Tom: notes.txt (file attached)\n3/1/24, 9:15 AM - Mira: The boat leaves now.\n"
+)
+SENT = "Notes that somebody else wrote about the boat.\n"
+SAID = ["I am at the pier.", "The boat leaves now."]
+
+
+def said(reading: Reading) -> list[str]:
+    return [record.text for record in reading.records if isinstance(record, Sample)]
+
+
+def test_what_was_sent_in_a_chat_is_nobodys_text(tmp_path: Path) -> None:
+    archive = tmp_path / "chat.zip"
+    with ZipFile(archive, "w") as file:
+        file.writestr("_chat.txt", CHAT)
+        file.writestr("00000012-other.txt", SENT)
+        file.writestr("list.csv", f'text\n"{SENT.strip()}"\n')
+        file.writestr("Tom.vcf", "BEGIN:VCARD\nVERSION:3.0\nN:Braun;Tom\nEND:VCARD\n")
+    reading = read_records([archive], me="Mira", user="mira")
+    assert said(reading) == SAID
+    assert sum("came with an export" in why for file in reading.files for why in file.passed_over) == 2
+
+
+def test_in_a_folder_that_is_what_the_chat_names(tmp_path: Path) -> None:
+    write(tmp_path, "WhatsApp Chat with Tom.txt", CHAT)
+    write(tmp_path, "notes.txt", SENT)
+    write(tmp_path, "essay.txt", "An essay of Mira's on harbors.")
+    reading = read_records([tmp_path], me="Mira", user="mira")
+    assert sorted(said(reading)) == ["An essay of Mira's on harbors.", *SAID]
+    # Given by itself, it is taken at its word.
+    assert SENT.strip() in said(read_records([tmp_path / "notes.txt"], user="mira"))
+
+
+def test_the_note_to_an_export_is_not_the_owners(tmp_path: Path) -> None:
+    channel = tmp_path / "messages" / "c5"
+    channel.mkdir(parents=True)
+    write(tmp_path, "README.txt", "Welcome to your data package! It holds all of it.")
+    row = {"ID": 1, "Timestamp": "2024-03-01 10:00:00", "Contents": "My own words in it.", "Attachments": ""}
+    write(channel, "messages.json", json.dumps([row]))
+    assert said(read_records([tmp_path], user="mira")) == ["My own words in it."]
