@@ -163,7 +163,8 @@ def _read_talk(talk: list[tuple[int, Mapping[str, Any]]], reader: RowReader) -> 
 
 
 def _is_true(value: Any) -> bool:
-    return value is True or value == 1 or (isinstance(value, str) and value.strip().lower() == "true")
+    # Tables of text have numbers as text, too.
+    return value is True or value == 1 or (isinstance(value, str) and value.strip().lower() in ("true", "1", "1.0"))
 
 
 class Arena:

@@ -213,3 +213,20 @@ def test_the_small_examples_are_read_as_meant() -> None:
     null = read_records([FAULTS / "null_columns.jsonl"])
     assert triples(null) == [("How are you?", "Fine, thank you.", "ok")]
     assert len(null.records) == 2
+
+
+def test_battles_of_a_table_say_who_won_in_numbers(tmp_path: Path) -> None:
+    table = tmp_path / "train.csv"
+    table.write_text(
+        "id,model_a,model_b,prompt,response_a,response_b,winner_model_a,winner_model_b,winner_tie\n"
+        '1,x,y,"[""Why does it rain?""]","[""Clouds.""]","[""It just does.""]",1,0,0\n'
+        '2,x,y,"[""Is tea warm?""]","[""No.""]","[""Yes.""]",0,1,0\n'
+        '3,x,y,"[""Is it late?""]","[""A bit.""]","[""Rather.""]",0,0,1\n',
+        encoding="utf-8",
+    )
+    reading = read_records([table], user="ada")
+    assert triples(reading) == [
+        ("Why does it rain?", "Clouds.", "It just does."),
+        ("Is tea warm?", "Yes.", "No."),
+    ]
+    assert reading.files[0].passed_over == {"ties": 1}
