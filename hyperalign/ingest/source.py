@@ -34,6 +34,11 @@ _PAGES = (
 _BLANK = re.compile(r"[\s,]+")
 # Control characters that no text has; tabs, line ends, page feeds and the escape of terminals are in texts.
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+# How mails of Japan begin a run of two bytes a sign.
+_ESCAPED_JAPANESE = re.compile(rb"\x1b\$[@B]")
+_HIRAGANA = re.compile(r"[\u3041-\u3096]")
+_LEAST_HIRAGANA = 0.1
+_MOSTLY_SHOWN = 0.99
 
 
 @dataclass(frozen=True)
@@ -232,7 +237,7 @@ def decode(data: bytes, where: str) -> str:
                 return data.decode(encoding)
             except UnicodeDecodeError as error:
                 raise _unreadable(where, data, error) from error
-    guessed = _guess_wide(data)
+    guessed = _guess_wide(data) or ("iso2022_jp" if _ESCAPED_JAPANESE.search(data[:_HEAD]) else None)
     if guessed is None and _BINARY.search(data):
         raise RecordError("this is a binary file, not text.", path=where, remedy="Save it as plain text and try again.")
     try:
@@ -259,19 +264,36 @@ def _decode_legacy(data: bytes) -> str | None:
         # In Windows' encoding these bytes are rare signs or nothing; in that of old Macs they are letters with accents.
         if pages[0] == "cp1252" and not any(byte in data for byte in b"\x81\x88\x8d\x8e\x8f\x90\x9d"):
             return data.decode("cp1252")
+    if pages is None and _is_euc_japanese(data):
+        return data.decode("euc_jp")
     best = from_bytes(data, cp_isolation=pages).best()
     return None if best is None else str(best)
 
 
+def _is_euc_japanese(data: bytes) -> bool:
+    """Whether bytes are Japanese in EUC: its hiragana stand where Korean has letters that no text is written in."""
+    try:
+        text = data.decode("euc_jp")
+    except UnicodeDecodeError:
+        return False
+    wide = sum(letter > "\x7f" for letter in text)
+    return len(_HIRAGANA.findall(text)) >= wide * _LEAST_HIRAGANA > 0
+
+
 def _guess_wide(data: bytes) -> str | None:
-    """UTF-16 without a mark: every other byte of Latin text is zero."""
+    """UTF-16 without a mark: every other byte of Latin text is zero, of other scripts that of spaces and line ends."""
     head = data[:_HEAD]
     if len(data) % 2 or b"\x00" not in head:
         return None
     even, odd = head[::2].count(0), head[1::2].count(0)
-    if odd > len(head) // 5 and not even:
-        return "utf-16-le"
-    return "utf-16-be" if even > len(head) // 5 and not odd else None
+    if even and odd:
+        return None
+    guess = "utf-16-le" if odd else "utf-16-be"
+    if max(even, odd) > len(head) // 5:
+        return guess
+    text = head.decode(guess, "replace")
+    shown = sum(letter.isprintable() or letter in "\t\r\n" for letter in text)
+    return guess if shown >= len(text) * _MOSTLY_SHOWN and "\ufffd" not in text[:-1] else None
 
 
 def _unreadable(where: str, data: bytes, error: UnicodeDecodeError) -> RecordError:

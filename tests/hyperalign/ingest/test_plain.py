@@ -75,3 +75,19 @@ def test_chinese_has_words_without_spaces() -> None:
 def test_encodings(encoding: str) -> None:
     text = "Grüße aus dem Süden, die Straße ist für heute schön geräumt und die Tür geölt."
     assert read(text.encode(encoding)) == [Utterance(None, text)]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("euc_jp", "港の朝はいつも静かです。わたしは早い船が好きで、毎週それに乗ります。猫は窓辺で眠ります。"),
+        ("shift_jis", "港の朝はいつも静かです。わたしは早い船が好きで、毎週それに乗ります。猫は窓辺で眠ります。"),
+        ("iso2022_jp", "港の朝はいつも静かです。わたしは早い船が好きです。"),
+        ("euc_kr", "나는 아침 배를 좋아합니다. 고양이는 창가에서 자고 이웃은 신문을 읽습니다."),
+        ("gb18030", "早上的渡船是港口里最诚实的船。我每个星期都坐它，猫在窗边睡觉，邻居在看报纸。"),
+        ("utf-16-be", "Я люблю утренний паром и дождь."),
+        ("utf-16-le", "나는 아침 배를 좋아합니다."),
+    ],
+)
+def test_encodings_of_other_scripts(encoding: str, text: str) -> None:
+    assert read((text + "\n").encode(encoding)) == [Utterance(None, text)]
