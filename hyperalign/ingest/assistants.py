@@ -15,6 +15,7 @@ from hyperalign.errors import RecordError
 
 from . import openwebui
 from .interface import Author, Columns, Entry, Format, PassedOver
+from .row_authors import find_columns
 from .source import Source
 from .turns import broken, is_cut, label, listed, mapped, read_time, string
 from .typed import PEEK, Turn, find_branch, give_turns, is_dialog, is_json, owners, peek, text_of
@@ -23,7 +24,12 @@ __all__ = ["FORMATS", "ChatGPT", "Claude", "Messages", "ShareGPT"]
 
 _HUMAN = frozenset(("user", "human"))
 _LISTS = ("messages", "conversations", "conversation", "items")
-_USERS = ("user", "user_id", "author")
+# Columns that say whose a dialog is; published logs of chats have a hash of the address.
+_USERS = (
+    *("user", "user_id", "userid", "author", "author_id", "username", "user_name", "account_id", "hashed_ip", "ip"),
+    *("annotator", "annotator_id", "worker", "worker_id", "participant", "participant_id", "email", "user_email"),
+)
+_ABOUT = ("metadata", "meta")
 _TIMES = ("time", "timestamp", "created_at", "create_time", "created")
 # A row with one of these is a choice or a rating, in which nobody need have written the dialog.
 _CHOICES = frozenset(("chosen", "rejected", "rating", "score", "winner"))
@@ -70,7 +76,7 @@ def _chatgpt_turn(node: Any, owner: Author) -> Turn | None:
     content, metadata = mapped(message.get("content")), mapped(message.get("metadata"))
     kind = string(content.get("content_type")) or "text"
     is_plain = kind in ("text", "multimodal_text")
-    parts = [part for part in listed(content.get("parts")) if isinstance(part, str)]
+    parts = [part if isinstance(part, str) else _spoken(part) for part in listed(content.get("parts"))]
     text = "\n".join(filter(None, parts))
     if role == "assistant":
         return Turn(None, text) if is_plain and message.get("recipient") in (None, "all") else None
@@ -85,6 +91,11 @@ def _chatgpt_turn(node: Any, owner: Author) -> Turn | None:
     else:
         passed_over = ""
     return Turn(owner, text, passed_over, read_time(message.get("create_time")), label(message.get("id")))
+
+
+def _spoken(part: Any) -> str:
+    """What was said in a conversation by voice; pictures and recordings have no text."""
+    return string(mapped(part).get("text")) if mapped(part).get("content_type") == "audio_transcription" else ""
 
 
 class Claude:
@@ -186,7 +197,12 @@ class Messages:
         row = mapped(row)
         if path := columns.names.get("user"):
             return label(_find_path(row, path))
-        return next((name for key in _USERS if (name := label(row.get(key)))), "")
+        for about in (row, *(mapped(row.get(key)) for key in _ABOUT)):
+            for column in find_columns(tuple(about), _USERS):
+                value = about[column]
+                if name := label(mapped(value).get("id") or mapped(value).get("name") or value):
+                    return name
+        return ""
 
     def _find_dialog(self, row: Any, columns: Columns) -> list[Any] | None:
         if isinstance(row, list):

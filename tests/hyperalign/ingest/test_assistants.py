@@ -241,3 +241,29 @@ def test_what_is_pasted_is_left_out(turn: str, typed: str) -> None:
 )
 def test_what_is_typed_stays(turn: str) -> None:
     assert typed_words(turn) == (turn.strip(), False)
+
+
+def test_chatgpt_reads_what_was_said_by_voice() -> None:
+    def spoken(text: str) -> list[dict[str, Any]]:
+        return [
+            {"content_type": "audio_transcription", "text": text, "direction": "in"},
+            {"content_type": "real_time_user_audio_video_asset_pointer", "audio_asset_pointer": {}},
+        ]
+
+    nodes = [
+        node("1", "root", "user", *spoken("When does the ferry leave?"), time=1704056400),
+        node("2", "1", "assistant", *spoken("At ten past six."), time=1704056401),
+        node("3", "2", "user", *spoken("Then I take the bus."), time=1704056402),
+    ]
+    entries = read(ChatGPT(), [{"mapping": {each["id"]: each for each in nodes}, "current_node": "3"}])
+    assert answered(entries) == [
+        ("When does the ferry leave?", None),
+        ("Then I take the bus.", "At ten past six."),
+    ]
+
+
+@pytest.mark.parametrize("whose", [{"hashed_ip": "ab12"}, {"user_name": "ab12"}, {"metadata": {"user_id": "ab12"}}])
+def test_dialogs_of_several_people_are_told_apart_by_their_columns(whose: dict[str, Any]) -> None:
+    asked = {"role": "user", "content": "How deep is the harbor?"}
+    entries = read(Messages(), json.dumps({**whose, "messages": [asked]}))
+    assert said(entries) == [("ab12", "How deep is the harbor?")]
