@@ -103,6 +103,9 @@ def _read_telegram(messages: list[Any], authors: dict[str, Author], before: int)
         if key not in authors:
             yield Message(None, "", "messages without an author", line=line)
             continue
+        if "from" in message and message["from"] is None:
+            yield Message(None, "", "texts of deleted accounts", line=line)
+            continue
         text, passed_over = _telegram_words(message)
         if id and text:
             sent[id] = key, text

@@ -200,3 +200,10 @@ def test_slack_lists_have_no_messages(row: dict[str, Any]) -> None:
 def test_other_json_is_not_taken(data: Any) -> None:
     assert Slack().match(source(data)) == 0
     assert Telegram().match(source(data)) == 0
+
+
+def test_telegram_passes_over_deleted_accounts() -> None:
+    gone = telegram(2, "user9", None, "words of somebody who left")
+    entries = read(Telegram(), {"messages": [telegram(1, "user7", "Mira", "I row today, at noon."), gone]})
+    assert said(entries) == [("Mira", "I row today, at noon.")]
+    assert passed_over(entries) == {"texts of deleted accounts": 1}
