@@ -14,7 +14,13 @@ from .turns import Message, gather, own_words
 __all__ = ["FORMATS", "Transcript"]
 
 _NAME = r"[^\W\d_](?:[\w.'’()+@-]|[ ](?=\S)){0,39}"
-_TIME = r"(?:\[?\(?\d[\d:./, -]*(?:[AaPp]\.?[Mm]\.?)?\)?\]?[ \t]*[-–]?[ \t]*)?"
+# Dates of East Asia have a sign for each part, and one for the half of the day.
+_TIME = r"(?:\[?\(?\d[\d:./, 年月日时時分년월일오전후上下午前後-]*(?:[AaPp]\.?[Mm]\.?)?\)?\]?[ \t]*[-–,]?[ \t]*)?"
+# [Mira] [10:00] text, 10:00<tab>Mira<tab>text
+_APP_TURN = re.compile(
+    r"(?:(?P<tabbed>\d{1,2}:\d\d(?::\d\d)?\t)|\[)"
+    rf"(?P<name>{_NAME})(?(tabbed)\t|\] \[[^\]\n]{{0,12}}\d{{1,2}}:\d\d[^\]\n]{{0,6}}\] )(?P<text>.*)"
+)
 _TURNS = (
     # Mira: text, **Mira:** text, [10:00] Mira: text
     re.compile(
@@ -23,6 +29,7 @@ _TURNS = (
     ),
     # [10:00] <mira> text, <v Mira>text</v>
     re.compile(rf"[ \t]*{_TIME}<(?:v )?[@+ ]?(?P<name>{_NAME})>(?P<text>.*)"),
+    _APP_TURN,
     # Mira  10:00 AM, the text below it
     re.compile(
         rf"[ \t]*(?P<name>{_NAME})[ \t]+\[?\d{{1,2}}[:.]\d\d(?::\d\d)?(?:[ \t]?[AaPp]\.?[Mm]\.?)?\]?(?P<text>)[ \t]*$"
@@ -52,7 +59,8 @@ class Transcript:
             return 0
         lines = [line for line in source.head.split("\n") if line.strip() and not _CUE.fullmatch(line.strip())]
         names = Counter(turn[0].casefold() for line in lines if (turn := _read_turn(line)) is not None)
-        begins = any(_read_turn(line) is not None for line in lines[:2])
+        # Some apps put their name and the day above the first turn.
+        begins = any(_read_turn(line) is not None for line in lines[:2]) or any(map(_APP_TURN.match, lines[:6]))
         are_roles = bool(names.keys() & _OWNERS) and bool(names.keys() & _MODELS)
         is_talk = len(names) > 1 and names.total() >= _FEWEST_TURNS and max(names.values(), default=0) > 1
         return 2 if begins and (is_talk or are_roles) else 0

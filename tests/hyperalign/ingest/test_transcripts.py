@@ -68,3 +68,18 @@ def test_the_one_who_asks_a_model_or_calls_themselves_me_is_the_owner(tmp_path: 
 def test_a_text_with_labels_is_one_text(tmp_path: Path, text: str) -> None:
     reading = read_records([write(tmp_path, text)], user="mira")
     assert (len(reading.records), reading.files[0].format) == (1, "text or Markdown")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"2024년 3월 1일 오전 9:12, Tom : {BUY}\n2024년 3월 1일 오전 9:13, Mira : {FERRY}\n"
+        f"2024년 3월 1일 오후 9:14, Tom : {BUY}\n2024년 3월 1일 오후 9:15, Mira : {FENCE}\n",
+        f"[Tom] [오전 9:12] {BUY}\n[Mira] [오전 9:13] {FERRY}\n[Tom] [오후 9:14] {BUY}\n[Mira] [오후 9:15] {FENCE}\n",
+        f"[LINE] Tomとのトーク履歴\n保存日時：2024/03/01 10:00\n\n2024/03/01(金)\n"
+        f"09:12\tTom\t{BUY}\n09:13\tMira\t{FERRY}\n09:14\tTom\t{BUY}\n09:15\tMira\t{FENCE}\n",
+    ],
+)
+def test_chats_of_east_asian_apps_have_several_voices(tmp_path: Path, text: str) -> None:
+    reading = read_records([write(tmp_path, text)], me="Mira", user="mira")
+    assert [record.text for record in reading.records if isinstance(record, Sample)] == [FERRY, FENCE]
