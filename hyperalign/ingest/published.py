@@ -34,7 +34,7 @@ class Reddit:
 
     def match(self, source: Source) -> int:
         """By columns that only Reddit has, beside a body or a post's text."""
-        for row in first_rows(source):
+        for row in _things(source.json) or first_rows(source):
             if isinstance(row, Mapping) and {"body", "selftext"} & row.keys():
                 return 3 if _REDDIT_MARKS & row.keys() else 2 * ("created_utc" in row or "selftext" in row)
         return 0
@@ -42,7 +42,7 @@ class Reddit:
     def read(self, source: Source, columns: Columns) -> Iterator[Entry]:
         """Each comment or post without what it quotes, which is the prompt; of posts that is the title."""
         reader = RowReader(source, columns)
-        rows = unwrap(source.json) if source.json is not None else None
+        rows = _things(source.json) or (unwrap(source.json) if source.json is not None else None)
         numbered = enumerate(rows, start=1) if isinstance(rows, list) and rows is not source.json else source.rows()
         given = list(numbered)
         if (problem := reader.check_columns(given)) is not None:
@@ -62,6 +62,20 @@ class Reddit:
             # An id is of a comment or a post, and one may have the id of the other.
             rest = {name: value for name, value in row.items() if name not in ("id", "body", "selftext", "title")}
             yield reader.read(number, {**rest, "text": text, "prompt": prompt})
+
+
+def _things(value: Any) -> list[dict[str, Any]]:
+    """The posts and comments in listings of the API, answers under what they answer; none in anything else."""
+    if isinstance(value, list):
+        return [each for one in value for each in _things(one)]
+    if not isinstance(value, Mapping) or not isinstance(value.get("data"), Mapping):
+        return []
+    if value.get("kind") == "Listing":
+        return _things(value["data"].get("children"))
+    if value.get("kind") not in ("t1", "t3"):
+        return []
+    row = {str(name): each for name, each in value["data"].items()}
+    return [row, *_things(row.pop("replies", None))]
 
 
 def _split_quotes(row: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -118,3 +118,14 @@ def test_three_authors_are_never_one() -> None:
     assert {record.user for record in reading.records} == {"A0"}
     theirs = [json.loads(line)["text"] for line in path.read_text().splitlines() if '"u_0"' in line]
     assert [text for text, _ in answered(reading)] == theirs
+
+
+def test_a_page_of_reddit_is_a_post_and_the_comments_under_it(tmp_path: Path) -> None:
+    inner = {"kind": "t1", "data": {"author": "tom", "body": "No hemp for me.", "id": "d", "replies": ""}}
+    replies = {"kind": "Listing", "data": {"children": [inner, {"kind": "more", "data": {"children": ["x"]}}]}}
+    outer = {"kind": "t1", "data": {"author": "mira", "body": "Hemp, always hemp.", "id": "c", "replies": replies}}
+    post = {"kind": "t3", "data": {"author": "tom", "title": "Rope?", "selftext": "Which rope lasts?", "id": "p"}}
+    page = [{"kind": "Listing", "data": {"children": each}} for each in ([post], [outer])]
+    reading = read(tmp_path, page, "page.json", user="mira")
+    assert answered(reading) == [("Hemp, always hemp.", None)]
+    assert reading.files[0].authors == {"tom": {"texts": 2}, "mira": {"texts": 1}}
