@@ -18,7 +18,7 @@ from .dialogs import split_choice, to_text
 from .interface import Columns, Entry, Fields, Format, PassedOver
 from .row_authors import DELETED, RowAuthors, find_columns, is_among, names_people, plain_name, value_at
 from .source import Rows, Source
-from .turns import read_time
+from .turns import MIN_WORDS, count_words, read_time
 
 __all__ = [
     "CONTENT_FIELDS",
@@ -270,6 +270,8 @@ class RowReader:
         names = [str(name) for name in row]
         shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
         has = f"Columns there: {shown}. Say which is which, for example: {_example(row)}" if names else ""
+        if self._is_text and any(count_words(name) >= MIN_WORDS for name in names):
+            has = f"The first row must name the columns, as author,text does; it is: {shown}."
         return RecordError(f"{problem}.", **place(self._source, number), remedy=f"{_RECORD} {has}".strip())
 
 
@@ -323,7 +325,12 @@ class JsonRows:
         value = unwrap(source.json) if source.json is not None else None
         is_inside = isinstance(value, list) and value is not source.json
         given = enumerate(value, start=1) if is_inside and isinstance(value, list) else source.rows()
-        rows = [(number, each) for number, row in given for each in _spread(row)]
+        each_row = list(given)
+        # A list of strings is one of texts, if they are longer than names and tags.
+        strings = [row for _, row in each_row if isinstance(row, str)]
+        if len(strings) == len(each_row) and any(count_words(text) >= MIN_WORDS for text in strings):
+            each_row = [(number, {"text": row}) for number, row in each_row]
+        rows = [(number, each) for number, row in each_row for each in _spread(row)]
         reader = RowReader(source, columns, rates=any(_has_rating(row) for _, row in rows))
         if (problem := reader.check_columns(rows)) is not None:
             yield problem

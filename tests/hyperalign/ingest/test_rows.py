@@ -154,3 +154,20 @@ def test_a_stream_takes_one_line_by_the_same_rules() -> None:
     ):
         with pytest.raises(RecordError, match=f"in:4: .*{said}"):
             parse_line(line, "in", 4, "mira")
+
+
+@pytest.mark.parametrize("name", ["texts.json", "texts.jsonl"])
+def test_a_list_of_strings_is_one_of_texts(tmp_path: Path, name: str) -> None:
+    said = ["The early ferry was on time.", "It rained again today."]
+    path = tmp_path / name
+    path.write_text(json.dumps(said) if name.endswith("n") else "\n".join(map(json.dumps, said)))
+    assert texts(read_records([path], user="mira")) == said
+    with pytest.raises(RecordError, match="whose"):
+        read_records([path])
+
+
+def test_a_table_without_a_header_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("mira,The early ferry again\ntom,Too early for me\n")
+    with pytest.raises(RecordError, match="first row must name the columns"):
+        read_records([path], user="mira")
