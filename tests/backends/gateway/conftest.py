@@ -166,7 +166,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: ScriptedServer) 
         store.save(profile_of("noor", "granite"))
         store.save(Profile(user="empty"))
     headers = ("--user-header", "x-hyperalign-user", "--user-header", "x-openwebui-user-email")
-    found = start_gateway(place, folder, upstream, "--no-learn", *headers)
+    found = start_gateway(place, folder, upstream, "--no-learn", "--page-host", "people.example", *headers)
     yield found
     stop_gateway(found)
 

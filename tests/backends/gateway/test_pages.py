@@ -93,6 +93,7 @@ def test_a_page_is_not_the_proxys(gateway: Gateway, pia: httpx.Client) -> None:
     assert "granite" not in pia.get(other).text
     for path in ("/me", "/me/", "/me/v1/models", "/me/%2e%2e/v1/models"):
         assert "scripted" not in pia.get(path, headers=gateway.headers).text
+    assert pia.get(home, headers={"Host": "people.example:4000"}).status_code == 200
     assert pia.get(home, headers={"Host": "evil.example"}).status_code == 421
     assert pia.get("/v1/models", headers=gateway.headers).status_code == 200
     assert pia.get("/menu", headers=gateway.headers).status_code == 404
