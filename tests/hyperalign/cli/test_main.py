@@ -124,7 +124,7 @@ def test_completion(tmp_path: Path) -> None:
     environment = {
         **os.environ,
         "_HYPERALIGN_COMPLETE": "complete_bash",
-        "COMP_WORDS": "hyperalign m",
+        "COMP_WORDS": "hyperalign mo",
         "COMP_CWORD": "1",
     }
     done = subprocess.run([COMMAND], capture_output=True, text=True, check=False, env=environment)
