@@ -81,8 +81,19 @@ class Delimited:
         numbered: list[tuple[int, Any]] = []
         problems: list[RecordError] = []
         line = reader.line_num + 1
+        lines = source.text.split("\n")
         for cells in reader:
             begin, line = line, reader.line_num + 1
+            if line > begin + 1 and not _is_closed(lines[begin - 1 : line - 1], delimiter, escape):
+                problems.append(
+                    RecordError(
+                        f"a double quote in this row is not closed before line {line - 1}, so that it holds others.",
+                        path=source.name,
+                        line=begin,
+                        remedy="Close it, and double the quotes inside of texts; --skip-bad passes over what it holds.",
+                    )
+                )
+                continue
             if not any(cell.strip() for cell in cells):
                 continue
             if len(cells) > len(header) and any(cells[len(header) :]):
@@ -107,6 +118,16 @@ class Delimited:
         yield from problems
         if numbered:
             yield from _read_rows(Rows(source.name, b"", source.path, numbered=numbered), columns)
+
+
+def _is_closed(lines: list[str], delimiter: str, escape: str | None) -> bool:
+    """Whether the quotes of a row of several lines are closed where a cell ends, and not inside of another row."""
+    text = io.StringIO("\n".join(lines) + "\n", newline="")
+    try:
+        list(csv.reader(text, delimiter=delimiter, escapechar=escape, doublequote=escape is None, strict=True))
+    except csv.Error:
+        return False
+    return True
 
 
 def _check_header(header: list[str], source: Source) -> RecordError | None:

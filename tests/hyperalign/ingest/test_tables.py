@@ -195,3 +195,19 @@ def test_the_small_example_keeps_the_two_apart() -> None:
     reading = read_records([FAULTS / "posts.csv"], user="mira")
     assert len(reading.records) == 8
     assert not any("Buy a new one" in text for text in texts(reading))
+
+
+@pytest.mark.parametrize("end", ["", '"', ' and more"'])
+def test_a_quote_that_is_not_closed_takes_nobody_elses_row(tmp_path: Path, end: str) -> None:
+    path = write(
+        tmp_path, "posts.csv", f'author,text\nmira,"Not closed here\ntom,"words of his{end}\nmira,All is well.\n'
+    )
+    with pytest.raises(RecordError, match="not closed") as caught:
+        read_records([path], user="mira")
+    assert caught.value.line == 2
+    assert not any("his" in text for text in texts(read_records([path], user="mira", skip_bad=True)))
+
+
+def test_rows_of_several_lines_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path, "posts.csv", 'author,text\nmira,"He said ""no""\nand went."\ntom,"Two, then\nthree."\n')
+    assert texts(read_records([path], user="mira")) == ['He said "no"\nand went.']
