@@ -107,6 +107,11 @@ def _find_answered(lines: Sequence[str], parts: Sequence[_Part]) -> str:
             found.append(_ONE_LEVEL.sub("", line, count=1))
         elif found and found[-1]:
             found.append("")
+    # Some mail programs quote the line that says who wrote it, too.
+    first = next_line(found, 0)
+    head = None if first is None else find_head(found, first, True)
+    if head is not None and not head.is_forward:
+        found = found[head.end :]
     return _split("\n".join(found), True, False, is_quoted_asked=False).text if found else ""
 
 

@@ -358,3 +358,12 @@ def test_time_grows_with_length_alone(text: str) -> None:
     began = time.process_time()
     own(text)
     assert time.process_time() - began < 8
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["On 3 Mar 2024, at 18:12, Tom <tom@example.net> wrote:", "Am 11.03.2024 um 09:12 schrieb Tom <tom@example.net>:"],
+)
+def test_a_quoted_attribution_hides_nothing_of_what_is_answered(head: str) -> None:
+    own = split_own_words(f"Saturday is fine.\n\n> {head}\n> \n> Will you come?\n> It is early.\n", is_mail=True)
+    assert (own.text, own.answered) == ("Saturday is fine.", "Will you come?\nIt is early.")
