@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from .turns import string
 
-__all__ = ["MODEL_NAMES", "Turn", "as_turns", "render", "split_choice", "to_text"]
+__all__ = ["MODEL_NAMES", "Turn", "as_turns", "holds_a_dialog", "render", "split_choice", "to_text"]
 
 MODEL_NAMES = frozenset(
     ("assistant", "gpt", "chatgpt", "claude", "bot", "ai", "model", "chatbot", "llm", "bing", "bard")
@@ -19,6 +19,11 @@ _USER_NAMES = frozenset(("user", "human", "prompter", "person"))
 _SYSTEM_NAMES = frozenset(("system", "developer", "tool", "function", "ipython"))
 # Anthropic's HH-RLHF writes a dialog as one string.
 _MARKED = re.compile(r"(?:\A|\n\n)(Human|Assistant): ?")
+# Marks of turns in texts that models are trained on.
+_SPOKEN_BY = (
+    re.compile(r"<\|(?:im_start\|>)?user|^(?:###\s*)?(?:Human|User):|\[INST\]", re.MULTILINE),
+    re.compile(r"<\|(?:im_start\|>)?assistant|^(?:###\s*)?Assistant:|\[/INST\]", re.MULTILINE),
+)
 _ROLES = ("role", "from", "speaker", "author", "type")
 _CONTENTS = ("content", "value", "text", "message", "parts")
 
@@ -40,6 +45,11 @@ def to_text(value: Any) -> str | None:
         parts = [to_text(each) for each in value]
         return "\n".join(part for part in parts if part) if any(parts) else None
     return None
+
+
+def holds_a_dialog(text: str) -> bool:
+    """Whether a text holds turns of somebody and of a model, in one of the forms that models are trained on."""
+    return all(found.search(text) for found in _SPOKEN_BY)
 
 
 def as_turns(value: Any) -> list[Turn] | None:

@@ -10,7 +10,16 @@ from typing import Any
 from .dialogs import MODEL_NAMES
 from .interface import Author, PassedOver
 
-__all__ = ["DELETED", "RowAuthors", "find_columns", "is_among", "names_people", "plain_name", "value_at"]
+__all__ = [
+    "DELETED",
+    "RowAuthors",
+    "example_columns",
+    "find_columns",
+    "is_among",
+    "names_people",
+    "plain_name",
+    "value_at",
+]
 
 _USERS = ("user", "user_id", "userid")
 _WRITERS = ("author", "username", "user_name", "screen_name", "sender", "from", "speaker", "writer", "by")
@@ -133,6 +142,38 @@ def value_at(row: Any, path: str) -> Any:
 def is_among(value: Any, known: set[str]) -> bool:
     """Whether a value is one of some strings, in whatever case."""
     return isinstance(value, str) and value.strip().lower() in known
+
+
+def example_columns(row: Mapping[str, Any], prompts: Sequence[str]) -> str:
+    """An example of ``--columns`` for a row: two answers to a prompt as a pair, else the longest text as text.
+
+    Args:
+        row: by the names of its columns.
+        prompts: names of columns of prompts.
+    """
+    flat = {str(name): value for name, value in row.items()}
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{inner}": each for inner, each in value.items()}
+    user = next((name for name in flat if names_people(name)), "")
+    prompt = next(iter(find_columns(tuple(flat), prompts)), "")
+    texts = [name for name, value in flat.items() if isinstance(value, str) and name not in (user, prompt)]
+    texts.sort(key=lambda name: -len(flat[name]))
+    named = {"user": user} if user else {}
+    likes = next(((one, other) for one in texts for other in texts if one != other and _are_sides(one, other)), None)
+    if likes is not None:
+        asked = prompt or next((name for name in texts if name not in likes), "")
+        named |= {**({"prompt": asked} if asked else {}), "chosen": min(likes), "rejected": max(likes)}
+    else:
+        named["text"] = texts[0] if texts else "COLUMN"
+    return f'--columns "{",".join(f"{field}={column}" for field, column in named.items())}"'
+
+
+def _are_sides(one: str, other: str) -> bool:
+    """Whether two columns hold the two sides of something, by names that differ in one last letter or digit."""
+    return (
+        len(one) == len(other) and one[:-1] == other[:-1] and one[-1].lower() in "ab01" and other[-1].lower() in "ab01"
+    )
 
 
 class RowAuthors:

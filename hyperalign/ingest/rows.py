@@ -14,9 +14,9 @@ from pydantic_core import from_json
 from hyperalign.errors import RecordError
 from hyperalign.records import Rating, Record, parse_fields
 
-from .dialogs import split_choice, to_text
+from .dialogs import holds_a_dialog, split_choice, to_text
 from .interface import Columns, Entry, Fields, Format, PassedOver
-from .row_authors import DELETED, RowAuthors, find_columns, is_among, names_people, plain_name, value_at
+from .row_authors import DELETED, RowAuthors, example_columns, find_columns, is_among, plain_name, value_at
 from .source import Rows, Source
 from .turns import MIN_WORDS, count_words, read_time
 
@@ -169,11 +169,17 @@ class RowReader:
         problem: Entry | None = None
         if "chosen" in data and "rejected" in data:
             data = split_choice(data.get("prompt"), data["chosen"], data["rejected"])
-        elif not set(data) - {"prompt"}:
-            has_columns = not row or any(layout[field] for field in _OWN_CONTENT)
+        elif not set(data) - {"prompt", "rating"}:
+            has_columns = not row or any(layout[field] for field in _OWN_CONTENT - {"rating"})
             problem = PassedOver("rows without a text", number) if has_columns else self._unknown(row, number)
         elif is_among(data.get("text"), DELETED):
             problem = PassedOver("deleted texts", number)
+        elif holds_a_dialog(str(data.get("text", ""))):
+            problem = RecordError(
+                "this text is a dialog with a model, and holds the model's words, too.",
+                **place(self._source, number),
+                remedy='Give it as a list of "messages" with roles, of which the turns of the user are read.',
+            )
         elif str(data.get("text", "")).startswith("RT @"):
             problem = PassedOver("reposts", number)
         else:
@@ -269,37 +275,14 @@ class RowReader:
     def _unknown(self, row: Mapping[str, Any], number: int | None, problem: str = "this is no record") -> RecordError:
         names = [str(name) for name in row]
         shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-        has = f"Columns there: {shown}. Say which is which, for example: {_example(row)}" if names else ""
+        has = (
+            f"Columns there: {shown}. Say which is which, for example: {example_columns(row, _ALIASES['prompt'])}"
+            if names
+            else ""
+        )
         if self._is_text and any(count_words(name) >= MIN_WORDS for name in names):
-            has = f"The first row must name the columns, as author,text does; it is: {shown}."
+            has += ". If the first row names no columns, put one above it that does, as in: user,text"
         return RecordError(f"{problem}.", **place(self._source, number), remedy=f"{_RECORD} {has}".strip())
-
-
-def _example(row: Mapping[str, Any]) -> str:
-    """An example of ``--columns`` for a row: two answers to a prompt as a pair, else the longest text as text."""
-    flat = {str(name): value for name, value in row.items()}
-    for name, value in row.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{name}.{inner}": each for inner, each in value.items()}
-    user = next((name for name in flat if names_people(name)), "")
-    prompt = next(iter(find_columns(tuple(flat), _ALIASES["prompt"])), "")
-    texts = [name for name, value in flat.items() if isinstance(value, str) and name not in (user, prompt)]
-    texts.sort(key=lambda name: -len(flat[name]))
-    named = {"user": user} if user else {}
-    likes = next(((one, other) for one in texts for other in texts if one != other and _are_sides(one, other)), None)
-    if likes is not None:
-        asked = prompt or next((name for name in texts if name not in likes), "")
-        named |= {**({"prompt": asked} if asked else {}), "chosen": min(likes), "rejected": max(likes)}
-    else:
-        named["text"] = texts[0] if texts else "COLUMN"
-    return f'--columns "{",".join(f"{field}={column}" for field, column in named.items())}"'
-
-
-def _are_sides(one: str, other: str) -> bool:
-    """Whether two columns hold the two sides of something, by names that differ in one last letter or digit."""
-    return (
-        len(one) == len(other) and one[:-1] == other[:-1] and one[-1].lower() in "ab01" and other[-1].lower() in "ab01"
-    )
 
 
 class JsonRows:

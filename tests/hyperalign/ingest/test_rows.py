@@ -169,5 +169,24 @@ def test_a_list_of_strings_is_one_of_texts(tmp_path: Path, name: str) -> None:
 def test_a_table_without_a_header_says_so(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("mira,The early ferry again\ntom,Too early for me\n")
-    with pytest.raises(RecordError, match="first row must name the columns"):
+    with pytest.raises(RecordError, match="put one above it"):
         read_records([path], user="mira")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<|im_start|>user\nHow deep is it?<|im_end|>\n<|im_start|>assistant\nNine meters.<|im_end|>",
+        "### Human: How deep is it?\n### Assistant: Nine meters.",
+        "\n\nHuman: How deep is it?\n\nAssistant: Nine meters.",
+        "<s>[INST] How deep is it? [/INST] Nine meters.</s>",
+    ],
+)
+def test_a_dialog_with_a_model_in_one_text_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(RecordError, match="the model's words"):
+        read(tmp_path, [{"text": text}], user="mira")
+
+
+def test_a_rating_of_nothing_names_the_columns(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="Columns there: transcript, rating"):
+        read(tmp_path, [{"transcript": "How deep is it?", "rating": 4}], user="mira")
