@@ -39,6 +39,8 @@ _TURNS = (
         r"#{1,6}[ \t]+(?P<name>You|Me|User|Human|Assistant|ChatGPT|Claude|Gemini|Copilot|AI)[ \t]*:?(?P<text>)[ \t]*$"
     ),
 )
+# A line with the time, one with the name, and the text below them.
+_STAMPED = re.compile(rf"^[^\n:]{{0,25}}\d[^\n:]{{0,12}}\d{{1,2}}:\d\d[^\n]{{0,40}}\n(?P<name>{_NAME})$", re.MULTILINE)
 _OWNERS = {"you", "me", "user", "human", "myself", "i"}
 _MODELS = MODEL_NAMES | {"gemini", "copilot", "gpt-4", "system"}
 _CUE = re.compile(r"\d{1,2}:\d\d.*-->.*|WEBVTT.*|\d+")
@@ -57,7 +59,9 @@ class Transcript:
         """By at least three turns of two names, the first at the top; a text whose lines have labels once has none."""
         if source.suffix in _OTHERS:
             return 0
-        lines = [line for line in source.head.split("\n") if line.strip() and not _CUE.fullmatch(line.strip())]
+        lines = [
+            line for line in _name_turns(source.head).split("\n") if line.strip() and not _CUE.fullmatch(line.strip())
+        ]
         names = Counter(turn[0].casefold() for line in lines if (turn := _read_turn(line)) is not None)
         # Some apps put their name and the day above the first turn.
         begins = any(_read_turn(line) is not None for line in lines[:2]) or any(map(_APP_TURN.match, lines[:6]))
@@ -76,18 +80,24 @@ class Transcript:
                 yield entry
 
 
+def _name_turns(text: str) -> str:
+    """A text in which names that stand alone under the time end with a colon; its lines stay as many."""
+    return _STAMPED.sub(r"\n\g<name>:", text)
+
+
 def _read_turn(line: str) -> tuple[str, str] | None:
     """The name that a line begins with, and what follows it; None if it begins no turn."""
     for turn in _TURNS:
         if (found := turn.match(line)) is not None:
-            name = found["name"].strip()
+            # What is copied from ChatGPT's page has "You said:" and "ChatGPT said:".
+            name = found["name"].strip().removesuffix(" said")
             return (name, found["text"].strip()) if len(name.split()) <= _MOST_WORDS else None
     return None
 
 
 def _messages(source: Source, authors: dict[str, Author]) -> Iterator[Message]:
     author, begin, said = None, 1, list[str]()
-    for number, line in enumerate(source.text.split("\n"), start=1):
+    for number, line in enumerate(_name_turns(source.text).split("\n"), start=1):
         turn = _read_turn(line)
         if turn is None:
             if not _CUE.fullmatch(line.strip()):

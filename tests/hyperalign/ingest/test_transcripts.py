@@ -83,3 +83,24 @@ def test_a_text_with_labels_is_one_text(tmp_path: Path, text: str) -> None:
 def test_chats_of_east_asian_apps_have_several_voices(tmp_path: Path, text: str) -> None:
     reading = read_records([write(tmp_path, text)], me="Mira", user="mira")
     assert [record.text for record in reading.records if isinstance(record, Sample)] == [FERRY, FENCE]
+
+
+def test_what_is_copied_from_a_page_of_chatgpt(tmp_path: Path) -> None:
+    text = f"You said:\n{FERRY}\nChatGPT said:\n{BUY}\nYou said:\n{FENCE}\nChatGPT said:\n{BUY}\n"
+    reading = read_records([write(tmp_path, text)], user="mira")
+    assert [record.text for record in reading.records if isinstance(record, Sample)] == [FERRY, FENCE]
+
+
+def test_names_may_stand_under_the_time(tmp_path: Path) -> None:
+    text = (
+        f"Mar 01, 2024  9:12:05 AM\nTom\n{BUY}\n\nMar 01, 2024  9:13:05 AM (Read after 5 seconds)\nMe\n{FERRY}\n\n"
+        f"Mar 01, 2024 10:12:05 AM\nTom\n{BUY}\n\nMar 01, 2024 10:13:05 AM\nMe\n{FENCE}\n"
+    )
+    reading = read_records([write(tmp_path, text)], user="mira")
+    assert [record.text for record in reading.records if isinstance(record, Sample)] == [FERRY, FENCE]
+
+
+def test_a_diary_with_times_is_one_text(tmp_path: Path) -> None:
+    text = f"March 1, 2024, 09:12\n{FERRY}\n\nMarch 2, 2024, 10:30\n{FENCE}\n\nMarch 3, 2024, 8:05\nRain.\n"
+    reading = read_records([write(tmp_path, text)], user="mira")
+    assert (len(reading.records), reading.files[0].format) == (1, "text or Markdown")
