@@ -40,7 +40,11 @@ _TURNS = (
     ),
 )
 # A line with the time, one with the name, and the text below them.
-_STAMPED = re.compile(rf"^[^\n:]{{0,25}}\d[^\n:]{{0,12}}\d{{1,2}}:\d\d[^\n]{{0,40}}\n(?P<name>{_NAME})$", re.MULTILINE)
+_STAMPED = re.compile(
+    r"^[^\n:]{0,20}(?:\d{4}|\d[./-]\d)[^\n:]{0,12}\b\d{1,2}:\d\d[^\n]{0,40}\n"
+    rf"(?P<name>{_NAME}(?<![.,;]))[ ]?$(?!\Z)",
+    re.MULTILINE,
+)
 _OWNERS = {"you", "me", "user", "human", "myself", "i"}
 _MODELS = MODEL_NAMES | {"gemini", "copilot", "gpt-4", "system"}
 _CUE = re.compile(r"\d{1,2}:\d\d.*-->.*|WEBVTT.*|\d+")
