@@ -191,7 +191,7 @@ def test_bad_populations(run: Run, options: list[str], tmp_path: Path) -> None:
     run("fit", file, "--user", "ada", *first, "--population", bad).refused(3, "no such folder")
     bad.mkdir()
     run("fit", file, "--user", "ada", *first, "--population", bad).refused(3, "no records of other people")
-    for content, said in ((b"{nonsense", "bob.jsonl:1: this line is not JSON"), (b"\xff\xfe\xff", "not UTF-8")):
+    for content, said in ((b"{nonsense", "bob.jsonl:1: this line is not JSON"), (b"\xff\xfe\xff", "in no encoding")):
         (bad / "bob.jsonl").write_bytes(content)
         run("fit", file, "--user", "ada", *first, "--population", bad).refused(3, said)
 
