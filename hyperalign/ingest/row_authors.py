@@ -172,7 +172,10 @@ def example_columns(row: Mapping[str, Any], prompts: Sequence[str]) -> str:
 def _are_sides(one: str, other: str) -> bool:
     """Whether two columns hold the two sides of something, by names that differ in one last letter or digit."""
     return (
-        len(one) == len(other) and one[:-1] == other[:-1] and one[-1].lower() in "ab01" and other[-1].lower() in "ab01"
+        len(one) == len(other)
+        and one[:-1] == other[:-1]
+        and one[-1].lower() in "ab012"
+        and other[-1].lower() in "ab012"
     )
 
 

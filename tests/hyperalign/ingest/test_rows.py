@@ -190,3 +190,10 @@ def test_a_dialog_with_a_model_in_one_text_is_refused(tmp_path: Path, text: str)
 def test_a_rating_of_nothing_names_the_columns(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="Columns there: transcript, rating"):
         read(tmp_path, [{"transcript": "How deep is it?", "rating": 4}], user="mira")
+
+
+def test_two_outputs_are_proposed_as_a_pair_and_not_as_texts(tmp_path: Path) -> None:
+    row = {"annotator": "w1", "instruction": "How deep?", "output_1": "Nine meters.", "output_2": "Deep enough."}
+    with pytest.raises(RecordError) as caught:
+        read(tmp_path, [row], user="w1")
+    assert "prompt=instruction,chosen=output_1,rejected=output_2" in (caught.value.remedy or "")
