@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +130,7 @@ def _open_folder(folder: Path) -> Iterator[Opened]:
 
 def _open_file(path: Path, *, in_folder: bool) -> Iterator[Opened]:
     try:
-        source = Source(str(path), _load(path), path)
+        source = Source(str(path), _gunzip(_load(path), path), path)
         is_archive = source.data.startswith(b"PK\x03\x04") and zipfile.is_zipfile(io.BytesIO(source.data))
         members = list(_open_archive(source)) if is_archive else None
     except RecordError as error:
@@ -138,6 +140,26 @@ def _open_file(path: Path, *, in_folder: bool) -> Iterator[Opened]:
         yield Opened(str(path), source, in_folder=in_folder)
     else:
         yield from members
+
+
+def _gunzip(data: bytes, path: Path) -> bytes:
+    """The one file in a gzip file, as data sets are published; anything else as it is, an archive of several too."""
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            found = file.read(_MAX_MEMBER_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise RecordError(
+            f"the gzip file is damaged ({error}).", path=path, remedy="Download it again, or unpack it with gunzip."
+        ) from error
+    if len(found) > _MAX_MEMBER_BYTES:
+        raise RecordError(
+            f"unpacked it is larger than {_MAX_MEMBER_BYTES / 1e9:.0f} GB.",
+            path=path,
+            remedy="Unpack it and give it in parts.",
+        )
+    return data if found[257:262] == b"ustar" else found
 
 
 def _open_archive(source: Source) -> Iterator[Opened]:

@@ -31,7 +31,7 @@ _UNREADABLE = (
     (b"ID3", "a recording", "Leave it out."),
     (b"OggS", "a recording", "Leave it out."),
     (b"PK\x03\x04", "an archive", "Unpack it and give its files."),
-    (b"\x1f\x8b", "a gzip archive", "Unpack it with gunzip and give the file in it."),
+    (b"\x1f\x8b", "an archive of several files", "Unpack it with 'tar xzf' and give the files in it."),
     (b"\x28\xb5\x2f\xfd", "a Zstandard archive", "Unpack it with: zstd -d --long=31"),
     (b"BZh", "a bzip2 archive", "Unpack it with bunzip2 and give the file in it."),
     (b"\xfd7zXZ", "an xz archive", "Unpack it with unxz and give the file in it."),

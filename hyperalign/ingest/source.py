@@ -61,8 +61,8 @@ class Source:
 
     @property
     def suffix(self) -> str:
-        """The ending of the name, in small letters with its dot."""
-        return Path(self.name).suffix.lower()
+        """The ending of the name, in small letters with its dot; of a gzip file that of the file in it."""
+        return Path(self.name.lower().removesuffix(".gz")).suffix
 
     def read_beside(self, name: str, most: int) -> bytes | None:
         """A file of the same export: in the same folder or the one above, on disk or in the archive; None without one.

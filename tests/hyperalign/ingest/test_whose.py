@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import tarfile
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -179,7 +181,7 @@ def test_an_archive_is_read_as_its_files_and_an_office_document_is_not(tmp_path:
     [
         ("a.pdf", b"%PDF-1.7 \xe2\xe3", "a PDF"),
         ("a.sqlite", b"SQLite format 3\x00", "an SQLite database"),
-        ("a.gz", b"\x1f\x8b\x08\x00", "a gzip archive"),
+        ("a.gz", b"\x1f\x8b\x08\x00", "the gzip file is damaged"),
         ("a.jpg", b"\xff\xd8\xff\xe0\x00", "a JPEG picture"),
         ("a.rtf", b"{\\rtf1 some words of hers}", "an RTF document"),
         ("a.html", b"<html><p>some words of hers</p>", "a web page"),
@@ -192,6 +194,20 @@ def test_what_is_no_text_is_refused_with_what_to_do(tmp_path: Path, name: str, c
     with pytest.raises(RecordError, match=said) as refused:
         read_records([tmp_path / name], user="mira")
     assert refused.value.remedy
+
+
+def test_a_gzip_file_is_read_as_the_file_in_it_and_an_archive_of_several_is_refused(tmp_path: Path) -> None:
+    plain = write(tmp_path, "lines.jsonl", rows("mira", "tom"))
+    packed = tmp_path / "lines.jsonl.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert words(read_records([packed], user="mira")) == words(read_records([plain], user="mira"))
+    with tarfile.open(tmp_path / "all.tar.gz", "w:gz") as archive:
+        archive.add(plain, "lines.jsonl")
+    with pytest.raises(RecordError, match="an archive of several files"):
+        read_records([tmp_path / "all.tar.gz"], user="mira")
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(RecordError, match="damaged"):
+        read_records([packed], user="mira")
 
 
 def test_a_format_can_be_named_and_an_unknown_one_lists_them(tmp_path: Path) -> None:
