@@ -149,7 +149,10 @@ def test_bad_files(run: Run, tmp_path: Path) -> None:
             ['{"user": "ada", "id": "x", "text": "One."}', '{"user": "ada", "id": "x", "text": "Two."}'],
             "the id 'x' stands for two different records",
         ),
-        (['{"user": "ada", "text": "One."}', '{"user": "bob", "text": "Two."}'], "2 people are in it: ada (1 text), bob (1 text)"),
+        (
+            ['{"user": "ada", "text": "One."}', '{"user": "bob", "text": "Two."}'],
+            "2 people are in it: ada (1 text), bob (1 text)",
+        ),
         (['{"user": "../../etc/passwd", "text": "One."}'], "'../../etc/passwd' is not a user id"),
     ],
 )
