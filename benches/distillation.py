@@ -36,10 +36,10 @@ from hyperalign.errors import InputError, ModelOutputError
 from hyperalign.evals.metrics.authorship import Authorship, cut, style_distance
 from hyperalign.evals.statistics import Estimate, difference, estimate, ratio
 from hyperalign.files import append_line, read_journal
+from hyperalign.ingest import read_records
 from hyperalign.profile import Profile
 from hyperalign.programs.generate import Generate
 from hyperalign.programs.strategies import strategy
-from hyperalign.ingest import read_records
 from hyperalign.records import Sample
 from hyperalign.style import keep_opening_features
 from hyperalign.style.claims import MAX_DEVIATIONS

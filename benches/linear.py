@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperalign.privacy import find_redactor
 from hyperalign.ingest import read_records
+from hyperalign.privacy import find_redactor
 from hyperalign.style import measure
 
 PATTERNS = {

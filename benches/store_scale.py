@@ -170,15 +170,15 @@ def copy_plainly(place: str, rows: int, folder: Path) -> tuple[float, float]:
         if place.startswith("postgresql"):
             for table, some in zip(tables, content, strict=True):
                 names = ", ".join(column.name for column in table.columns)
-                with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+                with cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
                     for row in some:
                         copy.write_row(row)
         else:
             cursor.execute("BEGIN IMMEDIATE")
             for table, some in zip(tables, content, strict=True):
                 marks = ", ".join("?" * len(table.columns))
-                ready = ([str(v) if hasattr(v, "tzinfo") else v for v in row] for row in some)
-                cursor.executemany(f"INSERT INTO {table.name} VALUES ({marks})", ready)
+                ready = [[str(v) if hasattr(v, "tzinfo") else v for v in row] for row in some]
+                cursor.executemany(f"INSERT INTO {table} VALUES ({marks})", ready)
             cursor.execute("COMMIT")
         raw.commit()
         taken = time.perf_counter() - began, time.process_time() - worked

@@ -276,7 +276,7 @@ class InferHypotheses(Program):
         asked = ({**shown, "question": question} for question in QUESTIONS.values())
         steps = [ask_claim(self.propose, inputs, shown["writer"]) for inputs in asked]
         lm = resolve_model(self.propose)
-        # An embedded model reads what the questions share once if they follow each other, and once a slot if they don't.
+        # An embedded model reads what the questions share once if they follow each other, else once a slot.
         kind = getattr(getattr(lm, "target", None), "kind", None)
         claims = yield Parallel(steps, 1 if kind in {"local", "adapter"} else concurrency_of(lm), done)
         return collect_claims(records, zip(QUESTIONS, claims, strict=True))

@@ -79,8 +79,8 @@ def figures() -> list[Figure]:
         # commands ask and audit 3.
         # Guided writing is 7 of them (decoding, the reward of texts, the program, its command, two that go on with an
         # answer, and a graph), the language models that judge it one, the nearness of rewrites one, and DITTO one.
-        # Formats of files are 28 of them (one each, what they share, and how quotes are told), the gateway with its page and
-        # agents 23, and many people at once 5.
+        # Formats of files are 28 of them (one each, what they share, and how quotes are told), the gateway with its
+        # page and agents 23, and many people at once 5.
         Figure("modules", len(modules()), 262),
         # The reward and the encoders that it may read with are 14 of them.
         # So are all formats of files, 28.

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hyperalign.errors import RecordError
-from hyperalign.population import FolderPopulation
 from hyperalign.ingest import parse_line, read_records
+from hyperalign.population import FolderPopulation
 from hyperalign.records import Pair, Rating, Sample, add_rated_pairs, make_pairs
 
 JESTER = Path(__file__).resolve().parents[3] / "shared" / "data" / "jester5k"

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperalign.backends.models.connect import connect
+from hyperalign.ingest import read_records
 from hyperalign.profile import Profile
 from hyperalign.programs.audit import Audit
 from hyperalign.programs.fit_result import Fit, Memory
@@ -24,7 +25,6 @@ from hyperalign.programs.personalizer import Personalizer
 from hyperalign.programs.reward import Reward
 from hyperalign.programs.reward.asking import Question, QuestionPool
 from hyperalign.programs.update import HALF_LIFE
-from hyperalign.ingest import read_records
 from hyperalign.records import Pair, Record
 from tests.fixtures.scripted_server import ScriptedServer, reply
 

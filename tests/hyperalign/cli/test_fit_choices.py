@@ -174,14 +174,19 @@ def test_a_description_alone_needs_no_model(run: Run, scripted_server: ScriptedS
         (["--about", "  \n "], "The description is empty"),
         (["--about", "word " * 401], "401 words"),
         (["--about-file", "missing.txt"], "missing.txt: no such file"),
-        (["--about-file", "latin.txt"], "not UTF-8"),
+        (["--about-file", "picture.txt"], "binary"),
         (["--about-file", "empty.txt"], "is empty"),
     ],
 )
 def test_descriptions_that_cannot_be_used(run: Run, tmp_path: Path, options: list[str], said: str) -> None:
-    (tmp_path / "latin.txt").write_bytes("Café au lait.".encode("latin-1"))
+    (tmp_path / "picture.txt").write_bytes(b"\x89PNG\x00\x01")
     (tmp_path / "empty.txt").write_text(" \n")
     run("fit", "--user", "ada", *options).refused(3, said)
+
+
+def test_a_description_in_an_older_encoding_is_read(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes("Café au lait.".encode("latin-1"))
+    assert "Café au lait." in run("fit", "--user", "ada", "--about-file", "latin.txt").out
 
 
 def test_nothing_to_read_and_nobody(run: Run) -> None:
