@@ -111,7 +111,7 @@ def test_a_pair_that_is_there_already_counts_once(tmp_path: Path) -> None:
         (line(time="yesterday"), "ISO 8601"),
         (line().replace("3", "NaN"), "rating"),
         (line().replace("3", "9" * 400), "rating"),
-        ('{"user": "ada", "rating": 3}', "text"),
+        ('{"user": "ada", "rating": 3}', "no record"),
     ],
 )
 def test_bad_ratings_name_their_line_and_can_be_skipped(tmp_path: Path, bad: str, says: str) -> None:
