@@ -7,13 +7,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hyperalign.budget import Usage
+from hyperalign.dependence import drop_repeats
 from hyperalign.errors import InputError, check_counts, check_seed
 from hyperalign.population import Population, choose_reference_records
 from hyperalign.programs.cost_estimate import TOKENS_PER_WORD
 from hyperalign.programs.cost_estimate import estimate_cost as estimate_fit
 from hyperalign.programs.guided import EFFORTS, Effort
 from hyperalign.programs.strategies import PROFILE_WORDS, STRATEGIES, Strategy
-from hyperalign.records import Record, drop_repeats, own_text
+from hyperalign.records import Record, own_text
 
 from .cases import Case, Split, Task, choose_users, records_id, texts_in
 from .conditions import (

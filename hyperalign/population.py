@@ -13,18 +13,10 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Protocol
 
+from .dependence import drop_repeats, fingerprint, group_dependent
 from .errors import InputError, RecordError, UserIdError
 from .ingest import parse_line, read_everyone, read_records
-from .records import (
-    Record,
-    add_rated_pairs,
-    are_choices,
-    check_user,
-    drop_repeats,
-    fingerprint,
-    group_dependent,
-    prompt_of,
-)
+from .records import Record, add_rated_pairs, are_choices, check_user, prompt_of
 
 __all__ = ["FolderPopulation", "Population", "ShippedPopulation", "StorePopulation", "choose_reference_records"]
 

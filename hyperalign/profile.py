@@ -12,8 +12,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from .dependence import Fingerprint, group_dependent, weigh
 from .errors import ProfileError
-from .records import Fingerprint, Record, Sample, check_user, group_dependent, quotable_text, weigh
+from .records import Record, Sample, check_user, quotable_text
 from .text import describe_invalid_field
 
 __all__ = [

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypedDict  # pydantic refuses the one in typing before Python 3.12
 
-from .records import Fingerprint, group_dependent, order_by_time
+from .dependence import Fingerprint, group_dependent
+from .records import order_by_time
 
 __all__ = ["Message", "Row", "ScoreMatrix", "Scorer", "TextScore", "welch_t"]
 

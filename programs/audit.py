@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperalign.concurrency import Progress, concurrency_of
+from hyperalign.dependence import pass_over
 from hyperalign.errors import InputError, ModelOutputError
 from hyperalign.profile import Evidence, Hypothesis, TestResult
-from hyperalign.records import Record, are_choices, other_text, own_text, pass_over, split_by_kind
+from hyperalign.records import Record, are_choices, other_text, own_text, split_by_kind
 from hyperalign.scores import Message, ScoreMatrix, Scorer
 from hyperalign.text import fence
 

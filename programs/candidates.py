@@ -10,18 +10,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from hyperalign.dependence import fingerprint, group_dependent
 from hyperalign.profile import EXAMPLE_ID, SPACE_ID, Evidence, Hypothesis
-from hyperalign.records import (
-    Edit,
-    Record,
-    are_choices,
-    fingerprint,
-    group_dependent,
-    own_text,
-    prompt_of,
-    quotable_text,
-    to_sample,
-)
+from hyperalign.records import Edit, Record, are_choices, own_text, prompt_of, quotable_text, to_sample
 from hyperalign.space import Dimension, Space, load_space
 from hyperalign.style import Features, StyleClaim, find_claims, find_shifts, measure
 from hyperalign.text import excerpt, plain_form, sentences

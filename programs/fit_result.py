@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
+from hyperalign.dependence import content_of
 from hyperalign.errors import InputError
 from hyperalign.profile import (
     EXAMPLE_ID,
@@ -20,7 +21,7 @@ from hyperalign.profile import (
     Provenance,
     check_evidence,
 )
-from hyperalign.records import Record, are_choices, content_of, other_text, sort_by_time, to_sample
+from hyperalign.records import Record, are_choices, other_text, sort_by_time, to_sample
 from hyperalign.scores import ScoreMatrix
 from hyperalign.space import Space, own_poles
 from hyperalign.style import StyleClaim

@@ -12,6 +12,7 @@ import dspy
 
 from hyperalign.budget import Budget
 from hyperalign.concurrency import Progress
+from hyperalign.dependence import pass_over
 from hyperalign.errors import InputError
 from hyperalign.population import Population, ShippedPopulation, choose_reference_records
 from hyperalign.profile import LearnedReward, Profile, Provenance
@@ -24,7 +25,6 @@ from hyperalign.records import (
     as_records,
     check_one_user,
     own_text,
-    pass_over,
     sort_by_time,
     split_by_kind,
 )

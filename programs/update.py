@@ -11,20 +11,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from hyperalign.dependence import content_of, pass_over
 from hyperalign.errors import InputError
 from hyperalign.profile import Evidence, Hypothesis, LearnedReward, Profile
-from hyperalign.records import (
-    Edit,
-    Record,
-    RecordLike,
-    are_choices,
-    as_records,
-    content_of,
-    pass_over,
-    prompt_of,
-    sort_by_time,
-    split_by_kind,
-)
+from hyperalign.records import Edit, Record, RecordLike, are_choices, as_records, prompt_of, sort_by_time, split_by_kind
 from hyperalign.scores import ScoreMatrix
 
 from .candidates import Candidate, from_examples, from_measurement, proposal_split

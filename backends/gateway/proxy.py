@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Collection
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from .page.background import Comparison, WriteBoth
 
-__all__ = ["HOOK", "PAGES", "check_installed", "is_loopback", "proxy_config", "run_proxy"]
+__all__ = ["HOOK", "PAGES", "check_installed", "is_loopback", "listen", "proxy_config", "run_proxy"]
 
 HOOK = "hyperalign.backends.gateway.personalize"
 """What a config names under ``litellm_settings: callbacks``."""
@@ -53,6 +54,28 @@ def check_installed() -> None:
     """
     if any(importlib.util.find_spec(name) is None for name in _NEEDED):
         raise MissingExtraError("The gateway", "gateway")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens, so that the address is known before a server starts.
+
+    Args:
+        host: the address to listen on.
+        port: 0 for any that is free.
+
+    Raises:
+        InputError: the port is taken, or the address is none of this machine.
+    """
+    found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host, port))
+    except OSError as error:
+        found.close()
+        raise InputError(
+            f"{host}:{port} can't be listened on: {error.strerror}.", remedy="Choose another --port, or 0 for any."
+        ) from error
+    return found
 
 
 def proxy_config(name: str, target: Target) -> dict[str, Any]:
@@ -115,17 +138,7 @@ def run_proxy(
     os.environ.update({**settings.to_environment(), "LITELLM_MASTER_KEY": key})
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    import socket
-
-    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        listening.close()
-        raise InputError(
-            f"{host}:{port} can't be listened on: {error.strerror}.", remedy="Choose another --port, or 0 for any."
-        ) from error
+    listening = listen(host, port)
     address = _address(host, listening.getsockname()[1])
     name = str(config["model_list"][0]["model_name"])
     write = _answer_both(_address(_EVERYWHERE.get(host, host), listening.getsockname()[1]), key, name)

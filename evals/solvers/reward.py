@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperalign.concurrency import Progress
+from hyperalign.dependence import content_of, drop_repeats
 from hyperalign.programs.reward.empirical_bayes import choose_settings, estimate_from_rows
 from hyperalign.programs.reward.features import Axes, Encoder, Reading, principal_axes, read_features
 from hyperalign.programs.reward.population import (
@@ -26,7 +27,7 @@ from hyperalign.programs.reward.population import (
 )
 from hyperalign.programs.reward.posterior import Context, Posterior
 from hyperalign.programs.reward.reward import Reward
-from hyperalign.records import Pair, Record, content_of, drop_repeats, other_text, own_text, prompt_of
+from hyperalign.records import Pair, Record, other_text, own_text, prompt_of
 from hyperalign.scores import Message, Scorer
 from hyperalign.space import load_space
 from hyperalign.text import excerpt, fence

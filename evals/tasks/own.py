@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from hyperalign.dependence import drop_repeats
 from hyperalign.errors import InputError
 from hyperalign.population import FolderPopulation
-from hyperalign.records import Record, Sample, drop_repeats, other_text, own_text, prompt_of, sort_by_time
+from hyperalign.records import Record, Sample, other_text, own_text, prompt_of, sort_by_time
 
 from ..cases import Case, CaseKind, case_id, texts_in
 

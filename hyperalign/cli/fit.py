@@ -301,8 +301,8 @@ def _print_estimate(
     has_encoder: bool,
     as_json: bool,
 ) -> None:
+    from hyperalign.dependence import pass_over
     from hyperalign.programs.cost_estimate import describe_sample
-    from hyperalign.records import pass_over
 
     from .session import asks_by_choice, expect_fit
     from .terminal import price_steps, print_estimate, report_passed_over

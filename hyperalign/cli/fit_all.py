@@ -350,8 +350,8 @@ def _print_failures(failed: Sequence[PersonResult]) -> None:
 def _estimate(asked: Everyone, store: Store, space: Space | None) -> None:
     """Print what all people are expected to take, from some of them."""
     from hyperalign.budget import Usage
+    from hyperalign.dependence import pass_over
     from hyperalign.population import StorePopulation
-    from hyperalign.records import pass_over
 
     from .session import asks_by_choice, choose_population, expect_fit
     from .terminal import price_steps, print_estimate

@@ -19,8 +19,6 @@ from .options import (
 from .terminal import echo
 
 if TYPE_CHECKING:
-    import socket
-
     from hyperalign.backends.gateway.page.background import Comparison
 
 __all__ = ["can_write", "page"]
@@ -74,6 +72,7 @@ def page(
     import uvicorn
 
     from hyperalign.backends.gateway.page.app import page_app
+    from hyperalign.backends.gateway.proxy import listen
 
     candidates = read_answers(answers) if answers is not None else None
     with Store(store) as opened:
@@ -86,7 +85,7 @@ def page(
         compare=_writer(models, encoder, store) if can_write(models) else None,
         encoder=encoder,
     )
-    listening = _listen(port)
+    listening = listen(_LOOPBACK, port)
     address = f"http://{_LOOPBACK}:{listening.getsockname()[1]}"
     # Requests are not logged: the token of a link would stand in the log.
     server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="warning", server_header=False))
@@ -132,21 +131,3 @@ def _writer(models: ModelOptions, encoder: str | None, store: str | None) -> Cal
         return Comparison(prompt, reply.bare, reply.answer, note)
 
     return write
-
-
-def _listen(port: int) -> socket.socket:
-    """A socket of this machine alone, so that the address is known before the server starts."""
-    import socket
-
-    from hyperalign.errors import InputError
-
-    found = socket.socket()
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        found.bind((_LOOPBACK, port))
-    except OSError as error:
-        found.close()
-        raise InputError(
-            f"Port {port} cannot be used: {error.strerror}.", remedy="Choose another one, or 0 for any: --port 0"
-        ) from error
-    return found

@@ -201,7 +201,7 @@ def _taken(file: FileReport) -> str:
 
 
 def _print_result(found: Check) -> None:
-    from hyperalign.records import pass_over
+    from hyperalign.dependence import pass_over
     from hyperalign.text import plain
 
     from .terminal import report_passed_over

@@ -26,6 +26,19 @@ _TIES = "ties"
 _SIDES = {"model_a": 0, "a": 0, "left": 0, "model_b": 1, "b": 1, "right": 1}
 
 
+def _checked_rows(source: Source, reader: RowReader) -> Iterator[tuple[int, Mapping[str, Any] | Entry]]:
+    """The rows of a set with their numbers, and in the place of one that is none what it gives instead."""
+    rows = list(source.rows())
+    if (problem := reader.check_columns(rows)) is not None:
+        yield 0, problem
+        return
+    for number, row in rows:
+        if isinstance(row, Mapping | RecordError):
+            yield number, row
+        else:
+            yield number, reader.read(number, row)
+
+
 def _has(source: Source, *names: str) -> bool:
     """Whether one of the first rows has all columns of these names."""
     return any(isinstance(row, Mapping) and set(names) <= row.keys() for row in first_rows(source))
@@ -49,13 +62,10 @@ class Pairs:
 
     def read(self, source: Source, columns: Columns) -> Iterator[Entry]:
         """Each row as a pair, or as a rating of its answer."""
-        reader, rows = RowReader(source, columns), list(source.rows())
-        if (problem := reader.check_columns(rows)) is not None:
-            yield problem
-            return
-        for number, row in rows:
+        reader = RowReader(source, columns)
+        for number, row in _checked_rows(source, reader):
             if not isinstance(row, Mapping):
-                yield row if isinstance(row, RecordError) else reader.read(number, row)
+                yield row
                 continue
             score = row.get("score_chosen")
             if score is not None and score == row.get("score_rejected"):
@@ -181,13 +191,10 @@ class Arena:
 
     def read(self, source: Source, columns: Columns) -> Iterator[Entry]:
         """Each battle that somebody won as a pair of the judge."""
-        reader, rows = RowReader(source, columns), list(source.rows())
-        if (problem := reader.check_columns(rows)) is not None:
-            yield problem
-            return
-        for number, row in rows:
+        reader = RowReader(source, columns)
+        for number, row in _checked_rows(source, reader):
             if not isinstance(row, Mapping):
-                yield row if isinstance(row, RecordError) else reader.read(number, row)
+                yield row
                 continue
             side = _winner(row)
             if _is_model(row.get("judge")):

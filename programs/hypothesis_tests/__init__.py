@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperalign.concurrency import Progress
+from hyperalign.dependence import fingerprint
 from hyperalign.profile import Hypothesis
-from hyperalign.records import Record, fingerprint, other_text
+from hyperalign.records import Record, other_text
 from hyperalign.scores import Row, ScoreMatrix, welch_t
 
 __all__ = ["Done", "HypothesisTest", "Screen", "average", "fill", "pick_rows"]

@@ -16,8 +16,9 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from hyperalign.dependence import Fingerprint, drop_repeats, fingerprint, weigh
 from hyperalign.errors import InputError
-from hyperalign.records import Edit, Fingerprint, Pair, Record, drop_repeats, fingerprint, prompt_of, weigh
+from hyperalign.records import Edit, Pair, Record, prompt_of
 from hyperalign.text import describe_invalid_field
 
 from .directions import Direction, contrast_covariance, learn_directions, load_contrasts, read_contrasts

@@ -15,9 +15,10 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperalign.dependence import content_of, drop_repeats, fingerprint, group_dependent, weigh
 from hyperalign.errors import InputError
 from hyperalign.profile import LearnedReward, RewardChange, RewardRow
-from hyperalign.records import Record, content_of, drop_repeats, fingerprint, group_dependent, order_by_time, weigh
+from hyperalign.records import Record, order_by_time
 from hyperalign.style.reference import keep_opening_features
 
 from .features import LENGTH, Contribution, Encoder, Reading, read_features

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from hyperalign.dependence import Fingerprint, group_dependent
 from hyperalign.profile import Hypothesis
-from hyperalign.records import Fingerprint, group_dependent
 from hyperalign.scores import ScoreMatrix
 
 __all__ = [

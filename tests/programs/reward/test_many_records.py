@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from hyperalign.dependence import fingerprint
 from hyperalign.profile import RewardRow
 from hyperalign.programs.reward import Reward, load_population
-from hyperalign.records import Pair, fingerprint
+from hyperalign.records import Pair
 
 POPULATION = load_population().without_encoder()
 

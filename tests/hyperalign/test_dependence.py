@@ -14,24 +14,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from hyperalign.dependence import content_of, drop_repeats, fingerprint, group_dependent, pass_over, weigh
 from hyperalign.errors import RecordError
 from hyperalign.ingest import read_records
-from hyperalign.records import (
-    Edit,
-    Pair,
-    Rating,
-    Record,
-    Sample,
-    content_of,
-    drop_repeats,
-    fingerprint,
-    group_dependent,
-    make_pairs,
-    order_by_time,
-    pass_over,
-    sort_by_time,
-    weigh,
-)
+from hyperalign.records import Edit, Pair, Rating, Record, Sample, make_pairs, order_by_time, sort_by_time
 from hyperalign.store import Store
 from hyperalign.text import plain_form
 
