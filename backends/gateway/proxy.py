@@ -73,7 +73,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         found.close()
         raise InputError(
-            f"{host}:{port} can't be listened on: {error.strerror}.", remedy="Choose another --port, or 0 for any."
+            f"{host}:{port} can't be listened on: {error.strerror}.",
+            remedy="Choose another one, or any that is free: --port 0",
         ) from error
     return found
 
