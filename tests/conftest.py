@@ -7,11 +7,13 @@ and linked into each test's own cache folder.
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hyperalign import errors
 from hyperalign.files import cache_folder
 
 from .fixtures.scripted_server import ScriptedServer, serving
@@ -46,6 +48,23 @@ def isolated_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     if (_USER_CACHE / "hashes").is_dir():
         shutil.copytree(_USER_CACHE / "hashes", home / "cache" / "hashes")
     return home
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> Iterator[None]:
+    """What a test remembers for the whole process, keys and LiteLLM's callbacks, is forgotten after it.
+
+    A key such as "secret" would be taken out of the messages of every later test in this process.
+    """
+    secrets, addresses = set(errors._known), dict(errors._userinfo)
+    yield
+    errors._known.intersection_update(secrets)
+    errors._userinfo.clear()
+    errors._userinfo.update(addresses)
+    if "litellm" in sys.modules:
+        litellm = sys.modules["litellm"]
+        for name in ("callbacks", "success_callback", "failure_callback"):
+            setattr(litellm, name, [])
 
 
 @pytest.fixture
