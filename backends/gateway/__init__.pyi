@@ -1,1 +1,2 @@
+from .control_tokens import apart as apart
 from .hook import personalize as personalize

@@ -66,7 +66,7 @@ class _Engine:
     @property
     def supports_response_schema(self) -> bool:
         """Whether answers can be held to a JSON schema."""
-        if self.target.kind in ("vllm", "local"):
+        if self.target.kind in ("vllm", "local", "adapter"):
             return True
         import litellm
 

@@ -34,6 +34,7 @@ from hyperalign.programs.dspy_internals import (
 from hyperalign.programs.dspy_internals import TimeoutError as LateError
 
 from .bodies import well_formed
+from .control_tokens import keep_apart
 from .error_mapping import in_short, signs
 from .parameters import optional_names
 from .replies import Reply, estimate_tokens, read_reply
@@ -144,6 +145,8 @@ class Exchange:
     def arguments(self, wished: dict[str, Any]) -> dict[str, Any]:
         """The arguments for LiteLLM's next attempt, of all that the request asks for."""
         self._room = self._target.parameters.room
+        if (server := self._target.server) is not None and _may_spell(wished.get("messages") or []):
+            wished = {**wished, "messages": keep_apart(wished["messages"], server.control_tokens)}
         if self._target.parameters.merges_roles:
             wished = {**wished, "messages": _merge_roles(wished.get("messages") or [])}
         self._sent = self._target.parameters.sent(wished, without=self._without, extra=self._extra)
@@ -234,6 +237,13 @@ class Exchange:
         return bool(self._without)
 
 
+def _may_spell(messages: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether there may be a control token in what is written: all have a sign that few texts hold."""
+    return any(
+        sign in str(each.get(name) or "") for each in messages for name in ("content", "tool_calls") for sign in "<[|"
+    )
+
+
 def _is_long_before_last(messages: Sequence[Mapping[str, Any]]) -> bool:
     """Whether there is much before the last turn, which for prompts about one person is the same each time."""
     return sum(len(str(each.get("content"))) for each in messages[:-1]) >= _CACHED_CHARACTERS
@@ -313,7 +323,7 @@ def fault(error: Any, target: Target, outer: BaseException | None) -> Exception:
         case ServerError() if seen.broke:
             target.unreachable()
             raised = TransportError("the connection failed")
-        case AuthError() if target.kind == "local":
+        case AuthError() if target.server is not None:
             # Another server took the port: ours is gone.
             target.unreachable()
             raised = TransportError("the embedded server was replaced")

@@ -42,6 +42,7 @@ class GGUFFile:
 
     Args:
         path: the file.
+        any_kind: whether kinds of models that this reader does not know will do: their header alone is of use.
 
     Attributes:
         architecture: the kind of model, such as ``llama``.
@@ -51,7 +52,7 @@ class GGUFFile:
         ModelError: the file is missing or damaged, or this reader does not know the model's kind.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, any_kind: bool = False) -> None:
         self._path = path
         self._at = 0
         if not path.is_file():
@@ -65,8 +66,9 @@ class GGUFFile:
                 f"{path} does not load as a model: {error}.", remedy="Fetch it again with 'hyperalign models pull'."
             ) from error
         self.architecture = str(self._values.get("general.architecture"))
-        self._check()
-        self.layers = int(self.value("block_count"))
+        if not any_kind:
+            self._check()
+        self.layers = int(self.value("block_count", 0 if any_kind else None))
 
     def value(self, name: str, default: Any = None) -> Any:
         """A value that the header gives for the model's kind.

@@ -9,6 +9,7 @@ while starting or stopping), ``.alive`` (held by the server while it lives), ``.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import secrets
@@ -16,6 +17,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,9 @@ from hyperalign.errors import MissingExtraError
 from hyperalign.files import cache_folder, make_private_file, make_private_folder, write_whole
 
 from .catalogue import LocalModel
+from .control_tokens import control_tokens
 from .download import check_local, ensure_local
+from .lora import Lora, write_lora
 from .servers import Address, ModelServer, start_process, wait_until_ready
 
 __all__ = ["LlamaServer", "ServerSettings"]
@@ -72,12 +76,19 @@ class LlamaServer(ModelServer):
         model: the model file; fetched when first needed.
         settings: how to serve it.
         progress: told of a download.
+        loras: adapters of it. One alone applies to every request, and the server goes by its name; of several, a
+            request names in ``lora`` those that apply to it.
     """
 
     def __init__(
-        self, model: LocalModel, settings: ServerSettings | None = None, progress: Progress | None = None
+        self,
+        model: LocalModel,
+        settings: ServerSettings | None = None,
+        progress: Progress | None = None,
+        loras: Sequence[Lora] = (),
     ) -> None:
         self.model = model
+        self.loras = tuple(loras)
         self.settings = (settings or ServerSettings()).filled(model)
         self.progress = progress
         self._address: Address | None = None
@@ -86,7 +97,7 @@ class LlamaServer(ModelServer):
         self._guard = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.model, self.settings)
+        return type(self), (self.model, self.settings, None, self.loras)
 
     def address(self, *, renew: bool = False) -> Address:
         """See ``ModelServer``."""
@@ -94,13 +105,24 @@ class LlamaServer(ModelServer):
             forked = self._owner != os.getpid()
             if self._address is None or renew or forked:
                 path = ensure_local(self.model, self.progress)
-                places = _Places.of(self.model, self.settings)
+                loras = [write_lora(lora, path) for lora in self.loras]
+                places = _Places.of(self.model, self.settings, self.loras)
                 make_private_folder(places.leases)
                 with FileLock(places.lock, mode=0o600):
                     if self._lease is None or forked:
                         self._lease, self._owner = _take_lease(places), os.getpid()
-                    self._address = _living(places) or _start(places, path, self.model.served_name, self.settings)
+                    self._address = _living(places) or _start(places, path, self.served_name, self.settings, loras)
             return self._address
+
+    @property
+    def served_name(self) -> str:
+        """The name in requests: the model's, or that of its one adapter."""
+        return self.loras[0].served_name if len(self.loras) == 1 else self.model.served_name
+
+    @property
+    def control_tokens(self) -> tuple[str, ...]:
+        """See ``ModelServer``."""
+        return control_tokens(ensure_local(self.model))
 
     def close(self) -> None:
         """See ``ModelServer``: gives the lease back."""
@@ -123,8 +145,11 @@ class _Places:
         self.state, self.lock, self.alive, self.leases, self.log = (Path(f"{stem}.{name}") for name in names)
 
     @classmethod
-    def of(cls, model: LocalModel, settings: ServerSettings) -> _Places:
+    def of(cls, model: LocalModel, settings: ServerSettings, loras: Sequence[Lora] = ()) -> _Places:
         name = f"{model.sha256[:12]}-t{settings.threads}-s{settings.slots}-c{settings.context}"
+        if loras:
+            names = "\n".join(f"{lora.served_name} {lora.sha256}" for lora in loras)
+            name += f"-l{hashlib.sha256(names.encode()).hexdigest()[:12]}"
         return cls(cache_folder() / "servers" / name)
 
 
@@ -173,11 +198,11 @@ def _read_state(places: _Places) -> Address | None:
         return None
 
 
-def _start(places: _Places, model: Path, served_name: str, settings: ServerSettings) -> Address:
+def _start(places: _Places, model: Path, served_name: str, settings: ServerSettings, loras: Sequence[Path]) -> Address:
     if importlib.util.find_spec("xllamacpp") is None:
         raise MissingExtraError("A 'local:' model", "local")
     places.state.unlink(missing_ok=True)
-    arguments = [str(places.stem), str(model), served_name, settings.model_dump_json()]
+    arguments = [str(places.stem), str(model), served_name, settings.model_dump_json(), *map(str, loras)]
     make_private_file(places.log)
     with places.log.open("wb") as log:
         process = start_process(
@@ -196,7 +221,7 @@ def _start(places: _Places, model: Path, served_name: str, settings: ServerSetti
     )
 
 
-def _serve(places: _Places, model: str, served_name: str, settings: ServerSettings) -> None:
+def _serve(places: _Places, model: str, served_name: str, settings: ServerSettings, loras: Sequence[str]) -> None:
     """Load the model, publish the address, and serve until no lease is held."""
     import xllamacpp
 
@@ -205,7 +230,10 @@ def _serve(places: _Places, model: str, served_name: str, settings: ServerSettin
     linger = float(os.environ.get("HYPERALIGN_SERVER_LINGER") or _LINGER_SECONDS)
     key = secrets.token_urlsafe(32)
     with FileLock(places.alive, timeout=_STOP_SECONDS, mode=0o600):
-        server = xllamacpp.Server(_parameters(xllamacpp.CommonParams(), model, served_name, key, settings))
+        parameters = _parameters(xllamacpp.CommonParams(), model, served_name, key, settings)
+        parameters.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in loras]
+        parameters.lora_init_without_apply = len(loras) > 1
+        server = xllamacpp.Server(parameters)
         address = Address(base=f"{server.listening_address}/v1", key=key, pid=os.getpid())
         # Written by way of a temporary file that only the owner may read.
         # As bytes, since the key of this server is what the file is for.
@@ -264,8 +292,8 @@ def _retire(places: _Places) -> bool:
 
 
 def _main(arguments: list[str]) -> None:
-    stem, model, served_name, settings = arguments
-    _serve(_Places(Path(stem)), model, served_name, ServerSettings.model_validate_json(settings))
+    stem, model, served_name, settings, *loras = arguments
+    _serve(_Places(Path(stem)), model, served_name, ServerSettings.model_validate_json(settings), loras)
 
 
 if __name__ == "__main__":

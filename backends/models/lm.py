@@ -133,7 +133,7 @@ class LM(dspy.LM):
 
         A vLLM server's model may be large and does not need it; it does little harm there.
         """
-        return {"frequency_penalty": _LOOP_PENALTY} if self.target.kind in {"local", "vllm"} else {}
+        return {"frequency_penalty": _LOOP_PENALTY} if self.target.kind in {"local", "vllm", "adapter"} else {}
 
     def scorer(self) -> Scorer | None:
         """Log-probabilities of given text by the same weights, where this machine or the server can give them.

@@ -2,54 +2,30 @@
 
 from __future__ import annotations
 
-import atexit
-import importlib.util
-import json
 import os
-import re
-import secrets
-import signal
 import subprocess
-import sys
-import tempfile
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 import httpx
 from pydantic import BaseModel, ConfigDict
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_exponential
 
-from hyperalign.errors import MissingExtraError, ModelServerError, UnknownModelError
+from hyperalign.errors import ModelServerError
 from hyperalign.programs.dspy_internals import Provider
 
 __all__ = [
-    "AdapterServer",
     "Address",
     "ModelServer",
     "ServerProvider",
-    "adapter_server",
-    "is_adapter",
     "server_error",
     "start_process",
     "wait_until_ready",
 ]
 
-# The base of an adapter may have to be fetched and made into a checkpoint first.
-_ADAPTER_START_SECONDS = 900.0
-_STOP_SECONDS = 5.0
 _LOG_LINES = 8
-# The parent holds the other end of the child's standard input: when the parent dies, even by kill -9, the child ends.
-_END_WITH_PARENT = """
-import os, signal, threading
-def end_with_parent():
-    os.read(0, 1)
-    os.kill(os.getpid(), signal.SIGTERM)
-threading.Thread(target=end_with_parent, daemon=True).start()
-"""
-_SERVE = "from hyperalign.cli import main; main()"
 
 
 class Address(BaseModel):
@@ -95,6 +71,11 @@ class ModelServer(ABC):
     @abstractmethod
     def close(self) -> None:
         """Stop using the server: it ends when nobody else uses it, and is started anew when needed again."""
+
+    @property
+    @abstractmethod
+    def control_tokens(self) -> tuple[str, ...]:
+        """Texts that the server would take for control tokens, wherever they stand in a conversation."""
 
     @abstractmethod
     def check(self) -> None:
@@ -181,121 +162,6 @@ def server_error(title: str, event: str, log: str, remedy: str) -> ModelServerEr
     """The error for a server that failed, with the end of its log in the message."""
     tail = "\n  ".join(log.strip().splitlines()[-_LOG_LINES:]) or "(empty)"
     return ModelServerError(f"{title} {event}. The end of its log:\n  {tail}\n", remedy=remedy)
-
-
-def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter."""
-    return (folder / "card.json").is_file()
-
-
-class AdapterServer(ModelServer):
-    """The server of one adapter's folder: ``hyperalign serve`` for this process alone, which ends with it.
-
-    Adapters that failed their gate are served, too: whoever names a folder has chosen it.
-
-    Args:
-        folder: of a whole adapter.
-
-    Raises:
-        UnknownModelError: the folder holds no whole adapter.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.model = _served_name(folder)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._address: Address | None = None
-        self._owner = 0
-        self._guard = threading.Lock()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return adapter_server, (self.folder,)
-
-    def address(self, *, renew: bool = False) -> Address:
-        """See ``ModelServer``."""
-        with self._guard:
-            if self._address is None or (renew and not self._address.is_healthy):
-                self._end()
-                self._address = self._start()
-            return self._address
-
-    def close(self) -> None:
-        """See ``ModelServer``."""
-        with self._guard:
-            self._end()
-
-    def check(self) -> None:
-        """See ``ModelServer``."""
-        if importlib.util.find_spec("peft") is None:
-            raise MissingExtraError("Serving an adapter", "train")
-
-    def _start(self) -> Address:
-        self.check()
-        key = secrets.token_urlsafe(24)
-        command = [sys.executable, "-c", _END_WITH_PARENT + _SERVE, "serve", "--adapters", str(self.folder)]
-        with tempfile.TemporaryFile() as log:
-
-            def read_log() -> str:
-                # The child writes at the file's one position, which must stay where it is.
-                return os.pread(log.fileno(), os.fstat(log.fileno()).st_size, 0).decode("utf-8", errors="replace")
-
-            def find_address() -> Address | None:
-                found = re.search(r"http://127\.0\.0\.1:\d+/v1", read_log())
-                return Address(base=found[0], key=key, pid=process.pid) if found else None
-
-            process = start_process(
-                [*command, "--port", "0", "--force"], log, {"HYPERALIGN_SERVE_KEY": key}, stdin=subprocess.PIPE
-            )
-            self._process, self._owner = process, os.getpid()
-            return wait_until_ready(
-                process,
-                find_address,
-                read_log,
-                title=f"The server of adapter {self.model}",
-                remedy="See that the adapter is whole, and that its base can be had: 'hyperalign adapters list'.",
-                seconds=_ADAPTER_START_SECONDS,
-            )
-
-    def _end(self) -> None:
-        process, self._process, self._address = self._process, None, None
-        # A copy of this process uses the server, but only the process that started it may end it.
-        if process is None or self._owner != os.getpid():
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        if process.stdin is not None:
-            process.stdin.close()
-
-
-_adapter_servers: dict[tuple[Path, str], AdapterServer] = {}
-_adapter_servers_lock = threading.Lock()
-
-
-def adapter_server(folder: Path) -> AdapterServer:
-    """The server of an adapter's folder, one for each folder and weights in this process.
-
-    Raises:
-        UnknownModelError: the folder holds no whole adapter.
-    """
-    made = AdapterServer(folder)
-    with _adapter_servers_lock:
-        server = _adapter_servers.setdefault((folder, made.model), made)
-    if server is made:
-        atexit.register(made.close)
-    return server
-
-
-def _served_name(folder: Path) -> str:
-    """The name under which an adapter is served: it carries the weights, so that no cache confuses two adapters."""
-    try:
-        name = json.loads((folder / "card.json").read_bytes())["name"]
-        sums = json.loads((folder / "manifest.json").read_bytes())["sha256"]
-        return f"{name}-{sums['adapter_model.safetensors'][:8]}"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UnknownModelError(f"{folder} holds no whole adapter.", remedy="Distill it again.") from error
 
 
 class ServerProvider(Provider):

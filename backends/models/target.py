@@ -31,9 +31,10 @@ from hyperalign.errors import (
 
 from .catalogue import resolve
 from .llama_server import LlamaServer, ServerSettings
+from .lora import is_adapter, read_lora
 from .meter import Pace
 from .parameters import Parameters, speaks_responses
-from .servers import ModelServer, adapter_server, is_adapter
+from .servers import ModelServer
 from .transport import Clients
 
 __all__ = [
@@ -220,10 +221,11 @@ def open_target(
             f"openai/{model.served_name}", "local", timeout or _LOCAL_SECONDS, server=llama, concurrency=slots
         )
     if scheme == "adapter" and is_adapter(Path(rest).expanduser()):
-        own = adapter_server(Path(rest).expanduser())
-        # The server works on one request at a time.
+        lora = read_lora(Path(rest).expanduser())
+        llama = LlamaServer(lora.base, server, progress, (lora,))
+        slots = concurrency or llama.settings.slots
         return target(
-            f"openai/{own.model}", "adapter", timeout or _LOCAL_SECONDS, server=own, concurrency=concurrency or 1
+            f"openai/{llama.served_name}", "adapter", timeout or _LOCAL_SECONDS, server=llama, concurrency=slots
         )
     if scheme in ("vllm", "adapter"):
         is_vllm = scheme == "vllm"

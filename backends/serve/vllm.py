@@ -18,15 +18,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hyperalign.errors import InputError, MissingExtraError, TrainingError
+from hyperalign.errors import InputError, MissingExtraError, StorageError, TrainingError
 from hyperalign.files import cache_folder, make_private_file
 
 from ..distill.adapters import Adapter
 from ..models.servers import Address, server_error, start_process, wait_until_ready
-from .openai_server import check_host, port_error
 
-__all__ = ["VLLMServer", "find_vllm_python", "fit_rank"]
+__all__ = ["VLLMServer", "check_host", "find_vllm_python", "fit_rank"]
 
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _START_SECONDS = 900.0
 _STOP_SECONDS = 20.0
 _MAX_CONTEXT = 4096
@@ -35,6 +35,19 @@ _RANKS = (16, 32, 64, 128, 256, 320, 512)
 _MAX_LORAS = 8
 _FEW_CORES = 4
 _INSIDE = Path(__file__).parent / "inside_vllm"
+
+
+def check_host(host: str, key: str) -> None:
+    """Refuse to listen beyond this machine without a key.
+
+    Raises:
+        InputError: the host is not loopback, and there is no key.
+    """
+    if host not in _LOOPBACK and not key:
+        raise InputError(
+            f"Listening on {host} lets others in, and there is no key.",
+            remedy="Set HYPERALIGN_SERVE_KEY, or leave --host out to listen on this machine alone.",
+        )
 
 
 def find_vllm_python() -> Path:
@@ -208,7 +221,9 @@ def _reserve_port(host: str, port: int) -> int:
         with socket.create_server((host, port)) as listening:
             return int(listening.getsockname()[1])
     except OSError as error:
-        raise port_error(host, port, error) from error
+        raise StorageError(
+            f"Port {port} of {host} can't be listened on: {error.strerror or error}.", remedy="Choose another --port."
+        ) from error
 
 
 def _context_length(base: Path) -> int:

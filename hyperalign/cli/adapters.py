@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -16,10 +16,11 @@ from .terminal import echo, print_json_text
 
 if TYPE_CHECKING:
     from hyperalign.backends.distill.adapters import Adapter
-    from hyperalign.backends.distill.student import Student
     from hyperalign.backends.serve.vllm_adapters import VLLMClient
 
 __all__ = ["app", "serve"]
+
+_KEY = "HYPERALIGN_SERVE_KEY"
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, judge, export and load distilled adapters.")
 
@@ -138,7 +139,7 @@ def _client() -> VLLMClient:
     from hyperalign.backends.models.target import adapters_address
     from hyperalign.backends.serve.vllm_adapters import VLLMClient
 
-    return VLLMClient(adapters_address(), os.environ.get("HYPERALIGN_SERVE_KEY", ""))
+    return VLLMClient(adapters_address(), os.environ.get(_KEY, ""))
 
 
 def serve(
@@ -146,9 +147,9 @@ def serve(
     engine: Annotated[
         str,
         typer.Option(
-            "--engine", help="transformers answers one request at a time, vllm many. vllm needs its own environment."
+            "--engine", help="llama.cpp for one machine, vllm for many requests. vllm needs its own environment."
         ),
-    ] = "transformers",
+    ] = "llama.cpp",
     host: Annotated[
         str, typer.Option("--host", help="Address to listen on. Other than loopback requires HYPERALIGN_SERVE_KEY.")
     ] = "127.0.0.1",
@@ -159,30 +160,26 @@ def serve(
 ) -> None:
     """Serve adapters and their base model under their names, until interrupted.
 
-    It answers /v1/models and /v1/chat/completions. In Python, connect("adapter:NAME") reaches it.
+    Any OpenAI client reaches it with the key; in Python, connect("adapter:NAME") with HYPERALIGN_SERVE_KEY set.
 
     Example: hyperalign serve --adapters adapters/
     """
     import os
 
-    from hyperalign.backends.distill.adapters import check_tokenizer, open_base
+    from hyperalign.backends.serve.vllm import check_host
     from hyperalign.backends.serve.vllm_adapters import select_adapters
-    from hyperalign.errors import InputError
+    from hyperalign.errors import InputError, remember_secret
 
-    from .terminal import reporter
-
-    engines = {"transformers": _serve_transformers, "vllm": _serve_vllm}
+    engines = {"llama.cpp": _serve_llama, "vllm": _serve_vllm}
     if engine not in engines:
         raise InputError(f"There is no engine {engine!r}.", remedy=f"Choose one of: {', '.join(engines)}.")
     found = select_adapters(adapters, force=force)
-    with reporter() as report:
-        base = open_base(found[0].card, report.bytes)
-    for adapter in found:
-        check_tokenizer(adapter, base.path)
-    key = os.environ.get("HYPERALIGN_SERVE_KEY", "")
+    key = os.environ.get(_KEY, "")
+    check_host(host, key)
+    remember_secret(key)
     try:
         with _signals_as_interrupts():
-            engines[engine](base, found[0].card.base_name, found, host, port, key)
+            engines[engine](found, host, port, key)
     except KeyboardInterrupt:
         echo("Ended.", err=True)
 
@@ -204,23 +201,36 @@ def _signals_as_interrupts() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _serve_transformers(base: Student, name: str, adapters: list[Adapter], host: str, port: int, key: str) -> None:
-    from hyperalign.backends.serve.multi_lora import MultiLoraModel
-    from hyperalign.backends.serve.openai_server import create_server
+def _serve_llama(adapters: list[Adapter], host: str, port: int, key: str) -> None:
+    import secrets
 
-    model = MultiLoraModel(base, name, adapters)
-    server = create_server(model, host, port, key)
-    _print_address(f"http://{host}:{server.server_address[1]}/v1", model.names)
-    try:
-        server.serve_forever()
-    finally:
-        server.server_close()
+    from hyperalign.backends.serve.llama import serve_llama
+
+    from .terminal import reporter
+
+    new = "" if key else f"sk-{secrets.token_urlsafe(24)}"
+
+    def ready(address: str, names: Sequence[str]) -> None:
+        _print_address(address, names)
+        if new:
+            echo(f"Key of this run: {new}\nSet {_KEY} to keep one.")
+
+    with reporter() as report:
+        serve_llama(adapters, ready, key=key or new, host=host, port=port, progress=report.bytes)
 
 
-def _serve_vllm(base: Student, name: str, adapters: list[Adapter], host: str, port: int, key: str) -> None:
+def _serve_vllm(adapters: list[Adapter], host: str, port: int, key: str) -> None:
+    from hyperalign.backends.distill.adapters import check_tokenizer, open_base
     from hyperalign.backends.serve.vllm import VLLMServer, find_vllm_python, fit_rank
     from hyperalign.backends.serve.vllm_adapters import VLLMClient, list_models, load_adapter
 
+    from .terminal import reporter
+
+    with reporter() as report:
+        base = open_base(adapters[0].card, report.bytes)
+    for adapter in adapters:
+        check_tokenizer(adapter, base.path)
+    name = adapters[0].card.base_name
     server = VLLMServer(find_vllm_python(), base.path, name, host=host, port=port, key=key, rank=fit_rank(adapters))
     echo(f"Starting vLLM; this takes a minute or more. Its log: {server.log}", err=True)
     with server:
@@ -232,7 +242,7 @@ def _serve_vllm(base: Student, name: str, adapters: list[Adapter], host: str, po
         server.wait()
 
 
-def _print_address(address: str, names: list[str]) -> None:
+def _print_address(address: str, names: Sequence[str]) -> None:
     from hyperalign.text import plain
 
     echo(f"Serving at {address}; Ctrl-C ends it.")

@@ -105,14 +105,15 @@ def start(
 
     Example: hyperalign gateway --model anthropic/NAME --holdout 0.2
     """
+    from hyperalign.backends.gateway.litellm_proxy import check_installed
     from hyperalign.backends.gateway.people import USER_HEADERS
-    from hyperalign.backends.gateway.proxy import PAGES, check_installed, proxy_config, run_proxy
+    from hyperalign.backends.gateway.proxy import PAGES, run_gateway
     from hyperalign.backends.gateway.service import GatewaySettings
     from hyperalign.store import Store
 
     check_installed()
     key, is_new = _find_key(host)
-    headers = tuple(name.strip().lower() for name in user_header or ())
+    headers, hosts = tuple(name.strip().lower() for name in user_header or ()), page_host or ()
     settings = GatewaySettings(
         store=store,
         holdout=holdout,
@@ -123,7 +124,6 @@ def start(
     # An unusable store or model is said before the proxy is loaded, which takes long.
     Store(store).close()
     lm = models.connect()
-    config = proxy_config(models.model, lm.target)
 
     def ready(address: str) -> None:
         echo(f"{models.model} answers each user as they would want, at {address}; Ctrl-C ends it.")
@@ -134,14 +134,16 @@ def start(
             echo(f"Key of this run: {key}\nSet {_KEY} to keep one.")
 
     with _learner(models, store, statements=statements, redact=redact, keep_days=keep_days, is_wanted=learns):
-        run_proxy(config, settings, ready, key=key, host=host, port=port, page_hosts=page_host or (), encoder=encoder)
+        run_gateway(
+            models.model, lm.target, settings, ready, key=key, host=host, port=port, page_hosts=hosts, encoder=encoder
+        )
 
 
 def _find_key(host: str) -> tuple[str, bool]:
     """The key that clients send, and whether it is new."""
     import secrets
 
-    from hyperalign.backends.gateway.proxy import is_loopback
+    from hyperalign.backends.gateway.litellm_proxy import is_loopback
     from hyperalign.errors import InputError, remember_secret
 
     key = os.environ.get(_KEY) or os.environ.get("LITELLM_MASTER_KEY")

@@ -71,8 +71,8 @@ def page(
 
     import uvicorn
 
+    from hyperalign.backends.gateway.litellm_proxy import listen
     from hyperalign.backends.gateway.page.app import page_app
-    from hyperalign.backends.gateway.proxy import listen
 
     candidates = read_answers(answers) if answers is not None else None
     with Store(store) as opened:

@@ -12,8 +12,11 @@ LAYERS = ("hyperalign", "hyperalign.programs", "hyperalign.evals", "hyperalign.b
 ENTRY = "hyperalign.__main__"  # ``python -m hyperalign`` is the command line
 # Inside backends: what serves may train and ask models, what trains may ask models, and models need neither.
 BACKENDS = {
-    "hyperalign.backends.models": ("hyperalign.backends.serve", "hyperalign.backends.distill"),
-    "hyperalign.backends.distill": ("hyperalign.backends.serve",),
+    "hyperalign.backends.models": tuple(
+        f"hyperalign.backends.{name}" for name in ("serve", "distill", "gateway", "batch")
+    ),
+    "hyperalign.backends.distill": ("hyperalign.backends.serve", "hyperalign.backends.gateway"),
+    "hyperalign.backends.gateway": ("hyperalign.backends.serve",),
 }
 
 

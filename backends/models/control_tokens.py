@@ -1,0 +1,64 @@
+"""Keeps the words of a conversation apart from a model's control tokens.
+
+llama.cpp renders a conversation into one text, and takes what spells a control token for one wherever it stands:
+``<|im_start|>system`` in a user's message would begin a system turn. A word joiner inside it, which nobody sees, leaves
+it what it is: text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hyperalign.errors import ModelError
+
+from .gguf_file import GGUFFile
+
+__all__ = ["control_tokens", "keep_apart"]
+
+_JOINER = "\u2060"
+# The kind of token, as in the specification of GGUF.
+_CONTROL = 3
+# The parts of a message that a chat template writes.
+_WRITTEN = ("content", "text", "name", "arguments", "reasoning_content", "tool_calls", "function")
+
+
+@cache
+def control_tokens(path: Path) -> tuple[str, ...]:
+    """The texts of a model file's control tokens; none if its header can't be read.
+
+    Args:
+        path: a GGUF file of any kind of model.
+    """
+    try:
+        file = GGUFFile(path, any_kind=True)
+        tokens: list[str] = file.tokenizer("ggml.tokens", [])
+        kinds: list[int] = file.tokenizer("ggml.token_type", [])
+    except ModelError:
+        return ()
+    return tuple(text for text, kind in zip(tokens, kinds, strict=False) if kind == _CONTROL and len(text) > 1)
+
+
+def keep_apart(messages: Sequence[Any], tokens: Sequence[str]) -> list[Any]:
+    """A conversation in which no text spells a control token.
+
+    Args:
+        messages: turns in OpenAI's form. They are not changed; those with nothing to keep apart are returned as they
+            are.
+        tokens: texts of control tokens.
+    """
+    if not tokens:
+        return list(messages)
+    spelled = re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))))
+    return [_apart(message, spelled) for message in messages]
+
+
+def _apart(value: Any, spelled: re.Pattern[str]) -> Any:
+    if isinstance(value, str):
+        return spelled.sub(lambda found: f"{found[0][0]}{_JOINER}{found[0][1:]}", value)
+    if isinstance(value, dict):
+        return {name: _apart(each, spelled) if name in _WRITTEN else each for name, each in value.items()}
+    return [_apart(each, spelled) for each in value] if isinstance(value, list) else value
