@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -29,7 +33,39 @@ from hyperalign.errors import (
     TrainingError,
 )
 from tests.backends.distill.test_adapters import CARD
-from tests.backends.serve.echo_server import Echo, listening
+
+
+class _TakesNone(BaseHTTPRequestHandler):
+    """A server of models that knows nothing of adapters."""
+
+    def do_GET(self) -> None:
+        models = [{"id": name, "object": "model"} for name in ("base-0", "letters-1a2b3c4d")]
+        self._send(200, {"object": "list", "data": models})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._send(404, {"error": {"message": "There is no such path."}})
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Print nothing."""
+
+    def _send(self, status: int, content: object) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@contextmanager
+def listening() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _TakesNone)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def adapter(root: Path, name: str, **changed: object) -> Path:
@@ -123,7 +159,7 @@ def test_room_is_made_for_the_largest_rank(tmp_path: Path) -> None:
 
 def test_a_server_that_takes_no_adapters_says_what_to_do(tmp_path: Path) -> None:
     folder = adapter(tmp_path, "one", base="local:base", base_sha256="0")
-    with listening(Echo()) as address:
+    with listening() as address:
         with pytest.raises(ModelServerError, match="can't load the adapter one at run time"):
             load_adapter(VLLMClient(address), open_adapter(folder))
         with pytest.raises(NotFoundError, match="No adapter 'one' is served"):
@@ -139,7 +175,7 @@ def test_a_server_that_takes_no_adapters_says_what_to_do(tmp_path: Path) -> None
 
 
 def test_a_port_where_somebody_listens_is_not_taken_for_a_server_that_started(tmp_path: Path) -> None:
-    with listening(Echo()) as address, pytest.raises(StorageError, match="can't be listened on"):
+    with listening() as address, pytest.raises(StorageError, match="can't be listened on"):
         VLLMServer(Path("python"), tmp_path, "base", port=int(address.rpartition(":")[2]))
 
 

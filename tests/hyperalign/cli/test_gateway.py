@@ -165,7 +165,7 @@ def test_without_a_key_it_listens_on_loopback_alone(run: Run, place: Path, monke
 
 
 def test_what_is_not_installed_is_said(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hyperalign.backends.gateway.proxy._NEEDED", ("no_such_package",))
+    monkeypatch.setattr("hyperalign.backends.gateway.litellm_proxy._NEEDED", ("no_such_package",))
     run("gateway", "--model", "openai/any").refused(5, "'gateway' extra")
     assert not place.exists()
 
