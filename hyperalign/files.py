@@ -198,6 +198,9 @@ def write_whole(path: Path, content: str | bytes) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
+_looked_after: set[Path] = set()
+
+
 def append_line(path: Path, line: str) -> None:
     """Append one line to a journal; it is on the disk when this returns.
 
@@ -211,7 +214,10 @@ def append_line(path: Path, line: str) -> None:
         StorageError: the disk is full or not writable.
     """
     try:
-        make_private_folder(path.parent)
+        if path.parent not in _looked_after or not path.parent.exists():
+            # Once for each folder: it takes as long as to write the line.
+            make_private_folder(path.parent)
+            _looked_after.add(path.parent)
         with os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "ab+") as file:
             _narrow_one(path)
             is_torn = file.tell() > 0 and _last_byte(file) != b"\n"

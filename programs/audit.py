@@ -38,7 +38,7 @@ from .program import Call, Compute, Parallel, Program, Steps, resolve_model, run
 from .reward import Encoder
 from .selection.effects import estimate_effects, group_by_choices, permutation_p
 from .selection.rules import Z_90, Rules, make_result, reverse, round_figure
-from .selection.samples import judge_samples
+from .selection.samples import false_discovery_qs, judge_samples
 
 __all__ = ["Audit", "EmbeddingTest", "Finding", "Opposite"]
 
@@ -371,8 +371,6 @@ def _judge_texts(hypotheses: Sequence[Hypothesis], matrix: ScoreMatrix, user: st
 
 def _judge_choices(hypotheses: Sequence[Hypothesis], matrix: ScoreMatrix, user: str, rules: Rules) -> list[_Result]:
     """Compare chosen with rejected texts, for either pole; the p is two-sided, as an exchange changes the sign."""
-    from scipy import stats  # takes half a second to import
-
     found: dict[str, _Result] = {}
     for table in group_by_choices([(each, matrix) for each in hypotheses], user):
         if reason := rules.explain_too_few(len(table.own), rules.min_records, "choices"):
@@ -387,7 +385,7 @@ def _judge_choices(hypotheses: Sequence[Hypothesis], matrix: ScoreMatrix, user: 
             result = make_result(matrix, table.records, table.reference, gain=gain, margin=margin, p=p, q=p)
             found[column] = result, ""
     tested = {column: result for column, (result, _) in found.items() if result is not None}
-    qs = stats.false_discovery_control([result.p for result in tested.values()]).tolist() if tested else []
+    qs = false_discovery_qs([result.p for result in tested.values()]).tolist()
     for (column, result), q in zip(tested.items(), qs, strict=True):
         found[column] = result.model_copy(update={"q": round_figure(q)}), ""
     return [found[hypothesis.id] for hypothesis in hypotheses]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from hyperalign.errors import InputError
 
-__all__ = ["check_holdout", "conversation_of", "deal", "text_of", "user_texts"]
+__all__ = ["check_holdout", "conversation_of", "deal", "text_of", "turns_of", "user_texts"]
 
 _CONVERSATION_HEADERS = ("x-hyperalign-conversation", "x-openwebui-chat-id")
 _CONVERSATION_KEYS = ("conversation_id", "conversation", "chat_id", "session_id", "thread_id")
@@ -50,7 +50,7 @@ def conversation_of(request: Mapping[str, Any], headers: Mapping[str, str]) -> s
     """A name for a request's conversation: a hash of its id, or of its first user turn where it has none.
 
     Args:
-        request: the body, with ``messages``.
+        request: the body.
         headers: names in lower case.
     """
     metadata = request.get("metadata")
@@ -59,7 +59,7 @@ def conversation_of(request: Mapping[str, Any], headers: Mapping[str, str]) -> s
     for name in given:
         if isinstance(name, str) and name:
             return _hash("id", name)
-    return _hash("turn", next(iter(user_texts(request.get("messages"))), ""))
+    return _hash("turn", next(iter(user_texts(turns_of(request))), ""))
 
 
 def _ids_in(metadata: Mapping[str, Any]) -> list[Any]:
@@ -68,6 +68,12 @@ def _ids_in(metadata: Mapping[str, Any]) -> list[Any]:
 
 def _hash(kind: str, text: str) -> str:
     return hashlib.sha256(f"{kind}:{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def turns_of(request: Mapping[str, Any]) -> Any:
+    """The turns of a request: its messages, or the input of OpenAI's Responses interface, where a text is one turn."""
+    given = request["input"] if "input" in request else request.get("messages")
+    return [{"role": "user", "content": given}] if isinstance(given, str) else given
 
 
 def user_texts(messages: Any) -> list[str]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from hyperalign.errors import MissingExtraError, StorageError
 
-from .assignment import conversation_of, deal, text_of, user_texts
+from .assignment import conversation_of, deal, text_of, turns_of, user_texts
 from .feedback import add_routes
 from .people import find_user, in_front
 from .service import GatewaySettings, Service, check_binding
@@ -38,6 +38,7 @@ __all__ = ["Personalize", "personalize"]
 
 _CHAT = frozenset(("completion", "acompletion"))
 _ANTHROPIC = frozenset(("anthropic_messages", "aanthropic_messages"))
+_RESPONSES = frozenset(("responses", "aresponses"))
 _MOST_OPEN = 20_000
 _MOST_TEXT = 100_000
 # Others may serve a model whose template takes one system turn, at the beginning.
@@ -90,7 +91,7 @@ class Personalize(CustomLogger):
             HTTPException: the key is bound to another person (403).
         """
         del cache
-        if call_type not in _CHAT and call_type not in _ANTHROPIC:
+        if call_type not in _CHAT | _ANTHROPIC | _RESPONSES:
             return data
         headers = _headers(data)
         service = await self.service()
@@ -106,14 +107,14 @@ class Personalize(CustomLogger):
             return data
         if person is None:
             return data
-        texts = user_texts(data.get("messages"))
+        texts = user_texts(turns_of(data))
         turn = person.turn(texts, service.strategy, service.settings.max_tokens)
         if not turn:
             return data
         conversation = conversation_of(data, headers)
         arm = _arm(service, user, conversation, headers, switched_off=bool(person.switched_off))
         if arm in ("on", "forced_on"):
-            self._put_in_front(data, turn, is_anthropic=call_type in _ANTHROPIC)
+            self._put_in_front(data, turn, call_type)
         call = data.get("litellm_call_id")
         if isinstance(call, str) and call:
             prompt = texts[-1][:_MOST_TEXT] if texts and service.settings.keep_days else ""
@@ -136,8 +137,11 @@ class Personalize(CustomLogger):
         del response_obj, start_time, end_time
         self._open.pop(str(kwargs.get("litellm_call_id")), None)
 
-    def _put_in_front(self, data: dict[str, Any], turn: str, *, is_anthropic: bool) -> None:
-        if not is_anthropic:
+    def _put_in_front(self, data: dict[str, Any], turn: str, call_type: str) -> None:
+        if call_type in _RESPONSES:
+            data["instructions"] = "\n\n".join(part for part in (turn, data.get("instructions")) if part)
+            return
+        if call_type in _CHAT:
             messages = data.get("messages")
             if isinstance(messages, list):
                 data["messages"] = in_front(messages, turn, merged=self._merges_system(str(data.get("model"))))
@@ -192,6 +196,10 @@ def _answer_of(response: Any) -> str:
     choices = _field(response, "choices")
     if choices:
         return text_of(_field(_field(choices[0], "message"), "content"))
+    # Of the Responses interface.
+    if isinstance(output := _field(response, "output"), list):
+        items = (_field(each, "content") for each in output if _field(each, "type") == "message")
+        return "\n".join(str(_field(part, "text") or "") for item in items for part in item or ())
     content = _field(response, "content")  # Anthropic's
     return text_of(content) if isinstance(content, list) else ""
 

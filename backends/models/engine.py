@@ -101,10 +101,10 @@ class Engine(_Engine):
         # Not for an answer from the journal: it takes seconds.
         import litellm
 
-        answer = None
+        answer, ahead = None, self.target.clients.hold_back(self.target.api_base)
         try:
             while answer is None:
-                with self.target.pace.turn(), under_way(), self.meter.call(is_free=self.target.is_free):
+                with self.target.pace.turn(ahead=ahead), under_way(), self.meter.call(is_free=self.target.is_free):
                     options = self.target.options()
                     arguments = LiteLLMCall(call.exchange, options)._arguments(request)
                     raw = None

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from hyperalign.errors import ModelOutputError, ModelServerError
@@ -91,11 +92,30 @@ def without_handlers() -> Iterator[None]:
     if litellm.callbacks or litellm.success_callback or litellm.failure_callback:
         yield
         return
+    _without_service_log()
     token = is_internal_call.set(True)
     try:
         yield
     finally:
         is_internal_call.reset(token)
+
+
+@cache
+def _without_service_log() -> None:
+    """Spare each call the event loop that LiteLLM makes to tell how long it took, unless somebody listens."""
+    import litellm
+
+    try:
+        from litellm._service_logger import ServiceLogging
+    except ImportError:  # another version of LiteLLM
+        return
+    tell = ServiceLogging.service_success_hook
+
+    def service_success_hook(self: Any, *arguments: Any, **named: Any) -> None:
+        if litellm.service_callback or litellm.callbacks or self.mock_testing:
+            tell(self, *arguments, **named)
+
+    ServiceLogging.service_success_hook = service_success_hook
 
 
 class _OfExchange:

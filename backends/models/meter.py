@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
+import httpx
+
 from hyperalign.budget import Budget, Usage, add_price
 from hyperalign.concurrency import is_stopping
 
@@ -23,6 +25,8 @@ __all__ = ["Journal", "Meter", "Pace", "Slot", "price"]
 _LOOK_SECONDS = 0.05
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
+# One request more is prepared for so many that may be under way.
+_AHEAD = 4
 # So many answers in a row without a refusal, for each request that may be under way, let one more be.
 _ANSWERS_TO_RECOVER = 2
 
@@ -43,15 +47,21 @@ class Pace:
         self._patience = patience
         self._allowed = float(self.limit)
         self._under_way = 0
+        self._sent = 0
         self._not_before = 0.0
         self._paused = 0.0
         self._pauses = 0
         self._lock = threading.Lock()
         self._freed = threading.Condition(self._lock)
+        self._returned = threading.Condition(self._lock)
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, *, ahead: bool = False) -> Iterator[None]:
         """Wait until a request may begin; it is under way inside.
+
+        Args:
+            ahead: whether a few more may be prepared and read meanwhile, since ``sending`` holds back what is sent: a
+                client library takes milliseconds of a processor for each, in which the server would wait for us.
 
         Raises:
             CancelledError: the work around the caller is being stopped.
@@ -59,7 +69,7 @@ class Pace:
         if is_stopping():
             raise CancelledError
         with self._lock:
-            while (wait := self._try()) > 0:
+            while (wait := self._try(ahead=ahead)) > 0:
                 # Woken by one that leaves: many that look again and again would take the processor from the others.
                 self._freed.wait(wait)
                 if is_stopping():
@@ -68,6 +78,27 @@ class Pace:
             yield
         finally:
             self._leave()
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Wait until a request may be sent; it is with the server inside.
+
+        Raises:
+            ConnectError: the work around the caller is being stopped: nothing more is sent.
+        """
+        with self._lock:
+            while self._sent >= int(self._allowed) or (self._sent and self._not_before > time.monotonic()):
+                self._returned.wait(_LOOK_SECONDS)
+                if is_stopping():
+                    # A client library passes on its own kind of error alone.
+                    raise httpx.ConnectError("stopped")
+            self._sent += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._sent -= 1
+                self._returned.notify()
 
     @asynccontextmanager
     async def aturn(self) -> AsyncIterator[None]:
@@ -108,10 +139,11 @@ class Pace:
             self._not_before = max(self._not_before, now + (usual if wait is None else wait))
             return True
 
-    def _try(self) -> float:
+    def _try(self, *, ahead: bool = False) -> float:
         """Begin a request, or say for how many seconds to wait before trying again; the lock is held."""
         pause = self._not_before - time.monotonic()
-        if pause <= 0 and self._under_way < int(self._allowed):
+        allowed = int(self._allowed) + (int(self._allowed) // _AHEAD if ahead else 0)
+        if pause <= 0 and self._under_way < allowed:
             self._under_way += 1
             return 0.0
         return min(max(pause, 0.001), _LOOK_SECONDS) if pause > 0 else _LOOK_SECONDS

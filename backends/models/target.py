@@ -112,7 +112,7 @@ class Target:
         self.parameters = Parameters(self.model, self.name, self.fixed)
         # A rate limit passes: it is waited for more often than a fault.
         self.pace = Pace(self.concurrency, _PATIENCE_WITH_RATE_LIMITS * self.patience)
-        self.clients = Clients(self.model.partition("/")[0], self.timeout)
+        self.clients = Clients(self.model.partition("/")[0], self.timeout, self.pace.sending)
 
     @property
     def is_free(self) -> bool:

@@ -12,7 +12,8 @@ import os
 import re
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -228,16 +229,31 @@ class Clients:
     Args:
         provider: LiteLLM's name of the provider; all but OpenAI-compatible servers use LiteLLM's own clients.
         timeout: seconds to wait for an answer.
+        sending: waits until a request may be sent, and is left when it is answered.
     """
 
-    def __init__(self, provider: str, timeout: float) -> None:
+    def __init__(
+        self, provider: str, timeout: float, sending: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
         self._provider = provider
+        self._sending = sending
         self._timeout = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
         self._lock = threading.Lock()
         self._plain: dict[tuple[str, str], Any] = {}
+        self._direct: dict[str, bool] = {}
         weakref.finalize(self, _close_clients, self._plain)
         # Asynchronous connections belong to the event loop that made them.
         self._by_loop: weakref.WeakKeyDictionary[Any, dict[tuple[str, str], Any]] = weakref.WeakKeyDictionary()
+
+    def hold_back(self, base: str | None) -> bool:
+        """Whether ordinary requests to an address wait for ``sending``: those by a client of ours do."""
+        base = base or environment_base(self._provider)
+        if base is None or self._provider not in ("openai", "hosted_vllm"):
+            return False
+        if base not in self._direct:
+            # To ask the environment takes as long as to write the request.
+            self._direct[base] = not _is_behind_proxy(base)
+        return self._direct[base]
 
     def client(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """LiteLLM's argument for an ordinary call: none, or the client.
@@ -288,7 +304,7 @@ class Clients:
         return None
 
     def _http_client(self) -> httpx.Client:
-        return httpx.Client(transport=_NormalizingTransport(), timeout=self._timeout)
+        return httpx.Client(transport=_NormalizingTransport(self._sending), timeout=self._timeout)
 
 
 def environment_base(provider: str) -> str | None:
@@ -307,18 +323,20 @@ def _close_clients(kept: dict[tuple[str, str], Any]) -> None:
 class _NormalizingTransport(httpx.HTTPTransport):
     """Normalizes whole answers as they arrive."""
 
-    def __init__(self) -> None:
+    def __init__(self, sending: Callable[[], AbstractContextManager[None]]) -> None:
         super().__init__(verify=_certificates(), limits=_NO_LIMIT)
+        self._sending = sending
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        response = super().handle_request(request)
-        if _is_whole_answer(request, response):
+        with self._sending():
+            response = super().handle_request(request)
+            if not _is_whole_answer(request, response):
+                return response
             try:
                 content = response.read()
             finally:
                 response.close()
-            return _normalize_response(response, content)
-        return response
+        return _normalize_response(response, content)
 
 
 class _AsyncNormalizingTransport(httpx.AsyncHTTPTransport):

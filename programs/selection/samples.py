@@ -28,7 +28,14 @@ from hyperalign.scores import ScoreMatrix
 from .effects import Floats, Prior, Table, Tried, estimate_effects
 from .rules import Z_90, ExamplePrior, Judged, Rules, drop, make_result, reverse, round_figure
 
-__all__ = ["judge_example_choices", "judge_samples", "leave_one_out", "no_gain_probability", "permutation_ps"]
+__all__ = [
+    "false_discovery_qs",
+    "judge_example_choices",
+    "judge_samples",
+    "leave_one_out",
+    "no_gain_probability",
+    "permutation_ps",
+]
 
 _PRIOR_CELLS = 4
 """How many cells the standard deviation of ``ExamplePrior`` is worth beside the cells themselves."""
@@ -172,14 +179,12 @@ def _welch_ts(centered: Floats, side: NDArray[np.int64], *, is_own: bool) -> Flo
 def _judge_statements(cells: Sequence[_Cells], rules: Rules) -> list[Judged]:
     if not cells:
         return []
-    from scipy import stats
-
     # A statement that may be reversed was tested twice.
     results = [
         each.result(min(1.0, p * (2 if each.hypothesis.source == "space" else 1)), 1.0)
         for each, p in zip(cells, _permutation_ps(cells, rules), strict=True)
     ]
-    qs = stats.false_discovery_control([result.p for result in results])
+    qs = false_discovery_qs([result.p for result in results])
     judged = []
     for each, untested, q in zip(cells, results, qs.tolist(), strict=True):
         result = untested.model_copy(update={"q": round_figure(q)})
@@ -195,6 +200,24 @@ def _judge_statements(cells: Sequence[_Cells], rules: Rules) -> list[Judged]:
         weight = 0.0 if reason else round_figure(result.low / result.gain)
         judged.append((each.hypothesis.model_copy(update={"test": result, "weight": weight}), reason))
     return judged
+
+
+def false_discovery_qs(ps: Sequence[float]) -> Floats:
+    """The false discovery rate of calling a test and all with a smaller p significant (Benjamini and Hochberg 1995).
+
+    As ``scipy.stats.false_discovery_control``, whose package takes two seconds to import.
+
+    Args:
+        ps: from 0 to 1.
+
+    Returns:
+        Shape (ps,).
+    """
+    order = np.argsort(ps)
+    scaled = np.asarray(ps, dtype=np.float64)[order] * len(ps) / np.arange(1, len(ps) + 1)
+    qs = np.empty(len(ps))
+    qs[order] = np.minimum.accumulate(scaled[::-1])[::-1]
+    return np.minimum(qs, 1.0)
 
 
 def _judge_example(cells: _Cells, rules: Rules) -> Judged:

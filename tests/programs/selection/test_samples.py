@@ -10,10 +10,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.stats import false_discovery_control
 
 from hyperalign.errors import InputError
 from hyperalign.profile import Hypothesis
 from hyperalign.programs.selection import Rules, Selection, select
+from hyperalign.programs.selection.samples import false_discovery_qs
 from hyperalign.scores import Row, ScoreMatrix
 
 from ..toys import make_hypothesis
@@ -211,3 +213,8 @@ def test_examples_are_judged_among_examples() -> None:
     shown = matrix(np.array([[3.0], [3.1], [3.2]]), np.array([[0.0], [0.1], [0.3]]), ["e"])
     others = matrix(rng.normal(size=(8, 30)), rng.normal(size=(8, 30)), [h.id for h in noise])
     assert "e" in [h.id for h in select([example, *noise], [shown, others], "ada").kept]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
+def test_rates_of_false_discovery_are_scipys(ps: list[float]) -> None:
+    assert np.allclose(false_discovery_qs(ps), false_discovery_control(ps), rtol=1e-12, atol=0)
