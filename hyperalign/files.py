@@ -214,10 +214,11 @@ def append_line(path: Path, line: str) -> None:
         StorageError: the disk is full or not writable.
     """
     try:
-        if path.parent not in _looked_after or not path.parent.exists():
+        folder = path.parent.absolute()
+        if folder not in _looked_after or not folder.exists():
             # Once for each folder: it takes as long as to write the line.
-            make_private_folder(path.parent)
-            _looked_after.add(path.parent)
+            make_private_folder(folder)
+            _looked_after.add(folder)
         with os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "ab+") as file:
             _narrow_one(path)
             is_torn = file.tell() > 0 and _last_byte(file) != b"\n"

@@ -56,6 +56,9 @@ def conversation_of(request: Mapping[str, Any], headers: Mapping[str, str]) -> s
     metadata = request.get("metadata")
     given = [headers.get(name) for name in _CONVERSATION_HEADERS]
     given += [request.get("litellm_session_id"), *_ids_in(metadata if isinstance(metadata, Mapping) else {})]
+    # Of the Responses interface: an id, or an object that has one.
+    named = request.get("conversation")
+    given.append(named.get("id") if isinstance(named, Mapping) else named)
     for name in given:
         if isinstance(name, str) and name:
             return _hash("id", name)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Apart", "apart"]
 
-_WORDS = ("messages", "system", "input")
+_WORDS = ("messages", "system", "input", "instructions", "tools")
+# What chooses an adapter, which the model's name does.
+_CHOSEN = ("lora", "extra_body")
 
 
 class Apart(CustomLogger):
@@ -29,10 +31,18 @@ class Apart(CustomLogger):
     async def async_pre_call_hook(
         self, user_api_key_dict: UserAPIKeyAuth, cache: Any, data: dict[str, Any], call_type: str
     ) -> dict[str, Any]:
-        """Keep apart what a request says, in all interfaces that speak in turns."""
+        """Keep apart what a request says, in all interfaces that speak in turns.
+
+        Raises:
+            HTTPException: it asks for an adapter beside its model (400).
+        """
         del user_api_key_dict, cache, call_type
         tokens = json.loads(os.environ.get(CONTROL_TOKENS) or "[]")
         if tokens:
+            if odd := next((name for name in _CHOSEN if name in data), None):
+                from fastapi import HTTPException
+
+                raise HTTPException(400, f"'{odd}' is not taken: the model's name says which adapter answers.")
             data.update({name: keep_apart([data[name]], tokens)[0] for name in _WORDS if data.get(name)})
         return data
 

@@ -5,22 +5,25 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from hyperalign.errors import InputError, MissingExtraError
+from hyperalign.errors import InputError, MissingExtraError, ModelServerError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from hyperalign.backends.models.servers import Address
     from hyperalign.backends.models.target import Target
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "proxy_config",
     "run_proxy",
     "target_params",
+    "while_healthy",
 ]
 
 APART = "hyperalign.backends.gateway.apart"
@@ -43,6 +47,9 @@ CONTROL_TOKENS = "HYPERALIGN_CONTROL_TOKENS"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what is asked for by a name of its own
 _NEEDED = ("fastapi", "itsdangerous", "orjson", "uvicorn")
+# An answer under way does not keep the server from ending for longer.
+_LIMITS: dict[str, Any] = {"timeout_graceful_shutdown": 5}
+_LOOK_SECONDS = 5.0
 _QUIET = {
     "LITELLM_LOG": "ERROR",
     "DISABLE_ADMIN_UI": "True",
@@ -51,14 +58,17 @@ _QUIET = {
 }
 
 
-def check_installed() -> None:
+def check_installed(what: str = "The gateway") -> None:
     """Check that LiteLLM's proxy is installed, not its client alone.
+
+    Args:
+        what: needs it.
 
     Raises:
         MissingExtraError: it is not.
     """
     if any(importlib.util.find_spec(name) is None for name in _NEEDED):
-        raise MissingExtraError("The gateway", "gateway")
+        raise MissingExtraError(what, "gateway")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -123,11 +133,11 @@ def target_params(target: Target) -> dict[str, Any]:
 
 def run_proxy(
     config: Mapping[str, Any],
+    listening: socket.socket,
     on_ready: Callable[[str], None] = lambda _: None,
     *,
     key: str,
     host: str = "127.0.0.1",
-    port: int = 4000,
     control_tokens: Sequence[str] = (),
     around: Callable[[ASGIApp, str], ASGIApp] = lambda proxy, _: proxy,
 ) -> None:
@@ -135,15 +145,14 @@ def run_proxy(
 
     Args:
         config: as ``proxy_config`` makes it.
+        listening: as ``listen`` makes it, before anything that takes long.
         on_ready: told of the base address, once requests are answered.
         key: what clients send as a bearer token.
-        host: the address to listen on.
-        port: 0 takes any free one.
+        host: the address that is listened to.
         control_tokens: what the models would take for control tokens, wherever it stands in a conversation.
         around: makes what is served of the proxy, and of the base address by which this machine reaches it.
 
     Raises:
-        InputError: the port is taken.
         MissingExtraError: the proxy is not installed.
     """
     check_installed()
@@ -151,7 +160,6 @@ def run_proxy(
     os.environ.update({"LITELLM_MASTER_KEY": key, CONTROL_TOKENS: json.dumps(list(control_tokens))})
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    listening = listen(host, port)
     number = listening.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="hyperalign-proxy-") as folder:
         # The folder is this user's alone: headers of a model may be secret. JSON is YAML, too.
@@ -159,6 +167,41 @@ def run_proxy(
         path.write_text(json.dumps(config), encoding="utf-8")
         here = _address(EVERYWHERE.get(host, host), number)
         _serve(path, listening, lambda proxy: around(proxy, here), lambda: on_ready(_address(host, number)))
+
+
+@contextmanager
+def while_healthy(address: Address) -> Iterator[None]:
+    """End the ``with`` block as Ctrl-C does if a model's server has ended: the proxy would refuse every request.
+
+    Args:
+        address: of the server.
+
+    Raises:
+        ModelServerError: it has ended.
+    """
+    stop, has_ended = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(_LOOK_SECONDS):
+            # Busy servers may answer late once.
+            if not address.is_healthy and not stop.wait(1.0) and not address.is_healthy:
+                has_ended.set()
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    threading.Thread(target=watch, name="hyperalign-watch", daemon=True).start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not has_ended.is_set():
+            raise
+    finally:
+        stop.set()
+    if has_ended.is_set():
+        raise ModelServerError(
+            "The embedded model's server has ended.",
+            remedy="If memory is short, try a smaller model or fewer adapters. Then start it again.",
+        )
 
 
 def _address(host: str, port: int) -> str:
@@ -181,7 +224,7 @@ def _serve(config: Path, listening: Any, around: Callable[[ASGIApp], ASGIApp], o
 
     proxy.save_worker_config(config=str(config))
     os.environ["CONFIG_FILE_PATH"] = str(config)
-    Server(uvicorn.Config(around(proxy.app), log_level="warning", access_log=False)).run(sockets=[listening])
+    Server(uvicorn.Config(around(proxy.app), log_level="warning", access_log=False, **_LIMITS)).run(sockets=[listening])
 
 
 def _stand_in_for_prisma() -> None:

@@ -6,7 +6,17 @@ import os
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from .litellm_proxy import APART, EVERYWHERE, LOOPBACK, check_installed, proxy_config, run_proxy, target_params
+from .litellm_proxy import (
+    APART,
+    EVERYWHERE,
+    LOOPBACK,
+    check_installed,
+    listen,
+    proxy_config,
+    run_proxy,
+    target_params,
+    while_healthy,
+)
 from .service import GatewaySettings
 
 if TYPE_CHECKING:
@@ -53,14 +63,17 @@ def run_gateway(
 
     Raises:
         InputError: the port is taken.
-        ModelError: the model cannot be used.
+        ModelError: the model cannot be used, or its server on this machine has ended.
         MissingExtraError: the proxy is not installed.
     """
     check_installed()
+    listening = listen(host, port)
     # Read by the hook, which the proxy imports.
     os.environ.update(settings.to_environment())
-    # A profile holds a person's words, too: they are kept apart after they were put in front.
-    config = proxy_config({name: target_params(target)}, [HOOK, APART])
+    # A profile holds a person's words, too: they are kept apart after they were put in front. A hosted model's server
+    # does that itself, and each hook is asked about every piece of a stream.
+    callbacks = [HOOK] if target.server is None else [HOOK, APART]
+    config = proxy_config({name: target_params(target)}, callbacks)
     # A stranger's name for this machine is refused: nobody asks for a page by the address of all interfaces.
     hosts = {*LOOPBACK, *page_hosts, *(() if host in EVERYWHERE else (host,))}
 
@@ -70,8 +83,12 @@ def run_gateway(
         compare = _answer_both(address, key, name)
         return _WithPages(proxy, page_app(settings.store, compare=compare, hosts=hosts, encoder=encoder))
 
-    tokens = target.server.control_tokens if target.server is not None else ()
-    run_proxy(config, on_ready, key=key, host=host, port=port, control_tokens=tokens, around=with_pages)
+    if (server := target.server) is None:
+        run_proxy(config, listening, on_ready, key=key, host=host, around=with_pages)
+        return
+    tokens = server.control_tokens
+    with while_healthy(server.address()):
+        run_proxy(config, listening, on_ready, key=key, host=host, control_tokens=tokens, around=with_pages)
 
 
 def _answer_both(address: str, key: str, model: str) -> WriteBoth:

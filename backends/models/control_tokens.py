@@ -7,6 +7,7 @@ it what it is: text.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -20,15 +21,17 @@ from .gguf_file import GGUFFile
 __all__ = ["control_tokens", "keep_apart"]
 
 _JOINER = "\u2060"
-# The kind of token, as in the specification of GGUF.
-_CONTROL = 3
-# The parts of a message that a chat template writes.
-_WRITTEN = ("content", "text", "name", "arguments", "reasoning_content", "tool_calls", "function")
+# The kinds of tokens, as in the specification of GGUF.
+_CONTROL, _OF_THE_MAKER = 3, 4
+# What no chat template writes into the conversation.
+_NOT_WRITTEN = ("type", "role", "id", "call_id", "tool_call_id", "url", "image_url", "file_id", "cache_control")
 
 
 @cache
 def control_tokens(path: Path) -> tuple[str, ...]:
-    """The texts of a model file's control tokens; none if its header can't be read.
+    """The texts of a model file's control tokens, also those that its maker made and its chat template writes.
+
+    None if its header can't be read.
 
     Args:
         path: a GGUF file of any kind of model.
@@ -39,7 +42,12 @@ def control_tokens(path: Path) -> tuple[str, ...]:
         kinds: list[int] = file.tokenizer("ggml.token_type", [])
     except ModelError:
         return ()
-    return tuple(text for text, kind in zip(tokens, kinds, strict=False) if kind == _CONTROL and len(text) > 1)
+    template = str(file.tokenizer("chat_template", ""))
+    return tuple(
+        text
+        for text, kind in zip(tokens, kinds, strict=False)
+        if len(text) > 1 and text.strip() and (kind == _CONTROL or (kind == _OF_THE_MAKER and text in template))
+    )
 
 
 def keep_apart(messages: Sequence[Any], tokens: Sequence[str]) -> list[Any]:
@@ -58,7 +66,17 @@ def keep_apart(messages: Sequence[Any], tokens: Sequence[str]) -> list[Any]:
 
 def _apart(value: Any, spelled: re.Pattern[str]) -> Any:
     if isinstance(value, str):
+        if "\\u" in value and value.lstrip().startswith(("{", "[")):
+            value = _spelled_out(value)
         return spelled.sub(lambda found: f"{found[0][0]}{_JOINER}{found[0][1:]}", value)
     if isinstance(value, dict):
-        return {name: _apart(each, spelled) if name in _WRITTEN else each for name, each in value.items()}
+        return {name: _apart(each, spelled) if name not in _NOT_WRITTEN else each for name, each in value.items()}
     return [_apart(each, spelled) for each in value] if isinstance(value, list) else value
+
+
+def _spelled_out(text: str) -> str:
+    """JSON without escapes, behind which a control token could hide until a chat template reads it; else the text."""
+    try:
+        return json.dumps(json.loads(text), ensure_ascii=False)
+    except ValueError:
+        return text

@@ -109,10 +109,12 @@ def _without_service_log() -> None:
         from litellm._service_logger import ServiceLogging
     except ImportError:  # another version of LiteLLM
         return
-    tell = ServiceLogging.service_success_hook
+    tell = getattr(ServiceLogging, "service_success_hook", None)
+    if tell is None:
+        return
 
     def service_success_hook(self: Any, *arguments: Any, **named: Any) -> None:
-        if litellm.service_callback or litellm.callbacks or self.mock_testing:
+        if litellm.service_callback or litellm.callbacks or getattr(self, "mock_testing", False):
             tell(self, *arguments, **named)
 
     ServiceLogging.service_success_hook = service_success_hook
@@ -183,7 +185,12 @@ class Exchange:
     @property
     def seconds(self) -> float:
         """How long the last attempt has taken so far."""
-        return time.monotonic() - self._began
+        return time.monotonic() - self._sent_at
+
+    @property
+    def _sent_at(self) -> float:
+        """When the last attempt was sent, or begun if its client does not tell."""
+        return max(self._began, self._target.pace.sent_at)
 
     def read(self, raw: Any) -> tuple[Response, Reply]:
         """Read a whole answer, which may or may not be of use; see ``accept``."""
@@ -232,7 +239,7 @@ class Exchange:
         """
         wait = signs(error, outer).wait
         if isinstance(error, RateLimitError) or (isinstance(error, ServerError) and wait is not None):
-            return (wait is None or wait <= _LONGEST_WAIT_SECONDS) and self._target.pace.refused(self._began, wait)
+            return (wait is None or wait <= _LONGEST_WAIT_SECONDS) and self._target.pace.refused(self._sent_at, wait)
         self._attempts += 1
         if isinstance(error, LateError):
             again, self._asked_again = not self._asked_again, True
@@ -258,10 +265,8 @@ class Exchange:
 
 
 def _may_spell(messages: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether there may be a control token in what is written: all have a sign that few texts hold."""
-    return any(
-        sign in str(each.get(name) or "") for each in messages for name in ("content", "tool_calls") for sign in "<[|"
-    )
+    """Whether there may be a control token in what is written: all have a sign that few texts hold, maybe escaped."""
+    return any(sign in str(each) for each in messages for sign in ("<", "|", "\\u", "[INST"))
 
 
 def _is_long_before_last(messages: Sequence[Mapping[str, Any]]) -> bool:

@@ -112,6 +112,10 @@ class GGUFFile:
     def __contains__(self, name: str) -> bool:
         return name in self._tensors
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor that the file has, rows first."""
+        return self._tensors[name][0]
+
     def weight(self, name: str) -> NDArray[np.float32]:
         """A tensor, dequantized.
 

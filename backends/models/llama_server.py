@@ -231,8 +231,11 @@ def _serve(places: _Places, model: str, served_name: str, settings: ServerSettin
     key = secrets.token_urlsafe(32)
     with FileLock(places.alive, timeout=_STOP_SECONDS, mode=0o600):
         parameters = _parameters(xllamacpp.CommonParams(), model, served_name, key, settings)
-        parameters.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in loras]
-        parameters.lora_init_without_apply = len(loras) > 1
+        is_chosen = len(loras) > 1
+        parameters.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, float(not is_chosen)) for path in loras]
+        if is_chosen:
+            # What was read of a prompt is kept by its tokens alone: another adapter would go on from it.
+            parameters.cache_ram_mib = 0
         server = xllamacpp.Server(parameters)
         address = Address(base=f"{server.listening_address}/v1", key=key, pid=os.getpid())
         # Written by way of a temporary file that only the owner may read.

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from .gguf_file import GGUFFile
 __all__ = ["Lora", "is_adapter", "read_lora", "write_lora"]
 
 _CARD, _MANIFEST, _CONFIG, _WEIGHTS = "card.json", "manifest.json", "adapter_config.json", "adapter_model.safetensors"
+_TOKENIZER = "tokenizer.json"
 _AGAIN = "Distill it again, or get an intact copy."
 _HASH_CHARACTERS = 8
 # PEFT's names of a layer's matrices, and llama.cpp's.
@@ -117,15 +118,37 @@ def write_lora(lora: Lora, base: Path) -> Path:
     file = cache_folder() / "loras" / f"{lora.sha256[:16]}-{lora.base.sha256[:16]}.gguf"
     if file.is_file():
         return file
+    file_of_base = GGUFFile(base)
+    _check_tokens(lora, file_of_base)
     config = json.loads(_checked(lora.folder, _CONFIG))
     if odd := next((name for name in _UNSUPPORTED if config.get(name)), None):
         raise _unserved(lora, f"its {odd} is set")
-    tensors = _matrices(lora, _read_safetensors(lora, _checked(lora.folder, _WEIGHTS)), GGUFFile(base))
+    tensors = _matrices(lora, _read_safetensors(lora, _checked(lora.folder, _WEIGHTS)), file_of_base)
     rank = int(config["r"])
     # llama.cpp scales by alpha / rank; rank-stabilized LoRA by alpha / sqrt(rank).
     alpha = float(config["lora_alpha"]) * (rank**0.5 if config.get("use_rslora") else 1.0)
-    _write(file, GGUFFile(base).architecture, alpha, tensors)
+    _write(file, file_of_base.architecture, alpha, tensors)
     return file
+
+
+def _check_tokens(lora: Lora, base: GGUFFile) -> None:
+    """Check that a base has the tokens that an adapter was trained with, if it says which."""
+    file = lora.folder / _TOKENIZER
+    if not file.is_file():
+        return
+    try:
+        data = json.loads(file.read_bytes())
+        own = {**data["model"]["vocab"], **{each["content"]: each["id"] for each in data["added_tokens"]}}
+        known: list[str] = base.tokenizer("ggml.tokens", [])
+        differing = sum(known[number : number + 1] != [token] for token, number in own.items())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{file} can't be read.", remedy=_AGAIN) from error
+    if differing:
+        raise TrainingError(
+            f"The adapter {lora.name} was trained with another vocabulary than {lora.base.name} has: "
+            f"{differing} tokens differ.",
+            remedy="Restore the base's original tokenizer, or distill the adapter again.",
+        )
 
 
 def _listed(folder: Path) -> Mapping[str, Any]:
@@ -177,6 +200,10 @@ def _matrices(lora: Lora, weights: Mapping[str, NDArray[np.float32]], base: GGUF
         name = f"blk.{match[1]}.{_MATRICES.get(match[2], '')}.weight" if match else ""
         if match is None or name not in base:
             raise _unserved(lora, f"{key} fits no layer of {lora.base.name}")
+        # Rows of the base's matrix are outputs, and columns inputs.
+        side = 0 if match[3] == "B" else 1
+        if values.ndim != 2 or values.shape[side] != base.shape(name)[side]:  # a matrix
+            raise _unserved(lora, f"{key} has another shape than that layer of {lora.base.name}")
         changes = changes or (match[3] == "B" and bool(values.any()))
         heads = base.heads if name.endswith("attn_q.weight") else base.groups
         is_paired = (
@@ -210,7 +237,7 @@ def _write(file: Path, architecture: str, alpha: float, tensors: Mapping[str, ND
         raise MissingExtraError("Serving an adapter", "local") from error
     make_private_folder(file.parent)
     # Readable by the owner alone from its first byte: weights remember texts.
-    temporary = file.with_suffix(f".{os.getpid()}.part")
+    temporary = file.with_suffix(f".{secrets.token_hex(4)}.part")
     make_private_file(temporary)
     try:
         writer = GGUFWriter(temporary, architecture)
@@ -226,3 +253,5 @@ def _write(file: Path, architecture: str, alpha: float, tensors: Mapping[str, ND
         temporary.replace(file)
     except OSError as error:
         raise storage_error(error, file) from error
+    finally:
+        temporary.unlink(missing_ok=True)

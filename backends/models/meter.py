@@ -54,6 +54,7 @@ class Pace:
         self._lock = threading.Lock()
         self._freed = threading.Condition(self._lock)
         self._returned = threading.Condition(self._lock)
+        self._here = threading.local()
 
     @contextmanager
     def turn(self, *, ahead: bool = False) -> Iterator[None]:
@@ -74,31 +75,47 @@ class Pace:
                 self._freed.wait(wait)
                 if is_stopping():
                     raise CancelledError
+        # Told to the same thread's transport: one whose turn counts already must not wait for itself.
+        self._here.ahead = ahead
         try:
             yield
         finally:
-            self._leave()
+            self._here.ahead = False
+            self._leave(ahead=ahead)
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Wait until a request may be sent; it is with the server inside.
+        """Wait until a request of this thread's ``turn`` may be sent, if it was ahead; it is with the server inside.
 
         Raises:
             ConnectError: the work around the caller is being stopped: nothing more is sent.
         """
-        with self._lock:
-            while self._sent >= int(self._allowed) or (self._sent and self._not_before > time.monotonic()):
-                self._returned.wait(_LOOK_SECONDS)
-                if is_stopping():
-                    # A client library passes on its own kind of error alone.
-                    raise httpx.ConnectError("stopped")
-            self._sent += 1
+        if not getattr(self._here, "ahead", False):
+            yield
+            return
+        is_sent = False
         try:
+            with self._lock:
+                while True:
+                    if is_stopping():
+                        # A client library passes on its own kind of error alone.
+                        raise httpx.ConnectError("stopped")
+                    if self._sent < int(self._allowed) and self._not_before <= time.monotonic():
+                        break
+                    self._returned.wait(_LOOK_SECONDS)
+                self._sent, is_sent = self._sent + 1, True
+            self._here.sent_at = time.monotonic()
             yield
         finally:
-            with self._lock:
-                self._sent -= 1
-                self._returned.notify()
+            if is_sent:
+                with self._lock:
+                    self._sent -= 1
+                    self._returned.notify()
+
+    @property
+    def sent_at(self) -> float:
+        """When this thread last sent a request, by ``time.monotonic``; 0 if none."""
+        return float(getattr(self._here, "sent_at", 0.0))
 
     @asynccontextmanager
     async def aturn(self) -> AsyncIterator[None]:
@@ -108,7 +125,7 @@ class Pace:
         try:
             yield
         finally:
-            self._leave()
+            self._leave(ahead=False)
 
     def answered(self) -> None:
         """Note an answer: a little more may be under way again."""
@@ -143,8 +160,9 @@ class Pace:
         """Begin a request, or say for how many seconds to wait before trying again; the lock is held."""
         pause = self._not_before - time.monotonic()
         allowed = int(self._allowed) + (int(self._allowed) // _AHEAD if ahead else 0)
-        if pause <= 0 and self._under_way < allowed:
+        if pause <= 0 and self._under_way < allowed and (ahead or self._sent < allowed):
             self._under_way += 1
+            self._sent += not ahead
             return 0.0
         return min(max(pause, 0.001), _LOOK_SECONDS) if pause > 0 else _LOOK_SECONDS
 
@@ -153,10 +171,12 @@ class Pace:
         with self._lock:
             return min(self._try(), _LOOK_SECONDS / 10)
 
-    def _leave(self) -> None:
+    def _leave(self, *, ahead: bool) -> None:
         with self._lock:
             self._under_way -= 1
+            self._sent -= not ahead
             self._freed.notify()
+            self._returned.notify()
 
 
 class Journal(Protocol):

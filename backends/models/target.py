@@ -112,7 +112,12 @@ class Target:
         self.parameters = Parameters(self.model, self.name, self.fixed)
         # A rate limit passes: it is waited for more often than a fault.
         self.pace = Pace(self.concurrency, _PATIENCE_WITH_RATE_LIMITS * self.patience)
-        self.clients = Clients(self.model.partition("/")[0], self.timeout, self.pace.sending)
+        self.clients = Clients(
+            self.model.partition("/")[0],
+            self.timeout,
+            self.pace.sending,
+            speaks_responses=speaks_responses(self.model),
+        )
 
     @property
     def is_free(self) -> bool:
@@ -220,12 +225,17 @@ def open_target(
         return target(
             f"openai/{model.served_name}", "local", timeout or _LOCAL_SECONDS, server=llama, concurrency=slots
         )
-    if scheme == "adapter" and is_adapter(Path(rest).expanduser()):
-        lora = read_lora(Path(rest).expanduser())
+    folder = Path(os.path.expanduser(rest)) if scheme == "adapter" and rest else None  # noqa: PTH111  # raises nothing
+    if folder is not None and is_adapter(folder):
+        lora = read_lora(folder)
         llama = LlamaServer(lora.base, server, progress, (lora,))
         slots = concurrency or llama.settings.slots
         return target(
             f"openai/{llama.served_name}", "adapter", timeout or _LOCAL_SECONDS, server=llama, concurrency=slots
+        )
+    if folder is not None and (os.sep in rest or folder.is_dir()):
+        raise UnknownModelError(
+            f"There is no adapter in the folder {rest}.", remedy="See: hyperalign adapters list FOLDER"
         )
     if scheme in ("vllm", "adapter"):
         is_vllm = scheme == "vllm"
@@ -237,7 +247,7 @@ def open_target(
             api_base=served.base,
             # The client library wants a key even where the server doesn't.
             api_key=served.api_key or "none",
-            concurrency=concurrency or (_VLLM_CONCURRENCY if is_vllm else 1),
+            concurrency=concurrency or (_VLLM_CONCURRENCY if is_vllm else ServerSettings().slots),
         )
     if not name or name.endswith("/"):
         raise UnknownModelError(f"'{name}' is not the name of a model.", remedy="Write 'provider/model'.")
@@ -319,10 +329,18 @@ def served_models(address: str, api_key: str | None = None) -> list[str]:
         return [str(model["id"]) for model in response.json()["data"]]
     # Not the error's own text: the address may hold a password.
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+        if _refuses_key(error):
+            raise ModelServerError(
+                f"The server at {hide_userinfo(address)} refuses the key.", remedy="Set VLLM_API_KEY to its key."
+            ) from error
         raise ModelServerError(
             f"No vLLM server answers at {hide_userinfo(address)} ({type(error).__name__}).",
             remedy="Start one with 'vllm serve MODEL', or check the address.",
         ) from error
+
+
+def _refuses_key(error: BaseException | None) -> bool:
+    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code in (401, 403)
 
 
 def matching_names(name: str, served: Sequence[str]) -> list[str]:
@@ -373,6 +391,11 @@ def locate_adapter(name: str, api_key: str | None = None) -> Served:
     try:
         names = served_models(address, key)
     except ModelServerError as error:
+        if _refuses_key(error.__cause__):
+            raise ModelServerError(
+                "The server of adapters refuses the key.",
+                remedy="Set HYPERALIGN_SERVE_KEY to its key: 'hyperalign serve' prints the one that it makes.",
+            ) from error
         raise ModelServerError(
             "No server of adapters answers.",
             remedy="Start one with 'hyperalign serve --adapters FOLDER', or set HYPERALIGN_ADAPTERS to its address.",

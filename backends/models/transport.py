@@ -229,13 +229,20 @@ class Clients:
     Args:
         provider: LiteLLM's name of the provider; all but OpenAI-compatible servers use LiteLLM's own clients.
         timeout: seconds to wait for an answer.
+        speaks_responses: whether LiteLLM asks by the Responses interface, with a client of its own.
         sending: waits until a request may be sent, and is left when it is answered.
     """
 
     def __init__(
-        self, provider: str, timeout: float, sending: Callable[[], AbstractContextManager[None]] = nullcontext
+        self,
+        provider: str,
+        timeout: float,
+        sending: Callable[[], AbstractContextManager[None]] = nullcontext,
+        *,
+        speaks_responses: bool = False,
     ) -> None:
         self._provider = provider
+        self._speaks_responses = speaks_responses
         self._sending = sending
         self._timeout = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
         self._lock = threading.Lock()
@@ -248,7 +255,7 @@ class Clients:
     def hold_back(self, base: str | None) -> bool:
         """Whether ordinary requests to an address wait for ``sending``: those by a client of ours do."""
         base = base or environment_base(self._provider)
-        if base is None or self._provider not in ("openai", "hosted_vllm"):
+        if base is None or self._provider not in ("openai", "hosted_vllm") or self._speaks_responses:
             return False
         if base not in self._direct:
             # To ask the environment takes as long as to write the request.

@@ -6,14 +6,8 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
-from hyperalign.concurrency import Progress
-from hyperalign.errors import TrainingError
-
 from ..distill.adapters import Adapter
-from ..distill.student import read_vocabulary
-from ..gateway.litellm_proxy import APART, check_installed, proxy_config, run_proxy
-from ..models.download import ensure_local
-from ..models.gguf_file import GGUFFile
+from ..gateway.litellm_proxy import APART, check_installed, listen, proxy_config, run_proxy, while_healthy
 from ..models.llama_server import LlamaServer
 from ..models.lora import read_lora
 
@@ -27,7 +21,6 @@ def serve_llama(
     key: str,
     host: str = "127.0.0.1",
     port: int = 8010,
-    progress: Progress | None = None,
 ) -> None:
     """Serve until interrupted.
 
@@ -37,29 +30,25 @@ def serve_llama(
         key: what clients send as a bearer token.
         host: the address to listen on.
         port: 0 takes any free one.
-        progress: told of a download.
 
     Raises:
         InputError: the port is taken.
-        TrainingError: an adapter is damaged, changes nothing, has other tokens than its base, or can't be served by
-            llama.cpp.
+        TrainingError: an adapter is damaged, changes nothing, does not fit its base, or can't be served by llama.cpp.
         UnknownModelError: the base is not here any more.
+        DownloadError: the base could not be fetched.
         MissingExtraError: the proxy or llama.cpp is not installed.
-        ModelServerError: the server does not start.
+        ModelServerError: llama.cpp does not start, or has ended.
     """
-    check_installed()
+    check_installed("Serving adapters")
     loras = [read_lora(adapter.path) for adapter in adapters]
-    base = loras[0].base
-    known: list[str] = GGUFFile(ensure_local(base, progress), any_kind=True).tokenizer("ggml.tokens", [])
-    for adapter in adapters:
-        _check_tokens(adapter, known)
-    with closing(LlamaServer(base, progress=progress, loras=loras)) as server:
+    with closing(LlamaServer(loras[0].base, loras=loras)) as server, closing(listen(host, port)) as listening:
+        server.check()
         address = server.address()
 
         def called(chosen: int | None) -> dict[str, Any]:
             scales = [{"id": number, "scale": float(number == chosen)} for number in range(len(loras))]
             return {
-                "model": f"openai/{base.served_name}",
+                "model": f"openai/{loras[0].base.served_name}",
                 "api_base": address.base,
                 "api_key": address.key,
                 "extra_body": {"lora": scales},
@@ -69,18 +58,12 @@ def serve_llama(
         names = [adapters[0].card.base_name, *(lora.served_name for lora in loras)]
         models = {name: called(number - 1 if number else None) for number, name in enumerate(names)}
         models |= {lora.name: called(number) for number, lora in enumerate(loras)}
-        config = proxy_config(models, [APART])
-        tokens = server.control_tokens
-        run_proxy(config, lambda found: on_ready(found, names), key=key, host=host, port=port, control_tokens=tokens)
-
-
-def _check_tokens(adapter: Adapter, known: Sequence[str]) -> None:
-    """Check that a base has the tokens that an adapter was trained with."""
-    own = read_vocabulary(adapter.path / "tokenizer.json")
-    differing = sum(known[number : number + 1] != [token] for token, number in (own or {}).items())
-    if differing:
-        raise TrainingError(
-            f"The adapter {adapter.card.name} was trained with another vocabulary than {adapter.card.base} has: "
-            f"{differing} tokens differ.",
-            remedy="Restore the base's original tokenizer, or distill the adapter again.",
-        )
+        with while_healthy(address):
+            run_proxy(
+                proxy_config(models, [APART]),
+                listening,
+                lambda found: on_ready(found, names),
+                key=key,
+                host=host,
+                control_tokens=server.control_tokens,
+            )

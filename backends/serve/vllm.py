@@ -22,11 +22,11 @@ from hyperalign.errors import InputError, MissingExtraError, StorageError, Train
 from hyperalign.files import cache_folder, make_private_file
 
 from ..distill.adapters import Adapter
+from ..gateway.litellm_proxy import is_loopback
 from ..models.servers import Address, server_error, start_process, wait_until_ready
 
 __all__ = ["VLLMServer", "check_host", "find_vllm_python", "fit_rank"]
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _START_SECONDS = 900.0
 _STOP_SECONDS = 20.0
 _MAX_CONTEXT = 4096
@@ -43,7 +43,7 @@ def check_host(host: str, key: str) -> None:
     Raises:
         InputError: the host is not loopback, and there is no key.
     """
-    if host not in _LOOPBACK and not key:
+    if not is_loopback(host) and not key:
         raise InputError(
             f"Listening on {host} lets others in, and there is no key.",
             remedy="Set HYPERALIGN_SERVE_KEY, or leave --host out to listen on this machine alone.",
@@ -91,7 +91,7 @@ def fit_rank(adapters: Sequence[Adapter]) -> int:
             return rank
     raise InputError(
         f"vLLM takes adapters of rank {_RANKS[-1]} at most; one here has {largest}.",
-        remedy="Serve it with --engine transformers, or distill it with a smaller --rank.",
+        remedy="Serve it with --engine llama.cpp, or distill it with a smaller --rank.",
     )
 
 

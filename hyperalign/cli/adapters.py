@@ -204,6 +204,8 @@ def _signals_as_interrupts() -> Iterator[None]:
 def _serve_llama(adapters: list[Adapter], host: str, port: int, key: str) -> None:
     import secrets
 
+    from hyperalign.backends.models.download import ensure_local
+    from hyperalign.backends.models.lora import read_lora
     from hyperalign.backends.serve.llama import serve_llama
 
     from .terminal import reporter
@@ -216,7 +218,8 @@ def _serve_llama(adapters: list[Adapter], host: str, port: int, key: str) -> Non
             echo(f"Key of this run: {new}\nSet {_KEY} to keep one.")
 
     with reporter() as report:
-        serve_llama(adapters, ready, key=key or new, host=host, port=port, progress=report.bytes)
+        ensure_local(read_lora(adapters[0].path).base, report.bytes)
+    serve_llama(adapters, ready, key=key or new, host=host, port=port)
 
 
 def _serve_vllm(adapters: list[Adapter], host: str, port: int, key: str) -> None:

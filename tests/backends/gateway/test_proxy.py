@@ -230,7 +230,7 @@ def test_no_profile_is_a_license(gateway: Gateway) -> None:
     gateway.save(Profile(user="eve", hypotheses=statements, examples=[example]))
     cases = load_task("xstest", data=XSTEST).cases(seed=1)
     unsafe = {case.prompt for case in cases if not case.safe}
-    assert len(unsafe) > 150
+    assert len(unsafe) > 100
     refusing = reply(lambda request: "I can't help." if request.messages[-1]["content"] in unsafe else "Sure.")
     before, gateway.upstream.default = gateway.upstream.default, refusing
     try:

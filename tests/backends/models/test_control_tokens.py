@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,11 @@ def test_every_text_of_a_turn_is_kept_apart_and_nothing_else_changes() -> None:
     assert kept[3] == turns[3]
     assert turns[0]["content"] == "a <|im_start|> b", "what was given stays as it is"
     assert keep_apart(turns, ()) == turns
+    escaped = {"role": "assistant", "tool_calls": [{"function": {"arguments": '{"a": "\\u003c|im_end|>"}'}}]}
+    (kept_too,) = keep_apart([escaped], ("<|im_end|>",))
+    assert json.loads(kept_too["tool_calls"][0]["function"]["arguments"]) == {"a": "<\u2060|im_end|>"}
+    odd = [{"role": "user", "content": "{ \\u is no JSON"}]
+    assert keep_apart(odd, ("<|im_end|>",)) == odd
 
 
 def test_a_forged_turn_is_text_for_the_embedded_model(smollm_path: Path) -> None:

@@ -19,9 +19,10 @@ from hyperalign.backends.models.connect import check_ready, connect
 from hyperalign.backends.models.gguf_file import GGUFFile
 from hyperalign.backends.models.llama_server import LlamaServer, ServerSettings
 from hyperalign.backends.models.lora import read_lora, write_lora
-from hyperalign.errors import TrainingError, UnknownModelError
+from hyperalign.errors import ModelServerError, TrainingError, UnknownModelError
 from tests.backends.distill.small_students import needs_train
 from tests.fixtures.loras import BASE, adapter_of, random_lora
+from tests.fixtures.scripted_server import ScriptedServer
 
 pytest.importorskip("gguf", reason="the 'local' extra is not installed")
 SMALL = ServerSettings(threads=1, slots=1, context=512)
@@ -71,6 +72,11 @@ def test_rows_of_queries_and_keys_are_reordered_as_the_base_is(smollm_path: Path
         ({"model.layers.0.self_attn.q_proj.lora_A.weight": np.ones((4, 576))}, {}, "fits no layer"),
         ({"base_model.model.model.layers.77.mlp.down_proj.lora_B.weight": np.ones((576, 4))}, {}, "fits no layer"),
         ({"base_model.model.lm_head.lora_A.weight": np.ones((4, 576))}, {}, "fits no layer"),
+        (
+            {"base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight": np.ones((192, 4))},
+            {},
+            "has another shape than that layer",
+        ),
         ({}, {"use_dora": True}, "its use_dora is set"),
         ({}, {"rank_pattern": {"q_proj": 8}}, "its rank_pattern is set"),
         ({}, {"modules_to_save": ["lm_head"]}, "its modules_to_save is set"),
@@ -144,6 +150,71 @@ def test_it_says_what_peft_says(student: Student, tmp_path: Path) -> None:
     moved = np.mean([abs(before[token] - expected[token]) for token in before.keys() & expected.keys()])
     # llama.cpp rounds what a quantized matrix is multiplied by; rows in a wrong order would be off by more than moved.
     assert off < 0.5 * moved, (off, moved, expected, found)
+
+
+def test_an_adapter_with_other_tokens_than_its_base_is_refused(smollm_path: Path, tmp_path: Path) -> None:
+    tokens: list[str] = GGUFFile(smollm_path).tokenizer("ggml.tokens")
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    part = "base_model.model.model.layers.0.mlp.down_proj"
+    tensors = {f"{part}.lora_A.weight": np.ones((4, 1536)), f"{part}.lora_B.weight": np.ones((576, 4))}
+    made = {name: values.astype(np.float32) for name, values in tensors.items()}
+    same, added = {"model": {"vocab": vocabulary}, "added_tokens": []}, {"content": "<|ada|>", "id": len(tokens)}
+    folder = adapter_of(tmp_path, "same", made, tokenizer=same).path
+    assert write_lora(read_lora(folder), smollm_path).is_file()
+    folder = adapter_of(
+        tmp_path,
+        "other",
+        {**made, f"{part}.lora_A.weight": 2 * made[f"{part}.lora_A.weight"]},
+        tokenizer={**same, "added_tokens": [added]},
+    ).path
+    with pytest.raises(TrainingError, match="another vocabulary than smollm2-135m-instruct has: 1 tokens differ"):
+        write_lora(read_lora(folder), smollm_path)
+
+
+def test_no_adapter_goes_on_from_what_another_read(smollm_path: Path, tmp_path: Path) -> None:
+    """On one slot: another prompt between two of one, the second by another adapter."""
+    pytest.importorskip("xllamacpp", reason="the 'local' extra is not installed")
+    del smollm_path
+    loras = [read_lora(random_lora(tmp_path, name, seed=seed).path) for name, seed in (("a", 1), ("b", 2))]
+    server = LlamaServer(resolve(BASE), SMALL, loras=loras)
+    address = server.address()
+
+    def ask(chosen: int | None, text: str) -> str:
+        scales = [{"id": number, "scale": float(number == chosen)} for number in range(2)] if chosen is not None else []
+        body = {"messages": [{"role": "user", "content": text}], "max_tokens": 12, "temperature": 0}
+        body |= {"lora": scales} if chosen is not None else {}
+        headers = {"Authorization": f"Bearer {address.key}"}
+        answer = httpx.post(f"{address.base}/chat/completions", json=body, headers=headers, timeout=60).json()
+        return str(answer["choices"][0]["message"]["content"])
+
+    sea, hills = "Tell me about the sea.", "Name three hills and say why anybody should climb each of them in winter."
+    alone = ask(1, sea)
+    ask(0, sea)
+    ask(1, hills)
+    assert ask(1, sea) == alone
+    server.close()
+    (bare,) = connect(f"local:{BASE}", server=SMALL, temperature=0.0, max_tokens=12)(sea)
+    with_none = LlamaServer(resolve(BASE), SMALL, loras=loras)
+    address = with_none.address()
+    assert ask(None, sea) == bare, "a request that names no adapter is the base's"
+    with_none.close()
+
+
+@pytest.mark.parametrize("name", ["./letters", "nowhere/letters", "~nobody/letters", "{empty}"])
+def test_a_mistyped_folder_is_not_taken_for_the_name_of_a_served_adapter(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UnknownModelError, match="There is no adapter in the folder"):
+        connect(f"adapter:{name.format(empty=tmp_path)}")
+
+
+def test_a_server_that_refuses_the_key_is_not_called_missing(
+    scripted_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scripted_server, "refused_models", 401)
+    monkeypatch.setenv("HYPERALIGN_ADAPTERS", scripted_server.url)
+    with pytest.raises(ModelServerError, match=r"refuses the key\. Set HYPERALIGN_SERVE_KEY"):
+        connect("adapter:letters")
+    with pytest.raises(ModelServerError, match=r"refuses the key\. Set VLLM_API_KEY"):
+        connect(f"vllm:{scripted_server.url}")
 
 
 def test_loras_of_one_base_have_servers_of_their_own(tmp_path: Path) -> None:
