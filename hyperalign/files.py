@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import platformdirs
 from filelock import FileLock, Timeout
@@ -214,14 +214,12 @@ def append_line(path: Path, line: str) -> None:
         StorageError: the disk is full or not writable.
     """
     try:
-        folder = path.parent.absolute()
-        if folder not in _looked_after or not folder.exists():
-            # Once for each folder: it takes as long as to write the line.
-            make_private_folder(folder)
+        if (folder := path.parent.absolute()) not in _looked_after or not folder.exists():
+            make_private_folder(folder)  # once: it takes as long as to write the line
             _looked_after.add(folder)
         with os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "ab+") as file:
             _narrow_one(path)
-            is_torn = file.tell() > 0 and _last_byte(file) != b"\n"
+            is_torn = file.tell() > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
             file.write(b"\n" * is_torn + scrub_file(line).encode("utf-8") + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -400,8 +398,3 @@ def _is_map(number: int, pages_a_map: int, locked: int) -> bool:
         return number == locked
     first = (number - 2) // pages_a_map * pages_a_map + 2
     return number == (first + 1 if first == locked else first)
-
-
-def _last_byte(file: BinaryIO) -> bytes:
-    file.seek(-1, os.SEEK_END)
-    return file.read(1)

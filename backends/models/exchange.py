@@ -107,17 +107,16 @@ def _without_service_log() -> None:
 
     try:
         from litellm._service_logger import ServiceLogging
-    except ImportError:  # another version of LiteLLM
-        return
-    tell = getattr(ServiceLogging, "service_success_hook", None)
-    if tell is None:
+
+        tell = ServiceLogging.service_success_hook
+    except (ImportError, AttributeError):  # another version of LiteLLM
         return
 
     def service_success_hook(self: Any, *arguments: Any, **named: Any) -> None:
         if litellm.service_callback or litellm.callbacks or getattr(self, "mock_testing", False):
             tell(self, *arguments, **named)
 
-    ServiceLogging.service_success_hook = service_success_hook
+    setattr(ServiceLogging, "service_success_hook", service_success_hook)  # noqa: B010  # else a type error
 
 
 class _OfExchange:

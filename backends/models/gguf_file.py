@@ -114,7 +114,7 @@ class GGUFFile:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor that the file has, rows first."""
-        return self._tensors[name][0]
+        return tuple(self._tensors[name][0])
 
     def weight(self, name: str) -> NDArray[np.float32]:
         """A tensor, dequantized.

@@ -9,20 +9,17 @@ import importlib.util
 import math
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
-
-import httpx
 
 from hyperalign.concurrency import DEFAULT_CONCURRENCY, Progress
 from hyperalign.errors import (
     InputError,
     MissingExtraError,
     MissingKeyError,
-    ModelServerError,
     UnknownModelError,
     full_address,
     hide_userinfo,
@@ -34,23 +31,10 @@ from .llama_server import LlamaServer, ServerSettings
 from .lora import is_adapter, read_lora
 from .meter import Pace
 from .parameters import Parameters, speaks_responses
-from .servers import ModelServer
+from .servers import ModelServer, locate, locate_adapter
 from .transport import Clients
 
-__all__ = [
-    "TARGET_OPTIONS",
-    "ModelKind",
-    "Served",
-    "Target",
-    "adapters_address",
-    "error_message",
-    "locate",
-    "locate_adapter",
-    "matching_names",
-    "open_target",
-    "served_models",
-    "vllm_address",
-]
+__all__ = ["TARGET_OPTIONS", "ModelKind", "Target", "open_target"]
 
 TARGET_OPTIONS = frozenset(
     {"api_base", "api_key", "api_version", "concurrency", "fixed", "headers", "progress", "server", "timeout"}
@@ -59,9 +43,6 @@ TARGET_OPTIONS = frozenset(
 
 ModelKind = Literal["hosted", "vllm", "local", "adapter"]
 
-_VLLM_ADDRESS = "http://127.0.0.1:8000"
-_ADAPTERS_ADDRESS = "http://127.0.0.1:8010"
-_LIST_SECONDS = 5.0
 _HOSTED_SECONDS = 120.0
 _LOCAL_SECONDS = 600.0
 _VLLM_CONCURRENCY = 16
@@ -112,12 +93,8 @@ class Target:
         self.parameters = Parameters(self.model, self.name, self.fixed)
         # A rate limit passes: it is waited for more often than a fault.
         self.pace = Pace(self.concurrency, _PATIENCE_WITH_RATE_LIMITS * self.patience)
-        self.clients = Clients(
-            self.model.partition("/")[0],
-            self.timeout,
-            self.pace.sending,
-            speaks_responses=speaks_responses(self.model),
-        )
+        sending = None if speaks_responses(self.model) else self.pace.sending
+        self.clients = Clients(self.model.partition("/")[0], self.timeout, sending)
 
     @property
     def is_free(self) -> bool:
@@ -285,137 +262,3 @@ def _timeout_from_environment() -> float | None:
     if not 0 < seconds < math.inf:
         raise InputError(f"HYPERALIGN_TIMEOUT is {given!r}.", remedy="Give seconds to wait for an answer, such as 300.")
     return seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A model on a running server.
-
-    Attributes:
-        base: the address, with ``/v1``.
-        model: its name there.
-        api_key: what the server wants as a bearer token; None if it is not known to want one.
-    """
-
-    base: str
-    model: str
-    api_key: str | None
-
-
-def vllm_address() -> str:
-    """The address of the vLLM server for ``vllm:<model>``: ``HYPERALIGN_VLLM``, or port 8000 of this machine."""
-    return os.environ.get("HYPERALIGN_VLLM") or _VLLM_ADDRESS
-
-
-def adapters_address() -> str:
-    """The address of the adapters' server: ``HYPERALIGN_ADAPTERS``, or port 8010 of this machine."""
-    return os.environ.get("HYPERALIGN_ADAPTERS") or _ADAPTERS_ADDRESS
-
-
-def served_models(address: str, api_key: str | None = None) -> list[str]:
-    """The names that an OpenAI-compatible server serves.
-
-    Args:
-        address: with or without ``/v1``.
-        api_key: sent as a bearer token.
-
-    Raises:
-        ModelServerError: it does not answer, or not as such a server would.
-    """
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    try:
-        response = httpx.get(f"{_base(full_address(address))}/models", headers=headers, timeout=_LIST_SECONDS)
-        response.raise_for_status()
-        return [str(model["id"]) for model in response.json()["data"]]
-    # Not the error's own text: the address may hold a password.
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
-        if _refuses_key(error):
-            raise ModelServerError(
-                f"The server at {hide_userinfo(address)} refuses the key.", remedy="Set VLLM_API_KEY to its key."
-            ) from error
-        raise ModelServerError(
-            f"No vLLM server answers at {hide_userinfo(address)} ({type(error).__name__}).",
-            remedy="Start one with 'vllm serve MODEL', or check the address.",
-        ) from error
-
-
-def _refuses_key(error: BaseException | None) -> bool:
-    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code in (401, 403)
-
-
-def matching_names(name: str, served: Sequence[str]) -> list[str]:
-    """The names among those a server lists that a name stands for, with or without the hash of the weights."""
-    return [each for each in served if each == name or each.rpartition("-")[0] == name]
-
-
-def locate(name: str, api_key: str | None = None) -> Served:
-    """Find the model of ``vllm:<name>``.
-
-    Args:
-        name: an address, an address with ``#<model>``, or a model's name on the server at ``vllm_address``.
-        api_key: instead of the environment's ``VLLM_API_KEY``.
-
-    Raises:
-        ModelServerError: the server had to be asked for its model, and does not answer or has none.
-    """
-    key = api_key or os.environ.get("VLLM_API_KEY")
-    name = hide_userinfo(name)
-    address, _, model = name.partition("#") if "://" in name else (hide_userinfo(vllm_address()), "", name)
-    if not model:
-        names = served_models(address, key)
-        if not names:
-            raise ModelServerError(
-                f"The vLLM server at {hide_userinfo(address)} serves no model.",
-                remedy="Start it with 'vllm serve MODEL'.",
-            )
-        model = names[0]
-    return Served(_base(full_address(address)), model, key)
-
-
-def locate_adapter(name: str, api_key: str | None = None) -> Served:
-    """Find the adapter of ``adapter:<name>``.
-
-    Args:
-        name: the adapter's name, with or without the hash of its weights.
-        api_key: instead of the environment's ``HYPERALIGN_SERVE_KEY``.
-
-    Returns:
-        Where it is, under its name with the hash, so that no cache confuses two adapters of one name.
-
-    Raises:
-        ModelServerError: the server does not answer.
-        UnknownModelError: it serves no such adapter.
-    """
-    key = api_key or os.environ.get("HYPERALIGN_SERVE_KEY")
-    address = hide_userinfo(adapters_address())
-    try:
-        names = served_models(address, key)
-    except ModelServerError as error:
-        if _refuses_key(error.__cause__):
-            raise ModelServerError(
-                "The server of adapters refuses the key.",
-                remedy="Set HYPERALIGN_SERVE_KEY to its key: 'hyperalign serve' prints the one that it makes.",
-            ) from error
-        raise ModelServerError(
-            "No server of adapters answers.",
-            remedy="Start one with 'hyperalign serve --adapters FOLDER', or set HYPERALIGN_ADAPTERS to its address.",
-        ) from error
-    found = matching_names(name, names)
-    if not found:
-        raise UnknownModelError(f"No adapter {name!r} is served.", remedy=f"There are: {', '.join(names)}.")
-    return Served(_base(full_address(address)), found[0], key)
-
-
-def error_message(response: httpx.Response) -> str:
-    """The message of a refusal, at most 300 characters; its status where it has none."""
-    try:
-        body = response.json()
-    except ValueError:
-        return f"status {response.status_code}"
-    error = body.get("error", body) if isinstance(body, dict) else body
-    return str(error.get("message", error) if isinstance(error, dict) else error)[:300]
-
-
-def _base(address: str) -> str:
-    address = address.rstrip("/")
-    return address if address.endswith("/v1") else f"{address}/v1"

@@ -32,7 +32,7 @@ from .gguf_graph import check_installed, compile_graph, openvino
 from .gguf_writing import writing_graph
 from .graph_store import stored_graph
 from .scorers.tokenizer import ChatTokenizer, check_tokenizer
-from .target import locate
+from .servers import locate
 from .vllm_writer import VLLMWriter
 
 __all__ = ["OpenVINOWriter", "open_writer"]

@@ -15,7 +15,7 @@ from hyperalign.scores import Message
 from ..distill.adapters import Adapter, check_tokenizer, find_adapters, open_adapter
 from ..distill.probe import PROBE, ProbeResult
 from ..models.scorers.vllm import VLLMScorer
-from ..models.target import error_message, matching_names
+from ..models.servers import error_message, matching_names
 
 __all__ = [
     "VLLMClient",

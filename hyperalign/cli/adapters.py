@@ -136,7 +136,7 @@ def unload(name: Annotated[str, typer.Argument(help="Name of the adapter, as the
 def _client() -> VLLMClient:
     import os
 
-    from hyperalign.backends.models.target import adapters_address
+    from hyperalign.backends.models.servers import adapters_address
     from hyperalign.backends.serve.vllm_adapters import VLLMClient
 
     return VLLMClient(adapters_address(), os.environ.get(_KEY, ""))

@@ -168,7 +168,7 @@ def _space() -> Check:
 
 
 def _vllm() -> Iterator[Check]:
-    from hyperalign.backends.models.target import served_models, vllm_address
+    from hyperalign.backends.models.servers import served_models, vllm_address
     from hyperalign.errors import ModelServerError
 
     if not os.environ.get("HYPERALIGN_VLLM"):

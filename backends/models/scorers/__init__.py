@@ -23,7 +23,7 @@ from ..catalogue import resolve
 from ..download import ensure_local
 from ..gguf_graph import BUILDER
 from ..number_cache import SCORES, SCORES_FILE, NumberCache, Remembering, digest
-from ..target import locate
+from ..servers import locate
 from .openvino import OpenVINOScorer
 from .vllm import VLLMScorer
 

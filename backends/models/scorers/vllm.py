@@ -24,7 +24,7 @@ from hyperalign.errors import (
 )
 from hyperalign.scores import Message, TextScore
 
-from ..target import error_message
+from ..servers import error_message
 from .chat import ModelScorer, Piece, clean, pieces
 
 __all__ = ["VLLMScorer", "expect"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hyperalign.backends.models.connect import connect
-from hyperalign.backends.models.target import served_models
+from hyperalign.backends.models.servers import served_models
 from hyperalign.errors import MissingKeyError, ModelServerError, UnknownModelError
 from tests.fixtures.scripted_server import ScriptedServer
 
