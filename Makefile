@@ -59,7 +59,8 @@ test-other-python: .venv/.ready ## What depends on the Python, on a second one w
 	$(MAKE) --no-print-directory OTHER_PYTHON="$$python" .venv-other/.ready && $(OTHER)/python -m pytest $(OTHER_TESTS) $(ARGS); fi
 
 test-train: .venv-train/.ready ## Train adapters for real steps, on a small model, in an environment of its own
-	$(TRAIN)/python -m pytest tests/backends/distill tests/backends/serve tests/backends/models/scorers/test_hf.py $(ARGS)
+	$(TRAIN)/python -m pytest tests/backends/distill tests/backends/serve tests/backends/models/test_lora.py \
+		tests/backends/models/scorers/test_hf.py $(ARGS)
 
 test-vllm: .venv-train/.ready .venv-vllm/.ready ## Serve adapters with a real vLLM, in an environment of its own
 	HYPERALIGN_VLLM_PYTHON="$(abspath $(VLLM_PYTHON))" $(TRAIN)/python -m pytest tests/backends/serve/test_vllm.py $(ARGS)
