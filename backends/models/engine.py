@@ -101,9 +101,7 @@ class Engine(_Engine):
         # Not for an answer from the journal: it takes seconds.
         import litellm
 
-        # Where the address is known beforehand, and the client is ours.
-        ahead = self.target.server is None and self.target.clients.hold_back(self.target.api_base)
-        answer = None
+        answer, ahead = None, self.target.is_held_back
         try:
             while answer is None:
                 with self.target.pace.turn(ahead=ahead), under_way(), self.meter.call(is_free=self.target.is_free):

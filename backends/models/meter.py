@@ -88,7 +88,7 @@ class Pace:
         """Wait until a request of this thread's ``turn`` may be sent, if it was ahead; it is with the server inside.
 
         Raises:
-            ConnectError: the work around the caller is being stopped: nothing more is sent.
+            ConnectError: the work around the caller is stopped while it waits: nothing more is sent.
         """
         if not getattr(self._here, "ahead", False):
             yield
@@ -96,13 +96,12 @@ class Pace:
         is_sent = False
         try:
             with self._lock:
-                while True:
+                while self._sent >= int(self._allowed) or self._not_before > time.monotonic():
+                    self._returned.wait(_LOOK_SECONDS)
+                    # One that need not wait is under way, like those that a cap or an interrupt lets end.
                     if is_stopping():
                         # A client library passes on its own kind of error alone.
                         raise httpx.ConnectError("stopped")
-                    if self._sent < int(self._allowed) and self._not_before <= time.monotonic():
-                        break
-                    self._returned.wait(_LOOK_SECONDS)
                 self._sent, is_sent = self._sent + 1, True
             self._here.sent_at = time.monotonic()
             yield

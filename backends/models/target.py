@@ -93,13 +93,20 @@ class Target:
         self.parameters = Parameters(self.model, self.name, self.fixed)
         # A rate limit passes: it is waited for more often than a fault.
         self.pace = Pace(self.concurrency, _PATIENCE_WITH_RATE_LIMITS * self.patience)
-        sending = None if speaks_responses(self.model) else self.pace.sending
-        self.clients = Clients(self.model.partition("/")[0], self.timeout, sending)
+        self.clients = Clients(self.model.partition("/")[0], self.timeout, self.pace.sending)
 
     @property
     def is_free(self) -> bool:
         """Whether a call costs no money; what one's own vLLM server costs is not known."""
         return self.kind in ("local", "adapter")
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether ordinary requests wait for ``pace.sending``: by a client of ours, to an address known beforehand."""
+        if self.server is not None or not self.clients.hold_back(self.api_base):
+            return False
+        # LiteLLM asks such a model by a client of its own.
+        return not speaks_responses(self.model)
 
     def options(self) -> dict[str, Any]:
         """LiteLLM's client options for a call; starts the model's own server if need be.

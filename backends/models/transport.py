@@ -229,11 +229,11 @@ class Clients:
     Args:
         provider: LiteLLM's name of the provider; all but OpenAI-compatible servers use LiteLLM's own clients.
         timeout: seconds to wait for an answer.
-        sending: waits until a request may be sent, and is left when it is answered; None if LiteLLM's client sends it.
+        sending: waits until a request may be sent, and is left when it is answered.
     """
 
     def __init__(
-        self, provider: str, timeout: float, sending: Callable[[], AbstractContextManager[None]] | None = None
+        self, provider: str, timeout: float, sending: Callable[[], AbstractContextManager[None]] = nullcontext
     ) -> None:
         self._provider = provider
         self._sending = sending
@@ -248,7 +248,7 @@ class Clients:
     def hold_back(self, base: str | None) -> bool:
         """Whether ordinary requests to an address wait for ``sending``: those by a client of ours do."""
         base = base or environment_base(self._provider)
-        if base is None or self._provider not in ("openai", "hosted_vllm") or self._sending is None:
+        if base is None or self._provider not in ("openai", "hosted_vllm"):
             return False
         if base not in self._direct:
             # To ask the environment takes as long as to write the request.
@@ -304,7 +304,7 @@ class Clients:
         return None
 
     def _http_client(self) -> httpx.Client:
-        return httpx.Client(transport=_NormalizingTransport(self._sending or nullcontext), timeout=self._timeout)
+        return httpx.Client(transport=_NormalizingTransport(self._sending), timeout=self._timeout)
 
 
 def environment_base(provider: str) -> str | None:

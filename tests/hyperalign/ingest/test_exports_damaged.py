@@ -1,6 +1,7 @@
 """Exports with keys that are missing, null, or of another kind: each is read or refused, and none breaks the reader."""
 
 import copy
+import gc
 import json
 import random
 import time
@@ -151,9 +152,14 @@ def test_time_is_linear_in_the_size(name: str, make: Callable[[int], str]) -> No
     def measure(count: int) -> float:
         data = source(make(count))
         assert FORMS[name].match(data) >= 2
-        start = time.process_time()
-        assert list(FORMS[name].read(data, Columns()))
-        return time.process_time() - start
+        took = []
+        for _ in range(3):
+            # What other tests left to collect is none of its work.
+            gc.collect()
+            start = time.process_time()
+            assert list(FORMS[name].read(data, Columns()))
+            took.append(time.process_time() - start)
+        return min(took)
 
     measure(100)
     # Four times the messages take four times the time, sixteen times if every one looks at every other.
