@@ -149,12 +149,15 @@ def open_engine(url: URL) -> Engine:
         # Made before SQLite opens it, so that nobody else can read it at any time; its -wal and -shm get its mode.
         make_private_file(Path(url.database))
         _check_log(Path(url.database))
-    waiting: dict[str, Any] = {} if is_sqlite else {"pool_pre_ping": True}
-    if url.get_backend_name() == "postgresql" and "connect_timeout" not in url.query:
-        waiting["connect_args"] = {"connect_timeout": 10}
+    options: dict[str, Any] = {} if is_sqlite else {"pool_pre_ping": True}
+    if url.get_backend_name() == "postgresql":
+        options["connect_args"] = {} if "connect_timeout" in url.query else {"connect_timeout": 10}
+        if url.get_driver_name() == "psycopg":
+            # A plan that is kept, from when the table was small, compares each of its rows with each name of a query.
+            options["connect_args"]["prepare_threshold"] = None
     try:
         # Parameters are people's texts, which error messages must not show.
-        engine = create_engine(url, hide_parameters=True, **waiting)
+        engine = create_engine(url, hide_parameters=True, **options)
     except (ImportError, NoSuchModuleError) as error:
         if url.get_backend_name() == "postgresql":
             raise MissingExtraError("PostgreSQL", "postgres") from error
