@@ -31,11 +31,15 @@ class LocalProvider(ServerProvider):
     """Trains LoRA adapters on this machine for DSPy's optimizers.
 
     Args:
-        student: the model to train: ``local:NAME``, or a checkpoint folder. Use the model that the program runs on.
+        student: the model to train, ``local:NAME`` or ``local:FILE.gguf``. Use the model that the program runs on.
         out: the folder of adapters; ``adapters`` in the data folder if None.
         hardware: the device that trains; detected if None.
         progress: called after each step.
         overrides: fields of ``Recipe``, such as ``epochs`` or ``learning_rate``; DSPy's ``train_kwargs`` override them.
+
+    Raises:
+        InputError: the student is a checkpoint folder: the optimizers run the program on the trained adapter, by
+            llama.cpp, which reads GGUF files alone.
     """
 
     def __init__(
@@ -47,6 +51,12 @@ class LocalProvider(ServerProvider):
         progress: Progress | None = None,
         **overrides: Any,
     ) -> None:
+        if not student.startswith("local:"):
+            raise InputError(
+                f"The student {student} is not a local: model. DSPy runs the program on what it has trained, and "
+                "llama.cpp, which serves it here, does not read checkpoint folders.",
+                remedy="Give local:NAME or local:FILE.gguf, or train with: hyperalign distill --student FOLDER",
+            )
         super().__init__()
         self.finetunable = True
         self._student = student

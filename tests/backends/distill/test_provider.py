@@ -13,7 +13,6 @@ import pytest
 import hyperalign as ha
 from hyperalign.backends.distill.adapters import open_adapter
 from hyperalign.backends.distill.provider import LocalProvider
-from hyperalign.backends.distill.student import Student
 from hyperalign.errors import InputError
 from tests.backends.distill.small_students import HERE, needs_train
 from tests.fixtures.scripted_server import ScriptedServer, reply
@@ -21,10 +20,8 @@ from tests.fixtures.scripted_server import ScriptedServer, reply
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-def provider(student: Student, out: Path, **choices: Any) -> LocalProvider:
-    found = ha.backends.provider(
-        str(student.path), out=out, hardware=HERE, max_steps=2, batch_size=2, micro_batch_size=2, **choices
-    )
+def provider(out: Path, **choices: Any) -> LocalProvider:
+    found = ha.backends.provider(out=out, hardware=HERE, max_steps=2, batch_size=2, micro_batch_size=2, **choices)
     assert isinstance(found, LocalProvider)
     return found
 
@@ -39,9 +36,9 @@ def taught(server: ScriptedServer, by: LocalProvider) -> dspy.Predict:
 
 @needs_train
 def test_bootstrap_finetune_gives_a_program_that_runs_on_the_adapter(
-    scripted_server: ScriptedServer, shallow: Student, tmp_path: Path
+    scripted_server: ScriptedServer, tmp_path: Path
 ) -> None:
-    program = taught(scripted_server, provider(shallow, tmp_path, learning_rate=4e-3))
+    program = taught(scripted_server, provider(tmp_path, learning_rate=4e-3))
     trainset = [dspy.Example(question=f"What of the {thing}?").with_inputs("question") for thing in ("sea", "rope")]
     with warnings.catch_warnings(), dspy.context(adapter=dspy.ChatAdapter()):
         warnings.simplefilter("ignore")
@@ -60,9 +57,9 @@ def test_bootstrap_finetune_gives_a_program_that_runs_on_the_adapter(
 
 @needs_train
 def test_better_together_trains_on_the_prompts_it_has_just_found(
-    scripted_server: ScriptedServer, shallow: Student, tmp_path: Path
+    scripted_server: ScriptedServer, tmp_path: Path
 ) -> None:
-    program = taught(scripted_server, provider(shallow, tmp_path, learning_rate=4e-3))
+    program = taught(scripted_server, provider(tmp_path, learning_rate=4e-3))
     things = ("sea", "rope", "mast")
     trainset = [dspy.Example(question=f"What of the {thing}?").with_inputs("question") for thing in things]
 
@@ -88,9 +85,9 @@ def test_better_together_trains_on_the_prompts_it_has_just_found(
 
 
 @needs_train
-def test_the_same_rows_are_trained_on_once(shallow: Student, tmp_path: Path) -> None:
+def test_the_same_rows_are_trained_on_once(tmp_path: Path) -> None:
     row = {"messages": [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Ahoy there, sailor."}]}
-    train = provider(shallow, tmp_path)
+    train = provider(tmp_path)
     first = train.finetune(None, "any", [row], "chat", {"learning_rate": 1e-3})  # type: ignore[arg-type]
     written = open_adapter(Path(first.removeprefix("adapter:"))).card.created
     again = train.finetune(None, "any", [row], "chat", {"learning_rate": 1e-3})  # type: ignore[arg-type]
@@ -107,3 +104,8 @@ def test_rows_that_are_no_conversations_are_named(tmp_path: Path, turns: Any) ->
             [{"messages": turns}],
             "chat",
         )
+
+
+def test_a_student_that_could_not_be_run_is_refused_before_it_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"not a local: model(.|\n)*distill --student"):
+        ha.backends.provider(str(tmp_path))
