@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import bindparam, delete, inspect, or_, select, text, update
+from sqlalchemy import bindparam, delete, func, inspect, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from hyperalign.store.database import WRITES, open_engine, parse_place, translate_errors
@@ -39,12 +39,12 @@ from .tables import (
 __all__ = ["RECORD_PREFIX", "Outcomes", "forget_in", "is_used", "kept_share"]
 
 # Asked often: built once.
+_earlier = aliased(VersionRow)
+_newest = select(func.max(_earlier.number)).where(_earlier.user_id == VersionRow.user_id).scalar_subquery()
 _NEWEST = (
-    select(VersionRow.content, VersionRow.number, SwitchRow.reason)
+    select(VersionRow.user_id, VersionRow.content, VersionRow.number, SwitchRow.reason)
     .outerjoin(SwitchRow, SwitchRow.user_id == VersionRow.user_id)
-    .where(VersionRow.user_id == bindparam("user"))
-    .order_by(VersionRow.number.desc())
-    .limit(1)
+    .where(VersionRow.user_id.in_(bindparam("users", expanding=True)), VersionRow.number == _newest)
 )
 RECORD_PREFIX: Final = "feedback-"
 """Begins the ids of records that were made from feedback; the feedback's own id follows."""
@@ -97,11 +97,11 @@ class Outcomes:
 
         return self._write(work)
 
-    def state(self, user: str) -> State | None:
-        """The newest version of a person's profile, unparsed; None if they have none."""
+    def states(self, users: Sequence[str]) -> dict[str, State]:
+        """The newest version of each of some people's profiles, unparsed; those without a profile are left out."""
         with translate_errors(self.name), self._engine.connect() as connection:
-            row = connection.execute(_NEWEST, {"user": user}).first()
-        return None if row is None else State(row[0], row[1], row[2] or "")
+            rows = connection.execute(_NEWEST, {"users": list(users)}).all()
+        return {user: State(content, number, reason or "") for user, content, number, reason in rows}
 
     def keep(self, exchanges: Sequence[Exchange] = (), said: Sequence[Said] = ()) -> None:
         """Keep requests and feedback; they are on the disk when this returns. What is known is left as it is."""

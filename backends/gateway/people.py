@@ -7,6 +7,7 @@ changes, so that a provider's prompt cache holds it. The caller's own turns, too
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +43,8 @@ GUARD = (
 _EXAMPLES = "Texts that this person wrote or preferred, for their manner alone:"
 _CHECK_SECONDS = 1.0
 _MOST_PEOPLE = 10_000
+_RECENT_SECONDS = 30.0
+_MOST_AT_ONCE = 200
 _WORDS_A_TOKEN = 0.75
 _SYSTEM_ROLES = ("system", "developer")
 
@@ -155,11 +158,12 @@ def in_front(messages: Sequence[Any], turn: str, *, merged: bool) -> list[Any]:
 
 @dataclass
 class _Entry:
-    """What is known of one id: the person, if there is one, and when that was looked up."""
+    """What is known of one id: the person, if there is one, and when that was looked up and asked for."""
 
-    state: State | None
-    person: Person | None
-    checked: float
+    state: bytes = b""
+    person: Person | None = None
+    checked: float = -1.0
+    asked: float = 0.0
     looking: asyncio.Task[None] | None = None
 
 
@@ -190,33 +194,69 @@ class People:
         Raises:
             StorageError: the database failed, and nothing is known of the person from before.
         """
+        now = time.monotonic()
         entry = self._known.get(user)
         if entry is None:
-            entry = self._known[user] = _Entry(None, None, -1.0)
+            entry = self._known[user] = _Entry()
             while len(self._known) > _MOST_PEOPLE:
                 self._known.popitem(last=False)
         self._known.move_to_end(user)
-        if entry.checked < 0 or time.monotonic() - entry.checked > self._check_seconds:
-            if entry.looking is None:
-                entry.looking = asyncio.create_task(self._look_up(user, entry))
+        entry.asked = now
+        if self._is_due(entry, now):
             try:
                 # Shielded: a caller that hangs up must not end what others wait for.
-                await asyncio.shield(entry.looking)
+                await asyncio.shield(entry.looking or self._begin(now))
             except StorageError:
                 if entry.checked < 0:
                     raise
         return entry.person
 
-    async def _look_up(self, user: str, entry: _Entry) -> None:
-        try:
-            state = await asyncio.to_thread(self._outcomes.state, user)
-            if state != entry.state:
-                entry.state, entry.person = state, await asyncio.to_thread(self._read, user, state)
-            entry.checked = time.monotonic()
-        finally:
-            entry.looking = None
+    def _is_due(self, entry: _Entry, now: float) -> bool:
+        return entry.checked < 0 or now - entry.checked > self._check_seconds
 
-    def _read(self, user: str, state: State | None) -> Person | None:
+    def _begin(self, now: float) -> asyncio.Task[None]:
+        """Look up everybody who is due."""
+        due = self._due(now)
+        looking = asyncio.create_task(self._look_up(due, now))
+        for each in due.values():
+            each.looking = looking
+        return looking
+
+    def _due(self, now: float) -> dict[str, _Entry]:
+        """Who is due and was asked for lately, the last one first: many at once cost little more than one."""
+        found: dict[str, _Entry] = {}
+        for user, entry in reversed(self._known.items()):
+            if now - entry.asked > _RECENT_SECONDS or len(found) == _MOST_AT_ONCE:
+                break
+            if entry.looking is None and self._is_due(entry, now):
+                found[user] = entry
+        return found
+
+    async def _look_up(self, due: Mapping[str, _Entry], now: float) -> None:
+        try:
+            known = {user: entry.state for user, entry in due.items()}
+            changed = await asyncio.to_thread(self._read, known)
+            for user, (state, person) in changed.items():
+                due[user].state, due[user].person = state, person
+            for entry in due.values():
+                entry.checked = now
+        finally:
+            for entry in due.values():
+                entry.looking = None
+
+    def _read(self, known: Mapping[str, bytes]) -> dict[str, tuple[bytes, Person | None]]:
+        """Those whose profile or switch is another than the one that is known, by its hash."""
+        states = self._outcomes.states([*known])
+        found: dict[str, tuple[bytes, Person | None]] = {}
+        for user, before in known.items():
+            state = states.get(user)
+            said = f"{state.number} {len(state.switched_off)} {state.switched_off}{state.content}" if state else ""
+            hashed = hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+            if hashed != before:
+                found[user] = hashed, self._parse(user, state)
+        return found
+
+    def _parse(self, user: str, state: State | None) -> Person | None:
         if state is None:
             return None
         try:

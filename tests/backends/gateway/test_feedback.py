@@ -182,10 +182,10 @@ def test_outcomes_lie_beside_the_stores_own_tables(tmp_path: Path, kind: str) ->
             [Said("f", "ada", "edit", {"edited": "Of roses.", "draft": "Of violets."}, "x")] * 2,
         )
         outcomes.switch("ada", "by hand")
-        state = other.state("ada")
+        state = other.states(["ada", "bob"]).get("ada")
         assert state is not None
         assert (state.number, state.switched_off) == (1, "by hand")
-        assert other.state("bob") is None
+        assert "bob" not in other.states(["ada", "bob"])
         assert [(each.kind, each.value) for each in other.outcomes()] == [("edit", 0.5)]
         assert list(other.waiting()) == ["ada"]
         with Store(place) as store:

@@ -205,6 +205,44 @@ def test_people_are_read_once_and_again_where_they_changed(tmp_path: Path) -> No
     asyncio.run(look())
 
 
+def test_those_who_were_asked_for_lately_are_looked_up_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "store.sqlite"
+    users = [f"user {number}" for number in range(9)]
+    with Store(place) as store:
+        for user in users[:-1]:
+            store.save(Profile(user=user, stated=["Be brief."]))
+    outcomes = Outcomes(place)
+    asked: list[list[str]] = []
+    read = outcomes.states
+    monkeypatch.setattr(outcomes, "states", lambda users: asked.append(sorted(users)) or read(users))
+
+    async def look() -> None:
+        people = People(outcomes, check_seconds=0.05)
+        found = [await people.find(user) for user in users]
+        assert len(asked) == 9
+        await asyncio.sleep(0.1)
+        with Store(place) as store:
+            store.save(Profile(user=users[3], stated=["Be thorough."]))
+            store.amend(users[4], lambda profile: profile.model_copy(update={"stated": []}), record="none")
+        outcomes.switch(users[5], "by hand")
+        # All at once, and as many of them as like: one question to the database.
+        again = await asyncio.gather(*(people.find(user) for user in users * 3))
+        assert asked[9:] == [users]
+        assert again[:9] == again[9:18] == again[18:]
+        assert [now is before for now, before in zip(again, found, strict=False)] == [
+            n not in (3, 4, 5) for n in range(9)
+        ]
+        assert again[3] is not None
+        assert again[3].version == 2
+        assert again[4] is None, "nothing is said any more, and the version's number is the same"
+        assert again[5] is not None
+        assert again[5].switched_off == "by hand"
+
+    asyncio.run(look())
+
+
 def test_a_database_that_fails_leaves_what_is_known(tmp_path: Path) -> None:
     place = tmp_path / "store.sqlite"
     with Store(place) as store:
