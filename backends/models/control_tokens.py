@@ -8,6 +8,7 @@ it what it is: text.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -20,6 +21,7 @@ from .gguf_file import GGUFFile
 
 __all__ = ["control_tokens", "keep_apart"]
 
+_log = logging.getLogger(__name__)
 _JOINER = "\u2060"
 # The kinds of tokens, as in the specification of GGUF.
 _CONTROL, _OF_THE_MAKER = 3, 4
@@ -31,7 +33,7 @@ _NOT_WRITTEN = ("type", "role", "id", "call_id", "tool_call_id", "url", "image_u
 def control_tokens(path: Path) -> tuple[str, ...]:
     """The texts of a model file's control tokens, also those that its maker made and its chat template writes.
 
-    None if its header can't be read.
+    None if its header can't be read, which the log says.
 
     Args:
         path: a GGUF file of any kind of model.
@@ -40,7 +42,8 @@ def control_tokens(path: Path) -> tuple[str, ...]:
         file = GGUFFile(path, any_kind=True)
         tokens: list[str] = file.tokenizer("ggml.tokens", [])
         kinds: list[int] = file.tokenizer("ggml.token_type", [])
-    except ModelError:
+    except ModelError as error:
+        _log.warning("%s What spells a control token of this model is not kept apart.", error.message)
         return ()
     template = str(file.tokenizer("chat_template", ""))
     return tuple(

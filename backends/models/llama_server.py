@@ -43,6 +43,7 @@ _WATCH_SECONDS = 0.2
 _LINGER_SECONDS = 5.0
 _DEFAULT_CONTEXT = 8192
 _PROMPT_CACHE_MIB = 1024
+_DEFAULT_ANSWER = 1024  # tokens, where a request names no limit: a small model may go in circles for minutes
 # llama.cpp's log levels: errors and warnings; the next one up begins to quote requests.
 _LOG_LEVEL = 2
 
@@ -258,6 +259,7 @@ def _parameters(parameters: Any, model: str, served_name: str, key: str, setting
     parameters.api_keys = [key]
     parameters.n_ctx = settings.context * settings.slots
     parameters.n_parallel = settings.slots
+    parameters.n_predict = _DEFAULT_ANSWER
     parameters.cpuparams.n_threads = settings.threads
     parameters.cpuparams_batch.n_threads = settings.threads
     parameters.cache_prompt = True

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hyperalign.errors import InputError, MissingExtraError, StorageError, TrainingError
+from hyperalign.errors import InputError, MissingExtraError, TrainingError
 from hyperalign.files import cache_folder, make_private_file
 
 from ..distill.adapters import Adapter
@@ -110,8 +110,7 @@ class VLLMServer:
         rank: the largest rank of an adapter.
 
     Raises:
-        InputError: the host is not loopback, and there is no key.
-        StorageError: the port is taken.
+        InputError: the host is not loopback, and there is no key; or the port is taken.
     """
 
     def __init__(
@@ -221,7 +220,7 @@ def _reserve_port(host: str, port: int) -> int:
         with socket.create_server((host, port)) as listening:
             return int(listening.getsockname()[1])
     except OSError as error:
-        raise StorageError(
+        raise InputError(
             f"Port {port} of {host} can't be listened on: {error.strerror or error}.", remedy="Choose another --port."
         ) from error
 

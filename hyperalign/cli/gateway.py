@@ -103,7 +103,7 @@ def start(
 
     Requests name their user in "user", or in the header x-hyperalign-user. Those of unknown users pass unchanged.
 
-    Example: hyperalign gateway --model anthropic/NAME --holdout 0.2
+    Example: hyperalign gateway --model anthropic/NAME --holdout 0.3
     """
     from hyperalign.backends.gateway.litellm_proxy import check_installed
     from hyperalign.backends.gateway.people import USER_HEADERS
@@ -368,7 +368,7 @@ def _print_report(found: dict[str, Comparison]) -> None:
 
     whole = found["all"]
     if not whole.n_on + whole.n_off:
-        echo("No outcome yet: start with --holdout 0.2, and send thumbs or corrections to /v1/feedback.")
+        echo("No outcome yet: start with --holdout 0.3, and send thumbs or corrections to /v1/feedback.")
         return
     table = make_table("", numbers=("on", "off", "mean on", "mean off", "difference", "95 % at any time"))
     for kind, each in found.items():

@@ -81,6 +81,18 @@ def test_answers_on_loopback_with_its_key_only(server: LlamaServer, isolated_fol
     assert address.key not in log
 
 
+def test_an_answer_without_a_limit_ends(smollm_path: Path) -> None:
+    # A client of the gateway names none, and a small model may go in circles.
+    server = LlamaServer(resolve(MODEL), ServerSettings(threads=2, slots=1, context=2048))
+    address = server.address()
+    asked = {"messages": [{"role": "user", "content": "Go on."}], "temperature": 0, "ignore_eos": True}
+    headers = {"Authorization": f"Bearer {address.key}"}
+    found = httpx.post(f"{address.base}/chat/completions", headers=headers, json=asked, timeout=300).json()
+    server.close()
+    assert found["choices"][0]["finish_reason"] == "length"
+    assert found["usage"]["completion_tokens"] == 1024
+
+
 def test_a_killed_server_is_replaced(server: LlamaServer) -> None:
     first = server.address()
     os.kill(first.pid, signal.SIGKILL)

@@ -29,7 +29,6 @@ from hyperalign.errors import (
     MissingExtraError,
     ModelServerError,
     NotFoundError,
-    StorageError,
     TrainingError,
 )
 from tests.backends.distill.test_adapters import CARD
@@ -175,7 +174,7 @@ def test_a_server_that_takes_no_adapters_says_what_to_do(tmp_path: Path) -> None
 
 
 def test_a_port_where_somebody_listens_is_not_taken_for_a_server_that_started(tmp_path: Path) -> None:
-    with listening() as address, pytest.raises(StorageError, match="can't be listened on"):
+    with listening() as address, pytest.raises(InputError, match="can't be listened on"):
         VLLMServer(Path("python"), tmp_path, "base", port=int(address.rpartition(":")[2]))
 
 
