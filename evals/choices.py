@@ -23,8 +23,9 @@ from hyperalign.programs.reward.population import RewardPopulation, load_populat
 from hyperalign.runs import Journal, track_cost
 
 from .cases import Case, Split, Task, case_id, fingerprint
-from .conditions import INVERTED, NONE, WRONG_USER, votes, wrong_users
+from .conditions import FEW_SHOT, INVERTED, NONE, WRONG_USER, votes, wrong_users
 from .metrics.calibration import (
+    Calibration,
     calibrate,
     cluster_weights,
     expected_calibration_error,
@@ -43,6 +44,7 @@ __all__ = [
     "COLLABORATIVE",
     "REWARD",
     "REWARD_STATEMENTS",
+    "STACKED",
     "ChoicePlan",
     "ChoiceScore",
     "ChoiceSource",
@@ -54,6 +56,8 @@ __all__ = [
 REWARD, COLLABORATIVE = "reward", "collaborative"
 REWARD_STATEMENTS = "reward+statements"
 """The reward that also reads statements; a ``ChoiceSource`` scores it, since a model reads every text."""
+STACKED = f"{REWARD_STATEMENTS}+{FEW_SHOT}"
+"""Both readings together, where both were asked for."""
 _TIE = 1e-9  # log-odds; rounding must not make a pick
 
 
@@ -265,6 +269,10 @@ def _tabulate(sampled: SampledTask, scores: Scores, seed: int) -> tuple[dict[str
         for condition, theirs in scores.items()
         if condition not in {WRONG_USER, INVERTED}
     }
+    if stacked := _stack(sampled, scores, learned):
+        scores = {**scores, STACKED: stacked}
+        odds = {case: score.own for case, score in stacked.items()}
+        learned[STACKED] = calibrate(sampled.dev, odds, are_log_odds=True)
     # They are the reward with other weights, so its slope is theirs.
     learned |= dict.fromkeys((WRONG_USER, INVERTED), learned[REWARD])
     probabilities = {
@@ -309,6 +317,27 @@ def _tabulate(sampled: SampledTask, scores: Scores, seed: int) -> tuple[dict[str
         if theirs
     }
     return summary, outcomes
+
+
+def _stack(sampled: SampledTask, scores: Scores, learned: Mapping[str, Calibration]) -> dict[str, ChoiceScore]:
+    """The sum of the log-odds of two readings, each calibrated: a product of experts (Hinton 2002), which has no weight
+    of its own to learn from few dev people. Empty without both readings."""
+    parts = (REWARD_STATEMENTS, FEW_SHOT)
+    if not all(part in learned for part in parts):
+        return {}
+
+    def add(case: Case, values: Sequence[float]) -> float:
+        return sum(learned[part].log_odds(case, value) for part, value in zip(parts, values, strict=True))
+
+    found: dict[str, ChoiceScore] = {}
+    for case in sampled.cases:
+        read = [scores[part].get(case.id) for part in parts]
+        both = [score for score in read if score is not None]
+        if len(both) == len(parts):
+            others = [score.other for score in both if score.other is not None]
+            other = add(case, others) if len(others) == len(parts) else None
+            found[case.id] = ChoiceScore(add(case, [score.own for score in both]), other)
+    return found
 
 
 def _metrics(

@@ -75,10 +75,14 @@ class Calibration:
     folds: Mapping[str, int] = field(default_factory=dict)
     dev: Mapping[str, float] = field(default_factory=dict)
 
+    def log_odds(self, case: Case, score: float) -> float:
+        """The log-odds of the preferred answer."""
+        fold = self.folds.get(case.cluster) if case.split == "dev" else None
+        return score * (self.slope if fold is None else self.by_fold[fold])
+
     def probability(self, case: Case, score: float) -> float:
         """The probability of the preferred answer."""
-        fold = self.folds.get(case.cluster) if case.split == "dev" else None
-        return to_probability(score * (self.slope if fold is None else self.by_fold[fold]))
+        return to_probability(self.log_odds(case, score))
 
 
 def reliability(

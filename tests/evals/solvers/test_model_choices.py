@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from hyperalign.errors import InputError
-from hyperalign.evals.choices import REWARD, REWARD_STATEMENTS, ChoicePlan, SampledTask, evaluate_choices
+from hyperalign.evals.choices import REWARD, REWARD_STATEMENTS, STACKED, ChoicePlan, SampledTask, evaluate_choices
+from hyperalign.evals.metrics.calibration import to_log_odds
 from hyperalign.evals.runner import EvalFolder, read_outcomes
 from hyperalign.evals.solvers.model_choices import MODEL_STRATEGIES, ModelChoices
 from hyperalign.programs.personalizer import Personalizer
@@ -116,6 +117,20 @@ def test_a_reward_that_reads_statements_stands_beside_the_reward(
     assert again == summary
     assert scorer.asked == asked, "what is kept is not read again"
     assert not scripted_server.requests
+
+
+def test_two_readings_stand_together_where_both_were_asked_for(scripted_server: ScriptedServer, tmp_path: Path) -> None:
+    tasks = {"tastes": Tastes(people=6, records=2, cases_each=2)}
+    asking = source(scripted_server, "few-shot", REWARD_STATEMENTS, scorer=Exclaiming())
+    summary, folder = evaluate_choices(tasks, ChoicePlan(split="test"), source=asking, out=tmp_path / "run")
+    found = summary["tasks"]["tastes"]["conditions"]
+    assert "pick_own_over_other" in found[STACKED]
+    slope = summary["tasks"]["tastes"]["calibration"][STACKED]["slope"]
+    outcomes = listed(folder.path, "cases.jsonl", "result")
+    assert outcomes
+    for outcome in outcomes:
+        odds = {name: to_log_odds(p) for name, p in outcome["probabilities"].items()}
+        assert odds[STACKED] == pytest.approx(slope * (odds[REWARD_STATEMENTS] + odds["few-shot"]), abs=1e-3)
 
 
 def test_statements_are_not_read_without_log_probabilities(scripted_server: ScriptedServer, tmp_path: Path) -> None:
