@@ -156,7 +156,8 @@ def test_a_cap_is_for_all_together(run: Run, tmp_path: Path, endpoint: ScriptedS
     whole = undisturbed(run, tmp_path, arguments(path, endpoint.url), endpoint)
     capped = run(*arguments(path, endpoint.url), "--max-calls", "40")
     assert capped.code == 6, capped.err
-    assert asked(endpoint) == 40
+    # A request that counts already, and waits for its turn to be sent when the next one is refused, is not sent.
+    assert 36 <= asked(endpoint) <= 40
     rest = run(*arguments(path, endpoint.url))
     assert rest.code == 0, rest.err
     assert set(versions().values()) == {1}
