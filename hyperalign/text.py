@@ -32,6 +32,7 @@ __all__ = [
     "plain_form",
     "printable",
     "sentences",
+    "split_plain",
     "visible_form",
 ]
 
@@ -143,11 +144,12 @@ def longest_copied_run(answer: str, texts: Iterable[str]) -> int:
     Returns:
         A number of words; 0 if no word is shared.
     """
-    words = _split_plain(answer)
-    return max((_longest_run(words, _split_plain(text)) for text in texts), default=0)
+    words = split_plain(answer)
+    return max((_longest_run(words, split_plain(text)) for text in texts), default=0)
 
 
-def _split_plain(text: str) -> list[str]:
+def split_plain(text: str) -> list[str]:
+    """A text's words in lower case, without punctuation."""
     return [word.lower().replace("’", "'") for word in _plain_word().findall(text)]
 
 

@@ -16,19 +16,27 @@ from numpy.typing import NDArray
 
 from hyperalign.errors import check_counts
 from hyperalign.scores import Message
-from hyperalign.text import longest_copied_run
+from hyperalign.text import longest_copied_run, split_plain
 
 from .generate import MAX_COPIED
 
-__all__ = ["Branch", "Guided", "TextsReward", "Writer", "WritingSession", "pick", "write_guided"]
+__all__ = ["Branch", "Guided", "Repeats", "TextsReward", "Writer", "WritingSession", "pick", "write_guided"]
 
 TextsReward = Callable[[Sequence[str]], NDArray[np.float64]]
 """From texts to their rewards, shape (texts,); the higher the better."""
 
 _BLOCK_TOKENS = 45
-_LOOP_WORDS = 4
-_LOOPS = 0.15
+_COPY_BEGINS = 4
+_LOOP_BEGINS = 5
+"""Words in common with a text, and with what is written, from which on a run is not gone on with."""
+_MORE_HEAT = 0.5
+_RUN_WORDS = 4
+_LOOPED = 0.15
 """The share of runs of four words that stand in a text before, from which on it goes in circles."""
+_ECHOED = 0.05
+"""The share of them that stand in the person's texts, from which on it copies: of their own next article it is 0.02."""
+_COMMON_RUNS = 4
+"""So many do in a text of any length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +84,57 @@ class Writer(Protocol):
         """The model and its weights."""
         ...
 
-    def open(self, context: Sequence[Message], *, kept: Path | None = None, seed: int = 0) -> WritingSession:
+    def open(
+        self,
+        context: Sequence[Message],
+        *,
+        kept: Path | None = None,
+        seed: int = 0,
+        without: Sequence[Message] = (),
+        push: float = 0.0,
+        own: Sequence[str] | None = None,
+    ) -> WritingSession:
         """Begin an answer to the last of some turns; what they share with the answer before is not read again.
 
         Args:
             context: the turns before it.
             kept: a folder of the person's for what was read of the turns before the last one; None keeps nothing.
             seed: of all sampling.
+            without: the same conversation without the person.
+            push: how far what is drawn is pushed away from what the model would write ``without``. Writers that have no
+                logits do not push.
+            own: texts that the answer does not copy, nor does it go in circles; None lets it. Writers that have no
+                logits do not see to it.
         """
         ...
+
+
+class Repeats:
+    """Which words would repeat too much: of some texts, or of what is written.
+
+    Words are compared without case and punctuation, as ``longest_copied_run`` does.
+
+    Args:
+        texts: that must not be copied.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._copied: dict[tuple[str, ...], set[str]] = {}
+        for text in texts:
+            _add_followers(self._copied, split_plain(text), _COPY_BEGINS)
+
+    def next_words(self, written: str) -> set[str]:
+        """Words that would go on with a run of a text, or of what is written, for too long."""
+        words = split_plain(written)
+        own: dict[tuple[str, ...], set[str]] = {}
+        _add_followers(own, words, _LOOP_BEGINS)
+        copied = self._copied.get(tuple(words[-_COPY_BEGINS:]), set())
+        return copied | own.get(tuple(words[-_LOOP_BEGINS:]), set())
+
+
+def _add_followers(found: dict[tuple[str, ...], set[str]], words: Sequence[str], length: int) -> None:
+    for start in range(len(words) - length):
+        found.setdefault(tuple(words[start : start + length]), set()).add(words[start + length])
 
 
 @dataclass(frozen=True)
@@ -115,7 +165,8 @@ def write_guided(
 ) -> Guided:
     """Write an answer block by block, and keep the best of several ways to go on each time.
 
-    A way that goes in circles, or copies more than ``MAX_COPIED`` words of the person, is kept only where all do.
+    A way that goes in circles, or copies more than ``MAX_COPIED`` words of the person, is kept only where all do, also
+    of those that are drawn once more then.
 
     Args:
         session: the answer that begins.
@@ -131,9 +182,13 @@ def write_guided(
     written = blocks = length = 0
     is_whole = False
     while length < max_tokens:
-        branches = session.branch(count, min(block, max_tokens - length), temperature=temperature)
+        begun, room = session.text, min(block, max_tokens - length)
+        branches = session.branch(count, room, temperature=temperature)
         written += sum(branch.tokens for branch in branches)
-        begun = session.text
+        if count > 1 and _faults([begun + branch.text for branch in branches], own).all():
+            # A model that has begun to copy goes on with it, unless it is made to draw what is less likely.
+            branches = session.branch(count, room, temperature=temperature + _MORE_HEAT)
+            written += sum(branch.tokens for branch in branches)
         # A reward of beginnings likes short answers: the model says when to end, by at least half of its ways.
         is_end = 2 * sum(branch.ends for branch in branches) >= count
         open_ways = [i for i, branch in enumerate(branches) if is_end or not branch.ends] or [*range(count)]
@@ -157,19 +212,32 @@ def cut_after_sentence(text: str) -> str:
 
 
 def pick(texts: Sequence[str], reward: TextsReward, own: Sequence[str] = ()) -> int:
-    """The index of the best text: one that goes in circles or copies the person only where all do.
+    """The index of the best text: of those that go in circles or copy the person least, the one of most reward.
 
     Args:
         texts: at least one.
         reward: of texts.
         own: the person's texts.
     """
-    faults = np.array([has_loop(text) or longest_copied_run(text, own) > MAX_COPIED for text in texts])
-    return int((np.nan_to_num(reward(texts), neginf=-1e9) - 1e6 * faults).argmax())
+    return int((np.nan_to_num(reward(texts), neginf=-1e9) - 1e6 * _faults(texts, own)).argmax())
 
 
-def has_loop(text: str) -> bool:
-    """Whether too many runs of four words stand in the text before."""
-    words = text.lower().split()
-    runs = [tuple(words[start : start + _LOOP_WORDS]) for start in range(len(words) - _LOOP_WORDS + 1)]
-    return len(runs) > 2 * _LOOP_WORDS and 1 - len(set(runs)) / len(runs) > _LOOPS
+def _faults(texts: Sequence[str], own: Sequence[str]) -> NDArray[np.float64]:
+    """How far each text goes in circles or copies the person, shape (texts,); 0 where it does not."""
+    known = set[tuple[str, ...]]().union(*map(_runs, own))
+    return np.array([_fault(text, own, known) for text in texts])
+
+
+def _fault(text: str, own: Sequence[str], known: set[tuple[str, ...]]) -> float:
+    runs = _runs(text)
+    if len(runs) <= 2 * _RUN_WORDS:
+        return 0.0
+    looped = 1 - len(set(runs)) / len(runs)
+    echoed = max(0, sum(run in known for run in runs) - _COMMON_RUNS) / len(runs)
+    copied = echoed > 0 and longest_copied_run(text, own) > MAX_COPIED
+    return max(0.0, looped - _LOOPED) + max(0.0, echoed - _ECHOED) + copied
+
+
+def _runs(text: str) -> list[tuple[str, ...]]:
+    words = split_plain(text)
+    return [tuple(words[start : start + _RUN_WORDS]) for start in range(len(words) - _RUN_WORDS + 1)]

@@ -44,9 +44,10 @@ REWRITE = "Rewrite this text in your own manner. Keep everything that it says:\n
 """Asks for a rewrite; also stands before a person's corrections."""
 
 _SHOWN_WORDS = 2400
-_OTHERS = 24
+_OTHERS = 96
 _DRAFTS: Mapping[Effort, int] = {"low": 1, "medium": 2, "high": 5}
 _WAYS: Mapping[Effort, int] = {"low": 1, "medium": 3, "high": 6}
+_BLOCK_TOKENS = 16
 _DRAFT_TEMPERATURE = 0.8
 _TOLD_DIFFERENCES = 4
 _SAME_CONTENT = 0.35
@@ -79,6 +80,10 @@ class _Asked(NamedTuple):
     turns: list[Message]
     own: list[str]
     draft: str | None
+
+    def content(self, bare: str) -> str:
+        """What the answer is about: the draft, or the prompt with the model's own answer."""
+        return self.draft or f"{self.prompt}\n{bare}"
 
 
 class _Found(NamedTuple):
@@ -120,6 +125,8 @@ class GuidedGenerate(Program):
         encoder: the one that the profile's reward was learned with, if it was learned with one.
         max_words: the most words to spend on the person.
         max_tokens: the length limit of an answer.
+        push: how far each token is pushed away from what the model would write for nobody (context steering, He et al.,
+            2024), by writers that have logits; 0 does not push.
         kept: a folder of the person's for what the writer read of their texts; None keeps nothing on disk.
         seed: of all sampling.
 
@@ -137,6 +144,7 @@ class GuidedGenerate(Program):
         encoder: Encoder | None = None,
         max_words: int = _SHOWN_WORDS,
         max_tokens: int = MAX_TOKENS,
+        push: float = 0.0,
         kept: Path | None = None,
         seed: int = 0,
     ) -> None:
@@ -153,6 +161,7 @@ class GuidedGenerate(Program):
         self._encoder = encoder
         self._max_words = max_words
         self._max_tokens = max_tokens
+        self._push = push
         self._kept = kept
         self._seed = seed
 
@@ -198,10 +207,9 @@ class GuidedGenerate(Program):
         texts = [_to_text(record) for record in written]
         text_reward = yield Compute(lambda: self._learn(profile.user, written))
         reward = self._choose_reward(prompt, profile, text_reward)
-        chooses = reward if reward is None or draft is None else keep_content(reward, draft)
         shown = yield Compute(lambda: self._show(profile, texts, text_reward))
         asked = _Asked(prompt, self._turns(shown, prompt), [each.text for each in shown.examples], draft)
-        found = yield from self._answer(asked, chooses, profile, told)
+        found = yield from self._answer(asked, reward, profile, told)
         if longest_copied_run(found.answer, asked.own) > MAX_COPIED:
             # Nobody's words are copied where none are shown. Told once, it costs one answer more.
             turns = self._turns(shown.model_copy(update={"examples": []}), prompt)
@@ -269,16 +277,19 @@ class GuidedGenerate(Program):
     def _write(
         self, writer: Writer, asked: _Asked, reward: TextsReward | None, told: Callable[[str], None] | None
     ) -> _Found:
-        bare = self._continue(writer, [{"role": "user", "content": asked.prompt}])
+        alone: list[Message] = [{"role": "user", "content": asked.prompt}]
+        bare = self._continue(writer, alone)
         count = _WAYS[self._effort] if reward is not None else 1
-        session = writer.open(asked.turns, kept=self._kept, seed=self._seed)
+        chooses = _no_reward if reward is None else keep_content(reward, asked.content(bare.text))
+        steering: dict[str, Any] = {"without": alone, "push": self._push, "own": asked.own}
+        session = writer.open(asked.turns, kept=self._kept, seed=self._seed, **steering)
         settings: dict[str, Any] = {
             "temperature": _DRAFT_TEMPERATURE if count > 1 else 0,
             "max_tokens": self._max_tokens,
+            # A rewrite is compared whole: its beginning says only the beginning of the draft.
+            "block": _BLOCK_TOKENS if asked.draft is None else self._max_tokens,
         }
-        if asked.draft is not None:
-            settings["block"] = self._max_tokens
-        found = write_guided(session, reward or _no_reward, count=count, own=asked.own, told=told, **settings)
+        found = write_guided(session, chooses, count=count, own=asked.own, told=told, **settings)
         return _Found(bare.text, found.text, False, bare.tokens + found.tokens)
 
     def _continue(self, writer: Writer, turns: Sequence[Message]) -> Guided:
@@ -302,7 +313,8 @@ class GuidedGenerate(Program):
             raise next(each for each in found if isinstance(each, ModelOutputError))
         if reward is None:
             return _Found(bare, drafts[0])
-        best = yield Compute(lambda: pick(drafts, reward, asked.own))
+        chooses = reward if asked.draft is None else keep_content(reward, asked.draft)
+        best = yield Compute(lambda: pick(drafts, chooses, asked.own))
         differences = find_differences(profile, drafts[best])
         if self._effort == "low" or not differences:
             return _Found(bare, drafts[best])

@@ -175,7 +175,14 @@ def word_cosine(left: str, right: str) -> float:
 def keep_content(
     reward: Callable[[Sequence[str]], NDArray[np.float64]], draft: str
 ) -> Callable[[Sequence[str]], NDArray[np.float64]]:
-    """The reward of those rewrites that say nearly as much of a draft as the one that says most."""
+    """The reward of those texts that say nearly as much of another as the one that says most.
+
+    Without it what is like a person's texts in what it says is chosen, too, and not in manner alone.
+
+    Args:
+        reward: of texts.
+        draft: what they should say.
+    """
 
     def values(texts: Sequence[str]) -> NDArray[np.float64]:
         kept = np.array([word_cosine(text, draft) for text in texts])

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hyperalign.concurrency import Progress
+from hyperalign.errors import ModelError
 
 from .gguf_file import GGUFFile
 from .gguf_graph import Decoder, openvino
 
-__all__ = ["writing_graph"]
+__all__ = ["Logits", "Memory", "common", "whole_blocks", "writing_graph"]
+
+Logits = NDArray[np.float32]
 
 _LARGEST = 127
 _ROPE_BASE = 10_000.0
+_BLOCK_TOKENS = 64
+"""Tokens read at once, in blocks that begin at multiples of it: how a text is divided changes its logits a little, and
+so an answer does not depend on what was read before."""
+_UNSEEN = -1e9
 
 
 class _RoundedDecoder(Decoder):
@@ -109,3 +120,116 @@ def _rotations(decoder: Decoder, positions: Any) -> tuple[Any, Any]:
     places = op.unsqueeze(op.convert(positions, "f32"), decoder.integers(2))
     angles = op.multiply(places, decoder.numbers(np.tile(rates, 2)[np.newaxis, np.newaxis]))
     return op.unsqueeze(op.cos(angles), decoder.integers(1)), op.unsqueeze(op.sin(angles), decoder.integers(1))
+
+
+class Memory:
+    """What a writing graph has read: tokens that all its sequences share, and what each of them goes on with.
+
+    Args:
+        request: an ``openvino.InferRequest`` of a graph that ``writing_graph`` made; nobody else uses it.
+    """
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        self.tokens: list[int] = []
+
+    def rewind(self, prompt: Sequence[int], file: Path | None = None, stable: int = 0) -> int:
+        """Make it hold a beginning of a prompt.
+
+        Args:
+            prompt: what is read next.
+            file: keys and values of the prompt's first ``stable`` tokens, as ``states`` gives them; a damaged one goes.
+            stable: see ``file``.
+
+        Returns:
+            How many tokens are not to be read again.
+        """
+        shared = whole_blocks(min(common(self.tokens, prompt), len(prompt) - 1))
+        if file is not None and file.is_file() and shared < stable:
+            try:
+                self._set_states(np.load(file, allow_pickle=False).astype(np.float32))
+                # The one that was used last stays longest.
+                os.utime(file)
+                self.tokens = list(prompt[:stable])
+                return stable
+            except (OSError, ValueError, RuntimeError):
+                file.unlink(missing_ok=True)
+        if shared < len(self.tokens):
+            self._set_states(self.states(shared) if shared else None)
+        self.tokens = self.tokens[:shared]
+        return shared
+
+    def read(self, prompt: Sequence[int]) -> Logits:
+        """Read the rest of a prompt; returns the logits after it, shape (vocabulary,).
+
+        Raises:
+            ModelError: the text could not be read.
+        """
+        logits = np.zeros(0, np.float32)
+        while len(self.tokens) < len(prompt):
+            before = len(self.tokens)
+            end = min(len(prompt), before + _BLOCK_TOKENS)
+            part = np.array([prompt[before:end]], np.int64)
+            mask = np.zeros((1, 1, end - before, end), np.float32)
+            mask[0, 0, :, before:][~np.tri(end - before, dtype=bool)] = _UNSEEN
+            logits = self._infer(part, np.arange(before, end)[np.newaxis], np.zeros(1, np.int32), mask)[0]
+            self.tokens = list(prompt[:end])
+        return logits
+
+    def step(self, drawn: Sequence[int], at: int, sources: NDArray[np.int32]) -> Logits:
+        """Read one more token of each sequence; returns the logits after them, shape (sequences, vocabulary).
+
+        Args:
+            drawn: the tokens.
+            at: their place.
+            sources: for each, the sequence before that it goes on from.
+
+        Raises:
+            ModelError: they could not be read.
+        """
+        mask = np.zeros((len(drawn), 1, 1, at + 1), np.float32)
+        ids, places = np.array(drawn, np.int64)[:, np.newaxis], np.full((len(drawn), 1), at, np.int64)
+        return self._infer(ids, places, sources, mask)
+
+    def hold(self, length: int, sequence: int = 0) -> None:
+        """Forget all but the first tokens of one sequence."""
+        self._set_states(self.states(length, sequence))
+
+    def states(self, length: int, sequence: int = 0) -> NDArray[np.float32]:
+        """Keys and values of a sequence's first tokens, shape (layers x 2, groups, tokens, size of a head)."""
+        found = sorted(self._request.query_state(), key=lambda state: state.name)
+        return np.stack([np.array(state.state.data[sequence][..., :length, :]) for state in found])
+
+    def _set_states(self, states: NDArray[np.float32] | None) -> None:
+        """Make the memory hold one sequence; nothing if None."""
+        if states is None:
+            self._request.reset_state()
+            return
+        library = openvino()
+        held = sorted(self._request.query_state(), key=lambda each: each.name)
+        for state, values in zip(held, states, strict=True):
+            state.state = library.Tensor(np.ascontiguousarray(values[np.newaxis]))
+
+    def _infer(
+        self, ids: NDArray[np.int64], places: NDArray[np.int64], sources: NDArray[np.int32], mask: NDArray[np.float32]
+    ) -> Logits:
+        """Logits after the last of the tokens that are read, shape (n, vocabulary)."""
+        try:
+            self._request.infer({0: ids, 1: places, 2: sources, 3: mask, 4: np.array([ids.shape[1] - 1], np.int64)})
+        except RuntimeError as error:
+            raise ModelError(f"OpenVINO could not read the text: {error}.") from error
+        # The next call overwrites this memory.
+        return np.array(self._request.get_output_tensor(0).data[:, 0, :])
+
+
+def whole_blocks(tokens: int) -> int:
+    """The most tokens, of so many, that are read in whole blocks."""
+    return tokens - tokens % _BLOCK_TOKENS
+
+
+def common(left: Sequence[int], right: Sequence[int]) -> int:
+    """How many tokens two texts begin with alike."""
+    for index, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a != b:
+            return index
+    return min(len(left), len(right))

@@ -19,13 +19,25 @@ __all__ = ["VLLMAnswer", "VLLMWriter"]
 class VLLMWriter(VLLMScorer):
     """A ``Writer`` over a vLLM server, which keeps the prefixes that it read by itself; see ``VLLMScorer``."""
 
-    def open(self, context: Sequence[Message], *, kept: Path | None = None, seed: int = 0) -> VLLMAnswer:
+    def open(
+        self,
+        context: Sequence[Message],
+        *,
+        kept: Path | None = None,
+        seed: int = 0,
+        without: Sequence[Message] = (),
+        push: float = 0.0,
+        own: Sequence[str] | None = None,
+    ) -> VLLMAnswer:
         """Begin an answer; see ``hyperalign.programs.decoding.Writer``.
 
         Args:
             context: the turns before it.
             kept: not used: nothing of a server's memory can be kept here.
             seed: of all sampling.
+            without: not used, see ``push``.
+            push: not used: a server tells the chances of a few tokens only, and of one context at a time.
+            own: not used, for the same reason.
 
         Raises:
             ContextLengthError: the turns leave no room for an answer.
@@ -33,7 +45,7 @@ class VLLMWriter(VLLMScorer):
             ModelServerError: the server could not be reached, or kept failing.
             ModelOutputError: its answer was not in the form expected.
         """
-        del kept
+        del kept, without, push, own
         began = self._begin()
         prompt = self.prompt(context)
         self._book(began, len(prompt))

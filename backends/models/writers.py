@@ -7,13 +7,12 @@ words, and the prefix read only once: its keys and values stay in memory, and on
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +21,14 @@ from hyperalign.budget import Budget, Usage
 from hyperalign.concurrency import Progress, processor_threads
 from hyperalign.errors import ContextLengthError, ModelError, check_counts
 from hyperalign.files import make_private_file, make_private_folder
-from hyperalign.programs.decoding import Branch, Writer
+from hyperalign.programs.decoding import Branch, Repeats, Writer
 from hyperalign.scores import Message
 
 from .catalogue import file_sha256, resolve
 from .download import ensure_local
 from .gguf_file import GGUFFile
-from .gguf_graph import check_installed, compile_graph, openvino
-from .gguf_writing import writing_graph
+from .gguf_graph import check_installed, compile_graph
+from .gguf_writing import Logits, Memory, common, whole_blocks, writing_graph
 from .graph_store import stored_graph
 from .scorers.tokenizer import ChatTokenizer, check_tokenizer
 from .servers import locate
@@ -37,15 +36,12 @@ from .vllm_writer import VLLMWriter
 
 __all__ = ["OpenVINOWriter", "open_writer"]
 
-_BLOCK_TOKENS = 64
-"""Tokens read at once, in blocks that begin at multiples of it: how a text is divided changes its logits a little, and
-so an answer does not depend on what was read before."""
-_UNSEEN = -1e9
 _TOP_TOKENS = 64
 _TOP_MASS = 0.95
+_PLAUSIBLE = 0.05
+"""The least chance, as a share of the likeliest token's, of one that may be pushed forward (Li et al., 2023)."""
 _KEPT_PREFIXES = 4
 _ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "</s>")
-Logits = NDArray[np.float32]
 
 
 class OpenVINOWriter:
@@ -86,9 +82,7 @@ class OpenVINOWriter:
         self._budget = budget
         self._progress = progress
         self._lock = threading.Lock()
-        self._loaded: tuple[ChatTokenizer, Any] | None = None
-        # What the request's memory holds: the tokens that all its sequences share.
-        self._tokens: list[int] = []
+        self._loaded: tuple[ChatTokenizer, Memory, Memory] | None = None
         self._ends: set[int] = set()
         self._barred: list[int] = []
 
@@ -101,7 +95,6 @@ class OpenVINOWriter:
         """Free the memory; the next answer loads the model again."""
         with self._lock:
             self._loaded = None
-            self._tokens = []
 
     def __enter__(self) -> Self:
         return self
@@ -109,7 +102,16 @@ class OpenVINOWriter:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def open(self, context: Sequence[Message], *, kept: Path | None = None, seed: int = 0) -> _Answer:
+    def open(
+        self,
+        context: Sequence[Message],
+        *,
+        kept: Path | None = None,
+        seed: int = 0,
+        without: Sequence[Message] = (),
+        push: float = 0.0,
+        own: Sequence[str] | None = None,
+    ) -> _Answer:
         """Begin an answer.
 
         Args:
@@ -117,6 +119,10 @@ class OpenVINOWriter:
             kept: a folder in which the keys and values of the turns before the last one are kept; it holds a person's
                 words and must be theirs alone.
             seed: of all sampling.
+            without: the same conversation without the person.
+            push: how far what is drawn is pushed away from what the model would write ``without`` (context steering,
+                He et al., 2024); 0 leaves it as it is, and reads one context alone.
+            own: texts that the answer does not copy, nor does it go in circles; None lets it.
 
         Raises:
             ContextLengthError: the turns leave no room for an answer.
@@ -128,87 +134,101 @@ class OpenVINOWriter:
             self._budget.check()
         began = time.perf_counter()
         with self._lock:
-            tokenizer, request = self.load()
-            prompt = tokenizer.prompt(context)
-            if len(prompt) >= self._n_ctx:
-                raise ContextLengthError(
-                    f"The prompt has {len(prompt)} tokens; the model takes at most {self._n_ctx} with its answer.",
-                    remedy="Shorten the prompt, or show fewer texts.",
-                )
-            stable = _whole_blocks(_common(prompt, tokenizer.prompt(_until_last(context)))) if kept is not None else 0
-            cached = self._rewind(request, prompt, kept, stable)
-            logits = self._read(request, prompt)
-            if kept is not None and stable and not (path := _kept_file(kept, self._name, prompt[:stable])).is_file():
-                _keep(path, _states(request)[..., :stable, :])
+            tokenizer, memory, other = self.load()
+            if own is None:
+                # What is written for nobody leaves the person's texts in memory.
+                memory, other = other, memory
+            prompt = self._prompt(tokenizer, context)
+            stable = whole_blocks(common(prompt, tokenizer.prompt(_until_last(context)))) if kept is not None else 0
+            file = _kept_file(kept, self._name, prompt[:stable]) if kept is not None and stable else None
+            cached = memory.rewind(prompt, file, stable)
+            tracks = [_Track(memory, prompt, memory.read(prompt))]
+            if file is not None and not file.is_file():
+                _keep(file, memory.states(stable))
+            if push and without:
+                bare = self._prompt(tokenizer, without)
+                cached += other.rewind(bare)
+                tracks.append(_Track(other, bare, other.read(bare)))
         if self._budget is not None:
-            spent = Usage(calls=1, tokens_in=len(prompt), tokens_cached=cached, seconds=time.perf_counter() - began)
-            self._budget.add(spent)
-        return _Answer(self, prompt, logits, seed)
+            read = sum(len(track.prompt) for track in tracks)
+            seconds = time.perf_counter() - began
+            self._budget.add(Usage(calls=1, tokens_in=read, tokens_cached=cached, seconds=seconds))
+        return _Answer(self, tracks, push, seed, None if own is None else Repeats(own))
 
-    def load(self) -> tuple[ChatTokenizer, Any]:
-        """The tokenizer, and the compiled graph with its memory."""
+    def load(self) -> tuple[ChatTokenizer, Memory, Memory]:
+        """The tokenizer, and two memories of the compiled graph: of a person's context, and of one without them."""
         if self._loaded is None:
             build = partial(writing_graph, self._file, self._progress)
             try:
                 graph = stored_graph(self._path, file_sha256(self._path), build, "writing")
                 request = compile_graph(graph, self._threads, is_rounded=True)
+                other = request.get_compiled_model().create_infer_request()
             except RuntimeError as error:
                 raise ModelError(f"OpenVINO could not load {self._path}: {error}.") from error
             tokenizer = ChatTokenizer(self._file)
             self._ends = {tokenizer.special[text] for text in _ENDS if text in tokenizer.special}
             self._barred = [index for index in tokenizer.special.values() if index not in self._ends]
-            self._loaded = tokenizer, request
-            self._tokens = []
+            self._loaded = tokenizer, Memory(request), Memory(other)
         return self._loaded
 
-    def _rewind(self, request: Any, prompt: list[int], kept: Path | None, stable: int) -> int:
-        """Make the memory hold a beginning of the prompt; returns how many tokens are not to be read again."""
-        shared = _whole_blocks(min(_common(self._tokens, prompt), len(prompt) - 1))
-        path = _kept_file(kept, self._name, prompt[:stable]) if kept is not None and stable else None
-        if path is not None and path.is_file() and shared < stable:
-            try:
-                states = np.load(path, allow_pickle=False)
-                _set_states(request, states.astype(np.float32))
-                # The one that was used last stays longest.
-                os.utime(path)
-                self._tokens = prompt[:stable]
-                return stable
-            except (OSError, ValueError, RuntimeError):
-                path.unlink(missing_ok=True)
-        if shared < len(self._tokens):
-            _set_states(request, _states(request)[..., :shared, :] if shared else None)
-        self._tokens = self._tokens[:shared]
-        return shared
+    def _prompt(self, tokenizer: ChatTokenizer, context: Sequence[Message]) -> list[int]:
+        prompt = tokenizer.prompt(context)
+        if len(prompt) >= self._n_ctx:
+            raise ContextLengthError(
+                f"The prompt has {len(prompt)} tokens; the model takes at most {self._n_ctx} with its answer.",
+                remedy="Shorten the prompt, or show fewer texts.",
+            )
+        return prompt
 
-    def _read(self, request: Any, prompt: list[int]) -> Logits:
-        """Read the rest of a prompt; returns the logits after it, shape (vocabulary,)."""
-        logits = np.zeros(0, np.float32)
-        while len(self._tokens) < len(prompt):
-            before = len(self._tokens)
-            end = min(len(prompt), before + _BLOCK_TOKENS)
-            part = np.array([prompt[before:end]], np.int64)
-            mask = np.zeros((1, 1, end - before, end), np.float32)
-            mask[0, 0, :, before:][~np.tri(end - before, dtype=bool)] = _UNSEEN
-            places = np.arange(before, end)[np.newaxis]
-            logits = _infer(request, part, places, np.zeros(1, np.int32), mask)[0]
-            self._tokens = prompt[:end]
-        return logits
+
+class _Track:
+    """One context of an answer that is being written, and what the model would go on with there."""
+
+    def __init__(self, memory: Memory, prompt: list[int], logits: Logits) -> None:
+        self.memory = memory
+        self.prompt = prompt
+        # After what is kept of the answer, and after each of its branches.
+        self.logits = logits
+        self.after: Logits = logits[np.newaxis]
+        self.source = 0
+        self.held = len(prompt)
+
+    def begin(self, count: int, written: int) -> NDArray[np.int32]:
+        """Make ready for some branches after so many written tokens; returns the sequence that each goes on from."""
+        read = len(self.prompt) + written
+        self.memory.tokens = self.prompt
+        if self.held > read:
+            # Nothing was kept of the last branches, or one that ended.
+            self.memory.hold(read, self.source)
+            self.source, self.held = 0, read
+        self.after = np.repeat(self.logits[np.newaxis], count, axis=0)
+        return np.full(count, self.source, np.int32)
+
+    def step(self, drawn: Sequence[int], written: int, sources: NDArray[np.int32]) -> None:
+        """Read a token of each branch."""
+        at = len(self.prompt) + written
+        self.after = self.memory.step(drawn, at, sources)
+        self.held = at + 1
+
+    def keep(self, index: int) -> None:
+        """Go on from one of the branches."""
+        self.logits, self.source = self.after[index], index
 
 
 class _Answer:
     """An answer that is being written; see ``WritingSession`` in ``hyperalign.programs.decoding``."""
 
-    def __init__(self, writer: OpenVINOWriter, prompt: list[int], logits: Logits, seed: int) -> None:
+    def __init__(
+        self, writer: OpenVINOWriter, tracks: Sequence[_Track], push: float, seed: int, repeats: Repeats | None
+    ) -> None:
         self._writer = writer
-        self._tokenizer, self._request = writer.load()
-        self._prompt = prompt
-        self._logits = logits
+        self._tokenizer, *_ = writer.load()
+        self._tracks = tracks
+        self._repeats = repeats
+        self._push = push
         self._draw = np.random.default_rng(seed)
         self._tokens: list[int] = []
-        self._source = 0
-        self._read = self._held = len(prompt)
         self._branches: list[list[int]] = []
-        self._after: list[Logits] = []
 
     @property
     def text(self) -> str:
@@ -225,35 +245,25 @@ class _Answer:
         """
         check_counts(count=count, tokens=tokens)
         writer, began = self._writer, time.perf_counter()
-        room = writer._n_ctx - self._read - 1
-        tokens = min(tokens, max(1, room))
+        read = max(len(track.prompt) for track in self._tracks) + len(self._tokens)
+        tokens = min(tokens, max(1, writer._n_ctx - read - 1))
         with writer._lock:
-            writer._tokens = self._prompt
-            if self._held > self._read:
-                # Nothing was kept of the last branches, or one that ended.
-                _set_states(self._request, _states(self._request, self._source)[..., : self._read, :])
-                self._source, self._held = 0, self._read
-            branches: list[list[int]] = [[] for _ in range(count)]
+            self._branches = branches = [[] for _ in range(count)]
             ended = [False] * count
-            logits = np.repeat(self._logits[np.newaxis], count, axis=0)
-            sources = np.full(count, self._source, np.int32)
+            sources = [track.begin(count, len(self._tokens)) for track in self._tracks]
             # The first way is the most probable one: what is drawn must be better than that.
             heats = [0.0 if row == 0 and count > 1 else temperature for row in range(count)]
             for step in range(tokens):
-                drawn = [self._pick(row, heat) for row, heat in zip(logits, heats, strict=True)]
+                drawn = [self._pick(row, heat) for row, heat in enumerate(heats)]
                 for row, token in enumerate(drawn):
                     ended[row] = ended[row] or token in writer._ends
                     if not ended[row]:
                         branches[row].append(token)
                 if all(ended):
                     break
-                at = self._read + step
-                mask = np.zeros((count, 1, 1, at + 1), np.float32)
-                ids, places = np.array(drawn, np.int64)[:, np.newaxis], np.full((count, 1), at, np.int64)
-                logits = _infer(self._request, ids, places, sources, mask)
-                sources = np.arange(count, dtype=np.int32)
-                self._held = at + 1
-            self._branches, self._after = branches, list(logits)
+                for track, before in zip(self._tracks, sources, strict=True):
+                    track.step(drawn, len(self._tokens) + step, before)
+                sources = [np.arange(count, dtype=np.int32)] * len(self._tracks)
         written = sum(map(len, branches))
         if writer._budget is not None:
             writer._budget.add(Usage(tokens_out=written, seconds=time.perf_counter() - began))
@@ -264,26 +274,42 @@ class _Answer:
 
     def keep(self, index: int) -> None:
         """Go on from one of the branches of the last call."""
-        chosen = self._branches[index]
-        self._tokens = [*self._tokens, *chosen]
-        self._logits, self._source = self._after[index], index
-        self._read = len(self._prompt) + len(self._tokens)
+        self._tokens = [*self._tokens, *self._branches[index]]
+        for track in self._tracks:
+            track.keep(index)
         self._branches = []
 
-    def _pick(self, logits: Logits, temperature: float) -> int:
-        barred = self._writer._barred
-        logits[barred] = -np.inf
-        if temperature <= 0:
-            return int(logits.argmax())
+    def _pick(self, row: int, temperature: float) -> int:
+        """Draw the next token of a branch."""
+        logits = self._tracks[0].after[row]
+        logits[self._writer._barred] = -np.inf
         top = np.argpartition(logits, -_TOP_TOKENS)[-_TOP_TOKENS:]
-        top = top[np.argsort(-logits[top])]
-        scaled = (logits[top] - logits[top[0]]).astype(np.float64) / temperature
-        mass = np.exp(scaled)
+        top = self._allowed(top[np.argsort(-logits[top])], [*self._tokens, *self._branches[row]])
+        values = logits[top].astype(np.float64)
+        if len(self._tracks) > 1:
+            # What is unlikely with the person may be pushed far: it is not what they would write either.
+            likely = values >= values[0] + np.log(_PLAUSIBLE)
+            top, values = top[likely], values[likely]
+            values += self._push * (values - self._tracks[1].after[row][top])
+            order = np.argsort(-values)
+            top, values = top[order], values[order]
+        if temperature <= 0:
+            return int(top[0])
+        mass = np.exp((values - values[0]) / temperature)
         mass /= mass.sum()
         # Nucleus sampling (Holtzman et al., 2020): the least set of tokens that has this mass.
         kept = int(np.searchsorted(np.cumsum(mass), _TOP_MASS)) + 1
         mass = mass[:kept] / mass[:kept].sum()
-        return int(top[self._draw.choice(kept, p=mass)])
+        return int(top[self._draw.choice(len(mass), p=mass)])
+
+    def _allowed(self, top: NDArray[np.int64], written: Sequence[int]) -> NDArray[np.int64]:
+        """The likeliest tokens without those that repeat something; as they are if all do."""
+        words = self._repeats.next_words(self._tokenizer.text(written)) if self._repeats is not None else set[str]()
+        if not words:
+            return top
+        texts = [self._tokenizer.text([token]).strip().lower() for token in top.tolist()]
+        fresh = [not (text and any(word.startswith(text) for word in words)) for text in texts]
+        return top[fresh] if any(fresh) else top
 
 
 def open_writer(name: str, *, budget: Budget | None = None, progress: Progress | None = None) -> Writer | None:
@@ -317,38 +343,6 @@ def open_writer(name: str, *, budget: Budget | None = None, progress: Progress |
     return OpenVINOWriter(ensure_local(model, progress), name=model.served_name, budget=budget, progress=progress)
 
 
-def _infer(
-    request: Any,
-    ids: NDArray[np.int64],
-    places: NDArray[np.int64],
-    sources: NDArray[np.int32],
-    mask: NDArray[np.float32],
-) -> Logits:
-    """Logits after the last of the tokens that are read, shape (n, vocabulary)."""
-    try:
-        request.infer({0: ids, 1: places, 2: sources, 3: mask, 4: np.array([ids.shape[1] - 1], np.int64)})
-    except RuntimeError as error:
-        raise ModelError(f"OpenVINO could not read the text: {error}.") from error
-    # The next call overwrites this memory.
-    return np.array(request.get_output_tensor(0).data[:, 0, :])
-
-
-def _states(request: Any, sequence: int = 0) -> NDArray[np.float32]:
-    """Keys and values of a sequence, shape (layers x 2, groups, tokens, size of a head)."""
-    found = sorted(request.query_state(), key=lambda state: state.name)
-    return np.stack([np.array(state.state.data[sequence]) for state in found])
-
-
-def _set_states(request: Any, states: NDArray[np.float32] | None) -> None:
-    """Make the memory hold one sequence; nothing if None."""
-    if states is None:
-        request.reset_state()
-        return
-    library = openvino()
-    for state, values in zip(sorted(request.query_state(), key=lambda each: each.name), states, strict=True):
-        state.state = library.Tensor(np.ascontiguousarray(values[np.newaxis]))
-
-
 def _kept_file(folder: Path, name: str, tokens: Sequence[int]) -> Path:
     sha256 = hashlib.sha256(f"{name} {_KIND} {list(tokens)}".encode()).hexdigest()
     return folder / f"{sha256[:32]}.npy"
@@ -373,14 +367,3 @@ def _keep(path: Path, states: NDArray[np.float32]) -> None:
 def _until_last(context: Sequence[Message]) -> list[Message]:
     """The turns before the last one, with another last one: what both prompts begin with is stable."""
     return [*context[:-1], {"role": "user", "content": "\x00" if context[-1]["content"][:1] != "\x00" else "."}]
-
-
-def _whole_blocks(tokens: int) -> int:
-    return tokens - tokens % _BLOCK_TOKENS
-
-
-def _common(left: Sequence[int], right: Sequence[int]) -> int:
-    for index, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return index
-    return min(len(left), len(right))

@@ -13,7 +13,7 @@ from hyperalign.backends.models.connect import connect
 from hyperalign.errors import InputError
 from hyperalign.population import ShippedPopulation, StorePopulation
 from hyperalign.profile import Measurement, Profile
-from hyperalign.programs.decoding import Branch, has_loop, pick, write_guided
+from hyperalign.programs.decoding import Branch, Repeats, pick, write_guided
 from hyperalign.programs.guided import REWRITE, GuidedGenerate, find_differences
 from hyperalign.programs.reward import Reward
 from hyperalign.programs.text_reward import TextReward, passages, word_cosine
@@ -83,7 +83,24 @@ def test_circles_and_copies_are_chosen_only_where_all_are() -> None:
     assert pick([copied, plain], likes("river"), [copied]) == 1
     assert pick([circle, plain], likes("cat")) == 1
     assert pick([circle, copied], likes("cat"), [copied]) == 0
-    assert has_loop(circle) and not has_loop(copied)
+    # Where all do, the one that does least.
+    assert pick([circle, circle + "the dog came home and nobody saw it again"], likes("cat")) == 1
+
+
+def test_many_short_copies_are_a_copy() -> None:
+    own = "we went down to the river, before the sun was up, and saw the herons rise over the far bank of it"
+    pieces = "we went down to the lake, before the sun was high, and saw the herons rise above the far bank there"
+    fresh = "In the end nobody came to the river with me, so I sat there for an hour and counted the boats alone."
+    assert pick([pieces, fresh], likes("herons"), [own]) == 1
+
+
+def test_words_that_would_repeat_are_known_before_they_are_written() -> None:
+    own = "We went down to the river before the sun was up."
+    repeats = Repeats([own])
+    assert repeats.next_words("Then we went down -- to the River") == {"before"}
+    assert repeats.next_words("They went to the river") == set(), "three words may be chance"
+    assert repeats.next_words("It was late and it rained. It was late and it") == {"rained"}
+    assert repeats.next_words("") == set()
 
 
 def test_the_reward_tells_a_person_s_unseen_texts_from_others() -> None:

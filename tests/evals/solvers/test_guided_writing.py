@@ -75,8 +75,8 @@ class TwoWays:
     def __init__(self) -> None:
         self.told: list[list[Message]] = []
 
-    def open(self, context: Sequence[Message], *, kept: Path | None = None, seed: int = 0) -> Session:
-        del seed
+    def open(self, context: Sequence[Message], *, kept: Path | None = None, seed: int = 0, **steering: Any) -> Session:
+        del seed, steering
         assert kept is None, "an eval leaves nothing of its people in their folders"
         self.told.append(list(context))
         return Session()
@@ -95,6 +95,8 @@ def free_to_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The writers have so few sentences that they cannot but repeat those of the examples."""
     for module in ("generate", "decoding", "guided"):
         monkeypatch.setattr(f"hyperalign.programs.{module}.MAX_COPIED", 1_000)
+    for share in ("_LOOPED", "_ECHOED"):
+        monkeypatch.setattr(f"hyperalign.programs.decoding.{share}", 1.0)
 
 
 def test_the_reward_of_the_case_s_records_chooses_and_the_other_user_s_under_theirs(
