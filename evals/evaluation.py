@@ -22,7 +22,7 @@ from hyperalign.concurrency import Progress
 from hyperalign.errors import InputError, ModelError, ModelOutputError
 from hyperalign.files import lock_folder, write_whole
 from hyperalign.population import Population, ShippedPopulation
-from hyperalign.programs.binary_choice import resolve_scorer
+from hyperalign.programs.binary_choice import KeepsContent, resolve_scorer
 from hyperalign.programs.decoding import Writer
 from hyperalign.programs.deliberate import Deliberate
 from hyperalign.programs.dspy_internals import AdapterParseError
@@ -111,7 +111,7 @@ def evaluate(
     strategies = resolve_strategies(plan.strategies) if isinstance(program, Personalizer) and not is_request else {}
     other_users = wrong_users(cases, plan.seed) if WRONG_USER in plan.controls and not is_request else {}
     guide = _guide(task, plan, writer, population or ShippedPopulation()) if GUIDED in strategies else None
-    metrics = _writing_metrics(task, cases, guide)
+    metrics = _writing_metrics(task, cases, guide, program)
     notes = {"concurrency": plan.concurrency}
     folder = EvalFolder(Path(out) if out is not None else None, _config(program, task, plan, cases, guide), notes=notes)
     solver: Solver
@@ -174,9 +174,12 @@ def _guide(task: Task, plan: Plan, writer: Writer | None, population: Population
     return Guide(plan.effort, writer, population)
 
 
-def _writing_metrics(task: Task, cases: Sequence[Case], guide: Guide | None) -> WritingMetrics | None:
+def _writing_metrics(
+    task: Task, cases: Sequence[Case], guide: Guide | None, program: dspy.Module
+) -> WritingMetrics | None:
     if task.kind == "writing" and all(case.draft and case.rejected for case in cases):
-        return Nearness(cases)
+        keeps = KeepsContent(resolve_scorer(program.scorer)) if isinstance(program, Personalizer) else None
+        return Nearness(cases, keeps)
     # What writing was steered away from must not be what its judges take for other people's.
     steered = guide.population.records("") if guide is not None else []
     return authorship_metrics_for(task, cases, steered)

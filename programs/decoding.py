@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperalign.errors import check_counts
-from hyperalign.scores import Message
+from hyperalign.scores import Message, TextScore
 from hyperalign.text import longest_copied_run, split_plain
 
 from .generate import MAX_COPIED
@@ -108,6 +108,10 @@ class Writer(Protocol):
         """
         ...
 
+    def score(self, context: Sequence[Message], texts: Sequence[str]) -> list[TextScore]:
+        """Score each text as the assistant's next words; see ``hyperalign.scores.Scorer``."""
+        ...
+
 
 class Repeats:
     """Which words would repeat too much: of some texts, or of what is written.
@@ -160,6 +164,7 @@ def write_guided(
     block: int = _BLOCK_TOKENS,
     max_tokens: int = 400,
     temperature: float = 0.8,
+    most: int = 0,
     own: Sequence[str] = (),
     told: Callable[[str], None] | None = None,
 ) -> Guided:
@@ -175,6 +180,7 @@ def write_guided(
         block: tokens of a block.
         max_tokens: of the answer.
         temperature: of sampling.
+        most: the most tokens to write for one of the answer; what is over ``count`` lets ways be drawn once more.
         own: texts that must not be copied.
         told: called with each block that is kept.
     """
@@ -185,7 +191,8 @@ def write_guided(
         begun, room = session.text, min(block, max_tokens - length)
         branches = session.branch(count, room, temperature=temperature)
         written += sum(branch.tokens for branch in branches)
-        if count > 1 and _faults([begun + branch.text for branch in branches], own).all():
+        is_affordable = written + count * room <= most * (length + room)
+        if is_affordable and _faults([begun + branch.text for branch in branches], own).all():
             # A model that has begun to copy goes on with it, unless it is made to draw what is less likely.
             branches = session.branch(count, room, temperature=temperature + _MORE_HEAT)
             written += sum(branch.tokens for branch in branches)

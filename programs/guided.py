@@ -7,6 +7,7 @@ reward need not see the model. A hosted model writes drafts and one revision ins
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -21,11 +22,11 @@ from hyperalign.profile import Profile
 from hyperalign.records import Edit, Record, Sample, own_text, to_sample
 from hyperalign.scores import Message
 from hyperalign.style import STANDS_APART, distance, measure
-from hyperalign.style.claims import say
-from hyperalign.style.reference import load_reference
+from hyperalign.style.claims import find_differences, find_moved
 from hyperalign.text import longest_copied_run
 
 from .adapters import PlainAdapter
+from .binary_choice import KeepsContent
 from .decoding import Guided, TextsReward, Writer, pick, write_guided
 from .generate import MAX_COPIED, MAX_TOKENS, AnswerAsThePerson, writing_settings
 from .program import Call, Compute, Parallel, Program, Steps, resolve_model, run_steps
@@ -34,7 +35,7 @@ from .strategies import Strategy
 from .strategies import strategy as find_strategy
 from .text_reward import TextReward, keep_content, word_cosine
 
-__all__ = ["EFFORTS", "REWRITE", "Effort", "GuidedGenerate", "Moved", "find_differences"]
+__all__ = ["EFFORTS", "REWRITE", "Effort", "GuidedGenerate"]
 
 Effort = Literal["low", "medium", "high"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
@@ -47,9 +48,10 @@ _SHOWN_WORDS = 2400
 _OTHERS = 96
 _DRAFTS: Mapping[Effort, int] = {"low": 1, "medium": 2, "high": 5}
 _WAYS: Mapping[Effort, int] = {"low": 1, "medium": 3, "high": 6}
+_MOST_WRITTEN: Mapping[Effort, int] = {"low": 1, "medium": 3, "high": 7}
+"""Tokens for one of the answer, beside those of the bare model's."""
 _BLOCK_TOKENS = 16
 _DRAFT_TEMPERATURE = 0.8
-_TOLD_DIFFERENCES = 4
 _SAME_CONTENT = 0.35
 """The least cosine of a revision's words with its draft's at which it still says the same."""
 
@@ -74,16 +76,14 @@ def _render_revision(inputs: Mapping[str, Any]) -> list[Message]:
 
 
 class _Asked(NamedTuple):
-    """A prompt, the conversation that asks it for the person, their texts that this shows, and the draft to rewrite."""
+    """A prompt, the conversation that asks it for the person, their texts that this shows, the draft to rewrite, and
+    the model's own answer where it is known."""
 
     prompt: str
     turns: list[Message]
     own: list[str]
     draft: str | None
-
-    def content(self, bare: str) -> str:
-        """What the answer is about: the draft, or the prompt with the model's own answer."""
-        return self.draft or f"{self.prompt}\n{bare}"
+    bare: str | None
 
 
 class _Found(NamedTuple):
@@ -93,22 +93,6 @@ class _Found(NamedTuple):
     answer: str
     revised: bool = False
     tokens: int = 0
-
-
-class Moved(NamedTuple):
-    """A measured feature of style that steering moved.
-
-    Attributes:
-        feature: its name.
-        bare: its value in the bare model's answer.
-        answer: in the answer.
-        person: in the person's texts.
-    """
-
-    feature: str
-    bare: float
-    answer: float
-    person: float
 
 
 class GuidedGenerate(Program):
@@ -171,7 +155,9 @@ class GuidedGenerate(Program):
         profile: Profile,
         records: Sequence[Record] = (),
         told: Callable[[str], None] | None = None,
+        *,
         draft: str | None = None,
+        bare: str | None = None,
     ) -> dspy.Prediction:
         """Answer one prompt.
 
@@ -182,6 +168,7 @@ class GuidedGenerate(Program):
             told: called with each block as it is written.
             draft: a text whose content the answer keeps. Whole answers are then compared, and of those only such as
                 say nearly as much of it as the best does.
+            bare: the model's own answer, where a writer wrote it before.
 
         Returns:
             ``answer`` (text), ``bare`` (the model's own answer), ``rewards`` (of both, in nats; None where the profile
@@ -193,7 +180,7 @@ class GuidedGenerate(Program):
             InputError: the profile's reward was learned with another encoder.
             ModelOutputError: no answer could be used.
         """
-        return run_steps(self._steps(prompt, profile, records, told, draft))
+        return run_steps(self._steps(prompt, profile, records, told, draft=draft, bare=bare))
 
     def _steps(
         self,
@@ -201,14 +188,16 @@ class GuidedGenerate(Program):
         profile: Profile,
         records: Sequence[Record] = (),
         told: Callable[[str], None] | None = None,
+        *,
         draft: str | None = None,
+        bare: str | None = None,
     ) -> Steps[dspy.Prediction]:
         written = [record for record in records if isinstance(record, Sample | Edit)]
         texts = [_to_text(record) for record in written]
         text_reward = yield Compute(lambda: self._learn(profile.user, written))
         reward = self._choose_reward(prompt, profile, text_reward)
         shown = yield Compute(lambda: self._show(profile, texts, text_reward))
-        asked = _Asked(prompt, self._turns(shown, prompt), [each.text for each in shown.examples], draft)
+        asked = _Asked(prompt, self._turns(shown, prompt), [each.text for each in shown.examples], draft, bare)
         found = yield from self._answer(asked, reward, profile, told)
         if longest_copied_run(found.answer, asked.own) > MAX_COPIED:
             # Nobody's words are copied where none are shown. Told once, it costs one answer more.
@@ -222,7 +211,7 @@ class GuidedGenerate(Program):
             rewards=values,
             own=text_reward.own_range() if text_reward is not None else None,
             distances=[_distance(profile, each) for each in (answer, bare)],
-            moved=_find_moved(profile, bare, answer),
+            moved=find_moved(_person_style(profile), bare, answer),
             revised=revised,
             tokens=tokens,
             strategy=self._strategy.name,
@@ -278,14 +267,18 @@ class GuidedGenerate(Program):
         self, writer: Writer, asked: _Asked, reward: TextsReward | None, told: Callable[[str], None] | None
     ) -> _Found:
         alone: list[Message] = [{"role": "user", "content": asked.prompt}]
-        bare = self._continue(writer, alone)
+        bare = Guided(asked.bare, 0, 0) if asked.bare is not None else self._continue(writer, alone)
         count = _WAYS[self._effort] if reward is not None else 1
-        chooses = _no_reward if reward is None else keep_content(reward, asked.content(bare.text))
-        steering: dict[str, Any] = {"without": alone, "push": self._push, "own": asked.own}
-        session = writer.open(asked.turns, kept=self._kept, seed=self._seed, **steering)
+        said = f"{asked.prompt}\n{bare.text}"
+        says = partial(word_cosine, said) if asked.draft is None else partial(KeepsContent(writer), asked.draft)
+        chooses = _no_reward if reward is None else keep_content(reward, says)
+        session = writer.open(
+            asked.turns, kept=self._kept, seed=self._seed, without=alone, push=self._push, own=asked.own
+        )
         settings: dict[str, Any] = {
             "temperature": _DRAFT_TEMPERATURE if count > 1 else 0,
             "max_tokens": self._max_tokens,
+            "most": _MOST_WRITTEN[self._effort],
             # A rewrite is compared whole: its beginning says only the beginning of the draft.
             "block": _BLOCK_TOKENS if asked.draft is None else self._max_tokens,
         }
@@ -313,9 +306,9 @@ class GuidedGenerate(Program):
             raise next(each for each in found if isinstance(each, ModelOutputError))
         if reward is None:
             return _Found(bare, drafts[0])
-        chooses = reward if asked.draft is None else keep_content(reward, asked.draft)
+        chooses = reward if asked.draft is None else keep_content(reward, partial(word_cosine, asked.draft))
         best = yield Compute(lambda: pick(drafts, chooses, asked.own))
-        differences = find_differences(profile, drafts[best])
+        differences = find_differences(_person_style(profile), drafts[best])
         if self._effort == "low" or not differences:
             return _Found(bare, drafts[best])
         draft: Message = {"role": "assistant", "content": drafts[best]}
@@ -366,38 +359,3 @@ def _person_style(profile: Profile) -> dict[str, float | None]:
 def _distance(profile: Profile, text: str) -> float:
     person = _person_style(profile)
     return distance(measure(text), person, names=list(person))
-
-
-def find_differences(profile: Profile, text: str) -> list[str]:
-    """How the person writes where a text is furthest from it, in sentences with both figures.
-
-    Args:
-        profile: the person, with measured style.
-        text: a draft.
-
-    Returns:
-        At most four, the largest first.
-    """
-    found = measure(text)
-    gaps = []
-    for name, value in _person_style(profile).items():
-        here = found.get(name)
-        gap = 0.0 if here is None or value is None else distance({name: here}, {name: value}, names=[name])
-        if value is not None and here is not None and gap >= 1:
-            sentence = say(name, 1 if value > here else -1, value, here, than="what you wrote")
-            gaps.append((gap, sentence))
-    return [sentence for _, sentence in sorted(gaps, key=lambda each: -each[0])[:_TOLD_DIFFERENCES]]
-
-
-def _find_moved(profile: Profile, bare: str, answer: str) -> list[Moved]:
-    """Features that the answer has nearer to the person than the bare model's has, the most moved first."""
-    before, after = measure(bare), measure(answer)
-    found = []
-    for name, value in _person_style(profile).items():
-        was, here = before.get(name), after.get(name)
-        if value is None or was is None or here is None:
-            continue
-        gain = (abs(was - value) - abs(here - value)) / load_reference().spread(name)[1]
-        if gain > 0:
-            found.append((gain, Moved(name, was, here, value)))
-    return [moved for _, moved in sorted(found, key=lambda each: -each[0])]

@@ -173,19 +173,22 @@ def word_cosine(left: str, right: str) -> float:
 
 
 def keep_content(
-    reward: Callable[[Sequence[str]], NDArray[np.float64]], draft: str
+    reward: Callable[[Sequence[str]], NDArray[np.float64]],
+    says: Callable[[str], float],
+    share: float = _KEPT_SHARE,
 ) -> Callable[[Sequence[str]], NDArray[np.float64]]:
-    """The reward of those texts that say nearly as much of another as the one that says most.
+    """The reward of those texts that say nearly as much of something as the one that says most.
 
     Without it what is like a person's texts in what it says is chosen, too, and not in manner alone.
 
     Args:
         reward: of texts.
-        draft: what they should say.
+        says: how much a text says of it, at least 0.
+        share: of the most that one of them says, the least that is enough.
     """
 
     def values(texts: Sequence[str]) -> NDArray[np.float64]:
-        kept = np.array([word_cosine(text, draft) for text in texts])
-        return np.asarray(reward(texts) - 1e3 * (kept < _KEPT_SHARE * kept.max()), np.float64)
+        kept = np.array([says(text) for text in texts])
+        return np.asarray(reward(texts) - 1e3 * (kept < share * kept.max()), np.float64)
 
     return values

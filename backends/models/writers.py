@@ -22,7 +22,7 @@ from hyperalign.concurrency import Progress, processor_threads
 from hyperalign.errors import ContextLengthError, ModelError, check_counts
 from hyperalign.files import make_private_file, make_private_folder
 from hyperalign.programs.decoding import Branch, Repeats, Writer
-from hyperalign.scores import Message
+from hyperalign.scores import Message, TextScore
 
 from .catalogue import file_sha256, resolve
 from .download import ensure_local
@@ -40,6 +40,7 @@ _TOP_TOKENS = 64
 _TOP_MASS = 0.95
 _PLAUSIBLE = 0.05
 """The least chance, as a share of the likeliest token's, of one that may be pushed forward (Li et al., 2023)."""
+_GLUE = " \t\n_-*\"'"
 _KEPT_PREFIXES = 4
 _ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "</s>")
 
@@ -154,6 +155,38 @@ class OpenVINOWriter:
             seconds = time.perf_counter() - began
             self._budget.add(Usage(calls=1, tokens_in=read, tokens_cached=cached, seconds=seconds))
         return _Answer(self, tracks, push, seed, None if own is None else Repeats(own))
+
+    def score(self, context: Sequence[Message], texts: Sequence[str]) -> list[TextScore]:
+        """Score each text, of a few words, as the next words of an answer, which need not end with it.
+
+        Raises:
+            ContextLengthError: the turns leave no room.
+            BudgetExceededError: a cap is reached.
+            ModelError: the model does not load.
+        """
+        if self._budget is not None:
+            self._budget.check()
+        began = time.perf_counter()
+        with self._lock:
+            tokenizer, _, memory = self.load()
+            prompt = self._prompt(tokenizer, context)
+            cached = memory.rewind(prompt)
+            first = memory.read(prompt)
+            found = []
+            for text in texts:
+                tokens = tokenizer.tokens(text)
+                logits, total = first, 0.0
+                for place, token in enumerate(tokens, len(prompt)):
+                    total += float(logits[token] - np.logaddexp.reduce(logits))
+                    if place + 1 < len(prompt) + len(tokens):
+                        (logits,) = memory.step([token], place, np.zeros(1, np.int32))
+                if len(tokens) > 1:
+                    memory.hold(len(prompt))
+                found.append(TextScore(total, len(tokens)))
+        if self._budget is not None:
+            seconds = time.perf_counter() - began
+            self._budget.add(Usage(calls=1, tokens_in=len(prompt), tokens_cached=cached, seconds=seconds))
+        return found
 
     def load(self) -> tuple[ChatTokenizer, Memory, Memory]:
         """The tokenizer, and two memories of the compiled graph: of a person's context, and of one without them."""
@@ -307,7 +340,8 @@ class _Answer:
         words = self._repeats.next_words(self._tokenizer.text(written)) if self._repeats is not None else set[str]()
         if not words:
             return top
-        texts = [self._tokenizer.text([token]).strip().lower() for token in top.tolist()]
+        # Other spellings of the same word, glued to the one before, are likely then.
+        texts = [self._tokenizer.text([token]).lower().strip(_GLUE) for token in top.tolist()]
         fresh = [not (text and any(word.startswith(text) for word in words)) for text in texts]
         return top[fresh] if any(fresh) else top
 

@@ -219,6 +219,7 @@ RIVALS = (NONE, FEW_SHOT, WRONG_USER)
 """Conditions that each answer is compared with, judge by judge."""
 CONTENT = (
     "on_topic",
+    "keeps_content",
     "refused",
     "repeated_4grams",
     "copied_over_limit",

@@ -7,7 +7,7 @@ something else: measured style, character n-grams (Stamatatos, 2009), and the wo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from hyperalign.records import other_text, own_text
@@ -31,9 +31,10 @@ class Nearness:
     Args:
         cases: with ``draft``, ``reference`` and ``rejected``. N-grams and words are weighed by the texts of their
             records, and not by any answer.
+        keeps: the probability that a rewrite, the second, says all that a draft says; not measured if None.
     """
 
-    def __init__(self, cases: Sequence[Case]) -> None:
+    def __init__(self, cases: Sequence[Case], keeps: Callable[[str, str], float] | None = None) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         records = {record.id: record for case in cases for record in case.records}.values()
@@ -42,9 +43,12 @@ class Nearness:
         self._ngrams = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
         self._ngrams.fit(texts)
         self.topic = TopicSimilarity(texts)
+        self._keeps = keeps
 
     def measure(self, answer: str, case: Case) -> dict[str, float]:
         """By metric: 1.0 where an answer is nearer to the person's own rewrite, 0.0 to the other's, 0.5 for a tie.
+
+        ``keeps_content`` is a probability.
 
         Args:
             answer: to the case.
@@ -54,7 +58,8 @@ class Nearness:
         own, other = (distance(measure(answer), measure(text)) for text in both)
         alike, unlike = self._cosines(answer, both)
         kept, changed = (word_edit_distance(answer, text) for text in both)
-        return {
+        content = {} if self._keeps is None else {"keeps_content": float(self._keeps(case.draft, answer))}
+        return content | {
             NEARNESS["style"]: win(-own, -other),
             NEARNESS["characters"]: win(alike, unlike),
             NEARNESS["words"]: win(-kept, -changed),

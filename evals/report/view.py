@@ -52,6 +52,7 @@ _NAMES = {
     "nearer_style": "nearer to own (measured style)",
     "nearer_words": "nearer to own (edit distance)",
     "on_topic": "on topic",
+    "keeps_content": "keeps what the draft says",
     "order_consistency": "order consistency",
     "over_its_drafts": "log-probability above mean of drafts",
     "own_over_other": "own over other",

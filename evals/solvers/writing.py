@@ -50,6 +50,7 @@ class Guide:
     effort: Effort = "high"
     writer: Writer | None = None
     population: Population = field(default_factory=ShippedPopulation)
+    _bare: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     def write(self, condition: Condition, case: Case) -> dspy.Prediction:
@@ -66,7 +67,11 @@ class Guide:
             return program(prompt=case.prompt, **settings)
         # A writer writes one answer at a time.
         with self._lock:
-            return program(prompt=case.prompt, **settings)
+            found = program(prompt=case.prompt, bare=self._bare.get(case.prompt), **settings)
+            # The model's own answer is the same under all conditions of a case.
+            self._bare.clear()
+            self._bare[case.prompt] = str(found.bare)
+            return found
 
 
 class _Elsewhere:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 from statistics import fmean
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,9 +20,12 @@ from .reference import Estimate, Reference, estimate, load_reference
 
 __all__ = [
     "STANDS_APART",
+    "Moved",
     "StyleClaim",
     "distance",
     "find_claims",
+    "find_differences",
+    "find_moved",
     "find_shifts",
     "keep_strongest",
     "load_statements",
@@ -33,6 +36,7 @@ MAX_DEVIATIONS = 3.0
 STANDS_APART = 0.8
 MIN_EDITS = 2
 LEAST_SHIFT = 0.5
+_TOLD_DIFFERENCES = 4
 _MOST = "most people"
 _DRAFTS = "the drafts"
 
@@ -311,3 +315,60 @@ def say(name: str, direction: int, value: float, usual: float, *, than: str = _M
         return template.partition(":")[0] + "."
     about = "about " if kind in ("count", "score") else ""
     return template.format(value=about + here, usual=there)
+
+
+class Moved(NamedTuple):
+    """A measured feature of style that steering moved.
+
+    Attributes:
+        feature: its name.
+        bare: its value in the bare model's answer.
+        answer: in the answer.
+        person: in the person's texts.
+    """
+
+    feature: str
+    bare: float
+    answer: float
+    person: float
+
+
+def find_differences(person: Features, text: str) -> list[str]:
+    """How a person writes where a text is furthest from it, in sentences with both figures.
+
+    Args:
+        person: their measured style, in the features in which they stand apart.
+        text: a draft.
+
+    Returns:
+        At most four, the largest first.
+    """
+    found = measure(text)
+    gaps = []
+    for name, value in person.items():
+        here = found.get(name)
+        gap = 0.0 if here is None or value is None else distance({name: here}, {name: value}, names=[name])
+        if value is not None and here is not None and gap >= 1:
+            sentence = say(name, 1 if value > here else -1, value, here, than="what you wrote")
+            gaps.append((gap, sentence))
+    return [sentence for _, sentence in sorted(gaps, key=lambda each: -each[0])[:_TOLD_DIFFERENCES]]
+
+
+def find_moved(person: Features, bare: str, answer: str) -> list[Moved]:
+    """Features that an answer has nearer to a person than the bare model's has, the most moved first.
+
+    Args:
+        person: their measured style, in the features in which they stand apart.
+        bare: the bare model's answer.
+        answer: the other one.
+    """
+    before, after = measure(bare), measure(answer)
+    found = []
+    for name, value in person.items():
+        was, here = before.get(name), after.get(name)
+        if value is None or was is None or here is None:
+            continue
+        gain = (abs(was - value) - abs(here - value)) / load_reference().spread(name)[1]
+        if gain > 0:
+            found.append((gain, Moved(name, was, here, value)))
+    return [moved for _, moved in sorted(found, key=lambda each: -each[0])]

@@ -14,10 +14,11 @@ from hyperalign.errors import InputError
 from hyperalign.population import ShippedPopulation, StorePopulation
 from hyperalign.profile import Measurement, Profile
 from hyperalign.programs.decoding import Branch, Repeats, pick, write_guided
-from hyperalign.programs.guided import REWRITE, GuidedGenerate, find_differences
+from hyperalign.programs.guided import REWRITE, GuidedGenerate
 from hyperalign.programs.reward import Reward
 from hyperalign.programs.text_reward import TextReward, passages, word_cosine
 from hyperalign.records import Edit, Pair, Sample
+from hyperalign.style.claims import find_differences
 
 from ..fixtures.scripted_server import Recorded, ScriptedServer, reply
 
@@ -134,9 +135,9 @@ LONG = (
 
 
 def test_differences_are_told_with_both_figures() -> None:
-    (told,) = find_differences(PROFILE, SHORT)
+    (told,) = find_differences({"sentence_words": 38.0}, SHORT)
     assert "long sentences" in told and "38" in told and "3" in told
-    assert find_differences(PROFILE, LONG) == []
+    assert find_differences({"sentence_words": 38.0}, LONG) == []
 
 
 def test_content_is_compared_without_function_words() -> None:

@@ -12,6 +12,7 @@ from hyperalign.budget import Budget
 from hyperalign.errors import ContextLengthError, InputError
 from hyperalign.programs.decoding import Writer, WritingSession
 from hyperalign.scores import Message
+from hyperalign.text import longest_copied_run
 
 pytest.importorskip("openvino", reason="the extra 'local' is not installed")
 
@@ -119,3 +120,39 @@ def test_a_prompt_that_is_too_long_is_refused(smollm_path: Path, writer: OpenVIN
 
 def test_only_local_models_are_continued_here() -> None:
     assert open_writer("openai/gpt-5.5") is None
+
+
+def test_answers_are_scored_without_forgetting_the_person(writer: OpenVINOWriter, budget: Budget) -> None:
+    (paris, lima) = writer.score(FRANCE, ["The capital of France is Paris", "The capital of France is Lima"])
+    assert paris.logprob > lima.logprob
+    assert [each.logprob for each in writer.score(FRANCE, ["The capital of France is Lima"])] == [lima.logprob]
+    writer.open(FRANCE, own=[])
+    writer.score(PERU, ["Lima"])
+    writer.open([{"role": "user", "content": "Hello."}])
+    before = budget.spent
+    writer.open(FRANCE, own=[])
+    spent = budget.spent
+    assert spent.tokens_cached - before.tokens_cached > 0.6 * (spent.tokens_in - before.tokens_in)
+
+
+def test_an_answer_copies_no_run_of_words_and_repeats_none(writer: OpenVINOWriter) -> None:
+    line = "The old lighthouse stands alone upon the northern cliff above the sea."
+    asked: list[Message] = [{"role": "user", "content": f"Say this three times, and nothing else: {line}"}]
+    (free,) = writer.open(asked).branch(1, 60, temperature=0)
+    (bound,) = writer.open(asked, own=[line]).branch(1, 60, temperature=0)
+    assert longest_copied_run(free.text, [line]) > 8
+    assert longest_copied_run(bound.text, [line]) <= 4
+
+
+def test_what_is_written_is_pushed_away_from_what_nobody_would_be_told(writer: OpenVINOWriter) -> None:
+    alone: list[Message] = [FRANCE[-1]]
+    (told,) = writer.open(FRANCE).branch(1, 12, temperature=0)
+    (kept,) = writer.open(FRANCE, without=alone, push=0.0).branch(1, 12, temperature=0)
+    pushed = writer.open(FRANCE, without=alone, push=3.0)
+    (away,) = pushed.branch(1, 12, temperature=0)
+    assert kept.text == told.text != away.text
+    # Both contexts go on from what was kept.
+    pushed.keep(0)
+    (rest,) = pushed.branch(1, 6, temperature=0)
+    (whole,) = writer.open(FRANCE, without=alone, push=3.0).branch(1, 18, temperature=0)
+    assert whole.text == away.text + rest.text
