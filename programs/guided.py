@@ -270,7 +270,7 @@ class GuidedGenerate(Program):
         bare = Guided(asked.bare, 0, 0) if asked.bare is not None else self._continue(writer, alone)
         count = _WAYS[self._effort] if reward is not None else 1
         said = f"{asked.prompt}\n{bare.text}"
-        says = partial(word_cosine, said) if asked.draft is None else partial(KeepsContent(writer), asked.draft)
+        says = partial(word_cosine, said) if asked.draft is None else partial(KeepsContent(writer).forward, asked.draft)
         chooses = _no_reward if reward is None else keep_content(reward, says)
         session = writer.open(
             asked.turns, kept=self._kept, seed=self._seed, without=alone, push=self._push, own=asked.own

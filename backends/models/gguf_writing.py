@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from importlib import import_module
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 
 from hyperalign.concurrency import Progress
 from hyperalign.errors import ModelError
+from hyperalign.files import make_private_file, make_private_folder
 
 from .gguf_file import GGUFFile
 from .gguf_graph import Decoder, openvino
 
-__all__ = ["Logits", "Memory", "common", "whole_blocks", "writing_graph"]
+__all__ = ["Logits", "Memory", "common", "keep_states", "kept_file", "whole_blocks", "writing_graph"]
 
 Logits = NDArray[np.float32]
 
@@ -27,6 +29,8 @@ _BLOCK_TOKENS = 64
 """Tokens read at once, in blocks that begin at multiples of it: how a text is divided changes its logits a little, and
 so an answer does not depend on what was read before."""
 _UNSEEN = -1e9
+_KIND = "states2"
+_KEPT_PREFIXES = 4
 
 
 class _RoundedDecoder(Decoder):
@@ -233,3 +237,22 @@ def common(left: Sequence[int], right: Sequence[int]) -> int:
         if a != b:
             return index
     return min(len(left), len(right))
+
+
+def kept_file(folder: Path, name: str, tokens: Sequence[int]) -> Path:
+    """Where a folder of a person's keeps what a model read of a prompt's first tokens."""
+    sha256 = hashlib.sha256(f"{name} {_KIND} {list(tokens)}".encode()).hexdigest()
+    return folder / f"{sha256[:32]}.npy"
+
+
+def keep_states(path: Path, states: NDArray[np.float32]) -> None:
+    """Write keys and values in 16 bits; the files that were used longest ago go."""
+    make_private_folder(path.parent)
+    temporary = path.with_suffix(".new")
+    make_private_file(temporary)
+    with temporary.open("wb") as file:
+        np.save(file, states.astype(np.float16), allow_pickle=False)
+    temporary.replace(path)
+    kept = sorted(path.parent.glob("*.npy"), key=lambda each: each.stat().st_mtime)
+    for old in kept[:-_KEPT_PREFIXES]:
+        old.unlink(missing_ok=True)

@@ -6,7 +6,6 @@ words, and the prefix read only once: its keys and values stay in memory, and on
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Sequence
@@ -20,7 +19,6 @@ from numpy.typing import NDArray
 from hyperalign.budget import Budget, Usage
 from hyperalign.concurrency import Progress, processor_threads
 from hyperalign.errors import ContextLengthError, ModelError, check_counts
-from hyperalign.files import make_private_file, make_private_folder
 from hyperalign.programs.decoding import Branch, Repeats, Writer
 from hyperalign.scores import Message, TextScore
 
@@ -28,7 +26,7 @@ from .catalogue import file_sha256, resolve
 from .download import ensure_local
 from .gguf_file import GGUFFile
 from .gguf_graph import check_installed, compile_graph
-from .gguf_writing import Logits, Memory, common, whole_blocks, writing_graph
+from .gguf_writing import Logits, Memory, common, keep_states, kept_file, whole_blocks, writing_graph
 from .graph_store import stored_graph
 from .scorers.tokenizer import ChatTokenizer, check_tokenizer
 from .servers import locate
@@ -36,12 +34,10 @@ from .vllm_writer import VLLMWriter
 
 __all__ = ["OpenVINOWriter", "open_writer"]
 
-_TOP_TOKENS = 64
-_TOP_MASS = 0.95
+_TOP_TOKENS, _TOP_MASS = 64, 0.95
 _PLAUSIBLE = 0.05
 """The least chance, as a share of the likeliest token's, of one that may be pushed forward (Li et al., 2023)."""
 _GLUE = " \t\n_-*\"'"
-_KEPT_PREFIXES = 4
 _ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "</s>")
 
 
@@ -131,9 +127,7 @@ class OpenVINOWriter:
             ModelError: the model does not load.
             StorageError: the graph or the folder can't be written.
         """
-        if self._budget is not None:
-            self._budget.check()
-        began = time.perf_counter()
+        began = self._begin()
         with self._lock:
             tokenizer, memory, other = self.load()
             if own is None:
@@ -141,19 +135,16 @@ class OpenVINOWriter:
                 memory, other = other, memory
             prompt = self._prompt(tokenizer, context)
             stable = whole_blocks(common(prompt, tokenizer.prompt(_until_last(context)))) if kept is not None else 0
-            file = _kept_file(kept, self._name, prompt[:stable]) if kept is not None and stable else None
+            file = kept_file(kept, self._name, prompt[:stable]) if kept is not None and stable else None
             cached = memory.rewind(prompt, file, stable)
             tracks = [_Track(memory, prompt, memory.read(prompt))]
             if file is not None and not file.is_file():
-                _keep(file, memory.states(stable))
+                keep_states(file, memory.states(stable))
             if push and without:
                 bare = self._prompt(tokenizer, without)
                 cached += other.rewind(bare)
                 tracks.append(_Track(other, bare, other.read(bare)))
-        if self._budget is not None:
-            read = sum(len(track.prompt) for track in tracks)
-            seconds = time.perf_counter() - began
-            self._budget.add(Usage(calls=1, tokens_in=read, tokens_cached=cached, seconds=seconds))
+        self.book(began, calls=1, tokens_in=sum(len(track.prompt) for track in tracks), tokens_cached=cached)
         return _Answer(self, tracks, push, seed, None if own is None else Repeats(own))
 
     def score(self, context: Sequence[Message], texts: Sequence[str]) -> list[TextScore]:
@@ -164,9 +155,7 @@ class OpenVINOWriter:
             BudgetExceededError: a cap is reached.
             ModelError: the model does not load.
         """
-        if self._budget is not None:
-            self._budget.check()
-        began = time.perf_counter()
+        began = self._begin()
         with self._lock:
             tokenizer, _, memory = self.load()
             prompt = self._prompt(tokenizer, context)
@@ -183,10 +172,18 @@ class OpenVINOWriter:
                 if len(tokens) > 1:
                     memory.hold(len(prompt))
                 found.append(TextScore(total, len(tokens)))
-        if self._budget is not None:
-            seconds = time.perf_counter() - began
-            self._budget.add(Usage(calls=1, tokens_in=len(prompt), tokens_cached=cached, seconds=seconds))
+        self.book(began, calls=1, tokens_in=len(prompt), tokens_cached=cached)
         return found
+
+    def _begin(self) -> float:
+        if self._budget is not None:
+            self._budget.check()
+        return time.perf_counter()
+
+    def book(self, began: float, **spent: int) -> None:
+        """Book what was spent since a moment of ``time.perf_counter``."""
+        if self._budget is not None:
+            self._budget.add(Usage(seconds=time.perf_counter() - began, **spent))
 
     def load(self) -> tuple[ChatTokenizer, Memory, Memory]:
         """The tokenizer, and two memories of the compiled graph: of a person's context, and of one without them."""
@@ -281,7 +278,8 @@ class _Answer:
         read = max(len(track.prompt) for track in self._tracks) + len(self._tokens)
         tokens = min(tokens, max(1, writer._n_ctx - read - 1))
         with writer._lock:
-            self._branches = branches = [[] for _ in range(count)]
+            branches: list[list[int]] = [[] for _ in range(count)]
+            self._branches = branches
             ended = [False] * count
             sources = [track.begin(count, len(self._tokens)) for track in self._tracks]
             # The first way is the most probable one: what is drawn must be better than that.
@@ -297,9 +295,7 @@ class _Answer:
                 for track, before in zip(self._tracks, sources, strict=True):
                     track.step(drawn, len(self._tokens) + step, before)
                 sources = [np.arange(count, dtype=np.int32)] * len(self._tracks)
-        written = sum(map(len, branches))
-        if writer._budget is not None:
-            writer._budget.add(Usage(tokens_out=written, seconds=time.perf_counter() - began))
+        writer.book(began, tokens_out=sum(map(len, branches)))
         return [
             Branch(self._tokenizer.text([*self._tokens, *branch])[len(self.text) :], len(branch), ends)
             for branch, ends in zip(branches, ended, strict=True)
@@ -375,27 +371,6 @@ def open_writer(name: str, *, budget: Budget | None = None, progress: Progress |
         return None
     model = resolve(rest)
     return OpenVINOWriter(ensure_local(model, progress), name=model.served_name, budget=budget, progress=progress)
-
-
-def _kept_file(folder: Path, name: str, tokens: Sequence[int]) -> Path:
-    sha256 = hashlib.sha256(f"{name} {_KIND} {list(tokens)}".encode()).hexdigest()
-    return folder / f"{sha256[:32]}.npy"
-
-
-_KIND = "states2"
-
-
-def _keep(path: Path, states: NDArray[np.float32]) -> None:
-    """Write keys and values in 16 bits; the files that were used longest ago go."""
-    make_private_folder(path.parent)
-    temporary = path.with_suffix(".new")
-    make_private_file(temporary)
-    with temporary.open("wb") as file:
-        np.save(file, states.astype(np.float16), allow_pickle=False)
-    temporary.replace(path)
-    kept = sorted(path.parent.glob("*.npy"), key=lambda each: each.stat().st_mtime)
-    for old in kept[:-_KEPT_PREFIXES]:
-        old.unlink(missing_ok=True)
 
 
 def _until_last(context: Sequence[Message]) -> list[Message]:
