@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from hyperalign.evals.cases import Split
     from hyperalign.evals.evaluation import Result
+    from hyperalign.evals.report.view import View
 
 __all__ = ["compare", "comparison_table", "eval_", "summary_table"]
 
@@ -234,6 +235,7 @@ def _show(result: Result, as_json: bool) -> None:
     from rich.text import Text
 
     from hyperalign.evals.report import write_report
+    from hyperalign.evals.report.view import load_view
 
     from .terminal import print_json, print_rich
 
@@ -241,7 +243,7 @@ def _show(result: Result, as_json: bool) -> None:
     if as_json:
         print_json(result.summary)
         return
-    print_rich(summary_table(result.summary), Text())
+    print_rich(summary_table(result.summary), *writing_tables(load_view(result.folder)), Text())
     echo(f"The run is in {result.folder}; read {written[-1]}")
 
 
@@ -283,6 +285,33 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     for condition, metrics in conditions.items():
         table.add_row(condition, *(_brief(format_estimate(metric, metrics.get(metric))) for metric in shown))
     return table
+
+
+def writing_tables(view: View) -> list[Table]:
+    """Of a writing run: what each judge of authorship finds, and what the answers say; nothing of other runs."""
+    from hyperalign.evals.conditions import CONTROLS, OWN_TEXT
+    from hyperalign.evals.metrics.authorship import RIVALS
+    from hyperalign.evals.report.view import metric_name
+
+    from .terminal import make_table
+
+    tables = []
+    judged = {name: rows for name, rows in view.judges.items() if name not in {*CONTROLS, OWN_TEXT}}
+    if judged:
+        columns = [*(f"nearer than {rival}" for rival in RIVALS), "way to own texts"]
+        tables.append(make_table("", "judge", title="Nearer to the author, by judge", numbers=columns))
+        for name, rows in judged.items():
+            for row in rows:
+                wins = [_brief(row.wins.get(rival, "")) for rival in RIVALS]
+                tables[-1].add_row(name, row.judge, *wins, _brief(row.way))
+    if view.content:
+        columns = [metric_name(metric) for metric in view.content_metrics]
+        tables.append(
+            make_table("", title="What the answers say; beside it the difference from few-shot", numbers=columns)
+        )
+        for name, found in view.content.items():
+            tables[-1].add_row(name, *map(_brief, found))
+    return tables
 
 
 def comparison_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from markdown_it import MarkdownIt
 
+from hyperalign.cli.eval import writing_tables
 from hyperalign.errors import InputError
 from hyperalign.evals import Plan, evaluate, write_report
 from hyperalign.evals.cases import Case
@@ -341,6 +342,12 @@ def test_a_writing_run_is_told(scripted_server: ScriptedServer, tmp_path: Path) 
     for case in [*view.worst, *view.best]:
         titles = [title for title, _ in case.sides]
         assert (titles[0], titles[-1]) == ("no profile", "what the person wrote")
+    judged_table, content_table = writing_tables(view)
+    shown = [list(column.cells) for column in judged_table.columns]
+    assert set(shown[0]) == {"few-shot", "verified"}, "strategies alone"
+    assert shown[1][:4] == names
+    assert re.fullmatch(r"\d+\u202f% \(.*\)|\d+\u202f%", shown[2][0])
+    assert list(content_table.columns[0].cells) == list(view.content)
 
 
 def test_writing_without_a_bare_answer_has_nothing_to_be_called_harm(tmp_path: Path) -> None:
