@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from hyperalign.concurrency import Progress, run_concurrently
 from hyperalign.errors import InputError, ModelOutputError
 from hyperalign.profile import Profile
 from hyperalign.programs.generate import Generate
+from hyperalign.programs.guided import Effort, GuidedGenerate
 from hyperalign.programs.replies import count_answer, tally_answers
 from hyperalign.programs.reward import Reward
 from hyperalign.programs.strategies import PROFILE_WORDS, Strategy
@@ -42,6 +43,7 @@ from .traces import (
 
 __all__ = [
     "OWN_TEXTS",
+    "GuidedTeacher",
     "Metric",
     "RewardMetric",
     "Teacher",
@@ -110,15 +112,42 @@ def find_metric(name: str) -> Metric:
 
 
 @dataclass(frozen=True)
+class GuidedTeacher:
+    """Steers a teacher's answers by the people's own texts, as ``generate`` does.
+
+    Attributes:
+        program: writes the answers.
+        effort: what it spends on one.
+        name: of the model, where a writer continues its answers; empty where the teacher's ``lm`` drafts.
+        records: by user; the examples of a profile stand in for those of others.
+    """
+
+    program: GuidedGenerate
+    effort: Effort
+    name: str = ""
+    records: Mapping[str, Sequence[Record]] = field(default_factory=dict)
+    _bare: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def write(self, profile: Profile, prompt: str) -> list[str]:
+        """The guided answer, and the model's own, which a writer writes once for everybody."""
+        records = self.records.get(profile.user) or profile.examples
+        known = self._bare.get(prompt) if self.name else None
+        found = self.program.forward(prompt, profile, records, bare=known)
+        self._bare[prompt] = str(found.bare)
+        return [str(found.answer), str(found.bare)]
+
+
+@dataclass(frozen=True)
 class Teacher:
     """The model that answers, and its settings.
 
     Attributes:
-        lm: the model; None for methods in which the student generates.
+        lm: the model; None for methods in which the student generates, and where a writer continues answers.
         strategy: how the profile is put into the prompt.
         drafts: drafts per prompt; from two on, the worst is kept as the rejected answer.
         metric: name of the metric that scores and ranks answers.
         concurrency: prompts at once.
+        guide: steers the answers; None only tells the model.
     """
 
     lm: dspy.LM | None
@@ -126,11 +155,14 @@ class Teacher:
     drafts: int = 1
     metric: str = "reward"
     concurrency: int = 1
+    guide: GuidedTeacher | None = None
 
     @property
     def name(self) -> str:
         """The model's name; empty without a model."""
-        return str(self.lm.model) if self.lm is not None else ""
+        if self.lm is not None:
+            return str(self.lm.model)
+        return self.guide.name if self.guide is not None else ""
 
     def score(self, profile: Profile, prompt: str, answer: str) -> float:
         """Score an answer by the teacher's metric."""
@@ -173,7 +205,7 @@ def collect_traces(
     wanted: dict[str, tuple[Profile, str]] = {}
     for profile in profiles:
         settings = [profile.user, hash_profile(profile), teacher.name, teacher.strategy.name, teacher.metric]
-        settings.append(str(teacher.drafts))
+        settings.append(str(teacher.drafts) if teacher.guide is None else teacher.guide.effort)
         wanted |= {hash_parts(*settings, prompt): (profile, prompt) for prompt in prompts}
     missing = [id_ for id_ in wanted if id_ not in known]
     done = len(wanted) - len(missing)
@@ -267,12 +299,18 @@ def _common_fields(teacher: Teacher, profile: Profile, prompt: str) -> dict[str,
     }
 
 
+def _drafts(teacher: Teacher, profile: Profile, prompt: str) -> list[str]:
+    if teacher.guide is not None:
+        return teacher.guide.write(profile, prompt)
+    # All drafts are needed, so Generate does not choose among them.
+    generate = Generate(teacher.strategy, best_of=teacher.drafts, scorer=None)
+    return list(generate(prompt=prompt, profile=profile).drafts)
+
+
 def _collect_one(id_: str, teacher: Teacher, profile: Profile, prompt: str) -> Trace:
     with truncated() as truncated_texts:
         try:
-            # All drafts are needed, so Generate does not choose among them.
-            generate = Generate(teacher.strategy, best_of=teacher.drafts, scorer=None)
-            said: list[str] = generate(prompt=prompt, profile=profile).drafts
+            said = _drafts(teacher, profile, prompt)
             drafts = [draft for draft in map(cut_thoughts, said) if draft]
             count_answer(True, "")
         except ModelOutputError as error:

@@ -9,6 +9,7 @@ import typer
 
 from hyperalign.errors import InputError, RecordError
 
+from .guided import Level
 from .options import (
     DEFAULT_OPTIONS,
     DryRun,
@@ -22,7 +23,7 @@ from .terminal import echo
 
 if TYPE_CHECKING:
     from hyperalign.backends.distill.adapters import Adapter
-    from hyperalign.backends.distill.collect import Teacher
+    from hyperalign.backends.distill.collect import GuidedTeacher, Teacher
     from hyperalign.backends.distill.distill import Distillation
     from hyperalign.backends.distill.recipe import Hardware
     from hyperalign.backends.distill.student import Student
@@ -30,8 +31,12 @@ if TYPE_CHECKING:
     from hyperalign.profile import Profile
     from hyperalign.records import Record
 
+    from .terminal import Reporter
+
 __all__ = ["distill", "read_prompts"]
 
+_WRITTEN = {"low": 1, "medium": 4, "high": 7}
+"""Calls for one guided answer of a model that drafts; a writer writes as many times its tokens."""
 _JSON_SUFFIXES = {".jsonl", ".ndjson"}
 
 
@@ -92,7 +97,8 @@ def distill(
         list[Path] | None,
         typer.Option(
             "--texts",
-            help="For ditto: records with the person's texts, as for 'fit'. Repeatable. Default: those in the store.",
+            help="For ditto and --effort: records with the person's texts, as for 'fit'. Repeatable. Default: those in "
+            "the store.",
         ),
     ] = None,
     me: MeOption = None,
@@ -110,6 +116,14 @@ def distill(
         typer.Option("--scope", help="What the prompt keeps: person (nothing), tag (the user), prefix or program."),
     ] = None,
     strategy: Annotated[str, typer.Option("--strategy", help="How the profile conditions the teacher.")] = "verified",
+    effort: Annotated[
+        Level,
+        typer.Option(
+            "--effort",
+            help="What the teacher spends on an answer: low only tells it; medium and high steer by the people's "
+            "texts, as 'generate' does.",
+        ),
+    ] = "low",
     drafts: Annotated[
         int | None,
         typer.Option(
@@ -164,6 +178,7 @@ def distill(
     from hyperalign.backends.models.connect import check_ready
     from hyperalign.concurrency import concurrency_of
     from hyperalign.programs.strategies import strategy as find_strategy
+    from hyperalign.records import own_text
 
     from .terminal import mute_length_warnings, reporter
 
@@ -172,10 +187,21 @@ def distill(
     asked = read_prompts(prompts)
     way = _one_of(METHODS, method, "method")
     kind = _one_of(SCOPES, scope or ("person" if len(people) == 1 else "tag"), "scope")
+    is_guided = effort != "low"
+    if is_guided and (way not in ANSWER_METHODS or drafts):
+        what = "--drafts" if drafts else f"--method {method}"
+        raise InputError(f"--effort {effort} does not go with {what}.", remedy="Leave one of them out.")
+    records = (
+        _read_texts(texts or [], people, store, me=me, as_format=as_format, columns=columns)
+        if is_guided or way == "ditto"
+        else {}
+    )
     budget = models.new_budget()
     hardware = find_hardware()
     with reporter() as report:
-        lm = models.connect(budget=budget, progress=report.bytes) if way in ANSWER_METHODS else None
+        guide = _guide(effort, strategy, records, people, models, store, budget, report) if is_guided else None
+        needs_lm = way in ANSWER_METHODS and not (guide is not None and guide.name)
+        lm = models.connect(budget=budget, progress=report.bytes) if needs_lm else None
         if lm is not None and not dry_run:
             check_ready(lm)
         learner = open_student(student, report.bytes)
@@ -203,18 +229,19 @@ def distill(
             trace_filter=TraceFilter(
                 threshold,
                 keep_refusals=keep_refusals,
-                private_texts={p.user: [e.text for e in p.examples] for p in people},
+                private_texts={
+                    p.user: [own_text(record) for record in (*p.examples, *records.get(p.user, ()))] for p in people
+                },
             ),
-            records=_read_texts(texts or [], people, store, me=me, as_format=as_format, columns=columns)
-            if way == "ditto"
-            else {},
+            records=records if way == "ditto" else {},
             pooled=pooled,
         )
         who = Teacher(
             lm,
             find_strategy(strategy),
-            drafts or (2 if recipe.method == "dpo" else 1),
+            drafts or (_WRITTEN[effort] if is_guided else 2 if recipe.method == "dpo" else 1),
             concurrency=concurrency_of(lm),
+            guide=guide,
         )
         scoring_teacher = open_student(models.model, report.bytes) if recipe.method == "on-policy" else None
         wanted = fit_to_memory(wanted, hardware, scoring_teacher=scoring_teacher)
@@ -223,6 +250,31 @@ def distill(
             return
         made = run(wanted, who, out, scoring_teacher=scoring_teacher, budget=budget, hardware=hardware, progress=report)
     _print_result(made, out, budget)
+
+
+def _guide(
+    effort: Level,
+    strategy: str,
+    records: dict[str, list[Record]],
+    people: list[Profile],
+    models: ModelOptions,
+    store: str | None,
+    budget: Budget,
+    report: Reporter,
+) -> GuidedTeacher:
+    """What steers a teacher's answers by the people's texts."""
+    from hyperalign.backends.distill.collect import GuidedTeacher
+    from hyperalign.backends.models.writers import open_writer
+    from hyperalign.programs.guided import GuidedGenerate
+    from hyperalign.store import Store
+
+    from .session import choose_population
+
+    with Store(store) as opened:
+        population = choose_population(None, people[0].user, opened, redact=None)
+    writer = open_writer(models.model, budget=budget, progress=report.bytes)
+    program = GuidedGenerate(effort, strategy=strategy, writer=writer, population=population)
+    return GuidedTeacher(program, effort, writer.name if writer is not None else "", records)
 
 
 def _print_result(made: Adapter, out: Path, budget: Budget) -> None:

@@ -47,6 +47,15 @@ def test_a_distillation_from_its_estimate_to_its_losses(
     with monkeypatch.context() as small:
         small.setattr("hyperalign.backends.distill.recipe.find_hardware", lambda: Hardware("cpu", False, 2**27))
         assert "That is more than the 0.1 GiB here: choose a smaller student" in run("distill", *asked, "--dry-run").out
+    calls = [
+        int(re.search(r"teacher: ([\d,]+) call", run("distill", *asked, "--dry-run", *more).out)[1].replace(",", ""))
+        for more in ([], ["--effort", "medium"], ["--effort", "high"])
+    ]
+    assert [each / calls[0] for each in calls] == [1, 4, 7]
+    for more in (["--drafts", "2"], ["--method", "context"]):
+        refused = run("distill", *asked, "--effort", "high", *more)
+        assert refused.code == 3
+        assert f"--effort high does not go with {' '.join(more)[:8]}" in refused.err
     assert not scripted_server.requests
     done = run("distill", *asked, "--max-steps", "1", "--accelerate", "accelerate.json")
     assert done.code == 0, done.err

@@ -7,14 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from hyperalign.backends.distill.collect import Teacher, build_unanswered, collect_traces, describe_person, find_metric
+from hyperalign.backends.distill.collect import (
+    GuidedTeacher,
+    Teacher,
+    build_unanswered,
+    collect_traces,
+    describe_person,
+    find_metric,
+)
 from hyperalign.backends.distill.dataset import Scope, assign_split, build_prefix, build_rows, write_rows
 from hyperalign.backends.distill.traces import Trace, TraceFilter, append_trace, read_traces
 from hyperalign.backends.models.connect import connect
 from hyperalign.errors import InputError, ModelError, RecordError, UnusableAnswersError
+from hyperalign.population import StorePopulation
 from hyperalign.privacy import find_private_parts
 from hyperalign.profile import Hypothesis, Profile
+from hyperalign.programs.guided import GuidedGenerate
 from hyperalign.programs.strategies import strategy
+from hyperalign.records import Sample
 from tests.fixtures.scripted_server import ScriptedServer, error, reply
 
 from ...programs.rewards import LONG, SHORT, brief_reward
@@ -88,6 +98,27 @@ def test_of_several_drafts_the_most_and_the_least_like_the_person_are_kept(
     assert made.score is not None
     assert made.rejected_score is not None
     assert made.score > made.rejected_score
+
+
+def test_a_guided_teacher_teaches_what_is_like_the_person_s_texts(
+    scripted_server: ScriptedServer, tmp_path: Path
+) -> None:
+    # The model alone writes at length; where texts of Ada's are shown it does so once, and once as she does.
+    own = [Sample(user="ada", text=f"{SHORT} Number {n}.") for n in range(4)]
+    scripted_server.default = reply(
+        lambda request: SHORT if own[0].text in request.prompt and request.body.get("seed") == 1 else LONG
+    )
+    lm = connect("openai/any", api_base=scripted_server.base, api_key="k")
+    others = StorePopulation(lambda _: [Sample(user="bea", text=f"{LONG} {n}") for n in range(4)])
+    guide = GuidedTeacher(GuidedGenerate("medium", population=others), "medium", records={"ada": own})
+    teacher, path = Teacher(lm, strategy("verified"), guide=guide), tmp_path / "t.jsonl"
+    (made,) = collect_traces(teacher, [ADA], ["Rain?"], path)
+    assert (made.answer, made.rejected, made.teacher) == (SHORT, LONG, teacher.name)
+    asked = len(scripted_server.requests)
+    assert collect_traces(teacher, [ADA], ["Rain?"], path) == [made]
+    assert len(scripted_server.requests) == asked, "what is known is not asked again"
+    (told,) = collect_traces(Teacher(lm, strategy("verified")), [ADA], ["Rain?"], path)
+    assert told.answer == LONG, "a teacher that is only told is another one"
 
 
 def test_an_answer_that_was_cut_off_teaches_nothing_and_loses_to_a_whole_one(
