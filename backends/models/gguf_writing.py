@@ -19,17 +19,17 @@ from hyperalign.files import make_private_file, make_private_folder
 from .gguf_file import GGUFFile
 from .gguf_graph import Decoder, openvino
 
-__all__ = ["Logits", "Memory", "common", "keep_states", "kept_file", "whole_blocks", "writing_graph"]
+__all__ = ["Logits", "Memory", "common", "keep_states", "kept_file", "writing_graph"]
 
 Logits = NDArray[np.float32]
 
 _LARGEST = 127
 _ROPE_BASE = 10_000.0
 _BLOCK_TOKENS = 64
-"""Tokens read at once, in blocks that begin at multiples of it: how a text is divided changes its logits a little, and
-so an answer does not depend on what was read before."""
+"""Tokens read at once. How a text is divided changes its logits a little, so blocks begin anew where its stable part
+ends, whether that was read before or not: an answer does not depend on what is remembered."""
 _UNSEEN = -1e9
-_KIND = "states2"
+_KIND = "states3"
 _KEPT_PREFIXES = 4
 
 
@@ -136,19 +136,23 @@ class Memory:
     def __init__(self, request: Any) -> None:
         self._request = request
         self.tokens: list[int] = []
+        self._stable = 0
 
-    def rewind(self, prompt: Sequence[int], file: Path | None = None, stable: int = 0) -> int:
+    def rewind(self, prompt: Sequence[int], stable: int, file: Path | None = None) -> int:
         """Make it hold a beginning of a prompt.
 
         Args:
             prompt: what is read next.
-            file: keys and values of the prompt's first ``stable`` tokens, as ``states`` gives them; a damaged one goes.
-            stable: see ``file``.
+            stable: so many tokens of it are the same next time.
+            file: their keys and values, as ``states`` gives them; a damaged one goes.
 
         Returns:
             How many tokens are not to be read again.
         """
-        shared = whole_blocks(min(common(self.tokens, prompt), len(prompt) - 1))
+        same = min(common(self.tokens, prompt), len(prompt) - 1)
+        is_like = stable == self._stable and same >= stable
+        shared = stable + _whole_blocks(same - stable) if is_like else _whole_blocks(min(same, stable, self._stable))
+        self._stable = stable
         if file is not None and file.is_file() and shared < stable:
             try:
                 self._set_states(np.load(file, allow_pickle=False).astype(np.float32))
@@ -172,7 +176,7 @@ class Memory:
         logits = np.zeros(0, np.float32)
         while len(self.tokens) < len(prompt):
             before = len(self.tokens)
-            end = min(len(prompt), before + _BLOCK_TOKENS)
+            end = min(self._stable if before < self._stable else len(prompt), before + _BLOCK_TOKENS)
             part = np.array([prompt[before:end]], np.int64)
             mask = np.zeros((1, 1, end - before, end), np.float32)
             mask[0, 0, :, before:][~np.tri(end - before, dtype=bool)] = _UNSEEN
@@ -226,8 +230,7 @@ class Memory:
         return np.array(self._request.get_output_tensor(0).data[:, 0, :])
 
 
-def whole_blocks(tokens: int) -> int:
-    """The most tokens, of so many, that are read in whole blocks."""
+def _whole_blocks(tokens: int) -> int:
     return tokens - tokens % _BLOCK_TOKENS
 
 

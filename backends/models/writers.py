@@ -26,7 +26,7 @@ from .catalogue import file_sha256, resolve
 from .download import ensure_local
 from .gguf_file import GGUFFile
 from .gguf_graph import check_installed, compile_graph
-from .gguf_writing import Logits, Memory, common, keep_states, kept_file, whole_blocks, writing_graph
+from .gguf_writing import Logits, Memory, common, keep_states, kept_file, writing_graph
 from .graph_store import stored_graph
 from .scorers.tokenizer import ChatTokenizer, check_tokenizer
 from .servers import locate
@@ -134,15 +134,15 @@ class OpenVINOWriter:
                 # What is written for nobody leaves the person's texts in memory.
                 memory, other = other, memory
             prompt = self._prompt(tokenizer, context)
-            stable = whole_blocks(common(prompt, tokenizer.prompt(_until_last(context)))) if kept is not None else 0
-            file = kept_file(kept, self._name, prompt[:stable]) if kept is not None and stable else None
-            cached = memory.rewind(prompt, file, stable)
+            stable = common(prompt, tokenizer.prompt(_until_last(context)))
+            file = kept_file(kept, self._name, prompt[:stable]) if kept is not None else None
+            cached = memory.rewind(prompt, stable, file)
             tracks = [_Track(memory, prompt, memory.read(prompt))]
             if file is not None and not file.is_file():
                 keep_states(file, memory.states(stable))
             if push and without:
                 bare = self._prompt(tokenizer, without)
-                cached += other.rewind(bare)
+                cached += other.rewind(bare, 0)
                 tracks.append(_Track(other, bare, other.read(bare)))
         self.book(began, calls=1, tokens_in=sum(len(track.prompt) for track in tracks), tokens_cached=cached)
         return _Answer(self, tracks, push, seed, None if own is None else Repeats(own))
@@ -159,7 +159,7 @@ class OpenVINOWriter:
         with self._lock:
             tokenizer, _, memory = self.load()
             prompt = self._prompt(tokenizer, context)
-            cached = memory.rewind(prompt)
+            cached = memory.rewind(prompt, 0)
             first = memory.read(prompt)
             found = []
             for text in texts:
