@@ -13,7 +13,7 @@ import pytest
 from hyperalign.backends.models.connect import connect
 from hyperalign.errors import ModelError
 from hyperalign.profile import Profile
-from hyperalign.programs.binary_choice import ChooseByLetter, render_choice
+from hyperalign.programs.binary_choice import ChooseByLetter, KeepsContent, render_choice
 from hyperalign.programs.replies import tally_answers
 from hyperalign.programs.strategies import STRATEGIES, strategy
 from hyperalign.records import Sample
@@ -171,3 +171,23 @@ def test_silence_is_undecided_and_counted(scripted_server: ScriptedServer) -> No
         found = ChooseByLetter(strategy("none"))(prompt="Go?", first="Yes.", second="No.", profile=Profile(user="ada"))
     assert found.probability == 0.5
     assert (tally.asked, tally.undecided) == (1, 1)
+
+
+# Whether a rewrite keeps what its draft says
+
+
+def test_a_scorer_is_asked_whether_a_rewrite_says_all_and_texts_stay_data() -> None:
+    scorer = Prefers("Yes", 2.0)
+    keeps = KeepsContent(scorer)
+    assert keeps.forward(JAM, EVIL) == pytest.approx(1 / (1 + math.exp(-2.0)))
+    ((context, answers),) = scorer.asked
+    assert answers == ["Yes", "No"]
+    assert context[-1]["content"].count("</second>") == 1
+    assert keeps.forward(JAM, f" {JAM}\n") == 1.0
+    assert len(scorer.asked) == 1, "equal texts need no question"
+
+
+def test_a_model_is_asked_for_yes_or_no_without_a_scorer(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = reply(lambda request: "No." if OIL in request.prompt else "Yes")
+    with dspy.context(lm=connect(f"vllm:{scripted_server.url}", num_retries=0)):
+        assert KeepsContent().forward(JAM, "Toast with marmalade.") > 0.5 > KeepsContent().forward(JAM, OIL)

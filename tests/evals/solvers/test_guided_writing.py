@@ -261,10 +261,12 @@ def test_a_run_of_rewriting_has_its_report(scripted_server: ScriptedServer, tmp_
     assert result.summary["primary"] == "nearer_style"
     assert conditions["few-shot"]["nearer_style"]["mean"] == conditions["guided"]["nearer_style"]["mean"] == 1.0
     assert conditions["wrong-user"]["nearer_style"]["mean"] == 0.0
+    assert conditions["draft"]["keeps_content"]["mean"] == 1.0
+    assert "keeps_content" in conditions["guided"] and "keeps_content" in conditions["own-text"]
     assert result.summary["judges"] == {}
     assert "draft" in result.summary["controls"]
     assert "draft" in result.summary["differences"]
     told = "\n".join(file.read_text(encoding="utf-8") for file in write_report(result.folder))
     assert "nearer to own (edit distance)" in told
     assert "Authorship" not in told
-    assert "on topic" in told
+    assert "on topic" in told and "keeps what the draft says" in told
