@@ -25,7 +25,7 @@ __all__ = ["Branch", "Guided", "Repeats", "TextsReward", "Writer", "WritingSessi
 TextsReward = Callable[[Sequence[str]], NDArray[np.float64]]
 """From texts to their rewards, shape (texts,); the higher the better."""
 
-_BLOCK_TOKENS = 45
+_BLOCK_TOKENS = 16
 _COPY_BEGINS = 4
 _LOOP_BEGINS = 5
 """Words in common with a text, and with what is written, from which on a run is not gone on with."""

@@ -50,7 +50,6 @@ _DRAFTS: Mapping[Effort, int] = {"low": 1, "medium": 2, "high": 5}
 _WAYS: Mapping[Effort, int] = {"low": 1, "medium": 3, "high": 6}
 _MOST_WRITTEN: Mapping[Effort, int] = {"low": 1, "medium": 3, "high": 7}
 """Tokens for one of the answer, beside those of the bare model's."""
-_BLOCK_TOKENS = 16
 _DRAFT_TEMPERATURE = 0.8
 _SAME_CONTENT = 0.35
 """The least cosine of a revision's words with its draft's at which it still says the same."""
@@ -279,9 +278,10 @@ class GuidedGenerate(Program):
             "temperature": _DRAFT_TEMPERATURE if count > 1 else 0,
             "max_tokens": self._max_tokens,
             "most": _MOST_WRITTEN[self._effort],
-            # A rewrite is compared whole: its beginning says only the beginning of the draft.
-            "block": _BLOCK_TOKENS if asked.draft is None else self._max_tokens,
         }
+        if asked.draft is not None:
+            # A rewrite is compared whole: its beginning says only the beginning of the draft.
+            settings["block"] = self._max_tokens
         found = write_guided(session, chooses, count=count, own=asked.own, told=told, **settings)
         return _Found(bare.text, found.text, False, bare.tokens + found.tokens)
 
