@@ -91,7 +91,7 @@ def _answer(
         "high" if writer else "medium", writer=writer, population=ShippedPopulation(), encoder=embeds
     )
     with dspy.context(lm=lm):
-        found = write(prompt=prompt, profile=profile, records=records, told=lambda _: report("write", 1, 1))
+        found = write(prompt=prompt, profile=profile, records=records)
     answers.put(prompt, {"bare": found.bare, "answer": found.answer})
     return found.bare, found.answer
 
