@@ -178,7 +178,7 @@ def _writing_metrics(
     task: Task, cases: Sequence[Case], guide: Guide | None, program: dspy.Module
 ) -> WritingMetrics | None:
     if task.kind == "writing" and all(case.draft and case.rejected for case in cases):
-        keeps = KeepsContent(resolve_scorer(program.scorer)).forward if isinstance(program, Personalizer) else None
+        keeps = KeepsContent(resolve_scorer(program.scorer)) if isinstance(program, Personalizer) else None
         return Nearness(cases, keeps)
     # What writing was steered away from must not be what its judges take for other people's.
     steered = guide.population.records("") if guide is not None else []

@@ -269,7 +269,9 @@ class GuidedGenerate(Program):
         bare = Guided(asked.bare, 0, 0) if asked.bare is not None else self._continue(writer, alone)
         count = _WAYS[self._effort] if reward is not None else 1
         said = f"{asked.prompt}\n{bare.text}"
-        says = partial(word_cosine, said) if asked.draft is None else partial(KeepsContent(writer).forward, asked.draft)
+        says = (
+            partial(word_cosine, said) if asked.draft is None else partial(_says_all, KeepsContent(writer), asked.draft)
+        )
         chooses = _no_reward if reward is None else keep_content(reward, says)
         session = writer.open(
             asked.turns, kept=self._kept, seed=self._seed, without=alone, push=self._push, own=asked.own
@@ -332,6 +334,10 @@ class GuidedGenerate(Program):
         inputs = {"turns": list(turns), "differences": list(differences), "config": config}
         said = yield Call(self.revise, inputs, settings)
         return str(said.answer)
+
+
+def _says_all(keeps: KeepsContent, draft: str, text: str) -> float:
+    return float(keeps(draft=draft, rewrite=text))
 
 
 def _no_reward(texts: Sequence[str]) -> NDArray[np.float64]:

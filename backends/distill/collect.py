@@ -132,7 +132,7 @@ class GuidedTeacher:
         """The guided answer, and the model's own, which a writer writes once for everybody."""
         records = self.records.get(profile.user) or profile.examples
         known = self._bare.get(prompt) if self.name else None
-        found = self.program.forward(prompt, profile, records, bare=known)
+        found = self.program(prompt=prompt, profile=profile, records=records, bare=known)
         self._bare[prompt] = str(found.bare)
         return [str(found.answer), str(found.bare)]
 

@@ -7,9 +7,10 @@ something else: measured style, character n-grams (Stamatatos, 2009), and the wo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from hyperalign.programs.binary_choice import KeepsContent
 from hyperalign.records import other_text, own_text
 from hyperalign.style import distance, measure
 
@@ -31,10 +32,10 @@ class Nearness:
     Args:
         cases: with ``draft``, ``reference`` and ``rejected``. N-grams and words are weighed by the texts of their
             records, and not by any answer.
-        keeps: the probability that a rewrite, the second, says all that a draft says; not measured if None.
+        keeps: says whether a rewrite keeps what its draft says; not measured if None.
     """
 
-    def __init__(self, cases: Sequence[Case], keeps: Callable[[str, str], float] | None = None) -> None:
+    def __init__(self, cases: Sequence[Case], keeps: KeepsContent | None = None) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         records = {record.id: record for case in cases for record in case.records}.values()
@@ -58,7 +59,7 @@ class Nearness:
         own, other = (distance(measure(answer), measure(text)) for text in both)
         alike, unlike = self._cosines(answer, both)
         kept, changed = (word_edit_distance(answer, text) for text in both)
-        content = {} if self._keeps is None else {"keeps_content": float(self._keeps(case.draft, answer))}
+        content = {} if self._keeps is None else {"keeps_content": float(self._keeps(draft=case.draft, rewrite=answer))}
         return content | {
             NEARNESS["style"]: win(-own, -other),
             NEARNESS["characters"]: win(alike, unlike),

@@ -179,15 +179,16 @@ def test_silence_is_undecided_and_counted(scripted_server: ScriptedServer) -> No
 def test_a_scorer_is_asked_whether_a_rewrite_says_all_and_texts_stay_data() -> None:
     scorer = Prefers("Yes", 2.0)
     keeps = KeepsContent(scorer)
-    assert keeps.forward(JAM, EVIL) == pytest.approx(1 / (1 + math.exp(-2.0)))
+    assert keeps(draft=JAM, rewrite=EVIL) == pytest.approx(1 / (1 + math.exp(-2.0)))
     ((context, answers),) = scorer.asked
     assert answers == ["Yes", "No"]
     assert context[-1]["content"].count("</second>") == 1
-    assert keeps.forward(JAM, f" {JAM}\n") == 1.0
+    assert keeps(draft=JAM, rewrite=f" {JAM}\n") == 1.0
     assert len(scorer.asked) == 1, "equal texts need no question"
 
 
 def test_a_model_is_asked_for_yes_or_no_without_a_scorer(scripted_server: ScriptedServer) -> None:
     scripted_server.default = reply(lambda request: "No." if OIL in request.prompt else "Yes")
     with dspy.context(lm=connect(f"vllm:{scripted_server.url}", num_retries=0)):
-        assert KeepsContent().forward(JAM, "Toast with marmalade.") > 0.5 > KeepsContent().forward(JAM, OIL)
+        keeps = KeepsContent()
+        assert keeps(draft=JAM, rewrite="Toast with marmalade.") > 0.5 > keeps(draft=JAM, rewrite=OIL)
