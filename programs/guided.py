@@ -272,7 +272,7 @@ class GuidedGenerate(Program):
         says = (
             partial(word_cosine, said) if asked.draft is None else partial(_says_all, KeepsContent(writer), asked.draft)
         )
-        chooses = _no_reward if reward is None else keep_content(reward, says)
+        chooses = keep_content(reward, says) if reward is not None and count > 1 else _no_reward
         session = writer.open(
             asked.turns, kept=self._kept, seed=self._seed, without=alone, push=self._push, own=asked.own
         )

@@ -37,6 +37,8 @@ __all__ = ["OpenVINOWriter", "open_writer"]
 _TOP_TOKENS, _TOP_MASS = 64, 0.95
 _PLAUSIBLE = 0.05
 """The least chance, as a share of the likeliest token's, of one that may be pushed forward (Li et al., 2023)."""
+_LEAST_KEPT = 64
+"""Fewer tokens are sooner read than found on disk."""
 _GLUE = " \t\n_-*\"'"
 _ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "</s>")
 
@@ -44,7 +46,7 @@ _ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "</s>")
 class OpenVINOWriter:
     """A ``Writer`` over a GGUF file; see ``hyperalign.programs.decoding``. The model is loaded for the first answer.
 
-    One answer is written at a time: opening the next one ends the one before.
+    One answer is written at a time: opening the next one ends the one before, and scoring one that is pushed.
 
     Args:
         path: the model file; it must carry a chat template.
@@ -135,7 +137,8 @@ class OpenVINOWriter:
                 memory, other = other, memory
             prompt = self._prompt(tokenizer, context)
             stable = common(prompt, tokenizer.prompt(_until_last(context)))
-            file = kept_file(kept, self._name, prompt[:stable]) if kept is not None else None
+            is_long = stable >= _LEAST_KEPT
+            file = kept_file(kept, self._name, prompt[:stable]) if kept is not None and is_long else None
             cached = memory.rewind(prompt, stable, file)
             tracks = [_Track(memory, prompt, memory.read(prompt))]
             if file is not None and not file.is_file():

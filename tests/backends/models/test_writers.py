@@ -105,6 +105,9 @@ def test_a_prefix_is_kept_on_disk_for_its_owner_alone(writer: OpenVINOWriter, bu
     assert again.text == first.text
     spent = budget.spent
     assert spent.tokens_cached - before.tokens_cached > 0.6 * (spent.tokens_in - before.tokens_in)
+    # Where nothing of a person is shown there is nothing to keep.
+    writer.open([FRANCE[-1]], kept=kept)
+    assert list(kept.glob("*.npy")) == [file]
     # A damaged file is read over.
     file.write_bytes(b"not numbers")
     writer.open([{"role": "user", "content": "Hello."}])
