@@ -105,7 +105,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("base", help="the server's address")
     parser.add_argument("--prompts", type=int, default=64)
-    parser.add_argument("--at-once", type=int, default=32)
+    parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--turns", type=int, default=2)
     asked_for = parser.parse_args()
     main(asked_for.base.rstrip("/"), asked_for.prompts, asked_for.concurrency, asked_for.turns)

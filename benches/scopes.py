@@ -10,8 +10,6 @@ python -m benches.scopes adapters/ada adapters/all --profiles people --people ex
 from __future__ import annotations
 
 import argparse
-import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -22,7 +20,7 @@ from typing import Any
 from hyperalign.backends.distill.adapters import Adapter, check_base, open_adapter, open_base
 from hyperalign.backends.distill.collect import RewardMetric
 from hyperalign.backends.distill.dataset import Scope, build_prefix
-from hyperalign.backends.distill.probe import attach_adapter, generate_answers, mean_prompt_tokens
+from hyperalign.backends.distill.probe import attach_adapter
 from hyperalign.backends.distill.recipe import find_hardware
 from hyperalign.backends.distill.student import Student, load_student
 from hyperalign.errors import InputError
@@ -30,9 +28,8 @@ from hyperalign.evals.metrics.authorship import Authorship, cut
 from hyperalign.evals.statistics import difference, estimate
 from hyperalign.profile import Profile
 
-from .distillation import WORDS, Answers, Case, own_texts, said
+from .distillation import WORDS, Answers, Asked, Case, ask_student, own_samples, said, shared_prompts, tell, texts_of
 
-AT_ONCE = 16
 ALONE, TOLD = "student alone", "student with the prefix"
 
 
@@ -70,37 +67,17 @@ def conditions_of(adapters: Sequence[Adapter], people: Sequence[Profile]) -> lis
     return found
 
 
-def shared_prompts(folders: Sequence[Path]) -> list[str]:
-    """Prompts that were kept from the training of every adapter."""
-    of_each = [
-        json.loads((folder / "training" / "split.json").read_text(encoding="utf-8"))["prompts"]["test"]
-        for folder in folders
-    ]
-    return [prompt for prompt in of_each[0] if all(prompt in other for other in of_each[1:])]
-
-
 def ask(kept: Answers, condition: Condition, base: Student, cases: Sequence[Case], most: int) -> None:
-    """Let one of them answer what it was not asked yet; the same question is answered once for everybody."""
-    missing = kept.missing(condition.name, [case for case in cases if condition.answers_for(case[0].user)])
-    if not missing:
+    """Let one of them answer what it was not asked yet."""
+    of_theirs = [case for case in cases if condition.answers_for(case[0].user)]
+    if not kept.missing(condition.name, of_theirs):
         return
     model, tokenizer = load_student(base)
     model.to(find_hardware().device)
     if condition.adapter is not None:
         model = attach_adapter(model, condition.adapter.path)
-    waiting: dict[str, list[Case]] = {}
-    for person, prompt in missing:
-        waiting.setdefault(json.dumps(condition.scope.messages(person.user, prompt)), []).append((person, prompt))
-    asked = list(waiting)
-    for start in range(0, len(asked), AT_ONCE):
-        some = asked[start : start + AT_ONCE]
-        turns = [json.loads(question) for question in some]
-        began = time.perf_counter()
-        found = generate_answers(model, tokenizer, turns, max_new_tokens=most)
-        seconds = (time.perf_counter() - began) / len(some)
-        for question, of_one, answer in zip(some, turns, found, strict=True):
-            for case in waiting[question]:
-                kept.add(condition.name, case, answer, mean_prompt_tokens(tokenizer, [of_one]), seconds)
+    asked = Asked(of_theirs, tokenizer, kept, most)
+    ask_student(asked, condition.name, model, tell(condition.scope))
 
 
 def table(
@@ -153,12 +130,12 @@ def _row(
     rows: dict[str, list[tuple[Profile, Mapping[str, Any]]]] = {
         prompt: [(person, kept.known[condition.name, person.user, prompt]) for person in people] for prompt in prompts
     }
-    resolve_strategies = {
+    taken = {
         prompt: [float(authors.author(cut(row["answer"], WORDS)) == person.user) for person, row in of_one]
         for prompt, of_one in rows.items()
     }
     nats = _nats(kept, condition, people, prompts)
-    share = estimate(resolve_strategies, share=True)
+    share = estimate(taken, share=True)
     stranger = condition.adapter is not None and people[0].user not in condition.trained
     cells = [
         condition.name,
@@ -181,7 +158,7 @@ def main() -> None:
     parser.add_argument("--profiles", type=Path, required=True, help="NAME.json of everybody who is asked for")
     parser.add_argument("--people", type=Path, required=True, help="the people's own texts: NAME.jsonl of each")
     parser.add_argument("--out", type=Path, required=True, help="where the answers are kept")
-    parser.add_argument("--max-new", type=int, default=200, help="tokens of an answer")
+    parser.add_argument("--max-new-tokens", type=int, default=200, help="tokens of an answer")
     asked = parser.parse_args()
     people = [
         Profile.from_json(path.read_text(encoding="utf-8"), where=str(path))
@@ -189,14 +166,12 @@ def main() -> None:
     ]
     if not people:
         raise InputError(f"{asked.profiles} holds no profile.", remedy="Write them with 'hyperalign profile export'.")
-    texts = own_texts([asked.people / f"{person.user}.jsonl" for person in people])
+    texts = texts_of(own_samples([asked.people / f"{person.user}.jsonl" for person in people]))
     adapters = [open_adapter(folder) for folder in asked.adapters]
     base = open_base(adapters[0].card)
     for adapter in adapters:
         check_base(adapter.card, base)
     prompts = shared_prompts(asked.adapters)
-    if not prompts:
-        raise InputError("No prompt was kept from all these adapters.", remedy="Distill them from the same prompts.")
     asked.out.mkdir(parents=True, exist_ok=True)
     conditions = conditions_of(adapters, people)
     kept = Answers(asked.out / "answers.jsonl", f"{base.sha256[:12]} {asked.max_new_tokens}")

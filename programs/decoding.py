@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from hyperalign.text import longest_copied_run, split_plain
 
 from .generate import MAX_COPIED
 
-__all__ = ["Branch", "Guided", "Repeats", "TextsReward", "Writer", "WritingSession", "pick", "write_guided"]
+__all__ = ["Author", "Branch", "Guided", "Repeats", "TextsReward", "Writer", "WritingSession", "pick", "write_guided"]
 
 TextsReward = Callable[[Sequence[str]], NDArray[np.float64]]
 """From texts to their rewards, shape (texts,); the higher the better."""
@@ -37,6 +37,23 @@ _ECHOED = 0.05
 """The share of them that stand in the person's texts, from which on it copies: of their own next article it is 0.02."""
 _COMMON_RUNS = 4
 """So many do in a text of any length."""
+
+
+class Author(NamedTuple):
+    """The person that a writer writes as.
+
+    Attributes:
+        texts: theirs; the answer does not copy them, and does not go in circles.
+        kept: a folder of theirs for what was read of the turns before the last one; None keeps nothing on disk.
+        without: the same conversation without them.
+        push: how far what is drawn is pushed away from what the model would write ``without`` (context steering, He et
+            al., 2024); 0 leaves it as it is, and reads one context alone.
+    """
+
+    texts: Sequence[str] = ()
+    kept: Path | None = None
+    without: Sequence[Message] = ()
+    push: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,27 +101,14 @@ class Writer(Protocol):
         """The model and its weights."""
         ...
 
-    def open(
-        self,
-        context: Sequence[Message],
-        *,
-        kept: Path | None = None,
-        seed: int = 0,
-        without: Sequence[Message] = (),
-        push: float = 0.0,
-        own: Sequence[str] | None = None,
-    ) -> WritingSession:
+    def open(self, context: Sequence[Message], *, author: Author | None = None, seed: int = 0) -> WritingSession:
         """Begin an answer to the last of some turns; what they share with the answer before is not read again.
 
         Args:
             context: the turns before it.
-            kept: a folder of the person's for what was read of the turns before the last one; None keeps nothing.
+            author: as whom it is written; None for the model's own answer. Writers that have no logits neither push nor
+                see to what is copied, and keep nothing.
             seed: of all sampling.
-            without: the same conversation without the person.
-            push: how far what is drawn is pushed away from what the model would write ``without``. Writers that have no
-                logits do not push.
-            own: texts that the answer does not copy, nor does it go in circles; None lets it. Writers that have no
-                logits do not see to it.
         """
         ...
 

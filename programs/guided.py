@@ -27,7 +27,7 @@ from hyperalign.text import longest_copied_run
 
 from .adapters import PlainAdapter
 from .binary_choice import KeepsContent
-from .decoding import Guided, TextsReward, Writer, pick, write_guided
+from .decoding import Author, Guided, TextsReward, Writer, pick, write_guided
 from .generate import MAX_COPIED, MAX_TOKENS, AnswerAsThePerson, writing_settings
 from .program import Call, Compute, Parallel, Program, Steps, resolve_model, run_steps
 from .reward import Encoder, Reward
@@ -273,9 +273,8 @@ class GuidedGenerate(Program):
             partial(word_cosine, said) if asked.draft is None else partial(_says_all, KeepsContent(writer), asked.draft)
         )
         chooses = keep_content(reward, says) if reward is not None and count > 1 else _no_reward
-        session = writer.open(
-            asked.turns, kept=self._kept, seed=self._seed, without=alone, push=self._push, own=asked.own
-        )
+        author = Author(asked.own, self._kept, alone, self._push)
+        session = writer.open(asked.turns, author=author, seed=self._seed)
         settings: dict[str, Any] = {
             "temperature": _DRAFT_TEMPERATURE if count > 1 else 0,
             "max_tokens": self._max_tokens,

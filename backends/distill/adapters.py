@@ -77,6 +77,7 @@ class Card(BaseModel):
         prefixes: the system turn of each person, in scope ``prefix``.
         teacher: the model that answered, or that scored the student's generations.
         strategy: how the teacher was given the profile.
+        effort: what the teacher spent on an answer: ``low`` was only told, the others were steered.
         traces: number of training rows.
         dropped: number of traces that the trace filter dropped, by reason.
         recipe: hyperparameters.
@@ -101,6 +102,7 @@ class Card(BaseModel):
     prefixes: Mapping[str, str] = {}
     teacher: str
     strategy: str
+    effort: Literal["low", "medium", "high"] = "low"
     traces: int
     dropped: Mapping[str, int] = {}
     recipe: Mapping[str, Any] = {}
@@ -371,7 +373,8 @@ def _render_readme(card: Card) -> str:
 def _describe_rows(card: Card) -> str:
     if card.method == "ditto":
         return f"{card.traces} of {card.teacher}"
-    return f"{card.traces} answers of `{card.teacher}` with strategy `{card.strategy}`"
+    steered = "" if card.effort == "low" else f", guided at effort {card.effort}"
+    return f"{card.traces} answers of `{card.teacher}` with strategy `{card.strategy}`{steered}"
 
 
 def _sha256(path: Path) -> str:

@@ -165,6 +165,7 @@ def distill(
             # In 'context' the student's own base is the teacher.
             teacher=OWN_TEXTS if by_rounds else teacher.name or (scoring_teacher or job.student).name,
             strategy=teacher.strategy.name,
+            effort=teacher.guide.effort if teacher.guide is not None else "low",
             metric=teacher.metric,
             traces=len(rows),
             dropped=kept.dropped,

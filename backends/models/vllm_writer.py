@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hyperalign.budget import Usage
 from hyperalign.errors import check_counts
-from hyperalign.programs.decoding import Branch
+from hyperalign.programs.decoding import Author, Branch
 from hyperalign.scores import Message
 
 from .scorers.vllm import VLLMScorer, expect
@@ -19,25 +18,14 @@ __all__ = ["VLLMAnswer", "VLLMWriter"]
 class VLLMWriter(VLLMScorer):
     """A ``Writer`` over a vLLM server, which keeps the prefixes that it read by itself; see ``VLLMScorer``."""
 
-    def open(
-        self,
-        context: Sequence[Message],
-        *,
-        kept: Path | None = None,
-        seed: int = 0,
-        without: Sequence[Message] = (),
-        push: float = 0.0,
-        own: Sequence[str] | None = None,
-    ) -> VLLMAnswer:
+    def open(self, context: Sequence[Message], *, author: Author | None = None, seed: int = 0) -> VLLMAnswer:
         """Begin an answer; see ``hyperalign.programs.decoding.Writer``.
 
         Args:
             context: the turns before it.
-            kept: not used: nothing of a server's memory can be kept here.
+            author: not used: a server tells the chances of a few tokens only, and of one context at a time, and nothing
+                of its memory can be kept here.
             seed: of all sampling.
-            without: not used, see ``push``.
-            push: not used: a server tells the chances of a few tokens only, and of one context at a time.
-            own: not used, for the same reason.
 
         Raises:
             ContextLengthError: the turns leave no room for an answer.
@@ -45,7 +33,7 @@ class VLLMWriter(VLLMScorer):
             ModelServerError: the server could not be reached, or kept failing.
             ModelOutputError: its answer was not in the form expected.
         """
-        del kept, without, push, own
+        del author
         began = self._begin()
         prompt = self.prompt(context)
         self._book(began, len(prompt))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hyperalign.budget import Budget, Usage
 from hyperalign.concurrency import Progress, processor_threads
 from hyperalign.errors import ContextLengthError, ModelError, check_counts
-from hyperalign.programs.decoding import Branch, Repeats, Writer
+from hyperalign.programs.decoding import Author, Branch, Repeats, Writer
 from hyperalign.scores import Message, TextScore
 
 from .catalogue import file_sha256, resolve
@@ -101,27 +101,14 @@ class OpenVINOWriter:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def open(
-        self,
-        context: Sequence[Message],
-        *,
-        kept: Path | None = None,
-        seed: int = 0,
-        without: Sequence[Message] = (),
-        push: float = 0.0,
-        own: Sequence[str] | None = None,
-    ) -> _Answer:
+    def open(self, context: Sequence[Message], *, author: Author | None = None, seed: int = 0) -> _Answer:
         """Begin an answer.
 
         Args:
             context: the turns before it. What they share with the answer before is not read again.
-            kept: a folder in which the keys and values of the turns before the last one are kept; it holds a person's
-                words and must be theirs alone.
+            author: as whom it is written; None for the model's own answer. The keys and values of the turns before the
+                last one are kept in their folder, which holds their words and must be theirs alone.
             seed: of all sampling.
-            without: the same conversation without the person.
-            push: how far what is drawn is pushed away from what the model would write ``without`` (context steering,
-                He et al., 2024); 0 leaves it as it is, and reads one context alone.
-            own: texts that the answer does not copy, nor does it go in circles; None lets it.
 
         Raises:
             ContextLengthError: the turns leave no room for an answer.
@@ -132,23 +119,23 @@ class OpenVINOWriter:
         began = self._begin()
         with self._lock:
             tokenizer, memory, other = self.load()
-            if own is None:
+            if author is None:
                 # What is written for nobody leaves the person's texts in memory.
                 memory, other = other, memory
             prompt = self._prompt(tokenizer, context)
             stable = common(prompt, tokenizer.prompt(_until_last(context)))
-            is_long = stable >= _LEAST_KEPT
-            file = kept_file(kept, self._name, prompt[:stable]) if kept is not None and is_long else None
+            folder = author.kept if author is not None and stable >= _LEAST_KEPT else None
+            file = kept_file(folder, self._name, prompt[:stable]) if folder is not None else None
             cached = memory.rewind(prompt, stable, file)
             tracks = [_Track(memory, prompt, memory.read(prompt))]
             if file is not None and not file.is_file():
                 keep_states(file, memory.states(stable))
-            if push and without:
-                bare = self._prompt(tokenizer, without)
+            if author is not None and author.push and author.without:
+                bare = self._prompt(tokenizer, author.without)
                 cached += other.rewind(bare, 0)
                 tracks.append(_Track(other, bare, other.read(bare)))
         self.book(began, calls=1, tokens_in=sum(len(track.prompt) for track in tracks), tokens_cached=cached)
-        return _Answer(self, tracks, push, seed, None if own is None else Repeats(own))
+        return _Answer(self, tracks, author, seed)
 
     def score(self, context: Sequence[Message], texts: Sequence[str]) -> list[TextScore]:
         """Score each text, of a few words, as the next words of an answer, which need not end with it.
@@ -251,14 +238,12 @@ class _Track:
 class _Answer:
     """An answer that is being written; see ``WritingSession`` in ``hyperalign.programs.decoding``."""
 
-    def __init__(
-        self, writer: OpenVINOWriter, tracks: Sequence[_Track], push: float, seed: int, repeats: Repeats | None
-    ) -> None:
+    def __init__(self, writer: OpenVINOWriter, tracks: Sequence[_Track], author: Author | None, seed: int) -> None:
         self._writer = writer
         self._tokenizer, *_ = writer.load()
         self._tracks = tracks
-        self._repeats = repeats
-        self._push = push
+        self._repeats = Repeats(author.texts) if author is not None else None
+        self._push = author.push if author is not None else 0.0
         self._draw = np.random.default_rng(seed)
         self._tokens: list[int] = []
         self._branches: list[list[int]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 
 import hyperalign.backends.distill.gate as gate_module
+from benches.distillation import main as bench
+from benches.distillation import own_samples
 from hyperalign.backends.distill.adapters import open_adapter
-from hyperalign.backends.distill.collect import Teacher
+from hyperalign.backends.distill.collect import GuidedTeacher, Teacher
 from hyperalign.backends.distill.dataset import Scope
 from hyperalign.backends.distill.distill import Distillation, distill, gate, loss_chart, split_prompts
 from hyperalign.backends.distill.gate import Criteria, find_failures
@@ -26,6 +29,7 @@ from hyperalign.budget import Budget
 from hyperalign.errors import BudgetExceededError, InputError, ModelError, StorageError
 from hyperalign.files import lock_folder
 from hyperalign.profile import Hypothesis, Profile
+from hyperalign.programs.guided import GuidedGenerate
 from hyperalign.programs.strategies import strategy
 from tests.backends.distill.small_students import HERE, needs_train
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
@@ -213,6 +217,48 @@ def test_several_people_one_adapter_and_its_verdict(
     other = Student(shallow.name, shallow.path, "other weights", "")
     with pytest.raises(InputError, match="trained on other weights"):
         gate(folder, other)
+
+
+@needs_train
+def test_the_bench_sets_adapters_beside_the_teachers_that_taught_them(
+    scripted_server: ScriptedServer,
+    shallow: Student,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for user, said in (("ada", "It is short"), ("bruno", "The rope knows")):
+        rows = [{"user": user, "prompt": f"{said} {n}?", "text": f"{said}. It is number {n}. Good."} for n in range(4)]
+        (tmp_path / f"{user}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    records = own_samples([tmp_path / "ada.jsonl", tmp_path / "bruno.jsonl"])
+    told = teacher(scripted_server)
+    guide = GuidedTeacher(GuidedGenerate("medium"), "medium", records=records)
+    for name, way in (("told", told), ("guided", replace(told, guide=guide))):
+        wanted = asked(shallow, [ADA, BRUNO], scope=Scope("tag"), name=name, trace_filter=TraceFilter(threshold=None))
+        made = distill(wanted, way, tmp_path / name, hardware=HERE)
+        assert made.card.effort == ("medium" if name == "guided" else "low")
+    for name, value in {"OPENAI_API_BASE": scripted_server.base, "OPENAI_API_KEY": "k"}.items():
+        monkeypatch.setenv(name, value)
+    given = [f"{tmp_path}/guided", f"{tmp_path}/told", "--people", str(tmp_path), "--teacher", "openai/any"]
+    monkeypatch.setattr("sys.argv", ["bench", *given, "--out", f"{tmp_path}/runs", "--max-new-tokens", "8"])
+    bench()
+    shown = capsys.readouterr().out
+    rows = re.findall(r"^\| ([^|]*\w) \|", shown, re.MULTILINE)
+    assert [re.sub(r"-\w{8}$", "", row) for row in rows] == [
+        "teacher, guided at medium",
+        "teacher, told",
+        "student",
+        "student with profile",
+        "student with guided",
+        "student with told",
+    ]
+    assert re.search(r"- student with guided-\w+ over student with told-\w+: -?\d", shown)
+    number = len(scripted_server.requests)
+    bench()
+    assert capsys.readouterr().out == shown and len(scripted_server.requests) == number, "what is answered is kept"
+    monkeypatch.setattr("sys.argv", ["bench", *given[:-1], "openai/other", "--out", f"{tmp_path}/other"])
+    with pytest.raises(InputError, match="openai/other, and the teacher of guided was openai/any"):
+        bench()
 
 
 def test_the_loss_chart_has_a_line_for_training_and_one_for_validation() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hyperalign.backends.models.writers import OpenVINOWriter, open_writer
 from hyperalign.budget import Budget
 from hyperalign.errors import ContextLengthError, InputError
-from hyperalign.programs.decoding import Writer, WritingSession
+from hyperalign.programs.decoding import Author, Writer, WritingSession
 from hyperalign.scores import Message
 from hyperalign.text import longest_copied_run
 
@@ -94,24 +94,24 @@ def test_what_is_shared_is_not_read_again(writer: OpenVINOWriter, budget: Budget
 
 def test_a_prefix_is_kept_on_disk_for_its_owner_alone(writer: OpenVINOWriter, budget: Budget, tmp_path: Path) -> None:
     kept = tmp_path / "prefixes"
-    (first,) = writer.open(FRANCE, kept=kept).branch(1, 6, temperature=0)
+    (first,) = writer.open(FRANCE, author=Author(kept=kept)).branch(1, 6, temperature=0)
     (file,) = kept.glob("*.npy")
     assert file.stat().st_mode & 0o077 == 0
     assert kept.stat().st_mode & 0o077 == 0
     # Something else in between, so that memory has nothing of it.
     writer.open([{"role": "user", "content": "Hello."}])
     before = budget.spent
-    (again,) = writer.open(FRANCE, kept=kept).branch(1, 6, temperature=0)
+    (again,) = writer.open(FRANCE, author=Author(kept=kept)).branch(1, 6, temperature=0)
     assert again.text == first.text
     spent = budget.spent
     assert spent.tokens_cached - before.tokens_cached > 0.6 * (spent.tokens_in - before.tokens_in)
     # Where nothing of a person is shown there is nothing to keep.
-    writer.open([FRANCE[-1]], kept=kept)
+    writer.open([FRANCE[-1]], author=Author(kept=kept))
     assert list(kept.glob("*.npy")) == [file]
     # A damaged file is read over.
     file.write_bytes(b"not numbers")
     writer.open([{"role": "user", "content": "Hello."}])
-    (once_more,) = writer.open(FRANCE, kept=kept).branch(1, 6, temperature=0)
+    (once_more,) = writer.open(FRANCE, author=Author(kept=kept)).branch(1, 6, temperature=0)
     assert once_more.text == first.text
 
 
@@ -137,23 +137,23 @@ def test_a_second_answer_for_a_person_reads_no_more_than_one_for_nobody(
         spent = budget.spent
         return (spent.tokens_in - before.tokens_in) - (spent.tokens_cached - before.tokens_cached)
 
-    writer.open(FRANCE, own=[], kept=tmp_path)
+    writer.open(FRANCE, author=Author(kept=tmp_path))
     alone = read([PERU[-1]])
-    assert read(PERU, own=[], kept=tmp_path) <= 1.1 * alone
+    assert read(PERU, author=Author(kept=tmp_path)) <= 1.1 * alone
     # Also after somebody else's answer, from the disk.
-    writer.open([{"role": "user", "content": "Hello."}], own=[])
-    assert read(PERU, own=[], kept=tmp_path) <= 1.1 * alone
+    writer.open([{"role": "user", "content": "Hello."}], author=Author())
+    assert read(PERU, author=Author(kept=tmp_path)) <= 1.1 * alone
 
 
 def test_answers_are_scored_without_forgetting_the_person(writer: OpenVINOWriter, budget: Budget) -> None:
     (paris, lima) = writer.score(FRANCE, ["The capital of France is Paris", "The capital of France is Lima"])
     assert paris.logprob > lima.logprob
     assert [each.logprob for each in writer.score(FRANCE, ["The capital of France is Lima"])] == [lima.logprob]
-    writer.open(FRANCE, own=[])
+    writer.open(FRANCE, author=Author())
     writer.score(PERU, ["Lima"])
     writer.open([{"role": "user", "content": "Hello."}])
     before = budget.spent
-    writer.open(FRANCE, own=[])
+    writer.open(FRANCE, author=Author())
     spent = budget.spent
     assert spent.tokens_cached - before.tokens_cached > 0.6 * (spent.tokens_in - before.tokens_in)
 
@@ -162,20 +162,20 @@ def test_an_answer_copies_no_run_of_words_and_repeats_none(writer: OpenVINOWrite
     line = "The old lighthouse stands alone upon the northern cliff above the sea."
     asked: list[Message] = [{"role": "user", "content": f"Say this three times, and nothing else: {line}"}]
     (free,) = writer.open(asked).branch(1, 60, temperature=0)
-    (bound,) = writer.open(asked, own=[line]).branch(1, 60, temperature=0)
+    (bound,) = writer.open(asked, author=Author([line])).branch(1, 60, temperature=0)
     assert longest_copied_run(free.text, [line]) > 8
     assert longest_copied_run(bound.text, [line]) <= 4
 
 
 def test_what_is_written_is_pushed_away_from_what_nobody_would_be_told(writer: OpenVINOWriter) -> None:
     alone: list[Message] = [FRANCE[-1]]
-    (told,) = writer.open(FRANCE).branch(1, 12, temperature=0)
-    (kept,) = writer.open(FRANCE, without=alone, push=0.0).branch(1, 12, temperature=0)
-    pushed = writer.open(FRANCE, without=alone, push=3.0)
+    (told,) = writer.open(FRANCE, author=Author()).branch(1, 12, temperature=0)
+    (kept,) = writer.open(FRANCE, author=Author(without=alone, push=0.0)).branch(1, 12, temperature=0)
+    pushed = writer.open(FRANCE, author=Author(without=alone, push=3.0))
     (away,) = pushed.branch(1, 12, temperature=0)
     assert kept.text == told.text != away.text
     # Both contexts go on from what was kept.
     pushed.keep(0)
     (rest,) = pushed.branch(1, 6, temperature=0)
-    (whole,) = writer.open(FRANCE, without=alone, push=3.0).branch(1, 18, temperature=0)
+    (whole,) = writer.open(FRANCE, author=Author(without=alone, push=3.0)).branch(1, 18, temperature=0)
     assert whole.text == away.text + rest.text

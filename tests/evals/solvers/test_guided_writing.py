@@ -18,7 +18,7 @@ from hyperalign.evals.metrics.authorship import AuthorshipMetrics
 from hyperalign.evals.metrics.nearness import NEARNESS, Nearness
 from hyperalign.evals.solvers.writing import Guide, WritingSolver
 from hyperalign.profile import Profile
-from hyperalign.programs.decoding import Branch
+from hyperalign.programs.decoding import Author, Branch
 from hyperalign.records import Edit, Record, Sample
 from hyperalign.scores import Message
 from tests.evals.small_task import BLUNT, GARDEN, HEDGER, SEA, TEXTS, Given, GivenTexts, personalizer, written
@@ -75,9 +75,9 @@ class TwoWays:
     def __init__(self) -> None:
         self.told: list[list[Message]] = []
 
-    def open(self, context: Sequence[Message], *, kept: Path | None = None, seed: int = 0, **steering: Any) -> Session:
-        del seed, steering
-        assert kept is None, "an eval leaves nothing of its people in their folders"
+    def open(self, context: Sequence[Message], *, author: Author | None = None, seed: int = 0) -> Session:
+        del seed
+        assert author is None or author.kept is None, "an eval leaves nothing of its people in their folders"
         self.told.append(list(context))
         return Session()
 
