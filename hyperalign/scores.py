@@ -219,6 +219,7 @@ class ScoreMatrix:
         if (self.test, self.scorer) != (other.test, other.scorer):
             raise ValueError(f"cells of {self.test} by {self.scorer}, and of {other.test} by {other.scorer}")
         keys = list(dict.fromkeys((row.record, row.user) for row in (*self.rows, *other.rows)))
+        place = {key: index for index, key in enumerate(keys)}
         columns = tuple(dict.fromkeys((*self.columns, *other.columns)))
         values = np.full((len(keys), len(columns)), np.nan)
         rows: dict[tuple[str, str], Row] = {}
@@ -227,8 +228,8 @@ class ScoreMatrix:
             for row, cells in zip(part.rows, part.values, strict=True):
                 key = (row.record, row.user)
                 rows.setdefault(key, row)
-                known = values[keys.index(key), at]
-                values[keys.index(key), at] = np.where(np.isnan(cells), known, cells)
+                known = values[place[key], at]
+                values[place[key], at] = np.where(np.isnan(cells), known, cells)
         return replace(self, rows=tuple(rows[key] for key in keys), columns=columns, values=values)
 
     def to_json(self) -> str:

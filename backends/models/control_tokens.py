@@ -17,14 +17,12 @@ from typing import Any
 
 from hyperalign.errors import ModelError
 
-from .gguf_file import GGUFFile
+from .gguf_file import CONTROL, USER_DEFINED, GGUFFile
 
 __all__ = ["control_tokens", "keep_apart"]
 
 _log = logging.getLogger(__name__)
 _JOINER = "\u2060"
-# The kinds of tokens, as in the specification of GGUF.
-_CONTROL, _OF_THE_MAKER = 3, 4
 # What no chat template writes into the conversation.
 _NOT_WRITTEN = ("type", "role", "id", "call_id", "tool_call_id", "url", "image_url", "file_id", "cache_control")
 
@@ -49,7 +47,7 @@ def control_tokens(path: Path) -> tuple[str, ...]:
     return tuple(
         text
         for text, kind in zip(tokens, kinds, strict=False)
-        if len(text) > 1 and text.strip() and (kind == _CONTROL or (kind == _OF_THE_MAKER and text in template))
+        if len(text) > 1 and text.strip() and (kind == CONTROL or (kind == USER_DEFINED and text in template))
     )
 
 

@@ -14,7 +14,10 @@ from hyperalign.errors import ModelError
 
 from .gguf_blocks import READERS, Quantized
 
-__all__ = ["GGUFFile"]
+__all__ = ["CONTROL", "USER_DEFINED", "GGUFFile"]
+
+CONTROL, USER_DEFINED = 3, 4
+"""Kinds of tokens, as in the specification of GGUF; a model's maker defines the latter."""
 
 ARCHITECTURES = ("llama", "qwen2")
 # The types of values in a GGUF header, as in its specification.

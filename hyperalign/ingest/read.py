@@ -131,7 +131,6 @@ def check_files(
         nobody = Choice(None, {})
         reports = [*(_report(file, nobody) for file in gathered.files), *gathered.unread]
         return Check(reports, None, problem or error)
-    problem = gathered.problems[0] if gathered.problems and not skip_bad else None
     return Check(reading.files, None if problem else reading, problem)
 
 

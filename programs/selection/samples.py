@@ -212,9 +212,15 @@ def false_discovery_qs(ps: Sequence[float]) -> Floats:
 
     Returns:
         Shape (ps,).
+
+    Raises:
+        ValueError: one is below 0, above 1, or no number.
     """
-    order = np.argsort(ps)
-    scaled = np.asarray(ps, dtype=np.float64)[order] * len(ps) / np.arange(1, len(ps) + 1)
+    values = np.asarray(ps, dtype=np.float64)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"no probabilities: {[p for p in ps if not 0 <= p <= 1]}")
+    order = np.argsort(values)
+    scaled = values[order] * len(ps) / np.arange(1, len(ps) + 1)
     qs = np.empty(len(ps))
     qs[order] = np.minimum.accumulate(scaled[::-1])[::-1]
     return np.minimum(qs, 1.0)

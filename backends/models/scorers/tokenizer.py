@@ -12,14 +12,12 @@ from typing import Any
 from hyperalign.errors import ModelError
 from hyperalign.scores import Message
 
-from ..gguf_file import GGUFFile
+from ..gguf_file import CONTROL, USER_DEFINED, GGUFFile
 from .chat import Render, clean, jinja_render, tokenize_context
 
 __all__ = ["ChatTokenizer", "check_tokenizer"]
 
 _BYTE_PAIRS = "gpt2"
-# The kinds of tokens, as in the specification of GGUF.
-_CONTROL, _OF_THE_MAKER = 3, 4
 # Qwen2's rule: contractions, words, single digits, signs, and runs of white space.
 _QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -44,8 +42,8 @@ class ChatTokenizer:
         check_tokenizer(file)
         tokens: list[str] = file.tokenizer("ggml.tokens", [])
         kinds: list[int] = file.tokenizer("ggml.token_type", [])
-        self.special = {text: index for index, text in enumerate(tokens) if kinds[index : index + 1] == [_CONTROL]}
-        made = [text for text, kind in zip(tokens, kinds, strict=False) if kind == _OF_THE_MAKER]
+        self.special = {text: index for index, text in enumerate(tokens) if kinds[index : index + 1] == [CONTROL]}
+        made = [text for text, kind in zip(tokens, kinds, strict=False) if kind == USER_DEFINED]
         self._encoding = _encoding(file, tokens, made)
         bos, eos = file.tokenizer("ggml.bos_token_id"), file.tokenizer("ggml.eos_token_id")
         self._first = bos if file.tokenizer("ggml.add_bos_token", False) else None

@@ -218,3 +218,9 @@ def test_examples_are_judged_among_examples() -> None:
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_rates_of_false_discovery_are_scipys(ps: list[float]) -> None:
     assert np.allclose(false_discovery_qs(ps), false_discovery_control(ps), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, -0.1, 1.1])
+def test_what_is_no_probability_has_no_rate(wrong: float) -> None:
+    with pytest.raises(ValueError, match="no probabilities"):
+        false_discovery_qs([0.5, wrong])
