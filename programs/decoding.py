@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -20,7 +21,18 @@ from hyperalign.text import longest_copied_run, split_plain
 
 from .generate import MAX_COPIED
 
-__all__ = ["Author", "Branch", "Guided", "Repeats", "TextsReward", "Writer", "WritingSession", "pick", "write_guided"]
+__all__ = [
+    "Author",
+    "Branch",
+    "Guided",
+    "Repeats",
+    "TextsReward",
+    "Writer",
+    "WritingSession",
+    "leave_out",
+    "pick",
+    "write_guided",
+]
 
 TextsReward = Callable[[Sequence[str]], NDArray[np.float64]]
 """From texts to their rewards, shape (texts,); the higher the better."""
@@ -153,11 +165,13 @@ class Guided:
         text: the answer.
         tokens: written for it, with all that was not kept.
         blocks: how often a way to go on was chosen.
+        is_whole: whether it ended by itself; else it was broken off at a number of tokens.
     """
 
     text: str
     tokens: int
     blocks: int
+    is_whole: bool = True
 
 
 def write_guided(
@@ -213,7 +227,30 @@ def write_guided(
             is_whole = True
             break
     text = session.text.strip()
-    return Guided(text if is_whole else cut_after_sentence(text), written, blocks)
+    return Guided(text if is_whole else cut_after_sentence(text), written, blocks, is_whole)
+
+
+def leave_out(text: str, source: str) -> list[str]:
+    """What a text says without the runs of words that also stand in a source, which may be said again.
+
+    Args:
+        text: such as one of the person's, with their signature.
+        source: such as a draft to rewrite, with the same signature.
+
+    Returns:
+        The parts between those runs; the text itself if there are none.
+    """
+    length = _COPY_BEGINS + 1
+    words, known = split_plain(text), split_plain(source)
+    runs = {tuple(known[start : start + length]) for start in range(len(known) - length + 1)}
+    covered = [False] * len(words)
+    for start in range(len(words) - length + 1):
+        if tuple(words[start : start + length]) in runs:
+            covered[start : start + length] = [True] * length
+    if not any(covered):
+        return [text]
+    parts = groupby(zip(covered, words, strict=True), key=lambda each: each[0])
+    return [" ".join(word for _, word in part) for is_covered, part in parts if not is_covered]
 
 
 def cut_after_sentence(text: str) -> str:

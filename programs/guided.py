@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperalign.concurrency import concurrency_of
-from hyperalign.errors import InputError, ModelOutputError, check_counts
+from hyperalign.errors import ContextLengthError, InputError, ModelOutputError, check_counts
 from hyperalign.population import Population, ShippedPopulation, choose_reference_records
 from hyperalign.profile import Profile
 from hyperalign.records import Edit, Record, Sample, own_text, to_sample
@@ -25,15 +25,15 @@ from hyperalign.style import STANDS_APART, distance, measure
 from hyperalign.style.claims import find_differences, find_moved
 from hyperalign.text import longest_copied_run
 
-from .adapters import PlainAdapter
+from .adapters import PlainAdapter, Render
 from .binary_choice import KeepsContent
-from .decoding import Author, Guided, TextsReward, Writer, pick, write_guided
+from .decoding import Author, Guided, TextsReward, Writer, leave_out, pick, write_guided
 from .generate import MAX_COPIED, MAX_TOKENS, AnswerAsThePerson, writing_settings
 from .program import Call, Compute, Parallel, Program, Steps, resolve_model, run_steps
 from .reward import Encoder, Reward
 from .strategies import Strategy
 from .strategies import strategy as find_strategy
-from .text_reward import TextReward, keep_content, word_cosine
+from .text_reward import TextReward, keep_content, passages, word_cosine
 
 __all__ = ["EFFORTS", "REWRITE", "Effort", "GuidedGenerate"]
 
@@ -50,6 +50,8 @@ _DRAFTS: Mapping[Effort, int] = {"low": 1, "medium": 2, "high": 5}
 _WAYS: Mapping[Effort, int] = {"low": 1, "medium": 3, "high": 6}
 _MOST_WRITTEN: Mapping[Effort, int] = {"low": 1, "medium": 3, "high": 7}
 """Tokens for one of the answer, beside those of the bare model's."""
+_SHARES = (1, 2, 4, 16)
+"""Parts of the most words to spend on the person, in turn, until the prompt fits."""
 _DRAFT_TEMPERATURE = 0.8
 _SAME_CONTENT = 0.35
 """The least cosine of a revision's words with its draft's at which it still says the same."""
@@ -75,23 +77,27 @@ def _render_revision(inputs: Mapping[str, Any]) -> list[Message]:
 
 
 class _Asked(NamedTuple):
-    """A prompt, the conversation that asks it for the person, their texts that this shows, the draft to rewrite, and
-    the model's own answer where it is known."""
+    """A prompt, what asks it for the person, their texts that this shows, the draft to rewrite, the model's own answer
+    where it is known, and the most tokens of an answer."""
 
     prompt: str
-    turns: list[Message]
+    render: Render
     own: list[str]
     draft: str | None
     bare: str | None
+    max_tokens: int
 
 
 class _Found(NamedTuple):
-    """The bare model's answer and the guided one, whether that is a revision, and the tokens that a writer counted."""
+    """The bare model's answer and the guided one, whether that is a revision or was written anew because it copied, the
+    tokens that a writer counted, and whether it ended by itself."""
 
     bare: str
     answer: str
     revised: bool = False
     tokens: int = 0
+    is_whole: bool = True
+    rewritten: bool = False
 
 
 class GuidedGenerate(Program):
@@ -107,7 +113,7 @@ class GuidedGenerate(Program):
         population: other people, from whose texts the person's are told.
         encoder: the one that the profile's reward was learned with, if it was learned with one.
         max_words: the most words to spend on the person.
-        max_tokens: the length limit of an answer.
+        max_tokens: the length limit of an answer; a rewrite's grows with its draft.
         push: how far each token is pushed away from what the model would write for nobody (context steering, He et al.,
             2024), by writers that have logits; 0 does not push.
         kept: a folder of the person's for what the writer read of their texts; None keeps nothing on disk.
@@ -172,11 +178,13 @@ class GuidedGenerate(Program):
         Returns:
             ``answer`` (text), ``bare`` (the model's own answer), ``rewards`` (of both, in nats; None where the profile
             and the records tell nothing), ``own`` (a ``TextRange``, None without texts), ``distances`` (of both, in
-            spreads of the person's measured style), ``moved`` (a list of ``Moved``), ``revised`` and ``tokens``
-            (written in all, where a writer counts them).
+            spreads of the person's measured style), ``moved`` (a list of ``Moved``), ``revised``, ``rewritten``
+            (without the person's texts, which it had copied), ``is_whole`` (False for what a writer broke off) and
+            ``tokens`` (written in all, where a writer counts them).
 
         Raises:
             InputError: the profile's reward was learned with another encoder.
+            ContextLengthError: the prompt is too long, even with few texts of the person.
             ModelOutputError: no answer could be used.
         """
         return run_steps(self._steps(prompt, profile, records, told, draft=draft, bare=bare))
@@ -191,18 +199,34 @@ class GuidedGenerate(Program):
         draft: str | None = None,
         bare: str | None = None,
     ) -> Steps[dspy.Prediction]:
-        written = [record for record in records if isinstance(record, Sample | Edit)]
+        # What has no word tells nothing of how somebody writes.
+        told_apart = (record for record in records if isinstance(record, Sample | Edit))
+        written = [record for record in told_apart if passages(own_text(record), least=1)]
         texts = [_to_text(record) for record in written]
         text_reward = yield Compute(lambda: self._learn(profile.user, written))
         reward = self._choose_reward(prompt, profile, text_reward)
         shown = yield Compute(lambda: self._show(profile, texts, text_reward))
-        asked = _Asked(prompt, self._turns(shown, prompt), [each.text for each in shown.examples], draft, bare)
-        found = yield from self._answer(asked, reward, profile, told)
+        # What the prompt itself says is no copy of their texts.
+        own = [part for each in shown.examples for part in leave_out(each.text, prompt)]
+        # A token is two bytes at the least, in nearly all scripts.
+        most = max(self._max_tokens, len(draft.encode()) // 2 if draft is not None else 0)
+        asked = _Asked(prompt, self._render(shown, self._max_words), own, draft, bare, most)
+        for share in _SHARES:
+            try:
+                asked = asked._replace(render=self._render(shown, self._max_words // share))
+                found = yield from self._answer(asked, reward, profile, told)
+                break
+            except ContextLengthError:
+                # Tokens are short in some scripts: fewer texts may fit.
+                if share == _SHARES[-1]:
+                    raise
         if longest_copied_run(found.answer, asked.own) > MAX_COPIED:
             # Nobody's words are copied where none are shown. Told once, it costs one answer more.
-            turns = self._turns(shown.model_copy(update={"examples": []}), prompt)
-            found = yield from self._answer_once(asked._replace(turns=turns), found)
-        bare, answer, revised, tokens = found
+            render = self._render(shown.model_copy(update={"examples": []}), self._max_words)
+            found = yield from self._answer_once(asked._replace(render=render), found)
+        bare, answer, revised, tokens, is_whole, rewritten = found
+        if not answer.strip():
+            raise ModelOutputError("The model answered with nothing.", remedy="Try again, or choose another --model.")
         values = None if reward is None else [float(each) for each in reward([answer, bare])]
         return dspy.Prediction(
             answer=answer,
@@ -212,6 +236,8 @@ class GuidedGenerate(Program):
             distances=[_distance(profile, each) for each in (answer, bare)],
             moved=find_moved(_person_style(profile), bare, answer),
             revised=revised,
+            rewritten=rewritten,
+            is_whole=is_whole,
             tokens=tokens,
             strategy=self._strategy.name,
         )
@@ -229,16 +255,17 @@ class GuidedGenerate(Program):
         """One answer that is only told, in place of one that copied."""
         writer = self._writer
         if writer is None:
-            answer = yield from self._ask(asked.prompt, asked.turns, 0)
-            return before._replace(answer=answer, revised=False)
-        found = yield Compute(lambda: self._continue(writer, asked.turns))
-        return before._replace(answer=found.text, tokens=before.tokens + found.tokens)
+            answer = yield from self._ask(asked, asked.render, 0)
+            return before._replace(answer=answer, revised=False, rewritten=True)
+        found = yield Compute(lambda: self._continue(writer, self._turns(asked), asked.max_tokens))
+        tokens = before.tokens + found.tokens
+        return before._replace(answer=found.text, tokens=tokens, is_whole=found.is_whole, rewritten=True)
 
     def _learn(self, user: str, written: Sequence[Record]) -> TextReward | None:
         if not written:
             return None
         others = choose_reference_records(self._population, user, written, _OTHERS)
-        theirs = [own_text(record) for record in others]
+        theirs = [text for record in others if passages(text := own_text(record), least=1)]
         return TextReward([own_text(record) for record in written], theirs) if theirs else None
 
     def _choose_reward(self, prompt: str, profile: Profile, texts: TextReward | None) -> TextsReward | None:
@@ -257,16 +284,19 @@ class GuidedGenerate(Program):
         ranked = sorted(range(len(texts)), key=lambda index: -values[index])
         return profile.model_copy(update={"examples": [texts[index] for index in ranked]})
 
-    def _turns(self, profile: Profile, prompt: str) -> list[Message]:
-        turns = self._strategy.condition(profile, prompt, self._max_words)
-        sent = PlainAdapter(lambda _: turns).format(self.answer.signature, self.answer.demos, {"prompt": prompt})
+    def _render(self, profile: Profile, max_words: int) -> Render:
+        return lambda inputs: self._strategy.condition(profile, inputs["prompt"], max_words)
+
+    def _turns(self, asked: _Asked) -> list[Message]:
+        """The conversation as it is sent, with its instructions."""
+        sent = PlainAdapter(asked.render).format(self.answer.signature, self.answer.demos, {"prompt": asked.prompt})
         return [{"role": turn["role"], "content": turn["content"]} for turn in sent]
 
     def _write(
         self, writer: Writer, asked: _Asked, reward: TextsReward | None, told: Callable[[str], None] | None
     ) -> _Found:
-        alone: list[Message] = [{"role": "user", "content": asked.prompt}]
-        bare = Guided(asked.bare, 0, 0) if asked.bare is not None else self._continue(writer, alone)
+        alone = _ask_alone(asked._asdict())
+        bare = Guided(asked.bare, 0, 0) if asked.bare is not None else self._continue(writer, alone, asked.max_tokens)
         count = _WAYS[self._effort] if reward is not None else 1
         said = f"{asked.prompt}\n{bare.text}"
         says = (
@@ -274,32 +304,28 @@ class GuidedGenerate(Program):
         )
         chooses = keep_content(reward, says) if reward is not None and count > 1 else _no_reward
         author = Author(asked.own, self._kept, alone, self._push)
-        session = writer.open(asked.turns, author=author, seed=self._seed)
+        session = writer.open(self._turns(asked), author=author, seed=self._seed)
         settings: dict[str, Any] = {
             "temperature": _DRAFT_TEMPERATURE if count > 1 else 0,
-            "max_tokens": self._max_tokens,
+            "max_tokens": asked.max_tokens,
             "most": _MOST_WRITTEN[self._effort],
         }
         if asked.draft is not None:
             # A rewrite is compared whole: its beginning says only the beginning of the draft.
-            settings["block"] = self._max_tokens
+            settings["block"] = asked.max_tokens
         found = write_guided(session, chooses, count=count, own=asked.own, told=told, **settings)
-        return _Found(bare.text, found.text, False, bare.tokens + found.tokens)
+        return _Found(bare.text, found.text, False, bare.tokens + found.tokens, found.is_whole)
 
-    def _continue(self, writer: Writer, turns: Sequence[Message]) -> Guided:
+    def _continue(self, writer: Writer, turns: Sequence[Message], max_tokens: int) -> Guided:
         """The most probable answer to the last of some turns."""
-        length: dict[str, Any] = {"block": self._max_tokens, "max_tokens": self._max_tokens}
+        length: dict[str, Any] = {"block": max_tokens, "max_tokens": max_tokens}
         return write_guided(writer.open(turns, seed=self._seed), _no_reward, count=1, temperature=0, **length)
 
     def _draft(self, asked: _Asked, reward: TextsReward | None, profile: Profile) -> Steps[_Found]:
         """Drafts of a model that can't be continued, the best by the reward, and one revision of it."""
         lm = resolve_model(self.answer)
         count = _DRAFTS[self._effort] if reward is not None else 1
-        alone: list[Message] = [{"role": "user", "content": asked.prompt}]
-        calls = [
-            self._ask(asked.prompt, alone, 0),
-            *(self._ask(asked.prompt, asked.turns, number) for number in range(count)),
-        ]
+        calls = [self._ask(asked, _ask_alone, 0), *(self._ask(asked, asked.render, number) for number in range(count))]
         found: list[str | ModelOutputError] = yield Parallel([_or_error(each) for each in calls], concurrency_of(lm))
         bare, *written = found
         drafts = [each for each in written if isinstance(each, str)]
@@ -313,26 +339,31 @@ class GuidedGenerate(Program):
         if self._effort == "low" or not differences:
             return _Found(bare, drafts[best])
         draft: Message = {"role": "assistant", "content": drafts[best]}
-        revised = yield from _or_error(self._revise([*asked.turns, draft], differences))
+        turns = [*asked.render({"prompt": asked.prompt}), draft]
+        revised = yield from _or_error(self._revise(turns, differences, asked.max_tokens))
         if isinstance(revised, ModelOutputError) or word_cosine(revised, drafts[best]) < _SAME_CONTENT:
             return _Found(bare, drafts[best])
-        is_better = yield Compute(lambda: pick([drafts[best], revised], reward, asked.own) == 1)
+        is_better = yield Compute(lambda: pick([drafts[best], revised], chooses, asked.own) == 1)
         return _Found(bare, revised if is_better else drafts[best], is_better)
 
-    def _ask(self, prompt: str, turns: Sequence[Message], number: int) -> Steps[str]:
-        config = writing_settings(resolve_model(self.answer), self._max_tokens)
+    def _ask(self, asked: _Asked, render: Render, number: int) -> Steps[str]:
+        config = writing_settings(resolve_model(self.answer), asked.max_tokens)
         if number:
             config |= {"temperature": _DRAFT_TEMPERATURE, "seed": self._seed + number}
-        settings = {"adapter": PlainAdapter(lambda _: turns), "send_stream": None}
-        said = yield Call(self.answer, {"prompt": prompt, "profile": None, "config": config}, settings)
+        settings = {"adapter": PlainAdapter(render), "send_stream": None}
+        said = yield Call(self.answer, {"prompt": asked.prompt, "profile": None, "config": config}, settings)
         return str(said.answer)
 
-    def _revise(self, turns: Sequence[Message], differences: Sequence[str]) -> Steps[str]:
-        config = writing_settings(resolve_model(self.revise), self._max_tokens)
+    def _revise(self, turns: Sequence[Message], differences: Sequence[str], max_tokens: int) -> Steps[str]:
+        config = writing_settings(resolve_model(self.revise), max_tokens)
         settings = {"adapter": PlainAdapter(_render_revision), "send_stream": None}
         inputs = {"turns": list(turns), "differences": list(differences), "config": config}
         said = yield Call(self.revise, inputs, settings)
         return str(said.answer)
+
+
+def _ask_alone(inputs: Mapping[str, Any]) -> list[Message]:
+    return [{"role": "user", "content": inputs["prompt"]}]
 
 
 def _says_all(keeps: KeepsContent, draft: str, text: str) -> float:

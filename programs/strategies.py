@@ -10,7 +10,7 @@ from hyperalign.profile import Hypothesis, Profile
 from hyperalign.records import Sample
 from hyperalign.scores import Message
 from hyperalign.space import Space, known_poles
-from hyperalign.text import excerpt
+from hyperalign.text import count_words, excerpt
 
 from .scope import narrow
 
@@ -80,7 +80,7 @@ class Hypotheses:
         """All inferred statements in the system turn, then the prompt."""
         lines: list[str] = []
         for hypothesis in [*narrow(profile, prompt).hypotheses, *profile.dropped]:
-            max_words -= _count_words(hypothesis.statement)
+            max_words -= count_words(hypothesis.statement)
             if hypothesis.source == "inferred" and max_words >= 0:
                 lines.append(f"- {hypothesis.statement}")
         return _ask(prompt, system="\n".join([_WHO, *lines])) if lines else _ask_alone(prompt)
@@ -104,8 +104,8 @@ class Persona:
         for start, sentences in paragraphs.items():
             said = [start]
             for sentence in sentences:
-                if _count_words(sentence) <= max_words:
-                    max_words -= _count_words(sentence)
+                if count_words(sentence) <= max_words:
+                    max_words -= count_words(sentence)
                     said.append(sentence)
             shown += [" ".join(said)] * (len(said) > 1)
         return _ask(prompt, system="\n\n".join(shown)) if shown else _ask_alone(prompt)
@@ -129,7 +129,7 @@ class Directions:
         """The poles before the prompt, the surest first."""
         lines: list[str] = []
         for pole in self._find_poles(profile):
-            max_words -= _count_words(pole)
+            max_words -= count_words(pole)
             if max_words >= 0:
                 lines.append(f"- {pole}")
         return _ask("\n".join([_PREFERENCES, *lines, "", prompt])) if lines else _ask_alone(prompt)
@@ -158,8 +158,8 @@ class Verified:
         lines: list[str] = []
         surest = sorted(narrow(profile, prompt).hypotheses, key=lambda h: -h.weight)
         for statement in [*profile.stated, *(_to_instruction(h) for h in surest if h.kind == "statement")]:
-            if _count_words(statement) <= max_words:
-                max_words -= _count_words(statement)
+            if count_words(statement) <= max_words:
+                max_words -= count_words(statement)
                 lines.append(f"- {statement}")
         turns = _render_examples(profile.examples, max_words)
         if not lines:
@@ -202,8 +202,11 @@ def _render_examples(examples: Sequence[Sample], max_words: int) -> list[Message
     half = max_words // 2
     for example in examples:
         prompt = example.prompt or _NO_PROMPT
-        text = excerpt(example.text, max(1, half - _count_words(prompt)))
-        max_words -= _count_words(prompt) + _count_words(text)
+        if count_words(prompt) >= half:
+            # Of the person's own text nothing would be left.
+            continue
+        text = excerpt(example.text, half - count_words(prompt))
+        max_words -= count_words(prompt) + count_words(text)
         if max_words < 0:
             break
         # The last turn weighs most with small models: the best example goes there.
@@ -216,7 +219,3 @@ def _to_instruction(hypothesis: Hypothesis) -> str:
     if hypothesis.source != "measured":
         return hypothesis.statement
     return hypothesis.statement.partition(":")[0].rstrip(".") + "."
-
-
-def _count_words(text: str) -> int:
-    return len(text.split())

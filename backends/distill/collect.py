@@ -120,17 +120,27 @@ class GuidedTeacher:
         effort: what it spends on one.
         name: of the model, where a writer continues its answers; empty where the teacher's ``lm`` drafts.
         records: by user; the examples of a profile stand in for those of others.
+        seed: of the program's sampling.
     """
 
     program: GuidedGenerate
     effort: Effort
     name: str = ""
     records: Mapping[str, Sequence[Record]] = field(default_factory=dict)
+    seed: int = 0
     _bare: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def fingerprint(self, profile: Profile) -> str:
+        """Hash what guides the answers for a person, and how."""
+        texts = [f"{record.prompt}\n{own_text(record)}" for record in self._of(profile) if not isinstance(record, Pair)]
+        return hash_parts(self.effort, str(self.seed), *texts)
+
+    def _of(self, profile: Profile) -> Sequence[Record]:
+        return self.records.get(profile.user) or profile.examples
 
     def write(self, profile: Profile, prompt: str) -> list[str]:
         """The guided answer, and the model's own, which a writer writes once for everybody."""
-        records = self.records.get(profile.user) or profile.examples
+        records = self._of(profile)
         known = self._bare.get(prompt) if self.name else None
         found = self.program(prompt=prompt, profile=profile, records=records, bare=known)
         self._bare[prompt] = str(found.bare)
@@ -205,7 +215,8 @@ def collect_traces(
     wanted: dict[str, tuple[Profile, str]] = {}
     for profile in profiles:
         settings = [profile.user, hash_profile(profile), teacher.name, teacher.strategy.name, teacher.metric]
-        settings.append(str(teacher.drafts) if teacher.guide is None else teacher.guide.effort)
+        settings.append(str(teacher.drafts) if teacher.guide is None else teacher.guide.fingerprint(profile))
+        settings.append(profile.reward.model_dump_json() if profile.reward is not None else "")
         wanted |= {hash_parts(*settings, prompt): (profile, prompt) for prompt in prompts}
     missing = [id_ for id_ in wanted if id_ not in known]
     done = len(wanted) - len(missing)

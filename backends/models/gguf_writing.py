@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ __all__ = ["Logits", "Memory", "common", "keep_states", "kept_file", "writing_gr
 
 Logits = NDArray[np.float32]
 
+_log = logging.getLogger(__name__)
 _LARGEST = 127
 _ROPE_BASE = 10_000.0
 _BLOCK_TOKENS = 64
@@ -160,7 +163,7 @@ class Memory:
                 os.utime(file)
                 self.tokens = list(prompt[:stable])
                 return stable
-            except (OSError, ValueError, RuntimeError):
+            except (OSError, EOFError, ValueError, RuntimeError):
                 file.unlink(missing_ok=True)
         if shared < len(self.tokens):
             self._set_states(self.states(shared) if shared else None)
@@ -249,13 +252,29 @@ def kept_file(folder: Path, name: str, tokens: Sequence[int]) -> Path:
 
 
 def keep_states(path: Path, states: NDArray[np.float32]) -> None:
-    """Write keys and values in 16 bits; the files that were used longest ago go."""
-    make_private_folder(path.parent)
+    """Write keys and values in 16 bits; the files that were used longest ago go.
+
+    Where the disk takes none, nothing is kept, which the log says: they only save time.
+    """
     temporary = path.with_suffix(".new")
-    make_private_file(temporary)
-    with temporary.open("wb") as file:
-        np.save(file, states.astype(np.float16), allow_pickle=False)
-    temporary.replace(path)
-    kept = sorted(path.parent.glob("*.npy"), key=lambda each: each.stat().st_mtime)
+    try:
+        make_private_folder(path.parent)
+        make_private_file(temporary)
+        with temporary.open("wb") as file:
+            np.save(file, states.astype(np.float16), allow_pickle=False)
+        temporary.replace(path)
+    except OSError as error:
+        _log.warning("What was read of a person's texts is not kept: %s.", error.strerror or error)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    kept = sorted(path.parent.glob("*.npy"), key=_last_used)
     for old in kept[:-_KEPT_PREFIXES]:
         old.unlink(missing_ok=True)
+
+
+def _last_used(path: Path) -> float:
+    """When a file was used last; another process may have taken it away."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

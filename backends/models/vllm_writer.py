@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,7 +48,16 @@ class VLLMWriter(VLLMScorer):
             count: how many.
             length: tokens of each, at most.
             sampling: ``temperature`` and ``seed``.
+
+        Raises:
+            BudgetExceededError: a cap is reached.
+            ModelServerError: the server could not be reached, or kept failing.
+            ModelOutputError: its answer was not in the form expected.
         """
+        began = self._begin()
+        if self._room is not None and (length := min(length, self._room - len(tokens))) < 1:
+            # Where no room is left the answer ends.
+            return [([], Branch("", 0, True))] * count
         asked = {"prompt": list(tokens), "n": count, "max_tokens": length, "return_token_ids": True, **sampling}
         choices = expect(self._post("/v1/completions", asked), "choices", list)
         found = []
@@ -58,7 +68,8 @@ class VLLMWriter(VLLMScorer):
             ids = [int(each) for each in own] if own else self.tokens_of(text)
             found.append((ids, Branch(text, len(ids), choice.get("finish_reason") == "stop")))
         if self._budget is not None:
-            self._budget.add(Usage(calls=1, tokens_out=sum(branch.tokens for _, branch in found)))
+            seconds = time.perf_counter() - began
+            self._budget.add(Usage(calls=1, tokens_out=sum(branch.tokens for _, branch in found), seconds=seconds))
         return found
 
 

@@ -6,6 +6,7 @@ words, and the prefix read only once: its keys and values stay in memory, and on
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from hyperalign.budget import Budget, Usage
 from hyperalign.concurrency import Progress, processor_threads
-from hyperalign.errors import ContextLengthError, ModelError, check_counts
+from hyperalign.errors import ContextLengthError, MissingExtraError, ModelError, check_counts
 from hyperalign.programs.decoding import Author, Branch, Repeats, Writer
 from hyperalign.scores import Message, TextScore
 
@@ -34,6 +35,7 @@ from .vllm_writer import VLLMWriter
 
 __all__ = ["OpenVINOWriter", "open_writer"]
 
+_log = logging.getLogger(__name__)
 _TOP_TOKENS, _TOP_MASS = 64, 0.95
 _PLAUSIBLE = 0.05
 """The least chance, as a share of the likeliest token's, of one that may be pushed forward (Li et al., 2023)."""
@@ -250,8 +252,11 @@ class _Answer:
 
     @property
     def text(self) -> str:
-        """What is written so far."""
-        return self._tokenizer.text(self._tokens)
+        """What is written so far, without a character that its last token only begins."""
+        return self._text_of(self._tokens)
+
+    def _text_of(self, tokens: Sequence[int]) -> str:
+        return self._tokenizer.text(tokens).rstrip("\ufffd")
 
     def branch(self, count: int, tokens: int, *, temperature: float = 0.8) -> list[Branch]:
         """Several ways to go on, each of at most ``tokens`` tokens; the answer stays as it is until ``keep``.
@@ -260,15 +265,20 @@ class _Answer:
             count: how many; the first of several is the most probable one, the others are drawn.
             tokens: how long each is, at most.
             temperature: of what is drawn; 0 takes the most probable token.
+
+        Raises:
+            BudgetExceededError: a cap is reached.
         """
         check_counts(count=count, tokens=tokens)
-        writer, began = self._writer, time.perf_counter()
+        writer = self._writer
+        began = writer._begin()
         read = max(len(track.prompt) for track in self._tracks) + len(self._tokens)
-        tokens = min(tokens, max(1, writer._n_ctx - read - 1))
+        tokens = max(0, min(tokens, writer._n_ctx - read - 1))
         with writer._lock:
             branches: list[list[int]] = [[] for _ in range(count)]
             self._branches = branches
-            ended = [False] * count
+            # Where no room is left all end.
+            ended = [not tokens] * count
             sources = [track.begin(count, len(self._tokens)) for track in self._tracks]
             # The first way is the most probable one: what is drawn must be better than that.
             heats = [0.0 if row == 0 and count > 1 else temperature for row in range(count)]
@@ -285,7 +295,7 @@ class _Answer:
                 sources = [np.arange(count, dtype=np.int32)] * len(self._tracks)
         writer.book(began, tokens_out=sum(map(len, branches)))
         return [
-            Branch(self._tokenizer.text([*self._tokens, *branch])[len(self.text) :], len(branch), ends)
+            Branch(self._text_of([*self._tokens, *branch])[len(self.text) :], len(branch), ends)
             for branch, ends in zip(branches, ended, strict=True)
         ]
 
@@ -331,7 +341,10 @@ class _Answer:
 
 
 def open_writer(name: str, *, budget: Budget | None = None, progress: Progress | None = None) -> Writer | None:
-    """A writer of a model; None for a model whose answers can't be continued, such as a hosted one.
+    """A writer of a model; None for a model whose answers can't be continued.
+
+    Such are hosted models, ``local:`` ones of a kind or a tokenizer that only llama.cpp knows, and all where OpenVINO
+    can't be installed, which the log says. They write drafts.
 
     Args:
         name: the model's, as ``connect`` takes it.
@@ -340,14 +353,12 @@ def open_writer(name: str, *, budget: Budget | None = None, progress: Progress |
 
     Raises:
         UnknownModelError: no such model.
-        MissingExtraError: a ``local:`` model without the part that reads it.
         DownloadError: the model's file can't be had.
-        ModelError: the file is damaged, or its kind of model or tokenizer is not known.
     """
     scheme, _, rest = name.strip().partition(":")
     if scheme == "vllm":
         served = locate(rest)
-        writer = VLLMWriter(served.base, served.model, api_key=served.api_key, budget=budget, attempts=1)
+        writer = VLLMWriter(served.base, served.model, api_key=served.api_key, budget=budget)
         try:
             writer.open([{"role": "user", "content": "."}])
         except ModelError:
@@ -358,7 +369,12 @@ def open_writer(name: str, *, budget: Budget | None = None, progress: Progress |
     if scheme != "local":
         return None
     model = resolve(rest)
-    return OpenVINOWriter(ensure_local(model, progress), name=model.served_name, budget=budget, progress=progress)
+    path = ensure_local(model, progress)
+    try:
+        return OpenVINOWriter(path, name=model.served_name, budget=budget, progress=progress)
+    except (MissingExtraError, ModelError) as error:
+        _log.warning("%s Its answers are chosen among drafts, and not steered while they are written.", error.message)
+        return None
 
 
 def _until_last(context: Sequence[Message]) -> list[Message]:

@@ -199,7 +199,7 @@ def distill(
     budget = models.new_budget()
     hardware = find_hardware()
     with reporter() as report:
-        guide = _guide(effort, strategy, records, people, models, store, budget, report) if is_guided else None
+        guide = _guide(effort, strategy, records, people, models, store, seed, budget, report) if is_guided else None
         needs_lm = way in ANSWER_METHODS and not (guide is not None and guide.name)
         lm = models.connect(budget=budget, progress=report.bytes) if needs_lm else None
         if lm is not None and not dry_run:
@@ -259,11 +259,13 @@ def _guide(
     people: list[Profile],
     models: ModelOptions,
     store: str | None,
+    seed: int,
     budget: Budget,
     report: Reporter,
 ) -> GuidedTeacher:
     """What steers a teacher's answers by the people's texts."""
     from hyperalign.backends.distill.collect import GuidedTeacher
+    from hyperalign.backends.models.encoders import reopen_encoder
     from hyperalign.backends.models.writers import open_writer
     from hyperalign.programs.guided import GuidedGenerate
     from hyperalign.store import Store
@@ -273,8 +275,11 @@ def _guide(
     with Store(store) as opened:
         population = choose_population(None, people[0].user, opened, redact=None)
     writer = open_writer(models.model, budget=budget, progress=report.bytes)
-    program = GuidedGenerate(effort, strategy=strategy, writer=writer, population=population)
-    return GuidedTeacher(program, effort, writer.name if writer is not None else "", records)
+    # Only where nobody wrote anything: the reward of choices steers then, by what its encoder reads.
+    learned = next((person.reward for person in people if person.reward and person.reward.encoder), None)
+    embeds = reopen_encoder(learned, budget=budget, progress=report.bytes)
+    program = GuidedGenerate(effort, strategy=strategy, writer=writer, population=population, encoder=embeds, seed=seed)
+    return GuidedTeacher(program, effort, writer.name if writer is not None else "", records, seed)
 
 
 def _print_result(made: Adapter, out: Path, budget: Budget) -> None:

@@ -133,9 +133,9 @@ def generate_guided(
     if as_json:
         print_json({**_told(reply, effort), "strategy": strategy, "user": person.user, "spent": spent})
         return
-    if not "".join(begun).strip().startswith(reply.answer) or not begun:
-        if begun:
-            echo("That copied the person's texts; written again without them:", err=True)
+    if reply.rewritten and begun:
+        echo("That copied the person's texts; written again without them:", err=True)
+    if reply.rewritten or not begun:
         echo(printable(reply.answer))
     for line in _nearness(reply, person):
         echo(line, err=True)
@@ -234,21 +234,28 @@ def write_guided(
 
 def _told(reply: dspy.Prediction, effort: str) -> dict[str, Any]:
     """A guided answer as JSON-able data."""
-    values = reply.rewards
+    import math
+
+    # A text without words has no odds, and JSON no infinity.
+    values = reply.rewards and [round(each, 3) if math.isfinite(each) else None for each in reply.rewards]
     return {
         "answer": reply.answer,
         "bare": reply.bare,
         "effort": effort,
-        "reward": None if values is None else {"answer": round(values[0], 3), "bare": round(values[1], 3)},
+        "reward": None if values is None else {"answer": values[0], "bare": values[1]},
         "own": None if reply.own is None else {"low": reply.own.low, "high": reply.own.high},
         "distance": {"answer": round(reply.distances[0], 3), "bare": round(reply.distances[1], 3)},
         "moved": [moved._asdict() for moved in reply.moved],
         "revised": reply.revised,
+        "rewritten": reply.rewritten,
+        "is_whole": reply.is_whole,
     }
 
 
 def _nearness(reply: dspy.Prediction, person: Profile) -> Iterator[str]:
     """How near an answer is to the person's own range, beside the bare model's, and what moved it."""
+    if not reply.is_whole:
+        yield "It was broken off at the most tokens of an answer."
     if reply.rewards is None:
         yield "Nothing about this person can steer an answer: this one was only told."
         return

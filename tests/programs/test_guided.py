@@ -13,14 +13,14 @@ from hyperalign.backends.models.connect import connect
 from hyperalign.errors import InputError
 from hyperalign.population import ShippedPopulation, StorePopulation
 from hyperalign.profile import Measurement, Profile
-from hyperalign.programs.decoding import Branch, Repeats, pick, write_guided
+from hyperalign.programs.decoding import Branch, Repeats, leave_out, pick, write_guided
 from hyperalign.programs.guided import REWRITE, GuidedGenerate
 from hyperalign.programs.reward import Reward
 from hyperalign.programs.text_reward import TextReward, passages, word_cosine
 from hyperalign.records import Edit, Pair, Sample
 from hyperalign.style.claims import find_differences
 
-from ..fixtures.scripted_server import Recorded, ScriptedServer, reply
+from ..fixtures.scripted_server import Recorded, ScriptedServer, Step, error, reply
 
 SHIPPED = [record for record in ShippedPopulation().records("") if isinstance(record, Sample)]
 ADA = [record for record in SHIPPED if record.user == "ada"]
@@ -231,3 +231,75 @@ def test_where_every_draft_copies_none_of_their_texts_is_shown(scripted_server: 
     with dspy.context(lm=connect(f"vllm:{scripted_server.url}", num_retries=0)):
         found = GuidedGenerate("low")(prompt="Decline.", profile=PROFILE, records=ADA)
     assert found.answer == SHORT
+
+
+def test_hosted_models_are_told_once_what_to_do(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = reply(drafts_by)
+    program = GuidedGenerate("medium", population=StorePopulation(lambda _: BRUNO))
+    with dspy.context(lm=connect(f"vllm:{scripted_server.url}", num_retries=0)):
+        program(prompt="Decline the dinner on Friday.", profile=PROFILE, records=ADA)
+    instructions = "Write the answer that this person would write"
+    assert {each.prompt.count(instructions) for each in scripted_server.requests[:3]} == {0, 1}
+    assert "Rewrite your last answer" in scripted_server.requests[-1].prompt
+
+
+def test_texts_without_words_tell_nothing_and_stop_nothing(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = reply(drafts_by)
+    records = [Sample(user="ada", text=text) for text in ("👍", "?!", "…")]
+    with dspy.context(lm=connect(f"vllm:{scripted_server.url}", num_retries=0)):
+        program = GuidedGenerate("medium", population=StorePopulation(lambda _: [*BRUNO, records[0]]))
+        alone = program(prompt="Decline.", profile=PROFILE, records=records)
+        found = program(prompt="Decline.", profile=PROFILE, records=[*records, ADA[0]])
+        many = program(prompt="Decline.", profile=PROFILE, records=[*records, *ADA])
+    assert alone.own is None and alone.rewards is None
+    for each in (found, many):
+        assert np.isfinite([*each.own, *each.rewards]).all()
+
+
+def test_a_long_draft_may_be_rewritten_at_its_length(scripted_server: ScriptedServer) -> None:
+    scripted_server.default = reply(SHORT)
+    draft = "We meet on Friday at nine, and bring the plans. " * 80
+    with dspy.context(lm=connect(f"vllm:{scripted_server.url}", num_retries=0)):
+        GuidedGenerate("low")(prompt=REWRITE.format(draft=draft), profile=PROFILE, records=ADA, draft=draft)
+    assert {each.body["max_tokens"] for each in scripted_server.requests} == {len(draft.encode()) // 2}
+
+
+def test_what_the_draft_says_itself_is_no_copy(scripted_server: ScriptedServer) -> None:
+    sign = "Kind regards from the harbour office, where the door is always open and the kettle on since 1987, Ada"
+    records = [each.model_copy(update={"text": f"{each.text}\n{sign}"}) for each in ADA]
+    draft = f"Come on Friday at nine. {sign}"
+    scripted_server.default = reply(lambda request: draft if sign in request.prompt else "No.")
+    with dspy.context(lm=connect(f"vllm:{scripted_server.url}", num_retries=0)):
+        found = GuidedGenerate("low")(prompt=REWRITE.format(draft=draft), profile=PROFILE, records=records, draft=draft)
+    assert found.answer == draft and not found.rewritten
+    own = "We went to the river. See you soon at the old mill."
+    assert leave_out(own, "Come. See you soon at the old mill, Bo") == ["we went to the river"]
+    assert leave_out(own, "See you soon.") == [own]
+
+
+def test_a_revision_keeps_the_draft_s_content_as_drafts_do(scripted_server: ScriptedServer) -> None:
+    draft = "The dinner is on Friday at nine in the harbour hall, with fish, wine and a dance; answer by Monday."
+
+    def reply_by(request: Recorded) -> str:
+        return f"{LONG} Dinner, Friday, harbour." if "write as this person does" in request.prompt else draft
+
+    scripted_server.default = reply(reply_by)
+    program = GuidedGenerate("medium", population=StorePopulation(lambda _: BRUNO))
+    with dspy.context(lm=connect(f"vllm:{scripted_server.url}", num_retries=0)):
+        found = program(prompt=REWRITE.format(draft=draft), profile=PROFILE, records=ADA, draft=draft)
+    assert len(scripted_server.requests) == 4, "a revision was written"
+    assert not found.revised and found.answer == draft
+
+
+def test_fewer_texts_are_shown_where_all_do_not_fit(scripted_server: ScriptedServer) -> None:
+    too_long = error(400, "This model's maximum context length is 1000 tokens.", code="context_length_exceeded")
+    short = reply(SHORT)
+    scripted_server.default = Step(
+        "of 4,000 characters at most",
+        lambda handler, request: (too_long if len(request.prompt) > 4_000 else short).action(handler, request),
+    )
+    with dspy.context(lm=connect(f"vllm:{scripted_server.url}", num_retries=0)):
+        found = GuidedGenerate("low")(prompt="Decline.", profile=PROFILE, records=ADA)
+    assert found.answer == SHORT
+    fitting = [each.prompt for each in scripted_server.requests if len(each.prompt) <= 4_000]
+    assert any(each.text[:30] in prompt for each in ADA for prompt in fitting)

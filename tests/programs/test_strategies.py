@@ -155,3 +155,17 @@ def test_long_examples_are_cut_so_that_two_are_shown() -> None:
     assert [text[:2] for text in shown] == ["1.", "0."], "the best example stands last"
     assert all(150 < len(text.split()) <= 200 and text.endswith(".") for text in shown)
     assert sum(len(turn["content"].split()) for turn in turns[:-1]) <= 400
+
+
+def test_texts_without_spaces_are_counted_by_their_characters() -> None:
+    texts = [Sample(user="li", text="我们去河边等了一个小时，天气很冷。" * 20) for _ in range(9)]
+    turns = strategy("few-shot").condition(Profile(user="li", examples=texts), "写信。", 400)
+    said = [turn["content"] for turn in turns if turn["role"] == "assistant"]
+    assert said and sum(map(len, said)) <= 400
+
+
+def test_an_example_whose_prompt_takes_all_the_room_is_left_out() -> None:
+    long = Sample(user="ada", prompt="Say it again. " * 100, text="No, and no again.")
+    short = Sample(user="ada", prompt="Come?", text="I will not come, thank you.")
+    turns = strategy("few-shot").condition(Profile(user="ada", examples=[long, short]), "Decline.", 400)
+    assert [turn["content"] for turn in turns if turn["role"] == "assistant"] == [short.text]

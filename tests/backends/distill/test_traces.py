@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,10 @@ def test_a_guided_teacher_teaches_what_is_like_the_person_s_texts(
     asked = len(scripted_server.requests)
     assert collect_traces(teacher, [ADA], ["Rain?"], path) == [made]
     assert len(scripted_server.requests) == asked, "what is known is not asked again"
+    for changed in (replace(guide, records={"ada": own[:3]}), replace(guide, seed=1)):
+        known = len(read_traces(path))
+        collect_traces(replace(teacher, guide=changed), [ADA], ["Rain?"], path)
+        assert len(read_traces(path)) == known + 1, "what other texts or another seed guided is another answer"
     (told,) = collect_traces(Teacher(lm, strategy("verified")), [ADA], ["Rain?"], path)
     assert told.answer == LONG, "a teacher that is only told is another one"
 

@@ -10,10 +10,12 @@ import pytest
 
 from hyperalign.backends.models.writers import OpenVINOWriter, open_writer
 from hyperalign.budget import Budget
-from hyperalign.errors import ContextLengthError, InputError
+from hyperalign.errors import BudgetExceededError, ContextLengthError, InputError
 from hyperalign.programs.decoding import Author, Writer, WritingSession
 from hyperalign.scores import Message
 from hyperalign.text import longest_copied_run
+
+from .test_gguf_graph import write
 
 pytest.importorskip("openvino", reason="the extra 'local' is not installed")
 
@@ -109,10 +111,11 @@ def test_a_prefix_is_kept_on_disk_for_its_owner_alone(writer: OpenVINOWriter, bu
     writer.open([FRANCE[-1]], author=Author(kept=kept))
     assert list(kept.glob("*.npy")) == [file]
     # A damaged file is read over.
-    file.write_bytes(b"not numbers")
-    writer.open([{"role": "user", "content": "Hello."}])
-    (once_more,) = writer.open(FRANCE, author=Author(kept=kept)).branch(1, 6, temperature=0)
-    assert once_more.text == first.text
+    for damaged in (b"not numbers", b""):
+        file.write_bytes(damaged)
+        writer.open([{"role": "user", "content": "Hello."}], author=Author())
+        (once_more,) = writer.open(FRANCE, author=Author(kept=kept)).branch(1, 6, temperature=0)
+        assert once_more.text == first.text
 
 
 def test_a_prompt_that_is_too_long_is_refused(smollm_path: Path, writer: OpenVINOWriter) -> None:
@@ -126,6 +129,56 @@ def test_a_prompt_that_is_too_long_is_refused(smollm_path: Path, writer: OpenVIN
 
 def test_only_local_models_are_continued_here() -> None:
     assert open_writer("openai/gpt-5.5") is None
+
+
+def test_what_only_llama_cpp_reads_is_written_as_drafts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path / "other.gguf")  # its tokenizer has no merges
+    assert open_writer(f"local:{path}") is None
+    assert "chosen among drafts" in caplog.text
+
+
+def test_an_answer_ends_where_the_context_is_full(smollm_path: Path, writer: OpenVINOWriter) -> None:
+    session = writer.open([{"role": "user", "content": "Count as far as you can."}])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "_n_ctx", 60)
+        (first,) = session.branch(1, 200, temperature=0)
+        session.keep(0)
+        ended = session.branch(3, 16)
+    assert 0 < first.tokens < 60 and not first.ends
+    assert [(each.text, each.tokens, each.ends) for each in ended] == [("", 0, True)] * 3
+
+
+def test_a_cap_holds_within_an_answer(smollm_path: Path, writer: OpenVINOWriter) -> None:
+    with OpenVINOWriter(smollm_path, name="smollm", budget=Budget(max_tokens=120)) as capped:
+        capped.load = writer.load  # type: ignore[method-assign]
+        capped._barred = writer._barred
+        session = capped.open([{"role": "user", "content": "Tell me of the sea."}])
+        with pytest.raises(BudgetExceededError):
+            for _ in range(20):
+                session.branch(3, 16)
+                session.keep(0)
+
+
+def test_a_character_of_several_tokens_is_told_when_it_is_whole(writer: OpenVINOWriter) -> None:
+    tokenizer, *_ = writer.load()
+    tokens = tokenizer.tokens("Yes 🙏 yes")
+    session = writer.open([{"role": "user", "content": "Yes?"}])
+    told = ""
+    for end in range(1, len(tokens) + 1):
+        session._tokens = tokens[:end]
+        assert "\ufffd" not in session.text
+        assert session.text.startswith(told)
+        told = session.text
+    assert told == "Yes 🙏 yes"
+
+
+def test_a_prefix_that_can_t_be_kept_stops_no_answer(
+    writer: OpenVINOWriter, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    writer.open([{"role": "user", "content": "Hello."}], author=Author())
+    writer.open(FRANCE, author=Author(kept=tmp_path / "file"))
+    assert "is not kept" in caplog.text
 
 
 def test_a_second_answer_for_a_person_reads_no_more_than_one_for_nobody(
