@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ from hyperalign.text import longest_copied_run
 
 STUDENT, TOLD_STUDENT = "student", "student with profile"
 WORDS = 100
+LEAST_TEXTS = 2  # fewer authors, or texts of one, teach no judge of authors
 AT_ONCE = 16
 Case = tuple[Profile, str]
 
@@ -102,7 +104,8 @@ class Asked:
 
 def name_teacher(card: Card) -> str:
     """A teacher's name in the table."""
-    return "teacher, told" if card.effort == "low" else f"teacher, guided at {card.effort}"
+    way = f"told by {card.strategy}" if card.effort == "low" else f"guided at {card.effort} by {card.strategy}"
+    return f"teacher, {way}"
 
 
 def name_adapter(adapter: Adapter) -> str:
@@ -121,14 +124,13 @@ def open_teacher(card: Card, name: str, texts: Mapping[str, Sequence[Record]]) -
     Raises:
         InputError: the card names another model.
     """
-    way = strategy(card.strategy)
     writer = open_writer(name) if card.effort != "low" else None
     lm = connect(name) if writer is None else None
     guide = None
     if card.effort != "low":
         program = GuidedGenerate(card.effort, strategy=card.strategy, writer=writer)
         guide = GuidedTeacher(program, card.effort, writer.name if writer is not None else "", texts)
-    teacher = Teacher(lm, way, guide=guide)
+    teacher = Teacher(lm, strategy(card.strategy), guide=guide)
     if teacher.name != card.teacher:
         raise InputError(
             f"{name} is {teacher.name}, and the teacher of {card.name} was {card.teacher}.",
@@ -137,8 +139,9 @@ def open_teacher(card: Card, name: str, texts: Mapping[str, Sequence[Record]]) -
     return teacher
 
 
-def ask_teacher(asked: Asked, condition: str, teacher: Teacher, program: Generate, concurrency: int) -> None:
-    """The teacher for each person, told by ``program`` where nothing guides it; an answer that is none stays one."""
+def ask_teacher(asked: Asked, condition: str, teacher: Teacher, concurrency: int) -> None:
+    """The teacher for each person; an answer that is none stays one."""
+    program = Generate(teacher.strategy, scorer=None)
 
     def ask(case: Case) -> tuple[Case, str, float]:
         person, prompt = case
@@ -207,16 +210,20 @@ def table(
     """The table and what follows from it, as Markdown."""
     authors = Authorship(texts, words=WORDS)
     reward = RewardMetric()
-    teachers = [name_teacher(adapter.card) for adapter in adapters]
-    conditions = list(dict.fromkeys([*teachers, STUDENT, TOLD_STUDENT, *map(name_adapter, adapters)]))
+    answered = {condition for condition, *_ in kept.known}
+    teachers = [name for name in dict.fromkeys(name_teacher(each.card) for each in adapters) if name in answered]
+    conditions = [*teachers, STUDENT, TOLD_STUDENT, *map(name_adapter, adapters)]
     nats = scores(kept, conditions, cases, lambda person, prompt, text: reward(person, prompt, text, is_cut=True))
     far = scores(kept, conditions, cases, _distance)
-    taken = scores(kept, conditions, cases, lambda person, _, text: float(authors.author(text) == person.user))
+
+    def is_theirs(person: Profile, _: str, text: str) -> float:
+        # What is no answer is nobody's.
+        return float(not no_answer(text) and authors.author(text) == person.user)
+
+    taken = scores(kept, conditions, cases, is_theirs)
     broken = scores(kept, conditions, cases, lambda _, __, text: float(no_answer(text)))
-    yield (
-        "| | reward, nats | style distance | taken for theirs | no answer | longest copied run | words "
-        "| prompt tokens | seconds |"
-    )
+    named = "reward, nats | style distance | taken for theirs | no answer | longest copied run | words | prompt tokens"
+    yield f"| | {named} | seconds |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for condition in conditions:
         rows = [kept.known[condition, person.user, prompt] for person, prompt in cases]
@@ -236,8 +243,8 @@ def table(
     yield ""
     for adapter in adapters:
         yield from _shares(adapter, nats)
-    for other in map(name_adapter, adapters[1:]):
-        first = name_adapter(adapters[0])
+    first, *others = map(name_adapter, adapters)
+    for other in others:
         yield (
             f"- {first} over {other}: {said(difference(nats[first], nats[other]), 2)} nats, "
             f"{said(difference(far[first], far[other]), 2)} of style distance; the share without an answer "
@@ -253,8 +260,12 @@ def table(
 def _shares(adapter: Adapter, nats: Mapping[str, Mapping[str, list[float]]]) -> Iterator[str]:
     """How an adapter stands beside its teacher and the student."""
     name, teacher = name_adapter(adapter), name_teacher(adapter.card)
-    gain, most = _over(nats[name], nats[STUDENT]), _over(nats[teacher], nats[STUDENT])
+    gain = _over(nats[name], nats[STUDENT])
     yield f"- {name} over the student alone: {said(estimate(gain), 2)} nats"
+    yield f"- it over the student with profile: {said(difference(nats[name], nats[TOLD_STUDENT]), 2)} nats"
+    if teacher not in nats:
+        return
+    most = _over(nats[teacher], nats[STUDENT])
     yield f"- its {teacher}, over the student alone: {said(estimate(most), 2)} nats"
     if estimate(most).mean > 0:
         part = ratio(gain, most)
@@ -263,7 +274,6 @@ def _shares(adapter: Adapter, nats: Mapping[str, Mapping[str, list[float]]]) -> 
         yield "- its teacher gains nothing over the student alone: there is no share of it"
     wanted = {prompt: [0.9 * value for value in most[prompt]] for prompt in most}
     yield f"- its gain over 90 % of the teacher's: {said(difference(gain, wanted), 2)} nats"
-    yield f"- it over the student with profile: {said(difference(nats[name], nats[TOLD_STUDENT]), 2)} nats"
 
 
 def no_answer(text: str) -> bool:
@@ -277,8 +287,9 @@ def right(texts: Mapping[str, Sequence[str]]) -> float:
         Authorship({**texts, user: [*theirs[:i], *theirs[i + 1 :]]}, words=WORDS).author(text) == user
         for user, theirs in texts.items()
         for i, text in enumerate(theirs)
+        if max(len(theirs), len(texts)) > LEAST_TEXTS
     ]
-    return _mean(found)
+    return _mean(found or [math.nan])
 
 
 def _distance(person: Profile, prompt: str, answer: str) -> float:
@@ -304,6 +315,12 @@ def own_samples(files: Sequence[Path]) -> dict[str, list[Record]]:
 def texts_of(records: Mapping[str, Sequence[Record]]) -> dict[str, list[str]]:
     """By person, the words alone."""
     return {user: [own_text(record) for record in theirs] for user, theirs in records.items()}
+
+
+def hash_people(people: Sequence[Profile], texts: Mapping[str, Sequence[str]], *settings: str) -> str:
+    """Hash whom answers are for, as far as a model is told of them or scored by them, and other settings."""
+    rewards = [person.reward.model_dump_json() if person.reward is not None else "" for person in people]
+    return hash_parts(*settings, *map(hash_profile, people), *rewards, json.dumps(texts, sort_keys=True))
 
 
 def shared_prompts(folders: Sequence[Path]) -> list[str]:
@@ -337,6 +354,7 @@ def main() -> None:
     parser.add_argument("adapters", type=Path, nargs="+", help="folders of adapters, with the files of their training")
     parser.add_argument("--people", type=Path, required=True, help="the people's own texts: NAME.jsonl of each")
     parser.add_argument("--teacher", default=DEFAULT_MODEL, help="the model of all teachers")
+    parser.add_argument("--no-teachers", action="store_true", help="leave the teachers out, which take longest")
     parser.add_argument("--out", type=Path, required=True, help="where the answers are kept")
     parser.add_argument("--max-new-tokens", type=int, default=200, help="tokens of a student's answer")
     parser.add_argument("--concurrency", type=int, default=1, help="prompts that a told teacher is asked at a time")
@@ -353,15 +371,18 @@ def main() -> None:
     cases = [(person, prompt) for person in people for prompt in prompts]
     records = own_samples([asked.people / f"{person.user}.jsonl" for person in people])
     asked.out.mkdir(parents=True, exist_ok=True)
-    about = hash_parts(base.sha256, asked.teacher, str(asked.max_new_tokens), *map(hash_profile, people))
+    texts = texts_of(records)
+    # The judge is trained first: where people have too few texts nobody is asked in vain.
+    Authorship(texts, words=WORDS)
+    about = hash_people(people, texts, base.sha256, asked.teacher, str(asked.max_new_tokens))
     kept = Answers(asked.out / "answers.jsonl", about)
     model, tokenizer = load_student(base)
     program = Generate(strategy(adapters[0].card.strategy), scorer=None)
     all_of_them = Asked(cases, tokenizer, kept, asked.max_new_tokens)
-    for adapter in adapters:
+    for adapter in [] if asked.no_teachers else adapters:
         if kept.missing(condition := name_teacher(adapter.card), cases):
             teacher = open_teacher(adapter.card, asked.teacher, records)
-            ask_teacher(all_of_them, condition, teacher, program, asked.concurrency)
+            ask_teacher(all_of_them, condition, teacher, asked.concurrency)
     model = model.to(find_hardware().device)
     ask_student(all_of_them, STUDENT, model, tell(Scope("program")))
     ask_student(all_of_them, TOLD_STUDENT, model, program.messages)
@@ -372,7 +393,7 @@ def main() -> None:
         taught = attach_adapter(fresh.to(find_hardware().device), adapter.path)
         ask_student(all_of_them, name_adapter(adapter), taught, tell(scope))
     print(f"{len(people)} people, {len(prompts)} prompts that nobody was trained on.\n")
-    print("\n".join(table(kept, adapters, cases, texts_of(records))))
+    print("\n".join(table(kept, adapters, cases, texts)))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,20 @@ from hyperalign.evals.metrics.authorship import Authorship, cut
 from hyperalign.evals.statistics import difference, estimate
 from hyperalign.profile import Profile
 
-from .distillation import WORDS, Answers, Asked, Case, ask_student, own_samples, said, shared_prompts, tell, texts_of
+from .distillation import (
+    WORDS,
+    Answers,
+    Asked,
+    Case,
+    ask_student,
+    hash_people,
+    no_answer,
+    own_samples,
+    said,
+    shared_prompts,
+    tell,
+    texts_of,
+)
 
 ALONE, TOLD = "student alone", "student with the prefix"
 
@@ -88,8 +101,18 @@ def table(
     authors: Authorship,
 ) -> Iterator[str]:
     """A row for whom each was trained on, for the others, and for each person; then every two adapters, as Markdown."""
-    yield "| | scope | for | like the person, nats | over the student alone | taken for theirs | prompt tokens |"
-    yield "|---|---|---|---|---|---|---|"
+    names = (
+        "",
+        "scope",
+        "for",
+        "reward, nats",
+        "over the student alone",
+        "taken for theirs",
+        "no answer",
+        "prompt tokens",
+    )
+    yield f"| {' | '.join(names)} |"
+    yield "|---|---|---|---|---|---|---|---|"
     for condition in conditions:
         for known in (True, False):
             some = [p for p in people if condition.answers_for(p.user) and (p.user in condition.trained) == known]
@@ -130,8 +153,13 @@ def _row(
     rows: dict[str, list[tuple[Profile, Mapping[str, Any]]]] = {
         prompt: [(person, kept.known[condition.name, person.user, prompt]) for person in people] for prompt in prompts
     }
+    # What is no answer is nobody's.
+    broken = sum(no_answer(row["answer"]) for of_one in rows.values() for _, row in of_one)
     taken = {
-        prompt: [float(authors.author(cut(row["answer"], WORDS)) == person.user) for person, row in of_one]
+        prompt: [
+            float(not no_answer(row["answer"]) and authors.author(cut(row["answer"], WORDS)) == person.user)
+            for person, row in of_one
+        ]
         for prompt, of_one in rows.items()
     }
     nats = _nats(kept, condition, people, prompts)
@@ -146,6 +174,7 @@ def _row(
         if condition.name != ALONE
         else "",
         f"{share.mean:.0%} ({share.low:.0%} to {share.high:.0%})",
+        f"{broken} of {len(people) * len(prompts)}",
         f"{fmean(row['tokens'] for of_one in rows.values() for _, row in of_one):.0f}",
     ]
     return f"| {' | '.join(cells)} |"
@@ -174,10 +203,11 @@ def main() -> None:
     prompts = shared_prompts(asked.adapters)
     asked.out.mkdir(parents=True, exist_ok=True)
     conditions = conditions_of(adapters, people)
-    kept = Answers(asked.out / "answers.jsonl", f"{base.sha256[:12]} {asked.max_new_tokens}")
+    # The judge is trained first: where people have too few texts nobody is asked in vain.
+    authors = Authorship(texts, words=WORDS)
+    kept = Answers(asked.out / "answers.jsonl", hash_people(people, texts, base.sha256, str(asked.max_new_tokens)))
     for condition in conditions:
         ask(kept, condition, base, [(person, prompt) for person in people for prompt in prompts], asked.max_new_tokens)
-    authors = Authorship(texts, words=WORDS)
     print(f"{len(people)} people, {len(prompts)} prompt(s) that nobody was trained on.\n")
     print("\n".join(table(kept, conditions, people, prompts, authors)))
 

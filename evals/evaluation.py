@@ -113,7 +113,9 @@ def evaluate(
     guide = _guide(task, plan, writer, population or ShippedPopulation()) if GUIDED in strategies else None
     metrics = _writing_metrics(task, cases, guide, program)
     notes = {"concurrency": plan.concurrency}
-    folder = EvalFolder(Path(out) if out is not None else None, _config(program, task, plan, cases, guide), notes=notes)
+    judges = {"judges": metrics.digest if isinstance(metrics, AuthorshipMetrics) else ""}
+    config = _config(program, task, plan, cases, guide) | judges
+    folder = EvalFolder(Path(out) if out is not None else None, config, notes=notes)
     solver: Solver
     profiles: Profiles | None = None
     if is_request:
@@ -161,6 +163,12 @@ def evaluate(
         replies=profiles.replies() if profiles is not None else {},
         authorship=metrics.accuracy(cases) if isinstance(metrics, AuthorshipMetrics) else None,
     )
+    if isinstance(metrics, AuthorshipMetrics) and metrics.shared:
+        said = (
+            f"{len(metrics.shared)} of the authors have too few other texts: the judges learned from those that their "
+            "profiles are made from, so that copies count as likeness."
+        )
+        summary["note"] = f"{summary['note']} {said}".strip()
     write_whole(folder.path / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return Result(summary, outcomes, folder.path)
 
@@ -180,7 +188,6 @@ def _writing_metrics(
     if task.kind == "writing" and all(case.draft and case.rejected for case in cases):
         keeps = KeepsContent(resolve_scorer(program.scorer)) if isinstance(program, Personalizer) else None
         return Nearness(cases, keeps)
-    # What writing was steered away from must not be what its judges take for other people's.
     steered = guide.population.records("") if guide is not None else []
     return authorship_metrics_for(task, cases, steered)
 

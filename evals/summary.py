@@ -27,7 +27,7 @@ from .conditions import (
     main_strategy,
 )
 from .metrics import is_share
-from .metrics.authorship import CONTENT, JUDGES, RIVALS, nearness
+from .metrics.authorship import CONTENT, JUDGES, RIVALS, is_judged, nearness
 from .runner import Outcome, read_json, read_outcomes
 from .statistics import (
     as_json,
@@ -293,7 +293,7 @@ def _on_same_cases(
 
 def _equity(people: Tables, primary: str) -> dict[str, Any]:
     # Likelihood gains are relative to no profile: without a score of its own, it counts as chance.
-    without: Scores | float = people.get(NONE, {}).get(primary, 0.5)
+    without: Scores | float = people.get(NONE, {}).get(primary, 0.5 if is_share(primary) else {})
     return {
         condition: as_json(equity(table[primary], without))
         for condition, table in people.items()
@@ -339,7 +339,8 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
     Returns:
         ``task``, ``cases`` (how many both have) and ``conditions``: by name and metric, the estimates ``first`` and
         ``second``, their paired ``difference`` (second minus first) with its interval, a two-sided sign-flip ``p``,
-        ``clusters_needed`` for a finding, and of strategies with all records ``p_holm`` (adjusted over those).
+        ``clusters_needed`` for a finding, and of strategies with all records ``p_holm`` (adjusted over those). What
+        judges of authorship say is left out if those of the two runs learned from other texts, and ``judges`` is False.
 
     Raises:
         InputError: a folder holds no run, the tasks differ, or no case is in both.
@@ -357,15 +358,16 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
             f"{first} and {second} have no case in common.",
             remedy="Run both with the same --users, --split and --seed.",
         )
+    is_alike = configs[0].get("judges", "") == configs[1].get("judges", "")
     tables = [_tabulate([run[case] for case in shared]) for run in (left, right)]
     found: dict[str, dict[str, Any]] = {}
     for condition, metrics in tables[0].items():
         for metric, ours in metrics.items():
-            theirs = tables[1].get(condition, {}).get(metric)
+            theirs = tables[1].get(condition, {}).get(metric) if is_alike or not is_judged(metric) else None
             if theirs is not None and _cluster_sizes(ours) == _cluster_sizes(theirs):
                 found.setdefault(condition, {})[metric] = _row(metric, ours, theirs)
     _adjust(found)
-    return {"task": configs[0]["task"], "cases": len(shared), "conditions": found}
+    return {"task": configs[0]["task"], "cases": len(shared), "judges": is_alike, "conditions": found}
 
 
 def _scored(folder: Path) -> dict[str, Outcome]:

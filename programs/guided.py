@@ -179,8 +179,8 @@ class GuidedGenerate(Program):
             ``answer`` (text), ``bare`` (the model's own answer), ``rewards`` (of both, in nats; None where the profile
             and the records tell nothing), ``own`` (a ``TextRange``, None without texts), ``distances`` (of both, in
             spreads of the person's measured style), ``moved`` (a list of ``Moved``), ``revised``, ``rewritten``
-            (without the person's texts, which it had copied), ``is_whole`` (False for what a writer broke off) and
-            ``tokens`` (written in all, where a writer counts them).
+            (without the person's texts, which it had copied), ``is_whole`` (False for what a writer broke off),
+            ``tokens`` (written in all, where a writer counts them) and ``turns`` (the conversation that was sent).
 
         Raises:
             InputError: the profile's reward was learned with another encoder.
@@ -239,6 +239,7 @@ class GuidedGenerate(Program):
             rewritten=rewritten,
             is_whole=is_whole,
             tokens=tokens,
+            turns=self._turns(asked),
             strategy=self._strategy.name,
         )
 

@@ -4,6 +4,7 @@ models), distance from a measured style, and similarity of topic.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
@@ -21,7 +22,7 @@ from hyperalign.programs.text_reward import mask_topic
 from hyperalign.records import Record, Sample
 from hyperalign.style import STANDS_APART, distance, measure
 
-from ..cases import Case, Task, WritingTask
+from ..cases import Case, Task, WritingTask, case_id
 from ..conditions import FEW_SHOT, NONE, WRONG_USER
 from .language_model import AuthorLanguageModels
 
@@ -37,6 +38,7 @@ __all__ = [
     "TopicSimilarity",
     "authorship_metrics_for",
     "cut",
+    "is_judged",
     "nearness",
     "style_distance",
     "win_rate",
@@ -208,6 +210,7 @@ class TopicSimilarity:
 _WORDS = 200
 _ECHOED_WORDS = 4  # shorter runs in common with the prompt are chance
 _ENOUGH_TEXTS = 4
+_ENOUGH_AUTHORS = 5
 JUDGES: Mapping[str, str] = {
     "style": "author_logprob",
     "characters": "author_logprob_characters",
@@ -241,6 +244,12 @@ def win_rate(judge: str, rival: str) -> str:
     return f"win_rate_{against}" if judge == "style" else f"win_rate_{judge}_{against}"
 
 
+def is_judged(metric: str) -> bool:
+    """Whether a metric is what a judge of authorship says, and so depends on the texts that it learned from."""
+    rates = {win_rate(judge, rival) for judge in JUDGES for rival in RIVALS}
+    return metric in {*JUDGES.values(), *rates, "over_its_drafts"}
+
+
 @dataclass(frozen=True)
 class AuthorshipMetrics:
     """Judges of authorship and of topic, trained on one set of authors.
@@ -250,16 +259,25 @@ class AuthorshipMetrics:
         delta: Burrows' Delta.
         language_models: of characters, one an author.
         topic: similarity of topic.
+        shared: authors with so few texts that the judges learn from those that profiles are made from, too; copies of
+            them count as likeness.
+        digest: of the texts that the judges learned from; scores of other judges are not comparable.
     """
 
     authorship: Mapping[Family, Authorship]
     delta: BurrowsDelta
     language_models: AuthorLanguageModels
     topic: TopicSimilarity
+    shared: tuple[str, ...] = ()
+    digest: str = ""
 
     @classmethod
-    def train(cls, texts: Mapping[str, Sequence[str]]) -> AuthorshipMetrics:
+    def train(cls, texts: Mapping[str, Sequence[str]], shared: Sequence[str] = ()) -> AuthorshipMetrics:
         """Metrics trained on texts by author.
+
+        Args:
+            texts: by author.
+            shared: those whose profiles are made from the same texts.
 
         Raises:
             InputError: there are too few.
@@ -269,6 +287,8 @@ class AuthorshipMetrics:
             BurrowsDelta(texts),
             AuthorLanguageModels(texts),
             TopicSimilarity(text for theirs in texts.values() for text in theirs),
+            tuple(shared),
+            case_id(json.dumps(texts, sort_keys=True)),
         )
 
     def measure(self, text: str, author: str) -> dict[str, float]:
@@ -312,20 +332,19 @@ def authorship_metrics_for(task: Task, cases: Sequence[Case], shown: Sequence[Re
             f"The writing task '{task.name}' has no texts to train authorship metrics on.",
             remedy="Add a method texts() that returns texts by user.",
         )
-    return AuthorshipMetrics.train(_texts(task, cases, shown))
-
-
-def _texts(task: WritingTask, cases: Sequence[Case], others: Sequence[Record]) -> dict[str, list[str]]:
-    """Texts of the task's authors that nothing is fitted on; all of an author's texts where those are too few.
-
-    In the latter case copying pays, which ``copied_words`` shows.
-    """
-    seen = chain(others, *(case.records for case in cases))
-    shown = {record.text for record in seen if isinstance(record, Sample)}
-    unshown = {author: [text for text in theirs if text not in shown] for author, theirs in task.texts().items()}
-    return {
-        author: rest if len(rest) >= _ENOUGH_TEXTS else list(task.texts()[author]) for author, rest in unshown.items()
-    }
+    texts = task.texts()
+    asked = {case.user for case in cases}
+    # Writing is steered away from these authors: they are no rivals for judges.
+    rivals = {record.user for record in shown} - asked
+    if len(texts.keys() - rivals) >= _ENOUGH_AUTHORS:
+        texts = {author: theirs for author, theirs in texts.items() if author not in rivals}
+    seen = chain(shown, *(case.records for case in cases))
+    known = {record.text for record in seen if isinstance(record, Sample)}
+    unshown = {author: [text for text in theirs if text not in known] for author, theirs in texts.items()}
+    few = [author for author, rest in unshown.items() if len(rest) < _ENOUGH_TEXTS]
+    # With all texts copying pays, which ``copied_words`` shows.
+    found = {author: list(texts[author]) if author in few else rest for author, rest in unshown.items()}
+    return AuthorshipMetrics.train(found, [author for author in few if author in asked])
 
 
 def without_prompt(answer: str, prompt: str) -> str:

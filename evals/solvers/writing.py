@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +19,11 @@ from hyperalign.programs.generate import MAX_COPIED, Generate
 from hyperalign.programs.guided import Effort, GuidedGenerate
 from hyperalign.programs.strategies import PROFILE_WORDS
 from hyperalign.records import Record, own_text, prompt_of
+from hyperalign.scores import Message
 from hyperalign.text import is_refusal, longest_copied_run
 
 from ..cases import Case
-from ..conditions import BARE, DRAFT, NONE, OWN_TEXT, WRONG_USER, Condition, Conditions
+from ..conditions import BARE, DRAFT, FEW_SHOT, NONE, OWN_TEXT, WRONG_USER, Condition, Conditions
 from ..metrics.authorship import JUDGES, RIVALS, AuthorshipMetrics, cut, nearness, win_rate, without_prompt
 from ..metrics.choice import win
 from ..metrics.nearness import Nearness
@@ -31,7 +33,7 @@ __all__ = ["GUIDED_WORDS", "Guide", "WritingMetrics", "WritingSolver", "repeated
 WritingMetrics = AuthorshipMetrics | Nearness
 """What judges the answers of a task: its people's texts, or the rewrites of one draft."""
 GUIDED_WORDS = 1600
-"""The most words of the person that guided writing is shown."""
+"""The most words of the person that guided writing is shown, and ``few-shot`` beside it."""
 
 _TOPIC_WORDS = 200
 _OF_OWN_TEXT = ("refused", "repeated_4grams", "copied_over_limit", "copied_words", "words")
@@ -59,7 +61,7 @@ class Guide:
             self.effort,
             strategy=condition.strategy,
             writer=self.writer,
-            population=_Elsewhere(self.population, case.prompt),
+            population=_Elsewhere(self.population, case),
             max_words=GUIDED_WORDS,
         )
         settings = {"profile": condition.profile, "records": condition.records or (), "draft": case.draft or None}
@@ -75,15 +77,20 @@ class Guide:
 
 
 class _Elsewhere:
-    """A population without what its people answered to one prompt: in use, nobody has answered it."""
+    """A population without what its people answered to a case's prompt, as in use nobody has answered it, and without
+    the case's person, whom a stranger's profile must not be told apart from."""
 
-    def __init__(self, population: Population, prompt: str) -> None:
+    def __init__(self, population: Population, case: Case) -> None:
         self.name = population.name
         self._population = population
-        self._prompt = prompt
+        self._case = case
 
     def records(self, user: str) -> list[Record]:
-        return [record for record in self._population.records(user) if prompt_of(record) != self._prompt]
+        return [
+            record
+            for record in self._population.records(user)
+            if prompt_of(record) != self._case.prompt and record.user != self._case.user
+        ]
 
 
 class WritingSolver:
@@ -129,16 +136,22 @@ class WritingSolver:
         answers: dict[str, str] = {}
         drafts: dict[str, list[str]] = {}
         guided: dict[str, dict[str, Any]] = {}
+        told: dict[str, list[Message]] = {}
+        is_guided = any(condition.records is not None for condition in conditions)
         for condition in conditions:
             if condition.records is not None:
                 found = self._guide.write(condition, case)
                 answers[condition.name], drafts[condition.name] = str(found.answer), []
                 guided[condition.name] = _told(found)
+                told[condition.name] = [*found.turns]
                 continue
+            # Beside guided writing, the same texts are shown to a model that is only told.
+            words = GUIDED_WORDS if is_guided and condition.strategy.name == FEW_SHOT else PROFILE_WORDS
+            told[condition.name] = condition.shown(case.prompt, words)
             # Conditions whose prompts are equal share one answer, so they tie.
-            sent = json.dumps(condition.strategy.condition(condition.profile, case.prompt, PROFILE_WORDS))
+            sent = json.dumps(condition.strategy.condition(condition.profile, case.prompt, words))
             if sent not in written or self._best_of > 1:
-                written[sent] = self._write(condition, case)
+                written[sent] = self._write(condition, case, words)
             answers[condition.name], *drafts[condition.name] = written[sent]
         if case.draft:
             answers[DRAFT] = case.draft
@@ -153,17 +166,17 @@ class WritingSolver:
             "answers": answers,
             **({"rejected_drafts": drafts} if self._best_of > 1 else {}),
             **({"guided": guided} if guided else {}),
-            "context": {condition.name: condition.shown(case.prompt) for condition in conditions},
+            "context": told,
             "scores": score_answers(self._metrics, case, answers, other_texts, drafts),
         }
 
-    def _write(self, condition: Condition, case: Case) -> list[str]:
+    def _write(self, condition: Condition, case: Case, max_words: int) -> list[str]:
         """The answer, followed by the drafts that were not chosen."""
         # The reward reads features that the authorship metric sees, and would game it: statements choose among drafts.
         profile = condition.profile.model_copy(update={"reward": None})
         # Nothing to choose by: more drafts would be wasted.
         best_of = self._best_of if profile.hypotheses else 1
-        program = Generate(condition.strategy, best_of=best_of, scorer=self._scorer)
+        program = Generate(condition.strategy, max_words=max_words, best_of=best_of, scorer=self._scorer)
         if self._answer is not None:
             program.answer = self._answer
         written = program(prompt=case.prompt, profile=profile)
@@ -176,7 +189,8 @@ def _told(found: dspy.Prediction) -> dict[str, Any]:
     """What a guided answer says of itself, as JSON data."""
     return {
         "bare": str(found.bare),
-        "rewards": found.rewards,
+        # A text without words has no odds, and JSON no infinity.
+        "rewards": found.rewards and [each if math.isfinite(each) else None for each in found.rewards],
         "own": None if found.own is None else list(found.own),
         "revised": found.revised,
         "tokens": found.tokens,
@@ -217,9 +231,12 @@ def score_answers(
             if rival in scores and rival != condition:
                 for name, metric in JUDGES.items():
                     if metric in own:
-                        own[win_rate(name, rival)] = win(
-                            nearness(metric, own[metric]), nearness(metric, scores[rival][metric])
+                        # Of a text without words judges know nothing, which is worse than any answer.
+                        ours, theirs = (
+                            nearness(metric, scores[each][metric]) if scores[each]["words"] else -math.inf
+                            for each in (condition, rival)
                         )
+                        own[win_rate(name, rival)] = win(ours, theirs)
     written = _content(metrics, case, case.reference, shown)
     return scores | {OWN_TEXT: _judge(metrics, case, case.reference) | {name: written[name] for name in _OF_OWN_TEXT}}
 
@@ -237,7 +254,8 @@ def _content(metrics: WritingMetrics, case: Case, answer: str, shown: Iterable[s
     return {
         # The first words only, as for the judges: a longer text shares more words with any other.
         "on_topic": metrics.topic(cut(text, _TOPIC_WORDS), f"{case.prompt}\n{reference}"),
-        "refused": float(is_refusal(answer)),
+        # What only repeats the prompt answers nothing.
+        "refused": float(is_refusal(answer) or not words),
         "repeated_4grams": repeated_4grams(text),
         "copied_over_limit": float(copied > MAX_COPIED),
         "copied_words": float(copied),

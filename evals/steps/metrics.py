@@ -25,7 +25,7 @@ from hyperalign.style import StyleClaim, find_claims, measure
 from hyperalign.style.reference import measure_style
 
 from ..cases import Case, case_id
-from ..metrics.authorship import Authorship
+from ..metrics.authorship import Authorship, without_prompt
 
 __all__ = [
     "CaseMetric",
@@ -360,7 +360,9 @@ class CaseMetric:
         )
 
     def _writing(self, gold: dspy.Example, answer: str) -> tuple[float, str]:
-        score = math.exp(self._authorship.logprob(answer, gold.user)) if self._authorship else 0.0
+        # Words of the prompt are nobody's manner.
+        own = without_prompt(answer, gold.prompt)
+        score = math.exp(self._authorship.logprob(own, gold.user)) if self._authorship and own.strip() else 0.0
         texts = [own_text(record) for record in gold.records]
         remarks = _remarks(find_claims(texts), answer)
         judged = f"A judge of function words and punctuation is {score:.0%} sure that the person wrote this. "

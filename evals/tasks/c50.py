@@ -49,8 +49,9 @@ class C50:
         return list(self._all(seed))
 
     def note(self) -> str:
-        """Empty."""
-        return ""
+        """How many authors are left out."""
+        few = sum(len(_articles(self._data / "C50train" / author)) < self._records for author in self._authors())
+        return f"Authors left out for fewer than {self._records} articles: {few}." if few else ""
 
     def texts(self) -> dict[str, list[str]]:
         """All training articles."""
@@ -116,4 +117,5 @@ def _user(author: str) -> str:
 
 
 def _articles(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.txt"))
+    """Those that say something."""
+    return [path for path in sorted(folder.glob("*.txt")) if read_text(path).strip()]

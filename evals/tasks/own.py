@@ -18,6 +18,8 @@ from ..cases import Case, CaseKind, case_id, texts_in
 __all__ = ["OwnRecords"]
 
 _KEPT_BACK = 4
+_JUDGED = 4
+"""The fewest texts of a person that judges of authorship learn from."""
 
 
 class OwnRecords:
@@ -63,12 +65,18 @@ class OwnRecords:
     def note(self) -> str:
         """How records are divided, and how many people are left out."""
         said = "Cases are the last quarter of each person's records; profiles are fitted on the rest."
+        if self.kind == "writing":
+            said = (
+                "Cases are the last quarter of each person's records; of the rest profiles are fitted on one half, and "
+                "judges of authorship on the other where a person has eight or more."
+            )
         few = "choices" if self.kind == "choice" else "samples with a prompt"
         return f"{said} People left out for fewer than four {few}: {self._left_out}." if self._left_out else said
 
     def texts(self) -> dict[str, list[str]]:
-        """The texts of each person, without those of cases."""
-        return {user: [own_text(record) for record in self._split(theirs)[0]] for user, theirs in self._people.items()}
+        """The texts of each person that judges of authorship learn from: none of cases, and none that profiles are made
+        from, but of people with fewer than eight others."""
+        return {user: [own_text(record) for record in self._split(theirs)[1]] for user, theirs in self._people.items()}
 
     def _usable(self, records: list[Record]) -> list[Record]:
         if self.kind == "choice":
@@ -77,7 +85,7 @@ class OwnRecords:
 
     def _all(self) -> Iterator[Case]:
         for user, theirs in self._people.items():
-            known, asked = self._split(theirs)
+            known, _, asked = self._split(theirs)
             for record in asked:
                 yield Case(
                     id=case_id(user, record.id),
@@ -90,9 +98,13 @@ class OwnRecords:
                     reference=own_text(record) if isinstance(record, Sample) else "",
                 )
 
-    def _split(self, theirs: list[Record]) -> tuple[list[Record], list[Record]]:
-        """The records for profiles, and those for cases; texts of cases occur in no record for profiles."""
+    def _split(self, theirs: list[Record]) -> tuple[list[Record], list[Record], list[Record]]:
+        """The records for profiles, for judges of authorship, and for cases; texts of cases occur in no other."""
         kept_back = max(1, len(theirs) // _KEPT_BACK)
         asked = theirs[-kept_back:]
         texts = texts_in(asked)
-        return [record for record in theirs[:-kept_back] if not texts & texts_in([record])], asked
+        known = [record for record in theirs[:-kept_back] if not texts & texts_in([record])]
+        if self.kind == "choice" or len(known) < 2 * _JUDGED:
+            return known, known, asked
+        # By turns, so that both are from all times.
+        return known[::2], known[1::2], asked

@@ -265,6 +265,8 @@ def compare(
         print_json(found)
         return
     echo(f"{found['task']}: {found['cases']} cases that both runs have; 95 % intervals over clusters.")
+    if not found["judges"]:
+        echo("The judges of authorship of the two runs learned from other texts: what they say is not compared.")
     print_rich(comparison_table(found["conditions"]))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,7 @@ class TaskExamples:
     Attributes:
         task: name of the task.
         examples: the examples.
-        texts: all texts of each user.
+        texts: by user of the split, those that no profile of the examples is made from; all of a user who has no other.
         note: what a reader of the figures must know.
     """
 
@@ -74,7 +74,8 @@ def examples_of(what: Step, people: People, split: Split, without: Collection[st
     chosen = sample_cases(task, Plan(split=split, users=people.users, cases_each=people.cases, seed=people.seed))
     # The reference population is of the same split, so that a search never sees people of its report.
     others = TaskPopulation((case for case in task.cases(seed=people.seed) if case.split == split), chosen)
-    texts = {user: list(theirs) for user, theirs in task.texts().items()} if hasattr(task, "texts") else {}
+    of_split = {case.user for case in task.cases(seed=people.seed) if case.split == split}
+    texts = _texts_of(task.texts(), chosen, of_split) if hasattr(task, "texts") else {}
     # A user with the same records as one who was seen, in any order, was seen too.
     seen = {_contents(case) for case in task.cases(seed=people.seed) if case.user in without}
     met = {*without, *(case.user for case in chosen if _contents(case) in seen)}
@@ -85,6 +86,17 @@ def examples_of(what: Step, people: People, split: Split, without: Collection[st
             remedy="Give another --task or --data, or more --users.",
         )
     return TaskExamples(task.name, examples, texts, task.note())
+
+
+def _texts_of(
+    texts: Mapping[str, Sequence[str]], cases: Sequence[Case], users: Collection[str]
+) -> dict[str, list[str]]:
+    """What a metric of authorship learns from: texts of a split's people, and none that the cases show."""
+    from hyperalign.records import own_text
+
+    shown = {own_text(record) for case in cases for record in case.records}
+    theirs = {user: list(texts[user]) for user in texts if user in users}
+    return {user: [text for text in some if text not in shown] or some for user, some in theirs.items()}
 
 
 def _contents(case: Case) -> frozenset[tuple[str, str | None]]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,6 @@ from typing import Any
 import pytest
 
 import hyperalign.backends.distill.gate as gate_module
-from benches.distillation import main as bench
-from benches.distillation import own_samples
 from hyperalign.backends.distill.adapters import open_adapter
 from hyperalign.backends.distill.collect import GuidedTeacher, Teacher
 from hyperalign.backends.distill.dataset import Scope
@@ -28,11 +29,13 @@ from hyperalign.backends.models.connect import connect
 from hyperalign.budget import Budget
 from hyperalign.errors import BudgetExceededError, InputError, ModelError, StorageError
 from hyperalign.files import lock_folder
+from hyperalign.ingest import read_records
 from hyperalign.profile import Hypothesis, Profile
 from hyperalign.programs.guided import GuidedGenerate
 from hyperalign.programs.strategies import strategy
 from tests.backends.distill.small_students import HERE, needs_train
 from tests.fixtures.scripted_server import Recorded, ScriptedServer, reply
+from tests.house.source_tree import ROOT
 from tests.programs.rewards import brief_reward
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -221,44 +224,43 @@ def test_several_people_one_adapter_and_its_verdict(
 
 @needs_train
 def test_the_bench_sets_adapters_beside_the_teachers_that_taught_them(
-    scripted_server: ScriptedServer,
-    shallow: Student,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    scripted_server: ScriptedServer, shallow: Student, tmp_path: Path
 ) -> None:
     for user, said in (("ada", "It is short"), ("bruno", "The rope knows")):
         rows = [{"user": user, "prompt": f"{said} {n}?", "text": f"{said}. It is number {n}. Good."} for n in range(4)]
         (tmp_path / f"{user}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    records = own_samples([tmp_path / "ada.jsonl", tmp_path / "bruno.jsonl"])
+    records = {user: read_records([tmp_path / f"{user}.jsonl"], user=user).records for user in ("ada", "bruno")}
     told = teacher(scripted_server)
     guide = GuidedTeacher(GuidedGenerate("medium"), "medium", records=records)
     for name, way in (("told", told), ("guided", replace(told, guide=guide))):
         wanted = asked(shallow, [ADA, BRUNO], scope=Scope("tag"), name=name, trace_filter=TraceFilter(threshold=None))
         made = distill(wanted, way, tmp_path / name, hardware=HERE)
         assert made.card.effort == ("medium" if name == "guided" else "low")
-    for name, value in {"OPENAI_API_BASE": scripted_server.base, "OPENAI_API_KEY": "k"}.items():
-        monkeypatch.setenv(name, value)
-    given = [f"{tmp_path}/guided", f"{tmp_path}/told", "--people", str(tmp_path), "--teacher", "openai/any"]
-    monkeypatch.setattr("sys.argv", ["bench", *given, "--out", f"{tmp_path}/runs", "--max-new-tokens", "8"])
-    bench()
-    shown = capsys.readouterr().out
-    rows = re.findall(r"^\| ([^|]*\w) \|", shown, re.MULTILINE)
+    given = ["--people", str(tmp_path), "--out", f"{tmp_path}/runs", "--max-new-tokens", "8"]
+
+    def bench(teacher: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "benches.distillation", f"{tmp_path}/guided", f"{tmp_path}/told", *given]
+        known = os.environ | {"OPENAI_API_BASE": scripted_server.base, "OPENAI_API_KEY": "k"}
+        return subprocess.run(
+            [*command, "--teacher", teacher], cwd=ROOT, env=known, capture_output=True, text=True, check=False
+        )
+
+    shown = bench("openai/any")
+    assert not shown.returncode, shown.stderr
+    rows = re.findall(r"^\| ([^|]*\w) \|", shown.stdout, re.MULTILINE)
     assert [re.sub(r"-\w{8}$", "", row) for row in rows] == [
-        "teacher, guided at medium",
-        "teacher, told",
+        "teacher, guided at medium by verified",
+        "teacher, told by verified",
         "student",
         "student with profile",
         "student with guided",
         "student with told",
     ]
-    assert re.search(r"- student with guided-\w+ over student with told-\w+: -?\d", shown)
+    assert re.search(r"- student with guided-\w+ over student with told-\w+: -?\d", shown.stdout)
     number = len(scripted_server.requests)
-    bench()
-    assert capsys.readouterr().out == shown and len(scripted_server.requests) == number, "what is answered is kept"
-    monkeypatch.setattr("sys.argv", ["bench", *given[:-1], "openai/other", "--out", f"{tmp_path}/other"])
-    with pytest.raises(InputError, match="openai/other, and the teacher of guided was openai/any"):
-        bench()
+    assert bench("openai/any").stdout == shown.stdout
+    assert len(scripted_server.requests) == number, "what is answered is kept"
+    assert "openai/other, and the teacher of guided was openai/any" in bench("openai/other").stderr
 
 
 def test_the_loss_chart_has_a_line_for_training_and_one_for_validation() -> None:

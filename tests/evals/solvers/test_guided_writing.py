@@ -156,11 +156,13 @@ def test_a_hosted_model_drafts_and_no_judge_is_trained_on_what_it_is_steered_by(
     scripted_server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained: list[str] = []
+    authors: list[set[str]] = []
     train = AuthorshipMetrics.train
 
-    def watch(texts: dict[str, list[str]]) -> AuthorshipMetrics:
+    def watch(texts: dict[str, list[str]], shared: Sequence[str]) -> AuthorshipMetrics:
         trained.extend(text for theirs in texts.values() for text in theirs)
-        return train(texts)
+        authors.append(set(texts))
+        return train(texts, shared)
 
     monkeypatch.setattr(AuthorshipMetrics, "train", watch)
     scripted_server.default = reply(lambda request: written(HEDGER, SEA, seed=len(scripted_server.requests)))
@@ -177,6 +179,13 @@ def test_a_hosted_model_drafts_and_no_judge_is_trained_on_what_it_is_steered_by(
     assert set(result.summary["conditions"]) == {"none", "guided", "own-text"}
     assert not set(trained) & set(texts["dot"][:3]), "these are the others that the reward is learned against"
     assert set(texts["dot"][3:]) <= set(trained)
+    assert result.summary["note"] == task.note()
+    # Where there are others enough, those that the reward is learned against are no rivals at all.
+    more = texts | {f"o{i}": [written(BLUNT, SEA + GARDEN, 100 * i + seed) for seed in range(4)] for i in range(3)}
+    evaluate(
+        personalizer(scripted_server), GivenTexts(cases, more), plan=plan, population=population, out=tmp_path / "more"
+    )
+    assert authors == [set(texts), set(more) - {"dot"}]
     # A bare answer and two drafts, at least, after what 'none' asked once.
     assert len(scripted_server.requests) >= 2 * 3
     assert (tmp_path / "run" / "profiles.jsonl").exists() is False, "nothing was fitted"

@@ -10,6 +10,7 @@ import pytest
 
 from hyperalign.errors import InputError, NotFoundError
 from hyperalign.evals.cases import Case, Task, WritingTask, choose_users
+from hyperalign.evals.metrics.authorship import authorship_metrics_for
 from hyperalign.evals.tasks import TASKS, load_task
 from hyperalign.evals.tasks.c50 import C50
 from hyperalign.evals.tasks.own import OwnRecords
@@ -193,6 +194,25 @@ def test_own_samples_with_prompts_are_written_again(tmp_path: Path) -> None:
     path.write_text('{"user": "ada", "text": "No prompt here."}')
     with pytest.raises(InputError, match="nobody in it has four records"):
         OwnRecords(path)
+
+
+def test_judges_of_own_people_learn_from_other_texts_than_profiles(tmp_path: Path) -> None:
+    path = tmp_path / "letters.jsonl"
+    lines = [
+        {"user": user, "prompt": f"Q{i}?", "text": f"A letter of {user}, number {i}."}
+        for user, count in (("ada", 12), ("bo", 6))
+        for i in range(count)
+    ]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    task = OwnRecords(path)
+    shown = {case.user: {own_text(record) for record in case.records} for case in task.cases()}
+    texts = task.texts()
+    assert len(shown["ada"]) == 5 and len(texts["ada"]) == 4
+    assert not shown["ada"] & set(texts["ada"])
+    assert not {case.reference for case in task.cases()} & {text for theirs in texts.values() for text in theirs}
+    assert shown["bo"] == set(texts["bo"]), "too few to divide"
+    metrics = authorship_metrics_for(task, task.cases())
+    assert metrics is not None and metrics.shared == ("bo",)
 
 
 def test_samples_and_choices_in_one_file_are_refused_and_none_vanishes(tmp_path: Path) -> None:
