@@ -42,6 +42,17 @@ def test_by_hand(tmp_path: Path) -> None:
     assert row["clusters_needed"] >= 2
 
 
+def test_what_differently_trained_judges_say_is_not_compared(tmp_path: Path) -> None:
+    scores = {"verified": {"author_logprob": -1.0, "win_rate_delta_vs_none": 1.0, "words": 90.0}}
+    outcomes = [Outcome(case, case[0], case[0], {"scores": scores}) for case in ("a1", "b1", "c1")]
+    runs = [finished(tmp_path / name, Given([], "given"), outcomes) for name in ("a", "b")]
+    assert set(compare(*runs)["conditions"]["verified"]) == {"author_logprob", "win_rate_delta_vs_none", "words"}
+    path = runs[1] / "eval.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"judges": "others"}))
+    found = compare(*runs)
+    assert set(found["conditions"]["verified"]) == {"words"} and not found["judges"]
+
+
 def test_p_is_two_sided_and_the_same_both_ways(tmp_path: Path) -> None:
     cases = [f"{user}1" for user in "abcdefgh"]
     low = run(tmp_path / "low", dict.fromkeys(cases, 0.0))

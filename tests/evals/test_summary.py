@@ -295,6 +295,11 @@ def test_equity_is_over_personas_where_there_are_some() -> None:
     assert grouped["worst_decile"] == 0.0
 
 
+def test_without_a_bare_condition_nobody_is_known_to_write_worse() -> None:
+    outcomes = [outcome(user, user, verified={"author_logprob": score}) for user, score in (("a", -1.0), ("b", -2.0))]
+    assert found_in(outcomes, task=Given([], "given", "writing"))["equity"]["verified"]["made_worse"] is None
+
+
 def test_without_a_bare_condition_worse_is_below_chance() -> None:
     outcomes = [outcome(user, user, verified=score) for user, score in (("a", 1.0), ("b", 0.0), ("c", 0.5))]
     assert found_in(outcomes)["equity"]["verified"]["made_worse"] == pytest.approx(1 / 3)

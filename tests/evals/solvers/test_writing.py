@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import dspy
 import pytest
@@ -93,6 +94,16 @@ def test_wins_follow_the_judge_and_ties_count_half(authorship: AuthorshipMetrics
     assert scores["verified"]["burrows_delta"] < scores["none"]["burrows_delta"]
     assert set(JUDGES.values()) < set(scores[OWN_TEXT])
     assert not {"on_topic", "length_ratio"} & set(scores[OWN_TEXT]), "a text is on its own topic and of its own length"
+
+
+def test_what_only_repeats_its_prompt_loses(authorship: AuthorshipMetrics) -> None:
+    case = replace(CASES[0], prompt="Tell us at length of the harbour and the sea.")
+    answers = {"none": written(BLUNT, SEA, 5), "few-shot": case.prompt, "guided": ""}
+    scores = score_answers(authorship, case, answers)
+    for judge in JUDGES:
+        assert scores["few-shot"][win_rate(judge, "none")] == 0.0
+        assert scores["guided"][win_rate(judge, "few-shot")] == 0.5, "nothing is as near as nothing"
+    assert [scores[name]["refused"] for name in answers] == [0.0, 1.0, 1.0]
 
 
 def test_every_judge_has_its_wins(authorship: AuthorshipMetrics) -> None:

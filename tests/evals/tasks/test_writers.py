@@ -52,6 +52,18 @@ def articles(folder: Path, authors: int = 3, each: int = 5) -> Path:
     return folder
 
 
+def test_empty_articles_are_passed_over_and_authors_with_few_are_counted(tmp_path: Path) -> None:
+    folder = articles(tmp_path)
+    for number in (0, 1):
+        (folder / "C50train" / "Author O'0" / f"{number}.txt").write_text(" \n")
+    (folder / "C50test" / "Author O'1" / "0.txt").write_text("")
+    task = C50(folder, records=4, cases_each=9)
+    cases = task.cases()
+    assert {case.user for case in cases} == {"AuthorO1", "AuthorO2"}
+    assert all(case.reference for case in cases) and len(cases) == 9
+    assert task.note() == "Authors left out for fewer than 4 articles: 1."
+
+
 def statements(folder: Path, count: int = 40) -> Path:
     folder.mkdir()
     for trait in ("extraversion", "risk-averse", "power-seeking"):
