@@ -210,8 +210,8 @@ def table(
     """The table and what follows from it, as Markdown."""
     authors = Authorship(texts, words=WORDS)
     reward = RewardMetric()
-    answered = {condition for condition, *_ in kept.known}
-    teachers = [name for name in dict.fromkeys(name_teacher(each.card) for each in adapters) if name in answered]
+    names = dict.fromkeys(name_teacher(adapter.card) for adapter in adapters)
+    teachers = [name for name in names if not kept.missing(name, cases)]
     conditions = [*teachers, STUDENT, TOLD_STUDENT, *map(name_adapter, adapters)]
     nats = scores(kept, conditions, cases, lambda person, prompt, text: reward(person, prompt, text, is_cut=True))
     far = scores(kept, conditions, cases, _distance)
@@ -380,9 +380,8 @@ def main() -> None:
     program = Generate(strategy(adapters[0].card.strategy), scorer=None)
     all_of_them = Asked(cases, tokenizer, kept, asked.max_new_tokens)
     for adapter in [] if asked.no_teachers else adapters:
-        if kept.missing(condition := name_teacher(adapter.card), cases):
-            teacher = open_teacher(adapter.card, asked.teacher, records)
-            ask_teacher(all_of_them, condition, teacher, asked.concurrency)
+        teacher = open_teacher(adapter.card, asked.teacher, records)
+        ask_teacher(all_of_them, name_teacher(adapter.card), teacher, asked.concurrency)
     model = model.to(find_hardware().device)
     ask_student(all_of_them, STUDENT, model, tell(Scope("program")))
     ask_student(all_of_them, TOLD_STUDENT, model, program.messages)

@@ -198,7 +198,8 @@ def _requests(cases: Sequence[Case], strategies: Sequence[str]) -> dict[str, Usa
 
 def _asked(condition: str, case: Case, plan: Plan, by_choice: bool) -> Usage:
     raw = sum(len(own_text(record).split()) for record in case.records)
-    shown = {NONE: 0, FEW_SHOT: min(PROFILE_WORDS, raw), GUIDED: min(GUIDED_WORDS, raw)}
+    few = GUIDED_WORDS if GUIDED in plan.strategies else PROFILE_WORDS
+    shown = {NONE: 0, FEW_SHOT: min(few, raw), GUIDED: min(GUIDED_WORDS, raw)}
     profile = shown.get(condition, _STATEMENT_WORDS)
     context = round((profile + len(case.prompt.split())) * TOKENS_PER_WORD)
     if case.reference:

@@ -95,7 +95,8 @@ class WritingSession(Protocol):
     def branch(self, count: int, tokens: int, *, temperature: float = 0.8) -> list[Branch]:
         """Several ways to go on, each of at most ``tokens`` tokens; the answer stays as it is until ``keep``.
 
-        Of several the first is the most probable one, as far as the model allows it.
+        Of several the first is the most probable one, as far as the model allows it. Where no room is left they are
+        empty, and end nothing.
         """
         ...
 
@@ -113,7 +114,9 @@ class Writer(Protocol):
         """The model and its weights."""
         ...
 
-    def open(self, context: Sequence[Message], *, author: Author | None = None, seed: int = 0) -> WritingSession:
+    def open(
+        self, context: Sequence[Message], *, author: Author | None = None, seed: int = 0, room: int = 1
+    ) -> WritingSession:
         """Begin an answer to the last of some turns; what they share with the answer before is not read again.
 
         Args:
@@ -121,6 +124,10 @@ class Writer(Protocol):
             author: as whom it is written; None for the model's own answer. Writers that have no logits neither push nor
                 see to what is copied, and keep nothing.
             seed: of all sampling.
+            room: tokens that must be left for the answer.
+
+        Raises:
+            ContextLengthError: they are not.
         """
         ...
 
@@ -224,7 +231,7 @@ def write_guided(
         if told is not None:
             told(branches[best].text)
         if branches[best].ends or not branches[best].tokens:
-            is_whole = True
+            is_whole = branches[best].ends
             break
     text = session.text.strip()
     return Guided(text if is_whole else cut_after_sentence(text), written, blocks, is_whole)

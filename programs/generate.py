@@ -33,7 +33,9 @@ __all__ = [
     "AnswerInManner",
     "DrawAnswers",
     "Generate",
+    "ReviseAsThePerson",
     "choose_draft",
+    "render_revision",
     "writing_settings",
 ]
 
@@ -52,6 +54,26 @@ class AnswerAsThePerson(dspy.Signature):
     prompt: str = dspy.InputField(desc="what to answer")
     profile: Profile | None = dspy.InputField(default=None, desc="the person; without one the prompt stands alone")
     answer: str = dspy.OutputField(desc="what the person would write")
+
+
+class ReviseAsThePerson(dspy.Signature):
+    """Rewrite your last answer. Keep everything that it says and answers; change its manner alone, as told. Write the
+    new answer and nothing else."""
+
+    turns: list[dict[str, str]] = dspy.InputField(desc="the conversation with the draft as its last turn")
+    differences: list[str] = dspy.InputField(desc="how the person writes, where the draft differs")
+    answer: str = dspy.OutputField(desc="the new answer")
+
+
+def render_revision(inputs: Mapping[str, Any]) -> list[Message]:
+    """The conversation of ``ReviseAsThePerson``'s inputs."""
+    asked = "\n".join(f"- {each}" for each in inputs["differences"])
+    told: Message = {
+        "role": "user",
+        "content": f"Write that again. Keep all that it says, and write as this person does:\n{asked}",
+    }
+    turns = [*inputs["turns"], told]
+    return turns if turns[0]["role"] == "system" else [{"role": "system", "content": ""}, *turns]
 
 
 class Generate(Program):

@@ -28,7 +28,7 @@ from hyperalign.text import longest_copied_run
 from .adapters import PlainAdapter, Render
 from .binary_choice import KeepsContent
 from .decoding import Author, Guided, TextsReward, Writer, leave_out, pick, write_guided
-from .generate import MAX_COPIED, MAX_TOKENS, AnswerAsThePerson, writing_settings
+from .generate import MAX_COPIED, MAX_TOKENS, AnswerAsThePerson, ReviseAsThePerson, render_revision, writing_settings
 from .program import Call, Compute, Parallel, Program, Steps, resolve_model, run_steps
 from .reward import Encoder, Reward
 from .strategies import Strategy
@@ -57,35 +57,17 @@ _SAME_CONTENT = 0.35
 """The least cosine of a revision's words with its draft's at which it still says the same."""
 
 
-class ReviseAsThePerson(dspy.Signature):
-    """Rewrite your last answer. Keep everything that it says and answers; change its manner alone, as told. Write the
-    new answer and nothing else."""
-
-    turns: list[dict[str, str]] = dspy.InputField(desc="the conversation with the draft as its last turn")
-    differences: list[str] = dspy.InputField(desc="how the person writes, where the draft differs")
-    answer: str = dspy.OutputField(desc="the new answer")
-
-
-def _render_revision(inputs: Mapping[str, Any]) -> list[Message]:
-    asked = "\n".join(f"- {each}" for each in inputs["differences"])
-    told: Message = {
-        "role": "user",
-        "content": f"Write that again. Keep all that it says, and write as this person does:\n{asked}",
-    }
-    turns = [*inputs["turns"], told]
-    return turns if turns[0]["role"] == "system" else [{"role": "system", "content": ""}, *turns]
-
-
 class _Asked(NamedTuple):
     """A prompt, what asks it for the person, their texts that this shows, the draft to rewrite, the model's own answer
-    where it is known, and the most tokens of an answer."""
+    where it is known, the most tokens of an answer, and for how many of them there must be room."""
 
     prompt: str
     render: Render
     own: list[str]
     draft: str | None
-    bare: str | None
+    bare: Guided | None
     max_tokens: int
+    room: int
 
 
 class _Found(NamedTuple):
@@ -154,6 +136,11 @@ class GuidedGenerate(Program):
         self._kept = kept
         self._seed = seed
 
+    @property
+    def population(self) -> Population:
+        """Other people, from whose texts the person's are told."""
+        return self._population
+
     def forward(
         self,
         prompt: str,
@@ -210,20 +197,27 @@ class GuidedGenerate(Program):
         own = [part for each in shown.examples for part in leave_out(each.text, prompt)]
         # A token is two bytes at the least, in nearly all scripts.
         most = max(self._max_tokens, len(draft.encode()) // 2 if draft is not None else 0)
-        asked = _Asked(prompt, self._render(shown, self._max_words), own, draft, bare, most)
+        known = Guided(bare, 0, 0) if bare is not None else None
+        if (writer := self._writer) is not None and known is None:
+            known = yield Compute(lambda: self._continue(writer, _ask_alone({"prompt": prompt}), most))
         for share in _SHARES:
+            render, is_last = self._render(shown, self._max_words // share), share == _SHARES[-1]
+            # The last time whatever room is left will do, and to a hosted model a shorter answer.
+            asked = _Asked(prompt, render, own, draft, known, most, 1 if is_last else most)
+            if is_last and writer is None:
+                asked = asked._replace(max_tokens=self._max_tokens)
             try:
-                asked = asked._replace(render=self._render(shown, self._max_words // share))
                 found = yield from self._answer(asked, reward, profile, told)
                 break
             except ContextLengthError:
                 # Tokens are short in some scripts: fewer texts may fit.
-                if share == _SHARES[-1]:
+                if is_last:
                     raise
         if longest_copied_run(found.answer, asked.own) > MAX_COPIED:
             # Nobody's words are copied where none are shown. Told once, it costs one answer more.
-            render = self._render(shown.model_copy(update={"examples": []}), self._max_words)
-            found = yield from self._answer_once(asked._replace(render=render), found)
+            nothing = shown.model_copy(update={"examples": []})
+            asked = asked._replace(render=self._render(nothing, self._max_words // share))
+            found = yield from self._answer_once(asked, found)
         bare, answer, revised, tokens, is_whole, rewritten = found
         if not answer.strip():
             raise ModelOutputError("The model answered with nothing.", remedy="Try again, or choose another --model.")
@@ -296,8 +290,8 @@ class GuidedGenerate(Program):
     def _write(
         self, writer: Writer, asked: _Asked, reward: TextsReward | None, told: Callable[[str], None] | None
     ) -> _Found:
-        alone = _ask_alone(asked._asdict())
-        bare = Guided(asked.bare, 0, 0) if asked.bare is not None else self._continue(writer, alone, asked.max_tokens)
+        alone = _ask_alone({"prompt": asked.prompt})
+        bare = asked.bare or self._continue(writer, alone, asked.max_tokens)
         count = _WAYS[self._effort] if reward is not None else 1
         said = f"{asked.prompt}\n{bare.text}"
         says = (
@@ -305,7 +299,7 @@ class GuidedGenerate(Program):
         )
         chooses = keep_content(reward, says) if reward is not None and count > 1 else _no_reward
         author = Author(asked.own, self._kept, alone, self._push)
-        session = writer.open(self._turns(asked), author=author, seed=self._seed)
+        session = writer.open(self._turns(asked), author=author, seed=self._seed, room=asked.room)
         settings: dict[str, Any] = {
             "temperature": _DRAFT_TEMPERATURE if count > 1 else 0,
             "max_tokens": asked.max_tokens,
@@ -341,8 +335,11 @@ class GuidedGenerate(Program):
             return _Found(bare, drafts[best])
         draft: Message = {"role": "assistant", "content": drafts[best]}
         turns = [*asked.render({"prompt": asked.prompt}), draft]
-        revised = yield from _or_error(self._revise(turns, differences, asked.max_tokens))
-        if isinstance(revised, ModelOutputError) or word_cosine(revised, drafts[best]) < _SAME_CONTENT:
+        try:
+            revised = yield from self._revise(turns, differences, asked.max_tokens)
+        except (ModelOutputError, ContextLengthError):
+            return _Found(bare, drafts[best])
+        if word_cosine(revised, drafts[best]) < _SAME_CONTENT:
             return _Found(bare, drafts[best])
         is_better = yield Compute(lambda: pick([drafts[best], revised], chooses, asked.own) == 1)
         return _Found(bare, revised if is_better else drafts[best], is_better)
@@ -357,7 +354,7 @@ class GuidedGenerate(Program):
 
     def _revise(self, turns: Sequence[Message], differences: Sequence[str], max_tokens: int) -> Steps[str]:
         config = writing_settings(resolve_model(self.revise), max_tokens)
-        settings = {"adapter": PlainAdapter(_render_revision), "send_stream": None}
+        settings = {"adapter": PlainAdapter(render_revision), "send_stream": None}
         inputs = {"turns": list(turns), "differences": list(differences), "config": config}
         said = yield Call(self.revise, inputs, settings)
         return str(said.answer)

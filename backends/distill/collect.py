@@ -132,8 +132,9 @@ class GuidedTeacher:
 
     def fingerprint(self, profile: Profile) -> str:
         """Hash what guides the answers for a person, and how."""
-        texts = [f"{record.prompt}\n{own_text(record)}" for record in self._of(profile) if not isinstance(record, Pair)]
-        return hash_parts(self.effort, str(self.seed), *texts)
+        texts = [each.model_dump_json() for each in self._of(profile) if not isinstance(each, Pair)]
+        others = sorted(record.id for record in self.program.population.records(profile.user))
+        return hash_parts(self.effort, str(self.seed), *texts, *others)
 
     def _of(self, profile: Profile) -> Sequence[Record]:
         return self.records.get(profile.user) or profile.examples

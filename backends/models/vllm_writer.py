@@ -19,7 +19,9 @@ __all__ = ["VLLMAnswer", "VLLMWriter"]
 class VLLMWriter(VLLMScorer):
     """A ``Writer`` over a vLLM server, which keeps the prefixes that it read by itself; see ``VLLMScorer``."""
 
-    def open(self, context: Sequence[Message], *, author: Author | None = None, seed: int = 0) -> VLLMAnswer:
+    def open(
+        self, context: Sequence[Message], *, author: Author | None = None, seed: int = 0, room: int = 1
+    ) -> VLLMAnswer:
         """Begin an answer; see ``hyperalign.programs.decoding.Writer``.
 
         Args:
@@ -27,16 +29,17 @@ class VLLMWriter(VLLMScorer):
             author: not used: a server tells the chances of a few tokens only, and of one context at a time, and nothing
                 of its memory can be kept here.
             seed: of all sampling.
+            room: tokens that must be left for the answer.
 
         Raises:
-            ContextLengthError: the turns leave no room for an answer.
+            ContextLengthError: the turns leave less.
             BudgetExceededError: a cap is reached.
             ModelServerError: the server could not be reached, or kept failing.
             ModelOutputError: its answer was not in the form expected.
         """
         del author
         began = self._begin()
-        prompt = self.prompt(context)
+        prompt = self.prompt(context, room)
         self._book(began, len(prompt))
         return VLLMAnswer(self, prompt, seed)
 
@@ -56,8 +59,7 @@ class VLLMWriter(VLLMScorer):
         """
         began = self._begin()
         if self._room is not None and (length := min(length, self._room - len(tokens))) < 1:
-            # Where no room is left the answer ends.
-            return [([], Branch("", 0, True))] * count
+            return [([], Branch("", 0, False))] * count
         asked = {"prompt": list(tokens), "n": count, "max_tokens": length, "return_token_ids": True, **sampling}
         choices = expect(self._post("/v1/completions", asked), "choices", list)
         found = []

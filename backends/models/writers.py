@@ -103,7 +103,9 @@ class OpenVINOWriter:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def open(self, context: Sequence[Message], *, author: Author | None = None, seed: int = 0) -> _Answer:
+    def open(
+        self, context: Sequence[Message], *, author: Author | None = None, seed: int = 0, room: int = 1
+    ) -> _Answer:
         """Begin an answer.
 
         Args:
@@ -111,9 +113,10 @@ class OpenVINOWriter:
             author: as whom it is written; None for the model's own answer. The keys and values of the turns before the
                 last one are kept in their folder, which holds their words and must be theirs alone.
             seed: of all sampling.
+            room: tokens that must be left for the answer.
 
         Raises:
-            ContextLengthError: the turns leave no room for an answer.
+            ContextLengthError: the turns leave less.
             BudgetExceededError: a cap is reached.
             ModelError: the model does not load.
             StorageError: the graph or the folder can't be written.
@@ -124,7 +127,7 @@ class OpenVINOWriter:
             if author is None:
                 # What is written for nobody leaves the person's texts in memory.
                 memory, other = other, memory
-            prompt = self._prompt(tokenizer, context)
+            prompt = self._prompt(tokenizer, context, room)
             stable = common(prompt, tokenizer.prompt(_until_last(context)))
             folder = author.kept if author is not None and stable >= _LEAST_KEPT else None
             file = kept_file(folder, self._name, prompt[:stable]) if folder is not None else None
@@ -193,9 +196,9 @@ class OpenVINOWriter:
             self._loaded = tokenizer, Memory(request), Memory(other)
         return self._loaded
 
-    def _prompt(self, tokenizer: ChatTokenizer, context: Sequence[Message]) -> list[int]:
+    def _prompt(self, tokenizer: ChatTokenizer, context: Sequence[Message], room: int = 1) -> list[int]:
         prompt = tokenizer.prompt(context)
-        if len(prompt) >= self._n_ctx:
+        if len(prompt) + room > self._n_ctx - 1:
             raise ContextLengthError(
                 f"The prompt has {len(prompt)} tokens; the model takes at most {self._n_ctx} with its answer.",
                 remedy="Shorten the prompt, or show fewer texts.",
@@ -277,8 +280,7 @@ class _Answer:
         with writer._lock:
             branches: list[list[int]] = [[] for _ in range(count)]
             self._branches = branches
-            # Where no room is left all end.
-            ended = [not tokens] * count
+            ended = [False] * count
             sources = [track.begin(count, len(self._tokens)) for track in self._tracks]
             # The first way is the most probable one: what is drawn must be better than that.
             heats = [0.0 if row == 0 and count > 1 else temperature for row in range(count)]

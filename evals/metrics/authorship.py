@@ -247,7 +247,8 @@ def win_rate(judge: str, rival: str) -> str:
 def is_judged(metric: str) -> bool:
     """Whether a metric is what a judge of authorship says, and so depends on the texts that it learned from."""
     rates = {win_rate(judge, rival) for judge in JUDGES for rival in RIVALS}
-    return metric in {*JUDGES.values(), *rates, "over_its_drafts"}
+    # Topics are weighed by the words of the same texts.
+    return metric in {*JUDGES.values(), *rates, "over_its_drafts", "on_topic"}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ __all__ = ["CALLS", "People", "TaskExamples", "examples_of", "print_verdict", "r
 
 CALLS = "calls.jsonl"
 _LEAST_REPORTED = 2
+_LEAST_TEXTS = 4
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class TaskExamples:
     Attributes:
         task: name of the task.
         examples: the examples.
-        texts: by user of the split, those that no profile of the examples is made from; all of a user who has no other.
+        texts: by user of the split, those that no profile of the examples is made from; all of a user with few others.
         note: what a reader of the figures must know.
     """
 
@@ -96,7 +97,8 @@ def _texts_of(
 
     shown = {own_text(record) for case in cases for record in case.records}
     theirs = {user: list(texts[user]) for user in texts if user in users}
-    return {user: [text for text in some if text not in shown] or some for user, some in theirs.items()}
+    rest = {user: [text for text in some if text not in shown] for user, some in theirs.items()}
+    return {user: rest[user] if len(rest[user]) >= _LEAST_TEXTS else some for user, some in theirs.items()}
 
 
 def _contents(case: Case) -> frozenset[tuple[str, str | None]]:

@@ -71,6 +71,13 @@ def test_an_answer_is_no_longer_than_asked_and_ends_after_a_sentence() -> None:
     assert found.text == "One came."
 
 
+def test_an_answer_without_room_is_not_whole() -> None:
+    session = Scripted([[Branch("It was late. We le", 8, False)], [Branch("", 0, False)]])
+    found = write_guided(session, likes("cat"), count=1, block=8)
+    assert (found.text, found.is_whole) == ("It was late.", False)
+    assert write_guided(Scripted([[Branch("It was late", 8, True)]]), likes("cat"), count=1).is_whole
+
+
 def test_the_model_says_when_to_end_by_half_of_its_ways() -> None:
     ways = [Branch("The cat. ", 3, True), Branch("A dog came and ", 4, False), Branch("It was late and ", 4, False)]
     end = [Branch("left.", 2, True), Branch("slept.", 2, True), Branch("sat", 1, False)]
@@ -289,6 +296,36 @@ def test_a_revision_keeps_the_draft_s_content_as_drafts_do(scripted_server: Scri
         found = program(prompt=REWRITE.format(draft=draft), profile=PROFILE, records=ADA, draft=draft)
     assert len(scripted_server.requests) == 4, "a revision was written"
     assert not found.revised and found.answer == draft
+
+
+def test_a_long_draft_is_cut_short_by_a_model_with_a_small_window_only(scripted_server: ScriptedServer) -> None:
+    too_long = error(400, "This model's maximum context length is 1000 tokens.", code="context_length_exceeded")
+    short = reply(SHORT)
+    scripted_server.default = Step(
+        "of 400 tokens at most",
+        lambda handler, request: (too_long if request.body["max_tokens"] > 400 else short).action(handler, request),
+    )
+    draft = "We meet on Friday at nine, and bring the plans. " * 40
+    with dspy.context(lm=connect(f"vllm:{scripted_server.url}", num_retries=0)):
+        found = GuidedGenerate("low")(prompt=REWRITE.format(draft=draft), profile=PROFILE, records=ADA, draft=draft)
+    assert found.answer == SHORT
+
+
+def test_a_revision_that_does_not_fit_costs_no_draft(scripted_server: ScriptedServer) -> None:
+    too_long = error(400, "This model's maximum context length is 1000 tokens.", code="context_length_exceeded")
+    drafts = reply(drafts_by)
+    scripted_server.default = Step(
+        "no revision",
+        lambda handler, request: (too_long if "write as this person does" in request.prompt else drafts).action(
+            handler, request
+        ),
+    )
+    with dspy.context(lm=connect(f"vllm:{scripted_server.url}", num_retries=0)):
+        found = GuidedGenerate("medium", population=StorePopulation(lambda _: BRUNO))(
+            prompt="Decline the dinner on Friday.", profile=PROFILE, records=ADA
+        )
+    assert not found.revised and found.answer.endswith(SHORT)
+    assert len(scripted_server.requests) == 4
 
 
 def test_fewer_texts_are_shown_where_all_do_not_fit(scripted_server: ScriptedServer) -> None:

@@ -118,14 +118,18 @@ class VLLMScorer(ModelScorer):
         found = self.score(_PROBE, _PROBE_TEXTS)
         return [number for score in found for number in (score.logprob, float(score.tokens))]
 
-    def prompt(self, context: Sequence[Message]) -> list[int]:
+    def prompt(self, context: Sequence[Message], room: int = 1) -> list[int]:
         """Tokens of a chat, with what begins the assistant's turn after it.
+
+        Args:
+            context: the chat.
+            room: tokens that must be left after it.
 
         Raises:
             ContextLengthError: it does not fit.
         """
         prompt = self._tokens(pieces(self._render, context))
-        self._check_length(prompt, [])
+        self._check_length(prompt, [], room)
         return prompt
 
     def tokens_of(self, text: str) -> list[int]:
@@ -146,9 +150,9 @@ class VLLMScorer(ModelScorer):
             tokens += expect(answer, "tokens", list)
         return tokens
 
-    def _check_length(self, prompt: list[int], branches: list[list[int]]) -> None:
-        # One more: vLLM always generates a token after the prompt.
-        longest = len(prompt) + max(map(len, branches), default=0) + 1
+    def _check_length(self, prompt: list[int], branches: list[list[int]], room: int = 1) -> None:
+        # vLLM always generates a token after the prompt.
+        longest = len(prompt) + max(map(len, branches), default=0) + room
         if self._room is not None and longest > self._room:
             raise _too_long(f"A context with its text has {longest} tokens; the server reads at most {self._room}.")
 

@@ -125,6 +125,8 @@ def test_a_prompt_that_is_too_long_is_refused(smollm_path: Path, writer: OpenVIN
             small.open(FRANCE)
     with pytest.raises(InputError):
         writer.open(FRANCE).branch(0, 5)
+    with pytest.raises(ContextLengthError):
+        writer.open(FRANCE, room=8_100)
 
 
 def test_only_local_models_are_continued_here() -> None:
@@ -145,7 +147,7 @@ def test_an_answer_ends_where_the_context_is_full(smollm_path: Path, writer: Ope
         session.keep(0)
         ended = session.branch(3, 16)
     assert 0 < first.tokens < 60 and not first.ends
-    assert [(each.text, each.tokens, each.ends) for each in ended] == [("", 0, True)] * 3
+    assert [(each.text, each.tokens, each.ends) for each in ended] == [("", 0, False)] * 3
 
 
 def test_a_cap_holds_within_an_answer(smollm_path: Path, writer: OpenVINOWriter) -> None:

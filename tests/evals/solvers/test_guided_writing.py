@@ -75,8 +75,10 @@ class TwoWays:
     def __init__(self) -> None:
         self.told: list[list[Message]] = []
 
-    def open(self, context: Sequence[Message], *, author: Author | None = None, seed: int = 0) -> Session:
-        del seed
+    def open(
+        self, context: Sequence[Message], *, author: Author | None = None, seed: int = 0, room: int = 1
+    ) -> Session:
+        del seed, room
         assert author is None or author.kept is None, "an eval leaves nothing of its people in their folders"
         self.told.append(list(context))
         return Session()
