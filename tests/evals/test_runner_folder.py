@@ -125,7 +125,7 @@ def test_other_texts_to_judge_by_make_another_run(tmp_path: Path) -> None:
         return evaluate(FirstWords(), GivenTexts([case], texts), plan=Plan(controls=()), out=tmp_path / "run")
 
     ask(TEXTS | {"ada": TEXTS["hed"]})
-    with pytest.raises(InputError, match=r"differs in texts\."):
+    with pytest.raises(InputError, match=r"differs in texts, judges\."):
         ask(TEXTS | {"ada": TEXTS["blu"]})
 
 
