@@ -119,6 +119,9 @@ def open_entries(
         same = or_(PersonRow.folded.in_(folded), PersonRow.look_alike.in_(look_alike))
         for user, *keys in session.execute(select(*columns[:3]).where(same)):
             alike |= _keys(user, *keys)
+    if not {each.user_id for each in new}.isdisjoint(alike.values()):
+        # Another process made one of them since they were looked for: now they are found.
+        return open_entries(session, users, refused)
     for person in new:
         keys_of = _keys(person.user_id, person.folded, person.look_alike)
         if found := [alike[key] for key in keys_of if key in alike]:

@@ -7,7 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from hyperalign.store import Store
+from hyperalign.store.people import Entry
 from tests.hyperalign.example_people import profile
 
 _WRITER = """
@@ -41,6 +44,26 @@ def test_processes_at_once_lose_nothing(place: str) -> None:
             mine = [store.load("ada", v.number).stated[0] for v in versions if v.note == name]
             assert mine == [f"{name} {n}" for n in range(15)]
         assert len(store.records("ada")) == 15 + 3 * 15
+
+
+def test_somebody_whom_another_process_makes_meanwhile_is_the_same_person(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not place.startswith("postgresql"):
+        pytest.skip("in SQLite a transaction that writes is alone")
+    make, made = Entry.of, list[str]()
+
+    def meanwhile(user: str) -> Entry:
+        if not made:
+            made.append(user)
+            with Store(place) as other:
+                other.save(profile("ada"), "theirs")
+        return make(user)
+
+    monkeypatch.setattr(Entry, "of", meanwhile)
+    with Store(place) as store:
+        store.save(profile("ada"), "mine")
+        assert [version.note for version in store.history("ada")] == ["theirs", "mine"]
 
 
 def test_a_killed_writer_leaves_the_last_whole_version(file: Path) -> None:
