@@ -59,13 +59,13 @@ _SAME_CONTENT = 0.35
 
 class _Asked(NamedTuple):
     """A prompt, what asks it for the person, their texts that this shows, the draft to rewrite, the model's own answer
-    where it is known, the most tokens of an answer, and for how many of them there must be room."""
+    where a writer wrote it, the most tokens of an answer, and for how many of them there must be room."""
 
     prompt: str
     render: Render
     own: list[str]
     draft: str | None
-    bare: Guided | None
+    bare: Guided
     max_tokens: int
     room: int
 
@@ -195,10 +195,10 @@ class GuidedGenerate(Program):
         shown = yield Compute(lambda: self._show(profile, texts, text_reward))
         # What the prompt itself says is no copy of their texts.
         own = [part for each in shown.examples for part in leave_out(each.text, prompt)]
-        # A token is two bytes at the least, in nearly all scripts.
+        # Room for as many tokens as half of its bytes, which hardly any text in any script fills.
         most = max(self._max_tokens, len(draft.encode()) // 2 if draft is not None else 0)
-        known = Guided(bare, 0, 0) if bare is not None else None
-        if (writer := self._writer) is not None and known is None:
+        known = Guided(bare or "", 0, 0)
+        if (writer := self._writer) is not None and bare is None:
             known = yield Compute(lambda: self._continue(writer, _ask_alone({"prompt": prompt}), most))
         for share in _SHARES:
             render, is_last = self._render(shown, self._max_words // share), share == _SHARES[-1]
@@ -291,9 +291,8 @@ class GuidedGenerate(Program):
         self, writer: Writer, asked: _Asked, reward: TextsReward | None, told: Callable[[str], None] | None
     ) -> _Found:
         alone = _ask_alone({"prompt": asked.prompt})
-        bare = asked.bare or self._continue(writer, alone, asked.max_tokens)
         count = _WAYS[self._effort] if reward is not None else 1
-        said = f"{asked.prompt}\n{bare.text}"
+        said = f"{asked.prompt}\n{asked.bare.text}"
         says = (
             partial(word_cosine, said) if asked.draft is None else partial(_says_all, KeepsContent(writer), asked.draft)
         )
@@ -309,7 +308,7 @@ class GuidedGenerate(Program):
             # A rewrite is compared whole: its beginning says only the beginning of the draft.
             settings["block"] = asked.max_tokens
         found = write_guided(session, chooses, count=count, own=asked.own, told=told, **settings)
-        return _Found(bare.text, found.text, False, bare.tokens + found.tokens, found.is_whole)
+        return _Found(asked.bare.text, found.text, False, asked.bare.tokens + found.tokens, found.is_whole)
 
     def _continue(self, writer: Writer, turns: Sequence[Message], max_tokens: int) -> Guided:
         """The most probable answer to the last of some turns."""
